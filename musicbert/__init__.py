@@ -1,0 +1,66 @@
+"""musicbert: understanding symbolic music with MusicBERT (OctupleMIDI, bar-level masking).
+
+Importing this package is light: neither torch nor fairseq is loaded until something needs it. When fairseq is
+already running (``fairseq-train --user-dir musicbert``), the plug-in registers its tasks, models and criterions.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from musicbert.encoding import decode, encode
+    from musicbert.errors import (
+        CheckpointError,
+        DatasetError,
+        MidiError,
+        MusicBertError,
+        RatingError,
+    )
+    from musicbert.midi import Score, read_score
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CheckpointError",
+    "DatasetError",
+    "MidiError",
+    "MusicBertError",
+    "RatingError",
+    "Score",
+    "__version__",
+    "decode",
+    "encode",
+    "read_score",
+]
+
+#: public name -> module that holds it (loaded on first use)
+_PUBLIC = {
+    "CheckpointError": "musicbert.errors",
+    "DatasetError": "musicbert.errors",
+    "MidiError": "musicbert.errors",
+    "MusicBertError": "musicbert.errors",
+    "RatingError": "musicbert.errors",
+    "Score": "musicbert.midi",
+    "decode": "musicbert.encoding",
+    "encode": "musicbert.encoding",
+    "read_score": "musicbert.midi",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if "fairseq" in sys.modules:  # imported as fairseq's user directory
+    from musicbert import fairseq_plugin  # noqa: F401

@@ -1,0 +1,1 @@
+"""Ratings of annotators to labels: tables, label maps, reliability, splits."""

@@ -1,0 +1,1 @@
+"""Many files to examples: archives, ledger, data sets."""

@@ -1,0 +1,72 @@
+"""The one family of errors that musicbert raises for bad input.
+
+Every error carries a stable, kebab-case ``reason`` (safe to test for and to write into a ledger), the file it
+is about, and a ``hint``: what to do next. Programming mistakes raise the usual built-in errors instead.
+"""
+
+from __future__ import annotations
+
+from os import PathLike, fspath
+
+__all__ = ["CheckpointError", "DatasetError", "MidiError", "MusicBertError", "RatingError"]
+
+
+class MusicBertError(Exception):
+    """Bad input, with the reason, the file and the next step.
+
+    Parameters
+    ----------
+    reason
+        Stable identifier in kebab case, such as ``"no-notes"``.
+    message
+        One sentence for people.
+    path
+        The file (or archive member) that it is about.
+    hint
+        What to do next.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        *,
+        path: str | PathLike[str] | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(reason, message)
+        self.reason = reason
+        self.message = message
+        self.path = None if path is None else fspath(path)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        where = f"{self.path}: " if self.path else ""
+        then = f" ({self.hint})" if self.hint else ""
+        return f"{where}{self.message} [{self.reason}]{then}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.reason, self.message, self.path, self.hint)
+
+
+def _rebuild(
+    kind: type[MusicBertError], reason: str, message: str, path: str | None, hint: str | None
+) -> MusicBertError:
+    """Make an error again on the other side of a process boundary."""
+    return kind(reason, message, path=path, hint=hint)
+
+
+class MidiError(MusicBertError):
+    """A MIDI file that cannot be read, or music that cannot be encoded."""
+
+
+class RatingError(MusicBertError):
+    """A table of ratings, or a label map, that cannot be used."""
+
+
+class DatasetError(MusicBertError):
+    """An archive, a split, or a binarised data set that cannot be used."""
+
+
+class CheckpointError(MusicBertError):
+    """A checkpoint that is missing, unsafe, damaged, or of another model."""

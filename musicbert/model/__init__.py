@@ -1,0 +1,1 @@
+"""The models, in plain torch: they see no file, no label name and no MIDI."""

@@ -1,0 +1,52 @@
+"""Package metadata. `make venv` shows the order of installation that fairseq needs."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "musicbert/__init__.py").read_text(), re.M).group(1)
+
+setup(
+    name="musicbert",
+    version=VERSION,
+    description="MusicBERT and its rating tasks on current Python and torch, as a fairseq plug-in and a library",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11,<3.12",
+    packages=find_packages(include=["musicbert", "musicbert.*"]),
+    package_data={"musicbert": ["py.typed"]},
+    install_requires=[
+        "numpy>=2",
+        "scipy>=1.13",
+        "pandas>=2.2",
+        "pyarrow>=15",
+        "scikit-learn>=1.5",
+        "matplotlib>=3.9",
+        "tqdm>=4.66",
+        "miditoolkit>=1.0.1",
+        "symusic>=0.6",
+        "safetensors>=0.4",
+        "torch>=2.6",
+    ],
+    extras_require={
+        # needs --no-build-isolation: see `make venv`
+        "fairseq": ["fairseq-fixed==0.12.3.1", "tensorboard>=2.16", "setuptools<81"],
+        "dev": [
+            "pytest>=8",
+            "pytest-timeout>=2.3",
+            "hypothesis>=6.100",
+            "ruff>=0.6",
+            "mypy>=1.11",
+            "import-linter>=2",
+            "pre-commit>=3.7",
+        ],
+    },
+    classifiers=[
+        "License :: OSI Approved :: MIT License",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Multimedia :: Sound/Audio :: MIDI",
+    ],
+)
