@@ -1,0 +1,44 @@
+# Set-up and the two main commands. `make help` lists the targets.
+#
+#   make demo                     the main job on made data, in minutes
+#   make test                     style, import contracts and all tests
+#   make demo TORCH=torch==2.14.1           another torch release
+#   make demo TORCH=/path/to/torch-*.whl    a wheel on disk
+#   make demo TORCH="torch --index-url https://download.pytorch.org/whl/cpu"   a CPU build on Linux
+#
+# Where the Python that makes the environment already has torch, that torch is used and none is fetched.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO ?= demo
+
+.PHONY: help venv demo test lint types format clean
+
+help:
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+venv: $(VENV)/.ready ## make the environment in .venv
+
+$(VENV)/.ready: setup.py scripts/make_venv.sh
+	PYTHON="$(PYTHON)" TORCH="$(TORCH)" bash scripts/make_venv.sh "$(VENV)"
+
+demo: venv ## run the main job on made data; ends in a table and pictures in demo/
+	PATH="$(abspath $(BIN)):$$PATH" bash scripts/demo.sh --output "$(DEMO)"
+
+test: venv lint ## style, import contracts, types and all tests
+	$(BIN)/python -m pytest -n 2
+
+lint: venv ## ruff, import contracts and mypy on the torch-free rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+format: venv ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove the environment and what the demo made
+	rm -rf "$(VENV)" "$(DEMO)" build *.egg-info
