@@ -1,0 +1,177 @@
+# Shared by all recipes: options, the environment, devices, and one way to call fairseq-train. Source it.
+#
+# A recipe declares its options with their published defaults, then parses:
+#
+#   source ".../lib.sh"
+#   option updates 7000 "updates in all"
+#   switch performance-input "add pedal and timing to every note"
+#   parse "$@"
+#
+# Each option `some-name` becomes the variable `some_name`. What follows `--` goes to fairseq-train as it is.
+# Paths are relative to the directory the recipe is called from. Works with bash 3.2 and later.
+
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+OPTIONS=()
+SWITCHES=()
+EXTRA=()
+ABOUT=${ABOUT:-}
+
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 2
+}
+
+say() { printf '== %s\n' "$*"; }
+
+# option NAME DEFAULT HELP
+option() {
+    printf -v "${1//-/_}" '%s' "$2"
+    OPTIONS+=("$1|$2|$3")
+}
+
+# switch NAME HELP: off unless named
+switch() {
+    printf -v "${1//-/_}" '%s' ""
+    SWITCHES+=("$1|$2")
+}
+
+usage() {
+    printf 'usage: bash %s [OPTIONS] [-- FAIRSEQ OPTIONS]\n\n%s\n\n' "$0" "$ABOUT"
+    local entry name rest
+    for entry in ${OPTIONS[@]+"${OPTIONS[@]}"}; do
+        name=${entry%%|*}
+        rest=${entry#*|}
+        printf '  --%-24s %s (default: %s)\n' "$name VALUE" "${rest#*|}" "${rest%%|*}"
+    done
+    for entry in ${SWITCHES[@]+"${SWITCHES[@]}"}; do
+        printf '  --%-24s %s\n' "${entry%%|*}" "${entry#*|}"
+    done
+    printf '  --%-24s %s\n' help "this text"
+}
+
+_known() { # _known NAME ENTRY...
+    local name=$1 entry
+    shift
+    for entry in "$@"; do
+        [ "${entry%%|*}" = "$name" ] && return 0
+    done
+    return 1
+}
+
+parse() {
+    local name
+    while [ $# -gt 0 ]; do
+        case $1 in
+            -h | --help)
+                usage
+                exit 0
+                ;;
+            --)
+                shift
+                EXTRA=("$@")
+                return 0
+                ;;
+            --*=*)
+                name=${1%%=*}
+                name=${name#--}
+                _known "$name" ${OPTIONS[@]+"${OPTIONS[@]}"} || die "unknown option --$name (see --help)"
+                printf -v "${name//-/_}" '%s' "${1#*=}"
+                shift
+                ;;
+            --*)
+                name=${1#--}
+                if _known "$name" ${SWITCHES[@]+"${SWITCHES[@]}"}; then
+                    printf -v "${name//-/_}" '%s' 1
+                    shift
+                elif _known "$name" ${OPTIONS[@]+"${OPTIONS[@]}"}; then
+                    [ $# -ge 2 ] || die "--$name needs a value"
+                    printf -v "${name//-/_}" '%s' "$2"
+                    shift 2
+                else
+                    die "unknown option --$name (see --help; fairseq's own go after --)"
+                fi
+                ;;
+            *) die "unexpected argument '$1' (see --help)" ;;
+        esac
+    done
+}
+
+# The environment's program: the checkout's .venv if it has one, else what PATH gives.
+tool() {
+    if [ -x "$ROOT/.venv/bin/$1" ]; then
+        printf '%s' "$ROOT/.venv/bin/$1"
+    else
+        command -v "$1" || die "$1 is not installed: run 'make venv' in $ROOT"
+    fi
+}
+
+need_file() { [ -f "$1" ] || die "$1 is missing: $2"; }
+need_dir() { [ -d "$1" ] || die "$1 is missing: $2"; }
+
+# Sets GPUS to the number of GPUs that torch sees.
+count_gpus() {
+    GPUS=$("$(tool python)" -c 'import torch; print(torch.cuda.device_count())')
+}
+
+# Options of every recipe that trains on rated segments.
+training_options() {
+    option data xai_data_bin_apex_reg_cls "binarised data set (scripts/binarize_xai.sh makes it)"
+    option fold 0 "fold of the data set"
+    option save-dir "" "where checkpoints and logs go (default: checkpoints/ and the name of the run)"
+    option seed 7 "seed"
+    option patience -1 "stop after so many validations without a better score (-1: never)"
+    option validate-every 0 "updates between validations (0: after each epoch)"
+    option num-workers 0 "data loading processes"
+    option memory-cap 0 "most tokens in one batch (0: 8192 for each piece of the batch)"
+    switch cpu "train on the CPU even where there is a GPU"
+    switch fp16 "half precision (GPU)"
+    switch bf16 "bfloat16"
+    switch resume "go on from the last checkpoint of the save directory"
+    switch keep-optimizer "store optimizer states, so that the run can be resumed (three times the size)"
+}
+
+# Sets INIT: how the weights begin.
+initial_weights() {
+    if [ -n "${from_scratch:-}" ]; then
+        INIT=()
+        say "training from scratch"
+    else
+        need_file "$init" "give pre-trained weights with --init FILE, or say --from-scratch"
+        INIT=(--init-from "$init")
+        say "starting from $init"
+    fi
+}
+
+# train DATA SAVE_DIR EFFECTIVE_BATCH BATCH FAIRSEQ-OPTIONS...: the flags that all recipes share.
+train() {
+    local data_dir=$1 out=$2 effective=$3 batch=$4 devices update_freq
+    shift 4
+    local device=()
+    count_gpus
+    if [ -n "$cpu" ] || [ "$GPUS" -eq 0 ]; then
+        devices=1
+        device=(--cpu)
+        [ -z "$fp16" ] || die "--fp16 needs a GPU; --bf16 works on a CPU"
+    else
+        devices=$GPUS
+        [ -z "$fp16" ] || device=(--fp16)
+    fi
+    [ -z "$bf16" ] || device+=(--bf16)
+    update_freq=$((effective / batch / devices))
+    [ "$update_freq" -ge 1 ] || update_freq=1
+    mkdir -p "$out"
+    if [ -f "$out/checkpoint_last.pt" ] && [ -z "$resume" ]; then
+        die "$out already holds checkpoints: add --resume to go on, or choose another --save-dir"
+    fi
+    [ -n "$keep_optimizer$resume" ] || device+=(--no-save-optimizer-state)
+    [ "$validate_every" -eq 0 ] || device+=(--validate-interval-updates "$validate_every")
+    say "fairseq-train into $out: $devices device(s), batch $batch x $update_freq"
+    "$(tool fairseq-train)" "$data_dir" --user-dir "$ROOT/musicbert" \
+        --save-dir "$out" --tensorboard-logdir "$out/tensorboard" --log-format json --log-interval 10 \
+        --optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-6 --weight-decay 0.01 --clip-norm 0.0 \
+        --batch-size "$batch" --update-freq "$update_freq" --required-batch-size-multiple 1 \
+        --seed "$seed" --num-workers "$num_workers" --patience "$patience" --no-epoch-checkpoints \
+        "${device[@]+"${device[@]}"}" "$@" ${EXTRA[@]+"${EXTRA[@]}"} 2>&1 | tee -a "$out/train.log"
+}
