@@ -1,0 +1,300 @@
+"""MIDI files in a zip archive or a folder, read one at a time and never extracted to disk.
+
+A file is known by its name: the last part of its path without its last extension and without spaces around it
+(``Schubert_D935_no.3_4bars_2_1.mid`` is ``Schubert_D935_no.3_4bars_2_1``), whatever folders lie above it.
+Hidden files and ``__MACOSX`` are passed over; what else cannot be taken (symbolic links, unsafe names, archives
+in the archive, encrypted members) is listed with its reason instead. Verified in
+``tests/unit/corpus/test_archive.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+
+from musicbert.errors import DatasetError
+
+__all__ = ["ArchiveLimits", "Member", "MidiSource", "copy_base", "stem"]
+
+MIDI_SUFFIXES = (".mid", ".midi")
+_ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".7z", ".rar")
+#: First bytes of a zip file: a member, an empty archive, a spanned one (APPNOTE.TXT 4.3).
+_ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+_COPY = re.compile(r"(?P<base>.+?)\s*\((?P<number>[1-9]\d?)\)")
+
+
+@dataclass(frozen=True)
+class ArchiveLimits:
+    """Bounds on what is read, against damaged and hostile archives.
+
+    Attributes
+    ----------
+    member_bytes
+        Largest single file, uncompressed.
+    members
+        Most entries of an archive, or files below a folder.
+    total_bytes
+        Largest sum of the uncompressed sizes of the MIDI files.
+    """
+
+    member_bytes: int = 32 << 20
+    members: int = 2_000_000
+    total_bytes: int = 64 << 30
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of a source.
+
+    Attributes
+    ----------
+    name
+        Identifier: last part of the path without its last extension.
+    path
+        Path inside the archive or folder, with forward slashes.
+    size
+        Uncompressed size in bytes.
+    reason, detail
+        Why it cannot be taken (None where it can): ``symlink``, ``unsafe-name``, ``nested-archive``,
+        ``encrypted``, ``too-large``, ``not-a-file``.
+    """
+
+    name: str
+    path: str
+    size: int = 0
+    reason: str | None = None
+    detail: str | None = None
+
+
+def stem(path: str) -> str:
+    """Return the last part of a path, cut at its LAST dot, without spaces around it.
+
+    Examples
+    --------
+    >>> stem("midi/ Schubert_D935_no.3_4bars_2_1.mid")
+    'Schubert_D935_no.3_4bars_2_1'
+    """
+    return PurePosixPath(path).name.rpartition(".")[0].strip()
+
+
+def copy_base(name: str) -> str | None:
+    """Return the name that a copy was made from (``x(1)`` or ``x (1)`` is a copy of ``x``), or None."""
+    match = _COPY.fullmatch(name)
+    return match["base"] if match else None
+
+
+class MidiSource:
+    """The MIDI files of a zip archive or of a folder.
+
+    Use it as a context manager, or call `close`. Members come in the order of their paths, so the order of
+    the archive or of the file system changes nothing.
+
+    Parameters
+    ----------
+    path
+        Zip archive or folder.
+    limits
+        Bounds on sizes and counts.
+
+    Attributes
+    ----------
+    members
+        Files that can be read.
+    rejected
+        Files that look like music or archives and cannot be taken, each with its reason.
+
+    Raises
+    ------
+    DatasetError
+        ``not-found``, ``not-an-archive``, ``damaged-archive``, ``empty-archive``, ``nested-archive``,
+        ``no-midi``, ``too-many-members``, ``too-large``.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, limits: ArchiveLimits | None = None) -> None:
+        self.path = Path(path)
+        self.limits = limits or ArchiveLimits()
+        self._zip = None if self.path.is_dir() else _open_zip(self.path)
+        try:
+            listed = _list_folder(self.path) if self._zip is None else _list_zip(self._zip)
+            members = [self._judge(each) for each in self._bounded(listed)]
+            members.sort(key=lambda member: member.path)
+            self.members = tuple(member for member in members if member.reason is None)
+            self.rejected = tuple(member for member in members if member.reason is not None)
+            self._require_some()
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self, member: Member) -> bytes:
+        """Return the bytes of a member, its checksum verified.
+
+        Raises
+        ------
+        DatasetError
+            ``bad-checksum``, ``damaged-member``, ``encrypted``, ``too-large``, ``not-found``.
+        """
+        where = f"{self.path}/{member.path}"
+        try:
+            if self._zip is None:
+                with (self.path / member.path).open("rb") as file:
+                    content = file.read(self.limits.member_bytes + 1)
+            else:
+                with self._zip.open(member.path) as file:
+                    content = file.read(self.limits.member_bytes + 1)
+        except zipfile.BadZipFile as error:
+            reason = "bad-checksum" if "CRC" in str(error) else "damaged-member"
+            raise DatasetError(reason, f"The file in the archive is damaged: {error}", path=where) from error
+        except (zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+            raise DatasetError(
+                "damaged-member", f"The file in the archive cannot be unpacked: {error}", path=where
+            ) from error
+        except OSError as error:
+            raise DatasetError(
+                "not-found", f"The file cannot be read: {error.strerror}", path=where
+            ) from error
+        if len(content) > self.limits.member_bytes:
+            raise DatasetError(
+                "too-large", f"The file is larger than {self.limits.member_bytes} bytes", path=where
+            )
+        return content
+
+    def close(self) -> None:
+        """Close the archive."""
+        if self._zip is not None:
+            self._zip.close()
+
+    def __enter__(self) -> MidiSource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _bounded(self, listed: Iterator[Member]) -> Iterator[Member]:
+        """Yield MIDI files and archives within the limits; pass over everything else."""
+        total = 0
+        for number, member in enumerate(listed, start=1):
+            if number > self.limits.members:
+                raise DatasetError(
+                    "too-many-members",
+                    f"More than {self.limits.members} files",
+                    path=self.path,
+                    hint="split it up",
+                )
+            path = PurePosixPath(member.path.lower())
+            if not path.name.endswith(MIDI_SUFFIXES + _ARCHIVE_SUFFIXES) or _hidden(path):
+                continue
+            if path.suffix in MIDI_SUFFIXES:
+                total += member.size
+            if total > self.limits.total_bytes:
+                raise DatasetError(
+                    "too-large",
+                    f"The MIDI files unpack to more than {self.limits.total_bytes} bytes",
+                    path=self.path,
+                    hint="it may be a zip bomb; look into it, or split it up",
+                )
+            yield member
+
+    def _judge(self, member: Member) -> Member:
+        reason, detail = member.reason, member.detail
+        parts = re.split(r"[/\\]", member.path)
+        if reason is None and not member.path.lower().endswith(MIDI_SUFFIXES):
+            reason, detail = "nested-archive", "an archive inside; unpack it and pass its folder"
+        elif not member.name.isprintable() or not member.name or ".." in parts or member.path.startswith("/"):
+            reason, detail = "unsafe-name", "the path is empty, leads outside, or holds control characters"
+        elif reason is None and member.size > self.limits.member_bytes:
+            reason, detail = "too-large", f"{member.size} bytes, more than {self.limits.member_bytes}"
+        return Member(member.name, member.path, member.size, reason, detail)
+
+    def _require_some(self) -> None:
+        if self.members:
+            return
+        reasons = {member.reason for member in self.rejected}
+        if reasons == {"nested-archive"}:
+            raise DatasetError(
+                "nested-archive",
+                f"There is no MIDI file, only an archive in it: {self.rejected[0].path}",
+                path=self.path,
+                hint="unpack it once and pass the inner archive or the folder",
+            )
+        if self.rejected:
+            each = self.rejected[0]
+            raise DatasetError(
+                "no-midi", f"None of the MIDI files can be taken; {each.path}: {each.detail}", path=self.path
+            )
+        if self._zip is not None and not self._zip.filelist:
+            raise DatasetError(
+                "empty-archive", "The archive is empty", path=self.path, hint="download it again"
+            )
+        raise DatasetError(
+            "no-midi",
+            "There is no .mid or .midi file in it",
+            path=self.path,
+            hint="check the path passed as --midi",
+        )
+
+
+def _hidden(path: PurePosixPath) -> bool:
+    return any(part == "__macosx" or (part.startswith(".") and part != "..") for part in path.parts)
+
+
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    if path.exists() and not path.is_file():  # a pipe would block
+        raise DatasetError("not-an-archive", "This is neither a file nor a folder", path=path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise DatasetError(
+            "not-found",
+            f"The archive or folder of MIDI files cannot be opened: {error.strerror}",
+            path=path,
+            hint="pass it as --midi ZIP or --midi FOLDER",
+        ) from error
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+        if start in _ZIP_MAGIC:
+            raise DatasetError(
+                "damaged-archive", f"The zip archive is damaged: {error}", path=path, hint="download it again"
+            ) from error
+        raise DatasetError(
+            "not-an-archive", "This is not a zip archive", path=path, hint="pass a zip archive or a folder"
+        ) from error
+
+
+def _list_zip(archive: zipfile.ZipFile) -> Iterator[Member]:
+    for info in archive.infolist():
+        if info.is_dir():
+            continue
+        reason, detail = None, None
+        if stat.S_ISLNK(info.external_attr >> 16):
+            reason, detail = "symlink", "a symbolic link in the archive"
+        elif info.flag_bits & 0x1:  # general purpose bit 0: encrypted (APPNOTE.TXT 4.4.4)
+            reason, detail = "encrypted", "the file is encrypted; unpack it with its password first"
+        yield Member(stem(info.filename), info.filename, info.file_size, reason, detail)
+
+
+def _list_folder(folder: Path) -> Iterator[Member]:
+    root = folder.resolve()
+    for parent, folders, files in os.walk(folder):
+        folders.sort()
+        for file in sorted(files):
+            path = Path(parent, file)
+            inside = path.relative_to(folder).as_posix()
+            reason, detail, size = None, None, 0
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                reason, detail = "symlink", "a symbolic link that leads out of the folder"
+            elif not path.is_file():  # a pipe would block, a dangling link cannot be read
+                reason, detail = "not-a-file", "not a regular file"
+            else:
+                size = path.stat().st_size
+            yield Member(stem(inside), inside, size, reason, detail)

@@ -1,0 +1,192 @@
+"""Atomic writing: a reader sees the old file or the whole new one, never a half.
+
+A file is written beside its destination, flushed to disk and renamed over it. A folder is built as a hidden
+sibling (``.NAME.partial``) and renamed when it is complete, so a run that is killed leaves at most that
+sibling, which the next run clears away. Verified in ``tests/unit/corpus/test_atomic.py``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.errors import DatasetError
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["build_directory", "write_bytes", "write_json", "write_npy", "write_text"]
+
+#: Permissions of a written file before the umask; ``mkstemp`` alone would leave it private to its owner.
+_FILE_MODE = 0o666
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file atomically.
+
+    Parameters
+    ----------
+    path
+        Destination; its folder must exist.
+    content
+        The whole content of the file.
+
+    Raises
+    ------
+    OSError
+        The folder is missing, full or not writable.
+    """
+    path = Path(path)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(_FILE_MODE & ~_umask())
+        Path(name).replace(path)
+    except BaseException:  # also an interrupt: the half-written sibling goes, the exception goes on
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write UTF-8 text atomically, with line ends as given (see `write_bytes`)."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: str | os.PathLike[str], value: Any, *, indent: int | None = 2) -> None:
+    """Write strict JSON (no NaN) atomically, ending in a newline (see `write_bytes`).
+
+    Raises
+    ------
+    ValueError
+        The value holds NaN or an infinity, which JSON does not know.
+    """
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False) + "\n")
+
+
+def write_npy(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
+    """Write an array of numbers as ``.npy`` atomically, never as a pickle (see `write_bytes`)."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    write_bytes(path, buffer.getvalue())
+
+
+@contextmanager
+def build_directory(
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    recognise: Callable[[Path], bool] = lambda _: True,
+) -> Iterator[Path]:
+    """Build a folder beside its destination and rename it when the block ends without an exception.
+
+    Parameters
+    ----------
+    path
+        Destination. It may be missing or empty.
+    overwrite
+        Replace a destination that is there already, once the new one is complete.
+    recognise
+        Says whether an existing folder is one of ours; only such a folder is ever replaced.
+
+    Yields
+    ------
+    Path
+        The folder to fill (a hidden sibling of ``path``).
+
+    Raises
+    ------
+    DatasetError
+        ``output-exists``, ``output-is-file``, ``output-not-ours``, or ``output-busy`` (another run writes it).
+    """
+    path = Path(path).absolute()
+    _check_destination(path, overwrite, recognise)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.parent / f".{path.name}.partial"
+    old = path.parent / f".{path.name}.old"
+    partial.mkdir(exist_ok=True)
+    lock = _lock(partial, path)
+    try:
+        _clear(partial)  # what a killed run left
+        yield partial
+        _check_destination(path, overwrite, recognise)
+        if path.is_dir():
+            shutil.rmtree(old, ignore_errors=True)
+            path.rename(old)
+        partial.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _check_destination(path: Path, overwrite: bool, recognise: Callable[[Path], bool]) -> None:
+    if path.is_dir():
+        if not any(path.iterdir()):
+            return
+        if not overwrite:
+            raise DatasetError(
+                "output-exists",
+                "The output folder is there already and is not empty",
+                path=path,
+                hint="remove it, choose another with --output, or pass --overwrite",
+            )
+        if not recognise(path):
+            raise DatasetError(
+                "output-not-ours",
+                "The output folder holds something other than such a data set, so it is not replaced",
+                path=path,
+                hint="choose another with --output",
+            )
+    elif path.exists() or path.is_symlink():
+        raise DatasetError(
+            "output-is-file",
+            "The output is a file, not a folder",
+            path=path,
+            hint="choose another with --output",
+        )
+
+
+def _lock(partial: Path, path: Path) -> int | None:
+    """Hold the partial folder for this process; the system lets go of it when the process dies."""
+    if sys.platform == "win32":
+        return None
+    descriptor = os.open(partial, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise DatasetError(
+            "output-busy", "Another run is writing this output", path=path, hint="wait for it, or stop it"
+        ) from None
+    return descriptor
+
+
+def _clear(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

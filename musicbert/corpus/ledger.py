@@ -1,0 +1,109 @@
+"""The ledger of outcomes: one line of JSON for every file that was asked for or found.
+
+An outcome is ``ok`` or a stable reason in kebab case; nothing is left out silently. The lines hold only what
+the input determines (no clock times), so the same input gives the same bytes. Verified in
+``tests/unit/corpus/test_ledger.py``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from os import PathLike
+from pathlib import Path
+
+from musicbert.corpus.atomic import write_text
+from musicbert.errors import DatasetError
+
+__all__ = ["NO_LABEL", "NO_MIDI", "OK", "Outcome", "count", "read_ledger", "write_ledger"]
+
+OK = "ok"
+#: A rated segment of which no MIDI file was found.
+NO_MIDI = "no-midi"
+#: A MIDI file that nobody rated.
+NO_LABEL = "no-label"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file.
+
+    Attributes
+    ----------
+    name
+        Identifier of the segment: the file's name without its last extension.
+    outcome
+        ``"ok"``, or the reason why the file is not in the data set.
+    path
+        Where the file lies in the archive or folder; None where there is no file.
+    notes
+        Notes read.
+    notes_written
+        Notes in the data set; fewer than ``notes`` where the piece is longer than one window.
+    seconds
+        Length of the music from its first onset to its last offset, in seconds.
+    sha256
+        Hash of the file's bytes.
+    copy_of
+        Name of the file with the same bytes of which this is a copy.
+    detail
+        One sentence for people.
+    """
+
+    name: str
+    outcome: str
+    path: str | None = None
+    notes: int | None = None
+    notes_written: int | None = None
+    seconds: float | None = None
+    sha256: str | None = None
+    copy_of: str | None = None
+    detail: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the file is in the data set."""
+        return self.outcome == OK
+
+    def to_line(self) -> str:
+        """Return the outcome as one line of JSON without its empty fields."""
+        return json.dumps({k: v for k, v in asdict(self).items() if v is not None})
+
+
+def count(outcomes: Iterable[Outcome]) -> dict[str, int]:
+    """Count outcomes by reason, the most frequent first and ties by name."""
+    counted = Counter(each.outcome for each in outcomes)
+    return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
+
+
+def write_ledger(path: str | PathLike[str], outcomes: Iterable[Outcome]) -> None:
+    """Write a ledger atomically, one line a file, in the order given."""
+    write_text(path, "".join(each.to_line() + "\n" for each in outcomes))
+
+
+def read_ledger(path: str | PathLike[str]) -> list[Outcome]:
+    """Read a ledger.
+
+    Raises
+    ------
+    DatasetError
+        ``not-found``, or ``bad-ledger`` for a line that is not an outcome.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise DatasetError("not-found", f"The ledger cannot be read: {error.strerror}", path=path) from error
+    known = {each.name for each in fields(Outcome)}
+    outcomes = []
+    for number, line in enumerate(text.split("\n")[:-1], start=1):
+        try:
+            record = json.loads(line)
+            # fields that a later version added are passed over
+            outcomes.append(Outcome(**{key: value for key, value in record.items() if key in known}))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise DatasetError(
+                "bad-ledger", f"Line {number} is not an outcome", path=path, hint="make the data set again"
+            ) from error
+    return outcomes

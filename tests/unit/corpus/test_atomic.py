@@ -1,0 +1,156 @@
+"""Atomic writing: whole files and whole folders, or nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from musicbert.corpus import atomic
+from musicbert.corpus.atomic import build_directory, write_bytes, write_json, write_npy, write_text
+from musicbert.errors import DatasetError
+
+
+def test_writes_content_and_leaves_nothing_else(tmp_path):
+    write_bytes(tmp_path / "a", b"\x00\xff")
+    write_text(tmp_path / "b", "é\n")
+    write_json(tmp_path / "c", {"x": [1.5, None]})
+    write_npy(tmp_path / "d.npy", np.arange(3, dtype=np.float32))
+    assert (tmp_path / "a").read_bytes() == b"\x00\xff"
+    assert (tmp_path / "b").read_bytes() == "é\n".encode()
+    assert (tmp_path / "c").read_text() == '{\n  "x": [\n    1.5,\n    null\n  ]\n}\n'
+    assert np.load(tmp_path / "d.npy").tolist() == [0, 1, 2]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a", "b", "c", "d.npy"]
+
+
+def test_file_permissions_follow_the_umask(tmp_path):
+    before = os.umask(0o022)
+    try:
+        write_text(tmp_path / "a", "x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+
+
+def test_failure_keeps_the_old_file(tmp_path, monkeypatch):
+    write_text(tmp_path / "a", "old")
+    monkeypatch.setattr(atomic.os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_text(tmp_path / "a", "new")
+    assert [each.name for each in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_text() == "old"
+
+
+def test_json_refuses_nan(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a", float("nan"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_npy_refuses_objects(tmp_path):
+    with pytest.raises(ValueError, match="pickle"):
+        write_npy(tmp_path / "a.npy", np.array([{}], dtype=object))
+
+
+def test_folder_appears_when_complete(tmp_path):
+    with build_directory(tmp_path / "deep" / "out") as partial:
+        (partial / "a").write_text("x")
+        assert not (tmp_path / "deep" / "out").exists()
+    assert [each.name for each in (tmp_path / "deep").iterdir()] == ["out"]
+    assert (tmp_path / "deep" / "out" / "a").read_text() == "x"
+
+
+def test_empty_destination_is_filled(tmp_path):
+    (tmp_path / "out").mkdir()
+    with build_directory(tmp_path / "out") as partial:
+        (partial / "a").write_text("x")
+    assert (tmp_path / "out" / "a").exists()
+
+
+def test_exception_leaves_nothing(tmp_path):
+    def interrupted():
+        with build_directory(tmp_path / "out") as partial:
+            (partial / "a").write_text("x")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not list(tmp_path.iterdir())
+
+
+def test_existing_output_is_refused_without_overwrite(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "precious").write_text("x")
+    with pytest.raises(DatasetError, match="--overwrite") as caught, build_directory(tmp_path / "out"):
+        pass
+    assert caught.value.reason == "output-exists"
+    assert (tmp_path / "out" / "precious").read_text() == "x"
+
+
+def test_overwrite_replaces_only_what_is_recognised(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "precious").write_text("x")
+
+    def ours(folder):
+        return (folder / "ledger.jsonl").is_file()
+
+    with pytest.raises(DatasetError) as caught, build_directory(out, overwrite=True, recognise=ours):
+        pass
+    assert caught.value.reason == "output-not-ours"
+    assert (out / "precious").exists()
+    (out / "ledger.jsonl").write_text("")
+    with build_directory(out, overwrite=True, recognise=ours) as partial:
+        (partial / "new").write_text("x")
+        assert (out / "precious").exists(), "the old one stays until the new one is complete"
+    assert [each.name for each in out.iterdir()] == ["new"]
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+
+
+def test_failed_overwrite_keeps_the_old_one(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "old").write_text("x")
+    with pytest.raises(RuntimeError, match="stop"), build_directory(out, overwrite=True):
+        raise RuntimeError("stop")
+    assert (out / "old").exists()
+
+
+def test_file_in_the_way(tmp_path):
+    (tmp_path / "out").write_text("x")
+    with pytest.raises(DatasetError) as caught, build_directory(tmp_path / "out", overwrite=True):
+        pass
+    assert caught.value.reason == "output-is-file"
+
+
+def test_two_runs_at_once_are_refused(tmp_path):
+    with build_directory(tmp_path / "out") as partial:
+        (partial / "a").write_text("x")
+        with pytest.raises(DatasetError) as caught, build_directory(tmp_path / "out"):
+            pass
+        assert caught.value.reason == "output-busy"
+    assert (tmp_path / "out" / "a").read_text() == "x"
+
+
+def test_killed_run_leaves_no_output_and_the_next_run_clears_up(tmp_path):
+    code = f"""
+        import sys, time
+        from musicbert.corpus.atomic import build_directory
+        with build_directory({str(tmp_path / "out")!r}) as partial:
+            (partial / "half").write_text("x")
+            print("ready", flush=True)
+            time.sleep(60)
+    """
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (tmp_path / "out").exists()
+    assert (tmp_path / ".out.partial" / "half").exists()
+    with build_directory(tmp_path / "out") as partial:
+        (partial / "whole").write_text("x")
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["whole"]
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]
