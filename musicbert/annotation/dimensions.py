@@ -1,0 +1,195 @@
+"""The questions of both annotation studies, each with its two poles.
+
+A rating is 1..7 on a scale between two poles, and a label is that number divided by 7. **The published name
+of an XAI-music dimension is its LOW pole**: a low "Convincing" means convincing, a high one means doubtful.
+Tests hold the direction against the music (tempo, loudness, pedal: ``tests/parity/test_label_poles.py``).
+
+Names are spelt exactly as published ("HIgh Energy", "Intensional"). The high poles of the questions that
+PercePiano also asks (Park et al. 2024, Scientific Reports 14:23002) are its wording; those of "Mechanical
+Tempo", "Intensional", "Regular beat change", "Subtle change", "Flowing", "Swing(Flexible)", "Harmonious",
+"Dominant(forceful)" and "Ethereal" are nowhere documented and are this package's wording.
+
+Two published sets are both "25 dimensions" and must never be mixed: ``published`` (questions 3..27) and
+``mnskim`` (question 0 and questions 4..27).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from musicbert.errors import RatingError
+
+__all__ = [
+    "COLUMN_SETS",
+    "PERCEPIANO",
+    "PERCEPIANO_REVERSED",
+    "XAI",
+    "Dimension",
+    "Format",
+    "resolve_columns",
+    "unnamed",
+]
+
+#: the two table formats: XAI-music's ``total.csv`` and PercePiano's ``total_2rounds.csv``
+Format = Literal["xai", "percepiano"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """One question.
+
+    Attributes
+    ----------
+    name
+        Published name.
+    low, high
+        What a rating of 1 and a rating of 7 mean.
+    column
+        Column of the table of ratings; empty where the dimension does not come from one.
+    """
+
+    name: str
+    low: str
+    high: str
+    column: str = ""
+
+    @property
+    def poles(self) -> str:
+        """Both poles, low first, for tables and pictures."""
+        return f"{self.low} – {self.high}"
+
+
+def _dimension(question: str, name: str, low: str, high: str) -> Dimension:
+    return Dimension(name=name, low=low, high=high, column=f"Question_{question}")
+
+
+#: The 28 questions of XAI-music in column order.
+XAI: tuple[Dimension, ...] = (
+    _dimension("1_1_1", "Stable beat", "stable beat", "unstable beat"),
+    _dimension("1_2_1", "Mechanical Tempo", "mechanical tempo", "organic tempo"),
+    _dimension("1_2_2", "Intensional", "intentional", "unintentional"),
+    _dimension("1_3_1", "Regular beat change", "regular beat change", "irregular beat change"),
+    _dimension("2_1_1", "Long", "long", "short"),
+    _dimension("2_2_1", "Cushioned", "soft (cushioned)", "hard (solid)"),
+    _dimension("3_1_1", "Saturated (wet)", "saturated (wet)", "sparse (dry)"),
+    _dimension("3_2_1", "Clean", "clean", "blurred"),
+    _dimension("3_3_1", "Subtle change", "subtle change", "obvious change"),
+    _dimension("4_1_1", "Even", "even", "colorful"),
+    _dimension("4_2_1", "Rich", "rich", "shallow"),
+    _dimension("4_3_1", "Bright", "bright", "dark"),
+    _dimension("5_1_1", "Pure", "pure", "dramatic (expressive)"),
+    _dimension("5_2_1", "Soft", "soft", "loud"),
+    _dimension("5_3_1", "Sophisticated(mellow)", "sophisticated (mellow)", "raw (crude)"),
+    _dimension("5_4_1", "balanced", "balanced", "disproportioned"),
+    _dimension("5_5_1", "Large range of dynamic", "large dynamic range", "little dynamic range"),
+    _dimension("6_1_1", "Fast paced", "fast paced", "slow paced"),
+    _dimension("6_2_1", "Flowing", "flowing", "halting"),
+    _dimension("6_3_1", "Swing(Flexible)", "swing (flexible)", "rigid"),
+    _dimension("6_4_1", "Flat", "flat", "spacious"),
+    _dimension("6_5_1", "Harmonious", "harmonious", "inharmonious"),
+    _dimension("7_1_1", "Optimistic(pleasant)", "optimistic (pleasant)", "dark"),
+    _dimension("7_2_1", "HIgh Energy", "high energy", "low energy"),
+    _dimension("7_3_1", "Dominant(forceful)", "dominant (forceful)", "submissive"),
+    _dimension("8_1_1", "Imaginative", "imaginative", "honest"),
+    _dimension("8_2_1", "Ethereal", "ethereal", "mundane"),
+    _dimension("9_1_1", "Convincing", "convincing", "unsatisfactory (doubtful)"),
+)
+
+#: PercePiano's 19 dimensions in published order.
+PERCEPIANO: tuple[Dimension, ...] = (
+    _dimension("1_1_1", "Timing Stable - Unstable", "stable", "unstable"),
+    _dimension("2_1_1", "Articulation Short - Long", "short", "long"),
+    _dimension("2_2_1", "Articulation Soft - Hard", "soft (cushioned)", "hard (solid)"),
+    _dimension("3_1_1", "Pedal Sparse - Saturated", "sparse (dry)", "saturated (wet)"),
+    _dimension("3_2_1", "Pedal Clean - Blurred", "clean", "blurred"),
+    _dimension("4_1_1", "Timbre Even - Colorful", "even", "colorful"),
+    _dimension("4_2_1", "Timbre Shallow - Rich", "shallow", "rich"),
+    _dimension("4_3_1", "Timbre Bright - Dark", "bright", "dark"),
+    _dimension("4_4_1_5_2_1", "Timbre Soft - Loud", "soft", "loud"),
+    _dimension("5_3_1", "Dynamic Sophisticated - Raw", "sophisticated (mellow)", "raw (crude)"),
+    _dimension("5_5_1", "Dynamic Little - Large range", "little dynamic range", "large dynamic range"),
+    _dimension("6_1_1", "Music making Fast - Slow paced", "fast paced", "slow paced"),
+    _dimension("6_4_1", "Music making Flat - Spacious", "flat", "spacious"),
+    _dimension("6_5_1_5_4_1", "Music making Disproportioned - Balanced", "disproportioned", "balanced"),
+    _dimension("6_6_1_5_1_1", "Music making Pure - Dramatic", "pure", "dramatic (expressive)"),
+    _dimension("7_1_1", "Emotion Optimistic - Dark", "optimistic (pleasant)", "dark"),
+    _dimension("7_2_1", "Emotion Low - High energy", "low energy", "high energy"),
+    _dimension("8_1_1", "Emotion Honest - Imaginative", "honest", "imaginative"),
+    _dimension(
+        "9_1_1", "Interpretation Unsatisfactory - Convincing", "unsatisfactory (doubtful)", "convincing"
+    ),
+)
+
+#: PercePiano columns that turn XAI-music's scale round (x -> 8 - x, and so "don't know" 0 -> 8).
+PERCEPIANO_REVERSED: frozenset[str] = frozenset(
+    f"Question_{question}"
+    for question in ("2_1_1", "3_1_1", "4_2_1", "5_5_1", "6_5_1_5_4_1", "7_2_1", "8_1_1", "9_1_1")
+)
+
+#: Indices of the XAI questions that PercePiano also asks, in PercePiano's order.
+_SHARED_WITH_PERCEPIANO = (0, 4, 5, 6, 7, 9, 10, 11, 13, 14, 16, 17, 20, 15, 12, 22, 23, 25, 27)
+#: Questions of the published ``rm_bad`` variant: 28 without seven unreliable ones and without the next three.
+_RM_BAD = (4, 5, 6, 7, 9, 10, 11, 12, 13, 16, 17, 18, 19, 20, 22, 23, 26, 27)
+
+#: format -> name of a set -> its dimensions
+COLUMN_SETS: Mapping[Format, Mapping[str, tuple[Dimension, ...]]] = {
+    "xai": {
+        "published": XAI[3:],
+        "snu": XAI[3:],
+        "mnskim": (XAI[0], *XAI[4:]),
+        "full": XAI,
+        "rm-bad": tuple(XAI[i] for i in _RM_BAD),
+        "percepiano": tuple(XAI[i] for i in _SHARED_WITH_PERCEPIANO),
+    },
+    "percepiano": {"published": PERCEPIANO, "full": PERCEPIANO, "percepiano": PERCEPIANO},
+}
+
+
+def resolve_columns(columns: str | Sequence[str], table_format: Format = "xai") -> tuple[Dimension, ...]:
+    """Dimensions of a named set, or of an own list.
+
+    Parameters
+    ----------
+    columns
+        Name of a set, a comma-separated list, or a sequence. A member of a list is a column
+        (``Question_2_1_1`` or ``2_1_1``) or the name of a dimension (case does not matter).
+    table_format
+        Which study's questions.
+
+    Raises
+    ------
+    RatingError
+        ``unknown-column``: no such set or question; ``duplicate-column``: named twice; ``empty-list``.
+    """
+    sets = COLUMN_SETS[table_format]
+    if isinstance(columns, str):
+        if columns in sets:
+            return sets[columns]
+        columns = columns.split(",")
+    known: dict[str, Dimension] = {}
+    for dimension in sets["full"]:
+        for key in (dimension.column, dimension.column.removeprefix("Question_"), dimension.name):
+            known[key.casefold()] = dimension
+    chosen: list[Dimension] = []
+    for column in (name.strip() for name in columns):
+        if not column:
+            continue
+        if column.casefold() not in known:
+            raise RatingError(
+                "unknown-column",
+                f"{column!r} is neither a set of columns nor a question of the {table_format} table",
+                hint=f"sets: {', '.join(sets)}; or list questions such as Question_2_1_1 or 'Fast paced'",
+            )
+        chosen.append(known[column.casefold()])
+    if len(set(chosen)) != len(chosen):
+        raise RatingError("duplicate-column", "a question is listed twice", hint="name each question once")
+    if not chosen:
+        raise RatingError("empty-list", "the list of columns is empty", hint=f"sets: {', '.join(sets)}")
+    return tuple(chosen)
+
+
+def unnamed(width: int) -> tuple[Dimension, ...]:
+    """Placeholders for a label map that nothing describes."""
+    return tuple(Dimension(name=f"dimension {i}", low="low", high="high") for i in range(width))

@@ -1,0 +1,402 @@
+"""Splits: pure functions from identifiers (and a seed) to folds.
+
+A fold is ``{"train": [...], "valid": [...], "test": [...]}`` and folds are ``{"0": fold, "1": fold, ...}``;
+the identifiers keep the order in which they came. Every choice is made by hashing names with the seed, so it
+depends neither on that order nor on the machine. Every identifier is in exactly one part of a fold, except
+where a rule says that it leaves some out.
+
+| rule | test | shares with training |
+|---|---|---|
+| ``segment`` | the published segments of D960 | **everything**: the test's bars, by the same players |
+| ``segment_clean`` | the same test | the performer; the rest of the test's content groups is left out |
+| ``random`` | a tenth (or folds) of the segments | leaks the music and the performer, by design |
+| ``performer`` | chosen performers, or each in turn | the music, not the performer |
+| ``piece`` | each piece (movement) in turn | the performer, not the music |
+| ``k-fold`` | content groups in ``n_folds`` folds | the performer, not the music |
+
+Validation (``valid="groups"``) is carved out of the training part only: whole groups (content groups;
+performers for ``performer``; single segments for ``random``), in a hashed order, until a tenth of the
+training part is reached. So its groups meet neither the test nor what is left of training, and nothing is
+ever selected on the test. ``valid="none"`` gives the two-way split that was published.
+
+Verified by property tests in ``tests/unit/annotation/test_splits.py`` and against the published lists in
+``tests/parity/test_splits_shared.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Literal
+
+from musicbert.annotation.content import content_groups, is_test_segment
+from musicbert.annotation.names import natural_key, performer_of, piece_of
+from musicbert.errors import DatasetError
+
+__all__ = [
+    "RULES",
+    "Fold",
+    "Folds",
+    "Valid",
+    "carve_validation",
+    "group_folds",
+    "leaks",
+    "make_folds",
+    "split_by_group",
+    "split_k_fold",
+    "split_performer",
+    "split_piece",
+    "split_random",
+    "split_segment",
+]
+
+Fold = dict[str, list[str]]
+Folds = dict[str, Fold]
+Valid = Literal["groups", "none"]
+
+#: rules of `make_folds`
+RULES = ("segment", "segment_clean", "random", "performer", "piece", "k-fold")
+
+
+def _rank(seed: int | str, name: str) -> bytes:
+    """Order that looks random and depends on nothing but the seed and the name."""
+    return hashlib.sha256(f"{seed}\0{name}".encode()).digest()
+
+
+def _unique(ids: Iterable[str]) -> list[str]:
+    ids = list(ids)
+    if not ids:
+        raise DatasetError(
+            "empty-split", "there is nothing to split", hint="no segment is left; check the filters"
+        )
+    twice = [name for name, times in Counter(ids).items() if times > 1]
+    if twice:
+        raise DatasetError("duplicate-id", f"{len(twice)} identifiers occur twice, e.g. {twice[0]}")
+    return ids
+
+
+def carve_validation(
+    train: Sequence[str],
+    groups: Mapping[str, str],
+    *,
+    seed: int | str = 7,
+    fraction: float = 0.1,
+    forbidden: Collection[str] = (),
+) -> tuple[list[str], list[str]]:
+    """Take whole groups out of a training part for validation.
+
+    Groups come in an order given by the seed; one that would overshoot by more than half of the wanted size
+    is passed over, and where all do, the smallest is taken.
+
+    Parameters
+    ----------
+    train
+        Identifiers of the training part.
+    groups
+        ``{id: group}``.
+    seed, fraction
+        Order of the groups; wanted share of ``train``, 0-1.
+    forbidden
+        Groups that must not be used (those of the test part).
+
+    Returns
+    -------
+    (train, valid)
+        What is left, and what was taken.
+
+    Raises
+    ------
+    DatasetError
+        ``no-validation`` when fewer than two groups could be used.
+    """
+    size = Counter(groups[name] for name in train)
+    usable = sorted((g for g in size if g not in forbidden), key=lambda g: _rank(seed, g))
+    if not usable or len(size) < 2:
+        raise DatasetError(
+            "no-validation",
+            f"{len(size)} group(s) in training leave none for validation",
+            hint="use more segments, or valid='none' for a two-way split",
+        )
+    wanted = fraction * len(train)
+    taken: set[str] = set()
+    held = 0
+    for group in usable:
+        if held >= wanted or len(taken) == len(size) - 1:
+            break
+        if held + size[group] <= 1.5 * wanted:
+            taken.add(group)
+            held += size[group]
+    if not taken:
+        taken = {min(usable, key=lambda g: (size[g], _rank(seed, g)))}
+    return [n for n in train if groups[n] not in taken], [n for n in train if groups[n] in taken]
+
+
+def split_by_group(
+    ids: Iterable[str],
+    test: Callable[[str], bool] | Collection[str],
+    groups: Mapping[str, str],
+    *,
+    seed: int | str = 7,
+    valid: Valid = "groups",
+    valid_fraction: float = 0.1,
+) -> Fold:
+    """One fold: ``test`` says what is tested, whole ``groups`` of the rest are for validation.
+
+    Raises
+    ------
+    DatasetError
+        ``empty-split`` when nothing would be tested or nothing trained on; ``no-validation``.
+    """
+    ids = _unique(ids)
+    chosen = test if callable(test) else frozenset(test).__contains__
+    tested = [name for name in ids if chosen(name)]
+    train = [name for name in ids if not chosen(name)]
+    if not tested or not train:
+        raise DatasetError(
+            "empty-split",
+            f"the split leaves {len(train)} segments for training and {len(tested)} for the test",
+            hint="do the names belong to this split rule?",
+        )
+    held: list[str] = []
+    if valid == "groups":
+        train, held = carve_validation(
+            train, groups, seed=seed, fraction=valid_fraction, forbidden={groups[name] for name in tested}
+        )
+    return {"train": train, "valid": held, "test": tested}
+
+
+def split_segment(
+    ids: Iterable[str],
+    *,
+    clean: bool = False,
+    groups: Mapping[str, str] | None = None,
+    seed: int | str = 7,
+    valid: Valid = "groups",
+    valid_fraction: float = 0.1,
+) -> Folds:
+    """The published segment split of D960 (657 training and 64 test segments of XAI-music).
+
+    It leaks: 8-bar segments 5, 6, 19 and 20 of the scherzo are literal repeats of training segments by the
+    same players. ``clean`` leaves the rest of the test's content groups out (460 training segments).
+    """
+    ids = _unique(ids)
+    groups = content_groups(ids) if groups is None else groups
+    if clean:
+        tested = {groups[name] for name in ids if is_test_segment(name)}
+        ids = [name for name in ids if is_test_segment(name) or groups[name] not in tested]
+        if not ids:
+            raise DatasetError("empty-split", "no content group is left for training")
+    fold = split_by_group(ids, is_test_segment, groups, seed=seed, valid=valid, valid_fraction=valid_fraction)
+    return {"0": fold}
+
+
+def split_random(
+    ids: Iterable[str],
+    *,
+    seed: int | str = 7,
+    n_folds: int = 1,
+    test_fraction: float = 0.1,
+    valid: Valid = "groups",
+    valid_fraction: float = 0.1,
+) -> Folds:
+    """Segments at random: one split, or ``n_folds`` folds. Leaks music and performers by design."""
+    ids = _unique(ids)
+    order = sorted(ids, key=lambda name: _rank(seed, name))
+    if n_folds > 1:
+        if len(order) < n_folds:
+            raise DatasetError("too-few-groups", f"{len(order)} segments do not make {n_folds} folds")
+        tests = [order[k::n_folds] for k in range(n_folds)]
+    else:  # the published rule: training is the first int(0.9 n)
+        tests = [order[int((1 - test_fraction) * len(order)) :]]
+    alone = {name: name for name in ids}
+    return {
+        str(k): split_by_group(
+            ids, test, alone, seed=f"{seed}/{k}", valid=valid, valid_fraction=valid_fraction
+        )
+        for k, test in enumerate(tests)
+    }
+
+
+def split_performer(
+    ids: Iterable[str],
+    *,
+    performers: Sequence[str] | None = ("12",),
+    seed: int | str = 7,
+    valid: Valid = "groups",
+    valid_fraction: float = 0.1,
+) -> Folds:
+    """Held-out performers: one fold with ``performers`` (published: ``12``); ``None`` holds out each in turn.
+
+    Folds of ``None`` come in natural order (0, 1, ..., 10, 12, Score).
+
+    Raises
+    ------
+    DatasetError
+        ``unknown-performer`` when a performer plays no segment.
+    """
+    ids = _unique(ids)
+    plays = {name: performer_of(name) for name in ids}
+    there = sorted(set(plays.values()), key=natural_key)
+    for performer in performers or ():
+        if performer not in there:
+            raise DatasetError(
+                "unknown-performer",
+                f"performer {performer!r} plays no segment",
+                hint=f"there: {', '.join(there)}",
+            )
+    held = [{performer} for performer in there] if performers is None else [set(performers)]
+    return {
+        str(k): split_by_group(
+            ids,
+            [name for name in ids if plays[name] in out],
+            plays,
+            seed=f"{seed}/{k}",
+            valid=valid,
+            valid_fraction=valid_fraction,
+        )
+        for k, out in enumerate(held)
+    }
+
+
+def split_piece(
+    ids: Iterable[str],
+    *,
+    groups: Mapping[str, str] | None = None,
+    seed: int | str = 7,
+    valid: Valid = "groups",
+    valid_fraction: float = 0.1,
+) -> Folds:
+    """Each piece in turn as the test; validation is made of content groups of the other pieces."""
+    ids = _unique(ids)
+    groups = content_groups(ids) if groups is None else groups
+    pieces = {name: piece_of(name) for name in ids}
+    return {
+        str(k): split_by_group(
+            ids,
+            [name for name in ids if pieces[name] == piece],
+            groups,
+            seed=f"{seed}/{k}",
+            valid=valid,
+            valid_fraction=valid_fraction,
+        )
+        for k, piece in enumerate(sorted(set(pieces.values()), key=natural_key))
+    }
+
+
+def group_folds(groups: Mapping[str, str], n_folds: int = 8) -> dict[str, int]:
+    """Deal groups to folds of similar size: ``{group: fold}``.
+
+    The largest group goes first (ties by name), each to the fold with the fewest segments so far (ties: the
+    first fold). There is no chance in it, and the order of the segments does not matter.
+
+    Raises
+    ------
+    DatasetError
+        ``too-few-groups`` when there are fewer groups than folds.
+    """
+    size = Counter(groups.values())
+    if n_folds < 2 or len(size) < n_folds:
+        raise DatasetError(
+            "too-few-groups",
+            f"{len(size)} groups do not make {n_folds} folds",
+            hint="ask for 2 folds or more, and for no more folds than groups",
+        )
+    load = [0] * n_folds
+    fold_of: dict[str, int] = {}
+    for group in sorted(size, key=lambda g: (-size[g], natural_key(g))):
+        fold = load.index(min(load))
+        fold_of[group] = fold
+        load[fold] += size[group]
+    return fold_of
+
+
+def split_k_fold(
+    ids: Iterable[str],
+    *,
+    groups: Mapping[str, str] | None = None,
+    n_folds: int = 8,
+    seed: int | str = 7,
+    valid: Valid = "groups",
+    valid_fraction: float = 0.1,
+) -> Folds:
+    """Cross-validation over whole groups (default: content groups), dealt as in `group_folds`."""
+    ids = _unique(ids)
+    groups = content_groups(ids) if groups is None else groups
+    fold_of = group_folds({name: groups[name] for name in ids}, n_folds)
+    return {
+        str(k): split_by_group(
+            ids,
+            [name for name in ids if fold_of[groups[name]] == k],
+            groups,
+            seed=f"{seed}/{k}",
+            valid=valid,
+            valid_fraction=valid_fraction,
+        )
+        for k in range(n_folds)
+    }
+
+
+def make_folds(
+    rule: str,
+    ids: Iterable[str],
+    *,
+    seed: int | str = 7,
+    valid: Valid = "groups",
+    valid_fraction: float = 0.1,
+    groups: Mapping[str, str] | None = None,
+    n_folds: int | None = None,
+    performers: Sequence[str] | None = None,
+) -> Folds:
+    """Folds by the name of a rule (see the table above), for command lines.
+
+    Parameters
+    ----------
+    rule
+        One of `RULES`.
+    ids
+        Identifiers of the segments.
+    seed, valid, valid_fraction
+        Seed of the choices, way and share of the validation part.
+    groups
+        Own groups ``{id: group}`` instead of content groups.
+    n_folds
+        Folds of ``k-fold`` (default 8) and ``random`` (default 1).
+    performers
+        Test performers of ``performer``; each in turn if not given.
+
+    Raises
+    ------
+    DatasetError
+        ``unknown-split``, ``empty-split``, ``no-validation``, ``too-few-groups``, ``unknown-performer``,
+        ``duplicate-id``.
+    """
+    common = {"seed": seed, "valid": valid, "valid_fraction": valid_fraction}
+    if rule in ("segment", "segment_clean"):
+        return split_segment(ids, clean=rule == "segment_clean", groups=groups, **common)  # type: ignore[arg-type]
+    if rule == "random":
+        return split_random(ids, n_folds=n_folds or 1, **common)  # type: ignore[arg-type]
+    if rule == "performer":
+        return split_performer(ids, performers=performers, **common)  # type: ignore[arg-type]
+    if rule == "piece":
+        return split_piece(ids, groups=groups, **common)  # type: ignore[arg-type]
+    if rule == "k-fold":
+        return split_k_fold(ids, groups=groups, n_folds=n_folds or 8, **common)  # type: ignore[arg-type]
+    raise DatasetError("unknown-split", f"there is no split {rule!r}", hint=f"rules: {', '.join(RULES)}")
+
+
+def leaks(fold: Fold, groups: Mapping[str, str]) -> dict[str, int]:
+    """Count test (and validation) segments whose group is also trained on.
+
+    Returns
+    -------
+    dict
+        ``{"test": n, "valid": n}``; zeros for a clean fold. ``valid`` counts what it shares with training or
+        test.
+    """
+    train = {groups[name] for name in fold["train"]}
+    test = {groups[name] for name in fold["test"]}
+    return {
+        "test": sum(groups[name] in train for name in fold["test"]),
+        "valid": sum(groups[name] in train | test for name in fold["valid"]),
+    }
