@@ -1,0 +1,169 @@
+"""Checkpoint containers, read without running anything that is inside.
+
+A checkpoint is a pickle, and a pickle can call any function. Here only tensors and plain containers come to
+life (``torch.load(weights_only=True)``); the few other classes that MusicBERT's checkpoints hold
+(``argparse.Namespace`` of fairseq 0.10, omegaconf's ``DictConfig`` of 1.0.0a0, NumPy scalars in the training
+state) are read as inert records. Anything else is refused with ``CheckpointError("unsafe-pickle")``.
+``.safetensors`` files hold tensors only.
+
+Verified against the three golden container styles in ``tests/unit/weights``.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+from warnings import catch_warnings, simplefilter
+
+import torch
+
+from musicbert.errors import CheckpointError
+
+__all__ = ["Checkpoint", "load_checkpoint"]
+
+#: classes that are read as records: harmless, and needed only for the settings beside the weights
+RECORDS = (
+    "argparse.Namespace",
+    "builtins.dict",
+    "builtins.list",
+    "typing.Any",
+    "collections.defaultdict",
+    "numpy.dtype",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "_codecs.encode",
+)
+RECORD_PACKAGE = "omegaconf."
+#: what torch raises for a damaged file, by where the damage is
+DAMAGE = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights with the settings they were trained under.
+
+    Attributes
+    ----------
+    weights
+        Name -> tensor, as in the file.
+    settings
+        The model's settings as a flat dictionary (``encoder_layers``, ...); empty if the file has none.
+    path
+        Where it was read.
+    container
+        ``args`` (fairseq up to 0.10), ``cfg`` (fairseq from 1.0.0a0), ``plain`` (only weights) or
+        ``safetensors``.
+    """
+
+    weights: dict[str, torch.Tensor]
+    settings: dict[str, Any] = field(default_factory=dict)
+    path: str = ""
+    container: str = "plain"
+
+
+class _Record:
+    """Stands for an object of a class that is not to be run: it keeps the state and does nothing."""
+
+    def __new__(cls, *args: Any, **_: Any) -> _Record:
+        record = super().__new__(cls)
+        record.__dict__["_arguments"] = args
+        return record
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        self.__dict__.update(state if isinstance(state, dict) else {"_state": state})
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.__dict__.setdefault("_items", {})[key] = value
+
+
+def _plain(value: Any) -> Any:
+    """Turn records into dictionaries and values."""
+    if isinstance(value, _Record):
+        state = value.__dict__
+        if "_content" in state:  # a container of omegaconf
+            return _plain(state["_content"])
+        if "_val" in state:  # a value of omegaconf
+            return _plain(state["_val"])
+        return {key: _plain(entry) for key, entry in state.items() if not key.startswith("_")}
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return value
+
+
+def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
+    """Read a checkpoint on the CPU.
+
+    Parameters
+    ----------
+    path
+        A ``.pt`` of fairseq (any of its containers), a pickled state dict, or a ``.safetensors`` file.
+
+    Raises
+    ------
+    CheckpointError
+        ``not-found``, ``unsafe-pickle``, ``unreadable``, ``no-weights``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError("not-found", "There is no such checkpoint", path=path, hint="check the path")
+    if path.suffix == ".safetensors":
+        return Checkpoint(_read_safetensors(path), {}, str(path), "safetensors")
+    content = _read_pickle(path)
+    if not isinstance(content, dict):
+        raise CheckpointError("no-weights", f"It holds a {type(content).__name__}, no weights", path=path)
+    if isinstance(content.get("model"), dict):
+        weights, settings, container = content["model"], {}, "plain"
+        if content.get("cfg") is not None:
+            settings, container = _plain(content["cfg"]).get("model") or {}, "cfg"
+        elif content.get("args") is not None:
+            settings, container = _plain(content["args"]), "args"
+    else:
+        weights, settings, container = content.get("state_dict", content), {}, "plain"
+    weights = {name: value for name, value in weights.items() if isinstance(value, torch.Tensor)}
+    if not weights:
+        raise CheckpointError("no-weights", "It holds no weights", path=path)
+    return Checkpoint(weights, settings, str(path), container)
+
+
+def _read_pickle(path: Path) -> Any:
+    names = set(RECORDS)
+    try:
+        found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        names.update(name for name in found if name.startswith(RECORD_PACKAGE))
+    except Exception:
+        pass
+    try:
+        with torch.serialization.safe_globals([(_Record, name) for name in sorted(names)]), catch_warnings():
+            simplefilter("ignore", UserWarning)  # pickles of another protocol: they fail or they do not
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        names = re.findall(r"GLOBAL (\S+) was not", str(error))
+        raise CheckpointError(
+            "unsafe-pickle",
+            f"It was refused: it holds more than weights and settings ({', '.join(names) or 'or is damaged'})",
+            path=path,
+            hint="do not load it another way; ask its author for safetensors",
+        ) from error
+    except DAMAGE as error:
+        raise CheckpointError("unreadable", f"It is damaged: {_first_line(error)}", path=path) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError("unreadable", f"It is damaged: {_first_line(error)}", path=path) from error
