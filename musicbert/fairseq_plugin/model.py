@@ -1,0 +1,227 @@
+"""The fairseq model ``musicbert`` and its architectures ``musicbert_{tiny,mini,small,medium,base,large}``.
+
+All computing is in :class:`musicbert.model.MusicBert`. What fairseq adds: flags, presets, loading with a
+report of the keys, and the refusal to train from scratch when pre-trained weights were asked for but not
+found (fairseq only logs it, and looks for ``X_s.pt`` when ``--restore-file X.pt`` meets ``--checkpoint-suffix
+_s``).
+"""
+
+# No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Optional
+
+import torch
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.models import BaseFairseqModel, register_model, register_model_architecture
+from omegaconf import II
+from torch import nn
+
+from musicbert.config import PRESETS, ModelConfig
+from musicbert.errors import CheckpointError
+from musicbert.model import MusicBert, SentenceHead
+from musicbert.weights import fit_weights, load_checkpoint, rename
+
+__all__ = ["ARCHITECTURES", "MusicBertConfig", "MusicBertModel"]
+
+logger = logging.getLogger(__name__)
+
+#: fairseq's default of ``--restore-file``: the run's own last checkpoint, which need not exist
+OWN_CHECKPOINT = "checkpoint_last.pt"
+BASE = PRESETS["base"]
+POOLINGS = ChoiceEnum(["first", "mean"])
+
+
+def _flag(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass
+class MusicBertConfig(FairseqDataclass):
+    """Flags of the model; the defaults are those of ``musicbert_base``."""
+
+    encoder_layers: int = _flag(BASE.layers, "number of blocks")
+    encoder_embed_dim: int = _flag(BASE.width, "width of the model")
+    encoder_ffn_embed_dim: int = _flag(BASE.ffn_width, "width of the feed-forward layer")
+    encoder_attention_heads: int = _flag(BASE.heads, "attention heads")
+    dropout: float = _flag(BASE.dropout, "dropout of hidden states")
+    attention_dropout: float = _flag(BASE.attention_dropout, "dropout of attention")
+    activation_dropout: float = _flag(BASE.activation_dropout, "dropout after GELU")
+    pooler_dropout: float = _flag(BASE.pooler_dropout, "dropout in sentence heads")
+    max_positions: int = _flag(BASE.max_positions, "longest input in tokens")
+    pooling: POOLINGS = _flag(  # type: ignore[valid-type]  # noqa: RUF009
+        "first", "sentence heads read the first token (published) or the mean over notes, specials left out"
+    )
+    performance_features: int = _flag(0, "performance inputs of a note (plain weights can be loaded)")
+    spectral_norm_classification_head: bool = _flag(False, "spectral norm on classification heads")
+    spectral_norm_regression_head: bool = _flag(False, "spectral norm on regression heads")
+    load_checkpoint_heads: bool = _flag(False, "register the sentence heads that a checkpoint holds")
+    init_from: Optional[str] = _flag(  # noqa: UP045 - fairseq knows this spelling only
+        None, "start from this checkpoint; an error if it is missing or of another architecture or vocabulary"
+    )
+    restore_file: str = II("checkpoint.restore_file")
+    checkpoint_suffix: str = II("checkpoint.checkpoint_suffix")
+
+
+@register_model("musicbert", dataclass=MusicBertConfig)
+class MusicBertModel(MusicBert, BaseFairseqModel):
+    """MusicBERT as fairseq sees it; the forward pass is :meth:`musicbert.model.MusicBert.forward`."""
+
+    def __init__(self, cfg: Any, vocabulary_size: int) -> None:
+        super().__init__(
+            ModelConfig(
+                layers=cfg.encoder_layers,
+                width=cfg.encoder_embed_dim,
+                ffn_width=cfg.encoder_ffn_embed_dim,
+                heads=cfg.encoder_attention_heads,
+                dropout=cfg.dropout,
+                attention_dropout=cfg.attention_dropout,
+                activation_dropout=cfg.activation_dropout,
+                pooler_dropout=cfg.pooler_dropout,
+                max_positions=cfg.max_positions,
+                vocabulary_size=vocabulary_size,
+                performance_features=_option(cfg, "performance_features"),
+            ),
+            pooling=str(_option(cfg, "pooling")),
+        )
+        self.spectral = {
+            "classification": _option(cfg, "spectral_norm_classification_head"),
+            "regression": _option(cfg, "spectral_norm_regression_head"),
+        }
+        self.load_checkpoint_heads = _option(cfg, "load_checkpoint_heads")
+        #: checkpoint that has to be loaded before the first step of training, None once one was
+        self.weights_expected: str | None = None
+
+    @classmethod
+    def build_model(cls, cfg: Any, task: Any) -> "MusicBertModel":
+        """Build the model for the task's dictionary, with ``--init-from`` if given."""
+        model = cls(cfg, len(task.source_dictionary))
+        model.prepare_start(cfg)
+        return model
+
+    def prepare_start(self, cfg: Any) -> None:
+        """Load ``--init-from``, and remember which weights have to come before training starts."""
+        restore_file, suffix = _option(cfg, "restore_file"), _option(cfg, "checkpoint_suffix") or ""
+        if restore_file and not restore_file.startswith("${") and restore_file != OWN_CHECKPOINT:
+            self.weights_expected = restore_file.replace(".pt", f"{suffix}.pt")
+        init_from = _option(cfg, "init_from")
+        if init_from:
+            # Models are also built to be evaluated, when this file may be gone: then it is no error.
+            self.weights_expected = init_from
+            try:
+                checkpoint = load_checkpoint(init_from)
+            except CheckpointError as error:
+                if error.reason != "not-found":
+                    raise
+                logger.warning("%s", error)
+            else:
+                self.load_weights(checkpoint.weights, path=init_from)
+
+    def load_weights(self, weights: Mapping[str, torch.Tensor], *, path: str | None = None) -> None:
+        """Load a checkpoint's tensors and log which were loaded, missing and unexpected."""
+        if self.load_checkpoint_heads:
+            self._register_heads_of(rename(weights))
+        state, report = fit_weights(weights, self.state_dict(), path=path)
+        nn.Module.load_state_dict(self, state, strict=True)
+        self.weights_expected = None
+        logger.info("weights%s: %s", f" of {path}" if path else "", report)
+
+    def _register_heads_of(self, weights: Mapping[str, torch.Tensor]) -> None:
+        for name, value in weights.items():
+            kind, _, rest = name.partition(".")
+            if rest.endswith(".out_proj.weight") and kind in ("classification_heads", "regression_heads"):
+                head = rest.removesuffix(".out_proj.weight")
+                if head not in getattr(self, kind):
+                    register = getattr(self, f"register_{kind.removesuffix('s')}")
+                    register(head, value.shape[0], value.shape[1])
+
+    def load_state_dict(
+        self,
+        state_dict: Mapping[str, torch.Tensor],
+        strict: bool = True,  # noqa: ARG002 - always strict
+        model_cfg: Any = None,  # noqa: ARG002 - fairseq's signature
+        args: Any = None,  # noqa: ARG002
+    ) -> None:
+        """Load a checkpoint that fairseq has read; stricter than fairseq, with clear errors.
+
+        Raises
+        ------
+        CheckpointError
+            If it is of another architecture or vocabulary, or lacks tensors of the encoder.
+        """
+        self.load_weights(state_dict)
+
+    def register_classification_head(
+        self, name: str, num_classes: int, inner_dim: int | None = None, **options: Any
+    ) -> SentenceHead:
+        """Add a classification head (see :class:`~musicbert.model.MusicBert`)."""
+        options.setdefault("spectral", self.spectral["classification"])
+        return super().register_classification_head(name, num_classes, inner_dim, **options)
+
+    def register_regression_head(
+        self, name: str, num_outputs: int, inner_dim: int | None = None, **options: Any
+    ) -> SentenceHead:
+        """Add a regression head (see :class:`~musicbert.model.MusicBert`)."""
+        options.setdefault("spectral", self.spectral["regression"])
+        return super().register_regression_head(name, num_outputs, inner_dim, **options)
+
+    def forward(self, src_tokens: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        """Run the model; refuse to train when the weights that were asked for never came.
+
+        Raises
+        ------
+        CheckpointError
+            ``weights-not-loaded``.
+        """
+        if self.training and self.weights_expected is not None:
+            raise CheckpointError(
+                "weights-not-loaded",
+                "Training was to start from this checkpoint, but it was not found",
+                path=self.weights_expected,
+                hint="with --checkpoint-suffix, fairseq looks for FILE<suffix>.pt; use --init-from FILE.pt",
+            )
+        return super().forward(src_tokens, *args, **kwargs)
+
+    def get_normalized_probs(
+        self,
+        net_output: tuple[Any, Any],
+        log_probs: bool,
+        sample: Any = None,  # noqa: ARG002
+    ) -> torch.Tensor:
+        """(Log-)probabilities of the logits, in float32."""
+        logits = net_output[0].float()
+        return logits.log_softmax(-1) if log_probs else logits.softmax(-1)
+
+    def max_positions(self) -> int:
+        """Longest input in tokens (fairseq leaves out what is longer)."""
+        return self.config.max_positions
+
+
+def _option(cfg: Any, name: str) -> Any:
+    """Value of a flag, or its default for a checkpoint that is older than the flag."""
+    value = getattr(cfg, name, None)
+    return MusicBertConfig.__dataclass_fields__[name].default if value is None else value
+
+
+def _architecture(preset: ModelConfig) -> Any:
+    """Function that fills in what the command line leaves open."""
+    sizes = {
+        "encoder_layers": preset.layers,
+        "encoder_embed_dim": preset.width,
+        "encoder_ffn_embed_dim": preset.ffn_width,
+        "encoder_attention_heads": preset.heads,
+    }
+
+    def fill(args: Any) -> None:
+        for entry in fields(MusicBertConfig):
+            if not entry.name.startswith("_") and getattr(args, entry.name, None) is None:
+                setattr(args, entry.name, sizes.get(entry.name, entry.default))
+
+    return fill
+
+
+#: names for ``--arch``; ``musicbert`` alone is ``musicbert_base``
+ARCHITECTURES = {f"musicbert_{name}": preset for name, preset in PRESETS.items()}
+for _name, _preset in ARCHITECTURES.items():
+    register_model_architecture("musicbert", _name)(_architecture(_preset))
