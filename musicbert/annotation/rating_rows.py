@@ -1,0 +1,141 @@
+"""Every rating of every segment (label ``all``): the published ``midi_label_map.json``.
+
+``{id: [[q ratings / 7], ...]}``, one inner list for each row of the table, nothing filtered. Published files write
+0.0 where there is no answer; so does ``zeros="row"``. With ``zeros="cell"`` it is ``null``.
+
+Verified in ``tests/unit/annotation/test_labels.py``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from musicbert.annotation.dimensions import Dimension, resolve_columns
+from musicbert.annotation.files import write_whole
+from musicbert.annotation.label_map import format_of, meta_path
+from musicbert.annotation.labels import LabelOptions, LabelReport, source_of
+from musicbert.annotation.table import HIGHEST, LOWEST, RatingTable
+from musicbert.errors import RatingError
+
+__all__ = ["RatingRows", "all_ratings"]
+
+
+@dataclass(frozen=True, eq=False)
+class RatingRows:
+    """All ratings, by segment.
+
+    Attributes
+    ----------
+    ids : tuple of str
+        Segments in order of first appearance.
+    rows : tuple of ndarray [shape=(raters, d), float64, 0-1]
+        Ratings of each segment, in the order of the table.
+    users : tuple of tuple of str
+        Annotator of each row.
+    dimensions : tuple of Dimension
+        The d questions.
+    source
+        Where they come from.
+    """
+
+    ids: tuple[str, ...]
+    rows: tuple[NDArray[np.float64], ...]
+    users: tuple[tuple[str, ...], ...]
+    dimensions: tuple[Dimension, ...]
+    source: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to_dict(self) -> dict[str, list[list[float | None]]]:
+        """``{id: [[d ratings / 7], ...]}``, ``None`` where masked."""
+        return {
+            name: [[None if np.isnan(v) else v for v in row] for row in rows.tolist()]
+            for name, rows in zip(self.ids, self.rows, strict=True)
+        }
+
+    def to_frame(self) -> pd.DataFrame:
+        """One line a rating: ``id``, ``user``, one column a dimension."""
+        frame = pd.DataFrame(np.vstack(self.rows), columns=[dimension.name for dimension in self.dimensions])
+        names = [name for name, rows in zip(self.ids, self.rows, strict=True) for _ in rows]
+        frame.insert(0, "id", names)
+        frame.insert(1, "user", [user for users in self.users for user in users])
+        return frame
+
+    def save(self, path: str | PathLike[str], *, format: str | None = None) -> None:
+        """Write the ratings and their side file (see `LabelMap.save`).
+
+        Raises
+        ------
+        RatingError
+            ``unknown-format``, ``cannot-write``.
+        """
+        kind = format_of(path, format)
+        if kind == "json":
+            data = json.dumps(self.to_dict()).encode()
+        elif kind == "csv":
+            data = self.to_frame().to_csv(index=False, lineterminator="\n").encode()
+        else:
+            buffer = io.BytesIO()
+            self.to_frame().to_parquet(buffer, index=False)
+            data = buffer.getvalue()
+        write_whole(path, data)
+        meta = {
+            "kind": "all",
+            "segments": len(self),
+            "dimensions": [
+                {"name": m.name, "low": m.low, "high": m.high, "column": m.column} for m in self.dimensions
+            ],
+            "scale": "ratings / 7, every rater a row; low values mean the low pole",
+            "source": self.source,
+        }
+        write_whole(meta_path(path), (json.dumps(meta, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def all_ratings(table: RatingTable, options: LabelOptions) -> tuple[RatingRows, LabelReport]:
+    """All ratings of a table, unfiltered but for ``min_raters`` (and copies of rows, for ``zeros="cell"``).
+
+    Raises
+    ------
+    RatingError
+        ``nothing-left`` and those of `resolve_columns` and `RatingTable.columns`.
+    """
+    dimensions = resolve_columns(options.columns or "full", table.format)
+    if options.zeros == "cell":
+        table = table.without_duplicates()
+    raw = table.columns(dimensions)
+    answered = (raw >= LOWEST) & (raw <= HIGHEST)
+    values = np.where(answered, raw / HIGHEST, 0.0 if options.zeros == "row" else np.nan)
+    order = np.argsort(table.segment_of, kind="stable")
+    counts = np.bincount(table.segment_of, minlength=len(table.segments))
+    blocks = np.split(order, np.cumsum(counts)[:-1])
+    kept = [k for k, n in enumerate(counts.tolist()) if n >= options.min_raters]
+    if not kept:
+        raise RatingError(
+            "nothing-left", "no segment has enough raters", path=table.path, hint="loosen --min-raters"
+        )
+    few = f"fewer than {options.min_raters} raters"
+    report = LabelReport(
+        rows=len(table) + table.dropped_duplicates,
+        segments=len(table.segments),
+        labelled=len(kept),
+        rows_dropped={"the same row again": table.dropped_duplicates},
+        segments_dropped={few: len(counts) - len(kept)},
+        cells_masked=int((~answered).sum()) if options.zeros == "cell" else 0,
+    )
+    rows = RatingRows(
+        ids=tuple(table.segments[k] for k in kept),
+        rows=tuple(values[blocks[k]] for k in kept),
+        users=tuple(tuple(table.users[u] for u in table.user_of[blocks[k]].tolist()) for k in kept),
+        dimensions=dimensions,
+        source=source_of(table, options),
+    )
+    return rows, report

@@ -1,0 +1,194 @@
+"""How far annotators agree: which dimensions can be learned at all.
+
+For every dimension, over the segments with two ratings or more (unanswered questions masked, each rating once):
+
+* ``icc1``, ``icck``: intraclass correlation of one rater and of the mean of a segment's raters, one-way random
+  effects (Shrout & Fleiss 1979, cases 1,1 and 1,k), with k0 = (N - sum n_i^2 / N) / (s - 1) raters a segment where
+  their numbers differ.
+* ``ceiling_mean``, ``ceiling_median``, ``ceiling_apex``: split-half reliability of the label. Each segment's ratings
+  are halved at random, both halves make a label, their Pearson correlation r over segments is averaged over the
+  repeats and stepped up to full length, 2 r / (1 + r) (Spearman 1910, Brown 1910). It estimates the share of the
+  labels' variance that is not noise, so a predictor's expected R2 cannot exceed it.
+
+Verified on ratings with known variance components in ``tests/unit/annotation/test_reliability.py`` and against
+recorded figures in ``tests/parity/test_labels_golden.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from musicbert.annotation.labels import REDUCTIONS, Cells, LabelOptions, select_ratings
+from musicbert.annotation.table import RatingTable
+
+__all__ = ["intraclass_correlation", "reliability_markdown", "reliability_table", "split_half"]
+
+#: labels whose reliability is measured
+_KINDS = ("mean", "median", "apex")
+
+
+def reliability_table(
+    table: RatingTable,
+    *,
+    columns: str | Sequence[str] | None = None,
+    center_raters: bool = False,
+    repeats: int = 40,
+    seed: int = 7,
+) -> pd.DataFrame:
+    """Reliability of every dimension.
+
+    Parameters
+    ----------
+    table
+        Ratings.
+    columns
+        Set of columns or own list (default ``published``).
+    center_raters
+        Subtract each rater's own mean of each question first.
+    repeats, seed
+        Random halvings, and the seed of the generator.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by dimension name; columns ``low_pole``, ``high_pole``, ``n_segments`` (with two raters or more),
+        ``mean_raters`` (of those), ``icc1``, ``icck``, ``ceiling_mean``, ``ceiling_median``, ``ceiling_apex``;
+        NaN where fewer than three segments have two ratings or nothing varies.
+
+    Raises
+    ------
+    RatingError
+        Those of `select_ratings`.
+    """
+    options = LabelOptions(columns=columns, zeros="cell", center_raters=center_raters)
+    ratings = select_ratings(table, options)
+    cells = ratings.cells()
+    several = cells.counts >= 2
+    halves = split_half(cells, repeats=repeats, seed=seed)
+    rows = []
+    for d, dimension in enumerate(ratings.dimensions):
+        counts = cells.counts[several[:, d], d]
+        icc1, icck = intraclass_correlation(ratings.values[:, d], ratings.segment_of)
+        rows.append(
+            {
+                "dimension": dimension.name,
+                "low_pole": dimension.low,
+                "high_pole": dimension.high,
+                "n_segments": len(counts),
+                "mean_raters": float(counts.mean()) if len(counts) else np.nan,
+                "icc1": icc1,
+                "icck": icck,
+                **{f"ceiling_{kind}": float(halves[kind][d]) for kind in _KINDS},
+            }
+        )
+    return pd.DataFrame(rows).set_index("dimension")
+
+
+def intraclass_correlation(values: NDArray[np.float64], segment_of: NDArray[np.int64]) -> tuple[float, float]:
+    """ICC(1,1) and ICC(1,k) of one dimension, for unequal numbers of raters.
+
+    Parameters
+    ----------
+    values : ndarray [shape=(n,), float64]
+        Ratings, NaN where missing.
+    segment_of : ndarray [shape=(n,), int64]
+        Segment of each; segments with one rating are left out.
+
+    Returns
+    -------
+    (icc1, icck)
+        NaN where fewer than three segments have two ratings, or nothing varies.
+    """
+    there = ~np.isnan(values)
+    counts = np.bincount(segment_of[there], minlength=int(segment_of.max()) + 1)
+    there &= counts[segment_of] >= 2
+    x, segment = values[there], segment_of[there]
+    used = counts[counts >= 2]
+    s, n = len(used), int(used.sum())
+    if s < 3:
+        return np.nan, np.nan
+    sums = np.bincount(segment, weights=x, minlength=len(counts))
+    means = sums / np.maximum(counts, 1)
+    within = float(((x - means[segment]) ** 2).sum()) / (n - s)
+    between = float((counts * (means - x.mean()) ** 2)[counts >= 2].sum()) / (s - 1)
+    k0 = (n - float((used**2).sum()) / n) / (s - 1)
+    if between == 0:
+        return np.nan, np.nan
+    return (between - within) / (between + (k0 - 1) * within), (between - within) / between
+
+
+def split_half(cells: Cells, *, repeats: int = 40, seed: int = 7) -> dict[str, NDArray[np.float64]]:
+    """Split-half reliability with Spearman-Brown of mean, median and apex labels.
+
+    Parameters
+    ----------
+    cells
+        Ratings by segment and dimension.
+    repeats, seed
+        Random halvings, and the seed.
+
+    Returns
+    -------
+    dict
+        kind -> reliability [shape=(d,), float64].
+    """
+    rng = np.random.default_rng(seed)
+    s, d = cells.counts.shape
+    correlations = {kind: np.full((repeats, d), np.nan) for kind in _KINDS}
+    groups = [(at, ratings) for at, ratings in cells.by_count() if len(ratings) >= 2]
+    for repeat in range(repeats):
+        labels = {kind: np.full((2, s * d), np.nan) for kind in _KINDS}
+        for at, ratings in groups:
+            shuffled = rng.permuted(ratings, axis=0)
+            middle = len(ratings) // 2
+            for half, part in enumerate((shuffled[:middle], shuffled[middle:])):
+                for kind in _KINDS:
+                    labels[kind][half, at] = REDUCTIONS[kind](part)
+        for kind in _KINDS:
+            first, second = labels[kind].reshape(2, s, d)
+            correlations[kind][repeat] = [_pearson(first[:, k], second[:, k]) for k in range(d)]
+    result: dict[str, NDArray[np.float64]] = {}
+    for kind in _KINDS:
+        r = correlations[kind].mean(axis=0)
+        result[kind] = 2 * r / (1 + r)
+    return result
+
+
+def _pearson(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    there = ~np.isnan(first)
+    if there.sum() < 3:
+        return np.nan
+    a, b = first[there] - first[there].mean(), second[there] - second[there].mean()
+    size = float(np.sqrt((a**2).sum() * (b**2).sum()))
+    return float((a * b).sum()) / size if size > 0 else np.nan
+
+
+def reliability_markdown(table: pd.DataFrame) -> str:
+    """The table as Markdown, most reliable dimension first, with the mean of each column."""
+    lines = [
+        "| dimension | low pole (1) | high pole (7) | segments | raters | ICC(1,1) | ICC(1,k) "
+        "| ceiling, mean label | median | apex |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    numbers = ["icc1", "icck", "ceiling_mean", "ceiling_median", "ceiling_apex"]
+    for name, row in table.sort_values("ceiling_mean", ascending=False).iterrows():
+        cells = " | ".join(f"{row[column]:.2f}" for column in numbers)
+        lines.append(
+            f"| {name} | {row['low_pole']} | {row['high_pole']} | {row['n_segments']} "
+            f"| {row['mean_raters']:.1f} | {cells} |"
+        )
+    means = " | ".join(f"**{table[column].mean():.3f}**" for column in numbers)
+    lines.append(
+        f"| **mean** | | | {table['n_segments'].mean():.0f} | {table['mean_raters'].mean():.1f} | {means} |"
+    )
+    return (
+        "# Reliability of the ratings\n\n"
+        "Ceilings are split-half reliabilities stepped up to all raters (Spearman-Brown): the R2 that a perfect\n"
+        "predictor of the true scores would be expected to reach. A dimension near 0 cannot be learned.\n\n"
+        + "\n".join(lines)
+        + "\n"
+    )

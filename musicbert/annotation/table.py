@@ -1,0 +1,304 @@
+"""Tables of ratings: XAI-music's ``total.csv`` and PercePiano's ``total_2rounds.csv``.
+
+One row is one annotator's answers about one segment: ``user, dataID, filename, Question_..., message``, RFC 4180
+CSV whose messages hold line breaks. Ratings are 1..7. Blank means "not asked" and 0 "don't know"; PercePiano
+turned eight questions round (x -> 8 - x), so there "don't know" is 8 (one row of it also holds 9s). The table
+keeps what the file says; the rules of `musicbert.annotation.labels` decide what to do about it.
+
+Verified in ``tests/unit/annotation/test_table.py``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.annotation.dimensions import COLUMN_SETS, Dimension, Format
+from musicbert.annotation.files import sha256
+from musicbert.annotation.names import parse_segment
+from musicbert.errors import RatingError
+
+__all__ = ["HIGHEST", "LOWEST", "Duplicates", "RatingTable", "read_ratings"]
+
+#: ends of the rating scale
+LOWEST, HIGHEST = 1, 7
+#: what else a cell may hold: "don't know", as it was given and as the reversed questions of PercePiano show it
+_NO_ANSWER: dict[Format, frozenset[float]] = {
+    "xai": frozenset({0.0}),
+    "percepiano": frozenset({0.0, 8.0, 9.0}),
+}
+#: a column that only PercePiano has
+_PERCEPIANO_ONLY = "Question_4_4_1_5_2_1"
+_KEYS = ("user", "dataID", "filename")
+
+Duplicates = Literal["auto", "error", "keep", "drop"]
+
+
+@dataclass(frozen=True, eq=False)
+class RatingTable:
+    """Ratings as columns.
+
+    Attributes
+    ----------
+    format
+        ``xai`` or ``percepiano``.
+    segments : tuple of str
+        Names of the segments in order of first appearance.
+    segment_of : ndarray [shape=(n,), int64]
+        Segment of each row: index into ``segments``.
+    users : tuple of str
+        Annotators in order of first appearance.
+    user_of : ndarray [shape=(n,), int64]
+        Annotator of each row.
+    data_ids : tuple of str
+        ``dataID`` of each row.
+    ratings : ndarray [shape=(n, q), float64]
+        What the cells say: 1..7, 0 (and 8, 9 in PercePiano) for no answer, NaN for blank.
+    dimensions : tuple of Dimension
+        The q questions that the file has.
+    path, digest
+        The file and its SHA-256.
+    dropped_duplicates
+        Rows that `without_duplicates` left out.
+    """
+
+    format: Format
+    segments: tuple[str, ...]
+    segment_of: NDArray[np.int64]
+    users: tuple[str, ...]
+    user_of: NDArray[np.int64]
+    data_ids: tuple[str, ...]
+    ratings: NDArray[np.float64]
+    dimensions: tuple[Dimension, ...]
+    path: str = ""
+    digest: str = ""
+    dropped_duplicates: int = 0
+
+    def __len__(self) -> int:
+        return len(self.segment_of)
+
+    def columns(self, dimensions: Sequence[Dimension]) -> NDArray[np.float64]:
+        """Raw ratings of some questions [shape=(n, d)].
+
+        Raises
+        ------
+        RatingError
+            ``wrong-columns`` when the file lacks one of them.
+        """
+        there = {dimension.column: i for i, dimension in enumerate(self.dimensions)}
+        missing = [dimension.column for dimension in dimensions if dimension.column not in there]
+        if missing:
+            raise RatingError(
+                "wrong-columns",
+                f"the table has no column {', '.join(missing[:4])}{' ...' if len(missing) > 4 else ''}",
+                path=self.path,
+                hint="choose other columns, or check the header",
+            )
+        return self.ratings[:, [there[dimension.column] for dimension in dimensions]]
+
+    def duplicate_rows(self) -> NDArray[np.bool_]:
+        """Rows whose (user, dataID) occurred before [shape=(n,), bool]."""
+        seen: set[tuple[int, str]] = set()
+        again = np.zeros(len(self), dtype=bool)
+        for i, key in enumerate(zip(self.user_of.tolist(), self.data_ids, strict=True)):
+            again[i] = key in seen
+            seen.add(key)
+        return again
+
+    def without_duplicates(self) -> RatingTable:
+        """The table with each (user, dataID) once.
+
+        Raises
+        ------
+        RatingError
+            ``conflicting-duplicates`` when copies disagree.
+        """
+        again = self.duplicate_rows()
+        if not again.any():
+            return self
+        first: dict[tuple[int, str], int] = {}
+        for i, key in enumerate(zip(self.user_of.tolist(), self.data_ids, strict=True)):
+            j = first.setdefault(key, i)
+            same = np.array_equal(self.ratings[i], self.ratings[j], equal_nan=True)
+            if not same or self.segment_of[i] != self.segment_of[j]:
+                raise RatingError(
+                    "conflicting-duplicates",
+                    f"user {self.users[key[0]]} rated dataID {key[1]} twice, with different answers",
+                    path=self.path,
+                    hint="keep one of the two rows",
+                )
+        keep = ~again
+        return replace(
+            self,
+            segment_of=self.segment_of[keep],
+            user_of=self.user_of[keep],
+            data_ids=tuple(name for name, kept in zip(self.data_ids, keep.tolist(), strict=True) if kept),
+            ratings=self.ratings[keep],
+            dropped_duplicates=self.dropped_duplicates + int(again.sum()),
+        )
+
+
+def read_ratings(path: str | PathLike[str], *, duplicates: Duplicates = "auto") -> RatingTable:
+    """Read a table of ratings; the format follows from the header.
+
+    Parameters
+    ----------
+    path
+        The CSV file (UTF-8).
+    duplicates
+        What to do with a second row of the same (user, dataID): ``error``, ``keep``, ``drop`` (an error where the
+        two disagree), or ``auto``: ``error`` for XAI-music, ``keep`` for PercePiano, whose published labels
+        count 2,198 rows twice.
+
+    Raises
+    ------
+    RatingError
+        ``not-found``, ``empty-file``, ``damaged``, ``wrong-columns``, ``not-a-number``, ``out-of-range``,
+        ``duplicate-rating``, ``conflicting-duplicates``, ``bad-name``.
+    """
+    rows, lines, digest = _read_rows(path)
+    header = rows[0]
+    table_format: Format = "percepiano" if _PERCEPIANO_ONLY in header else "xai"
+    known = {dimension.column: dimension for dimension in COLUMN_SETS[table_format]["full"]}
+    missing = [name for name in _KEYS if name not in header]
+    questions = [(i, known[name]) for i, name in enumerate(header) if name in known]
+    if missing or not questions:
+        lacks = f"no column {', '.join(missing)}" if missing else "no column Question_..."
+        raise RatingError(
+            "wrong-columns",
+            f"the table has {lacks}",
+            path=path,
+            hint=f"expected {', '.join(_KEYS)}, Question_1_1_1, ...; found {', '.join(header[:4])} ...",
+        )
+    if len({dimension.column for _, dimension in questions}) != len(questions):
+        raise RatingError("wrong-columns", "a question has two columns", path=path, hint="check the header")
+    body = rows[1:]
+    user_at, data_at, file_at = (header.index(name) for name in _KEYS)
+    ids: dict[str, str] = {}
+    for name, line in zip((row[file_at] for row in body), lines[1:], strict=True):
+        if name not in ids:
+            try:
+                ids[name] = parse_segment(name).id
+            except RatingError as error:
+                raise RatingError(
+                    error.reason, f"line {line}: {error.message}", path=path, hint=error.hint
+                ) from None
+    segments, segment_of = _codes([ids[row[file_at]] for row in body])
+    users, user_of = _codes([row[user_at].strip() for row in body])
+    table = RatingTable(
+        format=table_format,
+        segments=segments,
+        segment_of=segment_of,
+        users=users,
+        user_of=user_of,
+        data_ids=tuple(row[data_at].strip() for row in body),
+        ratings=_numbers(body, lines[1:], questions, _NO_ANSWER[table_format], path),
+        dimensions=tuple(dimension for _, dimension in questions),
+        path=str(path),
+        digest=digest,
+    )
+    if duplicates == "drop":
+        return table.without_duplicates()
+    if duplicates == "error" or (duplicates == "auto" and table_format == "xai"):
+        again = np.flatnonzero(table.duplicate_rows())
+        if len(again):
+            i = int(again[0])
+            raise RatingError(
+                "duplicate-rating",
+                f"{len(again)} rows repeat a (user, dataID), first at line {lines[i + 1]}: "
+                f"user {users[user_of[i]]}, dataID {table.data_ids[i]}",
+                path=path,
+                hint="remove the copies, or read with duplicates 'drop' or 'keep'",
+            )
+    return table
+
+
+def _read_rows(path: str | PathLike[str]) -> tuple[list[list[str]], list[int], str]:
+    """Cells of all rows with the line each one ends at, and the hash of the file."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise RatingError(
+            "not-found",
+            f"cannot read the ratings: {error.strerror}",
+            path=path,
+            hint="put the table at data/total.csv, or name it with --csv",
+        ) from error
+    if not data.strip():
+        raise RatingError("empty-file", "the table of ratings is empty", path=path)
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    try:
+        reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        for row in reader:
+            if not row:
+                continue
+            if rows and len(row) != len(rows[0]):
+                raise RatingError(
+                    "damaged",
+                    f"line {reader.line_num} has {len(row)} cells, the header has {len(rows[0])}",
+                    path=path,
+                    hint="save the table again as CSV with quoted text",
+                )
+            rows.append(row)
+            lines.append(reader.line_num)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RatingError("damaged", f"this is no UTF-8 CSV table ({error})", path=path) from error
+    rows[0] = [name.strip() for name in rows[0]]
+    if len(rows) == 1:
+        raise RatingError("empty-file", "the table of ratings has a header and no rows", path=path)
+    return rows, lines, sha256(data)
+
+
+def _codes(values: list[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Distinct values in order of first appearance, and the index of each value."""
+    index: dict[str, int] = {}
+    codes = [index.setdefault(value, len(index)) for value in values]
+    return tuple(index), np.array(codes, dtype=np.int64)
+
+
+def _numbers(
+    body: list[list[str]],
+    lines: list[int],
+    questions: list[tuple[int, Dimension]],
+    no_answer: frozenset[float],
+    path: str | PathLike[str],
+) -> NDArray[np.float64]:
+    """Ratings [shape=(n, q)], NaN for blank; every other value is checked once."""
+    cells = [[row[i] for i, _ in questions] for row in body]
+    value_of: dict[str, float] = {}
+    for text in {cell for row in cells for cell in row}:
+        value, reason = _number(text, no_answer)
+        if reason:
+            i, j = next((i, j) for i, row in enumerate(cells) for j, cell in enumerate(row) if cell == text)
+            what = "is not a number" if reason == "not-a-number" else f"is not in {LOWEST}..{HIGHEST}"
+            raise RatingError(
+                reason,
+                f"line {lines[i]}, {questions[j][1].column}: {text!r} {what}",
+                path=path,
+                hint="a rating is 1..7; 0 or blank means no answer",
+            )
+        value_of[text] = value
+    return np.array([[value_of[cell] for cell in row] for row in cells], dtype=np.float64)
+
+
+def _number(text: str, no_answer: frozenset[float]) -> tuple[float, str]:
+    """One cell: its value and what is wrong with it, if anything."""
+    if not text.strip():
+        return math.nan, ""
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan, "not-a-number"
+    if math.isnan(value):
+        return math.nan, "not-a-number"
+    return value, "" if LOWEST <= value <= HIGHEST or value in no_answer else "out-of-range"
