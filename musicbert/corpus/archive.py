@@ -2,8 +2,8 @@
 
 A file is known by its name: the last part of its path without its last extension and without spaces around it
 (``Schubert_D935_no.3_4bars_2_1.mid`` is ``Schubert_D935_no.3_4bars_2_1``), whatever folders lie above it.
-Hidden files and ``__MACOSX`` are passed over; what else cannot be taken (symbolic links, unsafe names, archives
-in the archive, encrypted members) is listed with its reason instead. Verified in
+Hidden files and ``__MACOSX`` are passed over; what else cannot be taken (symbolic links, unsafe names,
+archives in the archive, encrypted members) is listed with its reason instead. Verified in
 ``tests/unit/corpus/test_archive.py``.
 """
 
@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
+from typing import Any
 
 from musicbert.errors import DatasetError
 
@@ -169,6 +170,14 @@ class MidiSource:
         """Close the archive."""
         if self._zip is not None:
             self._zip.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_zip": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the archive again in another process, which must not share this one's position in the file."""
+        self.__dict__.update(state)
+        self._zip = None if self.path.is_dir() else _open_zip(self.path)
 
     def __enter__(self) -> MidiSource:
         return self

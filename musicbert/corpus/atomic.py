@@ -110,7 +110,8 @@ def build_directory(
     Raises
     ------
     DatasetError
-        ``output-exists``, ``output-is-file``, ``output-not-ours``, or ``output-busy`` (another run writes it).
+        ``output-exists``, ``output-is-file``, ``output-not-ours``, or ``output-busy`` (another run writes
+        it).
     """
     path = Path(path).absolute()
     _check_destination(path, overwrite, recognise)

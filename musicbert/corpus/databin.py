@@ -1,0 +1,179 @@
+r"""Binarised sequences of token ids in fairseq's memory-mapped format, without fairseq.
+
+A data set ``PREFIX`` is two files. ``PREFIX.bin`` holds the ids of all sequences one after the other as
+little-endian uint16. ``PREFIX.idx`` holds, little-endian and packed: the magic ``MMIDIDX\0\0`` (9 bytes), the
+version 1 (uint64), the code of the element type (uint8; 8 is uint16), the number n of sequences (uint64),
+their lengths (n int32, elements) and their starts in ``PREFIX.bin`` (n int64, bytes). The bytes equal those
+that fairseq-preprocess writes from the same text, which ``tests/integration/test_binarize.py`` verifies.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.errors import DatasetError
+
+__all__ = [
+    "EOS",
+    "SPECIALS",
+    "UNKNOWN",
+    "read_dictionary",
+    "read_index",
+    "read_tokens",
+    "text_to_ids",
+    "write_indexed_dataset",
+]
+
+#: Symbols that fairseq puts before those of the dictionary file, in the order of their ids.
+SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
+EOS = SPECIALS.index("</s>")
+UNKNOWN = SPECIALS.index("<unk>")
+
+_MAGIC = b"MMIDIDX\x00\x00"
+_HEADER = struct.Struct("<9sQBQ")
+_VERSION = 1
+_UINT16 = 8
+#: fairseq stores ids as uint16 while they are below this
+#: (`fairseq.data.indexed_dataset.best_fitting_int_dtype`).
+_UINT16_LIMIT = 65500
+
+
+def read_dictionary(path: str | PathLike[str]) -> dict[str, int]:
+    """Read a fairseq dictionary file, lines of ``symbol count``.
+
+    Returns
+    -------
+    dict
+        symbol -> id, the four specials first.
+
+    Raises
+    ------
+    DatasetError
+        ``not-found`` or ``bad-dictionary``.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError("not-found", f"The dictionary cannot be read: {error}", path=path) from error
+    symbols = [*SPECIALS, *(line.rpartition(" ")[0] for line in lines)]
+    if len(set(symbols)) < len(symbols) or "" in symbols or len(symbols) >= _UINT16_LIMIT:
+        raise DatasetError(
+            "bad-dictionary", "This is no dictionary of distinct symbols with counts", path=path
+        )
+    return {symbol: index for index, symbol in enumerate(symbols)}
+
+
+def text_to_ids(lines: Iterable[str], dictionary: Mapping[str, int]) -> Iterator[NDArray[np.uint16]]:
+    """Turn lines of tokens into ids, each line ended by ``</s>``, as fairseq does.
+
+    Yields
+    ------
+    ids
+        [shape=(tokens of the line + 1,), uint16]; a token that the dictionary lacks is `UNKNOWN`.
+    """
+    for line in lines:
+        yield np.array([*(dictionary.get(token, UNKNOWN) for token in line.split()), EOS], np.uint16)
+
+
+def write_indexed_dataset(sequences: Iterable[NDArray[np.integer]], prefix: str | PathLike[str]) -> int:
+    """Write sequences of ids to ``prefix.bin`` and ``prefix.idx``, the index last and both atomically.
+
+    Parameters
+    ----------
+    sequences
+        Each [shape=(length,), ids in 0..65499].
+    prefix
+        Path without suffix; its folder must exist.
+
+    Returns
+    -------
+    int
+        Number of sequences written.
+
+    Raises
+    ------
+    ValueError
+        An id does not fit.
+    """
+    prefix = Path(prefix)
+    sizes: list[int] = []
+    handle, name = tempfile.mkstemp(prefix=f".{prefix.name}.", suffix=".partial", dir=prefix.parent)
+    os.close(handle)
+    partial = Path(name)
+    try:
+        with partial.open("wb") as file:
+            for ids in sequences:
+                if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < _UINT16_LIMIT:
+                    raise ValueError(f"sequence {len(sizes)} holds an id outside 0..{_UINT16_LIMIT - 1}")
+                file.write(ids.astype("<u2").tobytes())
+                sizes.append(len(ids))
+        starts = 2 * (np.cumsum(sizes, dtype=np.int64) - sizes)
+        index = _HEADER.pack(_MAGIC, _VERSION, _UINT16, len(sizes))
+        index += np.array(sizes, "<i4").tobytes() + starts.astype("<i8").tobytes()
+        _replace(partial, prefix.with_name(prefix.name + ".bin"))
+        partial.write_bytes(index)
+        _replace(partial, prefix.with_name(prefix.name + ".idx"))
+    finally:
+        partial.unlink(missing_ok=True)
+    return len(sizes)
+
+
+def read_index(prefix: str | PathLike[str]) -> NDArray[np.int32]:
+    """Return the lengths of the sequences of a data set.
+
+    Returns
+    -------
+    lengths
+        [shape=(n,), int32, elements]
+
+    Raises
+    ------
+    DatasetError
+        ``not-found``, or ``bad-index`` when the two files do not belong together.
+    """
+    index, data = (Path(f"{os.fspath(prefix)}.{suffix}") for suffix in ("idx", "bin"))
+    try:
+        content, data_bytes = index.read_bytes(), data.stat().st_size
+    except OSError as error:
+        raise DatasetError(
+            "not-found", "The binarised data set is missing", path=index, hint="run scripts/binarize_xai.sh"
+        ) from error
+    if len(content) >= _HEADER.size:
+        magic, version, code, count = _HEADER.unpack_from(content)
+        if (magic, version, code) == (_MAGIC, _VERSION, _UINT16) and len(
+            content
+        ) == _HEADER.size + 12 * count:
+            sizes = np.frombuffer(content, "<i4", count, _HEADER.size).astype(np.int32)
+            if 2 * int(sizes.sum(dtype=np.int64)) == data_bytes:
+                return sizes
+    raise DatasetError(
+        "bad-index",
+        "The index is damaged, of another type, or does not fit its data",
+        path=index,
+        hint="binarise again",
+    )
+
+
+def read_tokens(prefix: str | PathLike[str]) -> NDArray[np.uint16]:
+    """Return the ids of all sequences of a data set, one after the other [shape=(tokens,), uint16].
+
+    Raises
+    ------
+    DatasetError
+        See `read_index`.
+    """
+    read_index(prefix)
+    return np.fromfile(f"{os.fspath(prefix)}.bin", "<u2").astype(np.uint16)
+
+
+def _replace(source: Path, target: Path) -> None:
+    source.chmod(0o644)
+    source.replace(target)

@@ -1,0 +1,217 @@
+"""Folds from a file: own lists of identifiers, or the arrays published for PercePiano.
+
+Three forms are read:
+
+- JSON ``{"0": {"train": [...], "valid": [...], "test": [...]}, ...}``, or such an object under a name
+  (``FILE:NAME``); valid may be missing or empty;
+- JSON of parallel arrays: ``stems`` and, under a name, one integer a stem. What the integers mean
+  follows from the name (`ARRAYS`) or, for an unknown name, from the marker 9: a fixed test set;
+- a text file of identifiers, one a line: the test set; the rest is trained on.
+
+Verified in ``tests/unit/corpus/test_folds.py``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+from musicbert.annotation.content import content_groups
+from musicbert.annotation.splits import Fold, Folds, Valid, carve_validation
+from musicbert.errors import DatasetError
+
+__all__ = ["ARRAYS", "read_folds"]
+
+#: Marker of the fixed test set in an array of folds.
+_TEST = 9
+_PARTS = ("train", "valid", "test")
+Meaning = Literal["fixed-test", "test-folds", "parts"]
+
+#: Name of an array -> what its integers mean, and the array of the groups that validation keeps whole.
+#: ``fixed-test``: 9 is the test of every fold, k the validation of fold k. ``test-folds``: k is the test of
+#: fold k, -1 is never tested. ``parts``: 0 train, 1 valid, 2 test.
+ARRAYS: dict[str, tuple[Meaning, str]] = {
+    "performer_published": ("fixed-test", "performer_id"),
+    "composition_published_style": ("fixed-test", "region"),
+    "composition_strict4": ("test-folds", "region"),
+    "performer_cv": ("test-folds", "performer_id"),
+    "segment_811": ("parts", "region"),
+}
+
+
+def read_folds(
+    source: str | PathLike[str], ids: Iterable[str], *, seed: int = 7, valid: Valid = "groups"
+) -> Folds:
+    """Read folds and reduce them to the segments there are.
+
+    Parameters
+    ----------
+    source
+        ``FILE`` or ``FILE:NAME``.
+    ids
+        Segments to divide; identifiers of the file that are not among them are passed over, and segments
+        that the file does not name are left out.
+    seed
+        Order in which groups are taken for validation.
+    valid
+        ``"groups"`` takes whole groups out of training where the file names no validation part (single
+        segments where training and test share every group); ``"none"`` puts any validation part back into
+        training.
+
+    Returns
+    -------
+    dict
+        fold -> part -> identifiers, in the order of ``ids``.
+
+    Raises
+    ------
+    DatasetError
+        ``not-found``, ``bad-folds`` (not one of the three forms, or a name that is not there), ``leak`` (an
+        identifier in two parts), ``empty-split`` (a fold without training or test segments).
+    """
+    path, name = _split_name(source)
+    order = list(ids)
+    text = _read(path)
+    groups: Mapping[str, str] | None = None
+    if path.suffix.lower() == ".json":
+        content = _json(text, path)
+        if isinstance(content.get("stems"), list):
+            folds, groups = _from_arrays(content, name, path)
+        else:
+            folds = _from_lists(content, name, path)
+    else:
+        test = {line.strip() for line in text.splitlines()}
+        folds = {"0": {"train": [each for each in order if each not in test], "test": sorted(test)}}
+    return {
+        fold: _reduce(parts, order, groups, valid=valid, seed=f"{seed}/{fold}", where=f"{path} fold {fold}")
+        for fold, parts in folds.items()
+    }
+
+
+def _split_name(source: str | PathLike[str]) -> tuple[Path, str | None]:
+    path = Path(source)
+    file, colon, name = str(source).rpartition(":")
+    return (Path(file), name) if colon and file and not path.exists() else (path, None)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DatasetError(
+            "not-found",
+            f"The file of folds cannot be read: {error.strerror}",
+            path=path,
+            hint="see --folds-file",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise _bad("It is not UTF-8 text", path) from error
+
+
+def _json(text: str, path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _bad(f"It is not JSON: {error}", path) from error
+    if not isinstance(content, dict):
+        raise _bad("It is no JSON object", path)
+    return content
+
+
+def _from_arrays(
+    content: dict[str, Any], name: str | None, path: Path
+) -> tuple[dict[str, dict[str, list[str]]], Mapping[str, str] | None]:
+    stems = content["stems"]
+    known = [each for each in ARRAYS if each in content]
+    values = content.get(name) if name else None
+    if (
+        not isinstance(values, list)
+        or len(values) != len(stems)
+        or not all(type(each) is int for each in values)
+    ):
+        raise _bad(f"It has no array {name!r}; say FILE:NAME with one of {', '.join(known)}", path)
+    assert name is not None
+    meaning, group_array = ARRAYS.get(name, ("fixed-test" if _TEST in values else None, "region"))
+    if meaning is None:
+        raise _bad(f"What the numbers of {name!r} mean is not known; write the folds out as lists", path)
+    pairs = list(zip(stems, values, strict=True))
+
+    def where(condition: Callable[[int], bool]) -> list[str]:
+        return [stem for stem, value in pairs if condition(value)]
+
+    folds: dict[str, dict[str, list[str]]] = {}
+    if meaning == "parts":
+        folds["0"] = {part: where(number.__eq__) for number, part in enumerate(_PARTS)}
+    else:
+        for k in sorted(set(values) - {_TEST, -1}):
+            held = where(k.__eq__)
+            if meaning == "fixed-test":
+                train = where(lambda value, k=k: value not in (k, _TEST))  # type: ignore[misc]
+                folds[str(k)] = {"train": train, "valid": held, "test": where(_TEST.__eq__)}
+            else:
+                folds[str(k)] = {"train": where(k.__ne__), "test": held}
+    groups = content.get(group_array)
+    if isinstance(groups, list) and len(groups) == len(stems):
+        return folds, {stem: str(group) for stem, group in zip(stems, groups, strict=True)}
+    return folds, None
+
+
+def _from_lists(content: dict[str, Any], name: str | None, path: Path) -> dict[str, dict[str, list[str]]]:
+    folds = content.get(name) if name else content
+    if isinstance(folds, dict) and set(folds) <= set(_PARTS):
+        folds = {"0": folds}
+    if (
+        not isinstance(folds, dict)
+        or not folds
+        or not all(
+            key.isdecimal() and isinstance(fold, dict) and set(fold) <= set(_PARTS)
+            for key, fold in folds.items()
+        )
+        or not all(
+            isinstance(part, list) and all(isinstance(each, str) for each in part)
+            for fold in folds.values()
+            for part in fold.values()
+        )
+    ):
+        raise _bad('Folds are {"0": {"train": [...], "valid": [...], "test": [...]}, ...}', path)
+    return folds
+
+
+def _reduce(
+    parts: Mapping[str, list[str]],
+    order: list[str],
+    groups: Mapping[str, str] | None,
+    *,
+    valid: Valid,
+    seed: str,
+    where: str,
+) -> Fold:
+    part_of: dict[str, str] = {}
+    for part in _PARTS:
+        for each in parts.get(part, ()):
+            if part_of.setdefault(each, part) != part:
+                raise DatasetError("leak", f"{each} is in {part_of[each]} and in {part}", path=where)
+    if valid == "none":
+        part_of = {each: "train" if part == "valid" else part for each, part in part_of.items()}
+    fold: Fold = {part: [each for each in order if part_of.get(each) == part] for part in _PARTS}
+    if not fold["train"] or not fold["test"]:
+        raise DatasetError(
+            "empty-split",
+            f"{len(fold['train'])} segments are left for training and {len(fold['test'])} for the test",
+            path=where,
+            hint="do its names belong to these labels?",
+        )
+    if valid == "groups" and not fold["valid"]:
+        named = groups if groups is not None else content_groups([*fold["train"], *fold["test"]])
+        tested = {named[each] for each in fold["test"]}
+        if all(named[each] in tested for each in fold["train"]):  # a split that shares all its groups
+            named, tested = {each: each for each in order}, set()
+        fold["train"], fold["valid"] = carve_validation(fold["train"], named, seed=seed, forbidden=tested)
+    return fold
+
+
+def _bad(message: str, path: Path) -> DatasetError:
+    return DatasetError("bad-folds", message, path=path, hint="see --folds-file in the README")
