@@ -2,8 +2,8 @@
 
 Contract: all columns of one group have the same length; ticks are int64 counted from 0; notes keep the order
 of the file (tracks one after the other), changes of tempo and metre are sorted by tick. Nothing is inserted
-that the file does not say: a file without a tempo has an empty tempo column (120 BPM is then implied, and so is
-4/4 for an empty metre column).
+that the file does not say: a file without a tempo has an empty tempo column (120 BPM is then implied, and so
+is 4/4 for an empty metre column).
 """
 
 from __future__ import annotations

@@ -1,0 +1,57 @@
+"""OctupleMIDI: pieces as rows of eight codes a note, rows as tokens and text, and windows of them."""
+
+from musicbert.encoding.decode import decode
+from musicbert.encoding.octuple import encode, encode_notes
+from musicbert.encoding.performance import PERFORMANCE_INPUTS, performance_inputs
+from musicbert.encoding.policies import Policies
+from musicbert.encoding.text import (
+    content_md5,
+    encoding_to_str,
+    line_to_rows,
+    rows_to_line,
+    str_to_encoding,
+)
+from musicbert.encoding.vocabulary import (
+    BOS,
+    EOS,
+    FIELD_OFFSETS,
+    FIELD_SIZES,
+    FIELDS,
+    MASK,
+    PAD,
+    UNK,
+    VOCABULARY_SIZE,
+    dictionary_text,
+    ids_to_rows,
+    rows_to_ids,
+)
+from musicbert.encoding.windows import Segment, segments, shift_bars
+
+__all__ = [
+    "BOS",
+    "EOS",
+    "FIELDS",
+    "FIELD_OFFSETS",
+    "FIELD_SIZES",
+    "MASK",
+    "PAD",
+    "PERFORMANCE_INPUTS",
+    "UNK",
+    "VOCABULARY_SIZE",
+    "Policies",
+    "Segment",
+    "content_md5",
+    "decode",
+    "dictionary_text",
+    "encode",
+    "encode_notes",
+    "encoding_to_str",
+    "ids_to_rows",
+    "line_to_rows",
+    "performance_inputs",
+    "rows_to_ids",
+    "rows_to_line",
+    "segments",
+    "shift_bars",
+    "str_to_encoding",
+]

@@ -1,0 +1,92 @@
+"""Rows as text lines and back.
+
+A line is eight ``<s>``, the notes' tokens ``<j-v>``, and seven ``</s>``, single spaces between: fairseq's
+binariser appends the eighth ``</s>``. A line of n notes has ``8 (n + 2) - 1`` tokens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from musicbert.encoding.vocabulary import (
+    FIELD_OFFSETS,
+    FIELD_SIZES,
+    FIELDS,
+    TOKENS,
+    check_rows,
+)
+from musicbert.errors import MidiError
+
+__all__ = ["content_md5", "encoding_to_str", "line_to_rows", "rows_to_line", "str_to_encoding"]
+
+Ints = NDArray[np.int64]
+
+_WIDTH = len(FIELDS)
+_IDS = {token: index for index, token in enumerate(TOKENS)}
+_BEFORE, _AFTER = " ".join(["<s>"] * _WIDTH), " ".join(["</s>"] * (_WIDTH - 1))
+#: Notes after which upstream's ``encoding_to_str`` stops.
+_STR_NOTES = 1000
+
+
+def rows_to_line(rows: ArrayLike) -> str:
+    """Write rows (bars 0-255) as one line, without a line break.
+
+    Raises
+    ------
+    MidiError
+        ``bad-value`` for a wrong shape or a value out of range.
+    """
+    ids = check_rows(rows) + np.array(FIELD_OFFSETS)
+    return " ".join([_BEFORE, *map(TOKENS.__getitem__, ids.reshape(-1).tolist()), _AFTER])
+
+
+def line_to_rows(line: str) -> Ints:
+    """Read rows from a line; specials ``<s>`` and ``</s>`` are left out wherever they stand.
+
+    Raises
+    ------
+    MidiError
+        ``bad-value`` for an unknown token, ``<mask>``, ``<pad>``, ``<unk>``, or a token in the wrong column.
+    """
+    tokens = [token for token in line.split() if token not in ("<s>", "</s>")]
+    if len(tokens) % _WIDTH:
+        raise MidiError("bad-value", f"{len(tokens)} tokens are not a multiple of {_WIDTH}")
+    try:
+        ids = np.array([_IDS[token] for token in tokens], np.int64).reshape(-1, _WIDTH)
+    except KeyError as error:
+        raise MidiError("bad-value", f"unknown token {error.args[0]!r}") from error
+    return check_rows(ids - np.array(FIELD_OFFSETS))
+
+
+def encoding_to_str(rows: ArrayLike) -> str:
+    """Upstream's function of this name: the first 1,000 rows, without those of bar 256 and later."""
+    table = check_rows(np.asarray(rows)[:_STR_NOTES], bars=1 << 16)
+    return rows_to_line(table[table[:, 0] < FIELD_SIZES[0]])
+
+
+def str_to_encoding(line: str) -> list[tuple[int, ...]]:
+    """Upstream's function of this name: tuples of eight, columns taken to be in order.
+
+    Every token with an "s" (``<s>``, ``</s>``, ``<mask>``) is left out.
+
+    Raises
+    ------
+    MidiError
+        ``bad-value`` where upstream raises ValueError (``<pad>``, ``<unk>``) or fails an assertion (length).
+    """
+    try:
+        values = [int(token[3:-1]) for token in line.split() if "s" not in token]
+    except ValueError as error:
+        raise MidiError("bad-value", f"not a token of a note: {error}") from error
+    if len(values) % _WIDTH:
+        raise MidiError("bad-value", f"{len(values)} tokens are not a multiple of {_WIDTH}")
+    return [tuple(values[at : at + _WIDTH]) for at in range(0, len(values), _WIDTH)]
+
+
+def content_md5(rows: ArrayLike) -> str:
+    """Hash by which upstream finds duplicate pieces: programs and pitches only, in the order of the rows."""
+    pairs = check_rows(rows, bars=1 << 16)[:, 2:4].tolist()
+    return hashlib.md5(str(tuple(map(tuple, pairs))).encode(), usedforsecurity=False).hexdigest()

@@ -1,0 +1,150 @@
+"""The 1,232 tokens of OctupleMIDI, and rows <-> token ids.
+
+Columns of a row: bar, position, program, pitch, duration, velocity, time signature, tempo. Token ``<j-v>`` is
+value ``v`` of column ``j``. Ids: ``<s>`` 0, ``<pad>`` 1, ``</s>`` 2, ``<unk>`` 3, then the tokens in the
+order of ``dict.txt`` from 4 to 1235, then ``<mask>`` 1236, which is no line of ``dict.txt``.
+
+Reference: Zeng et al. 2021, section 3.2; verified byte for byte in ``tests/parity/test_octuple_golden.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from musicbert.errors import MidiError
+
+__all__ = [
+    "BOS",
+    "EOS",
+    "FIELDS",
+    "FIELD_OFFSETS",
+    "FIELD_SIZES",
+    "MASK",
+    "PAD",
+    "UNK",
+    "VOCABULARY_SIZE",
+    "dictionary_text",
+    "ids_to_rows",
+    "rows_to_ids",
+]
+
+Ints = NDArray[np.int64]
+
+BOS, PAD, EOS, UNK = 0, 1, 2, 3
+#: Names of the columns of a row.
+FIELDS: Final = ("bar", "position", "program", "pitch", "duration", "velocity", "time_signature", "tempo")
+#: Number of values of each column.
+FIELD_SIZES: Final = (256, 128, 129, 256, 128, 32, 254, 49)
+_FIRST_DATA_ID = 4
+#: Id of value 0 of each column.
+FIELD_OFFSETS: Final = tuple(_FIRST_DATA_ID + sum(FIELD_SIZES[:field]) for field in range(len(FIELD_SIZES)))
+MASK: Final = _FIRST_DATA_ID + sum(FIELD_SIZES)
+VOCABULARY_SIZE: Final = MASK + 1
+
+#: token of each id
+TOKENS: Final = (
+    "<s>",
+    "<pad>",
+    "</s>",
+    "<unk>",
+    *(f"<{field}-{value}>" for field, size in enumerate(FIELD_SIZES) for value in range(size)),
+    "<mask>",
+)
+
+_WIDTH = len(FIELDS)
+
+
+def dictionary_text() -> str:
+    """Return the content of ``dict.txt``: 1,232 lines ``<j-v> 0``."""
+    return "".join(f"{token} 0\n" for token in TOKENS[_FIRST_DATA_ID:MASK])
+
+
+def check_rows(rows: ArrayLike, *, bars: int = FIELD_SIZES[0]) -> Ints:
+    """Return rows as an int64 matrix whose values are in range.
+
+    Parameters
+    ----------
+    rows
+        [shape=(n, 8), integers]; an empty list is zero rows.
+    bars
+        Bars allowed: 256 for tokens; more where rows are not yet shifted.
+
+    Raises
+    ------
+    MidiError
+        ``bad-value``, naming the first row and column that is out of range, or the shape.
+    """
+    try:
+        matrix = np.asarray(rows)
+    except ValueError as error:
+        raise MidiError("bad-value", "rows differ in length: each has the eight values of a note") from error
+    if matrix.size == 0 and (matrix.ndim <= 1 or matrix.shape[1:] == (_WIDTH,)):
+        return np.zeros((0, _WIDTH), np.int64)
+    if matrix.ndim != 2 or matrix.shape[1] != _WIDTH:
+        raise MidiError("bad-value", f"rows have shape (notes, {_WIDTH}), not {matrix.shape}")
+    if matrix.dtype.kind not in "iu":
+        raise MidiError("bad-value", f"rows are integers, not {matrix.dtype}")
+    checked: Ints = matrix.astype(np.int64)
+    limits = np.array((bars, *FIELD_SIZES[1:]))
+    wrong = (checked < 0) | (checked >= limits)
+    if wrong.any():
+        row, field = (int(index) for index in np.argwhere(wrong)[0])
+        raise MidiError(
+            "bad-value",
+            f"row {row}: {FIELDS[field]} {matrix[row, field]} is outside 0-{limits[field] - 1}",
+            hint="shift the bars, or cut the piece into windows" if field == 0 else None,
+        )
+    return checked
+
+
+def rows_to_ids(rows: ArrayLike, *, specials: bool = True) -> Ints:
+    """Convert rows to fairseq token ids.
+
+    Parameters
+    ----------
+    rows
+        [shape=(n, 8), integers], bars 0-255.
+    specials
+        Put an octuple of ``<s>`` before and one of ``</s>`` after.
+
+    Returns
+    -------
+    [shape=(8 * (n + 2),), int64], or ``8 * n`` without specials.
+
+    Raises
+    ------
+    MidiError
+        ``bad-value``.
+    """
+    ids: Ints = check_rows(rows) + np.array(FIELD_OFFSETS, np.int64)
+    if not specials:
+        return ids.reshape(-1)
+    return np.concatenate([np.full(_WIDTH, BOS), ids.reshape(-1), np.full(_WIDTH, EOS)])
+
+
+def ids_to_rows(ids: ArrayLike) -> Ints:
+    """Convert token ids back to rows; octuples of specials (``<s>``, ``</s>``, ``<pad>``) are left out.
+
+    Parameters
+    ----------
+    ids
+        [shape=(8 * k,), integers].
+
+    Returns
+    -------
+    [shape=(n, 8), int64]
+
+    Raises
+    ------
+    MidiError
+        ``bad-value`` if the length is no multiple of 8, or a token is in the wrong column or masked.
+    """
+    flat: Ints = np.asarray(ids, np.int64).reshape(-1)
+    if len(flat) % _WIDTH:
+        raise MidiError("bad-value", f"{len(flat)} tokens are not a multiple of {_WIDTH}")
+    table = flat.reshape(-1, _WIDTH)
+    special = ((table >= BOS) & (table < UNK)).all(axis=1)
+    return check_rows(table[~special] - np.array(FIELD_OFFSETS))

@@ -1,0 +1,116 @@
+"""`segments`: overlapping windows of a piece, with the bars of each moved by a random offset.
+
+Window starts are ``p = -k, -k + step, ...`` with ``k`` drawn from 0 to ``window - 1`` and ``step = window /
+overlap``: so a short piece gives several prefixes, and every note is in at most `overlap` windows. The bar
+offset is drawn from all that keep the window within bars 0-255. Each draw is one call, in upstream's order:
+first ``k``, then one for each window that fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from musicbert.encoding.policies import Policies
+from musicbert.encoding.vocabulary import FIELD_SIZES, check_rows
+from musicbert.errors import MidiError
+
+__all__ = ["RandomInteger", "Segment", "segments", "shift_bars"]
+
+Ints = NDArray[np.int64]
+
+#: ``f(low, high)`` with both ends included.
+RandomInteger = Callable[[int, int], int]
+BARS = FIELD_SIZES[0]
+
+
+class Segment(NamedTuple):
+    """Consecutive rows of a piece.
+
+    Attributes
+    ----------
+    start
+        Index of the first row in the piece: the rows are those from `start` to ``start + len(rows)``.
+    rows
+        [shape=(n, 8), int64], bars moved into 0-255.
+    """
+
+    start: int
+    rows: Ints
+
+
+def segments(
+    rows: ArrayLike,
+    rng: np.random.Generator | RandomInteger,
+    *,
+    window: int = 1000,
+    overlap: int = 4,
+    policies: Policies | None = None,
+) -> Iterator[Segment]:
+    """Cut a piece into segments of training text.
+
+    Parameters
+    ----------
+    rows
+        [shape=(n, 8), integers], sorted as `encode` makes them.
+    rng
+        A NumPy generator, or a function ``(low, high) -> int`` with both ends included.
+    window, overlap
+        Notes of a window; windows that a note is in, at most.
+    policies
+        `Policies.bar_overflow` says what happens to a window of more than 256 bars.
+
+    Yields
+    ------
+    Segment
+
+    Raises
+    ------
+    MidiError
+        ``bad-value``; ``too-large`` with ``bar_overflow="error"``.
+    """
+    if window < 1 or overlap < 1:
+        raise ValueError("window and overlap are at least 1")
+    policies = policies or Policies()
+    table = check_rows(rows, bars=1 << 16)
+    draw = _draw(rng)
+    step = max(round(window / overlap), 1)
+    for begin in range(-draw(0, window - 1), len(table), step):
+        start, stop = max(begin, 0), min(begin + window, len(table))
+        while start < stop:
+            moved = shift_bars(table[start:stop], draw)
+            fits = int(np.searchsorted(moved[:, 0], BARS))
+            if fits < stop - start and policies.bar_overflow == "error":
+                raise MidiError(
+                    "too-large",
+                    f"the window from note {start} has more than {BARS} bars",
+                    hint='choose bar_overflow "drop" or "restart"',
+                )
+            yield Segment(start, moved[:fits])
+            if policies.bar_overflow != "restart":
+                break
+            start += fits
+
+
+def shift_bars(rows: Ints, rng: np.random.Generator | RandomInteger) -> Ints:
+    """Move all bars by one random offset that keeps them in 0-255.
+
+    Rows that span more than 256 bars are moved so that the first bar is 0, without a draw; the last ones then
+    have bars above 255.
+    """
+    low, high = -int(rows[:, 0].min()), BARS - 1 - int(rows[:, 0].max())
+    offset = _draw(rng)(low, high) if low <= high else low
+    moved = rows.copy()
+    moved[:, 0] += offset
+    return moved
+
+
+def _draw(rng: np.random.Generator | RandomInteger) -> RandomInteger:
+    """Random integers with both ends included."""
+    if isinstance(rng, np.random.Generator):
+        generator = rng
+        return lambda low, high: int(generator.integers(low, high, endpoint=True))
+    return rng

@@ -1,0 +1,152 @@
+"""What a reader may spend on one file, and the checks that cost nothing before a parser sees it.
+
+A native parser cannot be interrupted from Python, so the default reader is bounded by bytes: its time grows
+in proportion to them (measured on hostile files of 22 MB: 0.1 s for one track, 20 s for 256,000 tracks of all
+programs). The miditoolkit reader is pure Python and is interrupted after ``timeout`` seconds where the
+platform lets it (main thread, ``SIGALRM``); elsewhere it takes no file above `UNTIMED_BYTES`.
+
+Layout of a Standard MIDI File: ``MThd``, length 6, then three big-endian 16-bit words: format 0-2, number of
+tracks, division (ticks of a quarter note; bit 15 set means SMPTE frames); then chunks, ``MTrk`` ones being
+tracks.
+"""
+
+from __future__ import annotations
+
+import signal
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from musicbert.errors import MidiError
+
+__all__ = ["ReadLimits", "check_header", "deadline"]
+
+#: Largest file for the miditoolkit reader where nothing can interrupt it (its note pairing is quadratic).
+UNTIMED_BYTES = 1 << 20
+#: Length of the header chunk, tag and length word included.
+HEADER_BYTES = 14
+#: What is most often found in files that only carry the suffix, and what to do about it.
+_DISGUISES = {
+    b"RIFF": "unpack the RIFF (RMID) wrapper first",
+    b"\x1f\x8b": "decompress the gzip file first",
+    b"PK": "unpack the zip archive first",
+    b"<?xm": "this is XML; export it as MIDI first",
+}
+
+
+@dataclass(frozen=True)
+class ReadLimits:
+    """Bounds on one file.
+
+    Attributes
+    ----------
+    max_bytes
+        Largest file in bytes. The largest piece of the Lakh, ASAP and MAESTRO files seen here has 1.6 MB.
+    max_notes
+        Most notes of one file.
+    max_ticks
+        Last tick at which anything may happen (upstream accepts below 2^31).
+    timeout
+        Seconds that the miditoolkit reader may take (upstream gives its parser 600).
+    """
+
+    max_bytes: int = 16 << 20
+    max_notes: int = 1_000_000
+    max_ticks: int = 2**31 - 1
+    timeout: float = 60.0
+
+
+def check_header(data: bytes, path: str | None) -> bytes:
+    """Check the header and count the tracks before any parser runs.
+
+    Returns
+    -------
+    The same bytes; with a header chunk longer than 6 bytes (allowed by the standard) cut to 6.
+
+    Raises
+    ------
+    MidiError
+        ``empty-file``, ``unreadable`` (no header, unknown format, fewer tracks than the header says, which is
+        how a file that was cut between two tracks looks), ``bad-division`` (0, or SMPTE time).
+    """
+    if not data:
+        raise MidiError("empty-file", "the file has no bytes", path=path)
+    if data[:4] != b"MThd" or len(data) < HEADER_BYTES:
+        hint = next((text for magic, text in _DISGUISES.items() if data.startswith(magic)), None)
+        raise MidiError(
+            "unreadable", "this is no Standard MIDI File (no complete MThd header)", path=path, hint=hint
+        )
+    length, form, declared, division = struct.unpack_from(">IHHH", data, 4)
+    if form > 2:
+        raise MidiError("unreadable", f"MIDI format {form} does not exist", path=path)
+    if division == 0 or division >= 0x8000:
+        what = "0" if division == 0 else "in SMPTE frames, which have no beats"
+        raise MidiError("bad-division", f"the division (ticks of a quarter note) is {what}", path=path)
+    if length != 6:
+        if length < 6:
+            raise MidiError("unreadable", f"the header chunk has {length} of 6 bytes", path=path)
+        data = data[:4] + struct.pack(">I", 6) + data[8:HEADER_BYTES] + data[8 + length :]
+    found, at = 0, HEADER_BYTES
+    while at + 8 <= len(data) and found < declared:
+        found += data[at : at + 4] == b"MTrk"
+        at += 8 + int.from_bytes(data[at + 4 : at + 8], "big")
+    if found < declared:
+        raise MidiError(
+            "unreadable", f"the file ends after {found} of {declared} tracks: it is cut off", path=path
+        )
+    return data
+
+
+class _TimeUpError(Exception):
+    """Raised inside the parser by the alarm."""
+
+
+@contextmanager
+def deadline(seconds: float, n_bytes: int, path: str | None) -> Iterator[None]:
+    """Interrupt pure-Python work after some seconds.
+
+    An alarm that somebody else has set is kept: ours is set only where it comes first, and theirs goes on
+    with the time that is left.
+
+    Raises
+    ------
+    MidiError
+        ``timeout`` when time is up; ``too-large`` where nothing can interrupt and the file is above
+        `UNTIMED_BYTES`.
+    """
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        if n_bytes > UNTIMED_BYTES:
+            raise MidiError(
+                "too-large",
+                f"{n_bytes} bytes: outside the main thread nothing could interrupt the miditoolkit reader",
+                path=path,
+                hint='use reader="symusic"',
+            )
+        yield
+        return
+
+    def ring(_number: int, _frame: FrameType | None) -> None:
+        raise _TimeUpError
+
+    others = signal.getitimer(signal.ITIMER_REAL)[0]
+    if 0 < others <= seconds:
+        yield
+        return
+    began = time.monotonic()
+    handler = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    except _TimeUpError:
+        raise MidiError(
+            "timeout", f"not read within {seconds:g} s", path=path, hint='use reader="symusic"'
+        ) from None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        if others:
+            signal.setitimer(signal.ITIMER_REAL, max(others - (time.monotonic() - began), 0.001))

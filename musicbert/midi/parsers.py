@@ -1,0 +1,171 @@
+"""Objects of symusic and miditoolkit as a `Score`.
+
+Both parsers keep zero-tick notes, pair note-offs first in, first out and drop notes that never end; they give
+the same notes, tempi and metres on real files (``tests/parity/test_readers.py``). Differences, all upstream's
+own: miditoolkit puts a 120-BPM tempo at tick 0 where the file has none, leaves out a tempo equal to the one
+before, and keeps no controllers of a channel that has no notes.
+
+Tracks are counted over those that have notes; controllers of a track without notes get track -1. Notes of a
+track are in order of their onset.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.midi.score import Score
+
+__all__ = ["from_miditoolkit", "from_symusic", "parse_miditoolkit", "parse_symusic"]
+
+#: Microseconds of a minute: BPM = this / (microseconds of a quarter note).
+MINUTE_US = 60e6
+
+#: First time signature meta event byte sequence: FF 58 04 nn dd cc bb.
+_METRE_EVENT = b"\xff\x58\x04"
+
+
+def parse_symusic(data: bytes) -> Score:
+    """Parse the bytes of a MIDI file with symusic."""
+    import symusic
+
+    score = from_symusic(symusic.Score.from_midi(data))
+    if _has_wide_denominator(data):  # symusic keeps denominators in 8 bits: 256 and more come out wrong
+        exact = parse_miditoolkit(data)
+        object.__setattr__(score, "metre_tick", exact.metre_tick)
+        object.__setattr__(score, "metre_numerator", exact.metre_numerator)
+        object.__setattr__(score, "metre_denominator", exact.metre_denominator)
+    return score
+
+
+def parse_miditoolkit(data: bytes) -> Score:
+    """Parse the bytes of a MIDI file with miditoolkit."""
+    import miditoolkit
+
+    return from_miditoolkit(miditoolkit.MidiFile(file=BytesIO(data)))
+
+
+def _has_wide_denominator(data: bytes) -> bool:
+    """Whether a metre event may have a denominator of 2^8 or more."""
+    at = data.find(_METRE_EVENT)
+    while at >= 0:
+        if at + 4 < len(data) and data[at + 4] >= 8:
+            return True
+        at = data.find(_METRE_EVENT, at + 1)
+    return False
+
+
+def from_symusic(source: Any) -> Score:
+    """Convert a ``symusic.Score`` (in ticks)."""
+    if type(source).__name__ != "ScoreTick":
+        source = source.to("tick")
+    notes: list[dict[str, NDArray[Any]]] = []
+    programs: list[int] = []
+    drums: list[bool] = []
+    controls: list[dict[str, NDArray[Any]]] = []
+    control_tracks: list[int] = []
+    for track in source.tracks:
+        has_notes = len(track.notes) > 0
+        if len(track.controls):
+            controls.append(track.controls.numpy())
+            control_tracks.append(len(notes) if has_notes else -1)
+        if has_notes:
+            notes.append(track.notes.numpy())
+            programs.append(track.program)
+            drums.append(track.is_drum)
+    sizes = [len(columns["time"]) for columns in notes]
+    onset = _join(notes, "time")
+    if not all((columns["time"][1:] >= columns["time"][:-1]).all() for columns in notes):
+        onset = np.where(np.True_, -1, onset)  # file order is by onset: a tick counter of 32 bits ran over
+    tempos, metres = source.tempos.numpy(), source.time_signatures.numpy()
+    control_tick = _join(controls, "time")
+    by_tick = np.argsort(control_tick, kind="stable")
+    with np.errstate(divide="ignore"):
+        bpm = MINUTE_US / tempos["mspq"].astype(np.float64)
+    return Score(
+        ticks_per_beat=int(source.ticks_per_quarter),
+        onset=onset,
+        offset=onset + _join(notes, "duration"),
+        pitch=_join(notes, "pitch"),
+        velocity=_join(notes, "velocity"),
+        program=np.repeat(np.array(programs, np.int64), sizes),
+        drum=np.repeat(np.array(drums, np.bool_), sizes),
+        track=np.repeat(np.arange(len(sizes)), sizes),
+        tempo_tick=tempos["time"].astype(np.int64),
+        tempo_bpm=bpm,
+        metre_tick=metres["time"].astype(np.int64),
+        metre_numerator=metres["numerator"].astype(np.int64),
+        metre_denominator=metres["denominator"].astype(np.int64),
+        control_tick=control_tick[by_tick],
+        control_number=_join(controls, "number")[by_tick],
+        control_value=_join(controls, "value")[by_tick],
+        control_track=np.repeat(
+            np.array(control_tracks, np.int64), [len(columns["time"]) for columns in controls]
+        )[by_tick],
+    )
+
+
+def _join(tracks: list[dict[str, NDArray[Any]]], name: str) -> NDArray[np.int64]:
+    """One int64 column of all tracks."""
+    if len(tracks) == 1:
+        return tracks[0][name].astype(np.int64)
+    if not tracks:
+        return np.zeros(0, np.int64)
+    return np.concatenate([columns[name] for columns in tracks], dtype=np.int64)
+
+
+def from_miditoolkit(source: Any) -> Score:
+    """Convert a ``miditoolkit.MidiFile`` (any version with ``instruments``)."""
+    with_notes = [instrument for instrument in source.instruments if instrument.notes]
+    sizes = [len(instrument.notes) for instrument in with_notes]
+    notes = _table(
+        [
+            (note.start, note.end, note.pitch, note.velocity)
+            for instrument in with_notes
+            for note in sorted(instrument.notes, key=lambda note: note.start)
+        ],
+        4,
+    )
+    tempos = [(change.time, float(change.tempo)) for change in source.tempo_changes]
+    metres = _table([(m.time, m.numerator, m.denominator) for m in source.time_signature_changes], 3)
+    order = {id(instrument): index for index, instrument in enumerate(with_notes)}
+    controls = _table(
+        [
+            (control.time, control.number, control.value, order.get(id(instrument), -1))
+            for instrument in source.instruments
+            for control in instrument.control_changes
+        ],
+        4,
+    )
+    controls = controls[np.argsort(controls[:, 0], kind="stable")]
+    metres = metres[np.argsort(metres[:, 0], kind="stable")]
+    tempos.sort(key=lambda change: change[0])
+    return Score(
+        ticks_per_beat=int(source.ticks_per_beat),
+        onset=notes[:, 0],
+        offset=notes[:, 1],
+        pitch=notes[:, 2],
+        velocity=notes[:, 3],
+        program=np.repeat(np.array([int(i.program) for i in with_notes], np.int64), sizes),
+        drum=np.repeat(np.array([bool(i.is_drum) for i in with_notes], np.bool_), sizes),
+        track=np.repeat(np.arange(len(sizes)), sizes),
+        tempo_tick=np.array([tick for tick, _ in tempos], np.int64),
+        tempo_bpm=np.array([bpm for _, bpm in tempos], np.float64),
+        metre_tick=metres[:, 0],
+        metre_numerator=metres[:, 1],
+        metre_denominator=metres[:, 2],
+        control_tick=controls[:, 0],
+        control_number=controls[:, 1],
+        control_value=controls[:, 2],
+        control_track=controls[:, 3],
+    )
+
+
+def _table(rows: list[tuple[Any, ...]], width: int) -> NDArray[np.int64]:
+    """Tuples as a matrix [shape=(len(rows), width), int64]; raises OverflowError above 2^63."""
+    if not rows:
+        return np.zeros((0, width), np.int64)
+    return np.array([[int(value) for value in row] for row in rows], np.int64)

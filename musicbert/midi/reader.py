@@ -1,0 +1,237 @@
+"""`read_score`: anything that holds one piece of MIDI becomes a `Score`, or one `MidiError`.
+
+Nothing else is ever raised for bad input, and nothing is returned that was only partly read: see
+`musicbert.midi.limits` for the bounds. What is read although other parsers reject it, on purpose: a wrong
+chunk length inside a file whose events are whole, bad key signatures (they are not used), unknown chunks
+between tracks. Format 2 (independent songs) is read as if its songs began together, as miditoolkit does.
+Events after a track's end mark are not read (the mark ends the track).
+
+Verified in ``tests/unit/midi``, ``tests/parity/test_robustness.py`` and ``tests/fuzz``.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from os import PathLike
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+
+from musicbert.errors import MidiError
+from musicbert.midi import parsers
+from musicbert.midi.limits import ReadLimits, check_header, deadline
+from musicbert.midi.score import Score
+
+__all__ = ["Reader", "check_score", "read_score"]
+
+Reader = Literal["symusic", "miditoolkit"]
+
+#: Numbers of the format that upstream takes (0 < numerator, denominator, division < 2^31).
+BELOW = 2**31
+
+
+def read_score(
+    source: str | PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Score | Any,
+    *,
+    reader: Reader = "symusic",
+    limits: ReadLimits | None = None,
+    name: str | None = None,
+) -> Score:
+    """Read one piece.
+
+    Parameters
+    ----------
+    source
+        Path, bytes of a MIDI file, binary file object, `Score`, ``symusic.Score`` or
+        ``miditoolkit.MidiFile``.
+    reader
+        ``"symusic"`` (native, the default) or ``"miditoolkit"`` (pure Python, about 100 times slower).
+    limits
+        Bounds on bytes, notes, ticks and seconds; default `ReadLimits()`.
+    name
+        What errors call the source where it has no path (an archive member, for example).
+
+    Returns
+    -------
+    Score
+        With at least one note.
+
+    Raises
+    ------
+    MidiError
+        ``not-found``, ``empty-file``, ``unreadable``, ``too-large``, ``too-many-notes``, ``timeout``,
+        ``no-notes``, ``bad-division``, ``bad-value``.
+    TypeError
+        If `source` is of another type.
+    ValueError
+        If `reader` is unknown.
+    """
+    limits = limits or ReadLimits()
+    if reader not in ("symusic", "miditoolkit"):
+        raise ValueError(f'reader is "symusic" or "miditoolkit", not {reader!r}')
+    if isinstance(source, Score):
+        score = source
+    elif isinstance(source, (bytes, bytearray, memoryview)):
+        score = _parse(bytes(source), reader, limits, name)
+    elif isinstance(source, (str, PathLike)):
+        name = name or os.fspath(source)
+        score = _parse(_read_file(Path(source), limits), reader, limits, name)
+    elif hasattr(source, "read"):
+        name = name or _name_of(source)
+        score = _parse(_read_stream(source, limits, name), reader, limits, name)
+    else:
+        score = _convert(source, name)
+    check_score(score, limits=limits, path=name)
+    return score
+
+
+def _read_file(path: Path, limits: ReadLimits) -> bytes:
+    """All bytes of a regular file that is not too large."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device could block, or never end
+            raise MidiError("unreadable", "this is not a regular file", path=path)
+        if status.st_size > limits.max_bytes:
+            raise _too_large(status.st_size, limits, str(path))
+        with path.open("rb") as stream:
+            return _read_stream(stream, limits, str(path))
+    except FileNotFoundError as error:
+        raise MidiError("not-found", "there is no such file", path=path) from error
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        raise MidiError("unreadable", f"the file cannot be opened: {error}", path=path) from error
+
+
+def _read_stream(stream: IO[bytes], limits: ReadLimits, name: str | None) -> bytes:
+    """Read to the end of a stream, and no further than the limit."""
+    try:
+        data = stream.read(limits.max_bytes + 1)
+    except (OSError, EOFError, ValueError) as error:
+        raise MidiError("unreadable", f"reading failed: {error}", path=name) from error
+    if not isinstance(data, bytes):
+        raise TypeError("a file object must be opened in binary mode")
+    return data
+
+
+def _name_of(stream: Any) -> str | None:
+    name = getattr(stream, "name", None)
+    return name if isinstance(name, str) else None
+
+
+def _too_large(size: int, limits: ReadLimits, path: str | None) -> MidiError:
+    return MidiError(
+        "too-large",
+        f"more than {limits.max_bytes} bytes ({size})",
+        path=path,
+        hint="raise ReadLimits.max_bytes if you trust the file",
+    )
+
+
+def _parse(data: bytes, reader: Reader, limits: ReadLimits, path: str | None) -> Score:
+    """Check the header, then let a parser read the bytes."""
+    if len(data) > limits.max_bytes:
+        raise _too_large(len(data), limits, path)
+    data = check_header(data, path)
+    try:
+        if reader == "miditoolkit":
+            with deadline(limits.timeout, len(data), path):
+                return parsers.parse_miditoolkit(data)
+        return parsers.parse_symusic(data)
+    except MidiError:
+        raise
+    except OverflowError as error:
+        raise MidiError("bad-value", "a number in the file is out of range", path=path) from error
+    except Exception as error:  # the parsers raise many types (RuntimeError, IndexError, EOFError, ...)
+        other = "miditoolkit" if reader == "symusic" else "symusic"
+        raise MidiError(
+            "unreadable",
+            f"{reader} cannot parse the file: {_first_line(error)}",
+            path=path,
+            hint=f'the file is damaged; reader="{other}" may be more lenient',
+        ) from error
+
+
+def _convert(source: Any, path: str | None) -> Score:
+    """Convert an object of one of the two libraries."""
+    family = type(source).__module__.partition(".")[0]
+    if family not in ("symusic", "miditoolkit"):
+        raise TypeError(
+            "source is a path, bytes, a binary file object, a Score, a symusic.Score or a "
+            f"miditoolkit.MidiFile, not {type(source).__name__}"
+        )
+    try:
+        if family == "symusic":
+            return parsers.from_symusic(source)
+        return parsers.from_miditoolkit(source)
+    except (AttributeError, TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise MidiError(
+            "bad-value", f"the {family} object is damaged: {_first_line(error)}", path=path
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def check_score(score: Score, *, limits: ReadLimits | None = None, path: str | None = None) -> None:
+    """Check that a score can be encoded and written.
+
+    Raises
+    ------
+    MidiError
+        ``no-notes``, ``too-many-notes``, ``bad-division``, ``bad-value``.
+    """
+    limits = limits or ReadLimits()
+    n = len(score.onset)
+    if n == 0:
+        raise MidiError("no-notes", "the piece has no notes", path=path)
+    if n > limits.max_notes:
+        raise MidiError(
+            "too-many-notes",
+            f"{n} notes, more than {limits.max_notes}",
+            path=path,
+            hint="raise ReadLimits.max_notes if you trust the file",
+        )
+    if not 0 < score.ticks_per_beat < BELOW:
+        raise MidiError("bad-division", f"{score.ticks_per_beat} ticks of a quarter note", path=path)
+    groups = {
+        "notes": (score.offset, score.pitch, score.velocity, score.program, score.drum, score.track),
+        "tempi": (score.tempo_bpm,),
+        "metres": (score.metre_numerator, score.metre_denominator),
+        "controls": (score.control_number, score.control_value, score.control_track),
+    }
+    keys = {
+        "notes": score.onset,
+        "tempi": score.tempo_tick,
+        "metres": score.metre_tick,
+        "controls": score.control_tick,
+    }
+    for group, columns in groups.items():
+        if any(column.shape != (len(keys[group]),) for column in columns):
+            raise MidiError("bad-value", f"the columns of the {group} differ in length", path=path)
+    _within("onset", score.onset, 0, limits.max_ticks, path)
+    _within("offset", score.offset, 0, limits.max_ticks, path)
+    if (score.offset < score.onset).any():
+        raise MidiError("bad-value", "a note ends before it begins", path=path)
+    _within("pitch", score.pitch, 0, 127, path)
+    _within("velocity", score.velocity, 0, 127, path)
+    _within("program", score.program, 0, 127, path)
+    if len(score.metre_tick):
+        _within("metre tick", score.metre_tick, 0, limits.max_ticks, path)
+        _within("metre numerator", score.metre_numerator, 1, BELOW - 1, path)
+        _within("metre denominator", score.metre_denominator, 1, BELOW - 1, path)
+    if len(score.tempo_tick):
+        _within("tempo tick", score.tempo_tick, 0, limits.max_ticks, path)
+        if not (np.isfinite(score.tempo_bpm).all() and score.tempo_bpm.min() > 0):
+            raise MidiError("bad-value", "a tempo is zero or not finite", path=path)
+    if len(score.control_tick):
+        _within("control tick", score.control_tick, 0, limits.max_ticks, path)
+
+
+def _within(what: str, column: Any, low: int, high: int, path: str | None) -> None:
+    """Raise unless all values of a column lie in low-high."""
+    least, most = int(column.min()), int(column.max())
+    if least < low or most > high:
+        value = least if least < low else most
+        raise MidiError("bad-value", f"{what} {value} is outside {low}-{high}", path=path)
