@@ -10,8 +10,8 @@ PercePiano's file lists segments (``stems``) and, aligned with them, one array a
 | ``performer_cv`` | 5 | performers in pairs | carved: whole performers |
 | ``segment_811`` | 1 | a tenth of the segments | a tenth; leaks by design |
 
-Published validation folds are used as they are (``valid="groups"``) or join the training part (``valid="none"``).
-An own split file is ``{"0": {"train": [...], "valid": [...], "test": [...]}, ...}``.
+Published validation folds are used as they are (``valid="groups"``) or join the training part
+(``valid="none"``). An own split file is ``{"0": {"train": [...], "valid": [...], "test": [...]}, ...}``.
 
 Verified in ``tests/unit/annotation/test_folds_file.py`` and ``tests/parity/test_splits_shared.py``.
 """

@@ -29,8 +29,7 @@ def read_label_map(path: str | PathLike[str], *, columns: str | None = None) -> 
     ----------
     path
         The map. Its side file is used where there is one; without it the dimensions follow from the width
-        (and, for 25, from the class map: class 0 is performer ``1`` in ``mnskim``, ``Score`` in
-        ``published``).
+        (and, for 25, from the class map: class 0 is ``Score`` in ``published`` and nowhere else).
     columns
         Name of the column set, for a map without a side file.
 
@@ -197,9 +196,11 @@ def _dimensions(
     width: int, classes: tuple[str, ...], columns: str | None, path: str | PathLike[str]
 ) -> tuple[Dimension, ...]:
     if columns is None:
-        by_width = {28: "full", 18: "rm-bad", 25: "mnskim" if classes[:1] == ("1",) else "published"}
+        by_width = {28: "full", 18: "rm-bad"}
         if width == len(PERCEPIANO):
             return PERCEPIANO
+        if width == 25 and not classes[0].startswith("class "):
+            by_width[25] = "published" if classes[0] == "Score" else "mnskim"
         return COLUMN_SETS["xai"][by_width[width]] if width in by_width else unnamed(width)
     sets = {**COLUMN_SETS["xai"], "percepiano": PERCEPIANO, "full": XAI}
     if columns not in sets or len(sets[columns]) != width:

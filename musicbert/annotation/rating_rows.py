@@ -1,7 +1,7 @@
 """Every rating of every segment (label ``all``): the published ``midi_label_map.json``.
 
-``{id: [[q ratings / 7], ...]}``, one inner list for each row of the table, nothing filtered. Published files write
-0.0 where there is no answer; so does ``zeros="row"``. With ``zeros="cell"`` it is ``null``.
+``{id: [[q ratings / 7], ...]}``, one inner list for each row of the table, nothing filtered. The published
+file writes 0.0 where there is no answer; so does ``zeros="row"``. With ``zeros="cell"`` it is ``null``.
 
 Verified in ``tests/unit/annotation/test_labels.py``.
 """

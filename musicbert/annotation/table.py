@@ -1,9 +1,9 @@
 """Tables of ratings: XAI-music's ``total.csv`` and PercePiano's ``total_2rounds.csv``.
 
-One row is one annotator's answers about one segment: ``user, dataID, filename, Question_..., message``, RFC 4180
-CSV whose messages hold line breaks. Ratings are 1..7. Blank means "not asked" and 0 "don't know"; PercePiano
-turned eight questions round (x -> 8 - x), so there "don't know" is 8 (one row of it also holds 9s). The table
-keeps what the file says; the rules of `musicbert.annotation.labels` decide what to do about it.
+One row is one annotator's answers about one segment: ``user, dataID, filename, Question_..., message``, as
+RFC 4180 CSV whose messages hold line breaks. Ratings are 1..7. Blank means "not asked" and 0 "don't know";
+PercePiano turned eight questions round (x -> 8 - x), so there "don't know" is 8 (one of its rows also holds
+9s). The table keeps what the file says; the rules of `musicbert.annotation.labels` decide what to do with it.
 
 Verified in ``tests/unit/annotation/test_table.py``.
 """
@@ -31,7 +31,7 @@ __all__ = ["HIGHEST", "LOWEST", "Duplicates", "RatingTable", "read_ratings"]
 
 #: ends of the rating scale
 LOWEST, HIGHEST = 1, 7
-#: what else a cell may hold: "don't know", as it was given and as the reversed questions of PercePiano show it
+#: what else a cell may hold: "don't know", as given and as PercePiano's reversed questions show it
 _NO_ANSWER: dict[Format, frozenset[float]] = {
     "xai": frozenset({0.0}),
     "percepiano": frozenset({0.0, 8.0, 9.0}),
@@ -155,9 +155,9 @@ def read_ratings(path: str | PathLike[str], *, duplicates: Duplicates = "auto") 
     path
         The CSV file (UTF-8).
     duplicates
-        What to do with a second row of the same (user, dataID): ``error``, ``keep``, ``drop`` (an error where the
-        two disagree), or ``auto``: ``error`` for XAI-music, ``keep`` for PercePiano, whose published labels
-        count 2,198 rows twice.
+        What to do with a second row of the same (user, dataID): ``error``, ``keep``, ``drop`` (an error where
+        the two disagree), or ``auto``: ``error`` for XAI-music, ``keep`` for PercePiano, whose published
+        labels count 2,198 rows twice.
 
     Raises
     ------
