@@ -4,6 +4,13 @@ torch 2.6 and later read pickles with ``weights_only=True``, and fairseq's check
 beside the tensors. The classes below are harmless (they only store values) and are put on torch's allow-list;
 every other class in a checkpoint is still refused. Nothing here, or anywhere in this package, loads with
 ``weights_only=False``.
+
+The published recipe is ``--task masked_lm --criterion masked_lm --arch musicbert_<size>``, and its users
+expect bar masking. fairseq has no hook for that, and registering a taken name silently gives the old class
+back. So the entry
+``masked_lm`` of the public ``TASK_REGISTRY`` is set to a subclass: where the dictionary is that of
+OctupleMIDI it masks octuples (compatible mode); for any other dictionary it does what fairseq's own class
+does.
 """
 
 from __future__ import annotations
@@ -11,10 +18,18 @@ from __future__ import annotations
 import argparse
 import collections
 import typing
+from typing import Any
 
 import torch
+from fairseq import utils
+from fairseq.tasks import TASK_REGISTRY
+from fairseq.tasks.masked_lm import MaskedLMTask
 
-__all__ = ["allow_training_state"]
+from musicbert.fairseq_plugin.datasets import is_octuple_dictionary
+from musicbert.fairseq_plugin.masked_lm_task import masked_blocks
+from musicbert.masking import MaskPolicy
+
+__all__ = ["PublishedMaskedLMTask", "allow_training_state", "use_published_masked_lm"]
 
 
 def allow_training_state() -> None:
@@ -44,3 +59,39 @@ def allow_training_state() -> None:
             nodes.StringNode,
         ]
     )
+
+
+class PublishedMaskedLMTask(MaskedLMTask):
+    """fairseq's ``masked_lm``, with bar masking where the data are octuples."""
+
+    def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
+        """Open a split.
+
+        Raises
+        ------
+        DatasetError
+            As :func:`~musicbert.fairseq_plugin.masked_lm_task.masked_blocks`.
+        """
+        if not is_octuple_dictionary(self.dictionary):
+            super().load_dataset(split, epoch=epoch, combine=combine, **kwargs)
+            return
+        folders = utils.split_paths(self.cfg.data)
+        self.datasets[split] = masked_blocks(
+            folders[(epoch - 1) % len(folders)],
+            split,
+            self.dictionary,
+            MaskPolicy(
+                mask_prob=self.cfg.mask_prob,
+                random_prob=self.cfg.random_token_prob,
+                leave_prob=self.cfg.leave_unmasked_prob,
+            ),
+            tokens_per_sample=self.cfg.tokens_per_sample,
+            break_mode=self.cfg.sample_break_mode,
+            seed=self.cfg.seed,
+            combine=combine,
+        )
+
+
+def use_published_masked_lm() -> None:
+    """Let ``--task masked_lm`` mask octuples as published."""
+    TASK_REGISTRY["masked_lm"] = PublishedMaskedLMTask

@@ -1,0 +1,55 @@
+"""Loss and accuracy of the masked language model, as sums that can be added over batches.
+
+Legend: ``N`` selected tokens, ``V`` vocabulary, ``F`` fields of a note.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+__all__ = ["MaskedLMSums", "masked_lm_sums"]
+
+
+@dataclass
+class MaskedLMSums:
+    """Sums over the selected tokens of a batch.
+
+    Attributes
+    ----------
+    loss
+        Cross-entropy in nats [scalar].
+    correct, count
+        Tokens whose most likely prediction is right, and tokens, by field [shape=(F,)].
+    """
+
+    loss: torch.Tensor
+    correct: torch.Tensor
+    count: torch.Tensor
+
+
+def masked_lm_sums(
+    logits: torch.Tensor, target: torch.Tensor, selected: torch.Tensor, *, fields: int = 8
+) -> MaskedLMSums:
+    """Compare logits of the selected tokens with what stood there.
+
+    Parameters
+    ----------
+    logits
+        One shared softmax over the vocabulary [shape=(N, V)], in the order of ``target[selected]``.
+    target
+        Token ids [shape=(B, T*F), int64].
+    selected
+        True at the selected tokens [shape=(B, T*F), bool].
+    fields
+        ``F``.
+    """
+    wanted = target[selected]  # (N,)
+    loss = F.cross_entropy(logits.float(), wanted, reduction="sum")
+    with torch.no_grad():
+        field = selected.nonzero()[:, 1] % fields  # (N,)
+        right = (logits.argmax(-1) == wanted).to(torch.float32)
+        by_field = F.one_hot(field, fields).to(torch.float32)  # (N, F)
+        return MaskedLMSums(loss, right @ by_field, by_field.sum(0))
