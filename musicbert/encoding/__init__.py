@@ -3,7 +3,7 @@
 from musicbert.encoding.decode import decode
 from musicbert.encoding.octuple import encode, encode_notes
 from musicbert.encoding.performance import PERFORMANCE_INPUTS, performance_inputs
-from musicbert.encoding.policies import Policies
+from musicbert.encoding.policies import COMPATIBLE, Policies
 from musicbert.encoding.text import (
     content_md5,
     encoding_to_str,
@@ -29,6 +29,7 @@ from musicbert.encoding.windows import Segment, segments, shift_bars
 
 __all__ = [
     "BOS",
+    "COMPATIBLE",
     "EOS",
     "FIELDS",
     "FIELD_OFFSETS",

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.encoding.metre import bar_table
-from musicbert.encoding.policies import Policies
+from musicbert.encoding.policies import COMPATIBLE, Policies
 from musicbert.encoding.quantise import duration_code, positions, tempo_code
 from musicbert.errors import MidiError
 from musicbert.midi import ReadLimits, Score, read_score
@@ -46,7 +46,7 @@ _INDEX_BITS = 63 - _KEY_BITS
 def encode(
     source: str | PathLike[str] | bytes | IO[bytes] | Score | Any,
     *,
-    policies: Policies | None = None,
+    policies: Policies = COMPATIBLE,
     reader: Reader = "symusic",
     limits: ReadLimits | None = None,
 ) -> Ints:
@@ -79,7 +79,7 @@ def encode(
 
 
 def encode_notes(
-    score: Score, *, policies: Policies | None = None, limits: ReadLimits | None = None
+    score: Score, *, policies: Policies = COMPATIBLE, limits: ReadLimits | None = None
 ) -> tuple[Ints, Ints]:
     """Encode a score and say which note each row came from.
 
@@ -96,7 +96,6 @@ def encode_notes(
     MidiError
         See `encode`.
     """
-    policies = policies or Policies()
     check_score(score, limits=limits)
     start = positions(score.onset, score.ticks_per_beat)
     kept = _kept(score, start, policies)

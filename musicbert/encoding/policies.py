@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import cache
 from typing import Literal, get_args, get_type_hints
 
-__all__ = ["Policies"]
+__all__ = ["COMPATIBLE", "Policies"]
 
 MidBarMetre = Literal["keep", "split", "error"]
 UnsupportedMetre = Literal["error", "nearest"]
@@ -54,8 +55,17 @@ class Policies:
     bar_overflow: BarOverflow = "drop"
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for item in fields(self):
-            choices, value = get_args(hints[item.name]), getattr(self, item.name)
+        for name, choices in _choices().items():
+            value = getattr(self, name)
             if value not in choices:
-                raise ValueError(f"{item.name} is one of {', '.join(map(repr, choices))}, not {value!r}")
+                raise ValueError(f"{name} is one of {', '.join(map(repr, choices))}, not {value!r}")
+
+
+@cache
+def _choices() -> dict[str, tuple[str, ...]]:
+    """Allowed values of each attribute, from its annotation."""
+    return {name: get_args(hint) for name, hint in get_type_hints(Policies).items()}
+
+
+#: Upstream's behaviour in everything: the default.
+COMPATIBLE = Policies()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from musicbert.encoding.policies import Policies
+from musicbert.encoding.policies import COMPATIBLE, Policies
 from musicbert.encoding.vocabulary import FIELD_SIZES, check_rows
 from musicbert.errors import MidiError
 
@@ -48,7 +48,7 @@ def segments(
     *,
     window: int = 1000,
     overlap: int = 4,
-    policies: Policies | None = None,
+    policies: Policies = COMPATIBLE,
 ) -> Iterator[Segment]:
     """Cut a piece into segments of training text.
 
@@ -74,7 +74,6 @@ def segments(
     """
     if window < 1 or overlap < 1:
         raise ValueError("window and overlap are at least 1")
-    policies = policies or Policies()
     table = check_rows(rows, bars=1 << 16)
     draw = _draw(rng)
     step = max(round(window / overlap), 1)
