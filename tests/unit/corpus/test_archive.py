@@ -231,9 +231,9 @@ def test_member_that_lies_about_its_size_is_still_bounded(tmp_path):
     entry = content.index(b"PK\x01\x02")
     content[entry + 24 : entry + 28] = struct.pack("<I", 10)  # uncompressed size in the central directory
     archive.write_bytes(content)
-    with MidiSource(archive, limits=ArchiveLimits(member_bytes=50)) as source:
-        with pytest.raises(DatasetError) as caught:
-            source.read(source.members[0])
+    limits = ArchiveLimits(member_bytes=50)
+    with MidiSource(archive, limits=limits) as source, pytest.raises(DatasetError) as caught:
+        source.read(source.members[0])
     assert caught.value.reason == "bad-checksum"
 
 
