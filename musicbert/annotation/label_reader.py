@@ -140,7 +140,7 @@ def _rows_of_json(data: bytes, path: str | PathLike[str]) -> tuple[dict[str, lis
 
 def _rows_of_table(path: str | PathLike[str], kind: str) -> tuple[dict[str, list[Any]], dict[str, int]]:
     try:
-        frame = pd.read_csv(path) if kind == "csv" else pd.read_parquet(path)
+        frame = pd.read_csv(path, float_precision="round_trip") if kind == "csv" else pd.read_parquet(path)
         names = [str(name) for name in frame["id"]]
         classes = frame["class"].tolist()
         table = frame.drop(columns=["id", "performer", "class"])

@@ -24,6 +24,7 @@ _SCORE = re.compile(r"_score(2?)(?=_\d+(?:\(\d+\))?$)", re.IGNORECASE)
 _SEGMENT = re.compile(
     r"(?P<piece>.+)_(?P<bars>\d+)bars_(?P<performer>[^_]+)_(?P<number>\d+)(?:\((?P<copy>\d+)\))?"
 )
+_VARIATION = re.compile(r"thema|theme|var\d+", re.IGNORECASE)
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -116,8 +117,9 @@ def performer_of(name: str) -> str:
 
 
 def piece_of(name: str) -> str:
-    """Piece of a segment (see `parse_segment`)."""
-    return parse_segment(name).piece
+    """Piece of a segment: a movement, or a whole set of variations (theme and ``var1`` ... are one piece)."""
+    segment = parse_segment(name)
+    return segment.work if segment.work and _VARIATION.fullmatch(segment.movement) else segment.piece
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:

@@ -9,10 +9,11 @@ counted once):
 * ``ceiling_mean``, ``ceiling_median``, ``ceiling_apex``: split-half reliability of the label. Each segment's
   ratings are halved at random, both halves make a label, their Pearson correlation r over segments is
   averaged over the repeats and stepped up to full length, 2 r / (1 + r) (Spearman 1910, Brown 1910). It
-  estimates the share of the labels' variance that is not noise, so a predictor's expected R2 cannot exceed it.
+  estimates the share of the labels' variance that is not noise: a predictor's expected R2 cannot exceed it.
 
-Somebody who rated a segment twice would agree with himself across the halves, so by default each annotator's
-ratings of a segment are averaged first (``by_rater``); without that PercePiano's ceiling comes out 0.03 higher.
+Somebody who rated a segment twice would agree with themselves across the halves, so by default each
+annotator's ratings of a segment are averaged first (``by_rater``): without it the ceilings come out 0.01-0.02
+higher.
 
 Verified on ratings with known variance components in ``tests/unit/annotation/test_reliability.py`` and
 against recorded figures in ``tests/parity/test_labels_golden.py``.
@@ -216,8 +217,7 @@ def reliability_markdown(table: pd.DataFrame) -> str:
     )
     return (
         "# Reliability of the ratings\n\n"
-        "Ceilings are split-half reliabilities stepped up to all raters (Spearman-Brown): the R2 that a perfect\n"
-        "predictor of the true scores would be expected to reach. A dimension near 0 cannot be learned.\n\n"
-        + "\n".join(lines)
-        + "\n"
+        "Ceilings are split-half reliabilities stepped up to all raters (Spearman-Brown): the R2 that a\n"
+        "perfect predictor of the true scores would be expected to reach. A dimension near 0 cannot be\n"
+        "learned.\n\n" + "\n".join(lines) + "\n"
     )
