@@ -1,0 +1,289 @@
+"""Baselines that a network has to beat, all fitted and selected inside the training part of a fold.
+
+| name | sees | model |
+|---|---|---|
+| ``mean`` / ``majority`` | nothing | mean label / most frequent class of the training part |
+| ``lookup:<columns>`` | names only | ridge on one-hots of performer, content group, ...: no music at all |
+| ``ridge`` | features | ridge, strength by 5-fold inner cross-validation over groups |
+| ``random_forest``, ``extra_trees`` | features | 300 trees (classes: 500) |
+| ``svr`` / ``svm`` | features | RBF kernel, one model a dimension / one against one |
+| ``logistic`` | features | L2 logistic regression (classes only) |
+| ``ensemble`` | features | mean of ridge, svr and extra trees / of logistic, svm and extra trees |
+
+Features are standardised with the training part's mean and deviation and clipped at 4 deviations.
+Hyper-parameters that are not selected were fixed beforehand and are the same for all data sets. Missing
+labels (NaN) leave an item out of that dimension only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
+from sklearn.model_selection import GroupKFold
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, SVR
+
+from musicbert.predictions import Predictions, log_softmax
+
+__all__ = ["CLASSIFIERS", "REGRESSORS", "Examples", "fit_predict", "standardise"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: Deviations at which a standardised feature is clipped.
+CLIP = 4.0
+#: Strengths that ridge chooses from: about a tenth to 200 times the number of features.
+STRENGTHS = np.logspace(1.0, 4.5, 15)
+INNER_FOLDS, JOBS = 5, 2
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Items with features, labels and identities.
+
+    Attributes
+    ----------
+    ids
+        [shape=(n,), str]
+    features
+        [shape=(n, k), float64], finite.
+    labels
+        [shape=(n, d), float64, 0-1], NaN where missing.
+    class_of
+        [shape=(n,), int64, 0..n_classes-1]
+    n_classes
+        Number of classes.
+    groups
+        Items of one group share music; inner cross-validation keeps them together [shape=(n,)].
+    identities
+        Column -> what the name of each item says ([shape=(n,)]), for look-ups.
+    """
+
+    ids: NDArray[np.str_]
+    features: Floats
+    labels: Floats
+    class_of: Ints
+    n_classes: int
+    groups: NDArray[np.str_]
+    identities: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fold:
+    """What a model sees: inputs of both parts, groups and seed."""
+
+    train: Floats
+    test: Floats
+    groups: NDArray[np.str_]
+    seed: int
+
+
+def standardise(train: Floats, test: Floats, blocks: Sequence[int] | None = None) -> tuple[Floats, Floats]:
+    """Standardise by the training part and clip.
+
+    Parameters
+    ----------
+    train, test
+        [shape=(n, k), float64]
+    blocks
+        Widths of groups of columns that sum to k. Each group then gets the same total variance, so that 768
+        columns of an embedding do not drown 150 features in a distance.
+    """
+    scaler = StandardScaler().fit(train)
+    weight = np.ones(train.shape[1])
+    if blocks is not None:
+        if sum(blocks) != train.shape[1]:
+            raise ValueError(f"blocks {list(blocks)} do not sum to {train.shape[1]} columns")
+        weight = np.repeat([np.sqrt(train.shape[1] / (len(blocks) * width)) for width in blocks], blocks)
+    done = [np.clip(scaler.transform(x), -CLIP, CLIP) * weight for x in (train, test)]
+    return done[0], done[1]
+
+
+def _ridge(fold: _Fold, labels: Floats) -> Floats:
+    inner = None
+    if len(np.unique(fold.groups)) >= INNER_FOLDS:
+        inner = list(GroupKFold(INNER_FOLDS).split(fold.train, groups=fold.groups))
+    model = RidgeCV(STRENGTHS, cv=inner).fit(fold.train, labels)
+    return np.asarray(model.predict(fold.test)).reshape(len(fold.test), -1)
+
+
+def _forest(kind: type, share: float) -> Callable[[_Fold, Floats], Floats]:
+    def fit(fold: _Fold, labels: Floats) -> Floats:
+        model = kind(300, min_samples_leaf=2, max_features=share, n_jobs=JOBS, random_state=fold.seed)
+        target = labels if labels.shape[1] > 1 else labels[:, 0]
+        return np.asarray(model.fit(fold.train, target).predict(fold.test)).reshape(len(fold.test), -1)
+
+    return fit
+
+
+def _svr(fold: _Fold, labels: Floats) -> Floats:
+    centre, scale = labels.mean(0), np.maximum(labels.std(0), 1e-9)
+    width = 0.5 / fold.train.shape[1]
+    columns = [
+        SVR(C=0.5, gamma=width, epsilon=0.3).fit(fold.train, y).predict(fold.test)
+        for y in ((labels - centre) / scale).T
+    ]
+    return np.stack(columns, axis=1) * scale + centre
+
+
+def _ensemble(fold: _Fold, labels: Floats) -> Floats:
+    return np.mean([REGRESSORS[name](fold, labels) for name in ("ridge", "svr", "extra_trees")], axis=0)
+
+
+def _mean(fold: _Fold, labels: Floats) -> Floats:
+    return np.tile(labels.mean(0), (len(fold.test), 1))
+
+
+def _lookup(fold: _Fold, labels: Floats) -> Floats:
+    return np.asarray(Ridge(1.0).fit(fold.train, labels).predict(fold.test)).reshape(len(fold.test), -1)
+
+
+#: name -> (fold, labels [shape=(n, d)] without NaN) -> predictions [shape=(m, d)]
+REGRESSORS: dict[str, Callable[[_Fold, Floats], Floats]] = {
+    "mean": _mean,
+    "ridge": _ridge,
+    "random_forest": _forest(RandomForestRegressor, 1 / 3),
+    "extra_trees": _forest(ExtraTreesRegressor, 1 / 2),
+    "svr": _svr,
+    "ensemble": _ensemble,
+}
+
+
+def _probabilities(model: object, fold: _Fold, classes: Ints, n_classes: int) -> Floats:
+    """Fit a classifier and return log probabilities of all classes; unseen ones get the smallest."""
+    model.fit(fold.train, classes)  # type: ignore[attr-defined]
+    chance = np.full((len(fold.test), n_classes), 1e-6)
+    chance[:, model.classes_] += model.predict_proba(fold.test)  # type: ignore[attr-defined]
+    return np.log(chance / chance.sum(1, keepdims=True))
+
+
+def _majority(fold: _Fold, classes: Ints, n_classes: int) -> Floats:
+    count = np.bincount(classes, minlength=n_classes) + 1e-6
+    return np.tile(np.log(count / count.sum()), (len(fold.test), 1))
+
+
+def _logistic(fold: _Fold, classes: Ints, n_classes: int) -> Floats:
+    return _probabilities(LogisticRegression(C=0.3, max_iter=2000), fold, classes, n_classes)
+
+
+def _trees(kind: type) -> Callable[[_Fold, Ints, int], Floats]:
+    def fit(fold: _Fold, classes: Ints, n_classes: int) -> Floats:
+        return _probabilities(kind(500, n_jobs=JOBS, random_state=fold.seed), fold, classes, n_classes)
+
+    return fit
+
+
+def _svm(fold: _Fold, classes: Ints, n_classes: int) -> Floats:
+    model = SVC(C=10.0, gamma=0.5 / fold.train.shape[1]).fit(fold.train, classes)
+    logits = np.full((len(fold.test), n_classes), -20.0)
+    decision = model.decision_function(fold.test)
+    logits[:, model.classes_] = decision if decision.ndim == 2 else np.stack([-decision, decision], axis=1)
+    return log_softmax(logits)
+
+
+def _class_lookup(fold: _Fold, classes: Ints, n_classes: int) -> Floats:
+    return _probabilities(LogisticRegression(C=1.0, max_iter=2000), fold, classes, n_classes)
+
+
+def _class_ensemble(fold: _Fold, classes: Ints, n_classes: int) -> Floats:
+    parts = [CLASSIFIERS[name](fold, classes, n_classes) for name in ("logistic", "svm", "extra_trees")]
+    return np.log(np.mean(np.exp(parts), axis=0))
+
+
+#: name -> (fold, classes [shape=(n,)], number of classes) -> log probabilities [shape=(m, c)]
+CLASSIFIERS: dict[str, Callable[[_Fold, Ints, int], Floats]] = {
+    "majority": _majority,
+    "logistic": _logistic,
+    "random_forest": _trees(RandomForestClassifier),
+    "extra_trees": _trees(ExtraTreesClassifier),
+    "svm": _svm,
+    "ensemble": _class_ensemble,
+}
+
+
+def _one_hot(examples: Examples, columns: Sequence[str], train: Ints, test: Ints) -> tuple[Floats, Floats]:
+    """One-hot the identities that occur in training [shape=(n, k)]; unknown ones are all zero."""
+    parts = []
+    for column in columns:
+        if column not in examples.identities:
+            raise ValueError(f"no identity {column!r}; there are {sorted(examples.identities)}")
+        values = examples.identities[column]
+        parts.append(values[:, None] == np.unique(values[train])[None, :])
+    table = np.concatenate(parts, axis=1).astype(np.float64)
+    return table[train], table[test]
+
+
+def _by_mask(fit: Callable[[_Fold, Floats], Floats], fold: _Fold, labels: Floats) -> Floats:
+    """Fit all dimensions with the same known items together; a dimension without a label predicts NaN."""
+    known = np.isfinite(labels)
+    result = np.full((len(fold.test), labels.shape[1]), np.nan)
+    patterns, member = np.unique(known, axis=1, return_inverse=True)
+    for k, rows in enumerate(patterns.T):
+        columns = np.flatnonzero(member == k)
+        if rows.any():
+            part = _Fold(fold.train[rows], fold.test, fold.groups[rows], fold.seed)
+            result[:, columns] = fit(part, labels[np.ix_(rows, columns)])
+    return result
+
+
+def fit_predict(
+    name: str,
+    examples: Examples,
+    train: Ints,
+    test: Ints,
+    *,
+    task: str = "regression",
+    seed: int = 0,
+    blocks: Sequence[int] | None = None,
+) -> Predictions:
+    """Fit one baseline on a training part and predict a test part.
+
+    Parameters
+    ----------
+    name
+        A key of :data:`REGRESSORS` or :data:`CLASSIFIERS`, or ``lookup:performer+content`` (identity
+        columns).
+    examples
+        All items.
+    train, test
+        Indices of the parts [shape=(n,) and (m,), int64].
+    task
+        ``"regression"`` or ``"classes"``.
+    seed
+        Seed of the forests.
+    blocks
+        Widths of groups of feature columns with equal weight (see :func:`standardise`).
+
+    Raises
+    ------
+    ValueError
+        For an unknown baseline, task or identity column, or parts that share items.
+    """
+    train, test = np.asarray(train, np.int64), np.asarray(test, np.int64)
+    if np.intersect1d(train, test).size:
+        raise ValueError("an item is in the training and in the test part")
+    known: Mapping[str, object] = {"regression": REGRESSORS, "classes": CLASSIFIERS}.get(task, {})
+    if name.startswith("lookup:"):
+        inputs = _one_hot(examples, name.removeprefix("lookup:").split("+"), train, test)
+    elif name in known:
+        inputs = standardise(examples.features[train], examples.features[test], blocks)
+    else:
+        raise ValueError(f"no baseline {name!r} for {task!r}; there are {', '.join(known)}")
+    fold = _Fold(*inputs, examples.groups[train], seed)
+    labels, classes = examples.labels[train], examples.class_of[train]
+    regression = logits = None
+    if task == "regression":
+        regression = _by_mask(REGRESSORS.get(name, _lookup), fold, labels)
+    else:
+        logits = CLASSIFIERS.get(name, _class_lookup)(fold, classes, examples.n_classes)
+    return Predictions(examples.ids[test], examples.labels[test], examples.class_of[test], regression, logits)

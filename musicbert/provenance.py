@@ -1,0 +1,92 @@
+"""Where a result comes from: command, configuration, commit, versions, seed and hashes of the data.
+
+Written into every result file, without anything about the machine: absolute paths are cut to their last part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+__all__ = ["file_hash", "provenance"]
+
+#: Packages whose version can change a number.
+PACKAGES = ("numpy", "scipy", "scikit-learn", "symusic", "torch", "fairseq-fixed")
+
+
+def file_hash(path: str | PathLike[str]) -> str:
+    """Return the hexadecimal SHA-256 of a file."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ("git", *arguments), cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _without_folders(argument: str) -> str:
+    key, equals, value = argument.rpartition("=")
+    return f"{key}{equals}{Path(value).name}" if value.startswith(("/", "..", "~")) else argument
+
+
+def provenance(
+    command: Sequence[str],
+    *,
+    inputs: Mapping[str, str | PathLike[str]],
+    seed: int,
+    configuration: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Describe how a result was made.
+
+    Parameters
+    ----------
+    command
+        Words of the command line.
+    inputs
+        Role -> file; each is recorded by its name and SHA-256.
+    seed
+        The seed that everything random came from.
+    configuration
+        Further settings, JSON-ready.
+
+    Returns
+    -------
+    JSON-ready dictionary; ``commit`` is None outside a checkout, ``changed`` says whether tracked code
+    differed from that commit
+    """
+    commit = _git("rev-parse", "HEAD")
+    return {
+        "command": " ".join(_without_folders(word) for word in command),
+        "configuration": dict(configuration or {}),
+        "commit": commit,
+        "changed": None if commit is None else bool(_git("status", "--porcelain", "-uno", "--", "musicbert")),
+        "versions": _versions(PACKAGES),
+        "seed": seed,
+        "data": {
+            role: {"name": Path(path).name, "sha256": file_hash(path)}
+            for role, path in sorted(inputs.items())
+            if Path(path).is_file()
+        },
+    }
