@@ -1,0 +1,206 @@
+import pytest
+import torch
+
+from musicbert.config import ModelConfig
+from musicbert.encoding.vocabulary import BOS, EOS, FIELD_OFFSETS, FIELD_SIZES, PAD
+from musicbert.model import MusicBert
+from musicbert.model.masked_lm import masked_lm_sums
+
+CONFIG = ModelConfig(
+    layers=2, width=32, ffn_width=64, heads=4, max_positions=64, dropout=0.0, attention_dropout=0.0
+)
+FORMS = ("direct", "table", "present")
+
+
+def tokens_of(*notes, seed=0):
+    """Pieces of random notes between specials, padded to the longest."""
+    generator = torch.Generator().manual_seed(seed)
+    pieces = []
+    for count in notes:
+        columns = [
+            torch.randint(offset, offset + size, (count,), generator=generator)
+            for offset, size in zip(FIELD_OFFSETS, FIELD_SIZES, strict=True)
+        ]
+        ends = torch.full((8,), BOS), torch.full((8,), EOS)
+        pieces.append(torch.cat([ends[0], torch.stack(columns, 1).flatten(), ends[1]]))
+    return torch.nn.utils.rnn.pad_sequence(pieces, batch_first=True, padding_value=PAD)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return MusicBert(CONFIG).eval()
+
+
+def gradients(model, form, tokens):
+    model.zero_grad()
+    model.encoder.sentence_encoder.down_form = form
+    features, _ = model(tokens, features_only=True)
+    (features * torch.linspace(-1, 1, features.shape[-1])).sin().sum().backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("form", FORMS[1:])
+def test_forms_of_the_down_projection_have_the_same_gradient(model, form):
+    tokens = tokens_of(9, 5)
+    tokens[0, 19] = PAD  # a random replacement: its row still gets no gradient
+    expected, found = gradients(model, "direct", tokens), gradients(model, form, tokens)
+    assert expected.keys() == found.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, atol=1e-5, rtol=1e-4, msg=name)
+    assert not found["encoder.sentence_encoder.embed_tokens.weight"][PAD].any()
+
+
+def test_gradient_of_the_table_form_is_numerically_right():
+    from musicbert.model.embedding import compound_embedding
+
+    torch.manual_seed(1)
+    tokens = torch.tensor([[2, 3, 4, 2, 0, 5]])
+    table, weight = torch.randn(6, 3, dtype=torch.double), torch.randn(3, 6, dtype=torch.double)
+    for form in FORMS:
+        assert torch.autograd.gradcheck(
+            lambda e, w, form=form: compound_embedding(tokens, e, w, fields=2, form=form),
+            (table.requires_grad_(), weight.requires_grad_()),
+        )
+
+
+def test_padding_changes_nothing(model):
+    alone, padded = tokens_of(5), tokens_of(5, 9)
+    expected, _ = model(alone, features_only=True)
+    found, extra = model(padded, features_only=True)
+    torch.testing.assert_close(found[:1, : expected.shape[1]], expected, atol=1e-5, rtol=0)
+    assert model(alone)[1]["padding_mask"] is None
+    assert extra["padding_mask"].sum() == 4
+
+
+def test_a_batch_of_nothing_but_padding_is_finite(model):
+    assert model(torch.full((1, 16), PAD))[0].isfinite().all()
+
+
+def test_logits_of_selected_tokens_are_a_slice_of_all_logits(model):
+    tokens = tokens_of(9, 5)
+    selected = torch.rand(tokens.shape, generator=torch.Generator().manual_seed(2)) < 0.3
+    everything, _ = model(tokens)
+    some, _ = model(tokens, masked_tokens=selected)
+    torch.testing.assert_close(some, everything[selected], atol=1e-5, rtol=0)
+    none, _ = model(tokens, masked_tokens=torch.zeros_like(selected))
+    assert none.shape == (0, CONFIG.vocabulary_size)
+
+
+def test_given_embeddings_replace_the_look_up(model):
+    tokens = tokens_of(6)
+    embeddings = model.embed_tokens(tokens).detach().requires_grad_()
+    expected, _ = model(tokens, features_only=True)
+    found, _ = model(tokens, features_only=True, token_embeddings=embeddings)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    found.sum().backward()
+    assert embeddings.grad.abs().sum() > 0
+    changed, _ = model(tokens, features_only=True, token_embeddings=embeddings + 1)
+    assert not torch.allclose(changed, expected)
+
+
+def test_both_heads_give_a_pair_and_one_head_gives_its_output(model):
+    model.register_classification_head("who", 13)
+    model.register_regression_head("how", 25)
+    tokens = tokens_of(6, 3)
+    (cls, reg), extra = model(tokens, classification_head_name="who", regression_head_name="how")
+    assert cls.shape == (2, 13)
+    assert reg.shape == (2, 25)
+    assert extra["hidden"].shape == (2, 8, 32)
+    assert torch.equal(model(tokens, classification_head_name="who")[0], cls)
+    assert torch.equal(model(tokens, regression_head_name="how")[0], reg)
+    names = set(model.state_dict())
+    assert {"classification_heads.who.dense.weight", "regression_heads.how.out_proj.bias"} <= names
+    with pytest.raises(ValueError, match="at least one"):
+        model.register_classification_head("none", 0)
+
+
+def test_mean_pooling_counts_notes_and_nothing_else():
+    torch.manual_seed(0)
+    model = MusicBert(CONFIG, pooling="mean").eval()
+    tokens = tokens_of(5, 9)
+    hidden = model(tokens)[1]["hidden"]
+    expected = torch.stack([hidden[0, 1:6].mean(0), hidden[1, 1:10].mean(0)])
+    torch.testing.assert_close(model.sentence_features(tokens), expected)
+    with pytest.raises(ValueError, match="pooling"):
+        MusicBert(CONFIG, pooling="max")
+
+
+def test_first_pooling_is_the_first_upsampled_token(model):
+    tokens = tokens_of(5, 9)
+    features, _ = model(tokens, features_only=True)
+    torch.testing.assert_close(model.sentence_features(tokens), features[:, 0])
+
+
+def test_performance_inputs_start_neutral_and_then_count():
+    torch.manual_seed(0)
+    plain = MusicBert(CONFIG).eval()
+    aware = MusicBert(CONFIG.with_(performance_features=3)).eval()
+    missing, unexpected = aware.load_state_dict(plain.state_dict(), strict=False)
+    assert (missing, unexpected) == (["encoder.sentence_encoder.performance_projection.weight"], [])
+    tokens, inputs = tokens_of(5), torch.randn(1, 7, 3)
+    expected, _ = plain(tokens)
+    torch.testing.assert_close(aware(tokens, performance=inputs)[0], expected, rtol=0, atol=0)
+    aware(tokens, performance=inputs)[0].square().sum().backward()
+    weight = aware.encoder.sentence_encoder.performance_projection.weight
+    assert weight.grad.abs().sum() > 0
+    with torch.no_grad():
+        weight.normal_()
+    assert not torch.allclose(aware(tokens, performance=inputs)[0], expected)
+    with pytest.raises(ValueError, match="performance"):
+        plain(tokens, performance=inputs)
+
+
+def test_all_hidden_states_end_with_the_last(model):
+    _, extra = model(tokens_of(5), return_all_hiddens=True)
+    assert len(extra["inner_states"]) == CONFIG.layers + 1
+    assert torch.equal(extra["inner_states"][-1], extra["hidden"])
+    assert model(tokens_of(5))[1]["inner_states"] is None
+
+
+def test_bad_lengths_are_refused(model):
+    with pytest.raises(ValueError, match="whole number"):
+        model(torch.zeros(1, 9, dtype=torch.long))
+    with pytest.raises(ValueError, match="positions"):
+        model(torch.zeros(1, 8 * 65, dtype=torch.long))
+
+
+@pytest.mark.parametrize("how", ["autocast", "weights"])
+def test_bfloat16_on_a_cpu_is_close_and_trains(model, how):
+    tokens = tokens_of(9, 5)
+    expected, _ = model(tokens, features_only=True)
+    if how == "weights":
+        model = model.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16, enabled=how == "autocast"):
+        found, _ = model(tokens, features_only=True)
+        selected = tokens > 700
+        logits, _ = model(tokens, masked_tokens=selected)
+        masked_lm_sums(logits, tokens, selected).loss.backward()
+    assert (found.float() - expected).abs().max() < 0.1
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+def test_spectral_norm_bounds_the_last_layer(model):
+    head = model.register_regression_head("how", 4, spectral=True).eval()
+    singular = torch.linalg.svdvals(head.out_proj.weight)
+    assert singular.max() < 1.5
+
+
+def test_without_compound_embedding_every_token_is_a_position():
+    model = MusicBert(CONFIG.with_(fields=1)).eval()
+    tokens = tokens_of(2)
+    assert model(tokens, features_only=True)[1]["hidden"].shape == (1, 32, 32)
+    assert model(tokens, masked_tokens=tokens > 3)[0].shape[0] == 16
+    assert not any("sampling" in name for name in model.state_dict())
+
+
+def test_masked_lm_sums_count_by_field():
+    target = torch.full((1, 16), PAD)
+    target[0, [3, 11, 5]] = torch.tensor([600, 601, 910])
+    selected = target.ne(PAD)
+    logits = torch.zeros(3, 1237)  # in the order of the tokens: 3, 5, 11
+    logits[[0, 1, 2], [600, 7, 601]] = 50.0
+    sums = masked_lm_sums(logits, target, selected)
+    assert sums.count.tolist() == [0, 0, 0, 2, 0, 1, 0, 0]
+    assert sums.correct.tolist() == [0, 0, 0, 2, 0, 0, 0, 0]
+    torch.testing.assert_close(sums.loss, torch.tensor(50.0))
