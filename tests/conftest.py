@@ -33,3 +33,71 @@ def fixtures():
 def root():
     """Top of the checkout."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def make_databin(root, tmp_path_factory):
+    """Factory of small data-bins whose ratings and performers follow from the notes.
+
+    ``make_databin(pieces={"train": 24, "valid": 8}, dimensions=4, classes=3, missing=0.1, performance=2)``
+    """
+    import json
+
+    import numpy as np
+
+    first = np.array([4, 260, 388, 517, 773, 901, 933, 1187])  # first id of each field
+    counts = np.array([256, 128, 129, 256, 128, 32, 254, 49])
+
+    def piece(rng, performer, length):
+        level = rng.uniform(4, 27, size=2)  # velocity, and pitch around 44 + it
+        onsets = np.sort(rng.integers(0, 64 * 12, size=length))
+        notes = np.stack(
+            [
+                onsets // 64,
+                onsets % 64,
+                np.zeros(length),
+                44 + level[1] + rng.integers(-8, 9, size=length),
+                np.clip(8 * (performer + 1) + rng.integers(-2, 3, size=length), 0, 127),
+                np.clip(level[0] + rng.integers(-2, 3, size=length), 0, 31),
+                np.full(length, 9),
+                np.full(length, 34),
+            ],
+            axis=1,
+        ).astype(np.int64)
+        return notes + first, level / 32
+
+    def make(pieces=None, *, dimensions=4, classes=3, missing=0.0, performance=0, seed=0, notes=(10, 40)):
+        from musicbert.corpus.databin import write_indexed_dataset
+
+        rng = np.random.default_rng(seed)
+        mixing = rng.dirichlet(np.ones(2), size=dimensions)  # (dimensions, 2)
+        folder = tmp_path_factory.mktemp("databin")
+        for name in ("input0", "label", "performance"):
+            (folder / name).mkdir()
+        lines = [f"<{j}-{v}> 0\n" for j, count in enumerate(counts) for v in range(count)]
+        (folder / "input0" / "dict.txt").write_text("".join(lines))
+        names = [str(number) for number in range(classes - 1)] + ["Score"]
+        record = {
+            "classes": names,
+            "dimensions": [{"name": f"d{j}", "low": "low", "high": "high"} for j in range(dimensions)],
+        }
+        (folder / "label" / "classes.json").write_text(json.dumps(record))
+        for split, number in (pieces or {"train": 24, "valid": 8}).items():
+            tokens, labels, ids, inputs = [], [], [], []
+            for index in range(number):
+                performer = int(rng.integers(classes))
+                body, level = piece(rng, performer, int(rng.integers(*notes)))
+                tokens.append(np.concatenate([np.zeros(8), body.reshape(-1), np.full(8, 2)]).astype(np.int64))
+                ratings = mixing @ level
+                row = [None if rng.random() < missing else float(value) for value in ratings]
+                labels.append(json.dumps([*row, performer]))
+                ids.append(f"Made_D960_mv3_8bars_{names[performer]}_{split}{index:02d}")
+                inputs.append(rng.normal(size=(len(body), performance)).astype(np.float32))
+            write_indexed_dataset(tokens, folder / "input0" / split)
+            (folder / "label" / f"{split}.label").write_text("\n".join(labels) + "\n")
+            (folder / "label" / f"{split}.id").write_text("\n".join(ids) + "\n")
+            if performance:
+                np.save(folder / "performance" / f"{split}.performance.npy", np.concatenate(inputs))
+        return folder
+
+    return make

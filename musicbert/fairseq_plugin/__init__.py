@@ -1,8 +1,27 @@
 """The only door to fairseq: tasks, models and criterions, registered when this package is imported."""
 
-from musicbert.fairseq_plugin import model
-from musicbert.fairseq_plugin.compat import allow_training_state
+from musicbert.fairseq_plugin import (
+    contrastive_criterions,
+    contrastive_model,
+    contrastive_task,
+    masked_lm,
+    masked_lm_task,
+    model,
+    rating_criterions,
+    rating_task,
+)
+from musicbert.fairseq_plugin.compat import allow_training_state, use_published_masked_lm
 
-__all__ = ["model"]
+__all__ = [
+    "contrastive_criterions",
+    "contrastive_model",
+    "contrastive_task",
+    "masked_lm",
+    "masked_lm_task",
+    "model",
+    "rating_criterions",
+    "rating_task",
+]
 
 allow_training_state()
+use_published_masked_lm()

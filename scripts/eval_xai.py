@@ -1,0 +1,51 @@
+"""Predictions of a fine-tuned checkpoint on one split of a data-bin, as one .npz file."""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from musicbert.errors import MusicBertError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the arguments, predict, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path, help="file that fairseq-train wrote")
+    parser.add_argument("data", type=Path, help="one fold of a data-bin, such as xai_data_bin_apex_reg_cls/0")
+    parser.add_argument("--split", default="test", help="train, valid or test (default: test)")
+    parser.add_argument("--output", type=Path, help="default: <checkpoint>.<split>.npz")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
+    options = parser.parse_args(arguments)
+    if options.batch_size < 1:
+        parser.error("--batch-size is at least 1")
+
+    from musicbert.fairseq_plugin.evaluate import predict, save_predictions
+
+    def progress(done: int, every: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{done}/{every} pieces", end="" if done < every else "\n", file=sys.stderr)
+
+    try:
+        predictions = predict(
+            options.checkpoint,
+            options.data,
+            options.split,
+            batch_size=options.batch_size,
+            device=options.device,
+            progress=progress,
+        )
+    except MusicBertError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    output = options.output or options.checkpoint.with_suffix(f".{options.split}.npz")
+    save_predictions(predictions, output)
+    kinds = " and ".join(key for key in ("regression", "class_logits", "embedding") if key in predictions)
+    print(f"{len(predictions['ids'])} pieces of {options.split}: {kinds} -> {output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,263 @@
+"""Tiny runs of every rating recipe on made data, from training to predictions."""
+
+import contextlib
+import json
+import logging
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+# fairseq 0.12 is older than torch and NumPy, which warn about how it uses them
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
+COMMON = [
+    *("--optimizer", "adam", "--adam-betas", "(0.9,0.98)", "--adam-eps", "1e-6", "--clip-norm", "0.0"),
+    *("--weight-decay", "0.01", "--dropout", "0.1", "--attention-dropout", "0.1", "--max-positions", "8192"),
+    *("--init-token", "0", "--separator-token", "2", "--shorten-method", "truncate", "--seed", "7"),
+    *("--num-workers", "0", "--required-batch-size-multiple", "1", "--no-epoch-checkpoints"),
+    *("--log-format", "json", "--log-interval", "1", "--cpu", "--find-unused-parameters"),
+]
+TINY = [
+    *("--encoder-layers", "1", "--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "32"),
+    *("--encoder-attention-heads", "2"),
+]
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory):
+    """Run fairseq-train in this process; gives the folder of the checkpoints and the logged values."""
+    from fairseq import options
+    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+    from fairseq.logging import metrics
+    from fairseq_cli.train import main
+
+    import musicbert.fairseq_plugin  # noqa: F401 - registers tasks, models and criteria
+
+    def run(data, *arguments, folder=None, updates=3, batch=6, lr=1e-3, sizes=TINY):
+        folder = folder or tmp_path_factory.mktemp("run")
+        command = [
+            *(str(data), "--save-dir", str(folder), "--max-update", str(updates), "--batch-size", str(batch)),
+            *("--lr", str(lr), "--lr-scheduler", "fixed", *COMMON, *sizes, *map(str, arguments)),
+        ]
+        records = []
+
+        class Keep(logging.Handler):
+            def emit(self, record):
+                with contextlib.suppress(ValueError):
+                    records.append((record.name, json.loads(record.getMessage())))
+
+        metrics.reset()
+        handler = Keep()
+        logger = logging.getLogger()
+        logger.addHandler(handler)
+        level = logger.level
+        logger.setLevel(logging.INFO)
+        try:
+            parser = options.get_training_parser()
+            args = options.parse_args_and_arch(parser, input_args=command)
+            main(convert_namespace_to_omegaconf(args))
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+        return folder, records
+
+    return run
+
+
+def values(records, name, key):
+    return [float(record[key]) for logger, record in records if logger == name and key in record]
+
+
+def finite(records):
+    losses = values(records, "train_inner", "loss") + values(records, "valid", "valid_loss")
+    return len(losses) > 1 and bool(np.isfinite(losses).all())
+
+
+RATING = ("--task", "xai", "--arch", "musicbert_tiny", "--classification-head-name", "xai_head")
+CONTRAST = ("--task", "xai_pretrain_task", "--arch", "xai_pretrain_tiny", "--num-cls-classes", "3")
+
+
+@pytest.fixture(scope="module")
+def data(make_databin):
+    return make_databin({"train": 24, "valid": 8, "test": 7}, missing=0.1, performance=15)
+
+
+@pytest.mark.parametrize("compat", [(), ("--compat",)], ids=["mended", "compat"])
+@pytest.mark.parametrize(
+    ("criterion", "more", "logged"),
+    [
+        ("M2P_xai", ["--num-cls-classes", "3"], {"accuracy"}),
+        ("M2PF_xai", ["--num-cls-classes", "4"], {"R2", "MSE"}),
+        ("M2PF_xai_adv", ["--num-cls-classes", "4"], {"R2", "MSE"}),
+        (
+            "M2PFnP_xai",
+            ["--num-cls-classes", "3", "--num-reg-classes", "4", "--regression-head-name", "xai_res"],
+            {"R2", "MSE", "accuracy"},
+        ),
+    ],
+)
+def test_rating_recipes(criterion, more, logged, compat, data, train):
+    best = "accuracy" if criterion == "M2P_xai" else "R2"
+    _, records = train(
+        data,
+        *RATING,
+        *("--criterion", criterion, *more, *compat),
+        *("--best-checkpoint-metric", best, "--maximize-best-checkpoint-metric"),
+        updates=2,
+    )
+    assert finite(records)
+    valid = next(record for logger, record in records if logger == "valid")
+    assert {f"valid_{name}" for name in logged} <= set(valid)
+    assert f"valid_best_{best}" not in valid or np.isfinite(float(valid[f"valid_best_{best}"]))
+
+
+def test_performance_input_augmentation_and_predictions(data, train):
+    from musicbert.fairseq_plugin.evaluate import predict
+
+    folder, records = train(
+        data,
+        *RATING,
+        *("--criterion", "M2PFnP_xai", "--performance-input", "--pooling", "mean"),
+        *("--augment", "transpose=4,velocity=1,stretch=0.1,phase=8,bar,drop=0.1"),
+    )
+    assert finite(records)
+    one = predict(folder / "checkpoint_last.pt", data, "test", batch_size=1, device="cpu")
+    many = predict(folder / "checkpoint_last.pt", data, "test", batch_size=4, device="cpu")
+    assert [str(name)[-6:] for name in one["ids"]] == [f"test{index:02d}" for index in range(7)]
+    assert (one["regression"].shape, one["class_logits"].shape) == ((7, 4), (7, 3))
+    assert one["embedding"].shape == (7, 16)
+    for key in ("regression", "class_logits", "embedding"):
+        np.testing.assert_allclose(one[key], many[key], rtol=1e-4, atol=1e-5)
+    lines = (data / "label" / "test.label").read_text().splitlines()
+    expected = np.array([[np.nan if v is None else v for v in json.loads(line)] for line in lines])
+    np.testing.assert_allclose(one["labels"], expected[:, :-1].astype(np.float32))
+    assert one["class_of"].tolist() == expected[:, -1].tolist()
+
+
+def test_validation_r2_is_that_of_the_predictions_of_the_whole_set(data, train):
+    """Two batches of unequal size: an average of their own R² is another number."""
+    from sklearn.metrics import r2_score
+
+    from musicbert.fairseq_plugin.evaluate import predict
+
+    folder, records = train(data, *RATING, "--criterion", "M2PF_xai", batch=5, updates=2)
+    found = predict(folder / "checkpoint_last.pt", data, "valid", device="cpu")
+    expected = []
+    for scores, ratings in zip(found["regression"].T, found["labels"].T, strict=True):
+        there = ~np.isnan(ratings)
+        expected.append(r2_score(ratings[there], scores[there]))
+    assert values(records, "valid", "valid_R2")[-1] == pytest.approx(np.mean(expected), abs=2e-4)
+
+
+def test_training_learns(make_databin, train):
+    easy = make_databin({"train": 64, "valid": 16}, dimensions=2, seed=3)
+    sizes = [
+        *("--encoder-layers", "1", "--encoder-embed-dim", "32", "--encoder-ffn-embed-dim", "64"),
+        *("--encoder-attention-heads", "2"),
+    ]
+    _, records = train(
+        easy,
+        *(*RATING, "--criterion", "M2PF_xai", "--pooling", "mean"),
+        *("--no-save", "--validate-interval", "100"),
+        updates=80,
+        batch=16,
+        lr=3e-3,
+        sizes=sizes,
+    )
+    scores = values(records, "train", "train_R2")
+    assert scores[-1] > 0.3
+    assert scores[-1] > scores[0] + 0.3
+    assert values(records, "valid", "valid_R2")[-1] > 0.2
+
+
+@pytest.mark.parametrize("compat", [(), ("--compat",)], ids=["mended", "compat"])
+def test_contrastive_pre_training_then_fine_tuning(compat, data, train):
+    from musicbert.fairseq_plugin.evaluate import predict
+
+    for form in ("", "_ntxent", "_unimodal", "_unimodal_ntxent"):
+        folder, records = train(
+            data, *CONTRAST, "--criterion", f"xai_pretrain_loss{form}", *compat, updates=2
+        )
+        assert finite(records), form
+        weights = torch.load(folder / "checkpoint_last.pt")["model"]
+    assert weights["classificationHead.2.weight"].shape == (14 if compat else 3, 128)
+    assert weights["annotationEncoder.0.weight"].shape == (128, 5 if compat else 4)
+    assert ("projectionHead.0.weight" in weights) == bool(compat)
+    tuned, records = train(
+        data,
+        *(*CONTRAST, "--criterion", "xai_finetuning_loss", "--is-fine-tuning", *compat),
+        *("--init-from", folder / "checkpoint_last.pt"),
+        *("--best-checkpoint-metric", "accuracy", "--maximize-best-checkpoint-metric"),
+        updates=1,
+        lr=0.0,
+    )
+    assert finite(records)
+    assert values(records, "valid", "valid_accuracy")
+    after = torch.load(tuned / "checkpoint_last.pt")["model"]
+    for name in weights:
+        torch.testing.assert_close(after[name], weights[name])
+    found = predict(tuned / "checkpoint_last.pt", data, "test", device="cpu")
+    assert found["class_logits"].shape == (7, 14 if compat else 3)
+    assert "regression" not in found
+
+
+def test_fine_tuning_from_plain_weights_and_from_none(data, train, tmp_path):
+    from musicbert.errors import CheckpointError
+
+    plain, _ = train(data, *RATING, "--criterion", "M2P_xai", updates=1)
+    before = torch.load(plain / "checkpoint_last.pt")["model"]
+    tuning = (*CONTRAST, "--criterion", "xai_finetuning_loss", "--is-fine-tuning")
+    tuned, records = train(data, *tuning, "--init-from", plain / "checkpoint_last.pt", updates=1, lr=0.0)
+    assert finite(records)
+    after = torch.load(tuned / "checkpoint_last.pt")["model"]
+    name = "encoder.sentence_encoder.layers.0.fc1.weight"
+    torch.testing.assert_close(after[f"mainEncoder.{name}"], before[name])
+    for option in ("--init-from", "--restore-file"):
+        with pytest.raises(CheckpointError) as caught:
+            train(data, *tuning, option, tmp_path / "nowhere.pt", updates=1)
+        assert caught.value.reason in ("weights-not-loaded", "not-found")
+
+
+def test_resume_continues_where_it_stopped(data, train):
+    arguments = (*RATING, "--criterion", "M2PFnP_xai", "--augment", "transpose=3,drop=0.1")
+    straight, _ = train(data, *arguments, updates=6)
+    folder, _ = train(data, *arguments, updates=3)
+    _, records = train(data, *arguments, updates=6, folder=folder)
+    assert [int(v) for v in values(records, "train_inner", "num_updates")] == [4, 5, 6]
+    expected = torch.load(straight / "checkpoint_last.pt")["model"]
+    for name, value in torch.load(folder / "checkpoint_last.pt")["model"].items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_command_lines(data, root, tmp_path):
+    """``fairseq-train --user-dir`` and ``scripts/eval_xai.py`` as processes, from another folder."""
+
+    def run(*command):
+        command = [sys.executable, *map(str, command)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+
+    train = run(
+        *("-c", "from fairseq_cli.train import cli_main; cli_main()", data, "--user-dir", root / "musicbert"),
+        *("--save-dir", tmp_path, "--max-update", "1", "--batch-size", "8", "--lr", "1e-3"),
+        *(*COMMON, *TINY, *RATING, "--criterion", "M2PF_xai"),
+    )
+    assert train.returncode == 0, train.stderr
+    evaluate = (root / "scripts" / "eval_xai.py", tmp_path / "checkpoint_last.pt", data)
+    done = run(*evaluate, "--output", "found.npz")
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "found.npz", allow_pickle=False) as found:
+        assert found["regression"].shape == (7, 4)
+        assert 0 < found["regression"].min() < found["regression"].max() < 1
+        assert found["dimensions"].tolist() == ["d0", "d1", "d2", "d3"]
+    bad = run(*evaluate, "--split", "nothing")
+    assert bad.returncode == 1
+    assert "[missing-split]" in bad.stderr
+    assert "Traceback" not in bad.stderr
