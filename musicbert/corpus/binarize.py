@@ -20,6 +20,7 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from musicbert.corpus.atomic import build_directory, write_bytes
 from musicbert.corpus.databin import (
@@ -74,7 +75,7 @@ def binarize(
     summaries = {folder: check_fold(folder) for folder in folders}
     counts: dict[str, dict[str, int]] = {}
     with build_directory(output, overwrite=overwrite, recognise=_is_databin) as partial:
-        for folder, summary in summaries.items():
+        for folder, summary in tqdm(summaries.items(), desc="binarise", unit="fold", disable=None):
             target = partial / folder.name
             sources = {part: part for part in summary.pieces}
             sources.setdefault("valid", "test")

@@ -90,8 +90,6 @@ class Report:
         fold -> part -> number of pieces.
     outcomes
         One for every file.
-    copies
-        Files without label that are byte-identical copies of a labelled one.
     """
 
     sizes: dict[str, dict[str, int]]
@@ -113,8 +111,9 @@ class Report:
             (sizes,) = self.sizes.values()
             where = ", ".join(f"{sizes[part]} {part}" for part in PARTS if sizes.get(part))
         else:
-            tests = [sizes["test"] for sizes in self.sizes.values()]
-            where = f"in {len(self.sizes)} folds, {min(tests)} to {max(tests)} test"
+            tests = sorted({sizes["test"] for sizes in self.sizes.values()})
+            span = str(tests[0]) if len(tests) == 1 else f"{tests[0]}-{tests[-1]}"
+            where = f"in {len(self.sizes)} folds of {span} test"
         parts = [f"{written} written ({where})"]
         if left_out:
             parts.append(f"{left_out} left out by the split")
