@@ -112,9 +112,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             overwrite=options.overwrite,
             progress=True,
         )
-    except MusicBertError as error:
+    except (MusicBertError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        return 130  # 128 + SIGINT, as shells count
     print(f"{options.output}: every file's outcome is in ledger.jsonl")
     print(report.summary())
     return 0

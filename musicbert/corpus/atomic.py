@@ -110,15 +110,22 @@ def build_directory(
     Raises
     ------
     DatasetError
-        ``output-exists``, ``output-is-file``, ``output-not-ours``, or ``output-busy`` (another run writes
-        it).
+        ``output-exists``, ``output-is-file``, ``output-not-ours``, ``cannot-write``, or ``output-busy``
+        (another run writes it).
     """
     path = Path(path).absolute()
     _check_destination(path, overwrite, recognise)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.parent / f".{path.name}.partial"
     old = path.parent / f".{path.name}.old"
-    partial.mkdir(exist_ok=True)
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatasetError(
+            "cannot-write",
+            f"The output folder cannot be made: {error.strerror}",
+            path=path,
+            hint="choose another with --output",
+        ) from error
     lock = _lock(partial, path)
     try:
         _clear(partial)  # what a killed run left

@@ -113,9 +113,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         counts = binarize(
             raw, output, direct=options.direct, workers=options.workers, overwrite=options.overwrite
         )
-    except MusicBertError as error:
+    except (MusicBertError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; nothing was written\n")
+        return 130  # 128 + SIGINT, as shells count
     for fold, parts in counts.items():
         sys.stdout.write(f"{output / fold}: " + ", ".join(f"{n} {part}" for part, n in parts.items()) + "\n")
     return 0

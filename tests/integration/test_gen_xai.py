@@ -262,6 +262,13 @@ def test_bad_label_map_is_one_clear_error(run, made_set, text):
     assert not (made_set / "raw").exists()
 
 
+def test_output_that_cannot_be_made(run, made_set):
+    (made_set / "file").write_text("")
+    status, _, errors = run("--output", "file/raw")
+    assert status == 1
+    assert "[cannot-write]" in errors
+
+
 @pytest.mark.parametrize(
     "arguments", [["--workers", "0"], ["--folds", "0"], ["--seed", "-1"], ["--split", "x"]]
 )
@@ -328,6 +335,21 @@ def test_published_counts_and_every_file(published, shared, capsys):
         listed = (shared / "data" / "xai" / "splits" / f"segment_upstream.{part}.id").read_text().split()
         assert sorted((raw / "0" / f"{part}.id").read_text().split()) == sorted(listed)
     assert read_part(raw / "0", "train").labels.shape == (657, 25)
+
+
+@pytest.mark.shared
+def test_other_published_label_map(gen_xai, shared, tmp_path, capsys):
+    labels = shared / "golden" / "xai" / "midi_label_map_apex_reg_cls.mnskim.json"
+    archive = shared / "data" / "xai" / "segmented_midi.zip"
+    command = ["--labels", str(labels), "--midi", str(archive), "--output", str(tmp_path / "raw")]
+    assert gen_xai([*command, "--valid", "none"]) == 0
+    # 218 files were never rated, 17 of them copies; one rated file lost all its ratings to the rule for zeros
+    assert capsys.readouterr().out.strip().rpartition("\n")[2] == (
+        "799 written (723 train, 76 test), 47 labelled without MIDI, "
+        "219 MIDI without label (17 of them copies), 0 unreadable of 1018 MIDI files"
+    )
+    classes = json.loads((tmp_path / "raw" / "0" / "classes.json").read_text())
+    assert classes["classes"][:5] == ["1", "2", "4", "5", "Score"]
 
 
 @pytest.mark.shared
