@@ -140,7 +140,12 @@ def _rows_of_json(data: bytes, path: str | PathLike[str]) -> tuple[dict[str, lis
 
 def _rows_of_table(path: str | PathLike[str], kind: str) -> tuple[dict[str, list[Any]], dict[str, int]]:
     try:
-        frame = pd.read_csv(path, float_precision="round_trip") if kind == "csv" else pd.read_parquet(path)
+        if kind == "csv":  # as text: Python reads decimal numbers exactly
+            frame = (
+                pd.read_csv(path, dtype=str, keep_default_na=False).set_index("id").map(_cell).reset_index()
+            )
+        else:
+            frame = pd.read_parquet(path)
         names = [str(name) for name in frame["id"]]
         classes = frame["class"].tolist()
         table = frame.drop(columns=["id", "performer", "class"])
@@ -153,6 +158,16 @@ def _rows_of_table(path: str | PathLike[str], kind: str) -> tuple[dict[str, list
     columns = [[None if value != value else value for value in table[column].tolist()] for column in table]
     rows = {name: [*labels, k] for name, k, *labels in zip(names, classes, *columns, strict=True)}
     return rows, {name: len(row) for name, row in rows.items()}
+
+
+def _cell(text: str) -> int | float | str | None:
+    """A cell of a CSV table: a number where it is one."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text or None
 
 
 def _labels(name: str, row: list[Any], path: str | PathLike[str]) -> list[float]:
