@@ -76,9 +76,17 @@ def cpu_name() -> str:
 
 
 def commit() -> str:
-    """Short hash of the commit, marked where files differ from it."""
-    run = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude", "*"]
-    return subprocess.run(run, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    """Short hash of the commit, marked where the measured files differ from it."""
+    git = ["git", "-C", str(ROOT)]
+    name = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    measured = ["musicbert/midi", "musicbert/encoding", "benchmarks"]
+    changed = subprocess.run(
+        [*git, "status", "--porcelain", "--untracked-files=no", "--", *measured],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return (name.stdout.strip() or "unknown") + (" with changes" if changed.stdout.strip() else "")
 
 
 def sample(folder: Path, count: int, seed: int) -> dict[str, list[Path]]:

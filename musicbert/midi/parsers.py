@@ -1,12 +1,18 @@
 """Objects of symusic and miditoolkit as a `Score`.
 
-Both parsers keep zero-tick notes, pair note-offs first in, first out and drop notes that never end; they give
-the same notes, tempi and metres on real files (``tests/parity/test_readers.py``). Differences, all upstream's
-own: miditoolkit puts a 120-BPM tempo at tick 0 where the file has none, leaves out a tempo equal to the one
-before, and keeps no controllers of a channel that has no notes.
+Both parsers keep zero-tick notes, pair note-offs first in, first out, drop notes that never end and
+controllers of a channel that has no notes; they give the same notes, tempi, metres and controllers on real
+files (``tests/parity/test_readers.py``). They differ, each in its own way, where
 
-Tracks are counted over those that have notes; controllers of a track without notes get track -1. Notes of a
-track are in order of their onset.
+* a program changes while a note sounds: symusic gives the note the program of its beginning, miditoolkit that
+  of its end (4 of 490 odd files);
+* tempi: miditoolkit puts 120 BPM at tick 0 where the file has none and leaves out a tempo equal to the one
+  before; in format 2, where several songs run at once, it keeps the order of the file;
+* controllers after a program change: miditoolkit gives some of them to several instruments, or to none;
+* events after a track's end mark: symusic stops at the mark, miditoolkit reads on.
+
+Tracks are counted over those that have notes; controllers without such a track get track -1. Notes of a track
+are in order of their onset.
 """
 
 from __future__ import annotations
@@ -79,7 +85,7 @@ def from_symusic(source: Any) -> Score:
     sizes = [len(columns["time"]) for columns in notes]
     onset = _join(notes, "time")
     if not all((columns["time"][1:] >= columns["time"][:-1]).all() for columns in notes):
-        onset = np.where(np.True_, -1, onset)  # file order is by onset: a tick counter of 32 bits ran over
+        onset = np.full_like(onset, -1)  # file order is by onset: a tick counter of 32 bits ran over
     tempos, metres = source.tempos.numpy(), source.time_signatures.numpy()
     control_tick = _join(controls, "time")
     by_tick = np.argsort(control_tick, kind="stable")
