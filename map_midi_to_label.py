@@ -102,7 +102,9 @@ def write_reliability(table: RatingTable, args: argparse.Namespace) -> None:
     try:
         args.reliability.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RatingError("cannot-write", f"no such folder: {error.strerror}", path=args.reliability) from error
+        raise RatingError(
+            "cannot-write", f"no such folder: {error.strerror}", path=args.reliability
+        ) from error
     target = args.reliability / "reliability.csv"
     write_whole(target, frame.to_csv(lineterminator="\n").encode())
     write_whole(target.with_suffix(".md"), reliability_markdown(frame).encode())

@@ -21,6 +21,9 @@ from musicbert.errors import RatingError
 
 __all__ = ["read_label_map"]
 
+#: more performers than any data set has; a larger class number is a damaged file
+_MOST_CLASSES = 100_000
+
 
 def read_label_map(path: str | PathLike[str], *, columns: str | None = None) -> LabelMap:
     """Read a label map from JSON, CSV or Parquet.
@@ -174,7 +177,7 @@ def _labels(name: str, row: list[Any], path: str | PathLike[str]) -> list[float]
     for value in row:
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
             raise _bad("not-a-number", f"{name} holds {value!r}; a missing label is null", path)
         if not 0 <= value <= 1:
             raise _bad("out-of-range", f"{name} holds {value!r}; labels are 0-1 (ratings divided by 7)", path)
@@ -182,7 +185,7 @@ def _labels(name: str, row: list[Any], path: str | PathLike[str]) -> list[float]
 
 
 def _class(name: str, value: Any, path: str | PathLike[str]) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MOST_CLASSES:
         raise _bad(
             "bad-class", f"{name} ends in {value!r}; the last value is the performer's class number", path
         )

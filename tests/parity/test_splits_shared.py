@@ -86,7 +86,7 @@ def test_all_names_can_be_read(shared):
 
 
 def test_the_strict_composition_folds_of_percepiano_leak_and_content_folds_do_not(fold_file):
-    """``composition_strict4`` groups 16-bar segment n with 8-bar segments 2n-1 and 2n, which is often wrong."""
+    """``composition_strict4`` joins 16-bar segment n to 8-bar segments 2n-1 and 2n, which is often wrong."""
     stems = fold_file["stems"]
     fold_of = dict(zip(stems, fold_file["composition_strict4"], strict=True))
     apart = 0
