@@ -23,6 +23,21 @@ def test_sixteen_groups():
     assert len({g for g in groups.values() if "mv2" in g}) == 9
 
 
+def test_the_groups_of_the_scherzo():
+    groups = {}
+    for n in range(1, 38):
+        groups.setdefault(content_group(name("mv3", 8, n)), set()).add(n)
+    assert sorted(map(sorted, groups.values())) == [
+        [1, 2, 27, 28],
+        [3, 4, 12, 13, 29, 30],
+        [5, 6, 14, 15, 31, 32],
+        [7, 8, 16, 17, 33, 34],
+        [9, 10, 11, 18, 19, 20, 35, 36, 37],
+        [21, 22],
+        [23, 24, 25, 26],
+    ]
+
+
 def test_every_8_bar_segment_lies_in_exactly_one_16_bar_segment():
     for movement, count in (("mv2", 17), ("mv3", 37)):
         inside = [n for parts in EIGHT_BAR_PARTS[movement].values() for n in parts]

@@ -165,10 +165,9 @@ def test_pieces_in_turn():
 
 
 def test_groups_are_dealt_largest_first():
-    groups = {
-        f"{g}{i}": g for g, size in (("a", 5), ("b", 4), ("c", 3), ("d", 2), ("e", 1)) for i in range(size)
-    }
-    assert group_folds(groups, 3) == {"a": 0, "b": 1, "c": 2, "d": 2, "e": 1}
+    sizes = {"e": 5, "d": 4, "c": 3, "b": 2, "a": 1}
+    groups = {f"{g}{i}": g for g, size in sizes.items() for i in range(size)}
+    assert group_folds(groups, 3) == {"e": 0, "d": 1, "c": 2, "b": 2, "a": 1}
     assert group_folds(dict(reversed(groups.items())), 3) == group_folds(groups, 3)
 
 
