@@ -17,6 +17,7 @@ are in order of their onset.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -30,8 +31,10 @@ __all__ = ["from_miditoolkit", "from_symusic", "parse_miditoolkit", "parse_symus
 #: Microseconds of a minute: BPM = this / (microseconds of a quarter note).
 MINUTE_US = 60e6
 
-#: First time signature meta event byte sequence: FF 58 04 nn dd cc bb.
+#: A metre event is FF 58 04 nn dd cc bb: numerator nn, denominator 2^dd.
 _METRE_EVENT = b"\xff\x58\x04"
+#: Largest power of a denominator that symusic keeps, and how many numerators can tell marked events apart.
+_MARK_POWER, MAX_MARKS = 7, 255
 
 
 def parse_symusic(data: bytes) -> Score:
@@ -39,12 +42,26 @@ def parse_symusic(data: bytes) -> Score:
     import symusic
 
     score = from_symusic(symusic.Score.from_midi(data))
-    if _has_wide_denominator(data):  # symusic keeps denominators in 8 bits: 256 and more come out wrong
-        exact = parse_miditoolkit(data)
-        object.__setattr__(score, "metre_tick", exact.metre_tick)
-        object.__setattr__(score, "metre_numerator", exact.metre_numerator)
-        object.__setattr__(score, "metre_denominator", exact.metre_denominator)
-    return score
+    places = _wide_denominators(data)
+    if not places:
+        return score
+    # symusic keeps denominators in 8 bits, so 256 and more come out wrong. Which of its events these are
+    # shows when they are replaced by marked ones: n/128, n counting the places.
+    if len(places) > MAX_MARKS:
+        raise ValueError("too many time signatures with a denominator above 128")
+    marked = bytearray(data)
+    for mark, at in enumerate(places):
+        marked[at : at + 2] = bytes([mark + 1, _MARK_POWER])
+    other: Any = symusic.Score.from_midi(bytes(marked))
+    changes = other.time_signatures.numpy()
+    is_marked = (changes["denominator"] == 2**_MARK_POWER) & (
+        (changes["denominator"] != score.metre_denominator) | (changes["numerator"] != score.metre_numerator)
+    )
+    denominator = score.metre_denominator.copy()
+    for event in np.flatnonzero(is_marked).tolist():
+        power = data[places[int(changes["numerator"][event]) - 1] + 1]
+        denominator[event] = 2 ** min(power, 31)
+    return replace(score, metre_denominator=denominator)
 
 
 def parse_miditoolkit(data: bytes) -> Score:
@@ -54,14 +71,16 @@ def parse_miditoolkit(data: bytes) -> Score:
     return from_miditoolkit(miditoolkit.MidiFile(file=BytesIO(data)))
 
 
-def _has_wide_denominator(data: bytes) -> bool:
-    """Whether a metre event may have a denominator of 2^8 or more."""
+def _wide_denominators(data: bytes) -> list[int]:
+    """Places of the numerator bytes of (what looks like) metre events with a denominator of 2^8 or more."""
+    places = []
     at = data.find(_METRE_EVENT)
     while at >= 0:
-        if at + 4 < len(data) and data[at + 4] >= 8:
-            return True
+        begin = at + len(_METRE_EVENT)
+        if begin + 1 < len(data) and data[begin + 1] > _MARK_POWER:
+            places.append(begin)
         at = data.find(_METRE_EVENT, at + 1)
-    return False
+    return places
 
 
 def from_symusic(source: Any) -> Score:

@@ -112,9 +112,13 @@ def test_metres_and_tempi_of_no_length():
 
 def test_wide_denominators_are_exact():
     """Symusic keeps eight bits of a denominator; 2^8 and 2^34 must not come out as 0 and 4."""
-    score = read_score(midi(metre(4, 8) + NOTE + END))
-    assert score.metre_denominator.tolist() == [256]
-    assert reason(midi(metre(4, 34) + NOTE + END)) == "bad-value"
+    body = metre(4, 8) + metre(3, 2) + b"\x00\xff\x01\x05" + metre(9, 20)[1:6] + metre(7, 12) + NOTE + END
+    for reader in ("symusic", "miditoolkit"):
+        score = read_score(midi(body), reader=reader)
+        assert score.metre_numerator.tolist() == [4, 3, 7]
+        assert score.metre_denominator.tolist() == [256, 4, 4096]
+        assert reason(midi(metre(4, 34) + NOTE + END), reader=reader) == "bad-value"
+    assert reason(midi(metre(4, 8) * 256 + NOTE + END)) == "unreadable"
 
 
 def test_a_long_header_is_cut():
