@@ -175,3 +175,70 @@ train() {
         --seed "$seed" --num-workers "$num_workers" --patience "$patience" --no-epoch-checkpoints \
         "${device[@]+"${device[@]}"}" "$@" ${EXTRA[@]+"${EXTRA[@]}"} 2>&1 | tee -a "$out/train.log"
 }
+
+# Options of the recipes of the task xai: rating_options LR
+rating_options() {
+    training_options
+    option arch musicbert_base "musicbert_{tiny,mini,small,medium,base,large}"
+    option init checkpoints/checkpoint_last_musicbert_base.pt "pre-trained weights"
+    option updates 7000 "updates in all"
+    option warmup 300 "updates of rising learning rate"
+    option lr "$1" "peak learning rate"
+    option effective-batch 32 "pieces of one update, over all devices and accumulation"
+    option batch 4 "pieces of one forward pass on one device"
+    option dropout 0.1 "dropout of hidden states"
+    option attention-dropout 0.1 "dropout of attention"
+    option pooling first "what the heads read: first (published) or mean"
+    option augment "" "changes of the training pieces, such as transpose=3,bar,phase=8,drop=0.1"
+    switch performance-input "add pedal and timing to every note"
+    switch compat "behave as the published code, faults included"
+    switch from-scratch "train without pre-trained weights"
+}
+
+# train_rating SAVE_DIR FAIRSEQ-OPTIONS...
+train_rating() {
+    local out=$1 flags=()
+    shift
+    need_dir "$data/$fold/input0" "make it with scripts/binarize_xai.sh"
+    [ -z "$performance_input" ] || flags+=(--performance-input)
+    [ -z "$compat" ] || flags+=(--compat)
+    [ -z "$augment" ] || flags+=(--augment "$augment")
+    train "$data/$fold" "$out" "$effective_batch" "$batch" --task xai --arch "$arch" \
+        ${INIT[@]+"${INIT[@]}"} ${flags[@]+"${flags[@]}"} --pooling "$pooling" \
+        --init-token 0 --separator-token 2 --max-positions 8192 --max-tokens $((8192 * batch)) \
+        --dropout "$dropout" --attention-dropout "$attention_dropout" \
+        --lr "$lr" --lr-scheduler polynomial_decay --warmup-updates "$warmup" \
+        --total-num-update "$updates" --max-update "$updates" "$@"
+}
+
+# Options of the recipes of the task xai_pretrain_task: contrastive_options UPDATES WARMUP LR
+contrastive_options() {
+    training_options
+    option arch xai_pretrain_arch "xai_pretrain_arch (base) or xai_pretrain_{tiny,mini,small,medium,base,large}"
+    option init checkpoints/checkpoint_last_musicbert_base.pt "pre-trained weights"
+    option updates "$1" "updates in all"
+    option warmup "$2" "updates of rising learning rate"
+    option lr "$3" "peak learning rate"
+    option lr-period 800 "updates of one period of the cosine"
+    option effective-batch 64 "pieces of one update, over all devices and accumulation"
+    option batch 64 "pieces of one forward pass on one device"
+    option dropout 0.1 "dropout"
+    switch performance-input "add pedal and timing to every note"
+    switch compat "behave as the published code, faults included"
+    switch from-scratch "train without pre-trained weights"
+}
+
+# train_contrastive SAVE_DIR FAIRSEQ-OPTIONS...
+train_contrastive() {
+    local out=$1 flags=()
+    shift
+    need_dir "$data/$fold/input0" "make it with scripts/binarize_xai.sh"
+    [ -z "$performance_input" ] || flags+=(--performance-input)
+    [ -z "$compat" ] || flags+=(--compat)
+    train "$data/$fold" "$out" "$effective_batch" "$batch" --task xai_pretrain_task --arch "$arch" \
+        ${INIT[@]+"${INIT[@]}"} ${flags[@]+"${flags[@]}"} \
+        --init-token 0 --separator-token 2 --max-positions 8192 --max-tokens $((8192 * batch)) \
+        --dropout "$dropout" --attention-dropout "$dropout" \
+        --lr "$lr" --lr-scheduler cosine --warmup-updates "$warmup" --warmup-init-lr 1e-5 --min-lr 1e-5 \
+        --lr-period-updates "$lr_period" --lr-shrink 0.9 --max-update "$updates" "$@"
+}

@@ -1,0 +1,247 @@
+"""Many trainings of one recipe: every fold of a data-bin with every seed, several at a time.
+
+A run is a fold and a seed. Its folder `OUT/fold<k>/seed<s>/` holds `train.log`, the predictions `test.npz`
+(and `train.npz`, `valid.npz` where asked for) and, written last, `run.json` with the command, its duration
+and the versions. A run whose `run.json` is there is not run again, so an interrupted experiment goes on where
+it was.
+
+Runs happen in child processes of one server process that has imported torch and fairseq already
+(multiprocessing's `forkserver`), which saves their start-up on every run. Each child computes with `threads`
+threads.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from musicbert.corpus.atomic import write_json
+from musicbert.errors import DatasetError
+from musicbert.provenance import provenance
+
+__all__ = ["Run", "RunOutcome", "plan", "run_all", "summary"]
+
+DONE = "run.json"
+LOG = "train.log"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training and its predictions.
+
+    Attributes
+    ----------
+    data
+        Folder of one fold of a data-bin.
+    out
+        Folder of the run.
+    seed
+        Seed of the training.
+    arguments
+        Options of fairseq-train beside the data, the user directory, the seed and the save directory.
+    parts
+        Parts of the fold to predict.
+    checkpoint
+        Which checkpoint predicts: ``checkpoint_last.pt`` or ``checkpoint_best.pt``.
+    keep_checkpoint
+        Leave the checkpoint in the run's folder.
+    threads
+        Threads of torch.
+    """
+
+    data: Path
+    out: Path
+    seed: int
+    arguments: tuple[str, ...]
+    parts: tuple[str, ...] = ("test",)
+    checkpoint: str = "checkpoint_last.pt"
+    keep_checkpoint: bool = False
+    threads: int = 1
+
+    @property
+    def done(self) -> bool:
+        """Whether the run is complete."""
+        return (self.out / DONE).exists()
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What became of a run: ``error`` is None where it went well."""
+
+    out: Path
+    seconds: float
+    error: str | None = None
+
+
+def plan(
+    data: Path,
+    out: Path,
+    seeds: Iterable[int],
+    arguments: Sequence[str],
+    *,
+    folds: Sequence[str] | None = None,
+    parts: Sequence[str] = ("test",),
+    checkpoint: str = "checkpoint_last.pt",
+    keep_checkpoint: bool = False,
+    threads: int = 1,
+) -> list[Run]:
+    """List the runs of every fold with every seed, seeds outermost (so one seed is complete first).
+
+    Parameters
+    ----------
+    data
+        Data-bin, with a folder for each fold.
+    out
+        Folder of the experiment.
+    seeds
+        Seeds.
+    arguments, parts, checkpoint, keep_checkpoint, threads
+        See `Run`.
+    folds
+        Names of the folds to run; all if None.
+
+    Raises
+    ------
+    DatasetError
+        ``not-found``, or ``unknown-fold``.
+    """
+    found = _folds(data)
+    unknown = sorted(set(folds or ()) - set(found))
+    if unknown:
+        raise DatasetError(
+            "unknown-fold", f"no fold {', '.join(unknown)}; there are {', '.join(found)}", path=data
+        )
+    return [
+        Run(
+            data=found[name].absolute(),
+            out=(out / f"fold{name}" / f"seed{seed}").absolute(),
+            seed=seed,
+            arguments=tuple(arguments),
+            parts=tuple(parts),
+            checkpoint=checkpoint,
+            keep_checkpoint=keep_checkpoint,
+            threads=threads,
+        )
+        for seed in seeds
+        for name in (folds or found)
+    ]
+
+
+def _folds(data: Path) -> dict[str, Path]:
+    """Name -> folder of the folds of a data-bin, in order."""
+    folders = [each.parent for each in data.glob("*/input0") if each.parent.name.isdecimal()]
+    if not folders:
+        raise DatasetError(
+            "not-found",
+            "no data-bin here (a folder for each fold)",
+            path=data,
+            hint="run scripts/binarize_xai.sh",
+        )
+    return {folder.name: folder for folder in sorted(folders, key=lambda each: int(each.name))}
+
+
+def run_all(runs: Sequence[Run], *, workers: int = 1, progress: bool = True) -> list[RunOutcome]:
+    """Do all runs that are not done yet; a run that fails does not stop the others.
+
+    Parameters
+    ----------
+    runs
+        What to do, in this order.
+    workers
+        Runs at a time.
+    progress
+        Show a bar.
+
+    Returns
+    -------
+    Outcomes of the runs that were started, in the order they ended.
+    """
+    waiting = [run for run in runs if not run.done]
+    if not waiting:
+        return []
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["fairseq_cli.train", "musicbert.fairseq_plugin.evaluate"])
+    outcomes = []
+    with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool:
+        futures = {pool.submit(_run, run): run for run in waiting}
+        bar = tqdm(
+            as_completed(futures), total=len(runs), initial=len(runs) - len(waiting), disable=not progress
+        )
+        for future in bar:
+            try:
+                outcomes.append(future.result())
+            except Exception as error:  # a child that was killed; the others go on
+                outcomes.append(RunOutcome(futures[future].out, 0.0, f"{type(error).__name__}: {error}"))
+            bar.set_postfix_str(str(futures[future].out.relative_to(futures[future].out.parents[1])))
+    return outcomes
+
+
+def _run(run: Run) -> RunOutcome:
+    """Train and predict, in a process of its own."""
+    begin = time.monotonic()
+    shutil.rmtree(run.out, ignore_errors=True)  # what an interrupted run left
+    run.out.mkdir(parents=True)
+    log = os.open(run.out / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    try:
+        command = _train(run)
+        checkpoint = run.out / run.checkpoint
+        _predict(run, checkpoint)
+        if not run.keep_checkpoint:
+            for file in run.out.glob("checkpoint*.pt"):
+                file.unlink()
+        seconds = time.monotonic() - begin
+        write_json(
+            run.out / DONE,
+            {"seconds": round(seconds, 1), **provenance(command, inputs={}, seed=run.seed)},
+        )
+    except (Exception, SystemExit) as error:
+        print(f"failed: {error!r}", file=sys.stderr, flush=True)  # noqa: T201 - into the log
+        return RunOutcome(run.out, time.monotonic() - begin, f"{type(error).__name__}: {error}")
+    return RunOutcome(run.out, seconds)
+
+
+def _train(run: Run) -> list[str]:
+    """Run fairseq-train in this process; return its arguments as they would be typed elsewhere."""
+    import torch
+    from fairseq_cli.train import cli_main
+
+    torch.set_num_threads(run.threads)
+    package = Path(__file__).resolve().parents[1]
+    options = [
+        *run.arguments,
+        *("--seed", str(run.seed), "--required-batch-size-multiple", "1"),
+        *("--no-epoch-checkpoints", "--no-save-optimizer-state", "--log-format", "json"),
+        *("--num-workers", "0"),  # a worker would be started anew in every epoch
+    ]
+    sys.argv = [
+        "fairseq-train",
+        *(str(run.data), "--user-dir", str(package), "--save-dir", str(run.out)),
+        *options,
+    ]
+    cli_main()
+    return options
+
+
+def _predict(run: Run, checkpoint: Path) -> None:
+    from musicbert.fairseq_plugin.evaluate import predict, save_predictions
+
+    for part in run.parts:
+        save_predictions(predict(checkpoint, run.data, part, device="cpu"), run.out / f"{part}.npz")
+
+
+def summary(outcomes: Sequence[RunOutcome]) -> str:
+    """Return what happened: one line, and one more for each run that failed."""
+    failed = [outcome for outcome in outcomes if outcome.error]
+    lines = [f"{len(outcomes) - len(failed)} runs done, {len(failed)} failed"]
+    return "\n".join(lines + [f"  {outcome.out}: {outcome.error} (see {LOG})" for outcome in failed])

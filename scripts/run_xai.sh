@@ -1,0 +1,145 @@
+#!/usr/bin/env bash
+# The whole main job on real data: labels, data sets, baselines, training on every fold with several seeds, report.
+# Every step that is done already is skipped, so an interrupted run goes on where it was.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+ABOUT="The main job on real data. DIR holds xai/{total.csv,segmented_midi.zip} and
+percepiano/{total.csv,segment_midi.zip,folds.json}; either may be missing."
+option data "" "folder of the data (required)"
+option output runs "folder for everything that is made"
+option results results "folder for the reports"
+option arch musicbert_tiny "musicbert_{tiny,mini,small,medium,base,large}"
+option seeds "1 2 3" "seeds"
+option variants "plain performance" "plain: OctupleMIDI, first token; performance: pedal and timing too, mean pooling"
+option starts "scratch mlm" "scratch: random weights; mlm: after masked-LM pre-training (needs --corpus or --init-*)"
+option splits "" "data sets and splits, such as 'xai:content_8fold percepiano:composition_strict4' (default: all)"
+option corpus "" "folder or zip of MIDI for the masked-LM pre-training"
+option init-plain "" "masked-LM weights of the plain variant, instead of --corpus"
+option init-performance "" "masked-LM weights of the performance variant, instead of --corpus"
+option mlm-updates 3000 "updates of the masked-LM pre-training"
+option updates 450 "updates of one training"
+option lr 1e-3 "peak learning rate"
+option batch 32 "pieces of one update"
+option workers 2 "trainings at a time, each with one thread"
+parse "$@"
+
+[ -n "$data" ] || die "--data is missing (see --help)"
+need_dir "$data" "it holds xai/ and percepiano/"
+python=$(tool python)
+mkdir -p "$output" "$results"
+
+ALL_SPLITS="xai:segment xai:segment_clean xai:content_8fold xai_centred:content_8fold
+percepiano:performer_published percepiano:composition_strict4 percepiano:performer_cv"
+splits=${splits:-$ALL_SPLITS}
+
+# folder of the original data of a set
+source_of() { case $1 in xai*) echo "$data/xai" ;; *) echo "$data/percepiano" ;; esac; }
+midi_of() { case $1 in xai*) echo "$data/xai/segmented_midi.zip" ;; *) echo "$data/percepiano/segment_midi.zip" ;; esac; }
+
+make_labels() { # SET
+    local labels="$output/labels/$1.json" flags
+    [ -f "$labels" ] && return
+    case $1 in
+        xai) flags=(--label apex --columns published) ;;
+        xai_centred) flags=(--label mean --columns published --zeros cell --center-raters) ;;
+        percepiano) flags=(--label mean) ;;
+        *) die "unknown set $1" ;;
+    esac
+    say "labels of $1"
+    mkdir -p "$output/labels"
+    "$python" "$ROOT/map_midi_to_label.py" --csv "$(source_of "$1")/total.csv" --output "$labels" \
+        --reliability "$output/reliability/$1" "${flags[@]}"
+}
+
+make_databin() { # SET SPLIT
+    local raw="$output/raw/$1_$2" bin="$output/bin/$1_$2" flags
+    [ -d "$bin" ] && return
+    case $2 in
+        segment) flags=(--split segment --valid none) ;;
+        segment_clean) flags=(--split segment-clean --valid none) ;;
+        content_8fold) flags=(--split k-fold --folds 8 --valid none) ;;
+        *) flags=(--folds-file "$data/percepiano/folds.json:$2" --valid none) ;;
+    esac
+    say "data set $1, $2"
+    mkdir -p "$output/raw" "$output/bin"
+    "$python" "$ROOT/gen_xai.py" --labels "$output/labels/$1.json" --midi "$(midi_of "$1")" --output "$raw" \
+        --overwrite --performance-input --neutralise-tempo-metre "${flags[@]}"
+    bash "$ROOT/scripts/binarize_xai.sh" "$1" --raw "$raw" --bin "$bin" --direct
+}
+
+make_baselines() { # SET SPLIT...
+    local set=$1 file="$results/baselines_$1" folds=()
+    shift
+    [ -f "$file.json" ] && return
+    say "baselines of $set"
+    [ "$set" != percepiano ] || folds=(--folds-file "$data/percepiano/folds.json")
+    "$python" "$ROOT/scripts/baselines_xai.py" --labels "$output/labels/$set.json" --midi "$(midi_of "$set")" \
+        --split "$@" --task regression classes --output "$file" --cache "$output/features" \
+        ${folds[@]+"${folds[@]}"}
+}
+
+pretrain() { # VARIANT -> weights in $output/mlm/VARIANT/checkpoint_best.pt
+    local bin="$output/mlm/bin" out="$output/mlm/$1" flags=()
+    [ -f "$out/done" ] && return
+    need_dir "$corpus" "folder of MIDI files for the pre-training"
+    [ -d "$bin" ] || "$python" "$ROOT/scripts/make_mlm_data.py" --midi "$corpus" --output "$bin" \
+        --window 512 --overlap 1 --performance-input --exclude '(?i)d960|d935|op142|woo80'
+    [ "$1" = plain ] || flags=(--performance-input)
+    [ ! -d "$out" ] || flags+=(--resume)
+    bash "$ROOT/scripts/pretrain_mlm.sh" --data "$bin" --save-dir "$out" --arch "$arch" --updates "$mlm_updates" \
+        --warmup 200 --lr 1.5e-3 --effective-batch 8 --batch 8 --break-mode eos --dropout 0 --save-every 500 \
+        ${flags[@]+"${flags[@]}"} -- --random-tokens field
+    touch "$out/done"
+}
+
+weights_of() { # VARIANT START -> options for fairseq-train in INIT
+    INIT=()
+    [ "$2" = mlm ] || return 0
+    local given="init_$1"
+    local file=${!given}
+    if [ -z "$file" ]; then
+        [ -n "$corpus" ] || die "--starts mlm needs --corpus, or --init-plain and --init-performance"
+        pretrain "$1"
+        file="$output/mlm/$1/checkpoint_best.pt"
+    fi
+    need_file "$file" "masked-LM weights of the variant $1"
+    INIT=(--init-from "$(cd "$(dirname "$file")" && pwd)/$(basename "$file")")
+}
+
+for set in xai xai_centred percepiano; do
+    wanted=$(for each in $splits; do case $each in "$set":*) echo "${each#*:}" ;; esac; done)
+    [ -n "$wanted" ] || continue
+    [ -d "$(source_of "$set")" ] || { say "$(source_of "$set") is not there: $set is left out" && continue; }
+    make_labels "$set"
+    # shellcheck disable=SC2086
+    make_baselines "$set" $wanted
+    for split in $wanted; do make_databin "$set" "$split"; done
+done
+
+for variant in $variants; do
+    case $variant in
+        plain) flags=(--pooling first) ;;
+        performance) flags=(--pooling mean --performance-input --augment "transpose=3,phase=8,bar,drop=0.1") ;;
+        *) die "unknown variant $variant" ;;
+    esac
+    for start in $starts; do
+        weights_of "$variant" "$start"
+        for each in $splits; do
+            bin="$output/bin/${each%%:*}_${each#*:}"
+            [ -d "$bin" ] || continue
+            say "$each: $variant, $start"
+            # shellcheck disable=SC2086
+            "$python" "$ROOT/scripts/run_experiments.py" --data "$bin" \
+                --output "$output/trained/${each%%:*}/${each#*:}/$variant-$start" --seeds $seeds \
+                --workers "$workers" --parts test train -- --task xai --criterion M2PFnP_xai --arch "$arch" \
+                --classification-head-name performer --regression-head-name ratings \
+                --reg-weight 5 --cls-weight 1 --dropout 0.1 --attention-dropout 0 \
+                --optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-6 --weight-decay 0.01 --clip-norm 1.0 \
+                --lr "$lr" --lr-scheduler polynomial_decay --warmup-updates $((updates / 10)) \
+                --total-num-update "$updates" --max-update "$updates" --batch-size "$batch" \
+                --disable-validation --save-interval 1000 --cpu \
+                "${flags[@]}" ${INIT[@]+"${INIT[@]}"}
+        done
+    done
+done
+
+bash "$ROOT/scripts/report_xai.sh" --runs "$output" --results "$results"
