@@ -11,7 +11,8 @@ from pathlib import Path
 from musicbert.annotation.dimensions import COLUMN_SETS
 from musicbert.annotation.files import write_whole
 from musicbert.annotation.label_map import FORMATS
-from musicbert.annotation.labels import LabelOptions, make_labels
+from musicbert.annotation.labels import make_labels
+from musicbert.annotation.options import LabelOptions
 from musicbert.annotation.rating_rows import all_ratings
 from musicbert.annotation.reliability import reliability_markdown, reliability_table
 from musicbert.annotation.table import RatingTable, read_ratings

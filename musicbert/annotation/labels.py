@@ -18,25 +18,30 @@ Verified against the published maps in ``tests/parity/test_labels_golden.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.annotation.apex import apexes
-from musicbert.annotation.dimensions import Dimension, resolve_columns
 from musicbert.annotation.label_map import LabelMap
-from musicbert.annotation.names import natural_key, parse_segment, performer_of
+from musicbert.annotation.names import natural_key, performer_of
+from musicbert.annotation.options import LabelOptions, LabelReport
+from musicbert.annotation.selection import select_ratings
 from musicbert.annotation.table import HIGHEST, LOWEST, RatingTable
 from musicbert.errors import RatingError
 
-__all__ = ["Cells", "Kind", "LabelOptions", "LabelReport", "Ratings", "make_labels", "select_ratings"]
-
-Kind = Literal["apex", "mean", "median", "stdev", "all"]
-Zeros = Literal["row", "cell"]
+__all__ = [
+    "REDUCTIONS",
+    "LabelOptions",
+    "LabelReport",
+    "high_stdev",
+    "make_labels",
+    "performer_classes",
+    "source_of",
+]
 
 #: kind -> reduction over raters: ratings [shape=(raters, cells)] -> labels [shape=(cells,), 0-1]
 REDUCTIONS: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
@@ -49,215 +54,6 @@ REDUCTIONS: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] =
 }
 #: dimensions and quantile of the published high-stdev filter
 _STDEV_DIMENSIONS, _STDEV_QUANTILE = 6, 75
-#: segments whose score rendering PercePiano's merged map counts under ``Score2``: (work, numbers)
-_MERGED_SCORES = {"Beethoven_WoO80": frozenset(range(5, 17)), "Schubert_D935": frozenset({1})}
-
-
-@dataclass(frozen=True)
-class LabelOptions:
-    """How to make labels; the defaults are the published ones.
-
-    Attributes
-    ----------
-    label
-        ``apex``, ``mean``, ``median``, ``stdev`` or ``all`` (see `musicbert.annotation.rating_rows`).
-    columns
-        Set of columns or own list; ``None`` is ``full`` for ``all`` and ``published`` otherwise.
-    zeros
-        ``row`` or ``cell`` (see the module).
-    min_raters
-        Fewest ratings: of a segment for ``row``, of a label for ``cell``.
-    drop_high_stdev
-        Drop segments with several raters whose standard deviations of the first six dimensions add up to more
-        than the sum of the 75th percentiles.
-    center_raters
-        Subtract each rater's own mean of each question.
-    classes
-        Performer classes in order of first ``appearance`` (published) or ``sorted``.
-    merge_scores
-        PercePiano's merged map: 13 ``Score`` segments count as ``Score2``.
-    """
-
-    label: Kind = "apex"
-    columns: str | Sequence[str] | None = None
-    zeros: Zeros = "row"
-    min_raters: int = 1
-    drop_high_stdev: bool = False
-    center_raters: bool = False
-    classes: Literal["appearance", "sorted"] = "appearance"
-    merge_scores: bool = False
-
-    def __post_init__(self) -> None:
-        if self.label not in get_args(Kind):
-            raise RatingError(
-                "bad-option", f"there is no label {self.label!r}", hint=", ".join(get_args(Kind))
-            )
-        if self.zeros not in get_args(Zeros):
-            raise RatingError("bad-option", f"there is no rule {self.zeros!r} for zeros", hint="row or cell")
-        if self.min_raters < 1:
-            raise RatingError("bad-option", "at least one rater is needed", hint="--min-raters 1 or more")
-        if self.label == "all" and (self.drop_high_stdev or self.center_raters):
-            raise RatingError("bad-option", "label 'all' keeps every rating as it is", hint="drop the filter")
-
-
-@dataclass
-class LabelReport:
-    """What was kept and what was dropped, and why."""
-
-    rows: int = 0
-    segments: int = 0
-    labelled: int = 0
-    rows_dropped: dict[str, int] = field(default_factory=dict)
-    segments_dropped: dict[str, int] = field(default_factory=dict)
-    cells_masked: int = 0
-
-    def summary(self) -> str:
-        """One line for people."""
-        kept = self.rows - sum(self.rows_dropped.values())
-        parts = [f"{self.labelled} of {self.segments} segments labelled from {kept} of {self.rows} rows"]
-        dropped = [f"{n} rows: {why}" for why, n in self.rows_dropped.items() if n]
-        dropped += [f"{n} segments: {why}" for why, n in self.segments_dropped.items() if n]
-        parts.append(f"dropped {', '.join(dropped)}" if dropped else "dropped nothing")
-        if self.cells_masked:
-            parts.append(f"{self.cells_masked} unanswered cells masked")
-        return "; ".join(parts)
-
-
-@dataclass(frozen=True, eq=False)
-class Cells:
-    """Ratings of every (segment, dimension), packed.
-
-    Attributes
-    ----------
-    values : ndarray [shape=(total,), float64, rating]
-        Ratings, cell after cell (segment-major), each cell in the order of the table.
-    counts : ndarray [shape=(s, d), int64]
-        Ratings of each cell.
-    """
-
-    values: NDArray[np.float64]
-    counts: NDArray[np.int64]
-
-    def by_count(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-        """Cells with equally many ratings: flat indices [shape=(m,)], ratings [shape=(n, m)]."""
-        flat = self.counts.ravel()
-        starts = np.cumsum(flat) - flat
-        for n in np.unique(flat[flat > 0]):
-            cells = np.flatnonzero(flat == n)
-            yield cells, self.values[starts[cells] + np.arange(n)[:, None]]
-
-    def reduce(self, function: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float64]:
-        """Apply a reduction over raters to every cell [shape=(s, d)]; NaN where a cell is empty."""
-        result = np.full(self.counts.size, np.nan)
-        for cells, ratings in self.by_count():
-            result[cells] = function(ratings)
-        return result.reshape(self.counts.shape)
-
-
-@dataclass(frozen=True, eq=False)
-class Ratings:
-    """Ratings that a rule kept.
-
-    Attributes
-    ----------
-    ids : tuple of str
-        Segments in order of first kept appearance.
-    dimensions : tuple of Dimension
-        The d chosen questions.
-    segment_of, user_of : ndarray [shape=(n,), int64]
-        Segment (index into ``ids``) and annotator of each row.
-    values : ndarray [shape=(n, d), float64, rating]
-        1..7 (or centred), NaN where masked.
-    report
-        What was dropped so far.
-    """
-
-    ids: tuple[str, ...]
-    dimensions: tuple[Dimension, ...]
-    segment_of: NDArray[np.int64]
-    user_of: NDArray[np.int64]
-    values: NDArray[np.float64]
-    report: LabelReport
-
-    def cells(self) -> Cells:
-        """Pack the ratings by segment and dimension."""
-        order = np.argsort(self.segment_of, kind="stable")
-        values, segments = self.values[order], self.segment_of[order]
-        there = ~np.isnan(values)
-        rows, columns = np.nonzero(there)  # row-major: by segment, then table order
-        cell = segments[rows] * len(self.dimensions) + columns
-        packed = np.argsort(cell, kind="stable")
-        counts = np.bincount(cell, minlength=len(self.ids) * len(self.dimensions))
-        return Cells(
-            values=values[rows[packed], columns[packed]],
-            counts=counts.reshape(len(self.ids), len(self.dimensions)).astype(np.int64),
-        )
-
-
-def select_ratings(table: RatingTable, options: LabelOptions) -> Ratings:
-    """Apply the rule for unanswered questions, the merge of scores and the centring of raters.
-
-    Raises
-    ------
-    RatingError
-        ``unknown-column``, ``wrong-columns``, ``conflicting-duplicates``, ``nothing-left``.
-    """
-    dimensions = resolve_columns(options.columns or "published", table.format)
-    if options.zeros == "cell":
-        table = table.without_duplicates()
-    raw = table.columns(dimensions)
-    answered = np.where((raw >= LOWEST) & (raw <= HIGHEST), raw, np.nan)
-    report = LabelReport(rows=len(table) + table.dropped_duplicates)
-    report.rows_dropped["the same row again"] = table.dropped_duplicates
-    if options.zeros == "cell":
-        keep = ~np.isnan(answered).all(axis=1)
-        report.rows_dropped["no question answered"] = int((~keep).sum())
-    elif table.format == "xai":
-        keep = ~np.isnan(answered).any(axis=1)
-        report.rows_dropped["a question without an answer"] = int((~keep).sum())
-    else:
-        keep = ~(raw > HIGHEST).any(axis=1)
-        report.rows_dropped["a value over 7"] = int((~keep).sum())
-    names = list(table.segments)
-    if options.merge_scores:
-        names = [_merged(name) for name in names]
-    report.segments = len(set(names))
-    index: dict[str, int] = {}
-    segment_of = [index.setdefault(names[k], len(index)) for k in table.segment_of[keep].tolist()]
-    report.segments_dropped["no row left"] = report.segments - len(index)
-    if not index:
-        raise RatingError(
-            "nothing-left",
-            "no row of ratings is left",
-            path=table.path,
-            hint="use --zeros cell, or fewer columns",
-        )
-    values = answered[keep]
-    report.cells_masked = int(np.isnan(values).sum())
-    user_of = table.user_of[keep]
-    if options.center_raters:
-        values = center(values, user_of)
-    return Ratings(
-        ids=tuple(index),
-        dimensions=dimensions,
-        segment_of=np.array(segment_of, dtype=np.int64),
-        user_of=user_of,
-        values=values,
-        report=report,
-    )
-
-
-def center(values: NDArray[np.float64], user_of: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Subtract each rater's mean of each question and add the question's mean [shape=(n, d)]."""
-    n_users = int(user_of.max()) + 1
-    there = ~np.isnan(values)
-    filled = np.where(there, values, 0.0)
-    sums, counts = np.zeros((n_users, values.shape[1])), np.zeros((n_users, values.shape[1]))
-    np.add.at(sums, user_of, filled)
-    np.add.at(counts, user_of, there)
-    means = sums / np.maximum(counts, 1)
-    overall = filled.sum(axis=0) / np.maximum(there.sum(axis=0), 1)
-    return np.asarray(values - means[user_of] + overall)
 
 
 def make_labels(table: RatingTable, options: LabelOptions | None = None) -> tuple[LabelMap, LabelReport]:
@@ -377,11 +173,3 @@ def source_of(table: RatingTable, options: LabelOptions) -> dict[str, object]:
         "center_raters": options.center_raters,
         "merge_scores": options.merge_scores,
     }
-
-
-def _merged(name: str) -> str:
-    segment = parse_segment(name)
-    if segment.performer != "Score" or segment.number not in _MERGED_SCORES.get(segment.work, ()):
-        return name
-    head, _, number = name.rpartition("_")
-    return f"{head.removesuffix('Score')}Score2_{number}"

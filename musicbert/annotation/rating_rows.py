@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from musicbert.annotation.dimensions import Dimension, resolve_columns
 from musicbert.annotation.files import write_whole
 from musicbert.annotation.label_map import format_of, meta_path
-from musicbert.annotation.labels import LabelOptions, LabelReport, source_of
+from musicbert.annotation.labels import source_of
+from musicbert.annotation.options import LabelOptions, LabelReport
 from musicbert.annotation.table import HIGHEST, LOWEST, RatingTable
 from musicbert.errors import RatingError
 

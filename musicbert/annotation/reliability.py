@@ -28,7 +28,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from musicbert.annotation.labels import REDUCTIONS, Cells, LabelOptions, Ratings, select_ratings
+from musicbert.annotation.labels import REDUCTIONS
+from musicbert.annotation.options import LabelOptions
+from musicbert.annotation.selection import Cells, Ratings, select_ratings
 from musicbert.annotation.table import RatingTable
 
 __all__ = ["intraclass_correlation", "reliability_markdown", "reliability_table", "split_half"]

@@ -25,12 +25,20 @@ Verified by property tests in ``tests/unit/annotation/test_splits.py`` and again
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
 
 from musicbert.annotation.content import content_groups, is_test_segment
+from musicbert.annotation.folds import (
+    Fold,
+    Folds,
+    Valid,
+    carve_validation,
+    leaks,
+    rank,
+    split_by_group,
+    unique_ids,
+)
 from musicbert.annotation.names import natural_key, performer_of, piece_of
 from musicbert.errors import DatasetError
 
@@ -51,119 +59,8 @@ __all__ = [
     "split_segment",
 ]
 
-Fold = dict[str, list[str]]
-Folds = dict[str, Fold]
-Valid = Literal["groups", "none"]
-
 #: rules of `make_folds`
 RULES = ("segment", "segment_clean", "random", "performer", "piece", "k-fold")
-
-
-def _rank(seed: int | str, name: str) -> bytes:
-    """Order that looks random and depends on nothing but the seed and the name."""
-    return hashlib.sha256(f"{seed}\0{name}".encode()).digest()
-
-
-def _unique(ids: Iterable[str]) -> list[str]:
-    ids = list(ids)
-    if not ids:
-        raise DatasetError(
-            "empty-split", "there is nothing to split", hint="no segment is left; check the filters"
-        )
-    twice = [name for name, times in Counter(ids).items() if times > 1]
-    if twice:
-        raise DatasetError("duplicate-id", f"{len(twice)} identifiers occur twice, e.g. {twice[0]}")
-    return ids
-
-
-def carve_validation(
-    train: Sequence[str],
-    groups: Mapping[str, str],
-    *,
-    seed: int | str = 7,
-    fraction: float = 0.1,
-    forbidden: Collection[str] = (),
-) -> tuple[list[str], list[str]]:
-    """Take whole groups out of a training part for validation.
-
-    Groups come in an order given by the seed; one that would overshoot by more than half of the wanted size
-    is passed over, and where all do, the smallest is taken.
-
-    Parameters
-    ----------
-    train
-        Identifiers of the training part.
-    groups
-        ``{id: group}``.
-    seed, fraction
-        Order of the groups; wanted share of ``train``, 0-1.
-    forbidden
-        Groups that must not be used (those of the test part).
-
-    Returns
-    -------
-    (train, valid)
-        What is left, and what was taken.
-
-    Raises
-    ------
-    DatasetError
-        ``no-validation`` when fewer than two groups could be used.
-    """
-    size = Counter(groups[name] for name in train)
-    usable = sorted((g for g in size if g not in forbidden), key=lambda g: _rank(seed, g))
-    if not usable or len(size) < 2:
-        raise DatasetError(
-            "no-validation",
-            f"{len(size)} group(s) in training leave none for validation",
-            hint="use more segments, or valid='none' for a two-way split",
-        )
-    wanted = fraction * len(train)
-    taken: set[str] = set()
-    held = 0
-    for group in usable:
-        if held >= wanted or len(taken) == len(size) - 1:
-            break
-        if held + size[group] <= 1.5 * wanted:
-            taken.add(group)
-            held += size[group]
-    if not taken:
-        taken = {min(usable, key=lambda g: (size[g], _rank(seed, g)))}
-    return [n for n in train if groups[n] not in taken], [n for n in train if groups[n] in taken]
-
-
-def split_by_group(
-    ids: Iterable[str],
-    test: Callable[[str], bool] | Collection[str],
-    groups: Mapping[str, str],
-    *,
-    seed: int | str = 7,
-    valid: Valid = "groups",
-    valid_fraction: float = 0.1,
-) -> Fold:
-    """One fold: ``test`` says what is tested, whole ``groups`` of the rest are for validation.
-
-    Raises
-    ------
-    DatasetError
-        ``empty-split`` when nothing would be tested or nothing trained on; ``no-validation``.
-    """
-    ids = _unique(ids)
-    chosen = test if callable(test) else frozenset(test).__contains__
-    tested = [name for name in ids if chosen(name)]
-    train = [name for name in ids if not chosen(name)]
-    if not tested or not train:
-        raise DatasetError(
-            "empty-split",
-            f"the split leaves {len(train)} segments for training and {len(tested)} for the test",
-            hint="do the names belong to this split rule?",
-        )
-    held: list[str] = []
-    if valid == "groups":
-        train, held = carve_validation(
-            train, groups, seed=seed, fraction=valid_fraction, forbidden={groups[name] for name in tested}
-        )
-    return {"train": train, "valid": held, "test": tested}
 
 
 def split_segment(
@@ -180,7 +77,7 @@ def split_segment(
     It leaks: 8-bar segments 5, 6, 19 and 20 of the scherzo are literal repeats of training segments by the
     same players. ``clean`` leaves the rest of the test's content groups out (460 training segments).
     """
-    ids = _unique(ids)
+    ids = unique_ids(ids)
     groups = content_groups(ids) if groups is None else groups
     if clean:
         tested = {groups[name] for name in ids if is_test_segment(name)}
@@ -201,8 +98,8 @@ def split_random(
     valid_fraction: float = 0.1,
 ) -> Folds:
     """Segments at random: one split, or ``n_folds`` folds. Leaks music and performers by design."""
-    ids = _unique(ids)
-    order = sorted(ids, key=lambda name: _rank(seed, name))
+    ids = unique_ids(ids)
+    order = sorted(ids, key=lambda name: rank(seed, name))
     if n_folds > 1:
         if len(order) < n_folds:
             raise DatasetError("too-few-groups", f"{len(order)} segments do not make {n_folds} folds")
@@ -235,7 +132,7 @@ def split_performer(
     DatasetError
         ``unknown-performer`` when a performer plays no segment.
     """
-    ids = _unique(ids)
+    ids = unique_ids(ids)
     plays = {name: performer_of(name) for name in ids}
     there = sorted(set(plays.values()), key=natural_key)
     for performer in performers or ():
@@ -268,7 +165,7 @@ def split_piece(
     valid_fraction: float = 0.1,
 ) -> Folds:
     """Each piece in turn as the test; validation is made of content groups of the other pieces."""
-    ids = _unique(ids)
+    ids = unique_ids(ids)
     groups = content_groups(ids) if groups is None else groups
     pieces = {name: piece_of(name) for name in ids}
     return {
@@ -321,7 +218,7 @@ def split_k_fold(
     valid_fraction: float = 0.1,
 ) -> Folds:
     """Cross-validation over whole groups (default: content groups), dealt as in `group_folds`."""
-    ids = _unique(ids)
+    ids = unique_ids(ids)
     groups = content_groups(ids) if groups is None else groups
     fold_of = group_folds({name: groups[name] for name in ids}, n_folds)
     return {
@@ -383,20 +280,3 @@ def make_folds(
     if rule == "k-fold":
         return split_k_fold(ids, groups=groups, n_folds=n_folds or 8, **common)  # type: ignore[arg-type]
     raise DatasetError("unknown-split", f"there is no split {rule!r}", hint=f"rules: {', '.join(RULES)}")
-
-
-def leaks(fold: Fold, groups: Mapping[str, str]) -> dict[str, int]:
-    """Count test (and validation) segments whose group is also trained on.
-
-    Returns
-    -------
-    dict
-        ``{"test": n, "valid": n}``; zeros for a clean fold. ``valid`` counts what it shares with training or
-        test.
-    """
-    train = {groups[name] for name in fold["train"]}
-    test = {groups[name] for name in fold["test"]}
-    return {
-        "test": sum(groups[name] in train for name in fold["test"]),
-        "valid": sum(groups[name] in train | test for name in fold["valid"]),
-    }

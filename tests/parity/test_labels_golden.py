@@ -12,10 +12,11 @@ import pytest
 
 from musicbert.annotation.apex import apex, tied
 from musicbert.annotation.label_map import LabelMap
-from musicbert.annotation.labels import LabelOptions, make_labels, select_ratings
+from musicbert.annotation.labels import LabelOptions, make_labels
 from musicbert.annotation.names import parse_segment
 from musicbert.annotation.rating_rows import all_ratings
 from musicbert.annotation.reliability import reliability_table
+from musicbert.annotation.selection import select_ratings
 from musicbert.annotation.table import read_ratings
 
 pytestmark = pytest.mark.shared

@@ -3,8 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from musicbert.annotation.labels import LabelOptions, center, high_stdev, make_labels, performer_classes
+from musicbert.annotation.labels import LabelOptions, high_stdev, make_labels, performer_classes
 from musicbert.annotation.rating_rows import all_ratings
+from musicbert.annotation.selection import center
 from musicbert.annotation.table import read_ratings
 from musicbert.errors import RatingError
 

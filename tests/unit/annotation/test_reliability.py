@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from musicbert.annotation.labels import LabelOptions, select_ratings
+from musicbert.annotation.options import LabelOptions
 from musicbert.annotation.reliability import (
     intraclass_correlation,
     one_row_each,
@@ -9,6 +9,7 @@ from musicbert.annotation.reliability import (
     reliability_table,
     split_half,
 )
+from musicbert.annotation.selection import select_ratings
 from musicbert.annotation.table import read_ratings
 
 

@@ -1,0 +1,168 @@
+"""Which ratings count: rules for unanswered questions, copies, merged scores and centred raters.
+
+The rules are told in `musicbert.annotation.labels`. Verified in ``tests/unit/annotation/test_labels.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.annotation.dimensions import Dimension, resolve_columns
+from musicbert.annotation.names import parse_segment
+from musicbert.annotation.options import LabelOptions, LabelReport
+from musicbert.annotation.table import HIGHEST, LOWEST, RatingTable
+from musicbert.errors import RatingError
+
+__all__ = ["Cells", "Ratings", "center", "select_ratings"]
+
+#: segments whose score rendering PercePiano's merged map counts under ``Score2``: (work, numbers)
+_MERGED_SCORES = {"Beethoven_WoO80": frozenset(range(5, 17)), "Schubert_D935": frozenset({1})}
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Ratings of every (segment, dimension), packed.
+
+    Attributes
+    ----------
+    values : ndarray [shape=(total,), float64, rating]
+        Ratings, cell after cell (segment-major), each cell in the order of the table.
+    counts : ndarray [shape=(s, d), int64]
+        Ratings of each cell.
+    """
+
+    values: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+    def by_count(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+        """Cells with equally many ratings: flat indices [shape=(m,)], ratings [shape=(n, m)]."""
+        flat = self.counts.ravel()
+        starts = np.cumsum(flat) - flat
+        for n in np.unique(flat[flat > 0]):
+            cells = np.flatnonzero(flat == n)
+            yield cells, self.values[starts[cells] + np.arange(n)[:, None]]
+
+    def reduce(self, function: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Apply a reduction over raters to every cell [shape=(s, d)]; NaN where a cell is empty."""
+        result = np.full(self.counts.size, np.nan)
+        for cells, ratings in self.by_count():
+            result[cells] = function(ratings)
+        return result.reshape(self.counts.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Ratings:
+    """Ratings that a rule kept.
+
+    Attributes
+    ----------
+    ids : tuple of str
+        Segments in order of first kept appearance.
+    dimensions : tuple of Dimension
+        The d chosen questions.
+    segment_of, user_of : ndarray [shape=(n,), int64]
+        Segment (index into ``ids``) and annotator of each row.
+    values : ndarray [shape=(n, d), float64, rating]
+        1..7 (or centred), NaN where masked.
+    report
+        What was dropped so far.
+    """
+
+    ids: tuple[str, ...]
+    dimensions: tuple[Dimension, ...]
+    segment_of: NDArray[np.int64]
+    user_of: NDArray[np.int64]
+    values: NDArray[np.float64]
+    report: LabelReport
+
+    def cells(self) -> Cells:
+        """Pack the ratings by segment and dimension."""
+        order = np.argsort(self.segment_of, kind="stable")
+        values, segments = self.values[order], self.segment_of[order]
+        there = ~np.isnan(values)
+        rows, columns = np.nonzero(there)  # row-major: by segment, then table order
+        cell = segments[rows] * len(self.dimensions) + columns
+        packed = np.argsort(cell, kind="stable")
+        counts = np.bincount(cell, minlength=len(self.ids) * len(self.dimensions))
+        return Cells(
+            values=values[rows[packed], columns[packed]],
+            counts=counts.reshape(len(self.ids), len(self.dimensions)).astype(np.int64),
+        )
+
+
+def select_ratings(table: RatingTable, options: LabelOptions) -> Ratings:
+    """Apply the rule for unanswered questions, the merge of scores and the centring of raters.
+
+    Raises
+    ------
+    RatingError
+        ``unknown-column``, ``wrong-columns``, ``conflicting-duplicates``, ``nothing-left``.
+    """
+    dimensions = resolve_columns(options.columns or "published", table.format)
+    if options.zeros == "cell":
+        table = table.without_duplicates()
+    raw = table.columns(dimensions)
+    answered = np.where((raw >= LOWEST) & (raw <= HIGHEST), raw, np.nan)
+    report = LabelReport(rows=len(table) + table.dropped_duplicates)
+    report.rows_dropped["the same row again"] = table.dropped_duplicates
+    if options.zeros == "cell":
+        keep = ~np.isnan(answered).all(axis=1)
+        report.rows_dropped["no question answered"] = int((~keep).sum())
+    elif table.format == "xai":
+        keep = ~np.isnan(answered).any(axis=1)
+        report.rows_dropped["a question without an answer"] = int((~keep).sum())
+    else:
+        keep = ~(raw > HIGHEST).any(axis=1)
+        report.rows_dropped["a value over 7"] = int((~keep).sum())
+    names = list(table.segments)
+    if options.merge_scores:
+        names = [_merged(name) for name in names]
+    report.segments = len(set(names))
+    index: dict[str, int] = {}
+    segment_of = [index.setdefault(names[k], len(index)) for k in table.segment_of[keep].tolist()]
+    report.segments_dropped["no row left"] = report.segments - len(index)
+    if not index:
+        raise RatingError(
+            "nothing-left",
+            "no row of ratings is left",
+            path=table.path,
+            hint="use --zeros cell, or fewer columns",
+        )
+    values = answered[keep]
+    report.cells_masked = int(np.isnan(values).sum())
+    user_of = table.user_of[keep]
+    if options.center_raters:
+        values = center(values, user_of)
+    return Ratings(
+        ids=tuple(index),
+        dimensions=dimensions,
+        segment_of=np.array(segment_of, dtype=np.int64),
+        user_of=user_of,
+        values=values,
+        report=report,
+    )
+
+
+def center(values: NDArray[np.float64], user_of: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Subtract each rater's mean of each question and add the question's mean [shape=(n, d)]."""
+    n_users = int(user_of.max()) + 1
+    there = ~np.isnan(values)
+    filled = np.where(there, values, 0.0)
+    sums, counts = np.zeros((n_users, values.shape[1])), np.zeros((n_users, values.shape[1]))
+    np.add.at(sums, user_of, filled)
+    np.add.at(counts, user_of, there)
+    means = sums / np.maximum(counts, 1)
+    overall = filled.sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+    return np.asarray(values - means[user_of] + overall)
+
+
+def _merged(name: str) -> str:
+    segment = parse_segment(name)
+    if segment.performer != "Score" or segment.number not in _MERGED_SCORES.get(segment.work, ()):
+        return name
+    head, _, number = name.rpartition("_")
+    return f"{head.removesuffix('Score')}Score2_{number}"
