@@ -42,6 +42,9 @@ class ContrastiveModelConfig(MusicBertConfig):
     is_fine_tuning: bool = field(
         default=False, metadata={"help": "predict performers, in place of contrasting"}
     )
+    from_scratch: bool = field(
+        default=False, metadata={"help": "allow --is-fine-tuning without pre-trained weights"}
+    )
 
 
 @register_model("xai_pretrain_model", dataclass=ContrastiveModelConfig)
@@ -94,6 +97,8 @@ class ContrastiveModel(BaseFairseqModel):
             performer_count=task.performer_count,
             compat=task.compat,
         )
+        if model.fine_tuning and not getattr(cfg, "from_scratch", False):
+            model.weights_expected = "--init-from (not given)"
         model.prepare_start(cfg)
         return model
 
@@ -172,9 +177,10 @@ class ContrastiveModel(BaseFairseqModel):
         if self.training and self.weights_expected is not None:
             raise CheckpointError(
                 "weights-not-loaded",
-                "Training was to start from this checkpoint, but it was not found",
+                "Training was to start from pre-trained weights, but none were found",
                 path=self.weights_expected,
-                hint="with --checkpoint-suffix, fairseq looks for FILE<suffix>.pt; use --init-from FILE.pt",
+                hint="use --init-from FILE.pt (with --checkpoint-suffix, --restore-file looks for "
+                "FILE<suffix>.pt), or --from-scratch",
             )
         music = self.embed_music(src_tokens, performance=performance)  # (B, D)
         if self.fine_tuning:

@@ -94,8 +94,10 @@ def _rows(path: Path) -> tuple[np.ndarray, np.ndarray]:
         ratings.append(values)
         classes.append(performer)
     table = np.array(ratings, dtype=np.float32).reshape(len(ratings), -1)  # (n, d)
-    if np.isinf(table).any():
-        raise DatasetError("bad-label", "a rating is infinite", path=path, hint="ratings are on 0-1 or null")
+    if ((table < 0) | (table > 1)).any():  # NaN is neither
+        raise DatasetError(
+            "bad-label", "a rating is outside 0-1", path=path, hint="ratings are on 0-1 or null"
+        )
     return table, np.array(classes, dtype=np.int64)
 
 

@@ -26,6 +26,7 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, OmegaConf, open_dict
 
+from musicbert.corpus.databin import read_index
 from musicbert.corpus.rawset import DICTIONARY_MD5
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.note_augmentation import parse_augmentation
@@ -167,18 +168,21 @@ class RatingTask(FairseqTask):
         Raises
         ------
         DatasetError
-            ``missing-split``, ``empty-split``, ``wrong-length``, ``wrong-dictionary``, ``bad-performance``
-            and those of ``read_labels``.
+            ``missing-split``, ``empty-split``, ``bad-index``, ``wrong-length``, ``wrong-dictionary``,
+            ``bad-performance`` and those of ``read_labels``.
         """
         del combine
         prefix = Path(self.cfg.data) / "input0" / split
-        tokens = data_utils.load_indexed_dataset(str(prefix), self.dictionary)
-        if tokens is None:
+        if not prefix.with_name(f"{split}.idx").exists():
             raise DatasetError(
                 "missing-split", f"the data-bin has no split {split!r}", path=prefix, hint=BINARISE
             )
-        if len(tokens) == 0:
-            raise DatasetError("empty-split", f"the split {split!r} holds no piece", path=prefix)
+        sizes = read_index(prefix)
+        if len(sizes) == 0:
+            raise DatasetError(
+                "empty-split", f"the split {split!r} holds no piece", path=prefix, hint="split the data anew"
+            )
+        tokens = data_utils.load_indexed_dataset(str(prefix), self.dictionary)
         labels = read_labels(self.cfg.data, split, self.schema)
         if len(labels) != len(tokens):
             raise DatasetError(
@@ -188,7 +192,6 @@ class RatingTask(FairseqTask):
                 hint=BINARISE,
             )
         check_tokens(tokens, prefix)
-        sizes = np.array(tokens.sizes)
         training = split == "train"
         dataset = RatingDataset(
             tokens,

@@ -40,6 +40,9 @@ def train(tmp_path_factory):
 
     import musicbert.fairseq_plugin  # noqa: F401 - registers tasks, models and criteria
 
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # tiny matrices: more threads only wait for one another
+
     def run(data, *arguments, folder=None, updates=3, batch=6, lr=1e-3, sizes=TINY):
         folder = folder or tmp_path_factory.mktemp("run")
         command = [
@@ -68,7 +71,8 @@ def train(tmp_path_factory):
             logger.setLevel(level)
         return folder, records
 
-    return run
+    yield run
+    torch.set_num_threads(threads)
 
 
 def values(records, name, key):
@@ -157,7 +161,7 @@ def test_validation_r2_is_that_of_the_predictions_of_the_whole_set(data, train):
 
 
 def test_training_learns(make_databin, train):
-    easy = make_databin({"train": 64, "valid": 16}, dimensions=2, seed=3)
+    easy = make_databin({"train": 64, "valid": 16}, dimensions=2, seed=3, notes=(6, 14))
     sizes = [
         *("--encoder-layers", "1", "--encoder-embed-dim", "32", "--encoder-ffn-embed-dim", "64"),
         *("--encoder-attention-heads", "2"),
@@ -166,7 +170,7 @@ def test_training_learns(make_databin, train):
         easy,
         *(*RATING, "--criterion", "M2PF_xai", "--pooling", "mean"),
         *("--no-save", "--validate-interval", "100"),
-        updates=80,
+        updates=60,
         batch=16,
         lr=3e-3,
         sizes=sizes,
@@ -219,10 +223,50 @@ def test_fine_tuning_from_plain_weights_and_from_none(data, train, tmp_path):
     after = torch.load(tuned / "checkpoint_last.pt")["model"]
     name = "encoder.sentence_encoder.layers.0.fc1.weight"
     torch.testing.assert_close(after[f"mainEncoder.{name}"], before[name])
-    for option in ("--init-from", "--restore-file"):
+    for start in (("--init-from", tmp_path / "nowhere.pt"), ("--restore-file", tmp_path / "nowhere.pt"), ()):
         with pytest.raises(CheckpointError) as caught:
-            train(data, *tuning, option, tmp_path / "nowhere.pt", updates=1)
-        assert caught.value.reason in ("weights-not-loaded", "not-found")
+            train(data, *tuning, *start, updates=1)
+        assert caught.value.reason == "weights-not-loaded"
+    _, records = train(data, *tuning, "--from-scratch", updates=1)
+    assert finite(records)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["fp16", "bf16"])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        (*RATING, "--criterion", "M2PFnP_xai", "--performance-input", "--pooling", "mean"),
+        (*RATING, "--criterion", "M2PF_xai_adv"),
+        (*CONTRAST, "--criterion", "xai_pretrain_loss"),
+        (*CONTRAST, "--criterion", "xai_finetuning_loss", "--is-fine-tuning", "--from-scratch"),
+    ],
+    ids=["both", "adversary", "contrast", "fine-tuning"],
+)
+def test_half_precision(recipe, dtype, data):
+    """One step with model and floats of the batch cast as ``--fp16`` and ``--bf16`` do (which need a GPU)."""
+    from fairseq import options, tasks
+    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+
+    import musicbert.fairseq_plugin  # noqa: F401 - registers tasks, models and criteria
+
+    command = [str(data), *COMMON, *TINY, *recipe]
+    args = options.parse_args_and_arch(options.get_training_parser(), input_args=command)
+    cfg = convert_namespace_to_omegaconf(args)
+    task = tasks.setup_task(cfg.task)
+    torch.manual_seed(0)
+    model, criterion = task.build_model(cfg.model).to(dtype).train(), task.build_criterion(cfg.criterion)
+    dataset = task.load_dataset("train")
+    sample = dataset.collater([dataset[index] for index in range(6)])
+    if "performance" in sample["net_input"]:
+        sample["net_input"]["performance"] = sample["net_input"]["performance"].to(dtype)
+    sample["target"] = sample["target"].to(dtype)
+    loss, size, logging_output = criterion(model, sample)
+    (loss / size).backward()
+    assert loss.isfinite()
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert any(gradient.abs().max() > 0 for gradient in gradients)
+    assert np.isfinite(float(logging_output["loss"]))
 
 
 def test_resume_continues_where_it_stopped(data, train):

@@ -1,0 +1,430 @@
+"""The rating data set of the plug-in: batches, augmentation, and every way a data-bin can be wrong."""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from musicbert.encoding import FIELD_OFFSETS, PERFORMANCE_INPUTS
+from musicbert.encoding.quantise import duration_value
+from musicbert.errors import DatasetError
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # fairseq is older than its dependencies
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
+PIECES = {"train": 12, "valid": 5}
+
+
+@pytest.fixture(scope="module")
+def databin(make_databin):
+    return make_databin(PIECES, missing=0.2, performance=len(PERFORMANCE_INPUTS))
+
+
+@pytest.fixture
+def broken(databin, tmp_path):
+    """A copy to be damaged."""
+    return shutil.copytree(databin, tmp_path / "bin")
+
+
+def open_task(data, name="xai", **options):
+    from musicbert.fairseq_plugin.contrastive_task import ContrastiveTask
+    from musicbert.fairseq_plugin.rating_task import RatingConfig, RatingTask
+
+    cfg = RatingConfig(data=str(data), **{"seed": 3, "criterion_name": "M2PFnP_xai", **options})
+    return {"xai": RatingTask, "xai_pretrain_task": ContrastiveTask}[name].setup_task(cfg)
+
+
+def reason(data, split="train", **options):
+    with pytest.raises(DatasetError) as caught:
+        open_task(data, **options).load_dataset(split)
+    assert caught.value.hint
+    return caught.value.reason
+
+
+def test_batches(databin):
+    task = open_task(databin, performance_input=True)
+    dataset = task.load_dataset("train")
+    assert len(dataset) == 12
+    batch = dataset.collater([dataset[4], dataset[0], dataset[7]])
+    inputs, longest = batch["net_input"], max(dataset.sizes[[4, 0, 7]])
+    assert batch["id"].tolist() == [4, 0, 7]
+    assert (batch["nsentences"], batch["ntokens"]) == (3, dataset.sizes[[4, 0, 7]].sum())
+    assert inputs["src_tokens"].shape == (3, longest)
+    assert inputs["src_lengths"].tolist() == dataset.sizes[[4, 0, 7]].tolist()
+    assert inputs["performance"].shape == (3, longest // 8, 15)
+    rows = np.load(databin / "performance" / "train.performance.npy")
+    starts = np.concatenate([[0], np.cumsum(dataset.sizes // 8 - 2)])
+    for row, index in enumerate([4, 0, 7]):
+        size = dataset.sizes[index]
+        assert (inputs["src_tokens"][row, size:] == 1).all()
+        assert (inputs["src_tokens"][row, :8] == 0).all()
+        assert (inputs["src_tokens"][row, size - 8 : size] == 2).all()
+        given = inputs["performance"][row].numpy()
+        np.testing.assert_array_equal(given[1 : size // 8 - 1], rows[starts[index] : starts[index + 1]])
+        assert not given[0].any()
+        assert not given[size // 8 - 1 :].any()
+    lines = (databin / "label" / "train.label").read_text().splitlines()
+    expected = np.array([[np.nan if v is None else v for v in json.loads(lines[i])] for i in (4, 0, 7)])
+    np.testing.assert_allclose(batch["target"].numpy(), expected, rtol=1e-6)
+    assert np.isnan(dataset.labels.ratings).any()
+
+
+def test_compatible_batches_are_sorted_and_count_labels(databin):
+    dataset = open_task(databin, compat=True).load_dataset("train")
+    batch = dataset.collater([dataset[index] for index in range(6)])
+    lengths = batch["net_input"]["src_lengths"].tolist()
+    assert lengths == sorted(lengths, reverse=True)
+    assert batch["ntokens"] == int((batch["target"] != 1.0).sum())
+
+
+def test_batches_hold_similar_lengths_in_a_new_order_each_epoch(make_databin):
+    data = make_databin({"train": 60, "valid": 2}, notes=(10, 160))
+    dataset = open_task(data).load_dataset("train")
+    orders = []
+    for seed in (1, 1, 2):
+        np.random.seed(seed)  # noqa: NPY002 - as fairseq does
+        orders.append(dataset.ordered_indices())
+    assert orders[0].tolist() == orders[1].tolist() != orders[2].tolist()
+    assert sorted(orders[0]) == list(range(60))
+    batches = dataset.batch_by_size(orders[2], max_sentences=6)
+    padded = sum(len(batch) * dataset.sizes[batch].max() for batch in batches)
+    assert dataset.sizes.sum() / padded > 0.9
+    assert not dataset.can_reuse_epoch_itr_across_epochs
+    fixed = open_task(data, no_shuffle=True).load_dataset("train")
+    assert (np.diff(fixed.sizes[fixed.ordered_indices()]) >= 0).all()
+    assert fixed.can_reuse_epoch_itr_across_epochs
+
+
+@pytest.mark.parametrize("method", ["truncate", "random_crop"])
+def test_shortening_cuts_whole_notes(method, databin):
+    whole = open_task(databin, performance_input=True).load_dataset("train")
+    long = int(whole.sizes.argmax())
+    short = open_task(databin, performance_input=True, shorten_method=method, max_positions=83).load_dataset(
+        "train"
+    )
+    item, full = short[long], whole[long]
+    assert len(item["source"]) == short.sizes[long] == 80
+    assert len(item["performance"]) == 8
+    assert (item["source"][:8] == 0).all()
+    assert (item["source"][-8:] == 2).all()
+    notes, every = item["source"].view(-1, 8)[1:-1], full["source"].view(-1, 8)[1:-1]
+    begin = next(i for i in range(len(every)) if torch.equal(every[i : i + 8], notes))
+    torch.testing.assert_close(item["performance"], full["performance"][begin : begin + 8])
+    assert method == "random_crop" or begin == 0
+
+
+def rows_of(item):
+    return item["source"].view(-1, 8)[1:-1].numpy() - np.array(FIELD_OFFSETS)
+
+
+def test_augmentation_is_seeded_by_epoch_and_index_and_for_training_only(databin):
+    spec = "transpose=5,velocity=2,stretch=0.2,phase=8,bar,drop=0.2"
+    task = open_task(databin, augment=spec, performance_input=True)
+    train, valid = task.load_dataset("train"), task.load_dataset("valid")
+    plain = open_task(databin).load_dataset("valid")
+    assert torch.equal(valid[2]["source"], plain[2]["source"])
+    first, again = train[3], train[3]
+    assert torch.equal(first["source"], again["source"])
+    train.set_epoch(2)
+    assert not torch.equal(train[3]["source"], first["source"])
+    assert not torch.equal(train[4]["source"], first["source"])
+    train.set_epoch(1)
+    assert torch.equal(train[3]["source"], first["source"])
+    for index in range(len(train)):
+        rows = rows_of(train[index])
+        assert (rows >= 0).all()
+        assert rows.tolist() == sorted(rows.tolist())
+        assert len(train[index]["performance"]) == len(rows)
+
+
+def augmented(spec, rows, performance=None, seed=0):
+    from musicbert.fairseq_plugin.note_augmentation import parse_augmentation
+
+    notes = np.array(rows) + np.array(FIELD_OFFSETS)
+    changed, inputs = parse_augmentation(spec)(notes, performance, np.random.default_rng(seed))
+    return changed - np.array(FIELD_OFFSETS), inputs
+
+
+ROWS = [
+    [3, 0, 0, 60, 20, 16, 9, 35],
+    [3, 32, 0, 64, 20, 16, 9, 35],
+    [4, 16, 0, 67, 20, 30, 9, 35],
+    [4, 16, 128, 170, 0, 16, 9, 35],
+]
+
+
+def test_transpose_moves_pitch_and_its_input_but_no_drums():
+    inputs = np.zeros((4, len(PERFORMANCE_INPUTS)), np.float32)
+    shifts = set()
+    for seed in range(40):
+        rows, moved = augmented("transpose=2", ROWS, inputs, seed)
+        shift = rows[0, 3] - 60
+        shifts.add(int(shift))
+        assert rows[:, 3].tolist() == [60 + shift, 64 + shift, 67 + shift, 170]
+        column = PERFORMANCE_INPUTS.index("pitch")
+        np.testing.assert_allclose(moved[:, column], np.array([1, 1, 1, 0]) * shift / 20, rtol=1e-6)
+    assert shifts == {-2, -1, 0, 1, 2}
+    assert not inputs.any()
+    assert all(
+        augmented("transpose=9", [[0, 0, 0, 127, 1, 1, 9, 35]], seed=s)[0][0, 3] <= 127 for s in range(9)
+    )
+
+
+def test_velocity_is_clipped():
+    inputs = np.zeros((4, len(PERFORMANCE_INPUTS)), np.float32)
+    for seed in range(20):
+        rows, moved = augmented("velocity=3", ROWS, inputs, seed)
+        shift = rows[0, 5] - 16
+        assert rows[2, 5] == min(30 + shift, 31)
+        column = PERFORMANCE_INPUTS.index("velocity")
+        np.testing.assert_allclose(moved[0, column], 4 * shift / 32)
+
+
+def test_bar_and_phase_keep_the_distances():
+    for seed in range(20):
+        rows, _ = augmented("phase=70,bar", ROWS, seed=seed)
+        onsets = rows[:, 0] * 64 + rows[:, 1]
+        assert (onsets - onsets[0]).tolist() == [0, 32, 80, 80]
+        assert (rows[:, 0] < 256).all()
+        assert (rows[:, 1] < 64).all()
+    late = [[255, 60, 0, 60, 20, 16, 9, 35]]
+    assert all(augmented("phase=9", late, seed=s)[0].tolist() == late for s in range(9) if s)
+    mixed = [*ROWS[:3], [5, 0, 0, 60, 20, 16, 8, 35]]
+    assert augmented("phase=9,stretch=0.3", mixed)[0].tolist() == mixed
+
+
+def test_stretch_scales_time_everywhere():
+    inputs = np.ones((4, len(PERFORMANCE_INPUTS)), np.float32)
+    rows, moved = augmented("stretch=0.5", ROWS, inputs, seed=1)
+    column = PERFORMANCE_INPUTS.index
+    factor = moved[0, column("asynchrony")]
+    assert factor != pytest.approx(1)
+    onsets = (rows[:, 0] - 3) * 64 + rows[:, 1]
+    np.testing.assert_allclose(onsets, np.rint(np.array([0, 32, 80, 80]) * factor))
+    np.testing.assert_allclose(moved[:, column("ioi_next")], 1 + np.log(factor), rtol=1e-5)
+    assert duration_value(rows[:, 4])[0] == pytest.approx(duration_value(np.array([20]))[0] * factor, abs=1.5)
+    assert (moved[:, column("pitch")] == 1).all()
+
+
+def test_drop_keeps_at_least_one_note():
+    lengths = {len(augmented("drop=0.9", ROWS, seed=seed)[0]) for seed in range(30)}
+    assert min(lengths) == 1
+
+
+@pytest.mark.parametrize("spec", ["flip", "transpose=x", "transpose=-2", "drop=1.5", "stretch=2"])
+def test_bad_augmentation(spec, databin):
+    assert reason(databin, augment=spec) == "bad-augmentation"
+
+
+def test_no_augmentation():
+    from musicbert.fairseq_plugin.note_augmentation import parse_augmentation
+
+    assert parse_augmentation("") is None
+    assert parse_augmentation("drop=0") is None
+
+
+# -- what can be wrong
+
+
+def test_missing_and_empty_parts(broken, tmp_path):
+    assert reason(tmp_path / "nothing") == "not-found"
+    assert reason(broken, "test") == "missing-split"
+    from musicbert.corpus.databin import write_indexed_dataset
+
+    write_indexed_dataset([], broken / "input0" / "test")
+    assert reason(broken, "test") == "empty-split"
+    path = broken / "input0" / "valid.idx"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert reason(broken, "valid") == "bad-index"
+    shutil.copy(broken / "input0" / "train.idx", path)
+    shutil.copy(broken / "input0" / "train.bin", path.with_suffix(".bin"))
+    (broken / "label" / "valid.label").unlink()
+    assert reason(broken, "valid") == "missing-labels"
+
+
+def test_wrong_number_of_labels(broken):
+    path = broken / "label" / "train.label"
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+    (broken / "label" / "train.id").unlink()
+    assert reason(broken) == "wrong-length"
+
+
+def test_wrong_number_of_identifiers(broken):
+    path = broken / "label" / "train.id"
+    path.write_text("\n".join(path.read_text().splitlines()[1:]) + "\n")
+    assert reason(broken) == "wrong-length"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("not json", "bad-label"),
+        ("{}", "bad-label"),
+        ("[]", "bad-label"),
+        ("[0.5, 0.5, 1]", "bad-label"),
+        ("[0.5, 0.5, 0.5, 1e999, 1]", "bad-label"),
+        ("[0.5, 0.5, 0.5, 3.5, 1]", "bad-label"),
+        ("[0.5, 0.5, 0.5, 0.5, 7]", "label-mismatch"),
+    ],
+)
+def test_bad_labels(line, expected, broken):
+    path = broken / "label" / "train.label"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:3], line, *lines[4:]]) + "\n")
+    assert reason(broken) == expected
+
+
+def test_other_dimensions_than_named(broken):
+    path = broken / "label" / "classes.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "dimensions": record["dimensions"][:3]}))
+    assert reason(broken) == "label-mismatch"
+    path.write_text("[1")
+    assert reason(broken) == "bad-classes"
+
+
+def test_data_bin_of_another_dictionary(broken):
+    path = broken / "input0" / "dict.txt"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[1:], lines[0]]))
+    assert reason(broken) == "wrong-dictionary"
+
+
+@pytest.mark.parametrize("change", ["order", "unknown", "cut"])
+def test_tokens_of_another_dictionary(change, broken):
+    from musicbert.corpus.databin import read_index, read_tokens, write_indexed_dataset
+
+    prefix = broken / "input0" / "train"
+    sizes, tokens = read_index(prefix), read_tokens(prefix).copy()
+    pieces = np.split(tokens, np.cumsum(sizes)[:-1])
+    if change == "order":
+        pieces[5][8:16] = pieces[5][8:16][::-1]
+    elif change == "unknown":
+        pieces[5][11] = 3
+    else:
+        pieces[5] = pieces[5][:-1]
+    write_indexed_dataset(pieces, prefix)
+    assert reason(broken) == "wrong-dictionary"
+
+
+def test_bad_performance_inputs(broken):
+    path = broken / "performance" / "train.performance.npy"
+    table = np.load(path)
+    np.save(path, table[:-1])
+    assert reason(broken, performance_input=True) == "bad-performance"
+    np.save(path, table[:, :-1])
+    assert reason(broken, performance_input=True) == "bad-performance"
+    path.write_bytes(b"\x93NUMPY")
+    assert reason(broken, performance_input=True) == "bad-performance"
+    shutil.rmtree(broken / "performance")
+    assert reason(broken, performance_input=True) == "bad-performance"
+    assert len(open_task(broken).load_dataset("train")) == 12
+
+
+def test_head_sizes_come_from_the_data(databin):
+    task = open_task(databin)
+    assert task.head_size("performers", "num_cls_classes") == 3
+    assert task.head_size("ratings", "num_reg_classes") == 4
+    for number in (2, 5):
+        wrong = open_task(databin, num_cls_classes=number)
+        with pytest.raises(DatasetError, match="class-count-mismatch"):
+            wrong.head_size("performers", "num_cls_classes")
+    published = open_task(databin, num_cls_classes=5, compat=True)
+    assert published.head_size("performers", "num_cls_classes") == 5
+
+
+def test_sizes_without_classes_json(broken):
+    (broken / "label" / "classes.json").unlink()
+    task = open_task(broken)
+    assert task.schema.classes == ("0", "1", "2")
+    assert task.schema.dimensions == ("0", "1", "2", "3")
+
+
+def test_performers_of_the_contrastive_task(broken):
+    task = open_task(broken, "xai_pretrain_task")
+    dataset = task.load_dataset("train")
+    assert dataset.targets.shape == (12, 6)
+    assert torch.equal(dataset.targets[:, 0], dataset.targets[:, -1])
+    assert (task.performer_count, task.annotation_width) == (3, 4)
+    published = open_task(broken, "xai_pretrain_task", compat=True)
+    found = published.load_dataset("train").targets
+    expected = {0: 0, 1: 1, 2: 13}  # the last class is the score
+    assert found[:, 0].tolist() == [expected[int(number)] for number in found[:, -1]]
+    assert (published.performer_count, published.annotation_width) == (14, 5)
+    path = broken / "label" / "train.id"
+    path.write_text(path.read_text().replace("Made_D960_mv3_8bars", "Made"))
+    with pytest.raises(DatasetError, match="bad-identifier"):
+        published.load_dataset("train")
+    path.unlink()
+    with pytest.raises(DatasetError, match="missing-ids"):
+        published.load_dataset("train")
+
+
+def contrastive_model(*, compat, **options):
+    from musicbert.fairseq_plugin.contrastive_model import ContrastiveModel, ContrastiveModelConfig
+
+    cfg = ContrastiveModelConfig(
+        encoder_layers=1,
+        encoder_embed_dim=16,
+        encoder_ffn_embed_dim=32,
+        encoder_attention_heads=2,
+        max_positions=64,
+        restore_file=None,
+        checkpoint_suffix="",
+        **options,
+    )
+    task = SimpleNamespace(
+        annotation_width=25 + compat, performer_count=14, compat=compat, source_dictionary=range(1237)
+    )
+    return ContrastiveModel.build_model(cfg, task)
+
+
+def test_annotation_encoder_sees_no_performer_unless_compatible():
+    tokens = torch.tensor([[0] * 8 + list(FIELD_OFFSETS) + [2] * 8])
+    target = torch.rand(1, 27)
+    other = target.clone()
+    other[0, -1] += 1
+    for compat in (False, True):
+        model = contrastive_model(compat=compat).eval()
+        first, second = (model(tokens, target=each)[1] for each in (target, other))
+        assert torch.equal(first, second) != compat
+
+
+def test_published_parameters_of_the_contrastive_model():
+    small = {
+        name: tuple(value.shape)
+        for name, value in contrastive_model(compat=True).state_dict().items()
+        if not name.startswith("mainEncoder.")
+    }
+    assert small == {
+        "annotationEncoder.0.weight": (128, 26),
+        "annotationEncoder.0.bias": (128,),
+        "annotationEncoder.2.weight": (16, 128),
+        "annotationEncoder.2.bias": (16,),
+        "classificationHead.0.weight": (128, 16),
+        "classificationHead.0.bias": (128,),
+        "classificationHead.2.weight": (14, 128),
+        "classificationHead.2.bias": (14,),
+        "projectionHead.0.weight": (128, 16),
+        "projectionHead.0.bias": (128,),
+        "projectionHead.2.weight": (16, 128),
+        "projectionHead.2.bias": (16,),
+    }
+
+
+def test_weights_of_another_number_of_performers_leave_the_head_as_it_is():
+    torch.manual_seed(0)
+    model, other = contrastive_model(compat=False), contrastive_model(compat=False)
+    weights = dict(other.state_dict())
+    weights["classificationHead.2.weight"] = torch.zeros(5, 128)
+    before = model.classificationHead[2].weight.clone()
+    model.load_state_dict(weights)
+    assert torch.equal(model.classificationHead[2].weight, before)
+    assert torch.equal(model.annotationEncoder[0].weight, other.annotationEncoder[0].weight)
+    name = "encoder.sentence_encoder.embed_tokens.weight"
+    assert torch.equal(model.mainEncoder.state_dict()[name], weights[f"mainEncoder.{name}"])
