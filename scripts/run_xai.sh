@@ -28,7 +28,7 @@ python=$(tool python)
 mkdir -p "$output" "$results"
 
 ALL_SPLITS="xai:segment xai:segment_clean xai:content_8fold xai_centred:content_8fold
-percepiano:performer_published percepiano:composition_strict4 percepiano:performer_cv"
+percepiano:performer_published percepiano:composition_strict4 percepiano:content_4fold percepiano:performer_cv"
 splits=${splits:-$ALL_SPLITS}
 
 # folder of the original data of a set
@@ -57,6 +57,8 @@ make_databin() { # SET SPLIT
         segment) flags=(--split segment --valid none) ;;
         segment_clean) flags=(--split segment-clean --valid none) ;;
         content_8fold) flags=(--split k-fold --folds 8 --valid none) ;;
+        content_4fold) flags=(--split k-fold --folds 4 --valid none) ;;
+        performer_published) flags=(--folds-file "$data/percepiano/folds.json:$2") ;; # its validation is published
         *) flags=(--folds-file "$data/percepiano/folds.json:$2" --valid none) ;;
     esac
     say "data set $1, $2"
