@@ -1,16 +1,16 @@
 """Notes per second of reading and encoding on one core, beside miditoolkit and Python loops.
 
-python benchmarks/encode_speed.py ../shared/data/pretrain_small.tar.xz [--files 30] [--output
-benchmarks/FILE.md]
+    python benchmarks/encode_speed.py ../shared/data/pretrain_small.tar.xz --files 20 --output FILE.md
 
 Takes a seeded sample of files of each collection in an archive (or folder), checks that all paths give equal
 rows, and measures, file by file, in one process and one thread, the paths in turn:
 
-* read, encode: `musicbert.midi.read_score` from bytes in memory (symusic), then
-`musicbert.encoding.encode_notes`; * miditoolkit read, encode: the same with ``reader="miditoolkit"``; *
-loops: `miditoolkit.MidiFile`, then `loop_encoder.encode`.
+* read, encode: `musicbert.midi.read_score` from bytes in memory, then `musicbert.encoding.encode_notes`;
+* miditoolkit read: the same reading with ``reader="miditoolkit"``;
+* loops: `miditoolkit.MidiFile`, then `loop_encoder.encode`.
 
-Every step is run three times on each file and the least time counts.
+Every step is run three times on each file and the least time counts. Time is the processor time of the
+process, so that other work on the machine counts as little as possible.
 """
 
 import argparse
@@ -48,9 +48,9 @@ def timed(function: Callable[..., Any], *arguments: Any, **options: Any) -> tupl
     """Least seconds of some runs, and the last result."""
     best = float("inf")
     for _ in range(REPEATS):
-        begin = time.perf_counter()
+        begin = time.process_time()
         result = function(*arguments, **options)
-        best = min(best, time.perf_counter() - begin)
+        best = min(best, time.process_time() - begin)
     return best, result
 
 
@@ -144,10 +144,10 @@ def report(groups: dict[str, list[Path]], arguments: argparse.Namespace) -> str:
         f"- commit {commit()}, {datetime.date.today().isoformat()}",
         f"- {cpu_name()}, one thread; Python {platform.python_version()}, {packages}",
         f"- rows of all paths were equal on every file; {skipped} files left out because a"
-        f" path cannot read them; least of {REPEATS} runs a step",
+        f" path cannot read them; least of {REPEATS} runs of a step",
         "",
-        "Microseconds a note. read, encode: this package; miditoolkit read: this package, the other reader;",
-        "loops: `miditoolkit.MidiFile` and Python loops (`benchmarks/loop_encoder.py`).",
+        "Microseconds of processor time a note. read, encode: this package; miditoolkit read: this package with",
+        "the other reader; loops: `miditoolkit.MidiFile` and Python loops (`benchmarks/loop_encoder.py`).",
         "",
         "| collection | files | notes | "
         + " | ".join(COLUMNS)
