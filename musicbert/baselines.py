@@ -28,14 +28,15 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
-from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 
-from musicbert.predictions import Predictions, log_softmax
+from musicbert.predictions import Predictions, log_softmax, pool
 
-__all__ = ["CLASSIFIERS", "REGRESSORS", "Examples", "fit_predict", "standardise"]
+__all__ = ["CLASSIFIERS", "ENSEMBLES", "REGRESSORS", "Examples", "fit_predict", "standardise"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -44,7 +45,7 @@ Ints = NDArray[np.int64]
 CLIP = 4.0
 #: Strengths that ridge chooses from: about a tenth to 200 times the number of features.
 STRENGTHS = np.logspace(1.0, 4.5, 15)
-INNER_FOLDS, JOBS = 5, 2
+INNER_FOLDS, JOBS = 5, 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +110,27 @@ def standardise(train: Floats, test: Floats, blocks: Sequence[int] | None = None
     return done[0], done[1]
 
 
+def _ridge_path(inputs: Floats, labels: Floats, test: Floats) -> Floats:
+    """Predict with ridge at every strength [shape=(strengths, m, d)], by one eigendecomposition."""
+    centre, middle = inputs.mean(0), labels.mean(0)
+    values, vectors = np.linalg.eigh((inputs - centre).T @ (inputs - centre))
+    rotated = vectors.T @ ((inputs - centre).T @ (labels - middle))  # (k, d)
+    shrunk = rotated[None] / (np.maximum(values, 0.0)[None, :, None] + STRENGTHS[:, None, None])
+    result: Floats = ((test - centre) @ vectors) @ shrunk + middle
+    return result
+
+
 def _ridge(fold: _Fold, labels: Floats) -> Floats:
-    inner = None
-    if len(np.unique(fold.groups)) >= INNER_FOLDS:
-        inner = list(GroupKFold(INNER_FOLDS).split(fold.train, groups=fold.groups))
-    model = RidgeCV(STRENGTHS, cv=inner).fit(fold.train, labels)
-    return np.asarray(model.predict(fold.test)).reshape(len(fold.test), -1)
+    """Ridge of the strength with the least squared error (over the variance) on held-out groups."""
+    groups = fold.groups if len(np.unique(fold.groups)) >= INNER_FOLDS else np.arange(len(labels))
+    error = np.zeros(len(STRENGTHS))
+    scale = np.maximum(labels.var(0), 1e-12)
+    if len(np.unique(groups)) >= INNER_FOLDS:
+        for train, held in GroupKFold(INNER_FOLDS).split(fold.train, groups=groups):
+            guesses = _ridge_path(fold.train[train], labels[train], fold.train[held])
+            error += (((guesses - labels[held]) ** 2) / scale).sum((1, 2))
+    best = int(np.argmin(error)) if error.any() else len(STRENGTHS) // 2
+    return _ridge_path(fold.train, labels, fold.test)[best]
 
 
 def _forest(kind: type, share: float) -> Callable[[_Fold, Floats], Floats]:
@@ -129,15 +145,12 @@ def _forest(kind: type, share: float) -> Callable[[_Fold, Floats], Floats]:
 def _svr(fold: _Fold, labels: Floats) -> Floats:
     centre, scale = labels.mean(0), np.maximum(labels.std(0), 1e-9)
     width = 0.5 / fold.train.shape[1]
+    kernel, test_kernel = (rbf_kernel(x, fold.train, gamma=width) for x in (fold.train, fold.test))
     columns = [
-        SVR(C=0.5, gamma=width, epsilon=0.3).fit(fold.train, y).predict(fold.test)
+        SVR(kernel="precomputed", C=0.5, epsilon=0.3).fit(kernel, y).predict(test_kernel)
         for y in ((labels - centre) / scale).T
     ]
     return np.stack(columns, axis=1) * scale + centre
-
-
-def _ensemble(fold: _Fold, labels: Floats) -> Floats:
-    return np.mean([REGRESSORS[name](fold, labels) for name in ("ridge", "svr", "extra_trees")], axis=0)
 
 
 def _mean(fold: _Fold, labels: Floats) -> Floats:
@@ -155,7 +168,6 @@ REGRESSORS: dict[str, Callable[[_Fold, Floats], Floats]] = {
     "random_forest": _forest(RandomForestRegressor, 1 / 3),
     "extra_trees": _forest(ExtraTreesRegressor, 1 / 2),
     "svr": _svr,
-    "ensemble": _ensemble,
 }
 
 
@@ -195,11 +207,6 @@ def _class_lookup(fold: _Fold, classes: Ints, n_classes: int) -> Floats:
     return _probabilities(LogisticRegression(C=1.0, max_iter=2000), fold, classes, n_classes)
 
 
-def _class_ensemble(fold: _Fold, classes: Ints, n_classes: int) -> Floats:
-    parts = [CLASSIFIERS[name](fold, classes, n_classes) for name in ("logistic", "svm", "extra_trees")]
-    return np.log(np.mean(np.exp(parts), axis=0))
-
-
 #: name -> (fold, classes [shape=(n,)], number of classes) -> log probabilities [shape=(m, c)]
 CLASSIFIERS: dict[str, Callable[[_Fold, Ints, int], Floats]] = {
     "majority": _majority,
@@ -207,7 +214,13 @@ CLASSIFIERS: dict[str, Callable[[_Fold, Ints, int], Floats]] = {
     "random_forest": _trees(RandomForestClassifier),
     "extra_trees": _trees(ExtraTreesClassifier),
     "svm": _svm,
-    "ensemble": _class_ensemble,
+}
+
+
+#: Task -> members of the row ``ensemble``: the mean of their predictions (of their probabilities).
+ENSEMBLES: dict[str, tuple[str, ...]] = {
+    "regression": ("ridge", "svr", "extra_trees"),
+    "classes": ("logistic", "svm", "extra_trees"),
 }
 
 
@@ -251,8 +264,8 @@ def fit_predict(
     Parameters
     ----------
     name
-        A key of :data:`REGRESSORS` or :data:`CLASSIFIERS`, or ``lookup:performer+content`` (identity
-        columns).
+        A key of :data:`REGRESSORS` or :data:`CLASSIFIERS`, ``ensemble``, or ``lookup:performer+content``
+        (identity columns).
     examples
         All items.
     train, test
@@ -272,6 +285,13 @@ def fit_predict(
     train, test = np.asarray(train, np.int64), np.asarray(test, np.int64)
     if np.intersect1d(train, test).size:
         raise ValueError("an item is in the training and in the test part")
+    if name == "ensemble" and task in ENSEMBLES:
+        return pool(
+            [
+                fit_predict(each, examples, train, test, task=task, seed=seed, blocks=blocks)
+                for each in ENSEMBLES[task]
+            ]
+        )
     known: Mapping[str, object] = {"regression": REGRESSORS, "classes": CLASSIFIERS}.get(task, {})
     if name.startswith("lookup:"):
         inputs = _one_hot(examples, name.removeprefix("lookup:").split("+"), train, test)

@@ -56,8 +56,9 @@ def score(
     Returns
     -------
     JSON-ready dictionary: ``n``, ``folds``, ``bootstrap``; ``regression`` with ``pooled`` (metric -> ``mean``
-    interval and ``each`` interval a dimension), ``mean_of_folds`` (metric -> value) and ``flattened_r2``;
-    ``classes`` with ``pooled`` (metric -> interval), ``mean_of_folds`` and ``confusion``
+    interval, ``each`` value a dimension, and ``each_interval`` for R²), ``mean_of_folds`` (metric -> value)
+    and ``flattened_r2``; ``classes`` with ``pooled`` (metric -> interval), ``mean_of_folds`` and
+    ``confusion``
     """
     whole = pool(folds)
     clusters = None if groups is None else [groups[name] for name in whole.ids.tolist()]
@@ -71,7 +72,9 @@ def score(
         pooled = {}
         for name, metric in REGRESSION.items():
             value, each = bootstrap(metric, whole.labels, whole.regression, weights=weights)
-            pooled[name] = {"mean": value.as_dict(), "each": [interval.as_dict() for interval in each]}
+            pooled[name] = {"mean": value.as_dict(), "each": [_number(interval.value) for interval in each]}
+            if name == "r2":
+                pooled[name]["each_interval"] = [[_number(i.low), _number(i.high)] for i in each]
         apart = [regression(p.labels, p.regression) for p in folds if p.regression is not None]
         result["regression"] = {
             "pooled": pooled,

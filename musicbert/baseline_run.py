@@ -1,0 +1,299 @@
+"""Baselines on a label map, MIDI files and folds: examples in, one result file out.
+
+The result holds, for each split and each row (a baseline, or the average of several), the scores of
+:func:`musicbert.scoring.score`, the sizes of the folds and how many test segments share their music with
+training. Baselines train on everything outside the test (on the training part alone where the validation part
+of a fold is published with the split), select inside it, and never see the test.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from musicbert.annotation.content import EIGHT_BAR_PARTS, LITERAL_REPEATS, content_groups
+from musicbert.annotation.label_map import LabelMap
+from musicbert.annotation.names import SegmentName, parse_segment
+from musicbert.annotation.splits import Folds, leaks, make_folds
+from musicbert.baselines import CLASSIFIERS, ENSEMBLES, REGRESSORS, Examples, fit_predict
+from musicbert.corpus.atomic import write_text
+from musicbert.corpus.folds import read_folds
+from musicbert.errors import DatasetError
+from musicbert.feature_table import feature_table
+from musicbert.features import FEATURES
+from musicbert.predictions import Predictions, pool
+from musicbert.provenance import provenance
+from musicbert.score_tables import baseline_tables, headline
+from musicbert.scoring import score
+
+__all__ = ["LOOKUPS", "SPLITS", "baseline_folds", "load_examples", "run_baselines", "run_set"]
+
+#: Name look-ups, weakest first: who plays; which bars; both.
+LOOKUPS = ("lookup:performer", "lookup:bars", "lookup:performer+bars")
+
+#: split -> (rule and options of ``make_folds``); any other name is a scheme of a fold file.
+SPLITS: dict[str, dict[str, Any]] = {
+    "segment": {"rule": "segment"},
+    "segment_clean": {"rule": "segment_clean"},
+    "content_8fold": {"rule": "k-fold", "n_folds": 8},
+    "content_4fold": {"rule": "k-fold", "n_folds": 4},
+    "random_10fold": {"rule": "random", "n_folds": 10},
+    "leave_performer_out": {"rule": "performer"},
+    "performer_12": {"rule": "performer", "performers": ("12",)},
+}
+#: Schemes of a fold file whose validation folds are published: training leaves them out.
+PUBLISHED_VALIDATION = ("performer_published", "composition_published_style")
+
+
+def dump(result: Mapping[str, Any]) -> str:
+    """Return a result as JSON with five decimals."""
+
+    def rounded(value: Any) -> Any:
+        if isinstance(value, float):
+            return round(value, 5)
+        if isinstance(value, Mapping):
+            return {key: rounded(each) for key, each in value.items()}
+        return [rounded(each) for each in value] if isinstance(value, list | tuple) else value
+
+    return json.dumps(rounded(result), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def same_bars(segment: SegmentName) -> str:
+    """Name the bars of the score that a segment plays: literal repeats have the same name.
+
+    Finer than a content group, which joins all segments that share any bar.
+    """
+    movement = segment.movement if segment.work == "Schubert_D960" else ""
+    parts = {8: (segment.number,), 16: EIGHT_BAR_PARTS.get(movement, {}).get(segment.number)}.get(
+        segment.bars
+    )
+    if movement not in EIGHT_BAR_PARTS or parts is None:
+        return segment.region
+    first = {n: repeats[0] for repeats in LITERAL_REPEATS[movement] for n in repeats}
+    return f"{segment.piece}_{'+'.join(str(first.get(n, n)) for n in parts)}"
+
+
+def load_examples(labels: LabelMap, table: Mapping[str, np.ndarray]) -> Examples:
+    """Join labels and features by id, in the order of the label map.
+
+    Raises
+    ------
+    DatasetError
+        ``no-match`` where no labelled id has features.
+    """
+    ids = [name for name in labels.ids if name in table]
+    if not ids:
+        raise DatasetError(
+            "no-match",
+            f"none of {len(labels)} labelled names is among {len(table)} MIDI files",
+            hint="do the label map and the MIDI files belong to the same data set?",
+        )
+    mine = labels.subset(ids)
+    names = [parse_segment(name) for name in ids]
+    groups = content_groups(ids)
+    content = np.array([groups[name] for name in ids])
+    return Examples(
+        ids=np.array(ids),
+        features=np.stack([table[name] for name in ids]),
+        labels=mine.values,
+        class_of=mine.class_of,
+        n_classes=len(mine.classes),
+        groups=content,
+        identities={
+            "performer": np.array([f"{n.work} {n.performer}" for n in names]),
+            "piece": np.array([n.piece for n in names]),
+            "bars": np.array([same_bars(n) for n in names]),
+        },
+    )
+
+
+def baseline_folds(
+    split: str, ids: Sequence[str], *, folds_file: str | PathLike[str] | None = None, seed: int = 7
+) -> Folds:
+    """Return the folds of a split by name (a key of :data:`SPLITS`, or a scheme of ``folds_file``).
+
+    Raises
+    ------
+    DatasetError
+        ``unknown-split`` for a scheme without a fold file, and what the splits raise.
+    """
+    if split in SPLITS:
+        return make_folds(ids=ids, seed=seed, valid="none", **SPLITS[split])
+    if folds_file is None:
+        raise DatasetError(
+            "unknown-split", f"there is no split {split!r}", hint=f"there are {', '.join(SPLITS)}"
+        )
+    valid = "groups" if split in PUBLISHED_VALIDATION else "none"
+    return read_folds(f"{folds_file}:{split}", ids, seed=seed, valid=valid)
+
+
+@threadpool_limits.wrap(limits=1)  # small matrices: threads would spend their time waiting for each other
+def run_baselines(
+    examples: Examples,
+    folds: Folds,
+    *,
+    task: str = "regression",
+    names: Sequence[str] | None = None,
+    seed: int = 0,
+    n_resamples: int = 1000,
+    save: str | PathLike[str] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Run baselines over folds and score them.
+
+    Parameters
+    ----------
+    examples
+        Items; those that no fold names are left out.
+    folds
+        Fold -> part -> ids. Ids without an example are passed over.
+    task
+        ``"regression"`` or ``"classes"``.
+    names
+        Rows to run; by default all of the task, with the look-ups for regression.
+    seed, n_resamples
+        Seed of models and bootstrap; resamples.
+    save
+        Folder for ``<row>/fold<k>/seed<seed>/test.npz``.
+    progress
+        Called with a line after each row.
+
+    Returns
+    -------
+    JSON-ready dictionary: ``task``, ``folds`` (sizes and leaks), ``rows`` (name -> scores)
+    """
+    if names is None:
+        names = ("mean", *LOOKUPS, *list(REGRESSORS)[1:]) if task == "regression" else tuple(CLASSIFIERS)
+        names = (*names, "ensemble")
+    index = {name: i for i, name in enumerate(examples.ids.tolist())}
+    groups = dict(zip(examples.ids.tolist(), examples.groups.tolist(), strict=True))
+    parts = {
+        k: {part: np.array([index[n] for n in fold[part] if n in index], np.int64) for part in fold}
+        for k, fold in folds.items()
+    }
+    rows: dict[str, Any] = {}
+    done: dict[str, list[Predictions]] = {}
+    for name in names:
+        members = [done.get(each) for each in ENSEMBLES[task]] if name == "ensemble" else [None]
+        done[name] = (
+            [pool(fold) for fold in zip(*members, strict=True)]  # type: ignore[arg-type]
+            if all(members)
+            else [
+                fit_predict(name, examples, part["train"], part["test"], task=task, seed=seed)
+                for part in parts.values()
+            ]
+        )
+        if save is not None:
+            for k, predictions in zip(parts, done[name], strict=True):
+                predictions.save(
+                    Path(save) / name.replace(":", "_") / f"fold{k}" / f"seed{seed}" / "test.npz"
+                )
+        rows[name] = score(done[name], groups=groups, n_resamples=n_resamples, seed=seed)
+        if progress is not None:
+            progress(f"{name}: {headline(rows[name])}")
+    shared = {
+        k: leaks({p: [n for n in f[p] if n in index] for p in f}, groups)["test"] for k, f in folds.items()
+    }
+    return {
+        "task": task,
+        "folds": {
+            k: {
+                "train": len(p["train"]),
+                "test": len(p["test"]),
+                "test_sharing_music_with_training": shared[k],
+            }
+            for k, p in parts.items()
+        },
+        "rows": rows,
+    }
+
+
+def run_set(
+    labels_path: str | PathLike[str],
+    midi: str | PathLike[str],
+    splits: Sequence[str],
+    output: str | PathLike[str],
+    *,
+    columns: str | None = None,
+    tasks: Sequence[str] = ("regression",),
+    rows: Sequence[str] | None = None,
+    folds_file: str | PathLike[str] | None = None,
+    about: str = "",
+    predictions: str | PathLike[str] | None = None,
+    cache: str | PathLike[str] | None = None,
+    n_resamples: int = 1000,
+    seed: int = 7,
+    command: Sequence[str] = (),
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Run baselines on several splits of one data set and write ``OUTPUT.json`` and ``OUTPUT.md``.
+
+    Parameters
+    ----------
+    labels_path, midi
+        Label map; zip archive or folder of MIDI files.
+    splits, folds_file
+        Names for :func:`baseline_folds`, and the file of folds they may need.
+    output
+        Result files without their suffix.
+    columns
+        Column set of a label map without a side file.
+    tasks, rows
+        Tasks; rows (default: all of the task).
+    about
+        A sentence for the head of the table.
+    predictions, cache
+        Folders for predictions and features.
+    n_resamples, seed, command, progress
+        As in :func:`run_baselines` and :func:`musicbert.provenance.provenance`.
+
+    Raises
+    ------
+    MusicBertError
+        What reading labels, MIDI files and folds raises.
+    """
+    say = progress or (lambda _: None)
+    labels = LabelMap.load(labels_path, columns=columns)
+    table, bad = feature_table(midi, cache=cache)
+    examples = load_examples(labels, table)
+    missing = [name for name in labels.ids if name not in table]
+    counts = f"{len(missing)} labels without MIDI, {len(bad)} unreadable files"
+    say(f"{len(examples.ids)} labelled segments with MIDI, {counts}")
+    result: dict[str, Any] = {
+        "name": Path(output).name,
+        "about": about,
+        "kind": labels.kind,
+        "dimensions": [{"name": m.name, "low": m.low, "high": m.high} for m in labels.dimensions],
+        "classes": list(labels.classes),
+        "features": len(FEATURES),
+        "segments": len(examples.ids),
+        "labels_without_midi": len(missing),
+        "splits": {},
+    }
+    for split in splits:
+        folds = baseline_folds(split, examples.ids.tolist(), folds_file=folds_file, seed=seed)
+        for task in tasks:
+            say(f"{split} ({task})")
+            result["splits"][split if task == "regression" else f"{split}_performer"] = run_baselines(
+                examples,
+                folds,
+                task=task,
+                names=rows,
+                seed=seed,
+                n_resamples=n_resamples,
+                save=None if predictions is None else Path(predictions) / split / task,
+                progress=say,
+            )
+    inputs = {"labels": labels_path, "midi": midi} | ({} if folds_file is None else {"folds": folds_file})
+    configuration = {"splits": list(splits), "tasks": list(tasks), "resamples": n_resamples}
+    result["provenance"] = provenance(command, inputs=inputs, seed=seed, configuration=configuration)
+    Path(output).parent.mkdir(parents=True, exist_ok=True)
+    write_text(f"{output}.json", dump(result))
+    write_text(f"{output}.md", baseline_tables(result))
+    return result

@@ -1,0 +1,78 @@
+"""Baselines on a label map and its MIDI files: mean, look-up of names, and models on hand-made features.
+
+Writes NAME.json (scores with intervals, configuration, commit, versions, seed, hashes of the data) and
+NAME.md.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from musicbert.errors import MusicBertError
+
+EXAMPLES = """examples:
+  python scripts/baselines_xai.py --labels midi_label_map_apex_reg_cls.json --midi data/segmented_midi.zip \\
+      --split segment segment_clean content_8fold --task regression classes --output results/baselines_xai
+  python scripts/baselines_xai.py --labels percepiano.json --midi data/segment_midi.zip \\
+      --folds-file data/folds.json --split composition_strict4 performer_published --output
+      results/baselines_pp
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the command line."""
+    make = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    make.add_argument("--labels", type=Path, required=True, help="label map of map_midi_to_label.py")
+    make.add_argument("--columns", help="column set of a label map without a side file")
+    make.add_argument("--midi", type=Path, required=True, help="zip archive or folder")
+    make.add_argument("--split", nargs="+", required=True, help="splits (see musicbert/baseline_run.py)")
+    make.add_argument("--folds-file", type=Path, help="folds.json, for splits by the names of its schemes")
+    make.add_argument("--task", nargs="+", choices=("regression", "classes"), default=["regression"])
+    make.add_argument("--rows", nargs="+", help="baselines to run (default: all)")
+    make.add_argument("--output", type=Path, required=True, help="result without its suffix")
+    make.add_argument("--about", default="", help="a sentence for the head of the table")
+    make.add_argument("--predictions", type=Path, help="folder for the predictions (DIR/<split>/<task>/...)")
+    make.add_argument("--cache", type=Path, help="folder where features are kept between runs")
+    make.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (default: %(default)s)")
+    make.add_argument("--seed", type=int, default=7)
+    return make
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code: 0, or 2 for bad input."""
+    options = parser().parse_args(arguments)
+    from musicbert.baseline_run import run_set
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    try:
+        run_set(
+            options.labels,
+            options.midi,
+            options.split,
+            options.output,
+            columns=options.columns,
+            tasks=options.task,
+            rows=options.rows,
+            folds_file=options.folds_file,
+            about=options.about,
+            predictions=options.predictions,
+            cache=options.cache,
+            n_resamples=options.resamples,
+            seed=options.seed,
+            command=["python", "scripts/baselines_xai.py", *(arguments or sys.argv[1:])],
+            progress=say,
+        )
+    except MusicBertError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
