@@ -93,7 +93,9 @@ def data(make_databin):
     return make_databin({"train": 24, "valid": 8, "test": 7}, missing=0.1, performance=15)
 
 
-@pytest.mark.parametrize("compat", [(), ("--compat",)], ids=["mended", "compat"])
+@pytest.mark.parametrize(
+    "compat", [(), ("--compat", "--no-shuffle", "--regression-target")], ids=["mended", "compat"]
+)
 @pytest.mark.parametrize(
     ("criterion", "more", "logged"),
     [
