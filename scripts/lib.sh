@@ -153,7 +153,7 @@ train() {
     if [ -n "$cpu" ] || [ "$GPUS" -eq 0 ]; then
         devices=1
         device=(--cpu)
-        [ -z "$fp16" ] || die "--fp16 needs a GPU; --bf16 works on a CPU"
+        [ -z "$fp16$bf16" ] || die "--fp16 and --bf16 need a GPU (fairseq takes bfloat16 on a CPU for a TPU)"
     else
         devices=$GPUS
         [ -z "$fp16" ] || device=(--fp16)
@@ -235,6 +235,7 @@ train_contrastive() {
     need_dir "$data/$fold/input0" "make it with scripts/binarize_xai.sh"
     [ -z "$performance_input" ] || flags+=(--performance-input)
     [ -z "$compat" ] || flags+=(--compat)
+    [ -z "$from_scratch" ] || flags+=(--from-scratch)
     train "$data/$fold" "$out" "$effective_batch" "$batch" --task xai_pretrain_task --arch "$arch" \
         ${INIT[@]+"${INIT[@]}"} ${flags[@]+"${flags[@]}"} \
         --init-token 0 --separator-token 2 --max-positions 8192 --max-tokens $((8192 * batch)) \
