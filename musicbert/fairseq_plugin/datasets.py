@@ -79,12 +79,13 @@ def load_pieces(folder: str | Path, split: str, dictionary: Dictionary, *, combi
         ``not-found``, ``no-pieces``, or ``wrong-tokens`` if the items are no octuple sequences.
     """
     path = Path(folder) / split
+    tokens = Path(f"{path}.bin")
+    if tokens.is_file() and tokens.stat().st_size == 0:  # fairseq cannot open it
+        raise DatasetError("no-pieces", "The split is empty", path=tokens)
     pieces = data_utils.load_indexed_dataset(str(path), dictionary, combine=combine)
     if pieces is None:
         hint = "binarise the data first, or check the name of the split"
         raise DatasetError("not-found", f"There is no binarised split {split!r}", path=path, hint=hint)
-    if len(pieces) == 0:
-        raise DatasetError("no-pieces", "The split is empty", path=path)
     wrong = np.flatnonzero(np.asarray(pieces.sizes) % WIDTH)
     ends = [] if len(wrong) else [pieces[0], pieces[len(pieces) - 1]]
     if len(wrong) or any((p[:WIDTH] != BOS).any() or (p[-WIDTH:] != EOS).any() for p in ends):

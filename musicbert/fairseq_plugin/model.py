@@ -150,7 +150,11 @@ class MusicBertModel(MusicBert, BaseFairseqModel):
         CheckpointError
             If it is of another architecture or vocabulary, or lacks tensors of the encoder.
         """
-        self.load_weights(state_dict)
+        try:
+            self.load_weights(state_dict)
+        except CheckpointError as error:
+            logger.error("%s", error)  # fairseq puts a general message of its own on top
+            raise
 
     def register_classification_head(
         self, name: str, num_classes: int, inner_dim: int | None = None, **options: Any
@@ -179,7 +183,8 @@ class MusicBertModel(MusicBert, BaseFairseqModel):
                 "weights-not-loaded",
                 "Training was to start from this checkpoint, but it was not found",
                 path=self.weights_expected,
-                hint="with --checkpoint-suffix, fairseq looks for FILE<suffix>.pt; use --init-from FILE.pt",
+                hint="check the path; --restore-file FILE.pt with --checkpoint-suffix _s means FILE_s.pt, "
+                "--init-from FILE.pt means FILE.pt",
             )
         return super().forward(src_tokens, *args, **kwargs)
 

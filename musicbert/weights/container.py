@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -132,22 +134,35 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     return Checkpoint(weights, settings, str(path), container)
 
 
-def _read_pickle(path: Path) -> Any:
+@contextmanager
+def _only_records(path: Path) -> Iterator[None]:
+    """Let torch read records and nothing else, whatever the process allows at other times."""
+    allowed = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
     names = set(RECORDS)
     try:
-        found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        names.update(name for name in found if name.startswith(RECORD_PACKAGE))
-    except Exception:
-        pass
+        try:
+            found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+            names.update(name for name in found if name.startswith(RECORD_PACKAGE))
+        except Exception:
+            pass
+        with torch.serialization.safe_globals([(_Record, name) for name in sorted(names)]):
+            yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(allowed)
+
+
+def _read_pickle(path: Path) -> Any:
     try:
-        with torch.serialization.safe_globals([(_Record, name) for name in sorted(names)]), catch_warnings():
+        with _only_records(path), catch_warnings():
             simplefilter("ignore", UserWarning)  # pickles of another protocol: they fail or they do not
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         names = re.findall(r"GLOBAL (\S+) was not", str(error))
         raise CheckpointError(
             "unsafe-pickle",
-            f"It was refused: it holds more than weights and settings ({', '.join(names) or 'or is damaged'})",
+            f"It was refused: it holds more than weights ({', '.join(names) or 'or is damaged'})",
             path=path,
             hint="do not load it another way; ask its author for safetensors",
         ) from error

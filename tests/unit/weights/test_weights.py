@@ -157,3 +157,23 @@ def test_a_loaded_model_gains_performance_inputs(fixtures):
     assert model.pooling == "mean"
     assert not model.encoder.sentence_encoder.performance_projection.weight.any()
     assert not model.training
+
+
+def test_reading_leaves_the_allow_list_of_the_process_alone(fixtures, tmp_path):
+    """The plug-in allows omegaconf's classes for fairseq; they must not mix with records here."""
+    import argparse
+    import typing
+
+    from omegaconf import DictConfig
+
+    before = torch.serialization.get_safe_globals()
+    try:
+        torch.serialization.add_safe_globals([DictConfig, argparse.Namespace, typing.Any])
+        during = torch.serialization.get_safe_globals()
+        checkpoint = load_checkpoint(fixtures / "musicbert_model" / MICRO)
+        assert checkpoint.settings["encoder_attention_heads"] == 2
+        assert reason_of(load_checkpoint, tmp_path / "none.pt") == "not-found"
+        assert set(torch.serialization.get_safe_globals()) == set(during)
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
