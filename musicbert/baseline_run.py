@@ -8,7 +8,6 @@ of a fold is published with the split), select inside it, and never see the test
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -29,7 +28,7 @@ from musicbert.feature_table import feature_table
 from musicbert.features import FEATURES
 from musicbert.predictions import Predictions, pool
 from musicbert.provenance import provenance
-from musicbert.score_tables import baseline_tables, headline
+from musicbert.score_tables import baseline_tables, dump, headline
 from musicbert.scoring import score
 
 __all__ = ["LOOKUPS", "SPLITS", "baseline_folds", "load_examples", "run_baselines", "run_set"]
@@ -49,19 +48,6 @@ SPLITS: dict[str, dict[str, Any]] = {
 }
 #: Schemes of a fold file whose validation folds are published: training leaves them out.
 PUBLISHED_VALIDATION = ("performer_published", "composition_published_style")
-
-
-def dump(result: Mapping[str, Any]) -> str:
-    """Return a result as JSON with five decimals."""
-
-    def rounded(value: Any) -> Any:
-        if isinstance(value, float):
-            return round(value, 5)
-        if isinstance(value, Mapping):
-            return {key: rounded(each) for key, each in value.items()}
-        return [rounded(each) for each in value] if isinstance(value, list | tuple) else value
-
-    return json.dumps(rounded(result), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def same_bars(segment: SegmentName) -> str:

@@ -1,11 +1,25 @@
-"""Scores as Markdown."""
+"""Scores as JSON and as cells and tables of Markdown."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["baseline_tables", "headline"]
+__all__ = ["baseline_tables", "dump", "headline", "interval_cell", "number_cell"]
+
+
+def dump(result: Mapping[str, Any]) -> str:
+    """Return a result as JSON with five decimals."""
+
+    def rounded(value: Any) -> Any:
+        if isinstance(value, float):
+            return round(value, 5)
+        if isinstance(value, Mapping):
+            return {key: rounded(each) for key, each in value.items()}
+        return [rounded(each) for each in value] if isinstance(value, list | tuple) else value
+
+    return json.dumps(rounded(result), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def headline(row: Mapping[str, Any]) -> str:
@@ -16,16 +30,19 @@ def headline(row: Mapping[str, Any]) -> str:
     return f"accuracy {row['classes']['pooled']['accuracy']['value']:.3f}"
 
 
-def _cell(interval: Mapping[str, float | None]) -> str:
+def interval_cell(interval: Mapping[str, Any]) -> str:
+    """Return a value with its interval, or with its standard deviation over seeds."""
     if interval["value"] is None:
         return "–"
     if interval["low"] is None:
-        return f"{interval['value']:.3f}"
+        spread = "" if interval.get("sd") is None else f" ± {interval['sd']:.3f}"
+        return f"{interval['value']:.3f}{spread}"
     return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
 
 
-def _short(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def number_cell(value: float | None, digits: int = 3) -> str:
+    """Return a value with some decimals, a dash for none."""
+    return "–" if value is None or value != value else f"{value:.{digits}f}"
 
 
 def baseline_tables(result: Mapping[str, Any]) -> str:
@@ -54,20 +71,18 @@ def baseline_tables(result: Mapping[str, Any]) -> str:
             for name, row in content["rows"].items():
                 r = row["regression"]
                 rest = " | ".join(
-                    _short(r["pooled"][m]["mean"]["value"])
-                    if m != "mse"
-                    else f"{r['pooled'][m]['mean']['value']:.4f}"
+                    number_cell(r["pooled"][m]["mean"]["value"], 4 if m == "mse" else 3)
                     for m in ("mse", "mae", "pearson", "spearman")
                 )
-                lines.append(
-                    f"| {name} | {_cell(r['pooled']['r2']['mean'])} | {_short(r['mean_of_folds']['r2'])} "
-                    f"| {_short(r['flattened_r2'])} | {rest} |"
-                )
+                first = interval_cell(r["pooled"]["r2"]["mean"])
+                folds = number_cell(r["mean_of_folds"]["r2"])
+                flat = number_cell(r["flattened_r2"])
+                lines.append(f"| {name} | {first} | {folds} | {flat} | {rest} |")
         else:
             lines += ["| row | accuracy | macro-F1 | balanced accuracy |", "|---|---|---|---|"]
             for name, row in content["rows"].items():
                 c = row["classes"]["pooled"]
-                cells = " | ".join(_cell(c[m]) for m in ("accuracy", "macro_f1", "balanced_accuracy"))
+                cells = " | ".join(interval_cell(c[m]) for m in ("accuracy", "macro_f1", "balanced_accuracy"))
                 lines.append(f"| {name} | {cells} |")
         lines.append("")
     return "\n".join(lines)

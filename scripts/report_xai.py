@@ -1,0 +1,57 @@
+"""Report of an experiment: its runs beside baselines and noise ceiling, as JSON, CSV, Markdown and pictures.
+
+Runs lie as RUNS/fold<k>/seed<s>/{test,valid,train}.npz with a log.jsonl or train.log beside them.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from musicbert.errors import MusicBertError
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the command line."""
+    make = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    make.add_argument("--runs", type=Path, required=True, help="folder of fold<k>/seed<s>")
+    make.add_argument("--labels", type=Path, required=True, help="label map that the data set was made from")
+    make.add_argument("--columns", help="column set of a label map without a side file")
+    make.add_argument("--out", type=Path, required=True, help="folder for the report")
+    make.add_argument("--task", choices=("regression", "classes"), default="regression")
+    make.add_argument("--name", default="", help="title (default: name of the folder of runs)")
+    make.add_argument("--baselines", type=Path, help="result of scripts/baselines_xai.py")
+    make.add_argument("--split", help="split of that result, such as content_8fold")
+    make.add_argument("--baseline-predictions", type=Path, help="DIR given to baselines_xai.py --predictions")
+    make.add_argument("--ceiling", type=Path, help="reliability.csv of map_midi_to_label.py --reliability")
+    make.add_argument("--kind", choices=("apex", "mean", "median"), help="kind of label, for its ceiling")
+    make.add_argument("--midi", type=Path, help="MIDI files: adds the hybrid of embeddings and features")
+    make.add_argument("--cache", type=Path, help="folder where features are kept between runs")
+    make.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (default: %(default)s)")
+    make.add_argument("--seed", type=int, default=0)
+    return make
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code: 0, or 2 for bad input."""
+    make = parser()
+    options = make.parse_args(arguments)
+    if options.baselines and not options.split:
+        make.error("--baselines needs --split")
+    from musicbert.report_files import report_set
+
+    try:
+        written = report_set(
+            command=["python", "scripts/report_xai.py", *(arguments or sys.argv[1:])], **vars(options)
+        )
+    except MusicBertError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(written))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
