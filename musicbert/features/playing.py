@@ -111,7 +111,9 @@ class Playing:
 def _steps(score: Score, number: int, start: float) -> Steps:
     """Return one controller on the time axis that begins at the first onset."""
     mine = score.control_number == number
-    return Steps(score.seconds(score.control_tick[mine]) - start, score.control_value[mine].astype(float))
+    return Steps(
+        np.round(score.seconds(score.control_tick[mine]) - start, 6), score.control_value[mine].astype(float)
+    )
 
 
 def _sounding_end(onset: Floats, offset: Floats, pitch: Floats, sustain: Steps) -> Floats:
@@ -145,8 +147,8 @@ def playing(score: Score) -> Playing:
     order = np.lexsort((score.pitch[keep], onset))
     keep, onset = keep[order], onset[order]
     start = float(onset[0])
-    onset = onset - start
-    offset = np.maximum(score.seconds(score.offset[keep]) - start, onset)
+    onset = np.round(onset - start, 6)  # microseconds: equal times stay equal whatever the tempo map
+    offset = np.maximum(np.round(score.seconds(score.offset[keep]) - start, 6), onset)
     pitch, velocity = score.pitch[keep].astype(float), score.velocity[keep].astype(float)
 
     first = np.flatnonzero(np.diff(onset, prepend=-np.inf) > CHORD_GAP)
@@ -168,7 +170,7 @@ def playing(score: Score) -> Playing:
         bottom=by_pitch[first],
         size=size,
         span=span,
-        grid=np.arange(0.0, span, step),
+        grid=np.arange(step / 2, span, step),
         sustain=sustain,
         soft=_steps(score, 67, start),
         sostenuto=_steps(score, 66, start),

@@ -1,0 +1,195 @@
+"""Baselines: what they can and cannot see, selection inside training, and whole runs on made data."""
+
+import json
+
+import numpy as np
+import pytest
+
+from musicbert.annotation.names import parse_segment
+from musicbert.baseline_run import baseline_folds, load_examples, run_baselines, run_set, same_bars
+from musicbert.baselines import CLASSIFIERS, REGRESSORS, Examples, fit_predict, standardise
+from musicbert.errors import DatasetError
+from musicbert.metrics import mean, regression
+
+
+@pytest.fixture
+def examples():
+    rng = np.random.default_rng(0)
+    n, k = 120, 12
+    x = rng.normal(size=(n, k))
+    labels = 0.5 + 0.1 * np.stack([x[:, 0] + x[:, 1], x[:, 2] - x[:, 3], x[:, 0]], axis=1)
+    labels += rng.normal(0, 0.02, labels.shape)
+    classes = (x[:, 0] > 0).astype(np.int64) + 2 * (x[:, 4] > 0)
+    groups = np.repeat(np.arange(12), 10).astype(str)
+    return Examples(
+        ids=np.array([f"i{i}" for i in range(n)]),
+        features=x,
+        labels=labels,
+        class_of=classes,
+        n_classes=5,
+        groups=groups,
+        identities={"performer": np.array([f"p{c}" for c in classes]), "bars": groups},
+    )
+
+
+TRAIN, TEST = np.arange(90), np.arange(90, 120)
+
+
+@pytest.mark.parametrize("name", [*REGRESSORS, "ensemble"])
+def test_regressors(name, examples):
+    got = fit_predict(name, examples, TRAIN, TEST)
+    r2 = mean(regression(got.labels, got.regression)["r2"])
+    assert got.regression.shape == (30, 3)
+    assert (r2 < 0.05) if name == "mean" else (r2 > 0.3)
+    again = fit_predict(name, examples, TRAIN, TEST)
+    np.testing.assert_array_equal(got.regression, again.regression)
+
+
+@pytest.mark.parametrize("name", [*CLASSIFIERS, "ensemble"])
+def test_classifiers(name, examples):
+    got = fit_predict(name, examples, TRAIN, TEST, task="classes")
+    accuracy = (got.predicted_class == got.class_of).mean()
+    assert got.class_logits.shape == (30, 5)
+    assert np.isfinite(got.class_logits).all()
+    assert (accuracy < 0.5) if name == "majority" else (accuracy > 0.6)
+    assert (got.predicted_class != 4).all()  # the class that does not occur
+
+
+def test_nothing_comes_from_the_test_part(examples):
+    changed = Examples(
+        examples.ids,
+        examples.features,
+        examples.labels.copy(),
+        examples.class_of.copy(),
+        5,
+        examples.groups,
+        examples.identities,
+    )
+    changed.labels[TEST] = 0.9
+    changed.class_of[TEST] = 4
+    for name in (*REGRESSORS, "lookup:performer", "lookup:performer+bars"):
+        a, b = (fit_predict(name, e, TRAIN, TEST).regression for e in (examples, changed))
+        np.testing.assert_array_equal(a, b)
+    for name in CLASSIFIERS:
+        a, b = (fit_predict(name, e, TRAIN, TEST, task="classes").class_logits for e in (examples, changed))
+        np.testing.assert_array_equal(a, b)
+
+
+def test_lookup_sees_names_only(examples):
+    blind = Examples(
+        examples.ids,
+        np.zeros_like(examples.features),
+        examples.labels,
+        examples.class_of,
+        5,
+        examples.groups,
+        examples.identities,
+    )
+    got = fit_predict("lookup:performer", blind, TRAIN, TEST)
+    assert regression(got.labels, got.regression)["r2"][2] > 0.3  # the class says the sign of x0
+    unseen = fit_predict("lookup:bars", blind, TRAIN, TEST)  # no group of the test is in training
+    assert np.ptp(unseen.regression, axis=0).max() < 1e-9
+
+
+def test_missing_labels(examples):
+    labels = examples.labels.copy()
+    labels[:40, 1] = np.nan
+    labels[:, 2] = np.nan
+    holes = Examples(examples.ids, examples.features, labels, examples.class_of, 5, examples.groups)
+    got = fit_predict("ridge", holes, TRAIN, TEST)
+    assert np.isnan(got.regression[:, 2]).all()
+    assert regression(labels[TEST][:, :2], got.regression[:, :2])["r2"].min() > 0.5
+
+
+def test_bad_calls(examples):
+    with pytest.raises(ValueError, match="training and in the test"):
+        fit_predict("ridge", examples, TRAIN, TRAIN)
+    with pytest.raises(ValueError, match="no baseline 'magic'"):
+        fit_predict("magic", examples, TRAIN, TEST)
+    with pytest.raises(ValueError, match="no baseline"):
+        fit_predict("svr", examples, TRAIN, TEST, task="classes")
+    with pytest.raises(ValueError, match="no identity"):
+        fit_predict("lookup:piece", examples, TRAIN, TEST)
+
+
+def test_standardise_uses_training_and_blocks():
+    rng = np.random.default_rng(0)
+    train, test = rng.normal(5, 3, (50, 10)), np.full((2, 10), 1e6)
+    a, b = standardise(train, test)
+    np.testing.assert_allclose(a.mean(0), 0, atol=0.1)
+    assert b.max() == 4.0
+    a, _ = standardise(train, test, blocks=(2, 8))
+    assert a[:, :2].var() * 2 == pytest.approx(a[:, 2:].var() * 8, rel=0.1)
+    with pytest.raises(ValueError, match="do not sum"):
+        standardise(train, test, blocks=(2, 2))
+
+
+def test_run_scores_folds_and_keeps_predictions(examples, tmp_path):
+    ids = examples.ids.tolist()
+    folds = {
+        str(k): {
+            "train": [n for i, n in enumerate(ids) if i % 3 != k],
+            "valid": [],
+            "test": [n for i, n in enumerate(ids) if i % 3 == k],
+        }
+        for k in range(3)
+    }
+    got = run_baselines(examples, folds, names=("mean", "ridge"), n_resamples=50, save=tmp_path)
+    ridge = got["rows"]["ridge"]["regression"]
+    assert ridge["pooled"]["r2"]["mean"]["value"] > 0.8
+    assert ridge["pooled"]["r2"]["mean"]["low"] < ridge["pooled"]["r2"]["mean"]["value"]
+    assert got["folds"]["0"] == {"train": 80, "test": 40, "test_sharing_music_with_training": 40}
+    assert (tmp_path / "ridge/fold2/seed0/test.npz").is_file()
+    json.dumps(got, allow_nan=False)
+    classes = run_baselines(examples, folds, task="classes", names=("majority", "logistic"), n_resamples=50)
+    assert np.sum(classes["rows"]["logistic"]["classes"]["confusion"]) == 120
+
+
+def test_same_bars():
+    def bars(name):
+        return same_bars(parse_segment(name))
+
+    assert bars("Schubert_D960_mv3_8bars_1_05") == bars("Schubert_D960_mv3_8bars_2_14")  # a literal repeat
+    assert bars("Schubert_D960_mv3_8bars_1_05") != bars("Schubert_D960_mv3_8bars_1_06")
+    assert bars("Schubert_D960_mv2_16bars_1_03") == bars("Schubert_D960_mv2_8bars_1_05")  # all of it
+    assert bars("Schubert_D935_no.3_4bars_1_25") == bars("Schubert_D935_no.3_4bars_2_25")
+
+
+def test_unknown_split():
+    with pytest.raises(DatasetError) as caught:
+        baseline_folds("no-such", ["Schubert_D960_mv3_8bars_1_05"])
+    assert caught.value.reason == "unknown-split"
+
+
+@pytest.mark.shared
+def test_real_run(shared, tmp_path):
+    """Ridge on the published split is far above the mean and names its poles."""
+    result = run_set(
+        shared / "golden/xai/midi_label_map_apex_reg_cls.snu.json",
+        shared / "data/xai/segmented_midi.zip",
+        ["segment_clean"],
+        tmp_path / "out",
+        rows=("mean", "lookup:performer+bars", "ridge"),
+        cache=tmp_path,
+        n_resamples=100,
+    )
+    content = result["splits"]["segment_clean"]
+    assert content["folds"]["0"] == {"train": 460, "test": 64, "test_sharing_music_with_training": 0}
+    r2 = {name: row["regression"]["pooled"]["r2"]["mean"]["value"] for name, row in content["rows"].items()}
+    assert r2["ridge"] > 0.15
+    assert r2["mean"] == pytest.approx(-0.217, abs=0.001)  # spec: the mean row of the clean split
+    assert result["dimensions"][14]["low"] != result["dimensions"][14]["high"]
+    assert "segment_clean" in (tmp_path / "out.md").read_text()
+    assert "/" not in result["provenance"]["data"]["midi"]["name"]
+
+
+def test_no_match():
+    from musicbert.annotation.dimensions import unnamed
+    from musicbert.annotation.label_map import LabelMap
+
+    labels = LabelMap(
+        ("Schubert_D960_mv3_8bars_1_05",), np.zeros((1, 1)), unnamed(1), ("1",), np.zeros(1, int)
+    )
+    with pytest.raises(DatasetError) as caught:
+        load_examples(labels, {"x": np.zeros(3)})
+    assert caught.value.reason == "no-match"
