@@ -57,6 +57,7 @@ class MusicBertConfig(FairseqDataclass):
     spectral_norm_classification_head: bool = _flag(False, "spectral norm on classification heads")
     spectral_norm_regression_head: bool = _flag(False, "spectral norm on regression heads")
     load_checkpoint_heads: bool = _flag(False, "register the sentence heads that a checkpoint holds")
+    autocast_bf16: bool = _flag(False, "mixed precision in bfloat16, on a CPU too (--bf16 needs a GPU)")
     init_from: Optional[str] = _flag(  # noqa: UP045 - fairseq knows this spelling only
         None, "start from this checkpoint; an error if it is missing or of another architecture or vocabulary"
     )
@@ -89,6 +90,7 @@ class MusicBertModel(MusicBert, BaseFairseqModel):
             "classification": _option(cfg, "spectral_norm_classification_head"),
             "regression": _option(cfg, "spectral_norm_regression_head"),
         }
+        self.autocast_bf16 = _option(cfg, "autocast_bf16")
         self.load_checkpoint_heads = _option(cfg, "load_checkpoint_heads")
         #: checkpoint that has to be loaded before the first step of training, None once one was
         self.weights_expected: str | None = None

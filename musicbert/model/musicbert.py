@@ -57,6 +57,8 @@ class MusicBert(nn.Module):
             raise ValueError(f"pooling {pooling!r} is none of {get_args(Pooling)}")
         self.config = config
         self.pooling = pooling
+        #: multiply in bfloat16, keep float32 weights: mixed precision on a CPU too
+        self.autocast_bf16 = False
         self.encoder = MusicBertEncoder(config)
         self.classification_heads = nn.ModuleDict()
         self.regression_heads = nn.ModuleDict()
@@ -127,7 +129,17 @@ class MusicBert(nn.Module):
     ) -> torch.Tensor:
         """Vectors that the sentence heads read [shape=(B, D)]."""
         encode = self.encoder.sentence_encoder
-        return self.pool(encode(src_tokens, token_embeddings=token_embeddings, performance=performance))
+        with self._precision(src_tokens):
+            out = encode(src_tokens, token_embeddings=token_embeddings, performance=performance)
+            features = self.pool(out)
+        return features.float() if self.autocast_bf16 else features
+
+    def _precision(self, tokens: torch.Tensor) -> torch.autocast:
+        """Mixed precision where ``autocast_bf16`` asks for it, else whatever is set outside."""
+        device = tokens.device.type
+        outside = torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if outside else torch.bfloat16
+        return torch.autocast(device, dtype, enabled=outside or self.autocast_bf16)
 
     def forward(
         self,
@@ -169,27 +181,37 @@ class MusicBert(nn.Module):
         extra
             ``hidden`` [shape=(B, T, D)], ``padding_mask`` and ``inner_states`` (see ``EncoderOutput``).
         """
-        encoder = self.encoder.sentence_encoder
-        out = encoder(
-            src_tokens,
-            token_embeddings=token_embeddings,
-            performance=performance,
-            return_all_hiddens=return_all_hiddens,
-        )
-        extra = {"hidden": out.hidden, "padding_mask": out.padding_mask, "inner_states": out.inner_states}
-        if classification_head_name is not None or regression_head_name is not None:
-            features = self.pool(out)  # (B, D)
-            named = (
-                (self.classification_heads, classification_head_name),
-                (self.regression_heads, regression_head_name),
+        with self._precision(src_tokens):
+            out = self.encoder.sentence_encoder(
+                src_tokens,
+                token_embeddings=token_embeddings,
+                performance=performance,
+                return_all_hiddens=return_all_hiddens,
             )
-            outputs = tuple(heads[name](features) for heads, name in named if name is not None)
-            return (outputs if len(outputs) > 1 else outputs[0]), extra
+            extra = {"hidden": out.hidden, "padding_mask": out.padding_mask, "inner_states": out.inner_states}
+            if classification_head_name is not None or regression_head_name is not None:
+                return self._sentence_outputs(out, classification_head_name, regression_head_name), extra
+            return self._token_outputs(out, features_only, masked_tokens), extra
+
+    def _sentence_outputs(
+        self, out: EncoderOutput, classification: str | None, regression: str | None
+    ) -> Any:
+        features = self.pool(out)  # (B, D)
+        named = ((self.classification_heads, classification), (self.regression_heads, regression))
+        outputs = tuple(heads[name](features) for heads, name in named if name is not None)  # (B, C) each
+        if self.autocast_bf16:
+            outputs = tuple(output.float() for output in outputs)
+        return outputs if len(outputs) > 1 else outputs[0]
+
+    def _token_outputs(
+        self, out: EncoderOutput, features_only: bool, selected: torch.Tensor | None
+    ) -> torch.Tensor:
+        encoder, lm_head = self.encoder.sentence_encoder, self.encoder.lm_head
         if features_only:
-            return encoder.up(out.hidden), extra  # (B, T*F, D)
-        if masked_tokens is None:
-            return self.encoder.lm_head(encoder.up(out.hidden)), extra  # (B, T*F, V)
-        return self.encoder.lm_head(encoder.up_selected(out.hidden, masked_tokens)), extra  # (N, V)
+            return encoder.up(out.hidden)  # (B, T*F, D)
+        if selected is None:
+            return lm_head(encoder.up(out.hidden))  # (B, T*F, V)
+        return lm_head(encoder.up_selected(out.hidden, selected))  # (N, V)
 
 
 @torch.no_grad()

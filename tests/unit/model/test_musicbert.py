@@ -165,18 +165,24 @@ def test_bad_lengths_are_refused(model):
         model(torch.zeros(1, 8 * 65, dtype=torch.long))
 
 
-@pytest.mark.parametrize("how", ["autocast", "weights"])
+@pytest.mark.parametrize("how", ["autocast", "flag", "weights"])
 def test_bfloat16_on_a_cpu_is_close_and_trains(model, how):
     tokens = tokens_of(9, 5)
     expected, _ = model(tokens, features_only=True)
     if how == "weights":
         model = model.bfloat16()
+    model.autocast_bf16 = how == "flag"
     with torch.autocast("cpu", torch.bfloat16, enabled=how == "autocast"):
         found, _ = model(tokens, features_only=True)
+        assert found.dtype == torch.bfloat16
         selected = tokens > 700
         logits, _ = model(tokens, masked_tokens=selected)
         masked_lm_sums(logits, tokens, selected).loss.backward()
     assert (found.float() - expected).abs().max() < 0.1
+    if how == "flag":
+        assert model.sentence_features(tokens).dtype == torch.float32
+        model.register_regression_head("how", 3)
+        assert model(tokens, regression_head_name="how")[0].dtype == torch.float32
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
