@@ -1,0 +1,114 @@
+import math
+
+import pytest
+import torch
+from fairseq.data import Dictionary, indexed_dataset
+from fairseq.logging import metrics
+from fairseq.tasks import TASK_REGISTRY
+from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
+
+import musicbert.fairseq_plugin  # noqa: F401 - registers
+from musicbert.encoding.vocabulary import FIELDS, dictionary_text, rows_to_ids
+from musicbert.fairseq_plugin.datasets import MaskedOctuples
+from musicbert.fairseq_plugin.masked_lm import OctupleMaskedLMCriterion
+from musicbert.fairseq_plugin.model import ARCHITECTURES, MusicBertConfig, MusicBertModel
+
+
+def write(folder, text, items):
+    (folder / "dict.txt").write_text(text)
+    size = len(Dictionary.load(str(folder / "dict.txt")))
+    builder = indexed_dataset.make_builder(str(folder / "train.bin"), impl="mmap", vocab_size=size)
+    for item in items:
+        builder.add_item(torch.as_tensor(item))
+    builder.finalize(str(folder / "train.idx"))
+
+
+def masked_lm(folder):
+    config = MaskedLMConfig(data=str(folder), sample_break_mode="eos", tokens_per_sample=512, seed=1)
+    task = TASK_REGISTRY["masked_lm"].setup_task(config)
+    task.load_dataset("train")
+    return task
+
+
+def test_the_published_task_masks_octuples_and_leaves_other_data_to_fairseq(tmp_path, monkeypatch):
+    words, music = tmp_path / "words", tmp_path / "music"
+    words.mkdir()
+    music.mkdir()
+    write(words, "a 1\nb 1\n", [[4, 5, 4, 5, 2]] * 3)
+    write(music, dictionary_text(), [rows_to_ids([[0, 0, 0, 60, 4, 16, 9, 35]])] * 3)
+    assert isinstance(masked_lm(music).datasets["train"], MaskedOctuples)
+    asked = []
+    monkeypatch.setattr(MaskedLMTask, "load_dataset", lambda _, split, **options: asked.append(split))
+    assert isinstance(masked_lm(words), MaskedLMTask)
+    assert asked == ["train"]
+
+
+def logged(loss, correct, count):
+    return {
+        "loss": torch.tensor(loss),
+        "sample_size": torch.tensor(float(sum(count))),
+        **{
+            f"correct_{name}": torch.tensor(float(value)) for name, value in zip(FIELDS, correct, strict=True)
+        },
+        **{f"count_{name}": torch.tensor(float(value)) for name, value in zip(FIELDS, count, strict=True)},
+    }
+
+
+def test_validation_metrics_are_over_all_tokens_not_over_batches():
+    small = logged(2.0, [1, 0, 0, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0, 0])
+    large = logged(30.0, [0, 9, 0, 0, 0, 0, 0, 0], [9, 9, 0, 0, 0, 0, 0, 0])
+    with metrics.aggregate(new_root=True) as everything:
+        for batch in (small, large):
+            OctupleMaskedLMCriterion.reduce_metrics([batch])
+    values = everything.get_smoothed_values()
+    assert values["accuracy_bar"] == pytest.approx(10.0)  # 1 of 10; the mean of batches would be 50
+    assert values["accuracy_position"] == pytest.approx(90.0)
+    assert values["accuracy_all"] == pytest.approx(50.0)
+    assert values["loss"] == pytest.approx(32.0 / 20 / math.log(2), abs=1e-3)
+
+
+class Task:
+    source_dictionary = range(1237)
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_architectures_have_their_sizes(arch):
+    from types import SimpleNamespace
+
+    from fairseq.models import ARCH_CONFIG_REGISTRY
+
+    cfg = SimpleNamespace(dropout=0.3)
+    ARCH_CONFIG_REGISTRY[arch](cfg)
+    with torch.device("meta"):
+        model = MusicBertModel.build_model(cfg, Task())
+    preset = ARCHITECTURES[arch]
+    assert model.config == preset.with_(dropout=0.3)
+    assert model.weights_expected is None
+
+
+def test_the_plain_architecture_is_base():
+    config = MusicBertConfig()
+    with torch.device("meta"):
+        assert MusicBertModel(config, 1237).config == ARCHITECTURES["musicbert_base"]
+
+
+def test_loading_registers_heads_on_request_and_logs_the_keys(caplog):
+    config = MusicBertConfig(
+        encoder_layers=1,
+        encoder_embed_dim=16,
+        encoder_ffn_embed_dim=16,
+        encoder_attention_heads=2,
+        max_positions=32,
+    )
+    trained = MusicBertModel(config, 1237)
+    trained.register_classification_head("who", 3)
+    config.load_checkpoint_heads = True
+    model = MusicBertModel(config, 1237)
+    model.weights_expected = "somewhere.pt"
+    with caplog.at_level("INFO"):
+        model.load_state_dict(trained.state_dict())
+    assert torch.equal(
+        model.classification_heads["who"].dense.weight, trained.classification_heads["who"].dense.weight
+    )
+    assert model.weights_expected is None
+    assert "0 missing, 0 unexpected" in caplog.text
