@@ -89,7 +89,7 @@ def _score_lines(report: Report) -> list[str]:
         first,
         "mean of folds",
         *(m.replace("_", " ") for m in metrics),
-        *(["flattened R²"] * regression),
+        *(["flattened R²"] if regression else []),
     ]
     lines = ["| row | " + " | ".join(titles) + " |", "|---" * (len(titles) + 1) + "|"]
     section, headline = HEADLINE[report.task]
@@ -101,7 +101,7 @@ def _score_lines(report: Report) -> list[str]:
             interval_cell(_headline(report, row)),
             number_cell(scores["mean_of_folds"][headline]),
             *(number_cell(v, 4 if m in ("mse", "mae") else 3) for m, v in zip(metrics, rest, strict=True)),
-            *([number_cell(scores["flattened_r2"])] * regression),
+            *([number_cell(scores["flattened_r2"])] if regression else []),
         ]
         shown = f"**{name}**" if name in report.networks else name
         lines.append(f"| {shown} | " + " | ".join(cells) + " |")
