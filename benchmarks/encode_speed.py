@@ -146,7 +146,7 @@ def report(groups: dict[str, list[Path]], arguments: argparse.Namespace) -> str:
         f"- rows of all paths were equal on every file; {skipped} files left out because a"
         f" path cannot read them; least of {REPEATS} runs of a step",
         "",
-        "Microseconds of processor time a note. read, encode: this package; miditoolkit read: the same with the",
+        "Microseconds of processor time a note. read, encode: this package; miditoolkit read: with the",
         "other reader; loops: `miditoolkit.MidiFile` and Python loops (`benchmarks/loop_encoder.py`).",
         "",
         "| collection | files | notes | "

@@ -27,6 +27,8 @@ __all__ = ["ReadLimits", "check_header", "deadline"]
 
 #: Largest file for the miditoolkit reader where nothing can interrupt it (its note pairing is quadratic).
 UNTIMED_BYTES = 1 << 20
+#: Seconds after which an alarm that was not heard rings again.
+RING_AGAIN_S = 0.25
 #: Length of the header chunk, tag and length word included.
 HEADER_BYTES = 14
 #: What is most often found in files that only carry the suffix, and what to do about it.
@@ -138,7 +140,8 @@ def deadline(seconds: float, n_bytes: int, path: str | None) -> Iterator[None]:
         return
     began = time.monotonic()
     handler = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # again and again: where it rings inside a callback of the garbage collector, Python drops the exception
+    signal.setitimer(signal.ITIMER_REAL, seconds, RING_AGAIN_S)
     try:
         yield
     except _TimeUpError:

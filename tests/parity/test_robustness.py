@@ -12,7 +12,7 @@ from musicbert.midi import read_score
 
 pytestmark = pytest.mark.shared
 
-SECONDS_A_FILE = 2.0  # the slowest took 0.2 s on a shared core
+SECONDS_A_FILE = 10.0  # the slowest took 0.2 s; the rest is for busy machines
 REASONS = {"empty-file", "unreadable", "no-notes", "bad-division", "bad-value"}
 #: files that all five recorded parsers read and we refuse on purpose, besides those without notes
 REFUSED = {"made_here/timesig_4_2pow40.mid": "bad-value"}  # upstream asserts a denominator below 2^31
