@@ -123,7 +123,7 @@ def report_markdown(report: Report, pictures: list[str]) -> str:
         *_score_lines(report),
         "",
     ]
-    if np.isfinite(report.ceiling).any():
+    if report.task == "regression" and np.isfinite(report.ceiling).any():
         value = f"{np.nanmean(report.ceiling):.3f}"
         lines += [f"Noise ceiling of these labels, mean over dimensions: {value}.", ""]
     for name, difference in report.differences.items():
