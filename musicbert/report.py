@@ -14,7 +14,7 @@ Rows
     The baselines' own result file.
 
 ``pooled`` and ``mean of folds`` are defined in :mod:`musicbert.scoring`. Differences to the best feature
-baseline are paired bootstrap intervals over groups of items that share music.
+baseline are paired bootstrap intervals (over what, :mod:`musicbert.scoring` says).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from musicbert.hybrid import hybrid
 from musicbert.metrics import CLASSIFICATION, REGRESSION
 from musicbert.predictions import Predictions, pool
 from musicbert.runs import Run, read_runs, with_labels
-from musicbert.scoring import score
+from musicbert.scoring import clusters, score
 
 __all__ = ["Report", "build_report"]
 
@@ -286,9 +286,8 @@ def _difference(
 ) -> dict[str, Any]:
     mine, other = pool(predictions), pool(reference)
     both, at, there = np.intersect1d(mine.ids, other.ids, return_indices=True)
-    weights = resample(
-        len(both), n_resamples=n_resamples, groups=[groups[n] for n in both.tolist()], seed=seed
-    )
+    member = clusters(both.tolist(), groups)
+    weights = resample(len(both), n_resamples=n_resamples, groups=member, seed=seed)
     if task == "regression":
         metric, truth = REGRESSION["r2"], mine.labels[at]
         pair = mine.regression[at], other.regression[there]  # type: ignore[index]

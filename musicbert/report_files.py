@@ -114,7 +114,9 @@ def report_markdown(report: Report, pictures: list[str]) -> str:
     seeds = {seed for _, seed in report.runs}
     n = len(report.ensemble)
     sizes = f"{n} test items, {len(folds)} folds, {len(seeds)} seeds."
-    brackets = "Brackets: 95 % bootstrap interval over groups of items that share music"
+    over = {row["bootstrap"]["over"] for name, row in report.rows.items() if name in report.networks}
+    drawn = "groups of items that share music" if over == {"groups"} else "items"
+    brackets = f"Brackets: 95 % bootstrap interval over {drawn}"
     lines = [
         f"# {report.name}",
         "",

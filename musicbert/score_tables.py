@@ -45,8 +45,14 @@ def number_cell(value: float | None, digits: int = 3) -> str:
     return "–" if value is None or value != value else f"{value:.{digits}f}"
 
 
+def _over(rows: Mapping[str, Any]) -> str:
+    """Return what the bootstrap of these rows drew."""
+    drawn = {row["bootstrap"]["over"] for row in rows.values()}
+    return "groups of segments that share music" if drawn == {"groups"} else "segments"
+
+
 def baseline_tables(result: Mapping[str, Any]) -> str:
-    """Return one table a split of a result file (pooled scores with 95 % intervals over content groups)."""
+    """Return one table a split of a result file (pooled scores with intervals)."""
     lines = [f"# Baselines: {result['name']}", ""]
     if result.get("about"):
         lines += [str(result["about"]), ""]
@@ -60,7 +66,8 @@ def baseline_tables(result: Mapping[str, Any]) -> str:
             f"## {split} ({content['task']})",
             "",
             f"{len(sizes)} folds, {span} segments to train on, {tests} tested; "
-            f"{shared} test segments share bars with training.",
+            f"{shared} test segments share bars with training. "
+            f"Brackets: 95 % bootstrap intervals over {_over(content['rows'])}.",
             "",
         ]
         if content["task"] == "regression":

@@ -27,7 +27,16 @@ from musicbert.metrics import (
 )
 from musicbert.predictions import Predictions, pool
 
-__all__ = ["score"]
+__all__ = ["clusters", "score"]
+
+#: Groups below which a cluster bootstrap is not used.
+FEWEST_GROUPS = 8
+
+
+def clusters(ids: Sequence[str], groups: Mapping[str, str] | None) -> list[str] | None:
+    """Return the group of each id for a cluster bootstrap, or None for one over items."""
+    member = [] if groups is None else [groups[name] for name in ids]
+    return member if len(set(member)) >= FEWEST_GROUPS else None
 
 
 def _number(value: float) -> float | None:
@@ -49,7 +58,7 @@ def score(
     folds
         Test predictions of each fold.
     groups
-        ``{id: group}`` for a cluster bootstrap; items are drawn one by one without it.
+        ``{id: group}`` for a cluster bootstrap; items are drawn one by one without it (see the module).
     n_resamples, seed
         Resamples of the bootstrap and their seed.
 
@@ -61,12 +70,12 @@ def score(
     ``confusion``
     """
     whole = pool(folds)
-    clusters = None if groups is None else [groups[name] for name in whole.ids.tolist()]
-    weights = resample(len(whole), n_resamples=n_resamples, groups=clusters, seed=seed)
+    member = clusters(whole.ids.tolist(), groups)
+    weights = resample(len(whole), n_resamples=n_resamples, groups=member, seed=seed)
     result: dict[str, Any] = {
         "n": len(whole),
         "folds": len(folds),
-        "bootstrap": {"resamples": n_resamples, "over": "items" if groups is None else "groups"},
+        "bootstrap": {"resamples": n_resamples, "over": "items" if member is None else "groups"},
     }
     if whole.regression is not None:
         pooled = {}

@@ -110,6 +110,14 @@ def test_pooled_and_mean_of_folds_are_different_things():
     json.dumps(got, allow_nan=False)
 
 
+def test_few_groups_are_not_resampled():
+    got = made(40)
+    few, many = ({n: str(i % k) for i, n in enumerate(got.ids.tolist())} for k in (3, 10))
+    assert score([got], groups=few, n_resamples=20)["bootstrap"]["over"] == "items"
+    assert score([got], groups=many, n_resamples=20)["bootstrap"]["over"] == "groups"
+    assert score([got], n_resamples=20)["bootstrap"]["over"] == "items"
+
+
 LOG_JSON = """2026-01-01 | INFO | fairseq.trainer | begin training epoch 1
 2026-01-01 | INFO | train_inner | {"epoch": 1, "update": 0.5, "loss": "9"}
 2026-01-01 | INFO | train | {"epoch": 1, "train_loss": "0.5", "train_r2": "nan"}
