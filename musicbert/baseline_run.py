@@ -22,7 +22,7 @@ from musicbert.annotation.names import SegmentName, parse_segment
 from musicbert.annotation.splits import Folds, leaks, make_folds
 from musicbert.baselines import CLASSIFIERS, ENSEMBLES, REGRESSORS, Examples, fit_predict
 from musicbert.corpus.atomic import write_text
-from musicbert.corpus.folds import read_folds
+from musicbert.corpus.folds import read_databin_folds, read_folds
 from musicbert.errors import DatasetError
 from musicbert.feature_table import feature_table
 from musicbert.features import FEATURES
@@ -104,6 +104,8 @@ def baseline_folds(
 ) -> Folds:
     """Return the folds of a split by name (a key of :data:`SPLITS`, or a scheme of ``folds_file``).
 
+    The name ``databin`` takes the folds of the data-bin that ``folds_file`` names.
+
     Raises
     ------
     DatasetError
@@ -115,6 +117,11 @@ def baseline_folds(
         raise DatasetError(
             "unknown-split", f"there is no split {split!r}", hint=f"there are {', '.join(SPLITS)}"
         )
+    if split == "databin":
+        return {
+            k: {"train": [*fold["train"], *fold["valid"]], "valid": [], "test": fold["test"]}
+            for k, fold in read_databin_folds(folds_file).items()
+        }
     valid = "groups" if split in PUBLISHED_VALIDATION else "none"
     return read_folds(f"{folds_file}:{split}", ids, seed=seed, valid=valid)
 

@@ -30,7 +30,11 @@ def parser() -> argparse.ArgumentParser:
     make.add_argument("--columns", help="column set of a label map without a side file")
     make.add_argument("--midi", type=Path, required=True, help="zip archive or folder")
     make.add_argument("--split", nargs="+", required=True, help="splits (see musicbert/baseline_run.py)")
-    make.add_argument("--folds-file", type=Path, help="folds.json, for splits by the names of its schemes")
+    make.add_argument(
+        "--folds-file",
+        type=Path,
+        help="folds.json, for splits by the names of its schemes; or a data-bin, for --split databin",
+    )
     make.add_argument("--task", nargs="+", choices=("regression", "classes"), default=["regression"])
     make.add_argument("--rows", nargs="+", help="baselines to run (default: all)")
     make.add_argument("--output", type=Path, required=True, help="result without its suffix")

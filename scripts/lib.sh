@@ -243,3 +243,39 @@ train_contrastive() {
         --lr "$lr" --lr-scheduler cosine --warmup-updates "$warmup" --warmup-init-lr 1e-5 --min-lr 1e-5 \
         --lr-period-updates "$lr_period" --lr-shrink 0.9 --max-update "$updates" "$@"
 }
+
+# evaluate_checkpoint CHECKPOINT FOLD_FOLDER PART OUT: predictions, then a report for each task of the checkpoint.
+# Reads the options labels, midi and reliability of eval_xai.sh.
+evaluate_checkpoint() {
+    local checkpoint=$1 folder=$2 part=$3 out=$4 task python extra=() each
+    python=$(tool python)
+    local run="$out/runs/fold$(basename "$folder")/seed0"
+    need_file "$labels" "label map that the data set was made from (--labels)"
+    for each in train "$part"; do
+        "$python" "$ROOT/scripts/eval_xai.py" "$checkpoint" "$folder" --split "$each" --output "$run/$each.npz"
+    done
+    [ "$part" = test ] || cp "$run/$part.npz" "$run/test.npz"
+    [ ! -f "$(dirname "$checkpoint")/train.log" ] || cp "$(dirname "$checkpoint")/train.log" "$run/train.log"
+    [ -z "$reliability" ] || extra+=(--ceiling "$reliability")
+    if [ -n "$midi" ]; then
+        if [ ! -f "${baselines:-$out/baselines}.json" ]; then
+            "$python" "$ROOT/scripts/baselines_xai.py" --labels "$labels" --midi "$midi" --split databin \
+                --folds-file "$folder" --task regression classes --output "${baselines:-$out/baselines}"
+        fi
+        extra+=(--midi "$midi")
+    fi
+    for task in $("$python" -c 'import sys, numpy
+keys = numpy.load(sys.argv[1]).files
+print(*[name for name, key in (("regression", "regression"), ("classes", "class_logits")) if key in keys])' "$run/test.npz"); do
+        local beside=()
+        if [ -n "$midi" ]; then
+            each=databin
+            [ "$task" = regression ] || each=databin_performer
+            beside=(--baselines "${baselines:-$out/baselines}.json" --split "$each")
+        fi
+        "$python" "$ROOT/scripts/report_xai.py" --runs "$out/runs" --labels "$labels" --task "$task" \
+            --name "$(basename "$(dirname "$checkpoint")"), $task" --out "$out/$task" \
+            ${beside[@]+"${beside[@]}"} ${extra[@]+"${extra[@]}"} > /dev/null
+        say "$out/$task/report.md"
+    done
+}

@@ -23,7 +23,7 @@ from musicbert.annotation.content import content_groups
 from musicbert.annotation.splits import Fold, Folds, Valid, carve_validation
 from musicbert.errors import DatasetError
 
-__all__ = ["ARRAYS", "read_folds"]
+__all__ = ["ARRAYS", "read_databin_folds", "read_folds"]
 
 #: Marker of the fixed test set in an array of folds.
 _TEST = 9
@@ -215,3 +215,34 @@ def _reduce(
 
 def _bad(message: str, path: Path) -> DatasetError:
     return DatasetError("bad-folds", message, path=path, hint="see --folds-file in the README")
+
+
+def read_databin_folds(folder: str | PathLike[str]) -> Folds:
+    """Return the folds of a data-bin, by the ids that lie beside its labels.
+
+    Parameters
+    ----------
+    folder
+        Data-bin with a folder for each fold, or the folder of one fold.
+
+    Raises
+    ------
+    DatasetError
+        ``not-found``.
+    """
+    folder = Path(folder)
+    found = (
+        [folder] if (folder / "label").is_dir() else sorted(each.parent for each in folder.glob("*/label"))
+    )
+    if not found or not all((each / "label" / "test.id").is_file() for each in found):
+        raise DatasetError(
+            "not-found", "no data-bin with identifiers here", path=folder, hint="run scripts/binarize_xai.sh"
+        )
+    folds: Folds = {}
+    for each in found:
+        parts = {part: each / "label" / f"{part}.id" for part in _PARTS}
+        fold = {part: path.read_text().splitlines() if path.is_file() else [] for part, path in parts.items()}
+        if fold["valid"] == fold["test"]:  # the compatible two-way split
+            fold["valid"] = []
+        folds[each.name] = {"train": fold["train"], "valid": fold["valid"], "test": fold["test"]}
+    return folds

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from musicbert.corpus.folds import ARRAYS, read_folds
+from musicbert.corpus.folds import ARRAYS, read_databin_folds, read_folds
 from musicbert.errors import DatasetError
 
 IDS = [f"P_m_8bars_{performer}_{number}" for performer in (1, 2) for number in range(1, 7)]
@@ -148,3 +148,20 @@ def test_published_lists_of_ids(shared):
     (fold,) = read_folds(splits / "random80_kyhs.test.id", train + test).values()
     assert fold["test"] == test
     assert sorted(fold["train"] + fold["valid"]) == sorted(train)
+
+
+def test_folds_of_a_databin(tmp_path):
+    for fold, parts in {"0": ("ab", "c", "d"), "1": ("cd", "b", "b")}.items():
+        labels = tmp_path / fold / "label"
+        labels.mkdir(parents=True)
+        for part, ids in zip(("train", "valid", "test"), parts, strict=True):
+            (labels / f"{part}.id").write_text("".join(f"{name}\n" for name in ids))
+    folds = read_databin_folds(tmp_path)
+    assert folds["0"] == {"train": ["a", "b"], "valid": ["c"], "test": ["d"]}
+    assert folds["1"] == {"train": ["c", "d"], "valid": [], "test": ["b"]}  # test served as valid
+    assert read_databin_folds(tmp_path / "0") == {"0": folds["0"]}
+
+
+def test_no_databin_is_a_clear_error(tmp_path):
+    with pytest.raises(DatasetError, match="not-found"):
+        read_databin_folds(tmp_path)
