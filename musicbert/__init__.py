@@ -1,7 +1,8 @@
 """musicbert: understanding symbolic music with MusicBERT (OctupleMIDI, bar-level masking).
 
-Importing this package is light: neither torch nor fairseq is loaded until something needs it. When fairseq is
-already running (``fairseq-train --user-dir musicbert``), the plug-in registers its tasks, models and criterions.
+Importing this package is light: neither torch nor fairseq is loaded until something needs it. When fairseq
+is already running (``fairseq-train --user-dir musicbert``), the plug-in registers its tasks, models and
+criterions.
 """
 
 from __future__ import annotations

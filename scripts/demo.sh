@@ -44,6 +44,8 @@ bash "$ROOT/scripts/reg_cls/finetuning.sh" --data "$data" --init "$mlm" --arch m
 say "8/8 evaluation beside the baselines"
 for run in performers plain performance; do
     bash "$ROOT/scripts/eval_xai.sh" --checkpoint "checkpoints/$run/checkpoint_best.pt" --data "$data" \
-        --output "evaluation/$run"
+        --output "evaluation/$run" --midi data/segment_midi.zip --baselines evaluation/baselines \
+        --reliability reliability/reliability.csv
 done
-bash "$ROOT/scripts/report_demo.sh"
+say "done: tables and pictures are in $output/evaluation/*/*/"
+sed -n '/^|/p' evaluation/performance/regression/report.md | head -20
