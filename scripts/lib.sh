@@ -268,11 +268,7 @@ evaluate_checkpoint() {
 keys = numpy.load(sys.argv[1]).files
 print(*[name for name, key in (("regression", "regression"), ("classes", "class_logits")) if key in keys])' "$run/test.npz"); do
         local beside=()
-        if [ -n "$midi" ]; then
-            each=databin
-            [ "$task" = regression ] || each=databin_performer
-            beside=(--baselines "${baselines:-$out/baselines}.json" --split "$each")
-        fi
+        [ -z "$midi" ] || beside=(--baselines "${baselines:-$out/baselines}.json" --split databin)
         "$python" "$ROOT/scripts/report_xai.py" --runs "$out/runs" --labels "$labels" --task "$task" \
             --name "$(basename "$(dirname "$checkpoint")"), $task" --out "$out/$task" \
             ${beside[@]+"${beside[@]}"} ${extra[@]+"${extra[@]}"} > /dev/null
