@@ -29,7 +29,9 @@ def parser() -> argparse.ArgumentParser:
     make.add_argument("--labels", type=Path, required=True, help="label map of map_midi_to_label.py")
     make.add_argument("--columns", help="column set of a label map without a side file")
     make.add_argument("--midi", type=Path, required=True, help="zip archive or folder")
-    make.add_argument("--split", nargs="+", required=True, help="splits (see musicbert/baseline_run.py)")
+    make.add_argument(
+        "--split", nargs="+", required=True, help="splits (musicbert/evaluation/baseline_run.py)"
+    )
     make.add_argument(
         "--folds-file",
         type=Path,
@@ -49,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0, or 2 for bad input."""
     options = parser().parse_args(arguments)
-    from musicbert.baseline_run import run_set
+    from musicbert.evaluation.baseline_run import run_set
 
     def say(line: str) -> None:
         print(line, flush=True)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from musicbert.annotation.content import content_groups
-from musicbert.baselines import Examples, fit_predict
 from musicbert.errors import DatasetError
-from musicbert.predictions import Predictions
+from musicbert.evaluation.baselines import Examples, fit_predict
+from musicbert.evaluation.predictions import Predictions
 
 __all__ = ["hybrid"]
 
@@ -44,7 +44,7 @@ def hybrid(
     features
         id -> features [shape=(k,), float64] of every item.
     task, name, seed
-        As in :func:`musicbert.baselines.fit_predict`.
+        As in :func:`musicbert.evaluation.baselines.fit_predict`.
     n_classes
         Number of classes, for the task ``"classes"``.
 

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from musicbert.bootstrap import bootstrap, bootstrap_difference, resample
-from musicbert.metrics import (
+from musicbert.evaluation.bootstrap import bootstrap, bootstrap_difference, resample
+from musicbert.evaluation.metrics import (
     CLASSIFICATION,
     REGRESSION,
     classification,

@@ -1,9 +1,9 @@
 """Baselines on a label map, MIDI files and folds: examples in, one result file out.
 
 The result holds, for each split and each row (a baseline, or the average of several), the scores of
-:func:`musicbert.scoring.score`, the sizes of the folds and how many test segments share their music with
-training. Baselines train on everything outside the test (on the training part alone where the validation part
-of a fold is published with the split), select inside it, and never see the test.
+:func:`musicbert.evaluation.scoring.score`, the sizes of the folds and how many test segments share their
+music with training. Baselines train on everything outside the test (on the training part alone where the
+validation part of a fold is published with the split), select inside it, and never see the test.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from musicbert.annotation.content import EIGHT_BAR_PARTS, LITERAL_REPEATS, conte
 from musicbert.annotation.label_map import LabelMap
 from musicbert.annotation.names import SegmentName, parse_segment
 from musicbert.annotation.splits import Folds, leaks, make_folds
-from musicbert.baselines import CLASSIFIERS, ENSEMBLES, REGRESSORS, Examples, fit_predict
 from musicbert.corpus.atomic import write_text
 from musicbert.corpus.folds import read_databin_folds, read_folds
 from musicbert.errors import DatasetError
-from musicbert.feature_table import feature_table
+from musicbert.evaluation.baselines import CLASSIFIERS, ENSEMBLES, REGRESSORS, Examples, fit_predict
+from musicbert.evaluation.feature_table import feature_table
+from musicbert.evaluation.predictions import Predictions, pool
+from musicbert.evaluation.score_tables import baseline_tables, dump, headline
+from musicbert.evaluation.scoring import score
 from musicbert.features import FEATURES
-from musicbert.predictions import Predictions, pool
 from musicbert.provenance import provenance
-from musicbert.score_tables import baseline_tables, dump, headline
-from musicbert.scoring import score
 
 __all__ = ["LOOKUPS", "SPLITS", "baseline_folds", "load_examples", "run_baselines", "run_set"]
 

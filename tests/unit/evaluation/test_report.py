@@ -10,17 +10,17 @@ import pytest
 
 from musicbert.annotation.dimensions import Dimension
 from musicbert.annotation.label_map import LabelMap
-from musicbert.baseline_run import baseline_folds, load_examples, run_baselines
 from musicbert.errors import DatasetError
-from musicbert.hybrid import hybrid
-from musicbert.metrics import mean, regression
-from musicbert.predictions import Predictions, log_softmax, pool
+from musicbert.evaluation.baseline_run import baseline_folds, load_examples, run_baselines
+from musicbert.evaluation.hybrid import hybrid
+from musicbert.evaluation.metrics import mean, regression
+from musicbert.evaluation.predictions import Predictions, log_softmax, pool
+from musicbert.evaluation.report import build_report
+from musicbert.evaluation.report_files import dimension_table, report_set, write_report
+from musicbert.evaluation.runs import read_runs, with_labels
+from musicbert.evaluation.scoring import score
+from musicbert.evaluation.training_log import read_curves
 from musicbert.provenance import provenance
-from musicbert.report import build_report
-from musicbert.report_files import dimension_table, report_set, write_report
-from musicbert.runs import read_runs, with_labels
-from musicbert.scoring import score
-from musicbert.training_log import read_curves
 
 DIMENSIONS = (Dimension("Fast paced", "fast paced", "slow paced"), Dimension("Soft", "soft", "loud"))
 

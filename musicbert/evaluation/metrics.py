@@ -28,7 +28,7 @@ that occur in ``classes``. NaN for an empty set. :func:`confusion` counts rows =
 predicted class.
 
 Every metric is written on multiplicities ``weights`` [shape=(b, n)] of the items, so that a bootstrap of b
-resamples (``musicbert.bootstrap``) is one call. Verified against scikit-learn and SciPy in
+resamples (``musicbert.evaluation.bootstrap``) is one call. Verified against scikit-learn and SciPy in
 ``tests/unit/test_metrics.py``.
 """
 

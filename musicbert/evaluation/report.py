@@ -9,12 +9,12 @@ Rows
 ``network + features, blend``
     The mean of the ensemble's and the feature baseline's predictions, nothing fitted.
 ``network + features, hybrid``
-    A model on embeddings and features, fitted on the training part (:mod:`musicbert.hybrid`).
+    A model on embeddings and features, fitted on the training part (:mod:`musicbert.evaluation.hybrid`).
 ``mean``, ``lookup:...``, ``features: ridge``, ...
     The baselines' own result file.
 
-``pooled`` and ``mean of folds`` are defined in :mod:`musicbert.scoring`. Differences to the best feature
-baseline are paired bootstrap intervals (over what, :mod:`musicbert.scoring` says).
+``pooled`` and ``mean of folds`` are defined in :mod:`musicbert.evaluation.scoring`. Differences to the best
+feature baseline are paired bootstrap intervals (over what, :mod:`musicbert.evaluation.scoring` says).
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from numpy.typing import NDArray
 
 from musicbert.annotation.content import content_groups
 from musicbert.annotation.label_map import LabelMap
-from musicbert.bootstrap import bootstrap_difference, resample
 from musicbert.errors import DatasetError
-from musicbert.hybrid import hybrid
-from musicbert.metrics import CLASSIFICATION, REGRESSION
-from musicbert.predictions import Predictions, pool
-from musicbert.runs import Run, read_runs, with_labels
-from musicbert.scoring import clusters, score
+from musicbert.evaluation.bootstrap import bootstrap_difference, resample
+from musicbert.evaluation.hybrid import hybrid
+from musicbert.evaluation.metrics import CLASSIFICATION, REGRESSION
+from musicbert.evaluation.predictions import Predictions, pool
+from musicbert.evaluation.runs import Run, read_runs, with_labels
+from musicbert.evaluation.scoring import clusters, score
 
 __all__ = ["Report", "build_report"]
 
@@ -58,7 +58,8 @@ class Report:
     labels
         Label map: dimensions with both poles, names of the classes.
     rows
-        Row -> scores of :func:`musicbert.scoring.score`, with ``seeds`` for the row of single seeds.
+        Row -> scores of :func:`musicbert.evaluation.scoring.score`, with ``seeds`` for the row of single
+        seeds.
     networks
         Names of the rows that are networks.
     ensemble
@@ -176,7 +177,7 @@ def build_report(
     Parameters
     ----------
     runs_folder
-        ``fold<k>/seed<s>/test.npz`` (see :mod:`musicbert.runs`).
+        ``fold<k>/seed<s>/test.npz`` (see :mod:`musicbert.evaluation.runs`).
     labels
         The label map that the data set was made from.
     task

@@ -1,4 +1,4 @@
-"""Bootstrap intervals of any metric of :mod:`musicbert.metrics`.
+"""Bootstrap intervals of any metric of :mod:`musicbert.evaluation.metrics`.
 
 Percentile intervals (Efron and Tibshirani 1993, chapter 13). Items are drawn with replacement, or whole
 groups of items where neighbours share the music (a cluster bootstrap): intervals that ignore such groups are
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from musicbert.metrics import Metric, mean
+from musicbert.evaluation.metrics import Metric, mean
 
 __all__ = ["Interval", "bootstrap", "bootstrap_difference", "resample"]
 

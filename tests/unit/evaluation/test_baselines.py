@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from musicbert.annotation.names import parse_segment
-from musicbert.baseline_run import baseline_folds, load_examples, run_baselines, run_set, same_bars
-from musicbert.baselines import CLASSIFIERS, REGRESSORS, Examples, fit_predict, standardise
 from musicbert.errors import DatasetError
-from musicbert.metrics import mean, regression
+from musicbert.evaluation.baseline_run import baseline_folds, load_examples, run_baselines, run_set, same_bars
+from musicbert.evaluation.baselines import CLASSIFIERS, REGRESSORS, Examples, fit_predict, standardise
+from musicbert.evaluation.metrics import mean, regression
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import numpy as np
 
 from musicbert.annotation.label_map import LabelMap
 from musicbert.errors import DatasetError
-from musicbert.predictions import Predictions
-from musicbert.training_log import Curves, read_curves
+from musicbert.evaluation.predictions import Predictions
+from musicbert.evaluation.training_log import Curves, read_curves
 
 __all__ = ["Run", "read_runs", "with_labels"]
 

@@ -27,11 +27,11 @@ from musicbert import viz
 from musicbert.annotation.label_map import LabelMap
 from musicbert.corpus.atomic import write_text
 from musicbert.errors import DatasetError
-from musicbert.feature_table import feature_table
-from musicbert.metrics import REGRESSION
+from musicbert.evaluation.feature_table import feature_table
+from musicbert.evaluation.metrics import REGRESSION
+from musicbert.evaluation.report import HEADLINE, Report, build_report
+from musicbert.evaluation.score_tables import dump, interval_cell, number_cell
 from musicbert.provenance import provenance
-from musicbert.report import HEADLINE, Report, build_report
-from musicbert.score_tables import dump, interval_cell, number_cell
 
 __all__ = ["dimension_table", "report_markdown", "report_set", "write_report"]
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from musicbert.bootstrap import bootstrap, resample
-from musicbert.metrics import (
+from musicbert.evaluation.bootstrap import bootstrap, resample
+from musicbert.evaluation.metrics import (
     CLASSIFICATION,
     REGRESSION,
     classification,
@@ -25,7 +25,7 @@ from musicbert.metrics import (
     mean,
     regression,
 )
-from musicbert.predictions import Predictions, pool
+from musicbert.evaluation.predictions import Predictions, pool
 
 __all__ = ["clusters", "score"]
 

@@ -34,7 +34,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 
-from musicbert.predictions import Predictions, log_softmax, pool
+from musicbert.evaluation.predictions import Predictions, log_softmax, pool
 
 __all__ = ["CLASSIFIERS", "ENSEMBLES", "REGRESSORS", "Examples", "fit_predict", "standardise"]
 
