@@ -144,4 +144,4 @@ for variant in $variants; do
     done
 done
 
-bash "$ROOT/scripts/report_xai.sh" --runs "$output" --results "$results"
+bash "$ROOT/scripts/report_xai.sh" --runs "$output" --data "$data" --results "$results"
