@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -185,9 +186,22 @@ def run_all(runs: Sequence[Run], *, workers: int = 1, progress: bool = True) -> 
     return outcomes
 
 
+def _end_with_parent() -> None:
+    """End this process when the one that started it is killed: two must never write into one run."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _run(run: Run) -> RunOutcome:
     """Train and predict, in a process of its own."""
     begin = time.monotonic()
+    _end_with_parent()
     shutil.rmtree(run.out, ignore_errors=True)  # what an interrupted run left
     run.out.mkdir(parents=True)
     log = os.open(run.out / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -1,0 +1,100 @@
+"""Many runs: folds times seeds, a run that fails, and going on after an interruption."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from musicbert.errors import DatasetError
+
+ARGUMENTS = [
+    *("--task", "xai", "--criterion", "M2PFnP_xai", "--arch", "musicbert_tiny", "--cpu"),
+    *("--classification-head-name", "performer", "--regression-head-name", "ratings"),
+    *("--optimizer", "adam", "--lr", "1e-3", "--lr-scheduler", "polynomial_decay"),
+    *("--total-num-update", "3", "--max-update", "3", "--batch-size", "8", "--disable-validation"),
+    *("--max-positions", "512"),
+]
+
+
+@pytest.fixture(scope="module")
+def databin(make_databin, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bin")
+    for fold in ("0", "1"):
+        shutil.copytree(make_databin({"train": 12, "test": 5}, seed=int(fold)), folder / fold)
+    return folder
+
+
+def _command(root, databin, out, *more):
+    return [
+        *(sys.executable, str(root / "scripts" / "run_experiments.py"), "--data", str(databin)),
+        *("--output", str(out), "--seeds", "1", "2", *more, "--", *ARGUMENTS),
+    ]
+
+
+def test_plan_lists_one_seed_after_the_other(databin, tmp_path):
+    from musicbert.fairseq_plugin.experiments import plan
+
+    runs = plan(databin, tmp_path, [1, 2], ["--task", "xai"])
+    assert [(run.out.parent.name, run.seed) for run in runs] == [
+        ("fold0", 1),
+        ("fold1", 1),
+        ("fold0", 2),
+        ("fold1", 2),
+    ]
+    with pytest.raises(DatasetError, match="unknown-fold"):
+        plan(databin, tmp_path, [1], [], folds=["7"])
+    with pytest.raises(DatasetError, match="not-found"):
+        plan(tmp_path, tmp_path, [1], [])
+
+
+@pytest.mark.slow
+def test_killed_and_started_again(root, databin, tmp_path):
+    """Runs that were done stay, the others are done, and each predicts its fold."""
+    out = tmp_path / "runs"
+    first = subprocess.Popen(
+        _command(root, databin, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while not list(out.glob("*/*/run.json")):
+        assert first.poll() is None, "it ended before its first run"
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    time.sleep(2)  # its children notice and end
+    done = {path: path.stat().st_mtime_ns for path in out.glob("*/*/run.json")}
+    assert 1 <= len(done) < 4
+    again = subprocess.run(_command(root, databin, out), capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr[-2000:]
+    assert f"{4 - len(done)} runs done, 0 failed" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    assert len(list(out.glob("*/*/run.json"))) == 4
+    assert not list(out.glob("*/*/*.pt"))
+    for fold in ("0", "1"):
+        ids = (databin / fold / "label" / "test.id").read_text().split()
+        predictions = np.load(out / f"fold{fold}" / "seed1" / "test.npz")
+        assert predictions["ids"].tolist() == ids
+        assert np.isfinite(predictions["regression"]).all()
+    record = json.loads((out / "fold0" / "seed1" / "run.json").read_text())
+    assert record["seed"] == 1
+    assert "--task" in record["command"]
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_does_not_stop_the_others(root, databin, tmp_path):
+    broken = tmp_path / "bin"
+    shutil.copytree(databin, broken)
+    (broken / "0" / "label" / "train.label").write_text("[0.5]\n")
+    out = tmp_path / "runs"
+    command = [part for part in _command(root, broken, out) if part != "2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "1 runs done, 1 failed" in done.stdout
+    assert (out / "fold1" / "seed1" / "run.json").exists()
+    assert not (out / "fold0" / "seed1" / "run.json").exists()
+    assert "failed" in (out / "fold0" / "seed1" / "train.log").read_text()
