@@ -153,12 +153,13 @@ train() {
     if [ -n "$cpu" ] || [ "$GPUS" -eq 0 ]; then
         devices=1
         device=(--cpu)
-        [ -z "$fp16$bf16" ] || die "--fp16 and --bf16 need a GPU (fairseq takes bfloat16 on a CPU for a TPU)"
+        [ -z "$fp16" ] || die "--fp16 needs a GPU; --bf16 works on a CPU"
+        [ -z "$bf16" ] || device+=(--autocast-bf16) # fairseq's --bf16 would ask for a TPU
     else
         devices=$GPUS
         [ -z "$fp16" ] || device=(--fp16)
+        [ -z "$bf16" ] || device=(--bf16)
     fi
-    [ -z "$bf16" ] || device+=(--bf16)
     update_freq=$((effective / batch / devices))
     [ "$update_freq" -ge 1 ] || update_freq=1
     mkdir -p "$out"
