@@ -9,11 +9,13 @@ archives in the archive, encrypted members) is listed with its reason instead. V
 
 from __future__ import annotations
 
+import lzma
 import os
 import re
 import stat
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -28,6 +30,10 @@ MIDI_SUFFIXES = (".mid", ".midi")
 _ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".7z", ".rar")
 #: First bytes of a zip file: a member, an empty archive, a spanned one (APPNOTE.TXT 4.3).
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+#: What the decompressors raise for damaged data, or for a dictionary that does not fit into memory.
+_UNPACKING = (
+    zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError, MemoryError
+)  # fmt: skip
 _COPY = re.compile(r"(?P<base>.+?)\s*\((?P<number>[1-9]\d?)\)")
 
 
@@ -64,7 +70,7 @@ class Member:
         Uncompressed size in bytes.
     reason, detail
         Why it cannot be taken (None where it can): ``symlink``, ``unsafe-name``, ``nested-archive``,
-        ``encrypted``, ``too-large``, ``not-a-file``.
+        ``encrypted``, ``too-large``, ``not-a-file``, ``ambiguous-path``.
     """
 
     name: str
@@ -152,13 +158,14 @@ class MidiSource:
         except zipfile.BadZipFile as error:
             reason = "bad-checksum" if "CRC" in str(error) else "damaged-member"
             raise DatasetError(reason, f"The file in the archive is damaged: {error}", path=where) from error
-        except (zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        except _UNPACKING as error:
             raise DatasetError(
                 "damaged-member", f"The file in the archive cannot be unpacked: {error}", path=where
             ) from error
         except OSError as error:
+            reason = "not-found" if error.strerror else "damaged-member"  # bz2 raises OSError for bad data
             raise DatasetError(
-                "not-found", f"The file cannot be read: {error.strerror}", path=where
+                reason, f"The file cannot be read: {error.strerror or error}", path=where
             ) from error
         if len(content) > self.limits.member_bytes:
             raise DatasetError(
@@ -281,6 +288,8 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
 
 
 def _list_zip(archive: zipfile.ZipFile) -> Iterator[Member]:
+    contents = {(info.filename, info.CRC, info.file_size) for info in archive.infolist()}
+    versions = Counter(name for name, _, _ in contents)
     for info in archive.infolist():
         if info.is_dir():
             continue
@@ -289,6 +298,8 @@ def _list_zip(archive: zipfile.ZipFile) -> Iterator[Member]:
             reason, detail = "symlink", "a symbolic link in the archive"
         elif info.flag_bits & 0x1:  # general purpose bit 0: encrypted (APPNOTE.TXT 4.4.4)
             reason, detail = "encrypted", "the file is encrypted; unpack it with its password first"
+        elif versions[info.filename] > 1:  # only the last of them could be opened by its path
+            reason, detail = "ambiguous-path", "the archive holds different files under this path"
         yield Member(stem(info.filename), info.filename, info.file_size, reason, detail)
 
 

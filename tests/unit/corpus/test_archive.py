@@ -156,10 +156,11 @@ def test_wrong_checksum(tmp_path):
         assert source.read(source.members[1]) == b"B"
 
 
-def test_damaged_deflate_stream(tmp_path):
-    archive = make_zip(tmp_path / "x.zip", {"a.mid": b"A" * 1000})
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_stream(tmp_path, method):
+    archive = make_zip(tmp_path / "x.zip", {"a.mid": bytes(range(256)) * 4}, method)
     content = bytearray(archive.read_bytes())
-    content[35:40] = b"\xff" * 5
+    content[46:50] = b"\xff" * 4
     archive.write_bytes(content)
     with MidiSource(archive) as source, pytest.raises(DatasetError) as caught:
         source.read(source.members[0])
@@ -240,10 +241,11 @@ def test_member_that_lies_about_its_size_is_still_bounded(tmp_path):
 def test_same_path_twice(tmp_path):
     with warnings.catch_warnings(), zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         warnings.simplefilter("ignore")
-        archive.writestr("a.mid", b"1")
-        archive.writestr("a.mid", b"2")
+        for path, content in (("a.mid", b"1"), ("b.mid", b"1"), ("a.mid", b"2"), ("b.mid", b"1")):
+            archive.writestr(path, content)
     with MidiSource(tmp_path / "x.zip") as source:
-        assert [m.name for m in source.members] == ["a", "a"]
+        assert [m.name for m in source.members] == ["b", "b"]  # the same bytes twice
+        assert [(m.name, m.reason) for m in source.rejected] == [("a", "ambiguous-path")] * 2
 
 
 @pytest.mark.shared
