@@ -1,0 +1,43 @@
+"""Every command in README and docs names a program that exists, with options that it has."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+PAGES = ["README.md", "docs/labels.md", "docs/training.md", "docs/pretraining.md", "docs/encoding.md"]
+COMMAND = re.compile(r"(?:bash|python) ((?:scripts/)?[\w/]+\.(?:sh|py))((?:[ \t]+[^\s`#|]+)*)")
+
+
+def commands(root):
+    for page in PAGES:
+        for found in COMMAND.finditer((root / page).read_text()):
+            yield page, found.group(1), found.group(2)
+
+
+def test_there_are_commands(root):
+    found = [program for _, program, _ in commands(root)]
+    assert {"map_midi_to_label.py", "gen_xai.py", "scripts/eval_xai.sh"} <= set(found)
+
+
+@pytest.mark.slow
+def test_programs_and_options_exist(root):
+    told: dict[str, str] = {}
+    problems = []
+    for page, program, rest in commands(root):
+        if not (root / program).is_file():
+            problems.append(f"{page}: no {program}")
+            continue
+        if program not in told:
+            start = ["bash"] if program.endswith(".sh") else [sys.executable]
+            done = subprocess.run(
+                [*start, root / program, "--help"], capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+            told[program] = done.stdout
+        own = shlex.split(rest.partition(" -- ")[0])
+        options = [word.partition("=")[0] for word in own if word.startswith("--")]
+        problems += [f"{page}: {program} has no {name}" for name in options if name not in told[program]]
+    assert not problems
