@@ -28,17 +28,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=7, help="%(default)s")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier data-bin")
     given = parser.parse_args()
-    options = PretrainingOptions(
-        window=given.window,
-        overlap=given.overlap,
-        valid_share=given.valid_share,
-        exclude=given.exclude,
-        performance=given.performance_input,
-        seed=given.seed,
-    )
     try:
+        options = PretrainingOptions(
+            window=given.window,
+            overlap=given.overlap,
+            valid_share=given.valid_share,
+            exclude=given.exclude,
+            performance=given.performance_input,
+            seed=given.seed,
+        )
         summary = build_pretraining(given.midi, given.output, options, overwrite=given.overwrite)
-    except MusicBertError as error:
+    except (MusicBertError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     ok = summary.pop("ok")

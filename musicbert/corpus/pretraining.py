@@ -67,6 +67,11 @@ class PretrainingOptions:
         Seed of the division, the windows and the bar offsets.
     policies
         What to do with music that the encoding cannot hold.
+
+    Raises
+    ------
+    DatasetError
+        ``bad-options``.
     """
 
     window: int = 1000
@@ -76,6 +81,20 @@ class PretrainingOptions:
     performance: bool = False
     seed: int = 7
     policies: Policies = field(default_factory=Policies)
+
+    def __post_init__(self) -> None:
+        if self.window < 1 or self.overlap < 1 or self.seed < 0 or not 0 <= self.valid_share < 1:
+            raise DatasetError(
+                "bad-options",
+                f"window {self.window}, overlap {self.overlap}, seed {self.seed}, valid {self.valid_share}",
+                hint="window and overlap are at least 1, the seed at least 0, the valid share in 0-1",
+            )
+        try:
+            re.compile(self.exclude)
+        except re.error as error:
+            raise DatasetError(
+                "bad-options", f"{self.exclude!r} is no regular expression: {error}", hint="see --exclude"
+            ) from None
 
 
 @dataclass
@@ -179,10 +198,11 @@ def _pieces(
         except (MidiError, DatasetError) as error:
             tell(Outcome(member.name, error.reason, path=member.path, detail=error.message))
             continue
-        same = seen.setdefault(content_md5(rows), member.path)
-        if same != member.path:
-            tell(Outcome(member.name, DUPLICATE, path=member.path, copy_of=same))
+        digest = content_md5(rows)
+        if digest in seen:
+            tell(Outcome(member.name, DUPLICATE, path=member.path, copy_of=seen[digest]))
             continue
+        seen[digest] = member.path
         inputs = performance_inputs(score, index) if options.performance else None
         rng = np.random.default_rng([options.seed, _number(member.path)])
         piece = _Piece([], [])

@@ -81,7 +81,8 @@ def load_pieces(folder: str | Path, split: str, dictionary: Dictionary, *, combi
     path = Path(folder) / split
     tokens = Path(f"{path}.bin")
     if tokens.is_file() and tokens.stat().st_size == 0:  # fairseq cannot open it
-        raise DatasetError("no-pieces", "The split is empty", path=tokens)
+        hint = "make the data with a larger --valid-share, or train with --disable-validation"
+        raise DatasetError("no-pieces", "The split is empty", path=tokens, hint=hint)
     pieces = data_utils.load_indexed_dataset(str(path), dictionary, combine=combine)
     if pieces is None:
         hint = "binarise the data first, or check the name of the split"

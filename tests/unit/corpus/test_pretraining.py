@@ -68,6 +68,23 @@ def test_one_piece_is_the_encoder_s_own(tmp_path, made):
     assert np.array_equal(stored, performance_inputs(score, index))
 
 
+def test_the_same_music_in_two_sources_is_taken_once(tmp_path, made):
+    content = midi_bytes(next(iter(made.scores.values())))
+    for source in ("one", "two"):
+        (tmp_path / source).mkdir()
+        (tmp_path / source / "same.mid").write_bytes(content)
+    sources = [tmp_path / "one", tmp_path / "two"]
+    assert build_pretraining(sources, tmp_path / "bin", progress=False) == {"duplicate": 1, "ok": 1}
+
+
+@pytest.mark.parametrize(
+    "options", [{"window": 0}, {"overlap": 0}, {"valid_share": 1.0}, {"seed": -1}, {"exclude": "["}]
+)
+def test_bad_options(options):
+    with pytest.raises(DatasetError, match="bad-options"):
+        PretrainingOptions(**options)
+
+
 def test_nothing_to_write_is_one_clear_error(tmp_path):
     source = tmp_path / "bad"
     source.mkdir()
