@@ -99,8 +99,8 @@ class RatingDataset(FairseqDataset):
 
     @property
     def can_reuse_epoch_itr_across_epochs(self) -> bool:
-        """Batches are made again in each epoch where their order is random."""
-        return not self.shuffle
+        """Batches, and worker processes, are made again in each epoch where anything is random."""
+        return not (self.shuffle or self.augmentation is not None or self.shorten == "random_crop")
 
     def set_epoch(self, epoch: int) -> None:
         """Take note of the epoch, which seeds the draws."""
@@ -129,6 +129,20 @@ class RatingDataset(FairseqDataset):
         if performance is not None:
             item["performance"] = torch.from_numpy(performance)
         return item
+
+    def batch_by_size(
+        self,
+        indices: np.ndarray,
+        max_tokens: int | None = None,
+        max_sentences: int | None = None,
+        required_batch_size_multiple: int = 1,  # noqa: ARG002 - see below
+    ) -> Sequence[np.ndarray]:
+        """Make batches of every piece.
+
+        With ``--required-batch-size-multiple`` (8 unless given) fairseq drops the last batch, so that metrics
+        would not be those of the whole set; it is not followed.
+        """
+        return super().batch_by_size(indices, max_tokens, max_sentences, required_batch_size_multiple=1)
 
     def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """Return a batch, padded to its longest piece.

@@ -70,6 +70,10 @@ def _rows(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise DatasetError(
             "missing-labels", "the label file is missing", path=path, hint="binarise the data set again"
         ) from None
+    except UnicodeDecodeError:
+        raise DatasetError(
+            "bad-label", "this is not UTF-8 text", path=path, hint="binarise the data set again"
+        ) from None
     ratings: list[list[float]] = []
     classes: list[int] = []
     for number, line in enumerate(lines, start=1):
@@ -77,7 +81,7 @@ def _rows(path: Path) -> tuple[np.ndarray, np.ndarray]:
             row = json.loads(line)
             values = [float("nan") if value is None else float(value) for value in row[:-1]]
             performer = -1 if row[-1] is None else int(row[-1])
-        except (ValueError, TypeError, IndexError, KeyError):
+        except (ValueError, TypeError, IndexError, KeyError, OverflowError, RecursionError):
             raise DatasetError(
                 "bad-label",
                 f"line {number} is no JSON array of ratings and a class",

@@ -98,6 +98,16 @@ def test_batches_hold_similar_lengths_in_a_new_order_each_epoch(make_databin):
     fixed = open_task(data, no_shuffle=True).load_dataset("train")
     assert (np.diff(fixed.sizes[fixed.ordered_indices()]) >= 0).all()
     assert fixed.can_reuse_epoch_itr_across_epochs
+    moved = open_task(data, no_shuffle=True, augment="transpose=5").load_dataset("train")
+    assert not moved.can_reuse_epoch_itr_across_epochs  # worker processes have to learn of the epoch
+
+
+def test_batches_hold_every_piece(databin):
+    dataset = open_task(databin).load_dataset("valid")
+    batches = dataset.batch_by_size(
+        dataset.ordered_indices(), max_sentences=2, required_batch_size_multiple=8
+    )
+    assert sorted(index for batch in batches for index in batch) == list(range(5))
 
 
 @pytest.mark.parametrize("method", ["truncate", "random_crop"])
@@ -269,13 +279,16 @@ def test_wrong_number_of_identifiers(broken):
         ("[0.5, 0.5, 1]", "bad-label"),
         ("[0.5, 0.5, 0.5, 1e999, 1]", "bad-label"),
         ("[0.5, 0.5, 0.5, 3.5, 1]", "bad-label"),
+        ("[0.5, 0.5, 0.5, 0.5, 1e999]", "bad-label"),
+        ("\udcff", "bad-label"),
         ("[0.5, 0.5, 0.5, 0.5, 7]", "label-mismatch"),
     ],
 )
 def test_bad_labels(line, expected, broken):
     path = broken / "label" / "train.label"
     lines = path.read_text().splitlines()
-    path.write_text("\n".join([*lines[:3], line, *lines[4:]]) + "\n")
+    text = "\n".join([*lines[:3], line, *lines[4:]]) + "\n"
+    path.write_text(text, errors="surrogateescape")
     assert reason(broken) == expected
 
 
