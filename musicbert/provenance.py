@@ -81,7 +81,7 @@ def provenance(
         "command": " ".join(_without_folders(word) for word in command),
         "configuration": dict(configuration or {}),
         "commit": commit,
-        "changed": None if commit is None else bool(_git("status", "--porcelain", "-uno", "--", "musicbert")),
+        "changed": None if commit is None else bool(_git("status", "--porcelain", "-uno", "--", ".")),
         "versions": _versions(PACKAGES),
         "seed": seed,
         "data": {

@@ -320,6 +320,19 @@ def test_report_set_and_command_line(experiment, tmp_path, root):
     assert caught.value.reason == "bad-baselines"
 
 
+def test_provenance_says_whether_the_code_differs_from_its_commit(tmp_path, monkeypatch):
+    code = tmp_path / "musicbert" / "provenance.py"
+    code.parent.mkdir()
+    code.write_text("one\n")
+    git = ("git", "-c", "user.name=x", "-c", "user.email=x@example.org")
+    for command in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "x")):
+        subprocess.run((*git, *command), cwd=tmp_path, check=True)
+    monkeypatch.setattr("musicbert.provenance.__file__", str(code))
+    assert provenance([], inputs={}, seed=1)["changed"] is False
+    code.write_text("two\n")
+    assert provenance([], inputs={}, seed=1)["changed"] is True
+
+
 def test_provenance_names_no_folder(tmp_path):
     path = tmp_path / "labels.json"
     path.write_text("{}")
