@@ -14,7 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-__all__ = ["file_hash", "provenance"]
+__all__ = ["command_line", "file_hash", "provenance"]
 
 #: Packages whose version can change a number.
 PACKAGES = ("numpy", "scipy", "scikit-learn", "symusic", "torch", "fairseq-fixed")
@@ -51,6 +51,11 @@ def _without_folders(argument: str) -> str:
     return f"{key}{equals}{Path(value).name}" if value.startswith(("/", "..", "~")) else argument
 
 
+def command_line(command: Sequence[str]) -> str:
+    """Return the words of a command line as they are recorded: absolute paths cut to their last part."""
+    return " ".join(_without_folders(word) for word in command)
+
+
 def provenance(
     command: Sequence[str],
     *,
@@ -78,7 +83,7 @@ def provenance(
     """
     commit = _git("rev-parse", "HEAD")
     return {
-        "command": " ".join(_without_folders(word) for word in command),
+        "command": command_line(command),
         "configuration": dict(configuration or {}),
         "commit": commit,
         "changed": None if commit is None else bool(_git("status", "--porcelain", "-uno", "--", ".")),

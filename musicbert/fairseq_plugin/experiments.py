@@ -2,8 +2,8 @@
 
 A run is a fold and a seed. Its folder `OUT/fold<k>/seed<s>/` holds `train.log`, the predictions `test.npz`
 (and `train.npz`, `valid.npz` where asked for) and, written last, `run.json` with the command, its duration
-and the versions. A run whose `run.json` is there is not run again, so an interrupted experiment goes on where
-it was.
+the versions and hashes of its data. A run whose `run.json` is there is not run again, so an interrupted
+experiment goes on where it was; where the command was another one, that is an error.
 
 Runs happen in child processes of one server process that has imported torch and fairseq already
 (multiprocessing's `forkserver`), which saves their start-up on every run. Each child computes with `threads`
@@ -12,6 +12,7 @@ threads.
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -27,7 +28,7 @@ from tqdm import tqdm
 
 from musicbert.corpus.atomic import write_json
 from musicbert.errors import DatasetError
-from musicbert.provenance import provenance
+from musicbert.provenance import command_line, provenance
 
 __all__ = ["Run", "RunOutcome", "plan", "run_all", "summary"]
 
@@ -113,7 +114,7 @@ def plan(
     Raises
     ------
     DatasetError
-        ``not-found``, or ``unknown-fold``.
+        ``not-found``, ``unknown-fold``, or ``other-settings`` where a run is done, but with other arguments.
     """
     found = _folds(data)
     unknown = sorted(set(folds or ()) - set(found))
@@ -121,7 +122,7 @@ def plan(
         raise DatasetError(
             "unknown-fold", f"no fold {', '.join(unknown)}; there are {', '.join(found)}", path=data
         )
-    return [
+    runs = [
         Run(
             data=found[name].absolute(),
             out=(out / f"fold{name}" / f"seed{seed}").absolute(),
@@ -135,6 +136,26 @@ def plan(
         for seed in seeds
         for name in (folds or found)
     ]
+    for run in runs:
+        _check_settings(run)
+    return runs
+
+
+def _check_settings(run: Run) -> None:
+    """Refuse to pass off what other settings have made as the result of these."""
+    if not run.done:
+        return
+    try:
+        made = json.loads((run.out / DONE).read_text(encoding="utf-8"))["command"]
+    except (ValueError, KeyError, TypeError):
+        made = "?"
+    if made != command_line(_options(run)):
+        raise DatasetError(
+            "other-settings",
+            f"this run was made with other settings: {made}",
+            path=run.out,
+            hint="choose another output folder, or remove this run",
+        )
 
 
 def _folds(data: Path) -> dict[str, Path]:
@@ -217,7 +238,7 @@ def _run(run: Run) -> RunOutcome:
         seconds = time.monotonic() - begin
         write_json(
             run.out / DONE,
-            {"seconds": round(seconds, 1), **provenance(command, inputs={}, seed=run.seed)},
+            {"seconds": round(seconds, 1), **provenance(command, inputs=_inputs(run), seed=run.seed)},
         )
     except (Exception, SystemExit) as error:
         print(f"failed: {error!r}", file=sys.stderr, flush=True)  # noqa: T201 - into the log
@@ -225,19 +246,30 @@ def _run(run: Run) -> RunOutcome:
     return RunOutcome(run.out, seconds)
 
 
-def _train(run: Run) -> list[str]:
-    """Run fairseq-train in this process; return its arguments as they would be typed elsewhere."""
-    import torch
-    from fairseq_cli.train import cli_main
+def _inputs(run: Run) -> dict[str, Path]:
+    """Files that tell one data set from another."""
+    inputs = {f"{part}.label": run.data / "label" / f"{part}.label" for part in ("train", "test")}
+    return {**inputs, "train.bin": run.data / "input0" / "train.bin"}
 
-    torch.set_num_threads(run.threads)
-    package = Path(__file__).resolve().parents[1]
-    options = [
+
+def _options(run: Run) -> list[str]:
+    """Return the options of fairseq-train as they would be typed elsewhere."""
+    return [
         *run.arguments,
         *("--seed", str(run.seed), "--required-batch-size-multiple", "1"),
         *("--no-epoch-checkpoints", "--no-save-optimizer-state", "--log-format", "json"),
         *("--num-workers", "0"),  # a worker would be started anew in every epoch
     ]
+
+
+def _train(run: Run) -> list[str]:
+    """Run fairseq-train in this process; return its options."""
+    import torch
+    from fairseq_cli.train import cli_main
+
+    torch.set_num_threads(run.threads)
+    package = Path(__file__).resolve().parents[1]
+    options = _options(run)
     sys.argv = [
         "fairseq-train",
         *(str(run.data), "--user-dir", str(package), "--save-dir", str(run.out)),

@@ -52,6 +52,19 @@ def test_plan_lists_one_seed_after_the_other(databin, tmp_path):
         plan(tmp_path, tmp_path, [1], [])
 
 
+def test_a_run_made_with_other_settings_is_not_taken_for_this_one(databin, tmp_path):
+    from musicbert.corpus.atomic import write_json
+    from musicbert.fairseq_plugin.experiments import _options, plan
+    from musicbert.provenance import provenance
+
+    (run, *_) = plan(databin, tmp_path, [1], ["--lr", "1e-3", "--init-from", "/somewhere/x.pt"])
+    run.out.mkdir(parents=True)
+    write_json(run.out / "run.json", provenance(_options(run), inputs={}, seed=1))
+    assert plan(databin, tmp_path, [1], ["--lr", "1e-3", "--init-from", "/elsewhere/x.pt"])[0].done
+    with pytest.raises(DatasetError, match=r"--lr 1e-3.*other-settings"):
+        plan(databin, tmp_path, [1], ["--lr", "1e-4", "--init-from", "/somewhere/x.pt"])
+
+
 @pytest.mark.slow
 def test_killed_and_started_again(root, databin, tmp_path):
     """Runs that were done stay, the others are done, and each predicts its fold."""
@@ -83,6 +96,7 @@ def test_killed_and_started_again(root, databin, tmp_path):
     record = json.loads((out / "fold0" / "seed1" / "run.json").read_text())
     assert record["seed"] == 1
     assert "--task" in record["command"]
+    assert set(record["data"]) == {"train.bin", "train.label", "test.label"}
 
 
 @pytest.mark.slow
