@@ -8,9 +8,14 @@ option updates 150 "updates of each fine-tuning"
 parse "$@"
 
 python=$(tool python)
-[ ! -e "$output" ] || rm -rf "$output"
+marker=.made-by-demo
+if [ -n "$(ls -A "$output" 2> /dev/null)" ] && [ ! -f "$output/$marker" ]; then
+    die "$output holds something else than an earlier demo: choose another --output"
+fi
+rm -rf "$output"
 mkdir -p "$output"
 cd "$output"
+touch "$marker"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 quiet=(--cpu --seed "$seed")
 tiny=(--lr 1e-3 --warmup 20 --batch 32 --validate-every 25)

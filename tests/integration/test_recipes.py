@@ -82,6 +82,14 @@ def test_missing_input_is_one_clear_error(root, tmp_path, recipe):
     assert "unknown option --no-such-option" in done.stderr
 
 
+def test_the_demo_replaces_nothing_but_a_demo(root, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    done = call(["bash", root / "scripts/demo.sh", "--output", "mine"], tmp_path, code=2)
+    assert "choose another --output" in done.stderr
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
 @pytest.mark.slow
 def test_weights_that_are_missing_stop_a_recipe(root, work):
     done = call(["bash", root / "scripts/regression/finetuning.sh", *TINY, "--init", "none.pt"], work, code=2)
