@@ -25,8 +25,10 @@ from fairseq import utils
 from fairseq.tasks import TASK_REGISTRY
 from fairseq.tasks.masked_lm import MaskedLMTask
 
+from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.datasets import is_octuple_dictionary
 from musicbert.fairseq_plugin.masked_lm_task import masked_blocks
+from musicbert.fairseq_plugin.model import MusicBertModel
 from musicbert.masking import MaskPolicy
 
 __all__ = ["PublishedMaskedLMTask", "allow_training_state", "use_published_masked_lm"]
@@ -63,6 +65,24 @@ def allow_training_state() -> None:
 
 class PublishedMaskedLMTask(MaskedLMTask):
     """fairseq's ``masked_lm``, with bar masking where the data are octuples."""
+
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
+        """Build the model; MusicBERT needs the data of OctupleMIDI.
+
+        Raises
+        ------
+        DatasetError
+            ``other-dictionary``.
+        """
+        model = super().build_model(cfg, from_checkpoint)
+        if isinstance(model, MusicBertModel) and not is_octuple_dictionary(self.dictionary):
+            raise DatasetError(
+                "other-dictionary",
+                f"This dictionary of {len(self.dictionary)} tokens is not that of OctupleMIDI",
+                path=self.cfg.data,
+                hint="binarise again with --srcdict <the dict.txt written beside the text>",
+            )
+        return model
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
         """Open a split.

@@ -9,6 +9,7 @@ from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
 
 import musicbert.fairseq_plugin  # noqa: F401 - registers
 from musicbert.encoding.vocabulary import FIELDS, dictionary_text, rows_to_ids
+from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.datasets import MaskedOctuples
 from musicbert.fairseq_plugin.masked_lm import OctupleMaskedLMCriterion
 from musicbert.fairseq_plugin.model import ARCHITECTURES, MusicBertConfig, MusicBertModel
@@ -39,8 +40,18 @@ def test_the_published_task_masks_octuples_and_leaves_other_data_to_fairseq(tmp_
     assert isinstance(masked_lm(music).datasets["train"], MaskedOctuples)
     asked = []
     monkeypatch.setattr(MaskedLMTask, "load_dataset", lambda _, split, **options: asked.append(split))
-    assert isinstance(masked_lm(words), MaskedLMTask)
+    task = masked_lm(words)
+    assert isinstance(task, MaskedLMTask)
     assert asked == ["train"]
+    tiny = MusicBertConfig(
+        encoder_layers=1, encoder_embed_dim=8, encoder_ffn_embed_dim=8, encoder_attention_heads=2
+    )
+    monkeypatch.setattr(
+        MaskedLMTask, "build_model", lambda task, cfg, *_: MusicBertModel.build_model(cfg, task)
+    )
+    with pytest.raises(DatasetError, match="other-dictionary"):
+        task.build_model(tiny)
+    assert isinstance(masked_lm(music).build_model(tiny), MusicBertModel)
 
 
 def logged(loss, correct, count):
