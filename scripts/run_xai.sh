@@ -9,16 +9,16 @@ option output runs "folder for everything that is made"
 option results results "folder for the reports"
 option arch musicbert_tiny "musicbert_{tiny,mini,small,medium,base,large}"
 option seeds "1 2 3" "seeds"
-option variants "plain performance" "plain: OctupleMIDI, first token; performance: pedal and timing too, mean pooling"
-option starts "scratch mlm" "scratch: random weights; mlm: after masked-LM pre-training (needs --corpus or --init-*)"
+option variants "published plain performance" "see docs/training.md"
+option starts "scratch mlm" "scratch: random weights; mlm: after masked-LM pre-training (needs --corpus or --init)"
 option splits "" "data sets and splits, such as 'xai:content_8fold percepiano:composition_strict4' (default: all)"
 option corpus "" "folder or zip of MIDI for the masked-LM pre-training"
-option init-plain "" "masked-LM weights of the plain variant, instead of --corpus"
-option init-performance "" "masked-LM weights of the performance variant, instead of --corpus"
+option init "" "masked-LM weights, instead of --corpus"
 option mlm-updates 3000 "updates of the masked-LM pre-training"
 option updates 450 "updates of one training"
 option lr 1e-3 "peak learning rate"
 option batch 32 "pieces of one update"
+option augment "transpose=3,phase=8,bar,drop=0.1" "changes of training pieces, but for the published variant"
 option workers 2 "trainings at a time, each with one thread"
 parse "$@"
 
@@ -79,31 +79,28 @@ make_baselines() { # SET SPLIT...
         ${folds[@]+"${folds[@]}"}
 }
 
-pretrain() { # VARIANT -> weights in $output/mlm/VARIANT/checkpoint_best.pt
-    local bin="$output/mlm/bin" out="$output/mlm/$1" flags=()
+pretrain() { # masked-LM weights in $output/mlm/checkpoint_best.pt
+    local bin="$output/mlm_bin" out="$output/mlm" flags=()
     [ -f "$out/done" ] && return
-    need_dir "$corpus" "folder of MIDI files for the pre-training"
+    [ -e "$corpus" ] || die "--starts mlm needs --corpus (MIDI files) or --init (weights)"
     [ -d "$bin" ] || "$python" "$ROOT/scripts/make_mlm_data.py" --midi "$corpus" --output "$bin" \
-        --window 512 --overlap 1 --performance-input --exclude '(?i)d960|d935|op142|woo80'
-    [ "$1" = plain ] || flags=(--performance-input)
-    [ ! -d "$out" ] || flags+=(--resume)
+        --window 512 --overlap 1 --exclude '(?i)d960|d935|op142|woo80'
+    [ ! -f "$out/checkpoint_last.pt" ] || flags=(--resume)
     bash "$ROOT/scripts/pretrain_mlm.sh" --data "$bin" --save-dir "$out" --arch "$arch" --updates "$mlm_updates" \
         --warmup 200 --lr 1.5e-3 --effective-batch 8 --batch 8 --break-mode eos --dropout 0 --save-every 500 \
         ${flags[@]+"${flags[@]}"} -- --random-tokens field
     touch "$out/done"
 }
 
-weights_of() { # VARIANT START -> options for fairseq-train in INIT
+weights_of() { # START -> options for fairseq-train in INIT
     INIT=()
-    [ "$2" = mlm ] || return 0
-    local given="init_$1"
-    local file=${!given}
+    [ "$1" = mlm ] || return 0
+    local file=$init
     if [ -z "$file" ]; then
-        [ -n "$corpus" ] || die "--starts mlm needs --corpus, or --init-plain and --init-performance"
-        pretrain "$1"
-        file="$output/mlm/$1/checkpoint_best.pt"
+        pretrain
+        file="$output/mlm/checkpoint_best.pt"
     fi
-    need_file "$file" "masked-LM weights of the variant $1"
+    need_file "$file" "masked-LM weights"
     INIT=(--init-from "$(cd "$(dirname "$file")" && pwd)/$(basename "$file")")
 }
 
@@ -119,12 +116,13 @@ done
 
 for variant in $variants; do
     case $variant in
-        plain) flags=(--pooling first) ;;
-        performance) flags=(--pooling mean --performance-input --augment "transpose=3,phase=8,bar,drop=0.1") ;;
+        published) flags=(--pooling first) ;;
+        plain) flags=(--pooling mean --augment "$augment") ;;
+        performance) flags=(--pooling mean --augment "$augment" --performance-input) ;;
         *) die "unknown variant $variant" ;;
     esac
     for start in $starts; do
-        weights_of "$variant" "$start"
+        weights_of "$start"
         for each in $splits; do
             bin="$output/bin/${each%%:*}_${each#*:}"
             [ -d "$bin" ] || continue
