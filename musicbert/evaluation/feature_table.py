@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import numpy as np
 
 import musicbert.features
 from musicbert.annotation.names import segment_id
-from musicbert.corpus.archive import MidiSource, copy_base
+from musicbert.corpus.archive import Member, MidiSource, copy_base
+from musicbert.corpus.atomic import write_bytes
 from musicbert.errors import DatasetError, MidiError
 from musicbert.features import FEATURES, features
 from musicbert.midi import read_score
@@ -28,6 +30,18 @@ def _features_version() -> str:
     return digest.hexdigest()[:16]
 
 
+def _key(source: MidiSource, members: Sequence[Member]) -> str:
+    """Hash what the table is made from: names and bytes of the files, and the code of the features."""
+    digest = hashlib.sha256(_features_version().encode())
+    for member in members:
+        try:
+            content = hashlib.sha256(source.read(member)).hexdigest()
+        except DatasetError as error:
+            content = error.reason
+        digest.update(f"{member.path} {content}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:16]
+
+
 def feature_table(
     midi: str | PathLike[str],
     *,
@@ -41,7 +55,7 @@ def feature_table(
     midi
         Zip archive or folder.
     cache
-        Folder for the table; it is found again by the features' code and the files' names and sizes.
+        Folder for the table; it is found again by the features' code and the files' names and contents.
     progress
         Called with (files done, all files).
 
@@ -51,9 +65,7 @@ def feature_table(
     """
     with MidiSource(midi) as source:
         members = [m for m in source.members if copy_base(m.name) is None]
-        listing = "\n".join(f"{m.path} {m.size}" for m in members)
-        key = hashlib.sha256(f"{Path(midi).name}\n{listing}\n{_features_version()}".encode()).hexdigest()[:16]
-        kept = None if cache is None else Path(cache) / f"features_{key}.npz"
+        kept = None if cache is None else Path(cache) / f"features_{_key(source, members)}.npz"
         if kept is not None and kept.is_file():
             with np.load(kept, allow_pickle=False) as data:
                 found = dict(zip(data["ids"].tolist(), data["features"], strict=True))
@@ -69,12 +81,13 @@ def feature_table(
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         table = np.stack(list(found.values())) if found else np.zeros((0, len(FEATURES)))
-        with kept.open("wb") as file:
-            np.savez_compressed(
-                file,
-                ids=np.array(list(found), np.str_),
-                features=table,
-                bad=np.array(list(bad), np.str_),
-                reasons=np.array(list(bad.values()), np.str_),
-            )
+        file = io.BytesIO()
+        np.savez_compressed(
+            file,
+            ids=np.array(list(found), np.str_),
+            features=table,
+            bad=np.array(list(bad), np.str_),
+            reasons=np.array(list(bad.values()), np.str_),
+        )
+        write_bytes(kept, file.getvalue())
     return found, bad

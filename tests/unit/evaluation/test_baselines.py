@@ -1,6 +1,7 @@
 """Baselines: what they can and cannot see, selection inside training, and whole runs on made data."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,10 @@ from musicbert.annotation.names import parse_segment
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baseline_run import baseline_folds, load_examples, run_baselines, run_set, same_bars
 from musicbert.evaluation.baselines import CLASSIFIERS, REGRESSORS, Examples, fit_predict, standardise
+from musicbert.evaluation.feature_table import feature_table
 from musicbert.evaluation.metrics import mean, regression
+from musicbert.midi import midi_bytes
+from musicbert.synthesis import make_set
 
 
 @pytest.fixture
@@ -193,3 +197,20 @@ def test_no_match():
     with pytest.raises(DatasetError) as caught:
         load_examples(labels, {"x": np.zeros(3)})
     assert caught.value.reason == "no-match"
+
+
+def test_kept_features_follow_the_bytes_of_the_files(tmp_path):
+    made = make_set(3, performers=1, segments=1, movements=1)
+    midi = tmp_path / "midi"
+    midi.mkdir()
+    score = next(iter(made.scores.values()))
+    soft = replace(score, velocity=np.full_like(score.velocity, 1))
+    assert len(midi_bytes(soft)) == len(midi_bytes(score))
+    (midi / "a.mid").write_bytes(midi_bytes(score))
+    before, _ = feature_table(midi, cache=tmp_path / "cache")
+    again, _ = feature_table(midi, cache=tmp_path / "cache")
+    assert np.array_equal(before["a"], again["a"], equal_nan=True)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    (midi / "a.mid").write_bytes(midi_bytes(soft))
+    after, _ = feature_table(midi, cache=tmp_path / "cache")
+    assert not np.array_equal(before["a"], after["a"], equal_nan=True)
