@@ -48,7 +48,7 @@ def load_fine_tuned(
     Raises
     ------
     CheckpointError
-        ``not-found``, ``unsafe``, ``unreadable``, ``other-task``.
+        ``not-found``, ``unsafe-pickle``, ``unreadable``, ``other-task``.
     DatasetError
         Where the data-bin is damaged, or has other classes or dimensions.
     """
@@ -72,10 +72,11 @@ def _read(path: Path) -> dict[str, Any]:
         raise CheckpointError("not-found", "The checkpoint is missing", path=path, hint="train first")
     try:
         state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
-        name = state["cfg"]["task"]["_name"]
+        settings = state["cfg"]["task"]  # a Namespace in older checkpoints
+        name = getattr(settings, "_name", None) or getattr(settings, "task", None)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            "unsafe",
+            "unsafe-pickle",
             "It is damaged, or holds objects that are not loaded for safety",
             path=path,
             hint="give a file that fairseq-train wrote",

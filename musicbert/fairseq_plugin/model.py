@@ -21,7 +21,7 @@ from torch import nn
 from musicbert.config import PRESETS, ModelConfig
 from musicbert.errors import CheckpointError
 from musicbert.model import MusicBert, SentenceHead
-from musicbert.weights import fit_weights, load_checkpoint, rename
+from musicbert.weights import check_heads, fit_weights, load_checkpoint, rename
 
 __all__ = ["ARCHITECTURES", "MusicBertConfig", "MusicBertModel"]
 
@@ -118,6 +118,7 @@ class MusicBertModel(MusicBert, BaseFairseqModel):
                     raise
                 logger.warning("%s", error)
             else:
+                check_heads(checkpoint.settings, cfg.encoder_attention_heads, path=init_from)
                 self.load_weights(checkpoint.weights, path=init_from)
 
     def load_weights(self, weights: Mapping[str, torch.Tensor], *, path: str | None = None) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from musicbert.errors import CheckpointError
 from musicbert.model import MusicBert, Pooling
 from musicbert.weights.container import load_checkpoint
-from musicbert.weights.mapping import HEADS, KeyReport, fit_weights, infer_config, rename
+from musicbert.weights.mapping import HEADS, KeyReport, check_heads, fit_weights, infer_config, rename
 
 __all__ = ["load_into", "load_model"]
 
@@ -24,7 +24,9 @@ def load_into(model: MusicBert, path: str | PathLike[str]) -> KeyReport:
         As :func:`~musicbert.weights.container.load_checkpoint` and
         :func:`~musicbert.weights.mapping.fit_weights`.
     """
-    state, report = fit_weights(load_checkpoint(path).weights, model.state_dict(), path=path)
+    checkpoint = load_checkpoint(path)
+    check_heads(checkpoint.settings, model.config.heads, path=path)
+    state, report = fit_weights(checkpoint.weights, model.state_dict(), path=path)
     nn.Module.load_state_dict(model, state, strict=True)
     return report
 

@@ -19,7 +19,7 @@ import torch
 from musicbert.config import ModelConfig
 from musicbert.errors import CheckpointError
 
-__all__ = ["KeyReport", "fit_weights", "infer_config", "rename"]
+__all__ = ["KeyReport", "check_heads", "fit_weights", "infer_config", "rename"]
 
 ENCODER = "encoder.sentence_encoder."
 #: tensors that the published model lacks; they start at a neutral value
@@ -177,6 +177,24 @@ def fit_weights(
         raise CheckpointError("missing-weights", message, path=path)
     unexpected = [name for name in weights if name not in own]
     return state, KeyReport(tuple(loaded), tuple(missing), tuple(unexpected), tuple(resized))
+
+
+def check_heads(settings: Mapping[str, Any], heads: int, *, path: str | PathLike[str] | None = None) -> None:
+    """Check the number of attention heads, which no shape shows, against the settings of a checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        ``other-architecture``.
+    """
+    theirs = settings.get("encoder_attention_heads") or heads
+    if int(theirs) != heads:
+        raise CheckpointError(
+            "other-architecture",
+            f"It is of another architecture: {theirs} attention heads (not {heads})",
+            path=path,
+            hint="choose the --arch it was trained with",
+        )
 
 
 def _check_architecture(

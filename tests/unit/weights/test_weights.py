@@ -92,6 +92,13 @@ def test_another_architecture_is_one_clear_error(tmp_path, change, reason):
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
+def test_another_number_of_heads_is_told_by_the_settings(fixtures):
+    path = fixtures / "musicbert_model" / MICRO
+    config = infer_config(load_checkpoint(path).weights, load_checkpoint(path).settings)
+    load_into(MusicBert(config), path)
+    assert reason_of(load_into, MusicBert(config.with_(heads=config.heads * 2)), path) == "other-architecture"
+
+
 def test_the_report_names_what_was_loaded_missing_and_unexpected():
     theirs = MusicBert(CONFIG)
     theirs.register_classification_head("old", 3)
