@@ -1,6 +1,6 @@
 """Notes per second of reading and encoding on one core, beside miditoolkit and Python loops.
 
-    python benchmarks/encode_speed.py ../shared/data/pretrain_small.tar.xz --files 20 --output FILE.md
+    python benchmarks/encode_speed.py pretrain_small.tar.xz --files 20 --output FILE.md
 
 Takes a seeded sample of files of each collection in an archive (or folder), checks that all paths give equal
 rows, and measures, file by file, in one process and one thread, the paths in turn:

@@ -17,8 +17,7 @@ random token and 10 % stay (Devlin et al. 2019). What is decided together depend
 Compatible mode (the default) keeps three habits of the published code: a random token is any of the 1,237
 (specials and tokens of other fields included); the pieces of a block share their groups; and octuples of
 specials inside a block are grouped like notes, those of ``<s>`` with bar 255 of program 81.
-``random_tokens="field"`` and
-``per_piece=True`` mend them.
+``random_tokens="field"`` and ``per_piece=True`` mend them.
 
 Numbers are drawn only for groups that occur. The distribution is measured in ``tests/unit/test_masking.py``.
 """

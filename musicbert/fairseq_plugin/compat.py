@@ -7,10 +7,9 @@ every other class in a checkpoint is still refused. Nothing here, or anywhere in
 
 The published recipe is ``--task masked_lm --criterion masked_lm --arch musicbert_<size>``, and its users
 expect bar masking. fairseq has no hook for that, and registering a taken name silently gives the old class
-back. So the entry
-``masked_lm`` of the public ``TASK_REGISTRY`` is set to a subclass: where the dictionary is that of
-OctupleMIDI it masks octuples (compatible mode); for any other dictionary it does what fairseq's own class
-does.
+back. So the entry ``masked_lm`` of the public ``TASK_REGISTRY`` is set to a subclass: where the dictionary is
+that of OctupleMIDI it masks octuples (compatible mode); for any other dictionary it does what fairseq's own
+class does, and refuses to build a MusicBERT.
 """
 
 from __future__ import annotations

@@ -3,10 +3,9 @@
 * ``xai_pretrain_loss``, ``xai_pretrain_loss_ntxent``: music against annotation (2B views); alike are views of
   the same performer, or only the two views of the same piece.
 * ``xai_pretrain_loss_unimodal``, ``xai_pretrain_loss_unimodal_ntxent``: the first half of the batch against
-the
-  second. The positives of the last one are arbitrary pairs, so it teaches nothing; it is here because it was
-  published. It needs an even batch: the published code stops at an odd one, here the last piece is left out
-  (with ``--compat`` it stops).
+  the second. The positives of the last one are arbitrary pairs, so it teaches nothing; it is here because it
+  was published. It needs an even batch: the published code stops at an odd one, here the last piece is left
+  out (with ``--compat`` it stops).
 * ``xai_finetuning_loss``: Σ cross entropy of the performer.
 
 Pieces without an annotation do not take part where annotations are contrasted, pieces without a performer

@@ -4,8 +4,7 @@ Legend: ``B`` pieces, ``T`` notes, ``D`` width, ``H`` heads.
 
 Separate ``q_proj``, ``k_proj``, ``v_proj`` and ``out_proj`` with biases, scores scaled by ``(D / H) ** -0.5``
 (Vaswani et al. 2017). The work is done by ``scaled_dot_product_attention``, which picks the fastest kernel:
-with
-``padding_mask=None`` no mask exists at all, otherwise one row of booleans per piece is broadcast.
+with ``padding_mask=None`` no mask exists at all, otherwise one row of booleans per piece is broadcast.
 """
 
 from __future__ import annotations

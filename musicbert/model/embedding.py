@@ -4,8 +4,8 @@ Legend: ``B`` pieces, ``T`` notes, ``F`` fields of a note, ``D`` width, ``V`` vo
 
 MusicBERT embeds the F tokens of a note, concatenates them and projects the F*D numbers down to D. The
 projection is linear, so with ``W = [W_0 ... W_{F-1}]`` the result is ``sum_f E[token_f] @ W_f.T``: look-ups
-in F tables
-``E @ W_f.T`` instead of a matrix product per note. The same numbers (up to rounding), three amounts of work:
+in F tables ``E @ W_f.T`` instead of a matrix product per note. The same numbers (up to rounding), three
+amounts of work:
 
 ``direct``
     one row of F*D numbers a note: ``B * T * F`` products with a D x D matrix.

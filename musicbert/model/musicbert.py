@@ -1,12 +1,10 @@
 """MusicBERT: the encoder with its masked-LM head and any number of sentence heads.
 
 Legend: ``B`` pieces, ``T`` notes, ``F`` fields of a note, ``D`` width, ``V`` vocabulary, ``P`` performance
-inputs,
-``N`` selected tokens, ``C`` outputs of a head.
+inputs, ``N`` selected tokens, ``C`` outputs of a head.
 
 State-dict names are those of the published checkpoints: ``encoder.sentence_encoder.*``,
-``encoder.lm_head.*``,
-``classification_heads.<name>.*``, and ``regression_heads.<name>.*`` beside them.
+``encoder.lm_head.*``, ``classification_heads.<name>.*``, and ``regression_heads.<name>.*`` beside them.
 """
 
 from __future__ import annotations
