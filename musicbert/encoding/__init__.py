@@ -25,7 +25,7 @@ from musicbert.encoding.vocabulary import (
     ids_to_rows,
     rows_to_ids,
 )
-from musicbert.encoding.windows import Segment, segments, shift_bars
+from musicbert.encoding.windows import Segment, Window, plan_windows, segments, shift_bars
 
 __all__ = [
     "BOS",
@@ -41,6 +41,7 @@ __all__ = [
     "VOCABULARY_SIZE",
     "Policies",
     "Segment",
+    "Window",
     "content_md5",
     "decode",
     "dictionary_text",
@@ -50,6 +51,7 @@ __all__ = [
     "ids_to_rows",
     "line_to_rows",
     "performance_inputs",
+    "plan_windows",
     "rows_to_ids",
     "rows_to_line",
     "segments",

@@ -7,6 +7,7 @@ binariser appends the eighth ``</s>``. A line of n notes has ``8 (n + 2) - 1`` t
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -87,6 +88,19 @@ def str_to_encoding(line: str) -> list[tuple[int, ...]]:
 
 
 def content_md5(rows: ArrayLike) -> str:
-    """Hash by which upstream finds duplicate pieces: programs and pitches only, in the order of the rows."""
-    pairs = check_rows(rows, bars=1 << 16)[:, 2:4].tolist()
-    return hashlib.md5(str(tuple(map(tuple, pairs))).encode(), usedforsecurity=False).hexdigest()
+    """Hash by which upstream finds duplicate pieces: programs and pitches only, in the order of the rows.
+
+    It is the MD5 of Python's ``str`` of the tuple of pairs; the pairs' texts come from a table.
+    """
+    table = check_rows(rows, bars=1 << 16)
+    codes = table[:, 2] * FIELD_SIZES[3] + table[:, 3]
+    pairs = _pair_texts()
+    text = ", ".join([pairs[code] for code in codes.tolist()])
+    text = f"({text},)" if len(codes) == 1 else f"({text})"
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+@cache
+def _pair_texts() -> list[str]:
+    """``str`` of each pair (program, pitch), pitch the fastest."""
+    return [str((program, pitch)) for program in range(FIELD_SIZES[2]) for pitch in range(FIELD_SIZES[3])]

@@ -18,7 +18,7 @@ from musicbert.encoding.policies import COMPATIBLE, Policies
 from musicbert.encoding.vocabulary import FIELD_SIZES, check_rows
 from musicbert.errors import MidiError
 
-__all__ = ["RandomInteger", "Segment", "segments", "shift_bars"]
+__all__ = ["RandomInteger", "Segment", "Window", "plan_windows", "segments", "shift_bars"]
 
 Ints = NDArray[np.int64]
 
@@ -40,6 +40,14 @@ class Segment(NamedTuple):
 
     start: int
     rows: Ints
+
+
+class Window(NamedTuple):
+    """A segment as numbers: rows ``start`` to ``stop`` of a piece, `offset` added to their bars."""
+
+    start: int
+    stop: int
+    offset: int
 
 
 def segments(
@@ -72,23 +80,56 @@ def segments(
     MidiError
         ``bad-value``; ``too-large`` with ``bar_overflow="error"``.
     """
+    table = check_rows(rows, bars=1 << 16)
+    for each in plan_windows(table[:, 0], rng, window=window, overlap=overlap, policies=policies):
+        moved = table[each.start : each.stop].copy()
+        moved[:, 0] += each.offset
+        yield Segment(each.start, moved)
+
+
+def plan_windows(
+    bars: Ints,
+    rng: np.random.Generator | RandomInteger,
+    *,
+    window: int = 1000,
+    overlap: int = 4,
+    policies: Policies = COMPATIBLE,
+) -> Iterator[Window]:
+    """Choose the segments of a piece without cutting them.
+
+    Parameters
+    ----------
+    bars
+        [shape=(n,), integers, ascending]: the bar of each row.
+    rng, window, overlap, policies
+        See `segments`.
+
+    Yields
+    ------
+    Window
+        ``bars[start:stop] + offset`` lies in 0-255.
+
+    Raises
+    ------
+    MidiError
+        ``too-large`` with ``bar_overflow="error"``.
+    """
     if window < 1 or overlap < 1:
         raise ValueError("window and overlap are at least 1")
-    table = check_rows(rows, bars=1 << 16)
     draw = _draw(rng)
     step = max(round(window / overlap), 1)
-    for begin in range(-draw(0, window - 1), len(table), step):
-        start, stop = max(begin, 0), min(begin + window, len(table))
+    for begin in range(-draw(0, window - 1), len(bars), step):
+        start, stop = max(begin, 0), min(begin + window, len(bars))
         while start < stop:
-            moved = shift_bars(table[start:stop], draw)
-            fits = int(np.searchsorted(moved[:, 0], BARS))
+            offset = _bar_offset(int(bars[start]), int(bars[stop - 1]), draw)
+            fits = int(np.searchsorted(bars[start:stop], BARS - offset))
             if fits < stop - start and policies.bar_overflow == "error":
                 raise MidiError(
                     "too-large",
                     f"the window from note {start} has more than {BARS} bars",
                     hint='choose bar_overflow "drop" or "restart"',
                 )
-            yield Segment(start, moved[:fits])
+            yield Window(start, start + fits, offset)
             if policies.bar_overflow != "restart":
                 break
             start += fits
@@ -100,11 +141,15 @@ def shift_bars(rows: Ints, rng: np.random.Generator | RandomInteger) -> Ints:
     Rows that span more than 256 bars are moved so that the first bar is 0, without a draw; the last ones then
     have bars above 255.
     """
-    low, high = -int(rows[:, 0].min()), BARS - 1 - int(rows[:, 0].max())
-    offset = _draw(rng)(low, high) if low <= high else low
     moved = rows.copy()
-    moved[:, 0] += offset
+    moved[:, 0] += _bar_offset(int(rows[:, 0].min()), int(rows[:, 0].max()), _draw(rng))
     return moved
+
+
+def _bar_offset(first: int, last: int, draw: RandomInteger) -> int:
+    """Offset that keeps both bars in 0-255, drawn where there is a choice; otherwise the first becomes 0."""
+    low, high = -first, BARS - 1 - last
+    return draw(low, high) if low <= high else low
 
 
 def _draw(rng: np.random.Generator | RandomInteger) -> RandomInteger:
