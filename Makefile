@@ -3,8 +3,8 @@
 #   make demo                     the main job on made data, in minutes
 #   make test                     style, import contracts and all tests
 #   make demo TORCH=torch==2.14.1           another torch release
-#   make demo TORCH=/path/to/torch-*.whl    a wheel on disk
-#   make demo TORCH="torch --index-url https://download.pytorch.org/whl/cpu"   a CPU build on Linux
+#   make demo TORCH=torch-VERSION.whl       a wheel on disk
+#   make demo TORCH="torch --index-url INDEX"   another index, such as PyTorch's of CPU builds
 #
 # Where the Python that makes the environment already has torch, that torch is used and none is fetched.
 

@@ -124,12 +124,12 @@ training_options() {
     option patience -1 "stop after so many validations without a better score (-1: never)"
     option validate-every 0 "updates between validations (0: after each epoch)"
     option num-workers 0 "data loading processes"
-    option memory-cap 0 "most tokens in one batch (0: 8192 for each piece of the batch)"
+    option max-tokens "" "most tokens of one forward pass (default: 8192 for each piece of the batch)"
     switch cpu "train on the CPU even where there is a GPU"
     switch fp16 "half precision (GPU)"
     switch bf16 "bfloat16"
     switch resume "go on from the last checkpoint of the save directory"
-    switch keep-optimizer "store optimizer states, so that the run can be resumed (three times the size)"
+    switch small-checkpoints "store no optimizer states: a third of the size, but the run cannot be resumed"
 }
 
 # Sets INIT: how the weights begin.
@@ -166,7 +166,10 @@ train() {
     if [ -f "$out/checkpoint_last.pt" ] && [ -z "$resume" ]; then
         die "$out already holds checkpoints: add --resume to go on, or choose another --save-dir"
     fi
-    [ -n "$keep_optimizer$resume" ] || device+=(--no-save-optimizer-state)
+    if [ -n "$small_checkpoints" ]; then
+        [ -z "$resume" ] || die "--resume needs optimizer states: leave --small-checkpoints out"
+        device+=(--no-save-optimizer-state)
+    fi
     [ "$validate_every" -eq 0 ] || device+=(--validate-interval-updates "$validate_every")
     say "fairseq-train into $out: $devices device(s), batch $batch x $update_freq"
     "$(tool fairseq-train)" "$data_dir" --user-dir "$ROOT/musicbert" \
@@ -206,7 +209,7 @@ train_rating() {
     [ -z "$augment" ] || flags+=(--augment "$augment")
     train "$data/$fold" "$out" "$effective_batch" "$batch" --task xai --arch "$arch" \
         ${INIT[@]+"${INIT[@]}"} ${flags[@]+"${flags[@]}"} --pooling "$pooling" \
-        --init-token 0 --separator-token 2 --max-positions 8192 --max-tokens $((8192 * batch)) \
+        --init-token 0 --separator-token 2 --max-positions 8192 --max-tokens "${max_tokens:-$((8192 * batch))}" \
         --dropout "$dropout" --attention-dropout "$attention_dropout" \
         --lr "$lr" --lr-scheduler polynomial_decay --warmup-updates "$warmup" \
         --total-num-update "$updates" --max-update "$updates" "$@"
@@ -239,7 +242,7 @@ train_contrastive() {
     [ -z "$from_scratch" ] || flags+=(--from-scratch)
     train "$data/$fold" "$out" "$effective_batch" "$batch" --task xai_pretrain_task --arch "$arch" \
         ${INIT[@]+"${INIT[@]}"} ${flags[@]+"${flags[@]}"} \
-        --init-token 0 --separator-token 2 --max-positions 8192 --max-tokens $((8192 * batch)) \
+        --init-token 0 --separator-token 2 --max-positions 8192 --max-tokens "${max_tokens:-$((8192 * batch))}" \
         --dropout "$dropout" --attention-dropout "$dropout" \
         --lr "$lr" --lr-scheduler cosine --warmup-updates "$warmup" --warmup-init-lr 1e-5 --min-lr 1e-5 \
         --lr-period-updates "$lr_period" --lr-shrink 0.9 --max-update "$updates" "$@"
@@ -251,6 +254,7 @@ evaluate_checkpoint() {
     local checkpoint=$1 folder=$2 part=$3 out=$4 task python extra=() each
     python=$(tool python)
     local run="$out/runs/fold$(basename "$folder")/seed0"
+    [ -z "$midi" ] || [ "$part" = test ] || die "--midi adds baselines on the test part: leave it out with --split $part"
     need_file "$labels" "label map that the data set was made from (--labels)"
     for each in train "$part"; do
         "$python" "$ROOT/scripts/eval_xai.py" "$checkpoint" "$folder" --split "$each" --output "$run/$each.npz"

@@ -29,7 +29,7 @@ parse "$@"
 [ -n "$data" ] || die "--data is missing (see --help)"
 need_file "$data/dict.txt" "make a data-bin with scripts/make_mlm_data.py"
 out=${save_dir:-checkpoints/mlm_$arch}
-patience=-1 validate_every=$save_every keep_optimizer=1
+patience=-1 validate_every=$save_every small_checkpoints=
 flags=(--task octuple_masked_lm --criterion octuple_masked_lm --arch "$arch")
 [ -z "$init" ] || { need_file "$init" "these weights were to start from" && flags+=(--init-from "$init"); }
 [ -z "$performance_input" ] || flags+=(--performance-input)

@@ -26,6 +26,10 @@ parse "$@"
 need_dir "$data" "it holds xai/ and percepiano/"
 python=$(tool python)
 mkdir -p "$output" "$results"
+# what is done already is skipped, so one output folder belongs to one setting
+setting="arch=$arch updates=$updates lr=$lr batch=$batch augment=$augment"
+[ -f "$output/setting" ] || printf '%s\n' "$setting" > "$output/setting"
+[ "$(cat "$output/setting")" = "$setting" ] || die "$output holds runs of another setting ($(cat "$output/setting")): choose another --output"
 
 ALL_SPLITS="xai:segment xai:segment_clean xai:content_8fold xai_centred:content_8fold
 percepiano:performer_published percepiano:composition_strict4 percepiano:content_4fold percepiano:performer_cv"

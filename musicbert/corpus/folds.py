@@ -83,7 +83,10 @@ def read_folds(
         else:
             folds = _from_lists(content, name, path)
     else:
-        test = {line.strip() for line in text.splitlines()}
+        test = {line.strip() for line in text.splitlines() if line.strip()}
+        unknown = sorted(test - set(order))
+        if len(unknown) > len(test) / 2:  # misspelt: the segments that were meant would be trained on
+            raise _bad(f"{len(unknown)} of its {len(test)} names are no segments, such as {unknown[0]}", path)
         folds = {"0": {"train": [each for each in order if each not in test], "test": sorted(test)}}
     return {
         fold: _reduce(parts, order, groups, valid=valid, seed=f"{seed}/{fold}", where=f"{path} fold {fold}")

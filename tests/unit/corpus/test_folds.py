@@ -165,3 +165,12 @@ def test_folds_of_a_databin(tmp_path):
 def test_no_databin_is_a_clear_error(tmp_path):
     with pytest.raises(DatasetError, match="not-found"):
         read_databin_folds(tmp_path)
+
+
+def test_a_list_of_misspelt_names_is_an_error(tmp_path):
+    names = tmp_path / "test.id"
+    names.write_text("a\nb.wav\nc.wav\n")
+    with pytest.raises(DatasetError, match=r"2 of its 3 names .* b\.wav"):
+        read_folds(names, ["a", "b", "c", "d"])
+    names.write_text("a\nb\nx\n\n")  # a list for a larger set
+    assert read_folds(names, ["a", "b", "c", "d"], valid="none")["0"]["test"] == ["a", "b"]
