@@ -17,7 +17,7 @@ setup(
     license="MIT",
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["musicbert", "musicbert.*"]),
-    package_data={"musicbert": ["py.typed"]},
+    package_data={"musicbert": ["py.typed", "weights/published_logits.npz"]},
     install_requires=[
         "numpy>=2",
         "scipy>=1.13",

@@ -1,17 +1,35 @@
-"""Checkpoints: loading them safely, mapping their names."""
+"""Checkpoints: finding, loading, converting and verifying them."""
 
+from musicbert.weights.bundle import Bundle, Head, build_model, read_bundle
 from musicbert.weights.container import Checkpoint, load_checkpoint
+from musicbert.weights.fairseq_file import save_fairseq
+from musicbert.weights.folder import load_folder, save_folder
 from musicbert.weights.loading import load_into, load_model
 from musicbert.weights.mapping import KeyReport, check_heads, fit_weights, infer_config, rename
+from musicbert.weights.names import PUBLISHED, Source, resolve
+from musicbert.weights.verify import Verification, record, verify
 
 __all__ = [
+    "PUBLISHED",
+    "Bundle",
     "Checkpoint",
+    "Head",
     "KeyReport",
+    "Source",
+    "Verification",
+    "build_model",
     "check_heads",
     "fit_weights",
     "infer_config",
     "load_checkpoint",
+    "load_folder",
     "load_into",
     "load_model",
+    "read_bundle",
+    "record",
     "rename",
+    "resolve",
+    "save_fairseq",
+    "save_folder",
+    "verify",
 ]

@@ -2,15 +2,18 @@
 
 A checkpoint is a pickle, and a pickle can call any function. Here only tensors and plain containers come to
 life (``torch.load(weights_only=True)``); the few other classes that MusicBERT's checkpoints hold
-(``argparse.Namespace`` of fairseq 0.10, omegaconf's ``DictConfig`` of 1.0.0a0, NumPy scalars in the training
-state) are read as inert records. Anything else is refused with ``CheckpointError("unsafe-pickle")``.
-``.safetensors`` files hold tensors only.
+(``argparse.Namespace`` of fairseq 0.10, omegaconf's ``DictConfig`` of 1.0.0a0, NumPy scalars in the
+training state) are read as inert records. Anything else is refused with
+``CheckpointError("unsafe-pickle")``. ``.safetensors`` files hold tensors only; their settings are in the
+``config.json`` beside them. A folder means the ``model.safetensors`` in it, and tensors in the layout of
+Hugging Face get their published names.
 
 Verified against the three golden container styles in ``tests/unit/weights``.
 """
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 from collections.abc import Iterator
@@ -24,6 +27,7 @@ from warnings import catch_warnings, simplefilter
 import torch
 
 from musicbert.errors import CheckpointError
+from musicbert.weights.hugging_face import from_hugging_face, is_hugging_face
 
 __all__ = ["Checkpoint", "load_checkpoint"]
 
@@ -57,14 +61,20 @@ class Checkpoint:
     path
         Where it was read.
     container
-        ``args`` (fairseq up to 0.10), ``cfg`` (fairseq from 1.0.0a0), ``plain`` (only weights) or
-        ``safetensors``.
+        ``args`` (fairseq up to 0.10), ``cfg`` (fairseq from 1.0.0a0), ``plain`` (only weights),
+        ``safetensors`` or ``hugging-face``.
+    task
+        Settings of the training task (``data``, ``criterion_name``, ...); empty if the file has none.
+    folder_settings
+        What :mod:`musicbert.weights.bundle` wrote: content of ``config.json``; empty if there is none.
     """
 
     weights: dict[str, torch.Tensor]
     settings: dict[str, Any] = field(default_factory=dict)
     path: str = ""
     container: str = "plain"
+    task: dict[str, Any] = field(default_factory=dict)
+    folder_settings: dict[str, Any] = field(default_factory=dict)
 
 
 class _Record:
@@ -105,7 +115,8 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     Parameters
     ----------
     path
-        A ``.pt`` of fairseq (any of its containers), a pickled state dict, or a ``.safetensors`` file.
+        A ``.pt`` of fairseq (any of its containers), a pickled state dict, a ``.safetensors`` file, or a
+        folder with ``model.safetensors``.
 
     Raises
     ------
@@ -113,25 +124,52 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         ``not-found``, ``unsafe-pickle``, ``unreadable``, ``no-weights``.
     """
     path = Path(path)
+    if path.is_dir():
+        path = path / "model.safetensors"
     if not path.is_file():
         raise CheckpointError("not-found", "There is no such checkpoint", path=path, hint="check the path")
     if path.suffix == ".safetensors":
-        return Checkpoint(_read_safetensors(path), {}, str(path), "safetensors")
+        return _from_safetensors(path)
     content = _read_pickle(path)
     if not isinstance(content, dict):
         raise CheckpointError("no-weights", f"It holds a {type(content).__name__}, no weights", path=path)
+    settings: dict[str, Any] = {}
+    task: dict[str, Any] = {}
+    container = "plain"
     if isinstance(content.get("model"), dict):
-        weights, settings, container = content["model"], {}, "plain"
+        weights = content["model"]
         if content.get("cfg") is not None:
-            settings, container = _plain(content["cfg"]).get("model") or {}, "cfg"
+            groups, container = _plain(content["cfg"]), "cfg"
+            settings, task = groups.get("model") or {}, groups.get("task") or {}
         elif content.get("args") is not None:
             settings, container = _plain(content["args"]), "args"
+            task = settings
     else:
-        weights, settings, container = content.get("state_dict", content), {}, "plain"
+        weights = content.get("state_dict", content)
     weights = {name: value for name, value in weights.items() if isinstance(value, torch.Tensor)}
     if not weights:
         raise CheckpointError("no-weights", "It holds no weights", path=path)
-    return Checkpoint(weights, settings, str(path), container)
+    own = content.get("musicbert")
+    return Checkpoint(weights, settings, str(path), container, task, own if isinstance(own, dict) else {})
+
+
+def _from_safetensors(path: Path) -> Checkpoint:
+    weights, container = _read_safetensors(path), "safetensors"
+    beside = path.with_name("config.json")
+    content: Any = {}
+    if beside.is_file():
+        try:
+            content = json.loads(beside.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise CheckpointError("unreadable", "It is no JSON", path=beside) from error
+    if not isinstance(content, dict):
+        raise CheckpointError("unreadable", "It is no JSON object", path=beside)
+    if is_hugging_face(weights):
+        weights, container = from_hugging_face(weights, path=path), "hugging-face"
+    heads = content.get("num_attention_heads") or (content.get("architecture") or {}).get("heads")
+    settings = {"encoder_attention_heads": heads} if heads else {}
+    own = content if content.get("model_type") == "musicbert" and "architecture" in content else {}
+    return Checkpoint(weights, settings, str(path), container, {}, own)
 
 
 @contextmanager

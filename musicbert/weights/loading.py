@@ -7,10 +7,10 @@ from os import PathLike
 
 from torch import nn
 
-from musicbert.errors import CheckpointError
 from musicbert.model import MusicBert, Pooling
+from musicbert.weights.bundle import build_model, read_bundle
 from musicbert.weights.container import load_checkpoint
-from musicbert.weights.mapping import HEADS, KeyReport, check_heads, fit_weights, infer_config, rename
+from musicbert.weights.mapping import KeyReport, check_heads, fit_weights
 
 __all__ = ["load_into", "load_model"]
 
@@ -53,22 +53,8 @@ def load_model(
     CheckpointError
         As :func:`load_into`.
     """
-    checkpoint = load_checkpoint(path)
-    weights = rename(checkpoint.weights)
-    config = infer_config(weights, checkpoint.settings, path=path)
+    bundle = replace(read_bundle(path), pooling=pooling)
     if performance_features is not None:
-        config = replace(config, performance_features=performance_features)
-    model = MusicBert(config, pooling=pooling)
-    for name, value in weights.items():
-        if name.startswith(HEADS) and name.endswith(".out_proj.weight"):
-            kind, head = name.split(".")[:2]
-            register = model.register_classification_head
-            if kind == "regression_heads":
-                register = model.register_regression_head
-            dense = weights.get(f"{kind}.{head}.dense.weight")
-            if dense is None:
-                raise CheckpointError("missing-weights", f"The head {head!r} is not whole", path=path)
-            register(head, value.shape[0], dense.shape[0])
-    state, _ = fit_weights(weights, model.state_dict(), path=path)
-    model.load_state_dict(state, strict=True)
-    return model.eval()
+        config = replace(bundle.config, performance_features=performance_features)
+        bundle = replace(bundle, config=config)
+    return build_model(bundle, path=path)[0]

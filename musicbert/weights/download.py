@@ -1,0 +1,128 @@
+"""Fetching a file with a checksum, going on where an earlier attempt stopped.
+
+The bytes come into ``.NAME.partial`` beside the target and are renamed when their SHA-256 is the expected
+one; a file that stands under its own name is therefore whole. An attempt that is cut, by the network or by
+a kill, leaves the partial file, and the next one asks only for the rest (HTTP ``Range``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from http.client import HTTPException
+from os import PathLike
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from musicbert.errors import CheckpointError
+
+__all__ = ["download", "sha256_of"]
+
+CHUNK = 1 << 20
+ATTEMPTS = 3
+_PARTIAL_CONTENT, _BEYOND_END = 206, 416
+
+
+def sha256_of(path: str | PathLike[str]) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def download(
+    url: str,
+    target: str | PathLike[str],
+    *,
+    sha256: str,
+    timeout: float = 30.0,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Path:
+    """Fetch a file unless it is there.
+
+    Parameters
+    ----------
+    url
+        ``http`` or ``https``.
+    target
+        Where it goes; missing folders are made.
+    sha256
+        Expected checksum in hexadecimal.
+    timeout
+        Seconds without a byte after which an attempt ends.
+    progress
+        Called with the number of bytes that are there and of all (None if the server does not say).
+
+    Raises
+    ------
+    CheckpointError
+        ``bad-url``; ``no-network`` where the server cannot be reached; ``download-failed`` where it refuses;
+        ``download-cut`` where it stops before the end (what came is kept); ``bad-checksum``.
+    """
+    target = Path(target)
+    if target.is_file():
+        return target
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise CheckpointError("bad-url", "Only http and https are fetched", path=url)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    for attempt in range(ATTEMPTS):
+        if _fetch(url, partial, timeout, progress):
+            break
+        if attempt == ATTEMPTS - 1:
+            raise CheckpointError(
+                "download-cut",
+                f"The connection ended early, {partial.stat().st_size} bytes are kept",
+                path=url,
+                hint="run it again: it goes on from there",
+            )
+    found = sha256_of(partial)
+    if found != sha256.lower():
+        partial.unlink()
+        raise CheckpointError(
+            "bad-checksum",
+            f"The file has SHA-256 {found}, not {sha256.lower()}; it was removed",
+            path=url,
+            hint="fetch it again, or from somewhere else",
+        )
+    partial.replace(target)
+    return target
+
+
+def _fetch(
+    url: str, partial: Path, timeout: float, progress: Callable[[int, int | None], None] | None
+) -> bool:
+    """One attempt; True if the server said that this was all."""
+    have = partial.stat().st_size if partial.exists() else 0
+    request = Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        with urlopen(request, timeout=timeout) as answer:
+            if answer.status != _PARTIAL_CONTENT:
+                have = 0  # the server knows no ranges: from the start
+            length = answer.headers.get("Content-Length")
+            total = have + int(length) if length else None
+            with partial.open("ab" if have else "wb") as file:
+                while chunk := answer.read(CHUNK):
+                    file.write(chunk)
+                    have += len(chunk)
+                    if progress is not None:
+                        progress(have, total)
+            return total is None or have >= total
+    except HTTPError as error:
+        error.close()
+        if error.code == _BEYOND_END and have:
+            return True  # everything came before; the checksum decides
+        raise CheckpointError(
+            "download-failed", f"The server answered {error.code} {error.reason}", path=url
+        ) from error
+    except URLError as error:
+        raise CheckpointError(
+            "no-network",
+            f"The server cannot be reached: {error.reason}",
+            path=url,
+            hint="fetch the file elsewhere and give its path",
+        ) from error
+    except (HTTPException, OSError):  # cut in the middle: what came is kept
+        partial.touch()
+        return False

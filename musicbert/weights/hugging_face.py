@@ -1,0 +1,154 @@
+"""The layout of Hugging Face's BERT, as musicbert_hf uses it: names there and back.
+
+``encoder.sentence_encoder.layers.0.fc1.weight`` is ``bert.encoder.layer.0.intermediate.dense.weight``
+there, and so on by :data:`NAMES`; shapes are the same, the position table keeps its two rows before the
+first position. BERT also wants a table of token types, which MusicBERT has not: one row of zeros is
+written, and on the way back anything else in it is refused. ``cls.predictions.bias`` is BERT's second name
+of the decoder's bias. The decoder is never tied to the embedding. Sentence heads keep their names, for BERT
+has none for them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any
+
+import torch
+
+from musicbert.config import ModelConfig
+from musicbert.errors import CheckpointError
+
+__all__ = ["NAMES", "from_hugging_face", "hugging_face_config", "is_hugging_face", "to_hugging_face"]
+
+#: published name (a prefix) -> name in the layout of Hugging Face; ``{i}`` is the number of a block
+NAMES: dict[str, str] = {
+    "encoder.sentence_encoder.embed_tokens": "bert.embeddings.word_embeddings",
+    "encoder.sentence_encoder.embed_positions": "bert.embeddings.position_embeddings",
+    "encoder.sentence_encoder.emb_layer_norm": "bert.embeddings.LayerNorm",
+    "encoder.sentence_encoder.downsampling.0": "bert.embeddings.downsampling.0",
+    "encoder.sentence_encoder.upsampling.0": "bert.embeddings.upsampling.0",
+    **{
+        f"encoder.sentence_encoder.layers.{{i}}.{ours}": f"bert.encoder.layer.{{i}}.{theirs}"
+        for ours, theirs in {
+            "self_attn.q_proj": "attention.self.query",
+            "self_attn.k_proj": "attention.self.key",
+            "self_attn.v_proj": "attention.self.value",
+            "self_attn.out_proj": "attention.output.dense",
+            "self_attn_layer_norm": "attention.output.LayerNorm",
+            "fc1": "intermediate.dense",
+            "fc2": "output.dense",
+            "final_layer_norm": "output.LayerNorm",
+        }.items()
+    },
+    "encoder.lm_head.dense": "cls.predictions.transform.dense",
+    "encoder.lm_head.layer_norm": "cls.predictions.transform.LayerNorm",
+    "encoder.lm_head": "cls.predictions.decoder",
+}
+TOKEN_TYPES = "bert.embeddings.token_type_embeddings.weight"
+SECOND_BIAS = "cls.predictions.bias"
+_MARK = "bert.embeddings.word_embeddings.weight"
+_BLOCK = re.compile(r"(\.layers?\.)(\d+)(?=\.)")
+_PERFORMANCE = "encoder.sentence_encoder.performance_projection.weight"
+
+
+def is_hugging_face(weights: Mapping[str, Any]) -> bool:
+    """Say whether tensors have the names of Hugging Face's BERT."""
+    return _MARK in weights
+
+
+def _translate(name: str, names: Mapping[str, str]) -> str:
+    """Name of a tensor on the other side, or the same name where it has no counterpart."""
+    found = _BLOCK.search(name)
+    general = _BLOCK.sub(r"\1{i}", name, count=1)
+    stem, _, last = general.rpartition(".")
+    if stem not in names:
+        return name
+    translated = f"{names[stem]}.{last}"
+    return translated.replace("{i}", found[2]) if found else translated
+
+
+def to_hugging_face(
+    weights: Mapping[str, torch.Tensor], *, path: str | PathLike[str] | None = None
+) -> dict[str, torch.Tensor]:
+    """Give tensors by published name the names of Hugging Face's BERT.
+
+    Parameters
+    ----------
+    weights
+        Tensors by published name (see :func:`~musicbert.weights.mapping.rename`).
+    path
+        Named in errors.
+
+    Returns
+    -------
+    dict
+        The same tensors, and a table of token types of zeros [shape=(1, D)] and the second bias.
+
+    Raises
+    ------
+    CheckpointError
+        ``not-exportable`` for performance inputs, which that layout has no place for.
+    """
+    if _PERFORMANCE in weights:
+        raise CheckpointError(
+            "not-exportable",
+            "It has performance inputs, for which the layout of Hugging Face has no place",
+            path=path,
+            hint="keep it in the folder format",
+        )
+    renamed = {_translate(name, NAMES): value for name, value in weights.items()}
+    renamed[TOKEN_TYPES] = torch.zeros_like(renamed[_MARK][:1])
+    renamed[SECOND_BIAS] = renamed["cls.predictions.decoder.bias"].clone()
+    return renamed
+
+
+def from_hugging_face(
+    weights: Mapping[str, torch.Tensor], *, path: str | PathLike[str] | None = None
+) -> dict[str, torch.Tensor]:
+    """Give tensors with the names of Hugging Face's BERT their published names.
+
+    Raises
+    ------
+    CheckpointError
+        ``other-model`` where token types are not zero, or the head of the language model is tied or missing.
+    """
+    weights = dict(weights)
+    types = weights.pop(TOKEN_TYPES, None)
+    if types is not None and bool((types != 0).any()):
+        raise CheckpointError("other-model", "It has token types, MusicBERT has none", path=path)
+    second = weights.pop(SECOND_BIAS, None)
+    if second is not None:
+        weights.setdefault("cls.predictions.decoder.bias", second)
+    if "cls.predictions.decoder.weight" not in weights:
+        raise CheckpointError(
+            "other-model", "Its language-model head is tied or missing; MusicBERT's is not tied", path=path
+        )
+    back = {theirs: ours for ours, theirs in NAMES.items()}
+    ignored = "bert.embeddings.position_ids"
+    return {_translate(name, back): value for name, value in weights.items() if name != ignored}
+
+
+def hugging_face_config(config: ModelConfig) -> dict[str, Any]:
+    """Content of ``config.json`` in the layout of musicbert_hf."""
+    return {
+        "model_type": "bert",
+        "vocab_size": config.vocabulary_size,
+        "hidden_size": config.width,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "intermediate_size": config.ffn_width,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": config.dropout,
+        "attention_probs_dropout_prob": config.attention_dropout,
+        "max_position_embeddings": config.max_positions + 2,
+        "fairseq_position_embeddings": True,
+        "type_vocab_size": 1,
+        "layer_norm_eps": 1e-5,
+        "bos_token_id": 0,
+        "pad_token_id": 1,
+        "eos_token_id": 2,
+        "tie_word_embeddings": False,
+        "compound_ratio": config.fields,
+    }

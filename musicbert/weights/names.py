@@ -1,0 +1,155 @@
+"""From what a user writes to a checkpoint on disk: a path, a name, or a name that has to be fetched.
+
+A name is looked for below ``checkpoints/`` of the current folder and of the source tree, then in the cache
+folder (``~/.cache/musicbert``), each time as a folder, as ``NAME.pt`` or ``NAME.safetensors``, and under
+the file name that its publisher gave it. Then come the tables of downloads: ``sources.json`` in any of
+those folders (``{"NAME": {"url": ..., "sha256": ..., "file": ...}}``) and :data:`PUBLISHED`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+
+from musicbert.errors import CheckpointError
+from musicbert.weights.download import download
+
+__all__ = ["PUBLISHED", "Source", "resolve"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a checkpoint comes from.
+
+    Attributes
+    ----------
+    file
+        Its file name.
+    url
+        Address of the file itself, or None where there is only a page for people.
+    sha256
+        Checksum; nothing is fetched without one.
+    page
+        Page on which people find it.
+    """
+
+    file: str
+    url: str | None = None
+    sha256: str | None = None
+    page: str | None = None
+
+
+_PUBLISHER = "https://drive.google.com/drive/folders/1aGcEB3qZoJ_ZE4qqmrrs6-JAp3z1vkE4"
+#: the published checkpoints; their publisher offers a page, and no checksum
+PUBLISHED: dict[str, Source] = {
+    "musicbert_small": Source("checkpoint_last_musicbert_small.pt", page=_PUBLISHER),
+    "musicbert_base": Source("checkpoint_last_musicbert_base.pt", page=_PUBLISHER),
+}
+_IN_FOLDER = ("model.safetensors", "checkpoint_best.pt", "checkpoint_last.pt")
+
+
+def resolve(
+    name: str | PathLike[str],
+    *,
+    folders: Sequence[str | PathLike[str]] | None = None,
+    cache: str | PathLike[str] | None = None,
+    sources: Mapping[str, Source] | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Path:
+    """Find a checkpoint.
+
+    Parameters
+    ----------
+    name
+        A file, a folder, or a name (see the module docstring).
+    folders
+        Where names are looked for, in place of the two ``checkpoints`` folders.
+    cache
+        Where fetched files go; ``~/.cache/musicbert`` if None.
+    sources
+        More names, before those of the tables.
+    progress
+        See :func:`~musicbert.weights.download.download`.
+
+    Returns
+    -------
+    Path
+        A file, or a folder with ``model.safetensors``.
+
+    Raises
+    ------
+    CheckpointError
+        ``not-found`` for a path, ``unknown-name``, ``by-hand`` where people have to fetch it,
+        ``bad-sources``, and as ``download``.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    if path.is_dir() and (found := _inside(path)):
+        return found
+    text = fspath(name)
+    if path.is_dir() or len(path.parts) != 1 or path.suffix in (".pt", ".safetensors"):
+        raise CheckpointError(
+            "not-found",
+            "This folder holds no checkpoint" if path.is_dir() else "There is no such checkpoint",
+            path=path,
+            hint="check the path",
+        )
+    if folders is None:
+        folders = (Path("checkpoints"), Path(__file__).resolve().parents[2] / "checkpoints")
+    store = Path.home() / ".cache" / "musicbert" if cache is None else Path(cache)
+    places = [*map(Path, folders), store]
+    known = {**PUBLISHED, **_tables(places), **(sources or {})}
+    source = known.get(text)
+    for place in places:
+        if found := _below(place, text, source):
+            return found
+    if source is None:
+        raise CheckpointError(
+            "unknown-name",
+            f"No checkpoint is called {text!r}; known names are {', '.join(sorted(known))}",
+            hint=f"give a path, or put it at {places[0] / text}",
+        )
+    if source.url is None or source.sha256 is None:
+        raise CheckpointError(
+            "by-hand",
+            f"{text} cannot be fetched by a program: its publisher offers no file address with a checksum",
+            hint=f"fetch {source.file} from {source.page or 'its publisher'} and put it at "
+            f"{places[0] / source.file}",
+        )
+    return download(source.url, store / source.file, sha256=source.sha256, progress=progress)
+
+
+def _inside(folder: Path) -> Path | None:
+    """Checkpoint of a folder: the folder itself where it is one of ours."""
+    for file in _IN_FOLDER:
+        if (folder / file).is_file():
+            return folder if file == _IN_FOLDER[0] else folder / file
+    return None
+
+
+def _below(place: Path, name: str, source: Source | None) -> Path | None:
+    files = [f"{name}.pt", f"{name}.safetensors"] + ([source.file] if source else [])
+    found = next((place / file for file in files if (place / file).is_file()), None)
+    return _inside(place / name) or found
+
+
+def _tables(places: Sequence[Path]) -> dict[str, Source]:
+    """Entries of the ``sources.json`` files; the first folder wins."""
+    known: dict[str, Source] = {}
+    for place in reversed(places):
+        path = place / "sources.json"
+        if not path.is_file():
+            continue
+        try:
+            for name, entry in json.loads(path.read_text(encoding="utf-8")).items():
+                source = Source(**{"file": f"{name}.pt", **entry})
+                if Path(source.file).name != source.file:
+                    raise ValueError(f"file {source.file!r} is no plain file name")
+                known[name] = source
+        except (ValueError, TypeError, AttributeError) as error:
+            raise CheckpointError("bad-sources", f"It is no table of sources: {error}", path=path) from error
+    return known

@@ -1,0 +1,153 @@
+"""Does a checkpoint give the numbers that it should?
+
+``published_logits.npz`` holds what the published small and base checkpoints answer to the tokens 0, 1, ...,
+319, recorded by the authors of musicbert_hf: the logits of eight rows, and the most likely token and the
+logarithm of the partition function (log-sum-exp) of all 320. A file that agrees within the tolerance is
+that checkpoint, and this program computes with it what others compute. :func:`record` writes the same for
+any other checkpoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from musicbert.errors import CheckpointError
+from musicbert.weights.bundle import Bundle, build_model
+from musicbert.weights.fairseq_file import architecture_name
+
+__all__ = ["Verification", "record", "verify"]
+
+EXPECTED = Path(__file__).with_name("published_logits.npz")
+#: tokens of the input: 0, 1, ..., 319 are forty notes
+TOKENS = 320
+#: largest difference of a logit (musicbert_hf's tests); published numbers are rounded differently
+TOLERANCE = {"small": 1e-3, "base": 3e-3}
+_OTHER_TOLERANCE = 1e-3
+_ROWS = (0, 1, 8, 40, 100, 200, 300, 319)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How far a checkpoint is from the expected numbers.
+
+    Attributes
+    ----------
+    name
+        Which numbers it was compared with.
+    difference
+        Largest absolute difference of a logit or a log-sum-exp.
+    tolerance
+        Largest difference allowed.
+    agreement
+        Share of the 320 tokens with the expected most likely prediction, 0-1.
+    """
+
+    name: str
+    difference: float
+    tolerance: float
+    agreement: float
+
+    @property
+    def passed(self) -> bool:
+        """True if the difference is within the tolerance."""
+        return self.difference <= self.tolerance
+
+    def __str__(self) -> str:
+        word = "agrees with" if self.passed else "differs from"
+        return (
+            f"{word} {self.name}: largest difference {self.difference:.2e} (allowed {self.tolerance:.0e}), "
+            f"{self.agreement:.1%} of {TOKENS} most likely tokens equal"
+        )
+
+
+@torch.inference_mode()
+def _logits(bundle: Bundle) -> np.ndarray:
+    """Logits [shape=(320, V), float32] of the tokens 0, 1, ..., 319, in float32 on the CPU."""
+    model, _ = build_model(bundle)
+    if bundle.config.vocabulary_size < TOKENS:
+        raise CheckpointError("other-vocabulary", "Its vocabulary is too small")
+    logits, _ = model(torch.arange(TOKENS)[None])
+    return logits[0].numpy()
+
+
+def _log_sum_exp(logits: np.ndarray) -> np.ndarray:
+    top = logits.max(axis=-1, keepdims=True)
+    return (np.log(np.exp(logits - top).sum(axis=-1, keepdims=True)) + top)[:, 0]
+
+
+def record(bundle: Bundle, path: str | PathLike[str], *, name: str | None = None) -> Path:
+    """Write what a checkpoint answers, to be compared elsewhere with :func:`verify`.
+
+    Parameters
+    ----------
+    bundle
+        The checkpoint.
+    path
+        The ``.npz`` to write.
+    name
+        Prefix of the arrays; the size (``small``) or ``model`` if None.
+    """
+    logits, name = _logits(bundle), name or _size(bundle)
+    rows = np.array(_ROWS)
+    arrays = {
+        f"{name}_rows": rows,
+        f"{name}_logits": logits[rows],
+        f"{name}_argmax": logits.argmax(-1),
+        f"{name}_row_logsumexp": _log_sum_exp(logits),
+    }
+    np.savez_compressed(Path(path), **arrays)
+    return Path(path)
+
+
+def verify(bundle: Bundle, expected: str | PathLike[str] | None = None) -> Verification:
+    """Compare a checkpoint with expected numbers.
+
+    Parameters
+    ----------
+    bundle
+        The checkpoint.
+    expected
+        An ``.npz`` written by :func:`record`; the numbers of the published checkpoints if None.
+
+    Raises
+    ------
+    CheckpointError
+        ``no-expected-numbers`` where there are none for this size; ``unreadable``.
+    """
+    path = EXPECTED if expected is None else Path(expected)
+    name = _size(bundle)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            numbers = dict(file)
+    except (OSError, ValueError, EOFError) as error:
+        raise CheckpointError("unreadable", f"No recorded numbers: {error}", path=path) from error
+    if f"{name}_logits" not in numbers:
+        raise CheckpointError(
+            "no-expected-numbers",
+            f"There are numbers of {', '.join(sorted(_names(numbers)))} only, and this is {name}",
+            path=path,
+            hint="record numbers of it with --record where you trust it, and compare with --expected",
+        )
+    logits = _logits(bundle)
+    rows = numbers[f"{name}_rows"]
+    differences = [
+        np.abs(logits[rows] - numbers[f"{name}_logits"]).max(),
+        np.abs(_log_sum_exp(logits) - numbers[f"{name}_row_logsumexp"]).max(),
+    ]
+    agreement = float((logits.argmax(-1) == numbers[f"{name}_argmax"]).mean())
+    whose = f"the published {name} checkpoint" if expected is None else f"{path.name} ({name})"
+    return Verification(whose, float(max(differences)), TOLERANCE.get(name, _OTHER_TOLERANCE), agreement)
+
+
+def _names(numbers: dict[str, np.ndarray]) -> set[str]:
+    return {key.removesuffix("_logits") for key in numbers if key.endswith("_logits")}
+
+
+def _size(bundle: Bundle) -> str:
+    name = architecture_name(bundle.config).removeprefix("musicbert")
+    return name.removeprefix("_") or "model"
