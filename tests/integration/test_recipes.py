@@ -151,3 +151,25 @@ def test_evaluation_ends_in_a_table_and_pictures(root, work):
         assert "↔" in (out / "report.md").read_text() or task == "classes"
     predictions = np.load(work / "evaluated" / "eval" / "runs" / "fold0" / "seed0" / "test.npz")
     assert predictions["regression"].shape == (3, 25)
+
+
+@pytest.mark.slow
+def test_resume_goes_on_where_it_was(root, work, tmp_path):
+    recipe = root / "scripts/classification/performer.sh"
+    base = [
+        "--arch",
+        "musicbert_tiny",
+        "--effective-batch",
+        "8",
+        "--from-scratch",
+        "--save-dir",
+        tmp_path / "run",
+    ]
+    call(["bash", recipe, *base, *TINY], work)
+    again = [word if word != "2" else "4" for word in TINY]
+    done = call(["bash", recipe, *base, *again, "--resume"], work)
+    assert "@ 2 updates" in done.stdout
+    updates = [line for line in done.stdout.splitlines() if '"train_num_updates"' in line]
+    assert '"train_num_updates": "3"' in updates[0] or '"train_num_updates": "4"' in updates[0]
+    refused = call(["bash", recipe, *base, *again, "--resume", "--small-checkpoints"], work, code=2)
+    assert "needs optimizer states" in refused.stderr
