@@ -17,7 +17,7 @@ mkdir -p "$output"
 cd "$output"
 touch "$marker"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
-quiet=(--cpu --seed "$seed")
+quiet=(--cpu --seed "$seed" --bar)
 tiny=(--lr 1e-3 --warmup 20 --batch 32 --validate-every 25)
 
 say "1/8 performances and simulated raters"
@@ -31,21 +31,21 @@ data=xai_data_bin_apex_reg_cls
 say "4/8 masked-LM pre-training"
 bash "$ROOT/scripts/pretrain_mlm.sh" --data "$data/0/input0" --save-dir checkpoints/mlm --arch musicbert_tiny \
     --updates 120 --warmup 20 --lr 1e-3 --effective-batch 32 --batch 32 --break-mode eos --save-every 60 \
-    "${quiet[@]}" > mlm.out
+    "${quiet[@]}"
 mlm=checkpoints/mlm/checkpoint_best.pt
 say "5/8 contrastive pre-training, and the performers from it"
 bash "$ROOT/scripts/classification/pretrain.sh" --data "$data" --init "$mlm" --arch xai_pretrain_tiny \
-    --save-dir checkpoints/contrastive --updates 60 "${tiny[@]}" "${quiet[@]}" > contrastive.out
+    --save-dir checkpoints/contrastive --updates 60 "${tiny[@]}" "${quiet[@]}"
 bash "$ROOT/scripts/classification/finetuning.sh" --data "$data" --arch xai_pretrain_tiny \
     --init checkpoints/contrastive/checkpoint_best.pt --save-dir checkpoints/performers \
-    --updates "$updates" "${tiny[@]}" "${quiet[@]}" > performers.out
+    --updates "$updates" "${tiny[@]}" "${quiet[@]}"
 say "6/8 regression of the ratings: the published variant"
 bash "$ROOT/scripts/regression/finetuning.sh" --data "$data" --init "$mlm" --arch musicbert_tiny \
-    --effective-batch 32 --save-dir checkpoints/plain --updates "$updates" "${tiny[@]}" "${quiet[@]}" > plain.out
+    --effective-batch 32 --save-dir checkpoints/plain --updates "$updates" "${tiny[@]}" "${quiet[@]}"
 say "7/8 ratings and performers at once, with pedal and timing"
 bash "$ROOT/scripts/reg_cls/finetuning.sh" --data "$data" --init "$mlm" --arch musicbert_tiny \
     --effective-batch 32 --save-dir checkpoints/performance --performance-input --pooling mean --reg-weight 5 \
-    --updates "$updates" "${tiny[@]}" "${quiet[@]}" > performance.out
+    --updates "$updates" "${tiny[@]}" "${quiet[@]}"
 say "8/8 evaluation beside the baselines"
 for run in performers plain performance; do
     bash "$ROOT/scripts/eval_xai.sh" --checkpoint "checkpoints/$run/checkpoint_best.pt" --data "$data" \

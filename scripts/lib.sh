@@ -129,6 +129,7 @@ training_options() {
     switch fp16 "half precision (GPU)"
     switch bf16 "bfloat16"
     switch resume "go on from the last checkpoint of the save directory"
+    switch bar "a progress bar in place of the log, which is in train.log anyway"
     switch small-checkpoints "store no optimizer states: a third of the size, but the run cannot be resumed"
 }
 
@@ -177,7 +178,12 @@ train() {
         --optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-6 --weight-decay 0.01 --clip-norm 0.0 \
         --batch-size "$batch" --update-freq "$update_freq" --required-batch-size-multiple 1 \
         --seed "$seed" --num-workers "$num_workers" --patience "$patience" --no-epoch-checkpoints \
-        "${device[@]+"${device[@]}"}" "$@" ${EXTRA[@]+"${EXTRA[@]}"} 2>&1 | tee -a "$out/train.log"
+        "${device[@]+"${device[@]}"}" "$@" ${EXTRA[@]+"${EXTRA[@]}"} 2>&1 | tee -a "$out/train.log" | show_log
+}
+
+# The log as it is, or as a progress bar
+show_log() {
+    if [ -n "$bar" ]; then "$(tool python)" "$ROOT/scripts/progress.py" --updates "$updates"; else cat; fi
 }
 
 # Options of the recipes of the task xai: rating_options LR

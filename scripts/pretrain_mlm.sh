@@ -24,6 +24,7 @@ switch cpu "train on the CPU even where there is a GPU"
 switch fp16 "half precision (GPU)"
 switch bf16 "bfloat16"
 switch resume "go on from the last checkpoint of the save directory"
+switch bar "a progress bar in place of the log, which is in train.log anyway"
 parse "$@"
 
 [ -n "$data" ] || die "--data is missing (see --help)"

@@ -173,3 +173,25 @@ def test_resume_goes_on_where_it_was(root, work, tmp_path):
     assert '"train_num_updates": "3"' in updates[0] or '"train_num_updates": "4"' in updates[0]
     refused = call(["bash", recipe, *base, *again, "--resume", "--small-checkpoints"], work, code=2)
     assert "needs optimizer states" in refused.stderr
+
+
+def test_progress_shows_the_log_as_a_bar_and_errors_as_they_are(root):
+    log = [
+        'x | INFO | train_inner | {"epoch": 1, "loss": "2.5", "accuracy": "12.5", "num_updates": "5"}',
+        "x | INFO | musicbert.fairseq_plugin.model | weights: 46 tensors loaded, 0 missing",
+        'x | INFO | valid | {"epoch": 1, "valid_loss": "2.1", "valid_R2": "0.1", "valid_num_updates": "10"}',
+        "Traceback (most recent call last):",
+        "ValueError: the reason",
+    ]
+    done = subprocess.run(
+        [sys.executable, root / "scripts/progress.py", "--updates", "10"],
+        input="\n".join(log),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "46 tensors loaded" in done.stdout
+    assert "ValueError: the reason" in done.stdout
+    assert "train_inner" not in done.stdout
+    assert "10/10" in done.stderr
+    assert "valid R2=0.1" in done.stderr
