@@ -21,19 +21,23 @@ if TYPE_CHECKING:
         RatingError,
     )
     from musicbert.midi import Score, read_score
+    from musicbert.predict import FillOptions, Model, from_pretrained
 
 __version__ = "0.1.0"
 
 __all__ = [
     "CheckpointError",
     "DatasetError",
+    "FillOptions",
     "MidiError",
+    "Model",
     "MusicBertError",
     "RatingError",
     "Score",
     "__version__",
     "decode",
     "encode",
+    "from_pretrained",
     "read_score",
 ]
 
@@ -41,12 +45,15 @@ __all__ = [
 _PUBLIC = {
     "CheckpointError": "musicbert.errors",
     "DatasetError": "musicbert.errors",
+    "FillOptions": "musicbert.predict",
     "MidiError": "musicbert.errors",
+    "Model": "musicbert.predict",
     "MusicBertError": "musicbert.errors",
     "RatingError": "musicbert.errors",
     "Score": "musicbert.midi",
     "decode": "musicbert.encoding",
     "encode": "musicbert.encoding",
+    "from_pretrained": "musicbert.predict",
     "read_score": "musicbert.midi",
 }
 

@@ -1,0 +1,20 @@
+"""Using a model on music: embeddings, predictions of the heads, and masked notes filled in."""
+
+from musicbert.predict.gaps import Filled, FillOptions, choose_mask
+from musicbert.predict.model import Model, from_pretrained
+from musicbert.predict.pieces import Piece, read_piece
+from musicbert.predict.prediction import Prediction
+from musicbert.predict.spans import Span, cover
+
+__all__ = [
+    "FillOptions",
+    "Filled",
+    "Model",
+    "Piece",
+    "Prediction",
+    "Span",
+    "choose_mask",
+    "cover",
+    "from_pretrained",
+    "read_piece",
+]

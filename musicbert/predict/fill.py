@@ -1,0 +1,240 @@
+"""Masked tokens filled in by the language model, with probabilities.
+
+The logits of a hidden token are cut to the tokens of its own field, so a pitch is always a pitch; all
+programs can be reached, percussion (128) too. What the encoding demands is kept: a drum has a pitch of 128
+or more and nothing else has, and a position lies inside the bar of its time signature. Each hidden token is
+predicted by the window in which its note lies deepest.
+
+Orders, fastest first (midiformers calls the last two "octuple" and "vanilla"):
+
+``once``
+    All hidden tokens from one pass, each for itself.
+``confident``
+    ``steps`` passes; after each, the tokens whose choice is most probable stay, and the others are
+    predicted again knowing them (Ghazvininejad et al. 2019, "Mask-Predict").
+``notes``
+    From left to right, all hidden tokens of a note in one pass.
+``tokens``
+    From left to right, one token a pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from musicbert.encoding import FIELD_OFFSETS, FIELD_SIZES, FIELDS
+from musicbert.encoding.octuple import DRUM_PITCH, DRUM_PROGRAM
+from musicbert.encoding.quantise import BAR_LENGTHS
+from musicbert.errors import MidiError
+from musicbert.model import EncoderOutput
+from musicbert.predict.gaps import Filled, FillOptions, Order
+from musicbert.predict.pieces import Piece
+from musicbert.predict.runner import Runner, Window
+from musicbert.predict.spans import Span
+
+__all__ = ["fill_piece"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+F = len(FIELDS)
+BAR, POSITION, PROGRAM, PITCH, METRE = 0, 1, 2, 3, 6
+
+
+def fill_piece(
+    runner: Runner, piece: Piece, spans: Sequence[Span], mask: Mask, options: FillOptions, *, seed: int = 0
+) -> Filled:
+    """Fill the hidden tokens of one piece.
+
+    Parameters
+    ----------
+    runner
+        The model.
+    piece, spans
+        The piece and its windows.
+    mask
+        True at what to hide [shape=(n, 8), bool].
+    options
+        How tokens are chosen.
+    seed
+        With the same seed a piece is filled in the same way, whatever was filled before it.
+
+    Raises
+    ------
+    MidiError
+        ``nothing-masked``.
+    ValueError
+        For a mask of another shape.
+    """
+    mask = np.asarray(mask, bool)
+    if mask.shape != piece.rows.shape:
+        raise ValueError(f"the mask has shape {mask.shape}, the rows {piece.rows.shape}")
+    if not mask.any():
+        raise MidiError("nothing-masked", "no token is hidden", hint="choose other notes, bars or programs")
+    digest = blake2b(piece.rows.tobytes() + mask.tobytes(), digest_size=8).digest()
+    rng = np.random.default_rng([seed, int.from_bytes(digest, "little")])
+    work = _Work(runner, piece, spans, mask, options, rng)
+    if options.order == "confident":
+        work.by_confidence()
+    else:
+        for group in _groups(mask, options.order):
+            work.keep(*work.draw(group))
+    tables = {}
+    for number, name in enumerate(FIELDS):
+        rows = np.flatnonzero(mask[:, number])
+        if len(rows):
+            tables[name] = (rows, np.stack([work.tables[int(row), number] for row in rows]))
+    return Filled(work.rows, mask, work.probability, tables)
+
+
+def _groups(mask: Mask, order: Order) -> Iterator[NDArray[np.int64]]:
+    """Hidden tokens (row, field) [shape=(m, 2)], in groups that are chosen together."""
+    hidden = np.argwhere(mask)
+    if order == "once":
+        yield hidden
+    elif order == "tokens":
+        yield from hidden[:, None]
+    else:
+        yield from np.split(hidden, np.flatnonzero(np.diff(hidden[:, 0])) + 1)
+
+
+class _Work:
+    """The state of a piece that is being filled."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        piece: Piece,
+        spans: Sequence[Span],
+        mask: Mask,
+        options: FillOptions,
+        rng: np.random.Generator,
+    ) -> None:
+        self.runner, self.piece, self.spans, self.options, self.rng = runner, piece, spans, options, rng
+        self.rows = piece.rows.copy()
+        self.hidden = mask.copy()
+        self.probability = np.full(mask.shape, np.nan, np.float32)
+        self.tables: dict[tuple[int, int], Floats] = {}
+        deepest = np.full(len(piece.rows), -1.0)
+        self.owner = np.zeros(len(piece.rows), np.int64)
+        for index, span in enumerate(spans):
+            notes = np.arange(span.start, span.stop)
+            better = span.share > deepest[notes]
+            self.owner[notes[better]] = index
+            deepest[notes[better]] = span.share[better]
+
+    def by_confidence(self) -> None:
+        """Keep the most probable choices of each of ``steps`` passes."""
+        left = np.argwhere(self.hidden)
+        for step in range(self.options.steps):
+            if not len(left):
+                return
+            tokens, values, chances, tables = self.draw(left)
+            count = -(-len(left) // (self.options.steps - step))  # an equal part, rounded up
+            best = np.zeros(len(left), bool)
+            best[np.argsort(-chances, kind="stable")[:count]] = True
+            kept = np.flatnonzero(best)
+            self.keep(tokens[kept], values[kept], chances[kept], [tables[index] for index in kept])
+            left = np.argwhere(self.hidden)
+
+    def keep(self, tokens: Ints, values: Ints, chances: Floats, tables: Sequence[Floats]) -> None:
+        """Put choices into the piece."""
+        for (row, number), value, chance, table in zip(tokens, values, chances, tables, strict=True):
+            self.rows[row, number] = value
+            self.probability[row, number] = chance
+            self.tables[int(row), int(number)] = table
+            self.hidden[row, number] = False
+
+    def draw(self, tokens: Ints) -> tuple[Ints, Ints, Floats, list[Floats]]:
+        """Predict and choose hidden tokens: the tokens, values, probabilities, and distributions."""
+        logits = self._logits(tokens)
+        rows, hidden = self.rows.copy(), self.hidden.copy()
+        values, chances, tables = [], [], []
+        for (row, number), line in zip(tokens, logits, strict=True):
+            offset, size = FIELD_OFFSETS[number], FIELD_SIZES[number]
+            possible = self._possible(rows[row], hidden[row], int(number))
+            table = _softmax(np.where(possible, line[offset : offset + size], -np.inf))
+            value = self._choose(table, self.options.heat(int(number)))
+            base = self.spans[self.owner[row]].first_bar if number == BAR else 0
+            values.append(value + base)
+            chances.append(table[value])
+            tables.append(table.astype(np.float32))
+            rows[row, number], hidden[row, number] = value, False  # later fields of the note agree with it
+        return tokens, np.array(values, np.int64), np.array(chances, np.float32), tables
+
+    def _logits(self, tokens: Ints) -> Floats:
+        """Logits of hidden tokens [shape=(m, V)], each by the window in which its note lies deepest."""
+        owners = self.owner[tokens[:, 0]]
+        numbers = np.unique(owners)
+        piece = Piece(self.rows, self.piece.performance)
+        windows, wanted = [], []
+        for number in numbers:
+            span = self.spans[number]
+            windows.append(Window(piece, span, self.hidden[span.start : span.stop]))
+            own = tokens[owners == number]
+            flat = np.zeros((len(windows[-1]) + 2, F), bool)  # with the special octuples
+            flat[own[:, 0] - span.start + 1, own[:, 1]] = True
+            wanted.append(flat.reshape(-1))
+        result = np.zeros((len(tokens), self.runner.model.config.vocabulary_size), np.float32)
+
+        def use(chosen: list[int], output: EncoderOutput, ids: torch.Tensor) -> None:
+            selected = np.zeros(tuple(ids.shape), bool)
+            for row, index in enumerate(chosen):
+                selected[row, : len(wanted[index])] = wanted[index]
+            encoder = self.runner.model.encoder
+            where = torch.from_numpy(selected).to(ids.device)
+            logits = encoder.lm_head(encoder.sentence_encoder.up_selected(output.hidden, where))  # (N, V)
+            found = logits.float().cpu().numpy()
+            at = 0
+            for index in chosen:
+                own = np.flatnonzero(owners == numbers[index])
+                order = np.lexsort((tokens[own, 1], tokens[own, 0]))  # as `up_selected` has them
+                result[own[order]] = found[at : at + len(own)]
+                at += len(own)
+
+        self.runner.run(windows, use)
+        return result
+
+    def _possible(self, row: Ints, hidden: Mask, number: int) -> Mask:
+        """Values of a field that are allowed, and that agree with the fields of the note that are known."""
+        size = FIELD_SIZES[number]
+        possible = np.ones(size, bool)
+        allowed = self.options.allow.get(FIELDS[number])
+        if allowed is not None:
+            possible[:] = False
+            possible[list(allowed)] = True
+        fits = np.ones(size, bool)
+        if number == PROGRAM and not hidden[PITCH]:
+            fits = (np.arange(size) == DRUM_PROGRAM) == (row[PITCH] >= DRUM_PITCH)
+        elif number == PITCH and not hidden[PROGRAM]:
+            fits = (np.arange(size) >= DRUM_PITCH) == (row[PROGRAM] == DRUM_PROGRAM)
+        elif number == POSITION and not hidden[METRE]:
+            fits = np.arange(size) < BAR_LENGTHS[row[METRE]]
+        elif number == METRE and not hidden[POSITION]:
+            fits = row[POSITION] < BAR_LENGTHS
+        # what the user allows comes first where nothing fits both
+        return possible & fits if (possible & fits).any() else possible
+
+    def _choose(self, table: NDArray[np.float64], heat: float) -> int:
+        """Choose a value by its probability."""
+        if heat == 0:
+            return int(table.argmax())
+        with np.errstate(divide="ignore"):
+            table = _softmax(np.log(table) / heat)
+        order = np.argsort(-table, kind="stable")
+        ranked = table[order]
+        keep = np.cumsum(ranked) - ranked < self.options.top_p  # the first is always kept
+        if self.options.top_k:
+            keep[self.options.top_k :] = False
+        ranked = np.where(keep, ranked, 0.0)
+        return int(order[np.searchsorted(np.cumsum(ranked) / ranked.sum(), self.rng.random(), side="right")])
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    powers: NDArray[np.float64] = np.exp(logits.astype(np.float64) - logits.max())
+    return powers / float(powers.sum())

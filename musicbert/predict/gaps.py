@@ -1,0 +1,156 @@
+"""What to hide in a piece, how to choose what takes its place, and what comes out.
+
+Used by :mod:`musicbert.predict.fill`, which describes the orders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.encoding import FIELD_SIZES, FIELDS, decode
+from musicbert.midi import Score
+
+__all__ = ["FillOptions", "Filled", "Order", "choose_mask"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Order = Literal["once", "confident", "notes", "tokens"]
+_BAR, _PROGRAM = 0, 2
+
+
+@dataclass(frozen=True)
+class FillOptions:
+    """How tokens are chosen.
+
+    Attributes
+    ----------
+    order
+        See the module docstring.
+    steps
+        Passes of ``confident``.
+    temperature
+        Logits are divided by it before one is drawn; 0 takes the most probable token. One number, or one a
+        field (fields that are not named: 0).
+    top_k
+        Draw among the ``top_k`` most probable tokens only; 0 for all.
+    top_p
+        Draw among the most probable tokens that together have this probability, in 0-1.
+    allow
+        Field -> values that may be chosen.
+    """
+
+    order: Order = "once"
+    steps: int = 8
+    temperature: float | Mapping[str, float] = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    allow: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.order not in get_args(Order):
+            raise ValueError(f"order {self.order!r} is none of {get_args(Order)}")
+        if self.steps < 1 or self.top_k < 0 or not 0 < self.top_p <= 1:
+            raise ValueError("steps is at least 1, top_k at least 0 and top_p in 0-1")
+        table = self.temperature if isinstance(self.temperature, Mapping) else {}
+        _check_fields([*self.allow, *table])
+        values = table.values() if table or isinstance(self.temperature, Mapping) else [self.temperature]
+        if any(not value >= 0 for value in values):
+            raise ValueError("a temperature is at least 0")
+        for name, allowed in self.allow.items():
+            size = FIELD_SIZES[FIELDS.index(name)]
+            if not allowed or min(allowed) < 0 or max(allowed) >= size:
+                raise ValueError(f"allowed values of {name} are in 0-{size - 1}, and at least one")
+
+    def heat(self, number: int) -> float:
+        """Temperature of a field, by number."""
+        if isinstance(self.temperature, Mapping):
+            return float(self.temperature.get(FIELDS[number], 0.0))
+        return float(self.temperature)
+
+
+@dataclass(frozen=True, eq=False)
+class Filled:
+    """A piece with its gaps filled.
+
+    Attributes
+    ----------
+    rows
+        [shape=(n, 8), int64] in the order of the piece.
+    mask
+        True at what was hidden [shape=(n, 8), bool].
+    probability
+        Probability of what was chosen among the tokens of its field that are possible there, at temperature 1
+        [shape=(n, 8), float32, 0-1]; NaN where nothing was hidden.
+    distributions
+        Field -> (rows, probabilities): for the hidden tokens of the field, in the order of the rows
+        [shape=(m,), int64], the probability of each value [shape=(m, size of the field), float32], when it
+        was chosen. Bars count from the first bar of the window where the piece has more than 256.
+    """
+
+    rows: Ints
+    mask: Mask
+    probability: Floats
+    distributions: Mapping[str, tuple[Ints, Floats]]
+
+    def sorted_rows(self) -> Ints:
+        """Rows in the order of ``encode``: a filled position may belong elsewhere [shape=(n, 8), int64]."""
+        return self.rows[np.lexsort(self.rows.T[::-1])]
+
+    def score(self) -> Score:
+        """Return the music, with ``.save(path)``."""
+        return decode(self.sorted_rows())
+
+
+def _check_fields(names: Iterable[str]) -> None:
+    unknown = [name for name in names if name not in FIELDS]
+    if unknown:
+        raise ValueError(f"no field {', '.join(map(repr, unknown))}; fields are {', '.join(FIELDS)}")
+
+
+def choose_mask(
+    rows: Ints,
+    *,
+    fields: Sequence[str] = ("pitch",),
+    notes: Sequence[int] | None = None,
+    bars: tuple[int, int] | None = None,
+    programs: Sequence[int] | None = None,
+    share: float = 1.0,
+    seed: int = 0,
+) -> Mask:
+    """Say which tokens of a piece to hide (see :meth:`~musicbert.predict.Model.fill`).
+
+    Returns
+    -------
+    [shape=(n, 8), bool]
+
+    Raises
+    ------
+    ValueError
+        For an unknown field, a share outside 0-1, or a note that the piece does not have.
+    """
+    _check_fields(fields)
+    if not 0 <= share <= 1:
+        raise ValueError(f"share is in 0-1, not {share}")
+    chosen = np.ones(len(rows), bool)
+    if notes is not None:
+        wanted = np.asarray(notes, np.int64)
+        if ((wanted < -len(rows)) | (wanted >= len(rows))).any():
+            raise ValueError(f"the piece has {len(rows)} notes")
+        chosen = np.zeros(len(rows), bool)
+        chosen[wanted] = True
+    if bars is not None:
+        chosen &= (rows[:, _BAR] >= bars[0]) & (rows[:, _BAR] <= bars[1])
+    if programs is not None:
+        chosen &= np.isin(rows[:, _PROGRAM], programs)
+    left = np.flatnonzero(chosen)
+    if share < 1:
+        left = np.random.default_rng(seed).permutation(left)[: round(share * len(left))]
+    mask = np.zeros((len(rows), len(FIELDS)), bool)
+    mask[np.ix_(left, np.array([FIELDS.index(name) for name in fields], np.int64))] = True
+    return mask
