@@ -101,3 +101,41 @@ def make_databin(root, tmp_path_factory):
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_midi_folder(tmp_path_factory):
+    """Factory of folders of made MIDI files.
+
+    ``make_midi_folder(8, notes=(20, 60), seed=1)``: ``a/00000.mid`` and so on, tunes that nobody shares.
+    """
+    import numpy as np
+
+    from musicbert.midi import Score, midi_bytes
+
+    def tune(rng, notes):
+        zeros = np.zeros(notes, np.int64)
+        onset = np.cumsum(rng.integers(1, 3, notes)) * 240
+        return midi_bytes(
+            Score(
+                ticks_per_beat=480,
+                onset=onset,
+                offset=onset + 200,
+                pitch=rng.integers(40, 90, notes),
+                velocity=rng.integers(1, 128, notes),
+                program=zeros + int(rng.integers(0, 100)),
+                drum=zeros.astype(bool),
+                track=zeros,
+            )
+        )
+
+    def make(count, *, notes=(20, 60), seed=0):
+        folder = tmp_path_factory.mktemp("midi") / "made"
+        rng = np.random.default_rng(seed)
+        for number in range(count):
+            path = folder / "ab"[number % 2] / f"{number:05d}.mid"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(tune(rng, int(rng.integers(*notes))))
+        return folder
+
+    return make

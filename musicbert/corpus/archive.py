@@ -24,10 +24,23 @@ from typing import Any
 
 from musicbert.errors import DatasetError
 
-__all__ = ["ArchiveLimits", "Member", "MidiSource", "copy_base", "stem"]
+__all__ = [
+    "ARCHIVE_SUFFIXES",
+    "MIDI_SUFFIXES",
+    "ArchiveLimits",
+    "Member",
+    "MidiSource",
+    "copy_base",
+    "is_hidden",
+    "judge",
+    "list_folder",
+    "list_zip",
+    "open_zip",
+    "stem",
+]
 
 MIDI_SUFFIXES = (".mid", ".midi")
-_ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".7z", ".rar")
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".7z", ".rar")
 #: First bytes of a zip file: a member, an empty archive, a spanned one (APPNOTE.TXT 4.3).
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 #: What the decompressors raise for damaged data, or for a dictionary that does not fit into memory.
@@ -127,10 +140,10 @@ class MidiSource:
     def __init__(self, path: str | os.PathLike[str], *, limits: ArchiveLimits | None = None) -> None:
         self.path = Path(path)
         self.limits = limits or ArchiveLimits()
-        self._zip = None if self.path.is_dir() else _open_zip(self.path)
+        self._zip = None if self.path.is_dir() else open_zip(self.path)
         try:
-            listed = _list_folder(self.path) if self._zip is None else _list_zip(self._zip)
-            members = [self._judge(each) for each in self._bounded(listed)]
+            listed = list_folder(self.path) if self._zip is None else list_zip(self._zip)
+            members = [judge(each, self.limits) for each in self._bounded(listed)]
             members.sort(key=lambda member: member.path)
             self.members = tuple(member for member in members if member.reason is None)
             self.rejected = tuple(member for member in members if member.reason is not None)
@@ -184,7 +197,7 @@ class MidiSource:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Open the archive again in another process, which must not share this one's position in the file."""
         self.__dict__.update(state)
-        self._zip = None if self.path.is_dir() else _open_zip(self.path)
+        self._zip = None if self.path.is_dir() else open_zip(self.path)
 
     def __enter__(self) -> MidiSource:
         return self
@@ -206,7 +219,7 @@ class MidiSource:
                     hint="split it up",
                 )
             path = PurePosixPath(member.path.lower())
-            if not path.name.endswith(MIDI_SUFFIXES + _ARCHIVE_SUFFIXES) or _hidden(path):
+            if not path.name.endswith(MIDI_SUFFIXES + ARCHIVE_SUFFIXES) or is_hidden(path):
                 continue
             if path.suffix in MIDI_SUFFIXES:
                 total += member.size
@@ -218,17 +231,6 @@ class MidiSource:
                     hint="it may be a zip bomb; look into it, or split it up",
                 )
             yield member
-
-    def _judge(self, member: Member) -> Member:
-        reason, detail = member.reason, member.detail
-        parts = re.split(r"[/\\]", member.path)
-        if reason is None and not member.path.lower().endswith(MIDI_SUFFIXES):
-            reason, detail = "nested-archive", "an archive inside; unpack it and pass its folder"
-        elif not member.name.isprintable() or not member.name or ".." in parts or member.path.startswith("/"):
-            reason, detail = "unsafe-name", "the path is empty, leads outside, or holds control characters"
-        elif reason is None and member.size > self.limits.member_bytes:
-            reason, detail = "too-large", f"{member.size} bytes, more than {self.limits.member_bytes}"
-        return Member(member.name, member.path, member.size, reason, detail)
 
     def _require_some(self) -> None:
         if self.members:
@@ -258,11 +260,26 @@ class MidiSource:
         )
 
 
-def _hidden(path: PurePosixPath) -> bool:
+def judge(member: Member, limits: ArchiveLimits) -> Member:
+    """Return the member with the reason why it cannot be taken, where there is one."""
+    reason, detail = member.reason, member.detail
+    parts = re.split(r"[/\\]", member.path)
+    if reason is None and not member.path.lower().endswith(MIDI_SUFFIXES):
+        reason, detail = "nested-archive", "an archive inside; unpack it and pass its folder"
+    elif not member.name.isprintable() or not member.name or ".." in parts or member.path.startswith("/"):
+        reason, detail = "unsafe-name", "the path is empty, leads outside, or holds control characters"
+    elif reason is None and member.size > limits.member_bytes:
+        reason, detail = "too-large", f"{member.size} bytes, more than {limits.member_bytes}"
+    return Member(member.name, member.path, member.size, reason, detail)
+
+
+def is_hidden(path: PurePosixPath) -> bool:
+    """Whether a path, in lower case, is a hidden file, in a hidden folder, or in ``__MACOSX``."""
     return any(part == "__macosx" or (part.startswith(".") and part != "..") for part in path.parts)
 
 
-def _open_zip(path: Path) -> zipfile.ZipFile:
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Open a zip archive; `DatasetError` says what is wrong with it."""
     if path.exists() and not path.is_file():  # a pipe would block
         raise DatasetError("not-an-archive", "This is neither a file nor a folder", path=path)
     try:
@@ -287,7 +304,8 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
         ) from error
 
 
-def _list_zip(archive: zipfile.ZipFile) -> Iterator[Member]:
+def list_zip(archive: zipfile.ZipFile) -> Iterator[Member]:
+    """Yield the files of an archive in its order."""
     contents = {(info.filename, info.CRC, info.file_size) for info in archive.infolist()}
     versions = Counter(name for name, _, _ in contents)
     for info in archive.infolist():
@@ -303,7 +321,8 @@ def _list_zip(archive: zipfile.ZipFile) -> Iterator[Member]:
         yield Member(stem(info.filename), info.filename, info.file_size, reason, detail)
 
 
-def _list_folder(folder: Path) -> Iterator[Member]:
+def list_folder(folder: Path) -> Iterator[Member]:
+    """Yield the files below a folder, in an order that the file system does not change."""
     root = folder.resolve()
     for parent, folders, files in os.walk(folder):
         folders.sort()

@@ -26,7 +26,15 @@ from musicbert.errors import DatasetError
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["build_directory", "write_bytes", "write_json", "write_npy", "write_text"]
+__all__ = [
+    "build_directory",
+    "check_destination",
+    "lock_folder",
+    "write_bytes",
+    "write_json",
+    "write_npy",
+    "write_text",
+]
 
 #: Permissions of a written file before the umask; ``mkstemp`` alone would leave it private to its owner.
 _FILE_MODE = 0o666
@@ -114,7 +122,7 @@ def build_directory(
         (another run writes it).
     """
     path = Path(path).absolute()
-    _check_destination(path, overwrite, recognise)
+    check_destination(path, overwrite, recognise)
     partial = path.parent / f".{path.name}.partial"
     old = path.parent / f".{path.name}.old"
     try:
@@ -126,11 +134,11 @@ def build_directory(
             path=path,
             hint="choose another with --output",
         ) from error
-    lock = _lock(partial, path)
+    lock = lock_folder(partial, path)
     try:
         _clear(partial)  # what a killed run left
         yield partial
-        _check_destination(path, overwrite, recognise)
+        check_destination(path, overwrite, recognise)
         if path.is_dir():
             shutil.rmtree(old, ignore_errors=True)
             path.rename(old)
@@ -144,7 +152,8 @@ def build_directory(
             os.close(lock)
 
 
-def _check_destination(path: Path, overwrite: bool, recognise: Callable[[Path], bool]) -> None:
+def check_destination(path: Path, overwrite: bool, recognise: Callable[[Path], bool]) -> None:
+    """Raise the error of `build_directory` where a folder may not be written."""
     if path.is_dir():
         if not any(path.iterdir()):
             return
@@ -171,7 +180,7 @@ def _check_destination(path: Path, overwrite: bool, recognise: Callable[[Path], 
         )
 
 
-def _lock(partial: Path, path: Path) -> int | None:
+def lock_folder(partial: Path, path: Path) -> int | None:
     """Hold the partial folder for this process; the system lets go of it when the process dies."""
     if sys.platform == "win32":
         return None

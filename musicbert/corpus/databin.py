@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import struct
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -29,6 +30,7 @@ __all__ = [
     "read_index",
     "read_tokens",
     "text_to_ids",
+    "write_indexed_blocks",
     "write_indexed_dataset",
 ]
 
@@ -103,18 +105,43 @@ def write_indexed_dataset(sequences: Iterable[NDArray[np.integer]], prefix: str 
     ValueError
         An id does not fit.
     """
+    return write_indexed_blocks(((ids, (len(ids),)) for ids in sequences), prefix)
+
+
+def write_indexed_blocks(
+    blocks: Iterable[tuple[NDArray[np.integer], Sequence[int]]], prefix: str | PathLike[str]
+) -> int:
+    """Write sequences that come several at once (see `write_indexed_dataset`).
+
+    Parameters
+    ----------
+    blocks
+        The ids of some sequences, one after the other [shape=(sum of the lengths,)], and their lengths.
+    prefix
+        Path without suffix; its folder must exist.
+
+    Returns
+    -------
+    int
+        Number of sequences written.
+
+    Raises
+    ------
+    ValueError
+        An id does not fit.
+    """
     prefix = Path(prefix)
-    sizes: list[int] = []
+    sizes = array("i")  # 4 bytes a sequence
     handle, name = tempfile.mkstemp(prefix=f".{prefix.name}.", suffix=".partial", dir=prefix.parent)
     os.close(handle)
     partial = Path(name)
     try:
         with partial.open("wb") as file:
-            for ids in sequences:
+            for ids, lengths in blocks:
                 if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < _UINT16_LIMIT:
                     raise ValueError(f"sequence {len(sizes)} holds an id outside 0..{_UINT16_LIMIT - 1}")
-                file.write(ids.astype("<u2").tobytes())
-                sizes.append(len(ids))
+                file.write(np.ascontiguousarray(ids, "<u2").data)
+                sizes.extend(lengths)
         starts = 2 * (np.cumsum(sizes, dtype=np.int64) - sizes)
         index = _HEADER.pack(_MAGIC, _VERSION, _UINT16, len(sizes))
         index += np.array(sizes, "<i4").tobytes() + starts.astype("<i8").tobytes()

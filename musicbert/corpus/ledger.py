@@ -47,9 +47,18 @@ class Outcome:
     sha256
         Hash of the file's bytes.
     copy_of
-        Name of the file with the same bytes of which this is a copy.
+        Name of the file with the same bytes (in a corpus, path of the one with the same notes) of which this
+        is a copy.
     detail
         One sentence for people.
+    source
+        Archive, folder or list that the file came from, as it was given.
+    content
+        Hash of programs and pitches (`musicbert.encoding.content_md5`).
+    group
+        Path of the file after which the group of near-duplicates is called, where there are several.
+    split
+        Part of the corpus that the file is in.
     """
 
     name: str
@@ -61,6 +70,10 @@ class Outcome:
     sha256: str | None = None
     copy_of: str | None = None
     detail: str | None = None
+    source: str | None = None
+    content: str | None = None
+    group: str | None = None
+    split: str | None = None
 
     @property
     def ok(self) -> bool:

@@ -1,0 +1,167 @@
+"""`musicbert build`: MIDI files become a corpus for pre-training."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+from musicbert.corpus.builder import BuildOptions, BuildReport, build_corpus
+from musicbert.encoding import Policies
+from musicbert.errors import MusicBertError
+
+__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "main", "run"]
+
+DESCRIPTION = "Turn MIDI files into a corpus for pre-training: a data-bin for fairseq-train, or text."
+EPILOG = """examples:
+  musicbert build lmd_full.tar.gz --output lmd_data_bin --workers 8
+  musicbert build maestro/ pop909.zip --output piano_data_bin --exclude '(?i)d960' --performance-input
+  musicbert build urls.txt --output corpus_data_raw --format text
+  musicbert build s3://bucket/midi/ --output corpus_data_bin --scheduler tcp://head:8786
+
+A run that was stopped, even by kill -9, goes on when the same command is given again.
+
+exit status: 0 done; 1 done, but more files failed than --max-failure-rate allows; 2 an error, nothing was
+written; 130 stopped by Ctrl-C."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `musicbert build`."""
+    defaults = BuildOptions()
+    add = parser.add_argument
+    add("sources", nargs="+", metavar="SOURCE",
+        help="folder, .zip, .tar[.gz|.xz|.bz2], text file of URLs or paths, or URL of a folder")  # fmt: skip
+    add("--output", "-o", type=Path, required=True, help="folder to write")
+    add("--format", choices=("bin", "text", "both"), default=defaults.output,
+        help=".bin and .idx for fairseq-train, text for fairseq-preprocess (%(default)s)")  # fmt: skip
+    add("--shard-tokens", type=int, default=defaults.shard_tokens, metavar="N",
+        help="tokens of train in one shard; 0: one shard (%(default)s)")  # fmt: skip
+    add("--performance-input", action="store_true", help="also write pedal and timing inputs")
+    add("--exclude", default="", metavar="REGEX", help="leave out files whose path matches")
+    add("--seed", type=int, default=defaults.seed, help="of split, order, windows and bars (%(default)s)")
+
+    group = parser.add_argument_group("windows and splits")
+    group.add_argument(
+        "--window", type=int, default=defaults.window, help="notes of a sequence (%(default)s)"
+    )
+    group.add_argument(
+        "--overlap", type=int, default=defaults.overlap, help="sequences that a note is in (%(default)s)"
+    )
+    group.add_argument(
+        "--shares", type=float, nargs=3, default=defaults.shares, metavar=("TRAIN", "VALID", "TEST"),
+        help="shares of the files (98 1 1)",
+    )  # fmt: skip
+    group.add_argument(
+        "--split", choices=("count", "hash"), default=defaults.split,
+        help="cut a seeded order at the shares, or by a hash that more files do not change (%(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--keep-duplicates", action="store_true", help="keep files with the notes of an earlier one"
+    )
+    group.add_argument(
+        "--ignore-near-duplicates", action="store_true", help="let versions of a song fall in several splits"
+    )
+
+    group = parser.add_argument_group(
+        "music that the encoding cannot hold (the first choice is as published)"
+    )
+    for name, hint in get_type_hints(Policies).items():
+        choices = get_args(hint)
+        default = getattr(defaults.policies, name)
+        flag = "--" + name.replace("_", "-")
+        group.add_argument(flag, choices=(default, *(c for c in choices if c != default)), default=default)
+    group.add_argument("--reader", choices=("symusic", "miditoolkit"), default=defaults.reader)
+
+    group = parser.add_argument_group("running")
+    group.add_argument("--workers", type=int, default=1, help="processes (%(default)s)")
+    group.add_argument("--scheduler", metavar="ADDRESS", help="dask.distributed scheduler to work on")
+    group.add_argument("--overwrite", action="store_true", help="replace an earlier corpus")
+    group.add_argument("--restart", action="store_true", help="do not go on with an unfinished run")
+    group.add_argument(
+        "--max-failure-rate", type=float, default=0.05, metavar="SHARE",
+        help="exit with status 1 if more of the files cannot be encoded, in 0-1 (%(default)s)",
+    )  # fmt: skip
+    group.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def options_of(given: argparse.Namespace) -> BuildOptions:
+    """Return the options that the arguments say."""
+    return BuildOptions(
+        window=given.window,
+        overlap=given.overlap,
+        seed=given.seed,
+        shares=tuple(given.shares),
+        split=given.split,
+        duplicates="keep" if given.keep_duplicates else "drop",
+        near_duplicates="ignore" if given.ignore_near_duplicates else "group",
+        exclude=given.exclude,
+        performance=given.performance_input,
+        output=given.format,
+        shard_tokens=given.shard_tokens,
+        policies=Policies(**{name: getattr(given, name) for name in get_type_hints(Policies)}),
+        reader=given.reader,
+    )
+
+
+def run(given: argparse.Namespace) -> int:
+    """Build, and tell what became of the files; return the exit status."""
+    try:
+        report = build_corpus(
+            given.sources,
+            given.output,
+            options_of(given),
+            workers=given.workers,
+            scheduler=given.scheduler,
+            overwrite=given.overwrite,
+            restart=given.restart,
+            progress=not given.quiet,
+        )
+    except (MusicBertError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130  # 128 + SIGINT, as shells count
+    print(summary(report, given.output))
+    if report.failure_rate > given.max_failure_rate:
+        print(
+            f"error: {report.failure_rate:.1%} of the files could not be encoded, more than "
+            f"--max-failure-rate {given.max_failure_rate:g}; see {given.output / 'ledger.jsonl'}",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def summary(report: BuildReport, output: Path) -> str:
+    """Return the counts in a few lines."""
+    outcomes = ", ".join(f"{number:,} {reason}" for reason, number in report.outcomes.items())
+    lines = [f"{output}: {report.found:,} files found: {outcomes} (ledger.jsonl names each)"]
+    lines += [
+        f"  {split}: {size['files']:,} files, {size['sequences']:,} sequences, {size['notes']:,} notes"
+        if size["files"]
+        else f"  {split}: empty, nothing written"
+        for split, size in report.splits.items()
+    ]
+    if report.shards > 1:
+        folders = ":".join(str(output / f"shard{number}") for number in range(report.shards))
+        lines.append(f"  {report.shards} shards; fairseq-train takes them as {folders}")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command by itself (``python -m musicbert.cli.build``)."""
+    parser = argparse.ArgumentParser(
+        prog="musicbert build",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(parser)
+    return run(parser.parse_args(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

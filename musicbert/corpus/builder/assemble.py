@@ -1,0 +1,213 @@
+"""From shards of the work folder to the parts of the corpus.
+
+A part is one split of one output shard; its files come in the order of their keys, which is a seeded shuffle.
+Each part is a pure function of the index and the work folder, so parts may be written by any worker, and one
+that a kill left half-done is written anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.corpus.atomic import write_json
+from musicbert.corpus.builder.index import Index
+from musicbert.corpus.builder.options import SPLITS, BuildOptions
+from musicbert.corpus.builder.shards import shard_file
+from musicbert.corpus.databin import write_indexed_blocks
+from musicbert.encoding import BOS, EOS, FIELDS, PERFORMANCE_INPUTS
+from musicbert.encoding.vocabulary import TOKENS
+
+__all__ = ["Part", "PartDone", "plan_parts", "write_part"]
+
+_WIDTH = len(FIELDS)
+#: What a part needs of each file.
+_PLAN = ["chunk", "row", "n_rows", "window", "n_windows", "window_rows"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One split of one output shard.
+
+    Attributes
+    ----------
+    folder, split
+        Where it is written, and its name.
+    plan
+        ``.npy`` of the files of the part, in order.
+    shards
+        Folder of the work shards.
+    options
+        What to write.
+    """
+
+    folder: str
+    split: str
+    plan: str
+    shards: str
+    options: BuildOptions
+
+
+@dataclass(frozen=True)
+class PartDone:
+    """Its size."""
+
+    folder: str
+    split: str
+    files: int
+    sequences: int
+    notes: int
+
+
+def plan_parts(index: Index, work: Path, output: Path, options: BuildOptions) -> Iterator[Part]:
+    """Cut the splits into parts and write the plan of each.
+
+    Without several shards all parts lie in `output`; with several in ``shard0``, ``shard1``, ..., valid and
+    test in the first, where fairseq looks for them.
+    """
+    table = index.files
+    (work / "parts").mkdir(exist_ok=True)
+    groups: list[tuple[int, str, NDArray[np.int64]]] = []
+    for number, split in enumerate(SPLITS):
+        chosen = np.flatnonzero(table["split"] == number)
+        chosen = chosen[np.lexsort((chosen, table["key"][chosen]))]
+        pieces = _cut(table[chosen], options.shard_tokens if split == "train" else 0)
+        groups += [(shard, split, chosen[piece]) for shard, piece in enumerate(pieces)]
+    several = any(shard for shard, _, _ in groups)
+    for shard, split, files in groups:
+        folder = output / f"shard{shard}" if several else output
+        folder.mkdir(parents=True, exist_ok=True)
+        plan = work / "parts" / f"{shard}.{split}.npy"
+        np.save(plan, table[files][_PLAN])
+        yield Part(str(folder), split, str(plan), str(work / "shards"), options)
+
+
+def _cut(files: NDArray[Any], tokens: int) -> list[slice]:
+    """Cut files into runs of at most so many tokens, at least one file each; none where there are none."""
+    if len(files) == 0:
+        return []
+    if tokens == 0:
+        return [slice(0, len(files))]
+    sizes = _WIDTH * (files["window_rows"].astype(np.int64) + 2 * files["n_windows"].astype(np.int64))
+    ends = np.cumsum(sizes)
+    cuts, begin = [], 0
+    while begin < len(files):
+        before = int(ends[begin - 1]) if begin else 0
+        stop = max(int(np.searchsorted(ends, before + tokens, side="right")), begin + 1)
+        cuts.append(slice(begin, stop))
+        begin = stop
+    return cuts
+
+
+def write_part(part: Part) -> PartDone:
+    """Write one part, unless its note of completion is there."""
+    note = Path(part.plan).with_suffix(".done")
+    if note.exists():
+        return PartDone(**json.loads(note.read_text(encoding="utf-8")))
+    plan = np.load(part.plan)
+    folder, options = Path(part.folder), part.options
+    notes = int(plan["window_rows"].sum())
+    sequences = int(plan["n_windows"].sum())
+    with ExitStack() as stack:
+        consumers: list[Callable[[_Piece], None]] = []
+        if options.output != "bin":
+            lines = stack.enter_context((folder / f"midi_{part.split}.txt").open("wb"))
+            consumers.append(lambda piece: _write_lines(lines, piece))
+        if options.performance:
+            inputs = stack.enter_context((folder / f"{part.split}.performance.npy").open("wb"))
+            shape = (notes, len(PERFORMANCE_INPUTS))
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(inputs, header)
+            consumers.append(lambda piece: _write_inputs(inputs, piece))
+
+        def blocks() -> Iterator[tuple[NDArray[np.uint16], list[int]]]:
+            for piece in _pieces(part, plan):
+                for consume in consumers:
+                    consume(piece)
+                yield piece.ids, piece.lengths
+
+        if options.output == "text":
+            for _ in blocks():
+                pass
+        else:
+            write_indexed_blocks(blocks(), folder / part.split)
+    done = PartDone(part.folder, part.split, len(plan), sequences, notes)
+    write_json(note, done.__dict__)
+    return done
+
+
+@dataclass
+class _Piece:
+    """The sequences of one file.
+
+    Attributes
+    ----------
+    ids
+        [shape=(sum of the lengths,), uint16], specials included.
+    lengths
+        Of the sequences.
+    windows
+        [shape=(windows, 3)].
+    performance
+        [shape=(notes, P), float32], or None.
+    """
+
+    ids: NDArray[np.uint16]
+    lengths: list[int]
+    windows: NDArray[np.int32]
+    performance: NDArray[np.float32] | None
+
+
+def _pieces(part: Part, plan: NDArray[Any]) -> Iterator[_Piece]:
+    for chunk, row, n_rows, window, n_windows, _ in plan.tolist():
+
+        def load(name: str, dtype: Any, width: int, first: int, count: int, chunk: int = chunk) -> Any:
+            path = shard_file(part.shards, chunk, name)
+            offset = first * width * np.dtype(dtype).itemsize
+            return np.fromfile(path, dtype, count * width, offset=offset).reshape(-1, width)
+
+        rows = load("rows", np.uint16, _WIDTH, row, n_rows)
+        windows = load("windows", np.int32, 3, window, n_windows)
+        inputs = None
+        if part.options.performance:
+            inputs = load("performance", np.float32, len(PERFORMANCE_INPUTS), row, n_rows)
+        lengths = _WIDTH * (windows[:, 1] - windows[:, 0] + 2)
+        yield _Piece(_sequences(rows, windows, lengths), lengths.tolist(), windows, inputs)
+
+
+def _sequences(
+    rows: NDArray[np.uint16], windows: NDArray[np.int32], lengths: NDArray[np.int32]
+) -> NDArray[np.uint16]:
+    """Lay out the windows in turn, each between its specials [shape=(sum of lengths,), uint16]."""
+    ids = np.empty((int(lengths.sum()) // _WIDTH, _WIDTH), np.uint16)
+    at = 0
+    for start, stop, offset in windows.tolist():
+        ids[at] = BOS
+        end = at + 1 + stop - start
+        ids[at + 1 : end] = rows[start:stop]
+        ids[at + 1 : end, 0] += np.uint16(offset % (1 << 16))  # modulo 2^16: offsets may be negative
+        ids[end] = EOS
+        at = end + 1
+    return ids.reshape(-1)
+
+
+def _write_lines(stream: IO[bytes], piece: _Piece) -> None:
+    """Write a line of text a sequence; fairseq's binariser adds the last ``</s>``."""
+    at = 0
+    for length in piece.lengths:
+        tokens = map(TOKENS.__getitem__, piece.ids[at : at + length - 1].tolist())
+        stream.write((" ".join(tokens) + "\n").encode())
+        at += length
+
+
+def _write_inputs(stream: IO[bytes], piece: _Piece) -> None:
+    assert piece.performance is not None
+    for start, stop, _ in piece.windows.tolist():
+        stream.write(piece.performance[start:stop].tobytes())

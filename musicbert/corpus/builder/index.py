@@ -1,0 +1,106 @@
+"""What is known of every file, in one array: about 100 bytes a file, whatever the files hold.
+
+The index is made from the records of all shards and holds, for each file in the order of the sources, where
+its arrays are and what the division decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.corpus.builder.shards import read_records, shard_file
+from musicbert.corpus.builder.similar import HASHES
+from musicbert.corpus.ledger import OK
+
+__all__ = ["INDEX", "Index", "make_index", "seeded_hash"]
+
+#: One file. ``chunk``, ``row``, ``n_rows``, ``window``, ``n_windows``, ``piece``: where it is in its shard;
+#: ``window_rows``: notes of all its windows; ``content``: 16 bytes of `content_md5`; ``key``: seeded hash
+#: of the bytes (of the path where they could not be read), which orders and divides; ``ok``: it was
+#: encoded. Decided later: ``first`` (file of the same content that stays, itself where it is the one),
+#: ``group`` (root of its near-duplicates), ``split`` (0-2).
+INDEX = np.dtype(
+    [
+        ("chunk", "<u4"), ("row", "<u8"), ("n_rows", "<u4"), ("window", "<u4"), ("n_windows", "<u4"),
+        ("piece", "<u4"), ("window_rows", "<u8"), ("content", "<u8", (2,)), ("key", "<u8"), ("ok", "?"),
+        ("first", "<i8"), ("group", "<i8"), ("split", "i1"),
+    ]
+)  # fmt: skip
+
+
+@dataclass
+class Index:
+    """The table and the signatures, which lie on disk.
+
+    Attributes
+    ----------
+    files
+        [shape=(n,), `INDEX`]
+    signatures
+        [shape=(n, HASHES), uint32]: zeros for files that are not pieces.
+    """
+
+    files: NDArray[Any]
+    signatures: NDArray[np.uint32]
+
+
+def seeded_hash(seed: int, *words: str) -> int:
+    """Return 64 bits that depend on the seed and the words."""
+    text = "\0".join([str(seed), *words])
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "big")
+
+
+def make_index(shards: str | PathLike[str], chunks: int, files: int, seed: int, store: Path) -> Index:
+    """Read the records of all shards.
+
+    Parameters
+    ----------
+    shards
+        Folder of the shards.
+    chunks, files
+        How many there are.
+    seed
+        Seed of the keys.
+    store
+        File for the signatures; an earlier one is written anew.
+    """
+    table = np.zeros(files, INDEX)
+    table["first"] = table["group"] = np.arange(files)
+    signatures: NDArray[np.uint32] = np.zeros((0, HASHES), np.uint32)
+    if files:
+        signatures = np.memmap(store, np.uint32, "w+", shape=(files, HASHES))
+    at = 0
+    for chunk in range(chunks):
+        begin = at
+        for at, values in enumerate(_rows_of(shards, chunk, seed), start=begin + 1):
+            table[at - 1] = values
+            table["first"][at - 1] = table["group"][at - 1] = at - 1
+        pieces = np.flatnonzero(table["ok"][begin:at]) + begin
+        stored = np.fromfile(shard_file(shards, chunk, "signatures"), np.uint32).reshape(-1, HASHES)
+        signatures[pieces] = stored
+        windows = np.fromfile(shard_file(shards, chunk, "windows"), np.int32).reshape(-1, 3)
+        ends = np.concatenate([[0], np.cumsum(windows[:, 1] - windows[:, 0], dtype=np.int64)])
+        first, count = table["window"][pieces].astype(np.int64), table["n_windows"][pieces].astype(np.int64)
+        table["window_rows"][pieces] = ends[first + count] - ends[first]
+    return Index(table, signatures)
+
+
+def _rows_of(shards: str | PathLike[str], chunk: int, seed: int) -> Iterator[tuple[Any, ...]]:
+    """Yield the fields of each file of a shard, the decisions still to be made."""
+    row = window = piece = 0
+    for record in read_records(shards, chunk):
+        ok = record["outcome"] == OK
+        rows, windows = record.get("n_rows", 0), record.get("n_windows", 0)
+        content = bytes.fromhex(record.get("content", "0" * 32))
+        words = tuple(int(word) for word in np.frombuffer(content, "<u8"))
+        key = seeded_hash(seed, record.get("sha256") or record["path"])
+        yield (chunk, row, rows, window, windows, piece, 0, words, key, ok, 0, 0, -1)
+        row, window, piece = row + rows, window + windows, piece + ok

@@ -1,0 +1,250 @@
+"""`build_corpus`: from sources to a finished corpus, going on where a killed run stopped.
+
+All work is in ``.OUTPUT.building`` beside the output, in three steps, each made of pieces that are there
+completely or not at all: shards of encoded files, parts of the corpus, and the renaming of the finished
+folder. A run that finds such a folder of its own options does what is missing, so a run that was killed at
+any moment and started again ends with the same bytes as one that was not. The folder takes about 16 bytes a
+note.
+
+The output holds ``dict.txt``, ``<split>.bin`` and ``.idx`` (or ``midi_<split>.txt``), optional
+``<split>.performance.npy`` (float32 [shape=(notes of the split, P)]), ``ledger.jsonl`` (one line a file,
+determined by the input alone), ``build.json`` (options and counts) and ``timings.jsonl`` (milliseconds a
+file: the one thing that no two runs share). Corpora of several shards have ``shard0``, ``shard1``, ... in
+between.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from musicbert import __version__
+from musicbert.corpus.atomic import check_destination, lock_folder, write_json, write_text
+from musicbert.corpus.builder.assemble import PartDone, plan_parts, write_part
+from musicbert.corpus.builder.division import divide
+from musicbert.corpus.builder.index import make_index
+from musicbert.corpus.builder.options import BuildOptions
+from musicbert.corpus.builder.report import BuildReport, write_reports
+from musicbert.corpus.builder.runner import Runner, open_runner
+from musicbert.corpus.builder.shards import committed, entries_hash
+from musicbert.corpus.builder.sources import Entry, list_files
+from musicbert.corpus.builder.worker import Chunk, ChunkDone, encode_chunk
+from musicbert.encoding import dictionary_text
+from musicbert.errors import DatasetError
+
+__all__ = ["BuildReport", "build_corpus"]
+
+#: A chunk is full at so many files, or so many bytes of MIDI: about a second of work.
+CHUNK_FILES, CHUNK_BYTES = 128, 4 << 20
+
+
+def build_corpus(
+    sources: str | PathLike[str] | Iterable[str | PathLike[str]],
+    output: str | PathLike[str],
+    options: BuildOptions | None = None,
+    *,
+    workers: int = 1,
+    scheduler: str | None = None,
+    overwrite: bool = False,
+    restart: bool = False,
+    progress: bool = True,
+) -> BuildReport:
+    """Build a corpus, or go on with one.
+
+    Parameters
+    ----------
+    sources
+        Folders, zip or tar archives, lists of URLs, or URLs of folders.
+    output
+        Folder to write; it appears only when it is complete.
+    options
+        How to encode and divide.
+    workers, scheduler
+        See `open_runner`. With a scheduler, sources (other than URLs) and the folder of the output must be
+        on a file system that its workers see under the same paths.
+    overwrite
+        Replace an earlier corpus.
+    restart
+        Throw away what an earlier run of the same output left.
+    progress
+        Show a bar.
+
+    Returns
+    -------
+    BuildReport
+
+    Raises
+    ------
+    DatasetError
+        ``bad-options``, an unusable source (`list_files`), an existing or busy output (`build_directory`),
+        ``other-run`` or ``source-changed`` (what an earlier run left was made of other options or files),
+        ``nothing-to-write``.
+    """
+    options = options or BuildOptions()
+    names = [sources] if isinstance(sources, str | PathLike) else list(sources)
+    given = [os.fspath(name) for name in names]
+    output = Path(output).absolute()
+    work = output.parent / f".{output.name}.building"
+    plan = json.dumps({"version": __version__, "sources": given, "options": json.loads(options.to_json())})
+    if _finished(work, output, plan):  # killed after the last step, before the work folder was removed
+        shutil.rmtree(work, ignore_errors=True)
+        return BuildReport.read(output)
+    check_destination(output, overwrite, _is_ours)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatasetError(
+            "cannot-write", f"The work folder cannot be made: {error.strerror}", path=work
+        ) from error
+    lock = lock_folder(work, output)
+    try:
+        _claim(work, plan, restart)
+        with open_runner(workers, scheduler) as runner:
+            chunks, files = _encode(given, work, options, runner, progress)
+            report = _assemble(chunks, files, work, output, options, runner, progress)
+        check_destination(output, overwrite, _is_ours)
+        _publish(work, output)
+    finally:
+        if lock is not None:
+            os.close(lock)
+    shutil.rmtree(work, ignore_errors=True)
+    return report
+
+
+def _is_ours(folder: Path) -> bool:
+    return (folder / "ledger.jsonl").exists()
+
+
+def _finished(work: Path, output: Path, plan: str) -> bool:
+    return (
+        (output / "build.json").exists()
+        and (work / "published").exists()
+        and not (work / "out").exists()
+        and (work / "plan.json").read_text(encoding="utf-8") == plan
+    )
+
+
+def _claim(work: Path, plan: str, restart: bool) -> None:
+    """Make sure that what is in the work folder belongs to this run."""
+    note = work / "plan.json"
+    if restart or not note.exists():  # the plan is the first thing written: without it there is nothing
+        for entry in work.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+    elif note.read_text(encoding="utf-8") != plan:
+        raise DatasetError(
+            "other-run",
+            "An unfinished run of this output had other sources or options",
+            path=work,
+            hint="repeat them to go on, or begin afresh with --restart",
+        )
+    if not note.exists():
+        write_text(note, plan)
+    (work / "shards").mkdir(exist_ok=True)
+
+
+def _encode(
+    sources: Sequence[str], work: Path, options: BuildOptions, runner: Runner, progress: bool
+) -> tuple[int, int]:
+    """Make the shards that are missing; return the numbers of shards and of files."""
+    note = work / "encoded.json"
+    if note.exists():
+        known = json.loads(note.read_text(encoding="utf-8"))
+        return known["chunks"], known["files"]
+    total = None
+    if not any("://" in source or source.endswith(("gz", "xz", "bz2")) for source in sources):
+        total = sum(1 for _ in list_files(sources, exclude=options.exclude))
+    chunks = files = 0
+    with tqdm(total=total, desc="encoding", unit="file", disable=not progress) as bar:
+
+        def missing() -> Iterator[Chunk]:
+            nonlocal chunks, files
+            for number, entries in enumerate(_chunks(list_files(sources, exclude=options.exclude))):
+                chunks, files = number + 1, files + len(entries)
+                if committed(work / "shards", number, entries_hash(entries)):
+                    bar.update(len(entries))
+                else:
+                    yield Chunk(number, entries, str(work / "shards"), options)
+
+        done: ChunkDone
+        for done in runner.run(encode_chunk, missing(), _without_killers(work)):
+            bar.update(done.files)
+    write_json(note, {"chunks": chunks, "files": files})
+    return chunks, files
+
+
+def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    chunk: list[Entry] = []
+    size = 0
+    for entry in entries:
+        chunk.append(entry)
+        size += entry.member.size if entry.place is not None else 0
+        if len(chunk) == CHUNK_FILES or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _without_killers(work: Path) -> Callable[[Chunk, Callable[[Any], bool]], Chunk]:
+    """Say which files of a chunk end the process that reads them: each is tried alone."""
+
+    def find(chunk: Chunk, kills: Callable[[Any], bool]) -> Chunk:
+        probe = str(work / "probe")
+        crashed = [
+            index
+            for index, entry in enumerate(chunk.entries)
+            if kills(replace(chunk, entries=[entry], folder=probe))
+        ]
+        return replace(chunk, crashed=tuple(crashed))
+
+    return find
+
+
+def _assemble(
+    chunks: int, files: int, work: Path, output: Path, options: BuildOptions, runner: Runner, progress: bool
+) -> BuildReport:
+    """Divide the files, write the parts that are missing, and the reports."""
+    index = make_index(work / "shards", chunks, files, options.seed, work / "signatures")
+    divide(index, options)
+    target = work / "out"
+    target.mkdir(exist_ok=True)
+    parts = list(plan_parts(index, work, target, options))
+    if not parts:
+        raise DatasetError(
+            "nothing-to-write",
+            "no file could be encoded",
+            path=output,
+            hint=f"{files} files were found; what became of them is in {work / 'shards'}",
+        )
+    done: list[PartDone] = []
+    with tqdm(total=len(parts), desc="writing", unit="part", disable=not progress) as bar:
+        for each in runner.run(write_part, parts):
+            done.append(each)
+            bar.update()
+    for folder in {each.folder for each in done}:
+        write_text(Path(folder) / "dict.txt", dictionary_text())
+    return write_reports(index, done, chunks, work, target, options)
+
+
+def _publish(work: Path, output: Path) -> None:
+    """Put the finished folder in its place."""
+    for leftover in (work / "out").rglob(".*.partial"):  # of a process that was killed
+        leftover.unlink()
+    old = output.parent / f".{output.name}.old"
+    write_text(work / "published", "")
+    if output.is_dir():
+        shutil.rmtree(old, ignore_errors=True)
+        output.rename(old)
+    (work / "out").rename(output)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,96 @@
+"""Choices of a corpus; each default is as published where upstream has one."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from musicbert.encoding import Policies
+from musicbert.errors import DatasetError
+
+__all__ = ["SPLITS", "BuildOptions"]
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How files become examples.
+
+    Attributes
+    ----------
+    window, overlap
+        Notes of a sequence; sequences that a note is in, at most.
+    seed
+        Seed of the division, the order, the windows and the bar offsets.
+    shares
+        Shares of the files for train, valid and test.
+    split
+        ``"count"``: files in seeded order, cut at the shares, as published. ``"hash"``: each file (or group)
+        by a hash of its own, so that more files later move none.
+    duplicates
+        ``"drop"``: of files with the same programs and pitches the first stays, as published; ``"keep"``.
+    near_duplicates
+        ``"group"``: versions of one song stay in one split (`musicbert.corpus.builder.similar`);
+        ``"ignore"``: as published.
+    exclude
+        Regular expression; files whose path matches it are left out (test pieces of other tasks, say).
+    performance
+        Also write performance inputs; only with the binarised output.
+    output
+        ``"bin"``: fairseq's ``.bin`` and ``.idx``; ``"text"``: upstream's lines; ``"both"``.
+    shard_tokens
+        Tokens of train in one shard, at most (a shard holds at least one file). 0: all in one.
+    policies
+        What to do with music that the encoding cannot hold.
+    reader
+        MIDI parser.
+
+    Raises
+    ------
+    DatasetError
+        ``bad-options``.
+    """
+
+    window: int = 1000
+    overlap: int = 4
+    seed: int = 7
+    shares: tuple[float, float, float] = (98, 1, 1)
+    split: Literal["count", "hash"] = "count"
+    duplicates: Literal["drop", "keep"] = "drop"
+    near_duplicates: Literal["group", "ignore"] = "group"
+    exclude: str = ""
+    performance: bool = False
+    output: Literal["bin", "text", "both"] = "bin"
+    shard_tokens: int = 1 << 31
+    policies: Policies = field(default_factory=Policies)
+    reader: Literal["symusic", "miditoolkit"] = "symusic"
+
+    def __post_init__(self) -> None:
+        if self.window < 1 or self.overlap < 1 or self.seed < 0 or self.shard_tokens < 0:
+            raise DatasetError(
+                "bad-options",
+                f"window {self.window}, overlap {self.overlap}, seed {self.seed}, "
+                f"tokens of a shard {self.shard_tokens}",
+                hint="window and overlap are at least 1, the others at least 0",
+            )
+        if len(self.shares) != 3 or not all(0 <= share < float("inf") for share in self.shares):
+            raise DatasetError("bad-options", f"the shares are three numbers from 0, not {self.shares}")
+        if self.shares[0] <= 0:
+            raise DatasetError("bad-options", "the share of train is above 0")
+        if self.performance and self.output == "text":
+            raise DatasetError(
+                "bad-options", "text lines hold no performance inputs", hint="write the binarised output"
+            )
+        try:
+            re.compile(self.exclude)
+        except re.error as error:
+            raise DatasetError(
+                "bad-options", f"{self.exclude!r} is no regular expression: {error}", hint="see --exclude"
+            ) from None
+
+    def to_json(self) -> str:
+        """Return all choices as one line, by which a run that goes on knows its own work."""
+        return json.dumps(asdict(self), sort_keys=True)

@@ -1,0 +1,177 @@
+"""Where the bytes of one file are: a file, a range of an archive, a URL, or here.
+
+A place is small, can be sent to another process or machine, and opens nothing before it is read: no handle is
+shared between processes, and a worker never reads the list of a large archive.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import struct
+import time
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from musicbert.errors import DatasetError
+
+__all__ = ["FilePlace", "Inline", "Place", "RangePlace", "UrlPlace", "ZipPlace"]
+
+#: Local header of a zip member (APPNOTE.TXT 4.3.7): signature, then lengths of name and extra field at 26.
+_ZIP_HEADER = 30
+_ZIP_SIGNATURE = b"PK\x03\x04"
+#: Seconds before a URL is tried again.
+_RETRIES_S = (0.5, 2.0, 8.0)
+_DAMAGE = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, MemoryError)
+
+
+class Place(Protocol):
+    """Anything that gives the bytes of one file."""
+
+    def read(self, limit: int) -> bytes:
+        """Return the bytes; `DatasetError` where there are more than `limit` or they cannot be read."""
+
+
+@dataclass(frozen=True)
+class Inline:
+    """Bytes that travel with the task (members of compressed tar archives)."""
+
+    content: bytes
+
+    def read(self, limit: int) -> bytes:
+        """Return the bytes."""
+        return _bounded(self.content, limit)
+
+
+@dataclass(frozen=True)
+class FilePlace:
+    """A file of a folder."""
+
+    path: str
+
+    def read(self, limit: int) -> bytes:
+        """Return the bytes."""
+        return _bounded(_read_range(self.path, 0, limit + 1), limit)
+
+
+@dataclass(frozen=True)
+class RangePlace:
+    """A stretch of a file: a member of a tar archive that is not compressed."""
+
+    path: str
+    offset: int
+    size: int
+
+    def read(self, limit: int) -> bytes:
+        """Return the bytes."""
+        content = _bounded(_read_range(self.path, self.offset, min(self.size, limit + 1)), limit)
+        if len(content) < self.size:
+            raise DatasetError("damaged-member", "The archive ends inside this file")
+        return content
+
+
+@dataclass(frozen=True)
+class ZipPlace:
+    """A member of a zip archive, by the place of its local header."""
+
+    path: str
+    header: int
+    packed: int
+    size: int
+    method: int
+    crc: int
+
+    def read(self, limit: int) -> bytes:
+        """Return the bytes, their checksum verified."""
+        if self.size > limit:
+            raise _too_large(limit)
+        head = _read_range(self.path, self.header, _ZIP_HEADER)
+        if len(head) < _ZIP_HEADER or not head.startswith(_ZIP_SIGNATURE):
+            raise DatasetError("damaged-member", "The archive holds no file where its list says")
+        name, extra = struct.unpack_from("<HH", head, 26)
+        packed = _read_range(self.path, self.header + _ZIP_HEADER + name + extra, self.packed)
+        try:
+            content = self._unpack(packed)
+        except _DAMAGE as error:
+            raise DatasetError(
+                "damaged-member", f"The file in the archive cannot be unpacked: {error}"
+            ) from error
+        if len(content) != self.size or zlib.crc32(content) != self.crc:
+            raise DatasetError("bad-checksum", "The file in the archive is damaged: its checksum differs")
+        return content
+
+    def _unpack(self, packed: bytes) -> bytes:
+        """Unpack no more than the size that the list says."""
+        if self.method == zipfile.ZIP_STORED:
+            return packed
+        if self.method == zipfile.ZIP_DEFLATED:
+            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, self.size + 1)
+        if self.method == zipfile.ZIP_BZIP2:
+            return bz2.BZ2Decompressor().decompress(packed, self.size + 1)
+        if self.method == zipfile.ZIP_LZMA:
+            return _unpack_lzma(packed, self.size)
+        raise ValueError(f"compression method {self.method} is not known")
+
+
+@dataclass(frozen=True)
+class UrlPlace:
+    """A file anywhere that fsspec reaches (s3, gs, http, a local path)."""
+
+    url: str
+
+    def read(self, limit: int) -> bytes:
+        """Return the bytes; a failing connection is tried again."""
+        import fsspec
+
+        for pause in (*_RETRIES_S, None):
+            try:
+                with fsspec.open(self.url, "rb") as file:
+                    return _bounded(file.read(limit + 1), limit)
+            except FileNotFoundError as error:
+                raise DatasetError("not-found", "There is no such file", path=self.url) from error
+            except (ImportError, ValueError) as error:  # an unknown protocol, or its package is missing
+                raise DatasetError("cannot-open", f"{error}", path=self.url) from error
+            except DatasetError:
+                raise
+            except Exception as error:  # each protocol has errors of its own
+                if pause is None:
+                    raise DatasetError("cannot-read", f"Reading failed: {error!r}", path=self.url) from error
+            time.sleep(pause)
+        raise AssertionError("unreachable")
+
+
+def _read_range(path: str, offset: int, size: int) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+    except OSError as error:
+        reason = "not-found" if isinstance(error, FileNotFoundError) else "cannot-read"
+        raise DatasetError(reason, f"The file cannot be read: {error.strerror}") from error
+
+
+def _bounded(content: Any, limit: int) -> bytes:
+    if len(content) > limit:
+        raise _too_large(limit)
+    return bytes(content)
+
+
+def _too_large(limit: int) -> DatasetError:
+    return DatasetError("too-large", f"The file is larger than {limit} bytes")
+
+
+def _unpack_lzma(packed: bytes, size: int) -> bytes:
+    """Unpack zip's LZMA: version (2 bytes), length of the properties (2), properties (5), data."""
+    (length,) = struct.unpack_from("<H", packed, 2)
+    properties = packed[4 : 4 + length]
+    if length != 5:
+        raise ValueError("the properties of LZMA are damaged")
+    first, dictionary = struct.unpack("<BI", properties)
+    first, lc = divmod(first, 9)
+    pb, lp = divmod(first, 5)
+    filters = [{"id": lzma.FILTER_LZMA1, "dict_size": dictionary, "lc": lc, "lp": lp, "pb": pb}]
+    unpacker = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters)
+    return unpacker.decompress(packed[4 + length :], size + 1)

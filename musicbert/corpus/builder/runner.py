@@ -1,0 +1,194 @@
+"""The seam to executors: many tasks, few in flight, whatever `concurrent.futures.Executor` does the work.
+
+One worker is this process itself; several are a process pool; a scheduler's address is dask.distributed's
+executor. Tasks are drawn only as there is room, so memory does not grow with their number. The order in which
+they end does not matter to anybody.
+
+A process of the pool that dies (memory, or a fault of a native parser) breaks the pool: every task that was
+in flight is then run alone in a process of its own, and one that kills it again goes to `on_crash`, which
+may return a task that avoids the cause.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+from musicbert.corpus.builder.worker import watch_parent
+from musicbert.errors import DatasetError
+
+__all__ = ["Runner", "open_runner", "process_pool"]
+
+#: Tasks in flight for each worker: one at work, one waiting.
+_AHEAD = 2
+Function = Callable[[Any], Any]
+#: Called with a task that kills its process and with a function that says whether another task does; returns
+#: the task to run instead.
+OnCrash = Callable[[Any, Callable[[Any], bool]], Any]
+
+
+class Runner:
+    """Runs tasks on an executor, or in this process where there is none.
+
+    Parameters
+    ----------
+    make
+        Makes an executor; None: this process does the work.
+    workers
+        Workers of the executor, which bound the tasks in flight.
+    """
+
+    def __init__(self, make: Callable[[], Executor] | None, workers: int) -> None:
+        self._make, self._workers = make, workers
+        self._executor: Executor | None = None
+
+    def run(self, function: Function, tasks: Iterable[Any], on_crash: OnCrash | None = None) -> Iterator[Any]:
+        """Yield the results of all tasks, in the order in which they end.
+
+        Parameters
+        ----------
+        function
+            A module-level function of one task.
+        tasks
+            Drawn as there is room.
+        on_crash
+            What to do about a task that kills its process; None: the error goes on.
+        """
+        if self._make is None:
+            yield from map(function, tasks)
+            return
+        remaining, waiting = iter(tasks), deque[Any]()
+        flying: dict[Future[Any], Any] = {}
+        while True:
+            suspects: list[Any] = []
+            waiting.extend(islice(remaining, _AHEAD * self._workers - len(flying) - len(waiting)))
+            try:
+                while waiting:
+                    if self._executor is None:
+                        self._executor = self._make()
+                    flying[self._executor.submit(function, waiting[0])] = waiting[0]
+                    waiting.popleft()
+            except BrokenProcessPool:
+                suspects = self._drop(flying)
+            if not flying and not suspects:
+                return
+            if flying:
+                for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                    error = future.exception()
+                    if error is None:
+                        del flying[future]
+                        yield future.result()
+                    elif _is_crash(error):
+                        suspects += self._drop(flying)
+                        break
+                    else:
+                        raise error
+            for task in suspects:
+                yield self._alone(function, task, on_crash)
+
+    def close(self) -> None:
+        """End the workers."""
+        if isinstance(self._executor, ProcessPoolExecutor):
+            self._executor.shutdown(wait=True, cancel_futures=True)
+        elif self._executor is not None:  # distributed's takes no such word, and always cancels
+            self._executor.shutdown(wait=True)
+        self._executor = None
+
+    def _drop(self, flying: dict[Future[Any], Any]) -> list[Any]:
+        """Give up a broken executor, and return the tasks that it had: all may be run again."""
+        tasks = list(flying.values())
+        flying.clear()
+        self.close()
+        return tasks
+
+    def _alone(self, function: Function, task: Any, on_crash: OnCrash | None) -> Any:
+        """Run a task that may kill its process in a process of its own."""
+
+        def attempt(each: Any) -> Any:
+            with process_pool(1) as pool:
+                return pool.submit(function, each).result()
+
+        def kills(each: Any) -> bool:
+            try:
+                attempt(each)
+            except BrokenProcessPool:
+                return True
+            return False
+
+        try:
+            return attempt(task)
+        except BrokenProcessPool:
+            if on_crash is None:
+                raise
+            return attempt(on_crash(task, kills))
+
+
+def _is_crash(error: BaseException) -> bool:
+    """Whether a worker died: of the pool at once, of a cluster after the scheduler tried some times."""
+    return isinstance(error, BrokenProcessPool) or type(error).__name__ == "KilledWorker"
+
+
+def process_pool(workers: int) -> ProcessPoolExecutor:
+    """Return a pool of fresh processes that end with this one.
+
+    They are spawned on every platform: nothing is shared by accident, threads of this process do no harm.
+    """
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=watch_parent, initargs=(os.getpid(),))
+
+
+@contextmanager
+def open_runner(workers: int = 1, scheduler: str | None = None) -> Iterator[Runner]:
+    """Open the place where the work is done.
+
+    Parameters
+    ----------
+    workers
+        Processes; 1 is this one.
+    scheduler
+        Address of a dask.distributed scheduler (``tcp://host:8786``), which has workers of its own.
+
+    Raises
+    ------
+    DatasetError
+        ``bad-options``, ``no-distributed``, ``no-scheduler``.
+    """
+    if workers < 1:
+        raise DatasetError("bad-options", f"{workers} workers", hint="at least 1")
+    if scheduler is not None:
+        with _cluster(scheduler) as runner:
+            yield runner
+        return
+    runner = Runner(None if workers == 1 else lambda: process_pool(workers), workers)
+    try:
+        yield runner
+    finally:
+        runner.close()
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[Runner]:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise DatasetError(
+            "no-distributed", "dask.distributed is not installed", hint="pip install 'musicbert[cluster]'"
+        ) from error
+    try:
+        client: Any = Client(address)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise DatasetError("no-scheduler", f"No scheduler answers at {address}: {error}") from error
+    with client:
+        workers = sum(client.nthreads().values()) or 1
+        runner = Runner(lambda: client.get_executor(pure=False), workers)
+        try:
+            yield runner
+        finally:
+            runner.close()

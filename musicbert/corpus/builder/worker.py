@@ -1,0 +1,166 @@
+"""The worker: a chunk of files becomes a shard.
+
+A pure function of the files' bytes and the options, so number and order of workers change nothing: the
+generator of a piece's windows and bar offsets is seeded by the seed and the hash of its bytes. It runs in
+this process, in a process of a pool, or on a machine of a cluster that sees the work folder.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.corpus.archive import ArchiveLimits
+from musicbert.corpus.builder.options import BuildOptions
+from musicbert.corpus.builder.shards import ShardWriter, entries_hash
+from musicbert.corpus.builder.similar import NO_SIGNATURE, signature
+from musicbert.corpus.builder.sources import Entry
+from musicbert.corpus.ledger import OK, Outcome
+from musicbert.encoding import (
+    FIELD_OFFSETS,
+    content_md5,
+    encode_notes,
+    performance_inputs,
+    plan_windows,
+)
+from musicbert.encoding.quantise import positions
+from musicbert.errors import DatasetError, MidiError
+from musicbert.midi import Score, read_score
+
+__all__ = ["CRASHED", "Chunk", "ChunkDone", "encode_chunk", "encode_file", "watch_parent"]
+
+#: Outcome of a file that ended the process that read it.
+CRASHED = "crashed"
+_OFFSETS = np.array(FIELD_OFFSETS, np.int64)
+#: Seconds between two looks at whether the parent process lives.
+_WATCH_S = 0.5
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What a worker is asked to do.
+
+    Attributes
+    ----------
+    number
+        Number of the shard to write.
+    entries
+        Files, in order.
+    folder
+        Folder of the shards.
+    options
+        How to encode.
+    crashed
+        Indices of entries that are not to be touched: they ended a process before.
+    """
+
+    number: int
+    entries: list[Entry]
+    folder: str
+    options: BuildOptions
+    crashed: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ChunkDone:
+    """What it answers: the shard's number, its files, and the processor time they took."""
+
+    number: int
+    files: int
+    cpu_seconds: float
+
+
+def encode_chunk(chunk: Chunk) -> ChunkDone:
+    """Encode the files of a chunk and commit the shard."""
+    began = time.process_time()
+    options = chunk.options
+    with ShardWriter(chunk.folder, chunk.number, performance=options.performance) as shard:
+        for index, entry in enumerate(chunk.entries):
+            if index in chunk.crashed:
+                detail = "the process that read it came to a sudden end (memory, or a fault of the parser)"
+                shard.add(replace(_outcome(entry, CRASHED), detail=detail))
+                continue
+            start = time.perf_counter()
+            outcome, arrays = encode_file(entry, options)
+            shard.add(outcome, milliseconds=(time.perf_counter() - start) * 1e3, **arrays)
+        shard.commit(entries_hash(chunk.entries))
+    return ChunkDone(chunk.number, len(chunk.entries), time.process_time() - began)
+
+
+def encode_file(entry: Entry, options: BuildOptions) -> tuple[Outcome, dict[str, NDArray[np.generic]]]:
+    """Turn one file into rows and windows.
+
+    Returns
+    -------
+    outcome
+        ``ok``, or why not.
+    arrays
+        For a piece the arrays of a shard (`musicbert.corpus.builder.shards`), otherwise empty.
+    """
+    member = entry.member
+    if entry.place is None:
+        return _outcome(entry, member.reason or "unreadable"), {}
+    try:
+        content = entry.place.read(ArchiveLimits().member_bytes)
+    except DatasetError as error:
+        return replace(_outcome(entry, error.reason), detail=error.message), {}
+    digest = sha256(content).digest()
+    try:
+        score = read_score(content, reader=options.reader, name=member.path)
+        rows, note_index = encode_notes(score, policies=options.policies)
+        seeds = [options.seed, *np.frombuffer(digest[:16], "<u4").tolist()]
+        windows = plan_windows(
+            rows[:, 0],
+            np.random.default_rng(seeds),
+            window=options.window,
+            overlap=options.overlap,
+            policies=options.policies,
+        )
+        arrays: dict[str, NDArray[np.generic]] = {
+            "rows": (rows + _OFFSETS).astype(np.uint16),
+            "windows": np.array(list(windows), np.int32).reshape(-1, 3),
+            "signatures": NO_SIGNATURE,
+        }
+        if options.performance:
+            arrays["performance"] = performance_inputs(score, note_index).astype(np.float32)
+    except MidiError as error:
+        outcome = _outcome(entry, error.reason)
+        return replace(outcome, sha256=digest.hex(), detail=error.message), {}
+    if options.near_duplicates == "group":
+        onset = positions(score.onset[note_index], score.ticks_per_beat)
+        arrays["signatures"] = signature(onset, rows[:, 2], rows[:, 3])
+    outcome = replace(
+        _outcome(entry, OK),
+        notes=len(score),
+        seconds=_duration(score),
+        sha256=digest.hex(),
+        content=content_md5(rows),
+    )
+    return outcome, arrays
+
+
+def _duration(score: Score) -> float:
+    begin, end = score.seconds(np.array([score.onset.min(), score.offset.max()])).tolist()
+    return round(float(end - begin), 3)
+
+
+def _outcome(entry: Entry, reason: str) -> Outcome:
+    member = entry.member
+    return Outcome(member.name, reason, path=member.path, detail=member.detail, source=entry.source)
+
+
+def watch_parent(parent: int) -> None:
+    """End this process soon after its parent: a killed run leaves no workers behind."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCH_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
