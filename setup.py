@@ -18,6 +18,7 @@ setup(
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["musicbert", "musicbert.*"]),
     package_data={"musicbert": ["py.typed", "weights/published_logits.npz"]},
+    entry_points={"console_scripts": ["musicbert = musicbert.cli.main:main"]},
     install_requires=[
         "numpy>=2",
         "scipy>=1.13",
@@ -30,10 +31,12 @@ setup(
         "symusic>=0.6",
         "safetensors>=0.4",
         "torch>=2.6",
+        "fsspec>=2024.2",
     ],
     extras_require={
         # needs --no-build-isolation: see `make venv`
         "fairseq": ["fairseq-fixed==0.12.3.1", "tensorboard>=2.16", "setuptools<81"],
+        "cluster": ["distributed>=2024.8"],
         "dev": [
             "pytest>=8",
             "pytest-timeout>=2.3",

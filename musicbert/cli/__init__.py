@@ -1,1 +1,1 @@
-"""The command line: argument parsing only."""
+"""The command `musicbert`: arguments and printing only."""

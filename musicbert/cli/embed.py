@@ -1,0 +1,96 @@
+"""`musicbert embed`: MIDI files to vectors."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from musicbert.cli.inputs import (
+    add_inputs,
+    add_model,
+    add_policies,
+    midi_files,
+    policies_of,
+    read_all,
+    status,
+)
+
+__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
+
+DESCRIPTION = "Embed MIDI files: a vector of each piece, bar or note. Pieces may have any length."
+EPILOG = """examples:
+  musicbert embed midi/ --model musicbert_small --output embeddings.npz
+  musicbert embed midi/ --model musicbert_small --pooling mean --output embeddings.csv
+  musicbert embed piece.mid --model checkpoints/mine --level note --layer 2 --output notes.npz
+
+The .npz holds `ids` (the files), `embedding` [vectors, width] float32 and `offsets`: the vectors of file i
+are offsets[i] to offsets[i + 1] - 1. With bars or notes, `bar` [vectors] says in which bar each lies.
+
+exit status: 0 done; 1 some files failed; 2 all failed, or bad usage."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `musicbert embed`."""
+    add_inputs(parser)
+    add_model(parser)
+    parser.add_argument("--output", "-o", type=Path, required=True, help=".npz, or .csv (pieces only)")
+    parser.add_argument(
+        "--level", choices=("piece", "bar", "note"), default="piece", help="what gets a vector (%(default)s)"
+    )
+    parser.add_argument(
+        "--pooling",
+        choices=("first", "mean"),
+        default="first",
+        help="of a piece: state of the first token, or mean over the notes (%(default)s)",
+    )
+    parser.add_argument(
+        "--layer", type=int, default=-1, help="block; 0 is before the first, -1 the last (%(default)s)"
+    )
+    add_policies(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Embed and write; return the exit status."""
+    import io
+    from typing import Any
+
+    import numpy as np
+
+    from musicbert.corpus.atomic import write_bytes, write_text
+    from musicbert.predict import from_pretrained, read_piece
+
+    if options.output.suffix not in (".npz", ".csv"):
+        raise ValueError("--output ends in .npz or .csv")
+    if options.output.suffix == ".csv" and options.level != "piece":
+        raise ValueError("a .csv holds pieces only: give a .npz")
+    files = midi_files(options.inputs)
+    model = from_pretrained(
+        options.model, labels=options.labels, device=options.device, precision=options.precision
+    )
+    policies, inputs = policies_of(options), model.config.performance_features
+    good, pieces = read_all(files, lambda path: read_piece(path, performance=inputs, policies=policies))
+    if not good:
+        return status(0, len(files))
+    vectors = model.embed(pieces, level=options.level, pooling=options.pooling, layer=options.layer)
+    parts = [np.atleast_2d(vector) for vector in vectors]
+    table = np.concatenate(parts)
+    ids = [str(path) for path in good]
+    if options.output.suffix == ".csv":
+        head = ",".join(["file", *(f"d{number}" for number in range(table.shape[1]))])
+        lines = [
+            ",".join([f'"{name}"', *map(repr, row.tolist())]) for name, row in zip(ids, table, strict=True)
+        ]
+        write_text(options.output, "\n".join([head, *lines]) + "\n")
+        return status(len(good), len(files))
+    arrays: dict[str, Any] = {
+        "ids": np.array(ids),
+        "embedding": table,
+        "offsets": np.cumsum([0, *map(len, parts)]),
+    }
+    if options.level != "piece":
+        bars = [piece.rows[:, 0] for piece in pieces]
+        arrays["bar"] = np.concatenate(bars if options.level == "note" else [np.unique(bar) for bar in bars])
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_bytes(options.output, buffer.getvalue())
+    return status(len(good), len(files))

@@ -1,0 +1,93 @@
+"""`musicbert fill`: hide parts of a MIDI file and let a model fill them in."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from musicbert.cli.inputs import add_model, add_policies, policies_of
+
+__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
+
+DESCRIPTION = "Hide fields of chosen notes of a MIDI file and let the language model fill them in."
+EPILOG = """examples:
+  musicbert fill piece.mid --model musicbert_small --fields pitch --bars 4 7 --output filled.mid
+  musicbert fill piece.mid --model musicbert_small --fields pitch duration --programs 128 --order notes \\
+      --temperature 1.0 --top-p 0.9 --seed 3 --output drums.mid --table drums.csv
+  musicbert fill piece.mid --model musicbert_small --fields program --share 0.15 --output other.mid
+
+Fields: bar, position, program (128 is percussion), pitch (128 and more are percussion), duration, velocity,
+time_signature, tempo. Every hidden token becomes a token of its own field. --temperature 0 takes the most
+probable one. The table has a line for each hidden token: note, field, what was there, what is there, its
+probability.
+
+exit status: 0 done; 2 bad usage or input."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `musicbert fill`."""
+    parser.add_argument("input", metavar="INPUT", help="MIDI file")
+    add_model(parser)
+    parser.add_argument("--output", "-o", type=Path, required=True, help="MIDI file to write")
+    parser.add_argument("--table", type=Path, help=".csv of the hidden tokens to write")
+    group = parser.add_argument_group("what to hide")
+    group.add_argument("--fields", nargs="+", default=["pitch"], metavar="FIELD", help="fields (pitch)")
+    group.add_argument("--bars", nargs=2, type=int, metavar=("FIRST", "LAST"), help="bars, from 0 (all)")
+    group.add_argument("--programs", nargs="+", type=int, metavar="N", help="programs (all)")
+    group.add_argument(
+        "--notes", nargs="+", type=int, metavar="N", help="notes, numbered as encode has them (all)"
+    )
+    group.add_argument("--share", type=float, default=1.0, help="share of those notes, 0-1 (%(default)s)")
+    group = parser.add_argument_group("how to choose")
+    group.add_argument(
+        "--order",
+        choices=("once", "confident", "notes", "tokens"),
+        default="once",
+        help="all at once; the surest first in --steps passes; note by note; token by token (%(default)s)",
+    )
+    group.add_argument("--steps", type=int, default=8, help="passes of --order confident (%(default)s)")
+    group.add_argument("--temperature", type=float, default=0.0, help="0: the most probable (%(default)s)")
+    group.add_argument("--top-k", type=int, default=0, help="among the k most probable; 0: all (%(default)s)")
+    group.add_argument(
+        "--top-p", type=float, default=1.0, help="among those of this probability (%(default)s)"
+    )
+    group.add_argument("--seed", type=int, default=0, help="%(default)s")
+    add_policies(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Fill and write; return the exit status."""
+    from musicbert.corpus.atomic import write_text
+    from musicbert.encoding import FIELDS
+    from musicbert.predict import FillOptions, from_pretrained, read_piece
+
+    how = FillOptions(
+        order=options.order,
+        steps=options.steps,
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+    )
+    model = from_pretrained(
+        options.model, labels=options.labels, device=options.device, precision=options.precision
+    )
+    policies, inputs = policies_of(options), model.config.performance_features
+    piece = read_piece(options.input, performance=inputs, masked=True, policies=policies)
+    filled = model.fill(
+        piece,
+        fields=options.fields,
+        notes=options.notes,
+        bars=None if options.bars is None else tuple(options.bars),
+        programs=options.programs,
+        share=options.share,
+        seed=options.seed,
+        options=how,
+    )
+    filled.score().save(options.output)
+    if options.table is not None:
+        lines = ["note,field,before,after,probability"]
+        for row, field in zip(*filled.mask.nonzero(), strict=True):
+            values = (row, FIELDS[field], piece.rows[row, field], filled.rows[row, field])
+            lines.append(",".join(map(str, (*values, float(filled.probability[row, field])))))
+        write_text(options.table, "\n".join(lines) + "\n")
+    return 0

@@ -1,0 +1,109 @@
+"""MIDI files on the command line: which they are, and what became of those that cannot be used."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+
+from musicbert.errors import MidiError, MusicBertError
+
+if TYPE_CHECKING:
+    from musicbert.encoding import Policies
+
+__all__ = ["add_inputs", "add_model", "add_policies", "midi_files", "policies_of", "read_all", "status"]
+
+T = TypeVar("T")
+_SUFFIXES = (".mid", ".midi")
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Add the MIDI files."""
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="MIDI file, or folder (all .mid and .midi files in it)"
+    )
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that choose a model."""
+    parser.add_argument(
+        "--model", required=True, help="folder, checkpoint file, or name such as musicbert_small"
+    )
+    parser.add_argument("--labels", metavar="JSON", help="classes.json that names the outputs of the heads")
+    parser.add_argument("--device", help="cpu, cuda, ... (a GPU if there is one)")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="auto: float32 on a CPU, bfloat16 on a GPU",
+    )
+
+
+def add_policies(parser: argparse.ArgumentParser) -> None:
+    """Add a flag for each choice of `Policies`."""
+    from musicbert.encoding.policies import COMPATIBLE, Policies
+
+    group = parser.add_argument_group("music that the encoding cannot hold (the default is as published)")
+    for name, hint in get_type_hints(Policies).items():
+        if name != "bar_overflow":  # of training text only
+            default = getattr(COMPATIBLE, name)
+            flag = "--" + name.replace("_", "-")
+            group.add_argument(flag, choices=get_args(hint), default=default, help="%(default)s")
+
+
+def policies_of(options: argparse.Namespace) -> Policies:
+    """`Policies` that the arguments say."""
+    from musicbert.encoding.policies import Policies
+
+    given: dict[str, Any] = {
+        name: getattr(options, name) for name in get_type_hints(Policies) if hasattr(options, name)
+    }
+    return Policies(**given)
+
+
+def midi_files(inputs: Sequence[str]) -> list[Path]:
+    """Files of the arguments, those of a folder sorted by path, each once.
+
+    Raises
+    ------
+    MidiError
+        ``no-files`` where a folder holds none.
+    """
+    found: dict[Path, None] = {}
+    for given in map(Path, inputs):
+        if not given.is_dir():
+            found[given] = None
+            continue
+        inside = sorted(
+            path for path in given.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file()
+        )
+        if not inside:
+            raise MidiError("no-files", "The folder holds no .mid or .midi file", path=given)
+        found.update(dict.fromkeys(inside))
+    return list(found)
+
+
+def read_all(files: Sequence[Path], read: Callable[[Path], T]) -> tuple[list[Path], list[T]]:
+    """Read files, and name those that cannot be read on the standard error.
+
+    Returns
+    -------
+    files, results
+        Of those that could be read.
+    """
+    good, results = [], []
+    for path in files:
+        try:
+            results.append(read(path))
+            good.append(path)
+        except MusicBertError as error:
+            text = str(error)
+            print(text if text.startswith(str(path)) else f"{path}: {text}", file=sys.stderr)
+    return good, results
+
+
+def status(done: int, wanted: int) -> int:
+    """Exit status: 0 if all inputs were used, 1 if some were, 2 if none."""
+    return 0 if done == wanted else 1 if done else 2

@@ -1,0 +1,97 @@
+"""The command `musicbert`: finds the module of a sub-command, reads its arguments and runs it.
+
+A sub-command ``NAME`` is the module ``musicbert.cli.NAME`` with ``DESCRIPTION``, ``EPILOG``,
+``add_arguments(parser)`` and ``run(options) -> int``. Only the module of the command that is asked for is
+imported, and it imports heavy packages when it runs, so help is fast.
+
+Exit status: 0 done; 1 done, but some inputs failed (they are named on the standard error); 2 bad usage or
+input, nothing was done; 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+import musicbert
+from musicbert.errors import MusicBertError
+
+__all__ = ["COMMANDS", "available", "main", "make_parser"]
+
+#: sub-command -> what it does; those without a module are left out
+COMMANDS = {
+    "encode": "MIDI files to OctupleMIDI: text, tables or arrays",
+    "build": "MIDI files to a corpus for pre-training",
+    "finetune": "train a head on labelled MIDI files",
+    "evaluate": "score a fine-tuned model",
+    "embed": "MIDI files to vectors: of pieces, bars or notes",
+    "predict": "what the heads of a fine-tuned model say about MIDI files",
+    "fill": "hide parts of a MIDI file and let a model fill them in",
+    "checkpoint": "look at, convert and verify checkpoints",
+    "data": "fetch and prepare data sets",
+}
+EPILOG = """examples:
+  musicbert encode piece.mid
+  musicbert embed midi/ --model musicbert_small --output embeddings.npz
+  musicbert fill piece.mid --model musicbert_small --fields pitch --bars 4 7 --output filled.mid
+  musicbert checkpoint convert checkpoint_last_musicbert_small.pt checkpoints/musicbert_small
+
+`musicbert COMMAND --help` describes a command.
+
+exit status: 0 done; 1 done, but some inputs failed; 2 bad usage or input; 130 stopped by Ctrl-C."""
+FAILED, BAD_INPUT, STOPPED = 1, 2, 130
+
+
+def available() -> list[str]:
+    """Names of the sub-commands that are there."""
+    return [name for name in COMMANDS if find_spec(f"musicbert.cli.{name}") is not None]
+
+
+def make_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Build the parser; only ``command`` gets its own arguments."""
+    parser = argparse.ArgumentParser(
+        prog="musicbert",
+        description="Symbolic music understanding with MusicBERT.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"musicbert {musicbert.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in available():
+        if name != command:
+            commands.add_parser(name, help=COMMANDS[name], add_help=False)
+            continue
+        module = importlib.import_module(f"musicbert.cli.{name}")
+        own = commands.add_parser(
+            name,
+            help=COMMANDS[name],
+            description=getattr(module, "DESCRIPTION", COMMANDS[name]),
+            epilog=getattr(module, "EPILOG", None),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(own)
+        own.set_defaults(run=module.run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit status."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    command = next((word for word in given if not word.startswith("-")), None)
+    parser = make_parser(command)
+    try:
+        options = parser.parse_args(given)
+    except SystemExit as stop:  # argparse ends the process itself: 0 after help, 2 after an error
+        return int(stop.code or 0)
+    try:
+        return int(options.run(options))
+    except MusicBertError as error:
+        print(f"musicbert {options.command}: {error}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        print(f"musicbert {options.command}: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        return STOPPED
+    return BAD_INPUT
