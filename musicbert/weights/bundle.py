@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from os import PathLike
@@ -40,6 +41,8 @@ _MULTI_LABEL = ("topmagd_head", "masd_head")
 #: criterion -> what its classification head gives (ratings are on 0-1)
 _RATING_CRITERIA = ("M2PF_xai", "M2PF_xai_adv")
 _DROPOUTS = ("dropout", "attention_dropout", "activation_dropout", "pooler_dropout")
+#: heads a note of derivatives (RNBert): kept in the weights, but no sentence heads
+_TOKEN_HEAD = re.compile(r"sequence_\w*tagging_head")
 _SPECTRAL = ".out_proj.parametrizations.weight.original"
 
 
@@ -171,6 +174,8 @@ def _from_settings(
         if pooling not in get_args(Pooling):
             raise ValueError(f"pooling {pooling!r}")
         same = replace(found, heads=config.heads, **{name: getattr(config, name) for name in _DROPOUTS})
+        if config.width % config.heads:
+            raise ValueError(f"width {config.width} is not a multiple of {config.heads} heads")
         if same != config:
             raise ValueError(f"the tensors are those of {found}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -211,6 +216,8 @@ def _heads(
         parts = name.split(".", 2)
         ends = ("out_proj.weight", _SPECTRAL.removeprefix("."))
         if not name.startswith(HEADS) or len(parts) < 3 or parts[2] not in ends:
+            continue
+        if _TOKEN_HEAD.fullmatch(parts[1]):
             continue
         if f"{parts[0]}.{parts[1]}.dense.weight" not in weights:
             raise CheckpointError("missing-weights", f"The head {parts[1]!r} is not whole", path=path)

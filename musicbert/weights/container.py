@@ -121,7 +121,7 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     Raises
     ------
     CheckpointError
-        ``not-found``, ``unsafe-pickle``, ``unreadable``, ``no-weights``.
+        ``not-found``, ``unsafe-pickle``, ``unreadable``, ``no-weights``; ``bad-config`` (``config.json``).
     """
     path = Path(path)
     if path.is_dir():
@@ -166,7 +166,12 @@ def _from_safetensors(path: Path) -> Checkpoint:
         raise CheckpointError("unreadable", "It is no JSON object", path=beside)
     if is_hugging_face(weights):
         weights, container = from_hugging_face(weights, path=path), "hugging-face"
-    heads = content.get("num_attention_heads") or (content.get("architecture") or {}).get("heads")
+    architecture = content.get("architecture")
+    heads = content.get("num_attention_heads")
+    if isinstance(architecture, dict):
+        heads = architecture.get("heads")
+    if heads is not None and (type(heads) is not int or heads < 1):
+        raise CheckpointError("bad-config", f"{heads!r} is no number of attention heads", path=beside)
     settings = {"encoder_attention_heads": heads} if heads else {}
     own = content if content.get("model_type") == "musicbert" and "architecture" in content else {}
     return Checkpoint(weights, settings, str(path), container, {}, own)

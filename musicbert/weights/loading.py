@@ -34,7 +34,7 @@ def load_into(model: MusicBert, path: str | PathLike[str]) -> KeyReport:
 def load_model(
     path: str | PathLike[str],
     *,
-    pooling: Pooling = "first",
+    pooling: Pooling | None = None,
     performance_features: int | None = None,
 ) -> MusicBert:
     """Build the model that a checkpoint holds, sentence heads included, in evaluation mode.
@@ -44,7 +44,8 @@ def load_model(
     path
         A checkpoint in any container of :func:`~musicbert.weights.container.load_checkpoint`.
     pooling
-        What the sentence heads read (see :class:`~musicbert.model.MusicBert`).
+        What the sentence heads read (see :class:`~musicbert.model.MusicBert`); what the checkpoint says if
+        None.
     performance_features
         Number of performance inputs; what the checkpoint has if None.
 
@@ -53,7 +54,9 @@ def load_model(
     CheckpointError
         As :func:`load_into`.
     """
-    bundle = replace(read_bundle(path), pooling=pooling)
+    bundle = read_bundle(path)
+    if pooling is not None:
+        bundle = replace(bundle, pooling=pooling)
     if performance_features is not None:
         config = replace(bundle.config, performance_features=performance_features)
         bundle = replace(bundle, config=config)

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from musicbert.config import ModelConfig
 from musicbert.encoding import VOCABULARY_SIZE
@@ -121,6 +122,52 @@ def test_the_hugging_face_layout_has_the_names_and_shapes_of_bert(fixtures, tmp_
     same(from_hugging_face(to_hugging_face(bundle.weights)), bundle.weights)
 
 
+def bert(tensors, tokens, heads):
+    """BERT as Hugging Face computes it, from its names alone, with the two projections of musicbert_hf."""
+
+    def linear(x, name):
+        return F.linear(x, tensors[f"{name}.weight"], tensors[f"{name}.bias"])
+
+    def norm(x, name):
+        return F.layer_norm(x, x.shape[-1:], tensors[f"{name}.weight"], tensors[f"{name}.bias"], 1e-5)
+
+    x = F.embedding(tokens, tensors["bert.embeddings.word_embeddings.weight"])
+    x = linear(x.view(len(tokens), -1, 8 * x.shape[-1]), "bert.embeddings.downsampling.0")
+    positions = torch.arange(2, 2 + x.shape[1])
+    x = x + tensors["bert.embeddings.position_embeddings.weight"][positions]
+    x = norm(x + tensors["bert.embeddings.token_type_embeddings.weight"][0], "bert.embeddings.LayerNorm")
+    layer = 0
+    while f"bert.encoder.layer.{layer}.output.dense.weight" in tensors:
+        name = f"bert.encoder.layer.{layer}"
+        q, k, v = (
+            linear(x, f"{name}.attention.self.{part}").unflatten(-1, (heads, -1)).transpose(1, 2)
+            for part in ("query", "key", "value")
+        )
+        scores = (q @ k.transpose(2, 3) / q.shape[-1] ** 0.5).softmax(-1)
+        seen = linear((scores @ v).transpose(1, 2).flatten(2), f"{name}.attention.output.dense")
+        x = norm(x + seen, f"{name}.attention.output.LayerNorm")
+        grown = linear(F.gelu(linear(x, f"{name}.intermediate.dense")), f"{name}.output.dense")
+        x = norm(x + grown, f"{name}.output.LayerNorm")
+        layer += 1
+    x = linear(x, "bert.embeddings.upsampling.0").view(*tokens.shape, -1)
+    x = norm(F.gelu(linear(x, "cls.predictions.transform.dense")), "cls.predictions.transform.LayerNorm")
+    return linear(x, "cls.predictions.decoder")
+
+
+@torch.inference_mode()
+def test_the_hugging_face_layout_means_what_its_names_say(fixtures):
+    outputs = np.load(fixtures / "musicbert_model" / "micro_outputs.npz")
+    tensors = to_hugging_face(read_bundle(fixtures / "musicbert_model" / FILES[0]).weights)
+    for name in ("plain", "masked"):
+        tokens = torch.from_numpy(outputs[f"{name}_tokens"])
+        whole = ~tokens.eq(1).any(dim=1).numpy()  # rows without padding
+        assert whole.any()
+        logits = bert(tensors, tokens[whole], heads=2)
+        expected = outputs[f"{name}_logits_at"][whole]
+        np.testing.assert_allclose(logits[:, ::5, ::97], expected, atol=1e-5, rtol=0)
+        np.testing.assert_array_equal(logits.argmax(-1), outputs[f"{name}_argmax"][whole])
+
+
 def test_a_tied_or_typed_bert_is_refused(fixtures):
     tensors = to_hugging_face(read_bundle(fixtures / "musicbert_model" / FILES[0]).weights)
     tied = {name: value for name, value in tensors.items() if name != "cls.predictions.decoder.weight"}
@@ -151,8 +198,11 @@ def test_heads_of_every_kind_are_kept(tmp_path):
     model.register_regression_head("ratings", 2)
     weights = dict(model.eval().state_dict())
     # of derivatives: heads a note, for which this model has no place
-    weights["classification_heads.tagging.multi_tag_sub_heads.0.dense.weight"] = torch.ones(2, 2)
-    weights["classification_heads.tagging.multi_tag_sub_heads.0.out_proj.weight"] = torch.ones(2, 2)
+    multi = "classification_heads.sequence_multitask_tagging_head.multi_tag_sub_heads.0"
+    weights[f"{multi}.dense.weight"] = torch.ones(2, 2)
+    weights[f"{multi}.out_proj.weight"] = torch.ones(2, 2)
+    for name in ("dense.weight", "dense.bias", "out_proj.weight"):
+        weights[f"classification_heads.sequence_tagging_head.{name}"] = torch.ones(2, 2)
     settings = {"encoder_attention_heads": 4, "pooling": "mean", "dropout": 0.3}
     torch.save({"cfg": {"model": settings}, "model": weights}, tmp_path / "model.pt")
     labels = tmp_path / "classes.json"
@@ -174,7 +224,7 @@ def test_heads_of_every_kind_are_kept(tmp_path):
     }
     same(bundle.weights, weights)
     loaded, report = build_model(bundle)
-    assert len(report.unexpected) == 2
+    assert len(report.unexpected) == 5
     tokens = torch.arange(4, 4 + 8 * 5)[None]
     with torch.inference_mode():
         for name in ("plain", "narrow", "bounded"):
@@ -233,6 +283,9 @@ def test_a_folder_is_never_replaced_unasked(fixtures, tmp_path):
             lambda text: text.replace("softmax", "tanh").replace("sigmoid", "tanh"),
             "bad-config",
         ),
+        ("config.json", lambda text: text.replace('"heads": 2', '"heads": 3'), "bad-config"),
+        ("config.json", lambda text: text.replace('"heads": 2', '"heads": "x"'), "bad-config"),
+        ("config.json", lambda text: "[]", "unreadable"),
         ("vocab.json", lambda text: text.replace('"<0-0>": 4', '"<0-0>": 5'), "other-vocabulary"),
         ("vocab.json", lambda text: text[:40], "unreadable"),
         ("model.safetensors", None, "not-found"),
@@ -255,6 +308,8 @@ def test_a_folder_opens_wherever_a_checkpoint_does(fixtures, tmp_path):
     bundle = read_bundle(fixtures / "musicbert_model" / FILES[0])
     folder = save_folder(bundle, tmp_path / "folder")
     assert load_model(folder).config.heads == 2
+    mean = save_folder(replace(bundle, pooling="mean"), tmp_path / "mean")
+    assert [load_model(mean).pooling, load_model(mean, pooling="first").pooling] == ["mean", "first"]
     report = load_into(MusicBert(bundle.config), folder)
     assert len(report.loaded) == len(bundle.weights)
     with pytest.raises(CheckpointError, match="attention heads"):
