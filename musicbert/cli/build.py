@@ -6,10 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args, get_type_hints
 
+from musicbert.cli.inputs import add_policies, policies_of
 from musicbert.corpus.builder import BuildOptions, BuildReport, build_corpus
-from musicbert.encoding import Policies
 from musicbert.errors import MusicBertError
 
 __all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "main", "run"]
@@ -64,17 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ignore-near-duplicates", action="store_true", help="let versions of a song fall in several splits"
     )
 
-    group = parser.add_argument_group(
-        "music that the encoding cannot hold (the first choice is as published)"
-    )
-    for name, hint in get_type_hints(Policies).items():
-        choices = get_args(hint)
-        default = getattr(defaults.policies, name)
-        flag = "--" + name.replace("_", "-")
-        group.add_argument(flag, choices=(default, *(c for c in choices if c != default)), default=default)
-    group.add_argument("--reader", choices=("symusic", "miditoolkit"), default=defaults.reader)
-
+    add_policies(parser)
     group = parser.add_argument_group("running")
+    group.add_argument(
+        "--bar-overflow", choices=("drop", "restart", "error"), default=defaults.policies.bar_overflow,
+        help="what happens to a window of more than 256 bars (%(default)s)",
+    )  # fmt: skip
+    group.add_argument("--reader", choices=("symusic", "miditoolkit"), default=defaults.reader)
     group.add_argument("--workers", type=int, default=1, help="processes (%(default)s)")
     group.add_argument("--scheduler", metavar="ADDRESS", help="dask.distributed scheduler to work on")
     group.add_argument("--overwrite", action="store_true", help="replace an earlier corpus")
@@ -100,7 +95,7 @@ def options_of(given: argparse.Namespace) -> BuildOptions:
         performance=given.performance_input,
         output=given.format,
         shard_tokens=given.shard_tokens,
-        policies=Policies(**{name: getattr(given, name) for name in get_type_hints(Policies)}),
+        policies=policies_of(given),
         reader=given.reader,
     )
 

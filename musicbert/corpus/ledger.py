@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
 
@@ -82,7 +82,7 @@ class Outcome:
 
     def to_line(self) -> str:
         """Return the outcome as one line of JSON without its empty fields."""
-        return json.dumps({k: v for k, v in asdict(self).items() if v is not None})
+        return json.dumps({k: v for k, v in vars(self).items() if v is not None})
 
 
 def count(outcomes: Iterable[Outcome]) -> dict[str, int]:

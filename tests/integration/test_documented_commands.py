@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-PAGES = ["README.md", "docs/labels.md", "docs/training.md", "docs/pretraining.md", "docs/encoding.md", "docs/corpus.md"]
+PAGES = ["README.md", *(f"docs/{n}.md" for n in ("labels", "training", "pretraining", "encoding", "corpus"))]
 COMMAND = re.compile(r"(?:bash|python) ((?:scripts/)?[\w/]+\.(?:sh|py))((?:[ \t]+[^\s`#|]+)*)")
 
 

@@ -130,4 +130,4 @@ def _decided(record: dict[str, Any], entry: Any, number: int, names: dict[int, s
             changes |= {"outcome": DUPLICATE, "copy_of": names[first]}
         else:
             changes |= {"split": SPLITS[entry["split"]], "notes_written": int(entry["window_rows"])}
-    return Outcome(**{**asdict(outcome), **changes})
+    return Outcome(**{**vars(outcome), **changes})

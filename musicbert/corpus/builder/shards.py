@@ -20,7 +20,6 @@ import json
 import os
 import platform
 from collections.abc import Iterator
-from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
@@ -101,7 +100,7 @@ class ShardWriter:
 
     def add(self, outcome: Outcome, *, milliseconds: float = 0.0, **arrays: NDArray[Any]) -> None:
         """Add a file: its outcome, the time that it took, and for a piece the arrays of `PARTS`."""
-        record = {key: value for key, value in asdict(outcome).items() if value is not None}
+        record = {key: value for key, value in vars(outcome).items() if value is not None}
         record["milliseconds"] = round(milliseconds, 3)
         for name, array in arrays.items():
             self._files[name].write(np.ascontiguousarray(array).tobytes())
