@@ -28,6 +28,8 @@ __all__ = ["Precision", "Runner", "Window"]
 Precision = Literal["auto", "float32", "bfloat16"]
 #: padded notes of a batch, at most: four windows of 1,000 notes
 BATCH_NOTES = 4096
+#: a window shorter than this share of the longest of a batch, less a few notes, waits for the next batch
+FILLED, SMALL = 0.8, 16
 F = len(FIELDS)
 
 
@@ -126,6 +128,8 @@ class Runner:
         while at < len(order):
             longest = len(windows[order[at]]) + 2
             chosen = order[at : at + max(self.batch_notes // longest, 1)]
+            shortest = int(longest * FILLED) - SMALL
+            chosen = [index for index in chosen if len(windows[index]) >= shortest]  # sorted: a prefix
             at += len(chosen)
             tokens, performance = self._collate([windows[index] for index in chosen], longest)
             autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)

@@ -144,8 +144,8 @@ def read_bundle(path: str | PathLike[str], *, labels: str | PathLike[str] | None
     if own:
         bundle = _from_settings(own, config, weights, path)
     else:
-        config = replace(config, **_dropouts(checkpoint.settings))
-        pooling = "mean" if checkpoint.settings.get("pooling") == "mean" else "first"
+        config = config.with_(**_dropouts(checkpoint.settings))
+        pooling: Pooling = "mean" if checkpoint.settings.get("pooling") == "mean" else "first"
         origin = {"file": Path(path).name, "container": checkpoint.container}
         beside = _heads_beside(Path(path)) if checkpoint.container == "hugging-face" else None
         heads = _heads(weights, checkpoint, path) if beside is None else beside

@@ -13,6 +13,7 @@ import tempfile
 from argparse import Namespace
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -76,7 +77,7 @@ def save_fairseq(bundle: Bundle, path: str | PathLike[str], *, overwrite: bool =
         pooling=bundle.pooling,
         pad=1,
     )
-    cfg = {"_name": None, **{group: {} for group in _GROUPS}, "model": model}
+    cfg: dict[str, Any] = {"_name": None, **{group: {} for group in _GROUPS}, "model": model}
     cfg["task"] = Namespace(_name="masked_lm", data="")
     state = {
         "args": None,

@@ -72,12 +72,12 @@ def _logits(bundle: Bundle) -> np.ndarray:
     if bundle.config.vocabulary_size < TOKENS:
         raise CheckpointError("other-vocabulary", "Its vocabulary is too small")
     logits, _ = model(torch.arange(TOKENS)[None])
-    return logits[0].numpy()
+    return np.asarray(logits[0].numpy(), np.float32)
 
 
 def _log_sum_exp(logits: np.ndarray) -> np.ndarray:
     top = logits.max(axis=-1, keepdims=True)
-    return (np.log(np.exp(logits - top).sum(axis=-1, keepdims=True)) + top)[:, 0]
+    return np.asarray((np.log(np.exp(logits - top).sum(axis=-1, keepdims=True)) + top)[:, 0], np.float32)
 
 
 def record(bundle: Bundle, path: str | PathLike[str], *, name: str | None = None) -> Path:
