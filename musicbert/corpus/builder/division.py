@@ -21,6 +21,9 @@ from musicbert.corpus.builder.similar import NO_SIGNATURE, Groups, join_similar
 
 __all__ = ["divide"]
 
+#: Signatures looked up at once.
+_BLOCK = 1 << 12
+
 
 def divide(index: Index, options: BuildOptions) -> None:
     """Fill ``first``, ``group`` and ``split`` of the index.
@@ -76,7 +79,7 @@ def _content(table: NDArray[Any], files: NDArray[np.int64]) -> NDArray[np.uint64
 def _usable(index: Index) -> NDArray[np.bool_]:
     """Pieces with a signature, looked up in blocks."""
     usable: NDArray[np.bool_] = index.files["ok"].copy()
-    for begin in range(0, len(usable), 1 << 14):
-        block = slice(begin, begin + (1 << 14))
+    for begin in range(0, len(usable), _BLOCK):
+        block = np.arange(begin, min(begin + _BLOCK, len(usable)))
         usable[block] &= (index.signatures[block] != NO_SIGNATURE).any(axis=1)
     return usable

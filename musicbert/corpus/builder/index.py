@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.corpus.builder.shards import read_records, shard_file
-from musicbert.corpus.builder.similar import HASHES
+from musicbert.corpus.builder.similar import HASHES, StoredSignatures
 from musicbert.corpus.ledger import OK
 
 __all__ = ["INDEX", "Index", "make_index", "seeded_hash"]
@@ -45,11 +45,11 @@ class Index:
     files
         [shape=(n,), `INDEX`]
     signatures
-        [shape=(n, HASHES), uint32]: zeros for files that are not pieces.
+        [shape=(n, HASHES), uint32], by lists of indices; zeros for files that are not pieces.
     """
 
     files: NDArray[Any]
-    signatures: NDArray[np.uint32]
+    signatures: NDArray[np.uint32] | StoredSignatures
 
 
 def seeded_hash(seed: int, *words: str) -> int:
@@ -74,23 +74,23 @@ def make_index(shards: str | PathLike[str], chunks: int, files: int, seed: int, 
     """
     table = np.zeros(files, INDEX)
     table["first"] = table["group"] = np.arange(files)
-    signatures: NDArray[np.uint32] = np.zeros((0, HASHES), np.uint32)
-    if files:
-        signatures = np.memmap(store, np.uint32, "w+", shape=(files, HASHES))
     at = 0
-    for chunk in range(chunks):
-        begin = at
-        for at, values in enumerate(_rows_of(shards, chunk, seed), start=begin + 1):
-            table[at - 1] = values
-            table["first"][at - 1] = table["group"][at - 1] = at - 1
-        pieces = np.flatnonzero(table["ok"][begin:at]) + begin
-        stored = np.fromfile(shard_file(shards, chunk, "signatures"), np.uint32).reshape(-1, HASHES)
-        signatures[pieces] = stored
-        windows = np.fromfile(shard_file(shards, chunk, "windows"), np.int32).reshape(-1, 3)
-        ends = np.concatenate([[0], np.cumsum(windows[:, 1] - windows[:, 0], dtype=np.int64)])
-        first, count = table["window"][pieces].astype(np.int64), table["n_windows"][pieces].astype(np.int64)
-        table["window_rows"][pieces] = ends[first + count] - ends[first]
-    return Index(table, signatures)
+    with store.open("wb") as signatures:
+        for chunk in range(chunks):
+            begin = at
+            for at, values in enumerate(_rows_of(shards, chunk, seed), start=begin + 1):
+                table[at - 1] = values
+                table["first"][at - 1] = table["group"][at - 1] = at - 1
+            pieces = np.flatnonzero(table["ok"][begin:at])
+            own = np.zeros((at - begin, HASHES), np.uint32)
+            own[pieces] = np.fromfile(shard_file(shards, chunk, "signatures"), np.uint32).reshape(-1, HASHES)
+            signatures.write(own.tobytes())
+            windows = np.fromfile(shard_file(shards, chunk, "windows"), np.int32).reshape(-1, 3)
+            ends = np.concatenate([[0], np.cumsum(windows[:, 1] - windows[:, 0], dtype=np.int64)])
+            pieces += begin
+            first, count = table["window"][pieces].astype(int), table["n_windows"][pieces].astype(int)
+            table["window_rows"][pieces] = ends[first + count] - ends[first]
+    return Index(table, StoredSignatures(store))
 
 
 def _rows_of(shards: str | PathLike[str], chunk: int, seed: int) -> Iterator[tuple[Any, ...]]:

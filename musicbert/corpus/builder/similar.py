@@ -22,10 +22,12 @@ piece has no version but its exact duplicates. Verified in ``tests/unit/corpus/t
 
 from __future__ import annotations
 
+from os import PathLike
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HASHES", "NO_SIGNATURE", "Groups", "join_similar", "signature"]
+__all__ = ["HASHES", "NO_SIGNATURE", "Groups", "StoredSignatures", "join_similar", "signature"]
 
 HASHES, ROWS = 64, 2
 #: Positions (1/16 of a quarter note) within which onsets are one chord: 31 ms at 120 BPM, from one onset to
@@ -39,8 +41,8 @@ assert 1 << _BIN_BITS == HASHES
 #: Values are below 2^31, so that they differ from the mark of an empty bin.
 _BELOW_BINS = np.uint32(0x7FFFFFFF)
 NO_SIGNATURE = np.full(HASHES, 0xFFFFFFFF, np.uint32)
-#: Pairs compared at once.
-_BLOCK = 1 << 14
+#: Signatures in memory at once: 4 MiB.
+_BLOCK = 1 << 12
 
 
 def signature(
@@ -92,6 +94,24 @@ def _filled(minima: NDArray[np.uint32]) -> NDArray[np.uint32]:
     return minima[donor] + distance * np.uint32(0x9E3779B1)
 
 
+class StoredSignatures:
+    """Signatures in a file, of which only those that are asked for come into memory.
+
+    Parameters
+    ----------
+    path
+        File of uint32 [shape=(n, HASHES)].
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self._path = path
+
+    def __getitem__(self, indices: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """Return some signatures [shape=(len(indices), HASHES), uint32]; the file is mapped no longer."""
+        mapped = np.memmap(self._path, np.uint32, "r").reshape(-1, HASHES)
+        return np.array(mapped[indices])
+
+
 class Groups:
     """Disjoint sets over 0..n-1 (union by smaller root, with path halving); 8 bytes a member."""
 
@@ -120,7 +140,9 @@ class Groups:
         return roots
 
 
-def join_similar(signatures: NDArray[np.uint32], members: NDArray[np.int64], groups: Groups) -> None:
+def join_similar(
+    signatures: NDArray[np.uint32] | StoredSignatures, members: NDArray[np.int64], groups: Groups
+) -> None:
     """Join the pieces whose signatures agree in `THRESHOLD` of the places.
 
     Parameters
@@ -132,10 +154,15 @@ def join_similar(signatures: NDArray[np.uint32], members: NDArray[np.int64], gro
     groups
         Sets over 0..n-1, changed in place.
     """
+    ascending = np.sort(members)  # so that a block of a stored array is read in one piece
+    back = np.searchsorted(ascending, members)
     for band in range(0, HASHES, ROWS):
-        key = np.zeros(len(members), np.uint64)
-        for row in range(band, band + ROWS):
-            key = (key << np.uint64(32)) | signatures[members, row].astype(np.uint64)
+        keys = np.zeros(len(members), np.uint64)
+        for begin in range(0, len(members), _BLOCK):
+            block = signatures[ascending[begin : begin + _BLOCK]].astype(np.uint64)
+            for row in range(band, band + ROWS):
+                keys[begin : begin + _BLOCK] = (keys[begin : begin + _BLOCK] << np.uint64(32)) | block[:, row]
+        key = keys[back]
         order = np.argsort(key, kind="stable")
         key, sorted_members = key[order], members[order]
         same = key[1:] == key[:-1]
