@@ -70,7 +70,11 @@ def midi_files(inputs: Sequence[str]) -> list[Path]:
     ------
     MidiError
         ``no-files`` where a folder holds none.
+    ValueError
+        For an empty argument, which would mean the current folder.
     """
+    if "" in inputs:
+        raise ValueError("an input is empty: is a variable of the shell not set?")
     found: dict[Path, None] = {}
     for given in map(Path, inputs):
         if not given.is_dir():

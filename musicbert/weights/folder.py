@@ -69,6 +69,7 @@ def save_folder(
     with build_directory(folder, overwrite=overwrite, recognise=_is_ours) as partial:
         save_file(_separate(weights), partial / WEIGHTS, metadata={"format": "pt"})
         _write_json(partial / CONFIG, config)
+        (partial / WEIGHTS).chmod((partial / CONFIG).stat().st_mode)  # safetensors makes it private
         if layout == "hugging-face" and bundle.heads:
             _write_json(partial / "heads.json", [asdict(head) for head in bundle.heads])
         _write_json(partial / VOCABULARY, {token: index for index, token in enumerate(TOKENS)})

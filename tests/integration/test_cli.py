@@ -97,6 +97,7 @@ def test_bad_usage_is_two(capsys, tmp_path, micro):
     assert "no-files" in capsys.readouterr().err
     assert main(["embed", "a.mid", "--model", str(micro), "-o", str(tmp_path / "x.txt")]) == 2
     assert main(["encode", "a.mid", "--format", "npy"]) == 2
+    assert main(["encode", ""]) == 2  # not the whole current folder
     assert main(["--version"]) == 0
     assert musicbert.__version__ in capsys.readouterr().out
 

@@ -49,6 +49,7 @@ def test_fairseq_to_folder_and_back_is_exact(fixtures, tmp_path, file):
         "vocab.json",
         "README.md",
     }
+    assert len({entry.stat().st_mode for entry in folder.iterdir()}) == 1
     assert len(json.loads((folder / "vocab.json").read_text())) == VOCABULARY_SIZE
     back = save_fairseq(load_folder(folder), tmp_path / "back.pt")
     same(rename(load_checkpoint(source).weights), load_checkpoint(back).weights)
