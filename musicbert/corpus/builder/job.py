@@ -94,8 +94,8 @@ def build_corpus(
     output = Path(output).absolute()
     work = output.parent / f".{output.name}.building"
     plan = json.dumps({"version": __version__, "sources": given, "options": json.loads(options.to_json())})
-    if _finished(work, output, plan):  # killed after the last step, before the work folder was removed
-        shutil.rmtree(work, ignore_errors=True)
+    if _finished(work, output, plan, overwrite):  # killed when only the work folder had still to go
+        _tidy(work)
         return BuildReport.read(output)
     check_destination(output, overwrite, _is_ours)
     try:
@@ -111,11 +111,11 @@ def build_corpus(
             chunks, files = _encode(given, work, options, runner, progress)
             report = _assemble(chunks, files, work, output, options, runner, progress)
         check_destination(output, overwrite, _is_ours)
-        _publish(work, output)
+        _publish(work, output, plan)
     finally:
         if lock is not None:
             os.close(lock)
-    shutil.rmtree(work, ignore_errors=True)
+    _tidy(work)
     return report
 
 
@@ -123,13 +123,29 @@ def _is_ours(folder: Path) -> bool:
     return (folder / "ledger.jsonl").exists()
 
 
-def _finished(work: Path, output: Path, plan: str) -> bool:
-    return (
-        (output / "build.json").exists()
-        and (work / "published").exists()
-        and not (work / "out").exists()
-        and (work / "plan.json").read_text(encoding="utf-8") == plan
-    )
+def _finished(work: Path, output: Path, plan: str, overwrite: bool) -> bool:
+    """Whether this very run has put its output in place already."""
+    if not work.is_dir() or not (output / "build.json").exists() or (work / "out").exists():
+        return False
+    note = work / "published"
+    if note.exists():
+        return note.read_text(encoding="utf-8") == plan
+    return not overwrite and not any(work.iterdir())
+
+
+def _tidy(work: Path) -> None:
+    """Remove the work folder, last of all the note that says that it may be removed."""
+    for entry in work.iterdir():
+        if entry.name != "published":
+            _remove(entry)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink()
 
 
 def _claim(work: Path, plan: str, restart: bool) -> None:
@@ -137,10 +153,7 @@ def _claim(work: Path, plan: str, restart: bool) -> None:
     note = work / "plan.json"
     if restart or not note.exists():  # the plan is the first thing written: without it there is nothing
         for entry in work.iterdir():
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+            _remove(entry)
     elif note.read_text(encoding="utf-8") != plan:
         raise DatasetError(
             "other-run",
@@ -221,11 +234,10 @@ def _assemble(
     target.mkdir(exist_ok=True)
     parts = list(plan_parts(index, work, target, options))
     if not parts:
+        outcomes = write_reports(index, [], chunks, work, target, options).outcomes
+        _tidy(work)  # there is nothing to go on with
         raise DatasetError(
-            "nothing-to-write",
-            "no file could be encoded",
-            path=output,
-            hint=f"{files} files were found; what became of them is in {work / 'shards'}",
+            "nothing-to-write", "no file could be encoded", path=output, hint=f"found: {outcomes or 'none'}"
         )
     done: list[PartDone] = []
     with tqdm(total=len(parts), desc="writing", unit="part", disable=not progress) as bar:
@@ -237,12 +249,12 @@ def _assemble(
     return write_reports(index, done, chunks, work, target, options)
 
 
-def _publish(work: Path, output: Path) -> None:
+def _publish(work: Path, output: Path, plan: str) -> None:
     """Put the finished folder in its place."""
     for leftover in (work / "out").rglob(".*.partial"):  # of a process that was killed
         leftover.unlink()
     old = output.parent / f".{output.name}.old"
-    write_text(work / "published", "")
+    write_text(work / "published", plan)
     if output.is_dir():
         shutil.rmtree(old, ignore_errors=True)
         output.rename(old)

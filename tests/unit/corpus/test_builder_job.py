@@ -187,7 +187,7 @@ def test_nothing_to_write_is_one_clear_error(tmp_path):
     (source / "broken.mid").write_bytes(b"no music")
     with pytest.raises(DatasetError, match="nothing-to-write"):
         build_corpus(source, tmp_path / "bin", progress=False)
-    assert not (tmp_path / "bin").exists()
+    assert not list(tmp_path.glob("*bin*"))
     shutil.rmtree(source)
     source.mkdir()
     with pytest.raises(DatasetError, match="nothing-to-write"):
@@ -234,14 +234,34 @@ def test_changed_sources_do_not_go_on_with_a_run(tmp_path, make_midi_folder, mon
         build_corpus(source, tmp_path / "bin", progress=False)
 
 
-def test_killed_between_publishing_and_tidying(tmp_path, make_midi_folder, monkeypatch):
+@pytest.mark.parametrize("left", [["published", "plan.json", "shards"], ["published"], []])
+def test_killed_between_publishing_and_tidying(tmp_path, make_midi_folder, monkeypatch, left):
     source = make_midi_folder(6)
     with monkeypatch.context() as patch:
-        patch.setattr(job_module.shutil, "rmtree", lambda *_, **__: None)
+        patch.setattr(job_module, "_tidy", lambda _: None)
         report = build_corpus(source, tmp_path / "bin", progress=False)
-    assert (tmp_path / ".bin.building").exists()
+    work = tmp_path / ".bin.building"
+    for entry in list(work.iterdir()):
+        if entry.name not in left:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     assert build_corpus(source, tmp_path / "bin", progress=False) == report
-    assert not (tmp_path / ".bin.building").exists()
+    assert not work.exists()
+    with pytest.raises(DatasetError, match="output-exists"):
+        build_corpus(source, tmp_path / "bin", progress=False)
+
+
+def test_killed_while_an_old_corpus_is_replaced(tmp_path, make_midi_folder, monkeypatch):
+    old, new = make_midi_folder(6, seed=1), make_midi_folder(6, seed=2)
+    build_corpus(old, tmp_path / "bin", progress=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(job_module, "_publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            build_corpus(new, tmp_path / "bin", overwrite=True, progress=False)
+    (tmp_path / "bin").rename(tmp_path / ".bin.old")  # the moment between the two renamings
+    build_corpus(new, tmp_path / "bin", overwrite=True, progress=False)
+    build_corpus(new, tmp_path / "fresh", progress=False)
+    assert contents(tmp_path / "bin") == contents(tmp_path / "fresh")
+    assert not (tmp_path / ".bin.old").exists()
 
 
 def test_exit_status_above_the_failure_rate(tmp_path, folder, capsys):
