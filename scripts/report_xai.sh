@@ -6,6 +6,7 @@ option runs runs "folder that run_xai.sh made"
 option data "" "folder of the data, for the hybrid of embeddings and features (default: no hybrid)"
 option results results "folder for the reports"
 switch pictures "keep the pictures"
+switch again "also those whose report is there already"
 parse "$@"
 
 need_dir "$runs/trained" "run scripts/run_xai.sh first"
@@ -17,7 +18,13 @@ for folder in "$runs"/trained/*/*/*/; do
     split=${rest##*/}
     rest=${rest%/*}
     set=${rest##*/}
-    ls "$folder"/*/*/run.json > /dev/null 2>&1 || continue
+    folds=$(find "$runs/bin/${set}_$split" -mindepth 1 -maxdepth 1 -type d | wc -l)
+    done=$(find "$folder" -name run.json | wc -l)
+    seeds=$(find "$folder" -path '*/seed*' -prune -name 'seed*' | sed 's|.*/||' | sort -u | wc -l)
+    if [ "$done" -eq 0 ] || [ "$done" -lt $((folds * seeds)) ]; then
+        say "$set, $split, $variant: $done of $((folds * seeds)) runs are done, no report yet"
+        continue
+    fi
     kind=mean
     [ "$set" != xai ] || kind=apex
     midi=()
@@ -27,6 +34,7 @@ for folder in "$runs"/trained/*/*/*/; do
     esac
     for task in regression classes; do
         out="$results/$set/$split/$variant/$task"
+        [ ! -f "$out/report.json" ] || [ -n "$again" ] || continue
         say "$out"
         "$python" "$ROOT/scripts/report_xai.py" --runs "$folder" --labels "$runs/labels/$set.json" --task "$task" \
             --name "$set, $split: $variant, $task" --out "$out" --baselines "$results/baselines_$set.json" \
