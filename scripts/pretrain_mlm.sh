@@ -2,7 +2,7 @@
 # Masked-LM pre-training by bars, with the published recipe.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 ABOUT="Masked-LM pre-training (bar masking). Data: a folder with dict.txt, train and valid, as
-scripts/make_mlm_data.py or fairseq-preprocess make it; input0 of a rated data-bin works too."
+`musicbert build` or fairseq-preprocess makes it; input0 of a rated data-bin works too."
 option data "" "binarised pieces (required)"
 option save-dir "" "where checkpoints and logs go (default: checkpoints/mlm_ARCH)"
 option arch musicbert_base "musicbert_{tiny,mini,small,medium,base,large}"
@@ -28,7 +28,7 @@ switch bar "a progress bar in place of the log, which is in train.log anyway"
 parse "$@"
 
 [ -n "$data" ] || die "--data is missing (see --help)"
-need_file "$data/dict.txt" "make a data-bin with scripts/make_mlm_data.py"
+need_file "$data/dict.txt" "make a data-bin with: musicbert build MIDI --output FOLDER"
 out=${save_dir:-checkpoints/mlm_$arch}
 patience=-1 validate_every=$save_every small_checkpoints=
 flags=(--task octuple_masked_lm --criterion octuple_masked_lm --arch "$arch")

@@ -87,8 +87,8 @@ pretrain() { # masked-LM weights in $output/mlm/checkpoint_best.pt
     local bin="$output/mlm_bin" out="$output/mlm" flags=()
     [ -f "$out/done" ] && return
     [ -e "$corpus" ] || die "--starts mlm needs --corpus (MIDI files) or --init (weights)"
-    [ -d "$bin" ] || "$python" "$ROOT/scripts/make_mlm_data.py" --midi "$corpus" --output "$bin" \
-        --window 512 --overlap 1 --exclude '(?i)d960|d935|op142|woo80'
+    [ -d "$bin" ] || "$python" -m musicbert build "$corpus" --output "$bin" --shares 98 2 0 --workers "$workers" \
+        --window 512 --overlap 1 --exclude '(?i)d960|d935|op142|woo80' --max-failure-rate 1
     [ ! -f "$out/checkpoint_last.pt" ] || flags=(--resume)
     bash "$ROOT/scripts/pretrain_mlm.sh" --data "$bin" --save-dir "$out" --arch "$arch" --updates "$mlm_updates" \
         --warmup 200 --lr 1.5e-3 --effective-batch 8 --batch 8 --break-mode eos --dropout 0 --save-every 500 \

@@ -13,7 +13,6 @@ import pytest
 
 from musicbert.corpus.builder import BuildOptions, build_corpus
 from musicbert.corpus.builder.runner import open_runner
-from musicbert.corpus.databin import read_index
 from musicbert.corpus.ledger import read_ledger
 
 SHARES = ["--shares", "60", "20", "20"]
@@ -178,17 +177,6 @@ def test_script_for_those_who_know_upstream(tmp_path, make_midi_folder, root):
     missing = subprocess.run(command, capture_output=True, text=True, check=False)
     assert missing.returncode == 2
     assert "preprocess.sh DATASET OUTPUT" in missing.stdout
-
-
-def test_former_script(tmp_path, make_midi_folder, root):
-    command = [sys.executable, str(root / "scripts" / "make_mlm_data.py"), "--midi", make_midi_folder(20)]
-    command += ["--output", tmp_path / "bin", "--window", 64, "--overlap", 1, "--performance-input"]
-    command += ["--valid-share", 0.3, "--exclude", "00003", "--quiet"]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    subprocess.run([str(each) for each in command], check=True, env=environment)
-    assert len(read_index(tmp_path / "bin" / "valid")) >= 6
-    assert (tmp_path / "bin" / "train.performance.npy").exists()
-    assert not (tmp_path / "bin" / "test.bin").exists()
 
 
 def test_tasks_of_a_broken_pool_are_not_lost():
