@@ -2,7 +2,7 @@
 # Masked-LM pre-training by bars, with the published recipe.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 ABOUT="Masked-LM pre-training (bar masking). Data: a folder with dict.txt, train and valid, as
-`musicbert build` or fairseq-preprocess makes it; input0 of a rated data-bin works too."
+musicbert build or fairseq-preprocess makes it; input0 of a rated data-bin works too."
 option data "" "binarised pieces (required)"
 option save-dir "" "where checkpoints and logs go (default: checkpoints/mlm_ARCH)"
 option arch musicbert_base "musicbert_{tiny,mini,small,medium,base,large}"

@@ -35,10 +35,14 @@ for folder in "$runs"/trained/*/*/*/; do
     for task in regression classes; do
         out="$results/$set/$split/$variant/$task"
         [ ! -f "$out/report.json" ] || [ -n "$again" ] || continue
+        beside=(--baselines "$results/baselines_$set.json" --split "$split")
+        row=$split
+        [ "$task" = regression ] || row=${split}_performer
+        grep -q "\"$row\"" "$results/baselines_$set.json" || beside=()
         say "$out"
         "$python" "$ROOT/scripts/report_xai.py" --runs "$folder" --labels "$runs/labels/$set.json" --task "$task" \
-            --name "$set, $split: $variant, $task" --out "$out" --baselines "$results/baselines_$set.json" \
-            --split "$split" --ceiling "$runs/reliability/$set/reliability.csv" --kind "$kind" \
+            --name "$set, $split: $variant, $task" --out "$out" ${beside[@]+"${beside[@]}"} \
+            --ceiling "$runs/reliability/$set/reliability.csv" --kind "$kind" \
             --cache "$runs/features" ${midi[@]+"${midi[@]}"} > /dev/null
         [ -n "$pictures" ] || rm -f "$out"/*.png
     done
