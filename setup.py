@@ -26,6 +26,7 @@ setup(
         "pyarrow>=15",
         "scikit-learn>=1.5",
         "matplotlib>=3.9",
+        "threadpoolctl>=3",
         "tqdm>=4.66",
         "miditoolkit>=1.0.1",
         "symusic>=0.6",
