@@ -1,8 +1,8 @@
 """Pieces with labels: what every reader of a downstream task yields, and how a task is described.
 
-A reader (``corpus/readers/``, one file a source) yields `LabelledPiece`; everything after it (encoding, shards,
-training, scores) sees only these. A label of a note is joined to a token through the index of the note, never
-by running position, so it cannot shift when an encoding sorts or drops notes.
+A reader (``corpus/readers/``, one file a source) yields `LabelledPiece`; everything after it (encoding,
+shards, training, scores) sees only these. A label of a note is joined to a token through the index of the
+note, never by running position, so it cannot shift when an encoding sorts or drops notes.
 """
 
 from __future__ import annotations
