@@ -11,9 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.midi import Score
 
 __all__ = ["BeatNotes", "Kind", "LabelledPiece", "Level", "Task"]
@@ -25,30 +23,6 @@ Kind = Literal["classes", "multilabel", "regression"]
 
 #: a label that is not there (not scored, not trained on)
 NO_CLASS = -1
-
-
-@dataclass(frozen=True, eq=False)
-class BeatNotes:
-    """Notes in beats instead of ticks: music whose bars are known, without a MIDI file.
-
-    Attributes
-    ----------
-    onset, offset
-        [shape=(n,), float64, beats], scaled so that a bar is 4 beats; bar 0 begins at 0.
-    pitch
-        MIDI pitch [shape=(n,), int64].
-    velocity
-        [shape=(n,), int64]; 64 where the source has none.
-    """
-
-    onset: NDArray[np.float64]
-    offset: NDArray[np.float64]
-    pitch: NDArray[np.int64]
-    velocity: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        """Return the number of notes."""
-        return len(self.onset)
 
 
 @dataclass(frozen=True, eq=False)

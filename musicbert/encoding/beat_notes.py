@@ -1,0 +1,118 @@
+"""`BeatNotes`: notes in beats instead of ticks, for music whose bars are known but that is no MIDI file.
+
+Unit: beats, scaled so that a bar is 4 beats whatever the metre was; bar 0 begins at beat 0 and a pickup lies
+before it, at negative beats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.errors import MidiError
+from musicbert.midi import Score
+
+__all__ = ["BEATS_PER_BAR", "BeatNotes", "beat_notes_to_score", "check_beat_notes", "first_bar"]
+
+#: Beats of every bar of `BeatNotes`.
+BEATS_PER_BAR = 4
+TICKS_PER_BEAT = 480
+BPM = 120.0
+#: Latest beat: the last tick that a MIDI file may have, at 480 ticks a beat.
+MAX_BEATS = (2**31 - 1) // TICKS_PER_BEAT - BEATS_PER_BAR
+
+
+@dataclass(frozen=True, eq=False)
+class BeatNotes:
+    """Notes in beats instead of ticks: music whose bars are known, without a MIDI file.
+
+    Attributes
+    ----------
+    onset, offset
+        [shape=(n,), float64, beats], scaled so that a bar is 4 beats; bar 0 begins at 0.
+    pitch
+        MIDI pitch [shape=(n,), int64].
+    velocity
+        [shape=(n,), int64]; 64 where the source has none.
+    """
+
+    onset: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    pitch: NDArray[np.int64]
+    velocity: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Return the number of notes."""
+        return len(self.onset)
+
+
+def check_beat_notes(notes: BeatNotes, *, max_notes: int = 1_000_000) -> None:
+    """Check that notes can be encoded.
+
+    Raises
+    ------
+    MidiError
+        ``no-notes``, ``too-many-notes``, ``bad-value`` (columns of different lengths, a time that is not
+        finite or out of range, a note that ends before it begins, a pitch or velocity outside 0-127).
+    """
+    n = len(notes.onset)
+    if n == 0:
+        raise MidiError("no-notes", "the piece has no notes")
+    if n > max_notes:
+        raise MidiError("too-many-notes", f"{n} notes, more than {max_notes}")
+    if any(column.shape != (n,) for column in (notes.onset, notes.offset, notes.pitch, notes.velocity)):
+        raise MidiError("bad-value", "the columns of the notes differ in length")
+    for name, times in (("onset", notes.onset), ("offset", notes.offset)):
+        wrong = ~(np.abs(times) <= MAX_BEATS)  # also true for NaN
+        if wrong.any():
+            note = int(np.flatnonzero(wrong)[0])
+            raise MidiError("bad-value", f"note {note}: {name} {times[note]} is no time in beats")
+    if (notes.offset < notes.onset).any():
+        note = int(np.flatnonzero(notes.offset < notes.onset)[0])
+        raise MidiError("bad-value", f"note {note} ends before it begins")
+    for name, values in (("pitch", notes.pitch), ("velocity", notes.velocity)):
+        if values.min() < 0 or values.max() > 127:
+            note = int(np.flatnonzero((values < 0) | (values > 127))[0])
+            raise MidiError("bad-value", f"note {note}: {name} {values[note]} is outside 0-127")
+
+
+def first_bar(notes: BeatNotes) -> int:
+    """Bar of the earliest note where that is before bar 0 (a pickup), else 0."""
+    return min(int(np.floor(notes.onset.min() / BEATS_PER_BAR)), 0)
+
+
+def beat_notes_to_score(notes: BeatNotes) -> Score:
+    """Turn notes in beats into a score of one piano track.
+
+    4/4 at 480 ticks a beat and 120 BPM; times are rounded to ticks. A pickup moves all notes later by whole
+    bars. Note i of the score is note i of ``notes``.
+
+    Raises
+    ------
+    MidiError
+        As `check_beat_notes`.
+    """
+    check_beat_notes(notes)
+    shift = -first_bar(notes) * BEATS_PER_BAR
+    n = len(notes)
+    zeros = np.zeros(n, np.int64)
+    onset, offset = (
+        np.rint((times + shift) * TICKS_PER_BEAT).astype(np.int64) for times in (notes.onset, notes.offset)
+    )
+    return Score(
+        ticks_per_beat=TICKS_PER_BEAT,
+        onset=onset,
+        offset=offset,
+        pitch=notes.pitch.astype(np.int64),
+        velocity=notes.velocity.astype(np.int64),
+        program=zeros,
+        drum=zeros.astype(np.bool_),
+        track=zeros,
+        tempo_tick=np.zeros(1, np.int64),
+        tempo_bpm=np.array([BPM]),
+        metre_tick=np.zeros(1, np.int64),
+        metre_numerator=np.array([4], np.int64),
+        metre_denominator=np.array([4], np.int64),
+    )
