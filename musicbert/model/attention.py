@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from musicbert.model.segments import Segments, segment_attention
+
 __all__ = ["SelfAttention"]
 
 
@@ -41,7 +43,9 @@ class SelfAttention(nn.Module):
     def _split(self, x: torch.Tensor) -> torch.Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, H, T, D/H)
 
-    def forward(self, x: torch.Tensor, padding_mask: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, padding_mask: torch.Tensor | None = None, segments: Segments | None = None
+    ) -> torch.Tensor:
         """Attend from every note to every note that is no padding.
 
         Parameters
@@ -50,6 +54,8 @@ class SelfAttention(nn.Module):
             Hidden states [shape=(B, T, D)].
         padding_mask
             True at padding [shape=(B, T), bool], or None if nothing is padded.
+        segments
+            Sequences of a stream (B = 1, no padding) that do not see each other.
 
         Returns
         -------
@@ -57,7 +63,9 @@ class SelfAttention(nn.Module):
             [shape=(B, T, D)]
         """
         q, k, v = (self._split(project(x)) for project in (self.q_proj, self.k_proj, self.v_proj))
-        attend = None if padding_mask is None else ~padding_mask[:, None, None, :]  # (B, 1, 1, T)
         dropout = self.dropout if self.training else 0.0
+        if segments is not None:
+            return self.out_proj(segment_attention(q, k, v, segments, dropout).transpose(1, 2).flatten(2))
+        attend = None if padding_mask is None else ~padding_mask[:, None, None, :]  # (B, 1, 1, T)
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=attend, dropout_p=dropout)  # (B, H, T, D/H)
         return self.out_proj(x.transpose(1, 2).flatten(2))  # (B, T, D)

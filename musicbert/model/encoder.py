@@ -22,6 +22,8 @@ from torch import nn
 from musicbert.config import ModelConfig
 from musicbert.model.embedding import PAD, DownForm, compound_embedding, note_positions
 from musicbert.model.layers import EncoderLayer
+from musicbert.model.places import MaskedPlaces, up_project_places
+from musicbert.model.segments import Segments
 
 __all__ = ["FIRST_DATA_TOKEN", "EncoderOutput", "OctupleEncoder"]
 
@@ -84,6 +86,8 @@ class OctupleEncoder(nn.Module):
         token_embeddings: torch.Tensor | None = None,
         performance: torch.Tensor | None = None,
         return_all_hiddens: bool = False,
+        padded: bool | None = None,
+        segments: Segments | None = None,
     ) -> EncoderOutput:
         """Encode token ids.
 
@@ -98,6 +102,11 @@ class OctupleEncoder(nn.Module):
             Performance inputs, zero at special octuples and padding [shape=(B, T, P)].
         return_all_hiddens
             Keep the states between the blocks.
+        padded
+            Whether any first field is ``<pad>``; None looks, for which a GPU has to be waited for.
+        segments
+            Sequences of a stream: ``tokens`` is one row of them, one after the other, each with positions of
+            its own, and they do not see each other. ``<pad>`` is a token like others there.
 
         Raises
         ------
@@ -109,19 +118,22 @@ class OctupleEncoder(nn.Module):
         if tokens.shape[1] % fields:
             raise ValueError(f"{tokens.shape[1]} tokens are no whole number of notes of {fields} fields")
         first = tokens[:, ::fields]  # (B, T)
-        if first.shape[1] > self.config.max_positions:
-            raise ValueError(
-                f"{first.shape[1]} notes, but the model has {self.config.max_positions} positions"
-            )
+        longest = first.shape[1] if segments is None else max(segments.lengths)
+        if longest > self.config.max_positions:
+            raise ValueError(f"{longest} notes, but the model has {self.config.max_positions} positions")
         padding = first.eq(PAD)
-        padding_mask = padding if padding.any() else None
+        if padded is None:
+            padded = segments is None and bool(padding.any())
+        padding_mask = padding if padded else None
 
         x = self._embed(tokens, token_embeddings)  # (B, T, D)
         if performance is not None:
             if self.performance_projection is None:
                 raise ValueError("performance inputs were given to a model that has none")
             x = x + self.performance_projection(performance.to(self.performance_projection.weight.dtype))
-        if padding_mask is None:
+        if segments is not None:
+            x = x + self.embed_positions(segments.positions())
+        elif padding_mask is None:
             x = x + self.embed_positions.weight[PAD + 1 : PAD + 1 + x.shape[1]]
         else:
             x = x + self.embed_positions(note_positions(padding))
@@ -131,7 +143,7 @@ class OctupleEncoder(nn.Module):
 
         inner_states = [x] if return_all_hiddens else None
         for layer in self.layers:
-            x = layer(x, padding_mask)  # (B, T, D)
+            x = layer(x, padding_mask, segments)  # (B, T, D)
             if inner_states is not None:
                 inner_states.append(x)
         return EncoderOutput(x, padding_mask, first < FIRST_DATA_TOKEN, inner_states)
@@ -174,15 +186,13 @@ class OctupleEncoder(nn.Module):
         torch.Tensor
             In the order of the tokens [shape=(N, D)].
         """
-        D, fields = hidden.shape[2], self.config.fields
         if self.upsampling is None:
             return hidden[selected]
-        flat = hidden.reshape(-1, D)  # (B*T, D)
-        by_field = selected.reshape(-1, fields).t()  # (F, B*T)
-        field, note = by_field.nonzero(as_tuple=True)  # (N,), sorted by field
-        linear = self.upsampling[0]
-        weights = linear.weight.view(fields, D, D).unbind(0)
-        biases = linear.bias.view(fields, D).unbind(0)
-        parts = flat[note].split(by_field.sum(1).tolist())  # F x (N_f, D)
-        x = torch.cat([F.linear(p, w, b) for p, w, b in zip(parts, weights, biases, strict=True)])  # (N, D)
-        return x[(note * fields + field).argsort()]  # (N, D), in the order of the tokens
+        fields = self.config.fields
+        places = MaskedPlaces.of(selected, fields)
+        x = self.up_places(hidden, places)
+        return x[(places.notes * fields + places.fields()).argsort()]  # (N, D), in the order of the tokens
+
+    def up_places(self, hidden: torch.Tensor, places: MaskedPlaces) -> torch.Tensor:
+        """Vectors of the listed tokens, in their order: [shape=(B, T, D)] -> [shape=(N, D)]."""
+        return up_project_places(hidden, None if self.upsampling is None else self.upsampling[0], places)

@@ -14,6 +14,7 @@ from torch import nn
 
 from musicbert.config import ModelConfig
 from musicbert.model.attention import SelfAttention
+from musicbert.model.segments import Segments
 
 __all__ = ["EncoderLayer"]
 
@@ -31,9 +32,11 @@ class EncoderLayer(nn.Module):
         self.fc2 = nn.Linear(config.ffn_width, config.width)
         self.final_layer_norm = nn.LayerNorm(config.width)
 
-    def forward(self, x: torch.Tensor, padding_mask: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, padding_mask: torch.Tensor | None = None, segments: Segments | None = None
+    ) -> torch.Tensor:
         """Transform hidden states [shape=(B, T, D)]; ``padding_mask`` [shape=(B, T)] is True at padding."""
-        y = self.self_attn(x, padding_mask)  # (B, T, D)
+        y = self.self_attn(x, padding_mask, segments)  # (B, T, D)
         x = self.self_attn_layer_norm(x + F.dropout(y, self.dropout, self.training))
         y = F.gelu(self.fc1(x))  # (B, T, ffn_width)
         y = self.fc2(F.dropout(y, self.activation_dropout, self.training))  # (B, T, D)

@@ -5,12 +5,13 @@ Legend: ``N`` selected tokens, ``V`` vocabulary, ``F`` fields of a note.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
-__all__ = ["MaskedLMSums", "masked_lm_sums"]
+__all__ = ["MaskedLMSums", "listed_lm_sums", "masked_lm_sums"]
 
 
 @dataclass
@@ -53,3 +54,22 @@ def masked_lm_sums(
         right = (logits.argmax(-1) == wanted).to(torch.float32)
         by_field = F.one_hot(field, fields).to(torch.float32)  # (N, F)
         return MaskedLMSums(loss, right @ by_field, by_field.sum(0))
+
+
+def listed_lm_sums(logits: torch.Tensor, wanted: torch.Tensor, counts: Sequence[int]) -> MaskedLMSums:
+    """As :func:`masked_lm_sums`, for tokens that are listed by field: no device has to be waited for.
+
+    Parameters
+    ----------
+    logits
+        [shape=(N, V)], in the order of ``wanted``.
+    wanted
+        Token ids, sorted by field [shape=(N,), int64].
+    counts
+        Tokens of each field [length F].
+    """
+    loss = F.cross_entropy(logits.float(), wanted, reduction="sum")
+    with torch.no_grad():
+        right = (logits.argmax(-1) == wanted).to(torch.float32)  # (N,)
+        correct = torch.stack([part.sum() for part in right.split(list(counts))])  # (F,)
+        return MaskedLMSums(loss, correct, torch.tensor(counts, dtype=torch.float32))

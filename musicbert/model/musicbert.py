@@ -18,6 +18,8 @@ from musicbert.config import ModelConfig
 from musicbert.model.embedding import PAD
 from musicbert.model.encoder import EncoderOutput, OctupleEncoder
 from musicbert.model.heads import LMHead, SentenceHead
+from musicbert.model.places import MaskedPlaces
+from musicbert.model.segments import Segments
 
 __all__ = ["MusicBert", "Pooling", "initialise"]
 
@@ -149,6 +151,9 @@ class MusicBert(nn.Module):
         token_embeddings: torch.Tensor | None = None,
         performance: torch.Tensor | None = None,
         masked_tokens: torch.Tensor | None = None,
+        masked_places: MaskedPlaces | None = None,
+        padded: bool | None = None,
+        segments: Segments | None = None,
         **_: Any,
     ) -> tuple[Any, dict[str, Any]]:
         """Run the model.
@@ -169,13 +174,17 @@ class MusicBert(nn.Module):
             Performance inputs [shape=(B, T, P)].
         masked_tokens
             Tokens whose logits are wanted [shape=(B, T*F), bool]; all if None.
+        masked_places
+            The same as a list, sorted by field: logits come in its order, and no device is waited for.
+        padded, segments
+            See :meth:`~musicbert.model.encoder.OctupleEncoder.forward`.
 
         Returns
         -------
         output
             With both heads named ``(class logits, regression)``, with one its output [shape=(B, C)];
             otherwise features [shape=(B, T*F, D)] or logits [shape=(B, T*F, V)], or [shape=(N, V)] with
-            ``masked_tokens``.
+            ``masked_tokens`` or ``masked_places``.
         extra
             ``hidden`` [shape=(B, T, D)], ``padding_mask`` and ``inner_states`` (see ``EncoderOutput``).
         """
@@ -185,11 +194,13 @@ class MusicBert(nn.Module):
                 token_embeddings=token_embeddings,
                 performance=performance,
                 return_all_hiddens=return_all_hiddens,
+                padded=padded,
+                segments=segments,
             )
             extra = {"hidden": out.hidden, "padding_mask": out.padding_mask, "inner_states": out.inner_states}
             if classification_head_name is not None or regression_head_name is not None:
                 return self._sentence_outputs(out, classification_head_name, regression_head_name), extra
-            return self._token_outputs(out, features_only, masked_tokens), extra
+            return self._token_outputs(out, features_only, masked_tokens, masked_places), extra
 
     def _sentence_outputs(
         self, out: EncoderOutput, classification: str | None, regression: str | None
@@ -202,9 +213,15 @@ class MusicBert(nn.Module):
         return outputs if len(outputs) > 1 else outputs[0]
 
     def _token_outputs(
-        self, out: EncoderOutput, features_only: bool, selected: torch.Tensor | None
+        self,
+        out: EncoderOutput,
+        features_only: bool,
+        selected: torch.Tensor | None,
+        places: MaskedPlaces | None,
     ) -> torch.Tensor:
         encoder, lm_head = self.encoder.sentence_encoder, self.encoder.lm_head
+        if places is not None:
+            return lm_head(encoder.up_places(out.hidden, places))  # (N, V)
         if features_only:
             return encoder.up(out.hidden)  # (B, T*F, D)
         if selected is None:

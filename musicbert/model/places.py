@@ -1,0 +1,75 @@
+"""Masked tokens as a list made where the batch is made, so that no device has to search for them.
+
+Legend: ``B`` pieces, ``T`` notes, ``F`` fields of a note, ``D`` width, ``N`` selected tokens.
+
+``hidden[selected]`` makes a GPU count the selected tokens and the program wait for the number. Who makes the
+batch knows it already: :class:`MaskedPlaces` lists the notes, sorted by field, and says how many there are of
+each field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+__all__ = ["MaskedPlaces", "up_project_places"]
+
+
+@dataclass(frozen=True)
+class MaskedPlaces:
+    """Selected tokens of a batch, sorted by field.
+
+    Attributes
+    ----------
+    notes
+        Note of each, as an index into the notes of the whole batch, row after row [shape=(N,), int64].
+    counts
+        How many are of each field [length F, adding up to N].
+    """
+
+    notes: torch.Tensor
+    counts: Sequence[int]
+
+    @classmethod
+    def of(cls, selected: torch.Tensor, fields: int = 8) -> MaskedPlaces:
+        """Find them in a mask [shape=(B, T*F), bool]; on a GPU this waits for the result."""
+        by_field = selected.reshape(-1, fields).t()  # (F, B*T)
+        notes = by_field.nonzero(as_tuple=True)[1]  # (N,), sorted by field
+        return cls(notes, by_field.sum(1).tolist())
+
+    def fields(self) -> torch.Tensor:
+        """Field of each token [shape=(N,), int64]."""
+        counts = torch.tensor(list(self.counts), device=self.notes.device)
+        every = torch.arange(len(self.counts), device=self.notes.device)
+        return torch.repeat_interleave(every, counts, output_size=len(self.notes))
+
+
+def up_project_places(hidden: torch.Tensor, linear: nn.Linear | None, places: MaskedPlaces) -> torch.Tensor:
+    """Vectors of the listed tokens only: each field has its slice of the up-projection.
+
+    Parameters
+    ----------
+    hidden
+        [shape=(B, T, D)]
+    linear
+        The up-projection D -> F*D, or None in a model without compound embedding (a token is a note).
+    places
+        Which tokens.
+
+    Returns
+    -------
+    torch.Tensor
+        In the order of ``places`` [shape=(N, D)].
+    """
+    D = hidden.shape[2]
+    x = hidden.reshape(-1, D).index_select(0, places.notes)  # (N, D)
+    if linear is None:
+        return x
+    weights = linear.weight.view(-1, D, D).unbind(0)
+    biases = linear.bias.view(-1, D).unbind(0)
+    parts = x.split(list(places.counts))  # F x (N_f, D)
+    return torch.cat([F.linear(p, w, b) for p, w, b in zip(parts, weights, biases, strict=True)])
