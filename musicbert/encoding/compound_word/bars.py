@@ -1,0 +1,153 @@
+"""Where the bars of a score lie, and in which sixteenth of which bar a note begins.
+
+A bar lasts as long as its time signature says, in exact fractions of a tick, and ends where the signature
+changes. A bar longer than a whole note has more sixteenths than the field position has values: it counts as
+the fewest parts of nearly equal length in units of its denominator, none longer than a whole note (5/4 as 3/4
+and 2/4, 12/8 as 6/8 and 6/8). A bar shorter than a sixteenth counts as a sixteenth. A signature that repeats
+the one in force changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.encoding.compound_word.vocabulary import POSITIONS
+from musicbert.midi import Score
+
+__all__ = ["places"]
+
+Ints = NDArray[np.int64]
+
+#: Sixteenths of a whole note are this many of a quarter note.
+SLOTS_PER_BEAT = POSITIONS // 4
+#: Finest fraction of a tick (metres over 2^16 and more are rounded to it; all common ones are exact).
+_FINEST = 1 << 16
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Bars of one time signature. Times are in ``1 / scale`` ticks after ``tick``."""
+
+    tick: int
+    scale: int
+    unit: int  # length of a unit of the denominator
+    units: int  # units of a bar
+    parts: int  # parts that a bar counts as
+    first: int = 0  # number of the first bar (or part)
+    end: int = 1 << 60
+
+    def closed(self, tick: int) -> _Run:
+        """The same run with its end."""
+        return _Run(
+            self.tick,
+            self.scale,
+            self.unit,
+            self.units,
+            self.parts,
+            self.first,
+            (tick - self.tick) * self.scale,
+        )
+
+    def bars(self) -> int:
+        """Bars and parts that begin before the end."""
+        whole, rest = divmod(self.end, self.unit * self.units)
+        begun = ((rest - 1) // self.unit * self.parts // self.units + 1) if rest else 0
+        return whole * self.parts + begun
+
+
+def places(onset: Ints, score: Score, *, written: bool) -> Ints:
+    """Place of each onset: ``16 * bar + sixteenth``, the nearest one.
+
+    Parameters
+    ----------
+    onset
+        [shape=(n,), int64, ticks of the score], any order.
+    written
+        Bars of the score's time signatures; otherwise 4/4 throughout.
+
+    Returns
+    -------
+    [shape=(n,), int64]. Halves go to the earlier sixteenth; an onset that is nearer to the next bar line than
+    to any sixteenth of its bar is in the next bar.
+    """
+    runs = _runs(score, written=written)
+    if len(runs) == 1:
+        run = runs[0]
+        return _places(onset, score.ticks_per_beat, *(getattr(run, name) for name in _COLUMNS))
+    of_note = np.searchsorted([run.tick for run in runs], onset, side="right") - 1
+    columns = (np.array([getattr(run, name) for run in runs], np.int64)[of_note] for name in _COLUMNS)
+    return _places(onset, score.ticks_per_beat, *columns)
+
+
+_COLUMNS = ("tick", "scale", "unit", "units", "parts", "first", "end")
+
+
+def _places(
+    onset: Ints,
+    ticks_per_beat: int,
+    tick: Ints | int,
+    scale: Ints | int,
+    unit: Ints | int,
+    units: Ints | int,
+    parts: Ints | int,
+    first: Ints | int,
+    end: Ints | int,
+) -> Ints:
+    """Places of onsets whose runs are known: a number for all, or one for each."""
+    since = (onset - tick) * scale
+    if isinstance(parts, int) and parts == 1:
+        length: Ints | int = unit * units
+        bar = since // length
+        inside = since - bar * length
+        number = first + bar
+    else:
+        bar, at = np.divmod(since // unit, units)
+        part = at * parts // units
+        begin, after = -(-part * units // parts), -(-(part + 1) * units // parts)
+        inside = since - (bar * units + begin) * unit
+        length = (after - begin) * unit
+        number = first + bar * parts + part
+    lasts: Ints = np.minimum(length, end - (since - inside), dtype=np.int64) * SLOTS_PER_BEAT
+    slot = ticks_per_beat * scale  # of a quarter note, so that it stays a whole number
+    position = -((slot - 2 * SLOTS_PER_BEAT * inside) // (2 * slot))
+    reached = position * slot
+    late = (reached >= lasts) | (2 * SLOTS_PER_BEAT * inside - reached > lasts)
+    place: Ints = np.where(late, (number + 1) * POSITIONS, number * POSITIONS + position)
+    return place
+
+
+def _runs(score: Score, *, written: bool) -> list[_Run]:
+    """Runs of equal time signature, the first from tick 0."""
+    changes = {0: (4, 4)}
+    if written and len(score.metre_tick):
+        order = np.argsort(score.metre_tick, kind="stable")
+        columns = (score.metre_tick, score.metre_numerator, score.metre_denominator)
+        for tick, *metre in zip(*(column[order].tolist() for column in columns), strict=True):
+            changes[tick] = (metre[0], metre[1])  # the last of one tick holds
+    runs: list[_Run] = []
+    before, first = None, 0
+    for tick, signature in changes.items():
+        if signature == before:
+            continue
+        if runs:
+            runs[-1] = runs[-1].closed(tick)
+            first += runs[-1].bars()
+        runs.append(_run(tick, *signature, score.ticks_per_beat, first))
+        before = signature
+    return runs
+
+
+def _run(tick: int, numerator: int, denominator: int, ticks_per_beat: int, first: int) -> _Run:
+    """A run without its end."""
+    whole = 4 * ticks_per_beat
+    length = Fraction(whole * numerator, denominator)
+    if length <= whole:
+        length = max(length, Fraction(whole, POSITIONS)).limit_denominator(_FINEST)
+        return _Run(tick, length.denominator, length.numerator, 1, 1, first)
+    unit = max(Fraction(whole, denominator), Fraction(1, _FINEST)).limit_denominator(_FINEST)
+    parts = -(-numerator // denominator)
+    return _Run(tick, unit.denominator, unit.numerator, numerator, parts, first)

@@ -1,0 +1,88 @@
+"""Pieces in chunks of equal length, as the published fine-tuning data are: 1,024 rows, or 512 for MidiBERT.
+
+Chunks follow each other without overlap; the last one is filled up with PAD rows, and its labels with 0. The
+field bar is not changed: a chunk may begin inside a bar, with Continue. Pre-training takes whole pieces.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from musicbert.encoding.compound_word.vocabulary import FIELDS, PAD_ROW
+
+__all__ = ["CHUNK", "MIDIBERT_CHUNK", "chunk_rows", "chunk_values", "labels_by_running_index"]
+
+Ints = NDArray[np.int64]
+
+#: Rows of a chunk: M2BERT's tasks on notes; MidiBERT, and M2BERT's tasks on pieces.
+CHUNK, MIDIBERT_CHUNK = 1024, 512
+
+
+def chunk_rows(rows: Ints, length: int = CHUNK, *, drop_below: int = 0) -> Ints:
+    """Cut rows into chunks.
+
+    Parameters
+    ----------
+    rows
+        [shape=(n, 4), int64]
+    length
+        Rows of a chunk.
+    drop_below
+        Leave out the last chunk where it has fewer rows than this (MidiBERT's composer task: half the
+        length, also where it is the only one).
+
+    Returns
+    -------
+    [shape=(chunks, length, 4), int64], filled up with PAD rows.
+    """
+    return _chunks(rows, length, np.array(PAD_ROW, np.int64), drop_below)
+
+
+def chunk_values(
+    values: ArrayLike, length: int = CHUNK, *, pad: int | float = 0, drop_below: int = 0
+) -> NDArray[Any]:
+    """Cut what belongs to each row (labels, indices of notes) in the same way.
+
+    Parameters
+    ----------
+    values
+        [shape=(n,)]
+    length, drop_below
+        As for `chunk_rows`.
+    pad
+        Value of the PAD rows: 0 is what upstream's files have; -1 for indices.
+
+    Returns
+    -------
+    [shape=(chunks, length), dtype of ``values``]
+    """
+    return _chunks(np.asarray(values), length, pad, drop_below)
+
+
+def _chunks(values: NDArray[Any], length: int, pad: Any, drop_below: int) -> NDArray[Any]:
+    """Chunks of the first axis."""
+    if length < 1:
+        raise ValueError(f"a chunk has 1 row or more, not {length}")
+    n = len(values)
+    last = n % length
+    if 0 < last < drop_below:
+        n -= last
+    count = -(-n // length)
+    chunks = np.empty((count * length, *values.shape[1:]), values.dtype)
+    chunks[:n] = values[:n]
+    chunks[n:] = pad
+    return chunks.reshape(count, length, *values.shape[1:])
+
+
+def labels_by_running_index(labels: ArrayLike, rows: Ints) -> NDArray[Any]:
+    """Labels of rows as the published program attaches them: the k-th label to the k-th row.
+
+    They are on the wrong notes wherever the encoding sorts or drops a note; this is here to reproduce
+    published data. The right labels are ``labels[note_index]``.
+    """
+    if rows.shape[1:] != (len(FIELDS),):
+        raise ValueError(f"rows have shape (notes, {len(FIELDS)}), not {rows.shape}")
+    return np.asarray(labels)[: len(rows)]

@@ -1,0 +1,114 @@
+"""Compound words as M2BERT's and MidiBERT's programs make them, faults included.
+
+Two paths. From a score: onsets in whole ticks are moved to sixteenths, then cut into windows of 1,920 ticks.
+From notes in beats: each bar of four beats for itself, in floating point, without a grid. What is wrong with
+them is listed in `musicbert.encoding.compound_word.profiles`; it is kept here on purpose, each fault once:
+
+* grid: slots lie below the last onset, so that notes of the last slot move a sixteenth early, and without any
+  slot (all onsets 0) there is an error;
+* beats: bars are counted up to ``round(latest offset + 4)``, halves to even, so the last bar may be missing.
+
+Verified against all golden files in ``tests/parity/test_compound_word_golden.py``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.encoding.beat_notes import BEATS_PER_BAR, BeatNotes
+from musicbert.encoding.compound_word.profiles import Profile
+from musicbert.encoding.compound_word.rows import Ints, kept_notes, pack_rows, pitch_ids, sorted_order
+from musicbert.encoding.compound_word.vocabulary import DURATIONS, POSITIONS
+from musicbert.errors import MidiError
+from musicbert.midi import Score
+
+__all__ = ["beat_rows", "score_rows"]
+
+#: Ticks of a quarter note, of a bar, of a slot, and of the shortest duration.
+RESOLUTION = 480
+BAR_TICKS = 4 * RESOLUTION
+SLOT_TICKS = BAR_TICKS // POSITIONS
+DURATION_TICKS = 60
+
+
+def score_rows(score: Score, profile: Profile) -> tuple[Ints, Ints]:
+    """Rows of a score and the note of each (see `Codec`)."""
+    kept = kept_notes(score, profile)
+    start, end = score.onset, score.offset
+    pitch, track = score.pitch, score.track
+    if kept is not None:
+        start, end, pitch, track = start[kept], end[kept], pitch[kept], track[kept]
+    source = start
+    if profile.rescale and score.ticks_per_beat != RESOLUTION:
+        start, end = (_rescaled(times, score.ticks_per_beat) for times in (start, end))
+    order = sorted_order(start, track, source, pitch)
+    start, duration, pitch = start[order], (end - start)[order], pitch[order]
+    slots = -(-int(start[-1]) // SLOT_TICKS)
+    if slots == 0:
+        raise MidiError(
+            "no-grid",
+            "all notes begin at 0, for which the published program has no grid",
+            hint="encode with the codec cp",
+        )
+    # nearest slot, halves to the earlier one; the slot of the last onset and later ones are missing
+    slot = np.minimum((start + (SLOT_TICKS // 2 - 1)) // SLOT_TICKS, slots - 1)
+    bar = slot // POSITIONS
+    # bars are counted up to the end of the last note; without a duration, it may be behind them
+    bars = -(-(int(slot[-1]) * SLOT_TICKS + int(duration[-1])) // BAR_TICKS)
+    if bar[-1] >= bars:
+        inside = int(np.searchsorted(bar, bars))
+        if inside == 0:
+            raise MidiError("no-notes", "no note is left: the only bar is not counted")
+        order, slot, bar, duration, pitch = (
+            column[:inside] for column in (order, slot, bar, duration, pitch)
+        )
+    steps = np.clip(
+        (duration - DURATION_TICKS + (DURATION_TICKS // 2 - 1)) // DURATION_TICKS, 0, DURATIONS - 1
+    )
+    rows = pack_rows(bar, slot % POSITIONS, pitch_ids(pitch, profile), steps)
+    return rows, order if kept is None else kept[order]
+
+
+def _rescaled(times: Ints, ticks_per_beat: int) -> Ints:
+    """Ticks at 480 a quarter note, fractions cut off."""
+    ticks: Ints = (times * RESOLUTION / ticks_per_beat).astype(np.int64)
+    return ticks
+
+
+def beat_rows(notes: BeatNotes, profile: Profile, *, first_bar: int = 0) -> tuple[Ints, Ints]:
+    """Rows of notes in beats and the note of each (see `Codec`).
+
+    Parameters
+    ----------
+    first_bar
+        Bar that the count begins with: 0 as published for the benchmark's note lists; -1 as published for
+        violin fingering from its source, which keeps a pickup.
+    """
+    edges = np.arange(
+        first_bar * BEATS_PER_BAR, round(float(notes.offset.max()) + BEATS_PER_BAR), BEATS_PER_BAR
+    )
+    bar = np.searchsorted(edges, notes.onset, side="right") - 1
+    index = np.flatnonzero((bar >= 0) & (bar < len(edges) - 1))
+    if len(index) == 0:
+        raise MidiError(
+            "no-notes",
+            "no note is left: all lie before bar 0 or after the last bar that is counted",
+            hint="encode with the codec cp",
+        )
+    order = index[np.lexsort((notes.pitch[index], notes.onset[index]))]
+    bar = bar[order]
+    edge = edges[bar]
+    begin, end = (
+        bar * BAR_TICKS + (times[order] - edge) / BEATS_PER_BAR * BAR_TICKS
+        for times in (notes.onset, notes.offset)
+    )
+    slot = _nearest(begin - bar * BAR_TICKS, SLOT_TICKS, POSITIONS)
+    steps = _nearest(end - begin - DURATION_TICKS, DURATION_TICKS, DURATIONS)
+    return pack_rows(bar, slot, pitch_ids(notes.pitch[order], profile), steps), order
+
+
+def _nearest(times: NDArray[np.float64], step: int, count: int) -> Ints:
+    """Nearest multiple of a step, halves to the lower one, of ``count`` multiples from 0."""
+    nearest: Ints = np.clip(np.ceil(times / step - 0.5), 0, count - 1).astype(np.int64)
+    return nearest

@@ -1,0 +1,98 @@
+"""What both ways of making compound words share: which notes stay, their order, and the four columns."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.encoding.compound_word.profiles import Profile
+from musicbert.encoding.compound_word.vocabulary import CONTINUE, FIELDS, HIGH_PITCH, LOW_PITCH, NEW
+from musicbert.errors import MidiError
+from musicbert.midi import Score
+
+__all__ = ["Ints", "kept_notes", "pack_rows", "pitch_ids", "sorted_order"]
+
+Ints = NDArray[np.int64]
+
+_OCTAVE = 12
+#: Bits of a sort key that is one number.
+_KEY_BITS = 63
+
+
+def kept_notes(score: Score, profile: Profile) -> Ints | None:
+    """Indices of the notes to encode, or None for all.
+
+    Raises
+    ------
+    MidiError
+        ``no-notes`` if none is left.
+    """
+    dropped = np.zeros(len(score), np.bool_)
+    if profile.min_duration > 0:
+        dropped |= (score.offset - score.onset) / score.ticks_per_beat < profile.min_duration
+    if profile.drums == "drop":
+        dropped |= score.drum
+    if not dropped.any():
+        return None
+    kept = np.flatnonzero(~dropped)
+    if len(kept) == 0:
+        raise MidiError("no-notes", "no note is left: all are too short, or percussion")
+    return kept
+
+
+def sorted_order(*keys: Ints) -> Ints:
+    """Order that sorts by several keys of 0 or more, the first counting most; equal notes keep their order.
+
+    The keys and the index of the note are put into one number where 63 bits are enough, since one plain sort
+    is much faster than `numpy.lexsort`.
+    """
+    n = len(keys[0])
+    bits = [max(int(key.max()).bit_length(), 1) for key in keys]
+    index_bits = max((n - 1).bit_length(), 1)
+    if sum(bits) + index_bits > _KEY_BITS:
+        order: Ints = np.lexsort(keys[::-1])
+        return order
+    packed = keys[0]
+    for key, width in zip(keys[1:], bits[1:], strict=True):
+        packed = (packed << width) | key
+    packed = (packed << index_bits) | np.arange(n)
+    packed.sort()
+    packed &= (1 << index_bits) - 1
+    return packed
+
+
+def pitch_ids(pitch: Ints, profile: Profile) -> Ints:
+    """Ids of MIDI pitches.
+
+    Raises
+    ------
+    MidiError
+        ``pitch-range`` where the profile has no place for a pitch.
+    """
+    low, high = int(pitch.min()), int(pitch.max())
+    if low < LOW_PITCH or high > HIGH_PITCH:
+        if profile.pitch == "error":
+            raise MidiError(
+                "pitch-range",
+                f"pitch {low if low < LOW_PITCH else high} is outside {LOW_PITCH}-{HIGH_PITCH}: "
+                "the published program has no word for it",
+                hint="encode with the codec cp",
+            )
+        if profile.pitch == "octave":
+            below = np.maximum(LOW_PITCH - pitch + _OCTAVE - 1, 0) // _OCTAVE
+            above = np.maximum(pitch - HIGH_PITCH + _OCTAVE - 1, 0) // _OCTAVE
+            pitch = pitch + (below - above) * _OCTAVE
+        else:
+            pitch = np.clip(pitch, LOW_PITCH, HIGH_PITCH)
+    return pitch - LOW_PITCH
+
+
+def pack_rows(bar: Ints, position: Ints, pitch: Ints, duration: Ints) -> Ints:
+    """Rows from sorted columns: numbers of bars (any), and ids of the other fields."""
+    rows = np.empty((len(bar), len(FIELDS)), np.int64)
+    rows[0, 0] = NEW
+    rows[1:, 0] = np.where(bar[1:] == bar[:-1], CONTINUE, NEW)
+    rows[:, 1] = position
+    rows[:, 2] = pitch
+    rows[:, 3] = duration
+    return rows
