@@ -105,13 +105,16 @@ def _places(
         inside = since - bar * length
         number = first + bar
     else:
-        bar, at = np.divmod(since // unit, units)
-        part = at * parts // units
-        begin, after = -(-part * units // parts), -(-(part + 1) * units // parts)
+        unit_number: Ints = since // unit
+        bar, at = unit_number // units, unit_number % units
+        part: Ints = at * parts // units
+        begin: Ints = -(-part * units // parts)  # unit that the part begins with
+        after: Ints = -(-(part + 1) * units // parts)
         inside = since - (bar * units + begin) * unit
         length = (after - begin) * unit
         number = first + bar * parts + part
-    lasts: Ints = np.minimum(length, end - (since - inside), dtype=np.int64) * SLOTS_PER_BEAT
+    bar_end: Ints | int = end - (since - inside)  # of the run: a change of metre may cut the bar
+    lasts: Ints = np.minimum(length, bar_end) * SLOTS_PER_BEAT
     slot = ticks_per_beat * scale  # of a quarter note, so that it stays a whole number
     position = -((slot - 2 * SLOTS_PER_BEAT * inside) // (2 * slot))
     reached = position * slot

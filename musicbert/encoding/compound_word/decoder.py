@@ -1,8 +1,8 @@
 """`decode`: compound words as a `Score`.
 
 What the rows do not say is made up: 4/4 bars of 1,920 ticks at 480 a quarter note and 120 BPM, velocity 64,
-one piano track. Bars without notes are gone, since rows do not hold them; so the music moves together where the
-piece was silent for a bar or more, and a bar of another metre is filled up to 4/4.
+one piano track. Bars without notes are gone, since rows do not hold them; so the music moves together where
+the piece was silent for a bar or more, and a bar of another metre is filled up to 4/4.
 
 ``encode(decode(rows)) == rows`` for all rows that the codec ``cp`` makes, except that a chunk that begins
 inside a bar (with Continue) begins a bar then.

@@ -3,8 +3,8 @@
 Steps: onset to the nearest sixteenth of its bar (halves to the earlier one; from the last half sixteenth of a
 bar on, the first sixteenth of the next); duration, which the move leaves as it is, to the nearest multiple of
 1/32 of a whole note (halves to the shorter; at least 1/32, at most two whole notes); pitches outside 22-107
-by octaves into it. Rows are sorted by bar, position, pitch and duration; equal rows keep the order of the notes.
-Everything is computed in whole numbers.
+by octaves into it. Rows are sorted by bar, position, pitch and duration; equal rows keep the order of the
+notes. Everything is computed in whole numbers.
 
 `BeatNotes` take the same way: they become a 4/4 score at 480 ticks a beat first, a pickup before bar 0 by
 whole bars later, so both paths give the same rows for the same music.
