@@ -40,7 +40,7 @@ from musicbert.encoding.vocabulary import (
     VOCABULARY_SIZE,
 )
 
-__all__ = ["STRATEGIES", "MaskPolicy", "mask_tokens"]
+__all__ = ["STRATEGIES", "MaskPolicy", "group_keys", "mask_tokens"]
 
 Ints = NDArray[np.int64]
 
@@ -156,14 +156,17 @@ def _draw(octuples: Ints, rng: np.random.Generator, policy: MaskPolicy) -> NDArr
     elif strategy == "compound":
         draw = np.repeat(rng.random((n, 1)), WIDTH, axis=1)
     else:
-        groups, group = np.unique(_group_keys(octuples, policy.per_piece), return_inverse=True)
+        groups, group = np.unique(group_keys(octuples, policy.per_piece), return_inverse=True)
         draw = rng.random((len(groups), WIDTH))[group]
     draw[blocks] = rng.random((int(blocks.sum()), 1))
     return draw
 
 
-def _group_keys(octuples: Ints, per_piece: bool) -> Ints:
-    """One number for each bar and program [shape=(T,), int64]: the row of the published code's table."""
+def group_keys(octuples: Ints, per_piece: bool) -> Ints:
+    """One number for each bar and program [shape=(T,), int64]: the row of the published code's table.
+
+    With `per_piece` the pieces of a block (each begins with octuples of specials) have their own numbers.
+    """
     keys = ((octuples[:, BAR] - FIRST_BAR_ID) * 256 + octuples[:, PROGRAM] - FIRST_BAR_ID) % GROUP_ROWS
     if per_piece:
         keys += GROUP_ROWS * np.cumsum(octuples[:, BAR] < FIRST_BAR_ID)

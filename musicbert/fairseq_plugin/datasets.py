@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from musicbert.encoding.vocabulary import BOS, EOS, FIELDS, PAD, TOKENS
 from musicbert.errors import DatasetError
 from musicbert.masking import MaskPolicy, mask_tokens
+from musicbert.performance_masking import hide_performance
 
 __all__ = [
     "MaskedOctuples",
@@ -172,8 +173,7 @@ class MaskedOctuples(FairseqDataset):
     seed
         With the epoch and the number of the item, decides the masks.
     performance
-        Performance inputs [shape=(notes, P), float32]. Vectors of notes with a selected field are hidden
-        (zero).
+        Performance inputs [shape=(notes, P), float32]. Which are hidden: see `hide_performance`.
     """
 
     def __init__(
@@ -198,28 +198,36 @@ class MaskedOctuples(FairseqDataset):
         self._epoch.fill_(epoch)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Masked block: ``source`` and ``target`` [shape=(T*8,)], ``performance`` [shape=(T, P)] or None."""
+        """Masked block: ``source`` and ``target`` [shape=(T*8,)], ``performance`` [shape=(T, P)] or None.
+
+        With performance inputs also ``performance_hidden`` [shape=(T, P), bool].
+        """
         first, end = self.blocks[index]
         tokens = np.concatenate([np.asarray(self.pieces[piece]) for piece in range(first, end)])
         rng = np.random.default_rng([self.seed, int(self._epoch), int(index)])
         source, target = mask_tokens(tokens, rng, self.policy)
-        return {
+        item = {
             "id": index,
             "source": torch.from_numpy(source),
             "target": torch.from_numpy(target),
-            "performance": self._performance_of(first, end, target),
+            "performance": self._performance_of(first, end, len(target) // WIDTH),
         }
+        if self.performance is not None:
+            hidden = hide_performance(
+                tokens, target, rng, self.policy.mask_prob, width=self.performance.shape[1]
+            )
+            item["performance_hidden"] = torch.from_numpy(hidden)
+        return item
 
-    def _performance_of(self, first: int, end: int, target: NDArray[np.int64]) -> torch.Tensor | None:
+    def _performance_of(self, first: int, end: int, notes: int) -> torch.Tensor | None:
         if self.performance is None:
             return None
-        inputs = np.zeros((len(target) // WIDTH, self.performance.shape[1]), np.float32)
+        inputs = np.zeros((notes, self.performance.shape[1]), np.float32)
         at = 0
         for piece in range(first, end):
             begin, stop = self._first_note[piece : piece + 2]
             inputs[at + 1 : at + 1 + stop - begin] = self.performance[begin:stop]
             at += stop - begin + SPECIAL_OCTUPLES
-        inputs[(target.reshape(-1, WIDTH) != PAD).any(axis=1)] = 0.0
         return torch.from_numpy(inputs)
 
     def __len__(self) -> int:
@@ -271,6 +279,7 @@ class MaskedOctuples(FairseqDataset):
         }
         if samples[0]["performance"] is not None:
             net_input["performance"] = _pad([s["performance"] for s in samples], 0.0)
+            net_input["performance_hidden"] = _pad([s["performance_hidden"] for s in samples], False)
         return {
             "id": torch.tensor([s["id"] for s in samples]),
             "net_input": net_input,

@@ -7,10 +7,11 @@ mini-batches.
 
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
@@ -24,15 +25,23 @@ __all__ = ["OctupleMaskedLMCriterion", "OctupleMaskedLMCriterionConfig"]
 
 @dataclass
 class OctupleMaskedLMCriterionConfig(FairseqDataclass):
-    """The criterion has no flags."""
+    """Flags of the criterion."""
+
+    performance_weight: float = field(
+        default=1.0, metadata={"help": "weight of a hidden performance input beside a selected token"}
+    )
 
 
 @register_criterion("octuple_masked_lm", dataclass=OctupleMaskedLMCriterionConfig)
 class OctupleMaskedLMCriterion(FairseqCriterion):
-    """Masked-LM loss in nats, summed over the selected tokens."""
+    """Masked-LM loss in nats, summed over the selected tokens.
 
-    def __init__(self, cfg: OctupleMaskedLMCriterionConfig, task: Any) -> None:  # noqa: ARG002
+    With performance inputs, the Huber loss of every hidden one (`hide_performance`) is added.
+    """
+
+    def __init__(self, cfg: OctupleMaskedLMCriterionConfig, task: Any) -> None:
         super().__init__(task)
+        self.performance_weight = cfg.performance_weight
 
     def forward(
         self,
@@ -43,7 +52,7 @@ class OctupleMaskedLMCriterion(FairseqCriterion):
         """Loss, number of selected tokens, and what is logged."""
         target = sample["target"]  # (B, T*F)
         selected = target.ne(self.padding_idx)
-        logits = model(**sample["net_input"], masked_tokens=selected)[0]  # (N, V)
+        logits, extra = model(**sample["net_input"], masked_tokens=selected)  # (N, V)
         sums = masked_lm_sums(logits, target, selected, fields=len(FIELDS))
         sample_size = sums.count.sum()
         logged = {
@@ -55,7 +64,14 @@ class OctupleMaskedLMCriterion(FairseqCriterion):
         for name, correct, count in zip(FIELDS, sums.correct, sums.count, strict=True):
             logged[f"correct_{name}"] = correct
             logged[f"count_{name}"] = count
-        return sums.loss, sample_size, logged
+        loss = sums.loss
+        if "performance" in extra:
+            inputs, hidden = (sample["net_input"][name] for name in ("performance", "performance_hidden"))
+            error = F.huber_loss(extra["performance"].float(), inputs, reduction="none")  # (B, T, P)
+            error = (error * hidden).sum()
+            loss = loss + self.performance_weight * error
+            logged |= {"performance_loss": error.detach(), "performance_count": hidden.sum()}
+        return loss, sample_size, logged
 
     @staticmethod
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
@@ -67,6 +83,10 @@ class OctupleMaskedLMCriterion(FairseqCriterion):
         size = total("sample_size")
         metrics.log_scalar("loss", total("loss") / max(size, 1.0) / math.log(2), size, round=3)
         metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["loss"].avg))
+        hidden = total("performance_count")
+        if hidden:
+            error = total("performance_loss") / hidden
+            metrics.log_scalar("performance_loss", error, hidden, priority=200, round=4)
         correct = {name: total(f"correct_{name}") for name in FIELDS}
         count = {name: total(f"count_{name}") for name in FIELDS}
         correct["all"], count["all"] = sum(correct.values()), sum(count.values())

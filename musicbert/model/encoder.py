@@ -59,8 +59,9 @@ class OctupleEncoder(nn.Module):
     Parameters
     ----------
     config
-        Shape and dropouts. ``performance_features`` > 0 adds ``performance_projection``, which starts at
-        zero: the outputs are those of the model without it until it is trained.
+        Shape and dropouts. ``performance_features`` > 0 adds ``performance_projection`` and, for hidden
+        inputs, ``performance_hidden_projection``. Both start at zero: the outputs are those of the model
+        without them until they are trained.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -76,6 +77,9 @@ class OctupleEncoder(nn.Module):
         self.performance_projection = (
             nn.Linear(config.performance_features, D, bias=False) if config.performance_features else None
         )
+        self.performance_hidden_projection = (
+            nn.Linear(config.performance_features, D, bias=False) if config.performance_features else None
+        )
         #: how the down-projection is computed (see :mod:`musicbert.model.embedding`)
         self.down_form: DownForm = "auto"
 
@@ -85,6 +89,7 @@ class OctupleEncoder(nn.Module):
         *,
         token_embeddings: torch.Tensor | None = None,
         performance: torch.Tensor | None = None,
+        performance_hidden: torch.Tensor | None = None,
         return_all_hiddens: bool = False,
         padded: bool | None = None,
         segments: Segments | None = None,
@@ -100,6 +105,9 @@ class OctupleEncoder(nn.Module):
             padding.
         performance
             Performance inputs, zero at special octuples and padding [shape=(B, T, P)].
+        performance_hidden
+            True where a performance input is hidden, to be predicted [shape=(B, T, P), bool]; it is read as
+            zero, and as hidden.
         return_all_hiddens
             Keep the states between the blocks.
         padded
@@ -130,7 +138,7 @@ class OctupleEncoder(nn.Module):
         if performance is not None:
             if self.performance_projection is None:
                 raise ValueError("performance inputs were given to a model that has none")
-            x = x + self.performance_projection(performance.to(self.performance_projection.weight.dtype))
+            x = x + self._performance(performance, performance_hidden)
         if segments is not None:
             x = x + self.embed_positions(segments.positions())
         elif padding_mask is None:
@@ -147,6 +155,14 @@ class OctupleEncoder(nn.Module):
             if inner_states is not None:
                 inner_states.append(x)
         return EncoderOutput(x, padding_mask, first < FIRST_DATA_TOKEN, inner_states)
+
+    def _performance(self, inputs: torch.Tensor, hidden: torch.Tensor | None) -> torch.Tensor:
+        """Performance inputs (B, T, P) as a vector a note (B, T, D)."""
+        inputs = inputs.to(self.performance_projection.weight.dtype)
+        if hidden is None:
+            return self.performance_projection(inputs)
+        shown = self.performance_projection(inputs.masked_fill(hidden, 0.0))
+        return shown + self.performance_hidden_projection(hidden.to(inputs.dtype))
 
     def _embed(self, tokens: torch.Tensor, token_embeddings: torch.Tensor | None) -> torch.Tensor:
         if self.downsampling is None:

@@ -36,6 +36,10 @@ class MusicBertEncoder(nn.Module):
         super().__init__()
         self.sentence_encoder = OctupleEncoder(config)
         self.lm_head = LMHead(config.width, config.vocabulary_size)
+        #: says what hidden performance inputs were
+        self.performance_head = (
+            nn.Linear(config.width, config.performance_features) if config.performance_features else None
+        )
 
 
 class MusicBert(nn.Module):
@@ -150,6 +154,7 @@ class MusicBert(nn.Module):
         regression_head_name: str | None = None,
         token_embeddings: torch.Tensor | None = None,
         performance: torch.Tensor | None = None,
+        performance_hidden: torch.Tensor | None = None,
         masked_tokens: torch.Tensor | None = None,
         masked_places: MaskedPlaces | None = None,
         padded: bool | None = None,
@@ -172,6 +177,8 @@ class MusicBert(nn.Module):
             Used in place of the look-up of ``src_tokens`` [shape=(B, T*F, D)].
         performance
             Performance inputs [shape=(B, T, P)].
+        performance_hidden
+            Performance inputs to hide and to predict [shape=(B, T, P), bool].
         masked_tokens
             Tokens whose logits are wanted [shape=(B, T*F), bool]; all if None.
         masked_places
@@ -186,18 +193,22 @@ class MusicBert(nn.Module):
             otherwise features [shape=(B, T*F, D)] or logits [shape=(B, T*F, V)], or [shape=(N, V)] with
             ``masked_tokens`` or ``masked_places``.
         extra
-            ``hidden`` [shape=(B, T, D)], ``padding_mask`` and ``inner_states`` (see ``EncoderOutput``).
+            ``hidden`` [shape=(B, T, D)], ``padding_mask`` and ``inner_states`` (see ``EncoderOutput``);
+            with ``performance_hidden`` also ``performance``, the inputs as predicted [shape=(B, T, P)].
         """
         with self._precision(src_tokens):
             out = self.encoder.sentence_encoder(
                 src_tokens,
                 token_embeddings=token_embeddings,
                 performance=performance,
+                performance_hidden=performance_hidden,
                 return_all_hiddens=return_all_hiddens,
                 padded=padded,
                 segments=segments,
             )
             extra = {"hidden": out.hidden, "padding_mask": out.padding_mask, "inner_states": out.inner_states}
+            if performance_hidden is not None:
+                extra["performance"] = self.encoder.performance_head(out.hidden)
             if classification_head_name is not None or regression_head_name is not None:
                 return self._sentence_outputs(out, classification_head_name, regression_head_name), extra
             return self._token_outputs(out, features_only, masked_tokens, masked_places), extra
@@ -243,6 +254,7 @@ def initialise(model: MusicBert) -> None:
     head = model.encoder.lm_head.weight
     head.normal_(0.0, INIT_STD)
     head[PAD].zero_()
-    projection = model.encoder.sentence_encoder.performance_projection
-    if projection is not None:
-        projection.weight.zero_()
+    encoder = model.encoder.sentence_encoder
+    for projection in (encoder.performance_projection, encoder.performance_hidden_projection):
+        if projection is not None:
+            projection.weight.zero_()

@@ -23,7 +23,12 @@ __all__ = ["KeyReport", "check_heads", "fit_weights", "infer_config", "rename"]
 
 ENCODER = "encoder.sentence_encoder."
 #: tensors that the published model lacks; they start at a neutral value
-OPTIONAL = (f"{ENCODER}performance_projection.weight",)
+OPTIONAL = (
+    f"{ENCODER}performance_projection.weight",
+    f"{ENCODER}performance_hidden_projection.weight",
+    "encoder.performance_head.weight",
+    "encoder.performance_head.bias",
+)
 HEADS = ("classification_heads.", "regression_heads.")
 #: prefixes that wrappers put before every name
 WRAPPERS = ("module.", "model.", "mainEncoder.")

@@ -100,10 +100,11 @@ def test_an_interrupted_run_ends_where_a_whole_one_does(train, tmp_path):
     assert status == 0, log
     for field in (*FIELDS, "all"):
         assert f"accuracy_{field}" in log
+    assert "performance_loss" in log
     assert train("parts", "--max-update", "2", *options)[0] == 0
     status, log = train("parts", "--max-update", "4", *options)
     assert status == 0, log
-    assert "47 tensors loaded, 0 missing, 0 unexpected" in log
+    assert "50 tensors loaded, 0 missing, 0 unexpected" in log
     whole, parts = weights_of(tmp_path / "whole" / NAME), weights_of(tmp_path / "parts" / NAME)
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[name], parts[name]) for name in whole)

@@ -121,11 +121,13 @@ def test_performance_inputs_are_aligned_and_hidden_where_masked(data):
 
     masked = open_data(data, limit=8 * 15, performance=rows, policy=MaskPolicy("element"))
     item = masked[0]
-    hidden = (item["target"].view(-1, 8) != PAD).any(1)
-    assert hidden.any()
-    assert not item["performance"][hidden].any()
-    shown = ~hidden & ~special
-    assert torch.equal(item["performance"][shown], found[shown])
+    assert torch.equal(item["performance"], found)  # the model hides; the criterion needs the values
+    selected = (item["target"].view(-1, 8) != PAD).any(1)
+    assert selected.any()
+    assert torch.equal(item["performance_hidden"], (selected & ~special)[:, None].expand_as(found))
+    batch = masked.collater([masked[0], masked[1]])["net_input"]
+    assert batch["performance_hidden"].shape == batch["performance"].shape
+    assert torch.equal(batch["performance_hidden"][0, : len(selected)], item["performance_hidden"])
 
 
 def test_batches_keep_every_block_and_similar_lengths(data):

@@ -137,7 +137,13 @@ def test_performance_inputs_start_neutral_and_then_count():
     plain = MusicBert(CONFIG).eval()
     aware = MusicBert(CONFIG.with_(performance_features=3)).eval()
     missing, unexpected = aware.load_state_dict(plain.state_dict(), strict=False)
-    assert (missing, unexpected) == (["encoder.sentence_encoder.performance_projection.weight"], [])
+    assert missing == [
+        "encoder.sentence_encoder.performance_projection.weight",
+        "encoder.sentence_encoder.performance_hidden_projection.weight",
+        "encoder.performance_head.weight",
+        "encoder.performance_head.bias",
+    ]
+    assert unexpected == []
     tokens, inputs = tokens_of(5), torch.randn(1, 7, 3)
     expected, _ = plain(tokens)
     torch.testing.assert_close(aware(tokens, performance=inputs)[0], expected, rtol=0, atol=0)
@@ -149,6 +155,25 @@ def test_performance_inputs_start_neutral_and_then_count():
     assert not torch.allclose(aware(tokens, performance=inputs)[0], expected)
     with pytest.raises(ValueError, match="performance"):
         plain(tokens, performance=inputs)
+
+
+def test_hidden_performance_inputs_are_not_seen_but_told_apart_and_predicted():
+    torch.manual_seed(0)
+    aware = MusicBert(CONFIG.with_(performance_features=3)).eval()
+    encoder = aware.encoder.sentence_encoder
+    with torch.no_grad():
+        encoder.performance_projection.weight.normal_()
+        encoder.performance_hidden_projection.weight.normal_()
+    tokens, inputs = tokens_of(5), torch.randn(1, 7, 3)
+    hidden = torch.zeros(1, 7, 3, dtype=torch.bool)
+    hidden[0, 2, 1] = hidden[0, 4] = True
+    _, extra = aware(tokens, performance=inputs, performance_hidden=hidden)
+    assert extra["performance"].shape == inputs.shape
+    _, other = aware(tokens, performance=inputs + 5 * hidden, performance_hidden=hidden)
+    torch.testing.assert_close(other["hidden"], extra["hidden"], rtol=0, atol=0)
+    _, zeroed = aware(tokens, performance=inputs.masked_fill(hidden, 0.0))
+    assert not torch.allclose(zeroed["hidden"], extra["hidden"])
+    assert "performance" not in zeroed
 
 
 def test_all_hidden_states_end_with_the_last(model):

@@ -112,6 +112,9 @@ def test_the_report_names_what_was_loaded_missing_and_unexpected():
     ours.load_state_dict(state, strict=True)
     assert set(report.missing) == {
         "encoder.sentence_encoder.performance_projection.weight",
+        "encoder.sentence_encoder.performance_hidden_projection.weight",
+        "encoder.performance_head.weight",
+        "encoder.performance_head.bias",
         *(
             f"regression_heads.new.{name}"
             for name in ("dense.weight", "dense.bias", "out_proj.weight", "out_proj.bias")
