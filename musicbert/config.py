@@ -1,13 +1,14 @@
 """Model configurations: one frozen dataclass, one table of presets.
 
-The sizes are those of MusicBERT (Zeng et al. 2021, Table 4) and of the smaller architectures of its code.
+The sizes are those of MusicBERT (Zeng et al. 2021, Table 4) and of the smaller architectures of its code, and
+that of M2BERT with smaller ones of the same proportions.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-__all__ = ["PRESETS", "ModelConfig"]
+__all__ = ["M2BERT_PRESETS", "PRESETS", "M2BertConfig", "ModelConfig"]
 
 
 @dataclass(frozen=True)
@@ -56,4 +57,62 @@ PRESETS: dict[str, ModelConfig] = {
     "medium": ModelConfig(layers=8, width=512, ffn_width=2048, heads=8),
     "base": ModelConfig(layers=12, width=768, ffn_width=3072, heads=12),
     "large": ModelConfig(layers=24, width=1024, ffn_width=4096, heads=16),
+}
+
+
+@dataclass(frozen=True)
+class M2BertConfig:
+    """Shape and regularisation of M2BERT: compound embedding, ModernBERT blocks, one head a column.
+
+    Attributes
+    ----------
+    layers, width, ffn_width, heads
+        Number of blocks, width ``D``, inner width of the gated feed-forward layer, attention heads.
+    embedding_width
+        Width of the embedding of one column.
+    field_sizes
+        Ids of each column of a note, PAD and MASK included (compound words).
+    field_pads
+        Id of PAD in each column.
+    roll_outputs
+        Outputs of the piano-roll head: 1,666, 1,462 without chroma, 0 without the head.
+    attention_dropout, mlp_dropout
+        Dropout probabilities in 0-1.
+    global_every
+        Each so many layers, from the first on, attend to everything; the others to ``window`` notes each side.
+    window
+        Reach of local layers, in notes.
+    global_theta, local_theta
+        Bases of the rotary positions.
+    final_norm
+        Use the last LayerNorm. The published model reads the states before it, so it was never trained.
+    """
+
+    layers: int = 12
+    width: int = 768
+    ffn_width: int = 1152
+    heads: int = 12
+    embedding_width: int = 256
+    field_sizes: tuple[int, ...] = (4, 18, 88, 66)
+    field_pads: tuple[int, ...] = (2, 16, 86, 64)
+    roll_outputs: int = 1666
+    attention_dropout: float = 0.1
+    mlp_dropout: float = 0.1
+    global_every: int = 3
+    window: int = 64
+    global_theta: float = 160000.0
+    local_theta: float = 10000.0
+    final_norm: bool = False
+
+    def with_(self, **changes: object) -> M2BertConfig:
+        """Return a copy with some attributes changed."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+#: name -> configuration; names are those of ``--arch m2bert_<name>``. ``base`` is published.
+M2BERT_PRESETS: dict[str, M2BertConfig] = {
+    "tiny": M2BertConfig(layers=4, width=128, ffn_width=192, heads=2, embedding_width=64),
+    "mini": M2BertConfig(layers=8, width=256, ffn_width=384, heads=4, embedding_width=128),
+    "small": M2BertConfig(layers=8, width=512, ffn_width=768, heads=8, embedding_width=256),
+    "base": M2BertConfig(),
 }

@@ -1,0 +1,170 @@
+"""M2BERT: compound embedding of a note's columns, ModernBERT blocks, one linear head a column and a piano roll.
+
+Legend: ``B`` pieces, ``T`` notes, ``F`` columns of a note, ``D`` width, ``E`` width of a column's embedding,
+``N`` notes whose columns are wanted, ``V_f`` ids of column f, ``R`` outputs of the piano-roll head.
+
+Cells (B, T, F), ids as in :mod:`musicbert.note_fields`. Each column is embedded in E numbers and multiplied by
+``sqrt(E)``; the F * E numbers of a note are projected to D. The projection is linear, so it may be done on the
+tables of the columns (176 rows for compound words) and not on every note: ``form="table"``, the same numbers up
+to rounding, is used in training. The same model reads octuples: eight columns in place of four.
+
+State-dict names: ``encoder.`` before those of the published ``state_dict``, and ``mask_lm.`` before those of
+its heads.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from musicbert.config import M2BertConfig
+from musicbert.model.modernbert import ModernBert
+from musicbert.model.note_outputs import NoteOutputs
+
+__all__ = ["M2Bert", "M2BertEncoder", "NoteHeads"]
+
+
+class _Lut(nn.Module):
+    """Embedding of one column, under its published name."""
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.lut = nn.Embedding(size, width)
+
+
+class M2BertEncoder(nn.Module):
+    """Compound embedding and blocks."""
+
+    def __init__(self, config: M2BertConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.note_bert1 = ModernBert(config)
+        self.word_emb = nn.ModuleList(_Lut(size, config.embedding_width) for size in config.field_sizes)
+        self.in_linear = nn.Linear(len(config.field_sizes) * config.embedding_width, config.width)
+        #: how notes are embedded: ``direct``, ``table``, or ``auto`` (tables in training)
+        self.form: Literal["auto", "direct", "table"] = "auto"
+
+    def embed(self, cells: torch.Tensor) -> torch.Tensor:
+        """Embed notes: cells [shape=(B, T, F), int64] -> [shape=(B, T, D)]."""
+        B, T, fields = cells.shape
+        width, sizes = self.config.embedding_width, self.config.field_sizes
+        if not (self.training if self.form == "auto" else self.form == "table"):
+            looked_up = [each.lut(cells[..., column]) for column, each in enumerate(self.word_emb)]
+            return self.in_linear(torch.cat(looked_up, dim=-1) * width**0.5)  # (B, T, D)
+        columns = self.in_linear.weight.unflatten(1, (fields, width)).unbind(1)  # F x (D, E)
+        table = torch.cat(
+            [F.linear(each.lut.weight, column) for each, column in zip(self.word_emb, columns, strict=True)]
+        )  # (sum V_f, D)
+        table = table * width**0.5
+        first = torch.tensor([sum(sizes[:column]) for column in range(fields)], device=cells.device)
+        x = F.embedding_bag((cells + first).view(B * T, fields), table, mode="sum")  # (B*T, D)
+        return (x + self.in_linear.bias).view(B, T, -1)  # (B, T, D)
+
+    def forward(
+        self, cells: torch.Tensor, padding_mask: torch.Tensor | None = None, *, all_states: bool = False
+    ) -> tuple[torch.Tensor, list[torch.Tensor] | None]:
+        """Encode notes (see :meth:`ModernBert.forward`)."""
+        return self.note_bert1(self.embed(cells), padding_mask, all_states=all_states)
+
+
+class NoteHeads(nn.Module):
+    """One linear layer a column, and one for the piano roll."""
+
+    def __init__(self, config: M2BertConfig) -> None:
+        super().__init__()
+        outputs = [*config.field_sizes, *([config.roll_outputs] if config.roll_outputs else [])]
+        self.fields = len(config.field_sizes)
+        self.proj = nn.ModuleList(nn.Linear(config.width, size) for size in outputs)
+
+    def columns(self, hidden: torch.Tensor) -> list[torch.Tensor]:
+        """Logits of every column: [shape=(..., D)] -> F x [shape=(..., V_f)]."""
+        return [head(hidden) for head in self.proj[: self.fields]]
+
+    def roll(self, hidden: torch.Tensor) -> torch.Tensor | None:
+        """Piano roll: [shape=(..., D)] -> [shape=(..., R)], or None without the head."""
+        return self.proj[self.fields](hidden) if len(self.proj) > self.fields else None
+
+
+class M2Bert(nn.Module):
+    """The whole model.
+
+    Parameters
+    ----------
+    config
+        Shape and dropouts.
+    """
+
+    def __init__(self, config: M2BertConfig) -> None:
+        super().__init__()
+        self.config = config
+        #: multiply in bfloat16, keep float32 weights
+        self.autocast_bf16 = False
+        self.encoder = M2BertEncoder(config)
+        self.mask_lm = NoteHeads(config)
+
+    def forward(
+        self,
+        src_tokens: torch.Tensor,
+        padding_mask: torch.Tensor | None = None,
+        features_only: bool = False,
+        return_all_hiddens: bool = False,
+        note_index: torch.Tensor | None = None,
+        **_: Any,
+    ) -> tuple[Any, dict[str, Any]]:
+        """Run the model.
+
+        Parameters
+        ----------
+        src_tokens
+            Cells [shape=(B, T, F) or (B, T*F), int64].
+        padding_mask
+            True at padding [shape=(B, T), bool]; by the PAD of the first column if None.
+        features_only
+            Return the hidden states instead of logits.
+        return_all_hiddens
+            Put the states between the blocks into ``extra["inner_states"]``.
+        note_index
+            Notes whose columns are wanted, counted over the whole batch [shape=(N,), int64]; all if None.
+
+        Returns
+        -------
+        output
+            Hidden states [shape=(B, T, D)], or
+            :class:`~musicbert.model.note_outputs.NoteOutputs`: logits F x [shape=(N, V_f)] and the piano roll
+            of all notes [shape=(B*T, R)].
+        extra
+            ``hidden`` [shape=(B, T, D)], ``padding_mask`` and ``inner_states``.
+
+        Raises
+        ------
+        ValueError
+            The cells are no whole number of notes.
+        """
+        fields = len(self.config.field_sizes)
+        if src_tokens.dim() == 2:
+            if src_tokens.shape[1] % fields:
+                raise ValueError(f"{src_tokens.shape[1]} cells are no whole number of notes of {fields}")
+            src_tokens = src_tokens.unflatten(1, (-1, fields))
+        if src_tokens.shape[2] != fields:
+            raise ValueError(f"notes of {src_tokens.shape[2]} columns for a model of {fields}")
+        if padding_mask is None:
+            padding = src_tokens[..., 0].eq(self.config.field_pads[0])  # (B, T)
+            padding_mask = padding if padding.any() else None
+        with self._precision(src_tokens):
+            hidden, states = self.encoder(src_tokens, padding_mask, all_states=return_all_hiddens)
+            extra = {"hidden": hidden, "padding_mask": padding_mask, "inner_states": states}
+            if features_only:
+                return hidden, extra
+            flat = hidden.flatten(0, 1)  # (B*T, D)
+            wanted = flat if note_index is None else flat[note_index]  # (N, D)
+            return NoteOutputs(self.mask_lm.columns(wanted), self.mask_lm.roll(flat)), extra
+
+    def _precision(self, tokens: torch.Tensor) -> torch.autocast:
+        """Mixed precision where ``autocast_bf16`` asks for it, else whatever is set outside."""
+        device = tokens.device.type
+        outside = torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if outside else torch.bfloat16
+        return torch.autocast(device, dtype, enabled=outside or self.autocast_bf16)

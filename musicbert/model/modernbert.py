@@ -1,0 +1,168 @@
+"""ModernBERT's blocks (Warner et al. 2024) in plain torch, with the parameters of its checkpoints.
+
+Legend: ``B`` pieces, ``T`` notes, ``D`` width, ``H`` heads, ``d`` width of a head.
+
+Pre-norm: ``x = x + Wo(attention(LN(x)))``, ``x = x + mlp(LN(x))``; the first block has no LayerNorm before its
+attention. No biases anywhere, LayerNorms included. The feed-forward layer is gated: ``Wo(drop(gelu(u) * g))``
+with ``u, g`` the halves of ``Wi(x)`` and the exact (erf) GELU. Rotary positions count from 0 in each piece.
+Layers 0, 3, 6, ... attend to everything (theta 160,000), the others to 64 notes each side (theta 10,000).
+
+The states that are returned are those before ``final_norm``, unless the configuration says otherwise: so does
+the published model (``hidden_states[-1]`` of transformers 4). ``embeddings.tok_embeddings`` belongs to the
+checkpoints and is never used. Both get no gradient. Verified against golden states and against transformers in
+``tests/parity/test_m2bert_backbone.py``.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from musicbert.config import M2BertConfig
+from musicbert.model.local_attention import Reach, attend
+from musicbert.model.rotary import rotary_table, rotate
+
+__all__ = ["ModernBert"]
+
+NORM_EPS = 1e-5
+#: standard deviation of new weights, cut at twice that
+INIT_STD = 0.02
+#: rows of the unused token embedding of the published configuration
+UNUSED_TOKENS = 10
+
+
+def _norm(width: int) -> nn.LayerNorm:
+    return nn.LayerNorm(width, eps=NORM_EPS, bias=False)
+
+
+class Attention(nn.Module):
+    """Attention with rotary positions."""
+
+    def __init__(self, config: M2BertConfig) -> None:
+        super().__init__()
+        if config.width % config.heads:
+            raise ValueError(f"width {config.width} is not a multiple of {config.heads} heads")
+        self.heads, self.dropout = config.heads, config.attention_dropout
+        self.Wqkv = nn.Linear(config.width, 3 * config.width, bias=False)
+        self.Wo = nn.Linear(config.width, config.width, bias=False)
+
+    def forward(
+        self, x: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor], reach: Reach, *, local: bool
+    ) -> torch.Tensor:
+        """Attend: [shape=(B, T, D)] -> [shape=(B, T, D)]."""
+        qkv = self.Wqkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (3, B, H, T, d)
+        q, k = rotate(qkv[:2], *rotary).unbind(0)  # (B, H, T, d)
+        dropout = self.dropout if self.training else 0.0
+        y = attend(q, k, qkv[2], reach, local=local, dropout=dropout)  # (B, H, T, d)
+        return F.dropout(self.Wo(y.transpose(1, 2).flatten(2)), self.dropout, self.training)  # (B, T, D)
+
+
+class GatedMlp(nn.Module):
+    """Feed-forward layer with a gate (GeGLU, Shazeer 2020)."""
+
+    def __init__(self, config: M2BertConfig) -> None:
+        super().__init__()
+        self.dropout = config.mlp_dropout
+        self.Wi = nn.Linear(config.width, 2 * config.ffn_width, bias=False)
+        self.Wo = nn.Linear(config.ffn_width, config.width, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Transform: [shape=(B, T, D)] -> [shape=(B, T, D)]."""
+        value, gate = self.Wi(x).chunk(2, dim=-1)  # (B, T, ffn_width) each
+        return self.Wo(F.dropout(F.gelu(value) * gate, self.dropout, self.training))  # (B, T, D)
+
+
+class Block(nn.Module):
+    """One layer."""
+
+    def __init__(self, config: M2BertConfig, number: int) -> None:
+        super().__init__()
+        self.local = number % config.global_every != 0
+        self.attn_norm = _norm(config.width) if number else nn.Identity()
+        self.attn = Attention(config)
+        self.mlp_norm = _norm(config.width)
+        self.mlp = GatedMlp(config)
+
+    def forward(
+        self, x: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor], reach: Reach
+    ) -> torch.Tensor:
+        """Transform: [shape=(B, T, D)] -> [shape=(B, T, D)]."""
+        x = x + self.attn(self.attn_norm(x), rotary, reach, local=self.local)
+        return x + self.mlp(self.mlp_norm(x))
+
+
+class Embeddings(nn.Module):
+    """What stands before the blocks: a LayerNorm, and a token embedding that nobody uses."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.tok_embeddings = nn.Embedding(UNUSED_TOKENS, width)
+        self.norm = _norm(width)
+
+
+class ModernBert(nn.Module):
+    """Blocks over embedded notes.
+
+    Parameters
+    ----------
+    config
+        Shape and dropouts.
+    """
+
+    def __init__(self, config: M2BertConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embeddings = Embeddings(config.width)
+        self.layers = nn.ModuleList(Block(config, number) for number in range(config.layers))
+        self.final_norm = _norm(config.width)
+        self.embeddings.tok_embeddings.weight.requires_grad_(False)
+        self.final_norm.weight.requires_grad_(config.final_norm)
+        self._initialise()
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        """Truncated normal; the projections back into the residual stream are smaller (2 a layer)."""
+        nn.init.trunc_normal_(
+            self.embeddings.tok_embeddings.weight, 0.0, INIT_STD, -2 * INIT_STD, 2 * INIT_STD
+        )
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear):
+                std = INIT_STD / (2 * self.config.layers) ** 0.5 if name.endswith(".Wo") else INIT_STD
+                nn.init.trunc_normal_(module.weight, 0.0, std, -2 * std, 2 * std)
+
+    def forward(
+        self, x: torch.Tensor, padding_mask: torch.Tensor | None = None, *, all_states: bool = False
+    ) -> tuple[torch.Tensor, list[torch.Tensor] | None]:
+        """Encode embedded notes.
+
+        Parameters
+        ----------
+        x
+            [shape=(B, T, D)]
+        padding_mask
+            True at padding [shape=(B, T), bool], or None if nothing is padded.
+        all_states
+            Keep the states between the blocks.
+
+        Returns
+        -------
+        hidden
+            [shape=(B, T, D)]
+        states
+            Input of the first block and output of each block, or None.
+        """
+        B, T, D = x.shape
+        config, d = self.config, D // self.config.heads
+        reach = Reach.of(B, T, config.window, padding_mask, x.device)
+        rotary = {
+            local: rotary_table(T, d, config.local_theta if local else config.global_theta, x.device)
+            for local in (False, True)
+        }
+        x = self.embeddings.norm(x)
+        states = [x] if all_states else None
+        for layer in self.layers:
+            x = layer(x, rotary[layer.local], reach)  # (B, T, D)
+            if states is not None:
+                states.append(x)
+        return (self.final_norm(x) if config.final_norm else x), states
