@@ -92,6 +92,7 @@ def from_symusic(source: Any) -> Score:
     drums: list[bool] = []
     controls: list[dict[str, NDArray[Any]]] = []
     control_tracks: list[int] = []
+    names: list[str] = []
     for track in source.tracks:
         has_notes = len(track.notes) > 0
         if len(track.controls):
@@ -101,6 +102,7 @@ def from_symusic(source: Any) -> Score:
             notes.append(track.notes.numpy())
             programs.append(track.program)
             drums.append(track.is_drum)
+            names.append(_name(track))
     sizes = [len(columns["time"]) for columns in notes]
     onset = _join(notes, "time")
     if not all((columns["time"][1:] >= columns["time"][:-1]).all() for columns in notes):
@@ -130,7 +132,16 @@ def from_symusic(source: Any) -> Score:
         control_track=np.repeat(
             np.array(control_tracks, np.int64), [len(columns["time"]) for columns in controls]
         )[by_tick],
+        track_name=tuple(names),
     )
+
+
+def _name(track: Any) -> str:
+    """Name of a track; empty where its bytes are no text."""
+    try:
+        return str(track.name)
+    except UnicodeDecodeError:
+        return ""
 
 
 def _join(tracks: list[dict[str, NDArray[Any]]], name: str) -> NDArray[np.int64]:
@@ -186,6 +197,7 @@ def from_miditoolkit(source: Any) -> Score:
         control_number=controls[:, 1],
         control_value=controls[:, 2],
         control_track=controls[:, 3],
+        track_name=tuple(str(instrument.name) for instrument in with_notes),
     )
 
 

@@ -53,6 +53,9 @@ class Score:
         Changes of time signature [shape=(m,), int64].
     control_tick, control_number, control_value, control_track
         Control changes (pedals are 64, 66 and 67) [shape=(c,), int64], sorted by tick.
+    track_name
+        Name of each track with notes, as the file says it; may be empty, and so may the names. The writer
+        leaves names out.
     """
 
     ticks_per_beat: int
@@ -72,6 +75,7 @@ class Score:
     control_number: Ints = field(default_factory=_no_ints)
     control_value: Ints = field(default_factory=_no_ints)
     control_track: Ints = field(default_factory=_no_ints)
+    track_name: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of notes."""
