@@ -1,0 +1,220 @@
+"""Reading pickled ``.npy`` and ``.pkl`` files of lists and numbers without running anything that they say.
+
+Upstream's ragged data are object arrays: a NumPy header, then a pickle. A pickle is a program; `numpy.load`
+with ``allow_pickle=True`` would run it. Here the names that such files use (arrays, dtypes, scalars of NumPy)
+stand for recorders of this module, every other name is refused, and arrays are made from the recorded bytes
+afterwards, of numbers only. So a file can neither call nor import anything; it can still be large: everything
+is in memory at once (about 250 bytes a note of nested lists), and `max_numbers` bounds what is made of it.
+
+Verified, also on hostile files, in ``tests/unit/corpus/test_object_npy.py``.
+"""
+
+from __future__ import annotations
+
+import pickle
+from os import PathLike
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
+
+from musicbert.errors import DatasetError
+
+__all__ = ["load_npy", "load_pickle"]
+
+#: Numbers that a file may hold in all: a piece repeated by reference counts each time.
+MAX_NUMBERS = 1 << 32
+_NUMBER_TYPES = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"}
+_ORDERS = {"<", ">", "|", "="}
+#: What reading a damaged pickle raises.
+_DAMAGE = (
+    pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError,
+    ImportError, OverflowError, MemoryError, RecursionError, AssertionError,
+)  # fmt: skip
+
+
+class _Dtype:
+    """Stands for `numpy.dtype`."""
+
+    def __init__(self, kind: str, *_: object) -> None:
+        self.kind = str(kind).lstrip("".join(_ORDERS))
+        self.order = "|"
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = str(state[1])
+
+    def numbers(self) -> np.dtype[Any]:
+        """The dtype, of numbers only."""
+        if self.kind not in _NUMBER_TYPES or self.order not in _ORDERS:
+            raise pickle.UnpicklingError(f"an array of type {self.order}{self.kind}")
+        return np.dtype(self.order + self.kind)
+
+
+class _Array:
+    """Stands for `numpy.ndarray`; gets its content by its state."""
+
+    def __init__(self, *_: object) -> None:
+        self.content: Any = []
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, fortran, data = state
+        if dtype.kind.startswith("O"):
+            if len(shape) != 1 or not isinstance(data, list) or len(data) != shape[0]:
+                raise pickle.UnpicklingError("an object array of several dimensions")
+            self.content = data
+        else:
+            self.content = _numbers(data, dtype, shape, "F" if fortran else "C")
+
+
+def _numbers(data: Any, dtype: _Dtype, shape: Any, order: str) -> NDArray[Any]:
+    """An array from recorded bytes."""
+    values = np.frombuffer(bytes(data), dtype.numbers())
+    return values.reshape(tuple(int(size) for size in shape), order="F" if order == "F" else "C")
+
+
+def _scalar(dtype: _Dtype, data: Any) -> Any:
+    """Stands for NumPy's maker of scalars."""
+    return _numbers(data, dtype, (), "C").item()
+
+
+def _buffer(data: Any, dtype: _Dtype, shape: Any, order: str) -> _Array:
+    """Stands for NumPy's maker of arrays in protocol 5."""
+    array = _Array()
+    array.content = _numbers(data, dtype, shape, order)
+    return array
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """Stands for ``_codecs.encode``, by which old protocols write bytes."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"bytes as {encoding}")
+    return text.encode("latin1")
+
+
+_NAMES: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Dtype,
+    ("_codecs", "encode"): _encode,
+    **{
+        (f"numpy.{core}.multiarray", name): stand_in
+        for core in ("core", "_core")
+        for name, stand_in in (("_reconstruct", _Array), ("scalar", _scalar))
+    },
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _buffer for core in ("core", "_core")},
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    """Knows the names above and no other."""
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        try:
+            return _NAMES[module_name, global_name]
+        except KeyError:
+            raise _ForbiddenError(f"{module_name}.{global_name}") from None
+
+
+class _ForbiddenError(Exception):
+    """A name that no data need."""
+
+
+def _unpickle(stream: IO[bytes], path: Path) -> Any:
+    """Read one pickle from a stream."""
+    try:
+        return _Unpickler(stream).load()
+    except _ForbiddenError as error:
+        raise DatasetError(
+            "unsafe-pickle",
+            f"the file asks for {error}, which lists of numbers do not need",
+            path=path,
+            hint="do not open it with allow_pickle=True: it may run a program",
+        ) from error
+    except _DAMAGE as error:
+        raise DatasetError("unreadable", f"the pickle is damaged: {error}", path=path) from error
+
+
+class _Plain:
+    """Turns recorders into lists and arrays, counting numbers."""
+
+    def __init__(self, path: Path, max_numbers: int) -> None:
+        self.path, self.left = path, max_numbers
+
+    def of(self, value: Any, depth: int = 0) -> Any:
+        """The value without recorders."""
+        if isinstance(value, _Array):
+            value = value.content
+        self.left -= value.size if isinstance(value, np.ndarray) else 1
+        if self.left < 0 or depth > 8:
+            raise DatasetError("too-large", "the file nests or holds more than data would", path=self.path)
+        if isinstance(value, (list, tuple)):
+            if set(map(type, value)) <= {int, float}:
+                self.left -= len(value)
+                return list(value)
+            return [self.of(item, depth + 1) for item in value]
+        if isinstance(value, dict):
+            return {self.of(key, depth + 1): self.of(item, depth + 1) for key, item in value.items()}
+        if value is None or isinstance(value, (bool, int, float, str, np.ndarray)):
+            return value
+        raise DatasetError("bad-value", f"the file holds a {type(value).__name__}", path=self.path)
+
+
+def load_pickle(path: str | PathLike[str], *, max_numbers: int = MAX_NUMBERS) -> Any:
+    """Read a pickle of lists, tuples, dictionaries, numbers, text and arrays of numbers.
+
+    Returns
+    -------
+    The same, with tuples as lists.
+
+    Raises
+    ------
+    DatasetError
+        ``not-found``, ``unreadable``, ``unsafe-pickle``, ``too-large``, ``bad-value``.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as stream:
+            return _Plain(path, max_numbers).of(_unpickle(stream, path))
+    except FileNotFoundError as error:
+        raise DatasetError("not-found", "there is no such file", path=path) from error
+    except OSError as error:
+        raise DatasetError("unreadable", f"the file cannot be opened: {error}", path=path) from error
+
+
+def load_npy(path: str | PathLike[str], *, max_numbers: int = MAX_NUMBERS) -> NDArray[Any] | list[Any]:
+    """Read an ``.npy`` file: a plain one as NumPy does, one of objects without running it.
+
+    Returns
+    -------
+    An array of numbers (memory-mapped, read-only), or, of an object array, a list of lists, numbers and
+    arrays.
+
+    Raises
+    ------
+    DatasetError
+        As `load_pickle`.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as stream:
+            version = npy_format.read_magic(stream)
+            read_header = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
+            if version not in read_header:
+                raise ValueError(f"version {version} of the format")
+            shape, _, dtype = read_header[version](stream)
+            if not dtype.hasobject:
+                if dtype.str.lstrip("<>|=") not in _NUMBER_TYPES:
+                    raise ValueError(f"the array is of type {dtype}, not of numbers")
+                array: NDArray[Any] = np.load(
+                    path, mmap_mode="r" if 0 not in shape else None, allow_pickle=False
+                )
+                return array
+            content = _Plain(path, max_numbers).of(_unpickle(stream, path))
+    except FileNotFoundError as error:
+        raise DatasetError("not-found", "there is no such file", path=path) from error
+    except (OSError, ValueError, EOFError) as error:
+        raise DatasetError("unreadable", f"this is no whole .npy file: {error}", path=path) from error
+    if not isinstance(content, list):
+        raise DatasetError("bad-value", "the object array holds no list", path=path)
+    return content
