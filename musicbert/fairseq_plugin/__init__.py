@@ -4,11 +4,14 @@ from musicbert.fairseq_plugin import (
     contrastive_criterions,
     contrastive_model,
     contrastive_task,
+    layerwise_adamw,
     masked_lm,
     masked_lm_task,
     model,
     rating_criterions,
     rating_task,
+    tagging_criterion,
+    tagging_task,
 )
 from musicbert.fairseq_plugin.compat import allow_training_state, use_published_masked_lm
 
@@ -16,11 +19,14 @@ __all__ = [
     "contrastive_criterions",
     "contrastive_model",
     "contrastive_task",
+    "layerwise_adamw",
     "masked_lm",
     "masked_lm_task",
     "model",
     "rating_criterions",
     "rating_task",
+    "tagging_criterion",
+    "tagging_task",
 ]
 
 allow_training_state()

@@ -1,0 +1,130 @@
+"""Heads over vectors of notes: a label each note, or one of all of them.
+
+Legend: ``B`` windows, ``T`` rows, ``D`` width, ``C`` outputs, ``R`` hops of attention.
+
+Names and shapes of parameters are those of M2BERT's fine-tuned checkpoints (``classifier.0``,
+``attention.ws1``, ``attention.ws2``), so these can be loaded.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+__all__ = ["AttentionHead", "LayerMix", "NoteHead", "structured_attention"]
+
+#: width of the scores and number of hops of the published head (Lin et al. 2017 have 350 and 30)
+HIDDEN, HOPS = 128, 4
+
+
+def _classifier(inputs: int, outputs: int, inner: int, dropout: float) -> nn.Sequential:
+    """Return one layer (M2BERT), or with ``inner`` two with ReLU between and dropout before (MidiBERT)."""
+    if not inner:
+        return nn.Sequential(nn.Linear(inputs, outputs))
+    layers = (nn.Dropout(dropout), nn.Linear(inputs, inner), nn.ReLU(), nn.Linear(inner, outputs))
+    return nn.Sequential(*layers)
+
+
+class NoteHead(nn.Module):
+    """A label each note: one linear layer, or two.
+
+    Parameters
+    ----------
+    width, outputs
+        ``D`` and ``C``.
+    inner
+        Width between two layers; 0 is one layer.
+    dropout
+        Before the first of two layers, in 0-1.
+    """
+
+    def __init__(self, width: int, outputs: int, *, inner: int = 0, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.classifier = _classifier(width, outputs, inner, dropout)
+
+    def forward(self, hidden: torch.Tensor, notes: torch.Tensor) -> torch.Tensor:
+        """Logits of every row: [shape=(B, T, D)] -> [shape=(B, T, C)]."""
+        del notes
+        return self.classifier(hidden)  # (B, T, C)
+
+
+def structured_attention(scores: torch.Tensor, attended: torch.Tensor | None) -> torch.Tensor:
+    """Weights over the rows: softmax of scores [shape=(B, T, R)] over T, zero where not ``attended``.
+
+    A window of which no row is attended gets equal weights, so that nothing is NaN.
+    """
+    if attended is not None:
+        usable = attended | ~attended.any(dim=1, keepdim=True)  # (B, T)
+        scores = scores.masked_fill(~usable[..., None], -torch.inf)
+    return scores.softmax(dim=1)  # (B, T, R)
+
+
+class _Scores(nn.Module):
+    """The two matrices of structured self-attention, without biases."""
+
+    def __init__(self, width: int, hidden: int, hops: int) -> None:
+        super().__init__()
+        self.ws1 = nn.Linear(width, hidden, bias=False)
+        self.ws2 = nn.Linear(hidden, hops, bias=False)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return self.ws2(torch.tanh(self.ws1(hidden)))  # (B, T, R)
+
+
+class AttentionHead(nn.Module):
+    """A label of the window: structured self-attention over its notes (Lin et al. 2017), then a classifier.
+
+    Parameters
+    ----------
+    width, outputs
+        ``D`` and ``C``.
+    inner, dropout
+        See `NoteHead`.
+    attend_padding
+        Attend to padding and special rows too, as the published code does.
+    hidden, hops
+        Width of the scores, and number R of weighted means.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        outputs: int,
+        *,
+        inner: int = 0,
+        dropout: float = 0.1,
+        attend_padding: bool = False,
+        hidden: int = HIDDEN,
+        hops: int = HOPS,
+    ) -> None:
+        super().__init__()
+        self.attention = _Scores(width, hidden, hops)
+        self.classifier = _classifier(hops * width, outputs, inner, dropout)
+        self.attend_padding = attend_padding
+
+    def forward(self, hidden: torch.Tensor, notes: torch.Tensor) -> torch.Tensor:
+        """Logits of every window: [shape=(B, T, D)] -> [shape=(B, C)]."""
+        scores = self.attention(hidden).float()
+        weights = structured_attention(scores, None if self.attend_padding else notes)  # (B, T, R)
+        means = weights.to(hidden.dtype).transpose(1, 2) @ hidden  # (B, R, D)
+        return self.classifier(means.flatten(1))  # (B, C)
+
+
+class LayerMix(nn.Module):
+    """Learned weights of the states between the blocks (Peters et al. 2018): ``g sum_l softmax(w)_l h_l``.
+
+    Each state is brought to zero mean and unit variance over its width first, so that states of different
+    size can be compared. The weights begin equal.
+    """
+
+    def __init__(self, states: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(states))
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, states: list[torch.Tensor]) -> torch.Tensor:
+        """Mix states, each [shape=(B, T, D)], into one."""
+        shares = self.weight.softmax(0)
+        mixed = sum(share * F.layer_norm(h, h.shape[-1:]) for share, h in zip(shares, states, strict=True))
+        return self.scale * mixed
