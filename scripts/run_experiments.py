@@ -1,6 +1,7 @@
 r"""Train one recipe on every fold with several seeds, and predict; goes on where it was interrupted.
 
-What follows `--` goes to fairseq-train.
+What follows `--` goes to fairseq-train. With `--plan FILE` each line of the file is the options of one
+experiment, and all their runs share the workers.
 
 Example: python scripts/run_experiments.py --data xai_data_bin_apex_reg_cls --output runs/plain \
     --seeds 1 2 3 --workers 2 -- --task xai --arch musicbert_tiny --criterion M2PFnP_xai ...
@@ -9,22 +10,21 @@ Example: python scripts/run_experiments.py --data xai_data_bin_apex_reg_cls --ou
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
 from musicbert.errors import MusicBertError
-from musicbert.fairseq_plugin.experiments import plan, run_all, summary
+from musicbert.fairseq_plugin.experiments import Run, plan, run_all, summary
 
 
-def main() -> int:
-    """Parse the arguments, run, and tell what became of the runs."""
-    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    own, arguments = sys.argv[1:end], sys.argv[end + 1 :]
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True, help="data-bin with a folder for each fold")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the experiment")
+    parser.add_argument("--data", type=Path, help="data-bin with a folder for each fold")
+    parser.add_argument("--output", type=Path, help="folder of the experiment")
+    parser.add_argument("--plan", type=Path, help="file of several experiments, one a line")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="seeds (1 2 3)")
     parser.add_argument("--folds", nargs="+", help="folds to run (all)")
     parser.add_argument("--parts", nargs="+", default=["test"], help="parts to predict (test)")
@@ -32,19 +32,39 @@ def main() -> int:
     parser.add_argument("--keep-checkpoints", action="store_true", help="do not delete them after predicting")
     parser.add_argument("--workers", type=int, default=1, help="runs at a time (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="threads of one run (%(default)s)")
-    given = parser.parse_args(own)
+    parser.add_argument(
+        "--before", default="", help="options of a masked-LM training on the fold's own pieces that comes first"
+    )
+    return parser
+
+
+def _runs(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.Namespace, list[Run]]:
+    """Parse the options of one experiment and list its runs."""
+    end = words.index("--") if "--" in words else len(words)
+    given = parser.parse_args(words[:end])
+    if given.plan is not None:
+        lines = given.plan.read_text(encoding="utf-8").splitlines()
+        return given, [run for line in lines if line.strip() for run in _runs(parser, shlex.split(line))[1]]
+    if given.data is None or given.output is None:
+        parser.error("--data and --output are required (or --plan)")
+    return given, plan(
+        given.data,
+        given.output,
+        given.seeds,
+        words[end + 1 :],
+        folds=given.folds,
+        parts=given.parts,
+        checkpoint=given.checkpoint,
+        keep_checkpoint=given.keep_checkpoints,
+        threads=given.threads,
+        before=shlex.split(given.before),
+    )
+
+
+def main() -> int:
+    """Parse the arguments, run, and tell what became of the runs."""
     try:
-        runs = plan(
-            given.data,
-            given.output,
-            given.seeds,
-            arguments,
-            folds=given.folds,
-            parts=given.parts,
-            checkpoint=given.checkpoint,
-            keep_checkpoint=given.keep_checkpoints,
-            threads=given.threads,
-        )
+        given, runs = _runs(_parser(), sys.argv[1:])
     except MusicBertError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -10,20 +10,34 @@ option results results "folder for the reports"
 option arch musicbert_tiny "musicbert_{tiny,mini,small,medium,base,large}"
 option seeds "1 2 3" "seeds"
 option variants "published plain performance" "see docs/training.md"
-option starts "scratch mlm" "scratch: random weights; mlm: after masked-LM pre-training (needs --corpus or --init)"
+option starts "scratch mlm" "scratch: random weights; mlm: after masked-LM pre-training (needs --corpus or --init);
+own, mlm+own: the same, and then masked-LM on the training pieces of the fold itself"
+option stages "prepare train report" "what to do; train alone needs no original data"
 option splits "" "data sets and splits, such as 'xai:content_8fold percepiano:composition_strict4' (default: all)"
 option corpus "" "folder or zip of MIDI for the masked-LM pre-training"
 option init "" "masked-LM weights, instead of --corpus"
+option init-performance "" "masked-LM weights of a model with performance inputs, for that variant (default: --init)"
 option mlm-updates 3000 "updates of the masked-LM pre-training"
 option updates 450 "updates of one training"
 option lr 1e-3 "peak learning rate"
 option batch 32 "pieces of one update"
 option augment "transpose=3,phase=8,bar,drop=0.1" "changes of training pieces, but for the published variant"
+option own-updates 300 "updates of the masked-LM on the fold's own pieces"
 option workers 2 "trainings at a time, each with one thread"
+option device cpu "cpu or gpu (all trainings share the one GPU)"
+option parts "test" "parts to predict; the hybrids of the report need 'test train'"
 parse "$@"
 
-[ -n "$data" ] || die "--data is missing (see --help)"
-need_dir "$data" "it holds xai/ and percepiano/"
+does() { [[ " $stages " == *" $1 "* ]]; }
+if does prepare || does report; then
+    [ -n "$data" ] || die "--data is missing (see --help)"
+    need_dir "$data" "it holds xai/ and percepiano/"
+fi
+case $device in
+    cpu) on=(--cpu) ;;
+    gpu) on=() ;;
+    *) die "unknown --device $device (cpu or gpu)" ;;
+esac
 python=$(tool python)
 mkdir -p "$output" "$results"
 # what is done already is skipped, so one output folder belongs to one setting
@@ -96,54 +110,82 @@ pretrain() { # masked-LM weights in $output/mlm/checkpoint_best.pt
     touch "$out/done"
 }
 
-weights_of() { # START -> options for fairseq-train in INIT
-    INIT=()
-    [ "$1" = mlm ] || return 0
-    local file=$init
-    if [ -z "$file" ]; then
-        pretrain
-        file="$output/mlm/checkpoint_best.pt"
-    fi
-    need_file "$file" "masked-LM weights"
-    INIT=(--init-from "$(cd "$(dirname "$file")" && pwd)/$(basename "$file")")
+# options of fairseq-train that start VARIANT as START says, in INIT; masked-LM on the fold's pieces in BEFORE
+weights_of() { # VARIANT START
+    local file="" own=(--task octuple_masked_lm --criterion octuple_masked_lm --arch "$arch" --sample-break-mode eos
+        --dropout 0 --random-tokens field --batch-size 16 --optimizer adam --adam-betas "'(0.9, 0.98)'"
+        --adam-eps 1e-6 --clip-norm 1.0 --lr 5e-4 --lr-scheduler polynomial_decay --warmup-updates 30
+        --total-num-update "$own_updates" --max-update "$own_updates" --disable-validation --save-interval 1000
+        ${on[@]+"${on[@]}"})
+    INIT=() BEFORE=()
+    case $2 in
+        scratch | own) ;;
+        mlm | mlm+own)
+            file=$init
+            [ "$1" = performance ] && [ -n "$init_performance" ] && file=$init_performance
+            if [ -z "$file" ]; then
+                pretrain
+                file="$output/mlm/checkpoint_best.pt"
+            fi
+            need_file "$file" "masked-LM weights"
+            INIT=(--init-from "$(cd "$(dirname "$file")" && pwd)/$(basename "$file")")
+            ;;
+        *) die "unknown start $2 (scratch, mlm, own, mlm+own)" ;;
+    esac
+    case $2 in *own)
+        [ "$1" != performance ] || own+=(--performance-input)
+        BEFORE=(--before "${own[*]} ${INIT[*]-}")
+        INIT=()
+        ;;
+    esac
 }
 
-for set in xai xai_centred percepiano; do
-    wanted=$(for each in $splits; do case $each in "$set":*) echo "${each#*:}" ;; esac; done)
-    [ -n "$wanted" ] || continue
-    [ -d "$(source_of "$set")" ] || { say "$(source_of "$set") is not there: $set is left out" && continue; }
-    make_labels "$set"
-    # shellcheck disable=SC2086
-    make_baselines "$set" $wanted
-    for split in $wanted; do make_databin "$set" "$split"; done
-done
+if does prepare; then
+    for set in xai xai_centred percepiano; do
+        wanted=$(for each in $splits; do case $each in "$set":*) echo "${each#*:}" ;; esac; done)
+        [ -n "$wanted" ] || continue
+        [ -d "$(source_of "$set")" ] || { say "$(source_of "$set") is not there: $set is left out" && continue; }
+        make_labels "$set"
+        # shellcheck disable=SC2086
+        make_baselines "$set" $wanted
+        for split in $wanted; do make_databin "$set" "$split"; done
+    done
+fi
 
-for variant in $variants; do
-    case $variant in
-        published) flags=(--pooling first) ;;
-        plain) flags=(--pooling mean --augment "$augment") ;;
-        performance) flags=(--pooling mean --augment "$augment" --performance-input) ;;
-        *) die "unknown variant $variant" ;;
-    esac
-    for start in $starts; do
-        weights_of "$start"
-        for each in $splits; do
-            bin="$output/bin/${each%%:*}_${each#*:}"
-            [ -d "$bin" ] || continue
-            say "$each: $variant, $start"
-            # shellcheck disable=SC2086
-            "$python" "$ROOT/scripts/run_experiments.py" --data "$bin" \
-                --output "$output/trained/${each%%:*}/${each#*:}/$variant-$start" --seeds $seeds \
-                --workers "$workers" --parts test train -- --task xai --criterion M2PFnP_xai --arch "$arch" \
-                --classification-head-name performer --regression-head-name ratings \
-                --reg-weight 5 --cls-weight 1 --dropout 0.1 --attention-dropout 0 \
-                --optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-6 --weight-decay 0.01 --clip-norm 1.0 \
-                --lr "$lr" --lr-scheduler polynomial_decay --warmup-updates $((updates / 10)) \
-                --total-num-update "$updates" --max-update "$updates" --batch-size "$batch" \
-                --disable-validation --save-interval 1000 --cpu \
-                "${flags[@]}" ${INIT[@]+"${INIT[@]}"}
+plan_all() { # one line an experiment: all of them share the workers
+    local variant start each bin flags
+    for variant in $variants; do
+        case $variant in
+            published) flags=(--pooling first) ;;
+            plain) flags=(--pooling mean --augment "$augment") ;;
+            performance) flags=(--pooling mean --augment "$augment" --performance-input) ;;
+            *) die "unknown variant $variant" ;;
+        esac
+        for start in $starts; do
+            weights_of "$variant" "$start"
+            for each in $splits; do
+                bin="$output/bin/${each%%:*}_${each#*:}"
+                [ -d "$bin" ] || continue
+                # shellcheck disable=SC2086
+                printf '%q ' --data "$bin" --output "$output/trained/${each%%:*}/${each#*:}/$variant-$start" \
+                    --seeds $seeds --parts $parts ${BEFORE[@]+"${BEFORE[@]}"} -- \
+                    --task xai --criterion M2PFnP_xai --arch "$arch" \
+                    --classification-head-name performer --regression-head-name ratings \
+                    --reg-weight 5 --cls-weight 1 --dropout 0.1 --attention-dropout 0 \
+                    --optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-6 --weight-decay 0.01 --clip-norm 1.0 \
+                    --lr "$lr" --lr-scheduler polynomial_decay --warmup-updates $((updates / 10)) \
+                    --total-num-update "$updates" --max-update "$updates" --batch-size "$batch" \
+                    --disable-validation --save-interval 1000 ${on[@]+"${on[@]}"} "${flags[@]}" ${INIT[@]+"${INIT[@]}"}
+                echo
+            done
         done
     done
-done
+}
 
-bash "$ROOT/scripts/report_xai.sh" --runs "$output" --data "$data" --results "$results"
+if does train; then
+    plan_all > "$output/plan"
+    "$python" "$ROOT/scripts/run_experiments.py" --plan "$output/plan" --workers "$workers"
+fi
+if does report; then
+    bash "$ROOT/scripts/report_xai.sh" --runs "$output" --data "$data" --results "$results"
+fi

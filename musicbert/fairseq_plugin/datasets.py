@@ -126,6 +126,9 @@ def performance_width(folder: str | Path, split: str) -> int:
 
 def _open_performance(folder: str | Path, split: str) -> tuple[Path, NDArray[np.float32]]:
     path = Path(folder) / f"{split}.performance.npy"
+    beside = Path(folder).parent / "performance" / path.name  # where a data-bin of ratings has them
+    if not path.is_file() and beside.is_file():
+        path = beside
     if not path.is_file():
         hint = "make the data with performance inputs, or leave out --performance-input"
         raise DatasetError("not-found", "There are no performance inputs", path=path, hint=hint)

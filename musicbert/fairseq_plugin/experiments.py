@@ -58,6 +58,9 @@ class Run:
         Leave the checkpoint in the run's folder.
     threads
         Threads of torch.
+    before
+        Options of a training on the tokens of the same fold that comes first and whose weights the training
+        starts from (masked-LM pre-training on the pieces that it may see); none if empty.
     """
 
     data: Path
@@ -68,6 +71,7 @@ class Run:
     checkpoint: str = "checkpoint_last.pt"
     keep_checkpoint: bool = False
     threads: int = 1
+    before: tuple[str, ...] = ()
 
     @property
     def done(self) -> bool:
@@ -95,6 +99,7 @@ def plan(
     checkpoint: str = "checkpoint_last.pt",
     keep_checkpoint: bool = False,
     threads: int = 1,
+    before: Sequence[str] = (),
 ) -> list[Run]:
     """List the runs of every fold with every seed, seeds outermost (so one seed is complete first).
 
@@ -106,7 +111,7 @@ def plan(
         Folder of the experiment.
     seeds
         Seeds.
-    arguments, parts, checkpoint, keep_checkpoint, threads
+    arguments, parts, checkpoint, keep_checkpoint, threads, before
         See `Run`.
     folds
         Names of the folds to run; all if None.
@@ -132,6 +137,7 @@ def plan(
             checkpoint=checkpoint,
             keep_checkpoint=keep_checkpoint,
             threads=threads,
+            before=tuple(before),
         )
         for seed in seeds
         for name in (folds or found)
@@ -254,8 +260,14 @@ def _inputs(run: Run) -> dict[str, Path]:
 
 def _options(run: Run) -> list[str]:
     """Return the options of fairseq-train as they would be typed elsewhere."""
+    first = [f"--before {command_line(run.before)}"] if run.before else []
+    return [*first, *_complete(run, run.arguments)]
+
+
+def _complete(run: Run, arguments: Sequence[str]) -> list[str]:
+    """Add what all runs share."""
     return [
-        *run.arguments,
+        *arguments,
         *("--seed", str(run.seed), "--required-batch-size-multiple", "1"),
         *("--no-epoch-checkpoints", "--no-save-optimizer-state", "--log-format", "json"),
         *("--num-workers", "0"),  # a worker would be started anew in every epoch
@@ -263,20 +275,28 @@ def _options(run: Run) -> list[str]:
 
 
 def _train(run: Run) -> list[str]:
-    """Run fairseq-train in this process; return its options."""
+    """Run fairseq-train in this process, once or twice; return its options."""
     import torch
-    from fairseq_cli.train import cli_main
 
     torch.set_num_threads(run.threads)
+    arguments = _complete(run, run.arguments)
+    if run.before:
+        first = run.out / "before"
+        _fairseq_train(run.data / "input0", first, _complete(run, run.before))
+        arguments += ["--init-from", str(first / "checkpoint_last.pt")]
+    _fairseq_train(run.data, run.out, arguments)
+    if run.before and not run.keep_checkpoint:
+        shutil.rmtree(first)
+    return _options(run)
+
+
+def _fairseq_train(data: Path, out: Path, options: Sequence[str]) -> None:
+    from fairseq_cli.train import cli_main
+
     package = Path(__file__).resolve().parents[1]
-    options = _options(run)
-    sys.argv = [
-        "fairseq-train",
-        *(str(run.data), "--user-dir", str(package), "--save-dir", str(run.out)),
-        *options,
-    ]
+    own = (str(data), "--user-dir", str(package), "--save-dir", str(out))
+    sys.argv = ["fairseq-train", *own, *options]
     cli_main()
-    return options
 
 
 def _predict(run: Run, checkpoint: Path) -> None:
