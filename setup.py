@@ -17,7 +17,9 @@ setup(
     license="MIT",
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["musicbert", "musicbert.*"]),
-    package_data={"musicbert": ["py.typed", "weights/published_logits.npz"]},
+    package_data={
+        "musicbert": ["py.typed", "weights/published_logits.npz", "corpus/pairs/chord_mapping.json"]
+    },
     entry_points={"console_scripts": ["musicbert = musicbert.cli.main:main"]},
     install_requires=[
         "numpy>=2",

@@ -1,0 +1,76 @@
+"""The raw set of phrase pairs: text lines, labels and what the ranking needs, as upstream lays it out.
+
+``OUT/`` holds ``dict.txt`` and for each part (train, valid, test) one line a pair in
+
+==================  ===========================================================================
+``<part>.txt``      tokens (`musicbert.encoding.encoding_to_str`: at most 1,000 notes, 256 bars)
+``<part>.label``    1 where the phrases belong together, else 0
+``<part>.group``    number of the query (first phrase): candidates of one query are ranked together
+``<part>.first``    where the second phrase begins, in positions (0: both at once); for baselines
+==================  ===========================================================================
+
+and ``about.json`` (what made it) and ``ledger.jsonl`` (what was left out, and why). The first two are what
+upstream's ``gen_nsp.py`` writes, valid apart; the parts are written line by line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.encoding import encoding_to_str
+
+__all__ = ["PARTS", "PartWriter", "is_pair_set", "text_of"]
+
+Ints = NDArray[np.int64]
+PARTS = ("train", "valid", "test")
+_SUFFIXES = ("txt", "label", "group", "first")
+
+
+def is_pair_set(folder: Path) -> bool:
+    """Whether a folder is such a raw set, so that it may be replaced."""
+    return (folder / "about.json").is_file() and (folder / "dict.txt").is_file()
+
+
+def text_of(rows: Sequence[Ints]) -> list[str]:
+    """Return the lines of pairs."""
+    return [encoding_to_str(each) for each in rows]
+
+
+class PartWriter:
+    """The files of one part, open for writing; use it as a context manager."""
+
+    def __init__(self, folder: Path, part: str) -> None:
+        self.pairs = self.positives = 0
+        self._groups: set[int] = set()
+        self._stack = ExitStack()
+        self._files = {
+            suffix: self._stack.enter_context((folder / f"{part}.{suffix}").open("w", encoding="utf-8"))
+            for suffix in _SUFFIXES
+        }
+
+    def write(self, lines: Sequence[str], labels: Ints, groups: Ints, firsts: Ints) -> None:
+        """Append pairs: their text, labels, query numbers and beginnings of the second phrase."""
+        columns = (lines, labels.tolist(), groups.tolist(), firsts.tolist())
+        for suffix, column in zip(_SUFFIXES, columns, strict=True):
+            self._files[suffix].writelines(f"{value}\n" for value in column)
+        self.pairs += len(lines)
+        self.positives += int(labels.sum())
+        self._groups.update(groups.tolist())
+
+    def counts(self) -> dict[str, int]:
+        """Return how many pairs, true pairs and queries were written."""
+        return {"pairs": self.pairs, "true": self.positives, "queries": len(self._groups)}
+
+    def __enter__(self) -> PartWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
