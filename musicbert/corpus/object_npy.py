@@ -11,6 +11,7 @@ Verified, also on hostile files, in ``tests/unit/corpus/test_object_npy.py``.
 
 from __future__ import annotations
 
+import io
 import pickle
 from os import PathLike
 from pathlib import Path
@@ -160,8 +161,19 @@ class _Plain:
         raise DatasetError("bad-value", f"the file holds a {type(value).__name__}", path=self.path)
 
 
-def load_pickle(path: str | PathLike[str], *, max_numbers: int = MAX_NUMBERS) -> Any:
+def load_pickle(
+    path: str | PathLike[str], *, content: bytes | None = None, max_numbers: int = MAX_NUMBERS
+) -> Any:
     """Read a pickle of lists, tuples, dictionaries, numbers, text and arrays of numbers.
+
+    Parameters
+    ----------
+    path
+        The file, or, with ``content``, what errors call it.
+    content
+        The bytes of the pickle, where it is a member of an archive.
+    max_numbers
+        Most numbers that are made of it.
 
     Returns
     -------
@@ -173,6 +185,8 @@ def load_pickle(path: str | PathLike[str], *, max_numbers: int = MAX_NUMBERS) ->
         ``not-found``, ``unreadable``, ``unsafe-pickle``, ``too-large``, ``bad-value``.
     """
     path = Path(path)
+    if content is not None:
+        return _Plain(path, max_numbers).of(_unpickle(io.BytesIO(content), path))
     try:
         with path.open("rb") as stream:
             return _Plain(path, max_numbers).of(_unpickle(stream, path))
