@@ -26,7 +26,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from musicbert.corpus.atomic import build_directory, write_text
+from musicbert.atomic import write_text
+from musicbert.corpus.atomic import build_directory
 from musicbert.corpus.databin import (
     SPECIALS,
     read_dictionary,

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from musicbert.corpus.atomic import build_directory, write_json, write_text
 from musicbert.corpus.ledger import Outcome, write_ledger
+from musicbert.corpus.ordered_map import ordered_map
 from musicbert.corpus.pairs.chords import ChordTable, load_chords
 from musicbert.corpus.pairs.pirhdy import (
     GROUP,
@@ -33,7 +34,6 @@ from musicbert.corpus.pairs.pirhdy import (
     raw_blocks,
 )
 from musicbert.corpus.pairs.rawset import PartWriter, is_pair_set, text_of
-from musicbert.corpus.pairs.workers import ordered_map
 from musicbert.encoding import dictionary_text
 from musicbert.errors import DatasetError
 

@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.corpus.pairs.chords import ChordTable
-from musicbert.encoding.quantise import duration_code, metre_code, tempo_code, velocity_code
+from musicbert.encoding.quantise import METRES, duration_code, tempo_code, velocity_code
 from musicbert.errors import DatasetError
 
 __all__ = [
@@ -64,7 +64,7 @@ VELOCITIES = np.array([8, 20, 31, 42, 53, 64, 80, 96, 112, 127])
 STEP_POSITIONS, BAR_POSITIONS = 2, 64
 #: Programs of the first and second phrase (General MIDI, from 0: 80 square lead, 0 piano).
 PROGRAMS: dict[str, tuple[int, int]] = {"next": (80, 80), "acc": (80, 0)}
-_METRE, _TEMPO = metre_code(4, 4), int(tempo_code(120.0))
+_METRE, _TEMPO = METRES.index((4, 4)), int(tempo_code(120.0))
 #: Lines of a group that is ranked, in the test files.
 GROUP = 50
 _BLOCK_LINES = 10 * GROUP

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
-from typing import TypeVar
+from typing import Any, TypeVar
 
 __all__ = ["ordered_map"]
 
@@ -17,7 +17,12 @@ _AHEAD = 4
 
 
 def ordered_map(
-    function: Callable[[Work], Result], work: Iterable[Work], *, workers: int = 1
+    function: Callable[[Work], Result],
+    work: Iterable[Work],
+    *,
+    workers: int = 1,
+    initializer: Callable[..., None] | None = None,
+    arguments: tuple[Any, ...] = (),
 ) -> Iterator[Result]:
     """Yield ``function(each)`` in the order of the work; the result does not depend on ``workers``.
 
@@ -29,11 +34,17 @@ def ordered_map(
         Read only as fast as it is done.
     workers
         Processes; 1 works in this one.
+    initializer, arguments
+        Called first in every process that works, this one included.
     """
     if workers <= 1:
+        if initializer is not None:
+            initializer(*arguments)
         yield from map(function, work)
         return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=initializer, initargs=arguments
+    )
     try:
         under_way: deque[Future[Result]] = deque()
         for each in work:
