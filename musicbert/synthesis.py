@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.annotation.dimensions import XAI
-from musicbert.corpus.atomic import write_bytes
+from musicbert.atomic import write_bytes
 from musicbert.midi import Score, midi_bytes
 
 __all__ = ["PARAMETERS", "MadeSet", "make_set", "write_made_set"]

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from musicbert.annotation.names import parse_segment
-from musicbert.corpus.atomic import write_text
+from musicbert.atomic import write_text
 from musicbert.synthesis import make_set, write_made_set
 
 

@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from musicbert.corpus.atomic import write_text
+from musicbert.atomic import write_text
 from musicbert.errors import MusicBertError
 from musicbert.evaluation.readme_tables import readme_tables, replace_section
 

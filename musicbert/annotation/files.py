@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
-from contextlib import suppress
-from pathlib import Path
 
+from musicbert.atomic import write_bytes
 from musicbert.errors import RatingError
 
 __all__ = ["sha256", "write_whole"]
@@ -19,32 +17,16 @@ def sha256(data: bytes) -> str:
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file so that a reader sees the old one or the complete new one, never a part.
+    """Write a file atomically (see `musicbert.atomic.replacing`).
 
     Raises
     ------
     RatingError
         ``cannot-write`` when the folder is missing or not writable.
     """
-    target = Path(path)
     try:
-        handle, part = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        write_bytes(path, data)
     except OSError as error:
         raise RatingError(
-            "cannot-write", f"cannot write here: {error.strerror}", path=target, hint="does the folder exist?"
+            "cannot-write", f"cannot write: {error.strerror}", path=path, hint="does the folder exist?"
         ) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(part).chmod(0o666 & ~umask)  # mkstemp makes files for the owner only
-        Path(part).replace(target)
-    except BaseException as error:
-        with suppress(OSError):
-            Path(part).unlink()
-        if isinstance(error, OSError):
-            raise RatingError("cannot-write", f"cannot write: {error.strerror}", path=target) from error
-        raise

@@ -51,12 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Embed and write; return the exit status."""
+    import csv
     import io
     from typing import Any
 
     import numpy as np
 
-    from musicbert.corpus.atomic import write_bytes, write_text
+    from musicbert.atomic import replacing, write_text
     from musicbert.predict import from_pretrained, read_piece
 
     if options.output.suffix not in (".npz", ".csv"):
@@ -76,11 +77,11 @@ def run(options: argparse.Namespace) -> int:
     table = np.concatenate(parts)
     ids = [str(path) for path in good]
     if options.output.suffix == ".csv":
-        head = ",".join(["file", *(f"d{number}" for number in range(table.shape[1]))])
-        lines = [
-            ",".join([f'"{name}"', *map(repr, row.tolist())]) for name, row in zip(ids, table, strict=True)
-        ]
-        write_text(options.output, "\n".join([head, *lines]) + "\n")
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["file", *(f"d{number}" for number in range(table.shape[1]))])
+        writer.writerows([name, *row.tolist()] for name, row in zip(ids, table, strict=True))
+        write_text(options.output, stream.getvalue())
         return status(len(good), len(files))
     arrays: dict[str, Any] = {
         "ids": np.array(ids),
@@ -90,7 +91,6 @@ def run(options: argparse.Namespace) -> int:
     if options.level != "piece":
         bars = [piece.rows[:, 0] for piece in pieces]
         arrays["bar"] = np.concatenate(bars if options.level == "note" else [np.unique(bar) for bar in bars])
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    write_bytes(options.output, buffer.getvalue())
+    with replacing(options.output) as file:
+        np.savez_compressed(file, **arrays)
     return status(len(good), len(files))

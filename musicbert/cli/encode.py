@@ -48,7 +48,8 @@ def run(options: argparse.Namespace) -> int:
 
     import numpy as np
 
-    from musicbert.corpus.atomic import write_npy, write_text
+    from musicbert.atomic import write_text
+    from musicbert.corpus.atomic import write_npy
     from musicbert.encoding import FIELDS, encode, rows_to_line
 
     if options.format == "npy" and options.output is None:

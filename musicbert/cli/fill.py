@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Fill and write; return the exit status."""
-    from musicbert.corpus.atomic import write_text
+    from musicbert.atomic import write_text
     from musicbert.encoding import FIELDS
     from musicbert.predict import FillOptions, from_pretrained, read_piece
 

@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     import io
     import json
 
-    from musicbert.corpus.atomic import write_text
+    from musicbert.atomic import write_text
     from musicbert.predict import from_pretrained, read_piece
 
     if options.output is not None and options.output.suffix not in (".jsonl", ".csv"):

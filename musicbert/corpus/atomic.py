@@ -1,18 +1,15 @@
-"""Atomic writing: a reader sees the old file or the whole new one, never a half.
+"""Folders and arrays written atomically: a reader sees the old one or the whole new one, never a half.
 
-A file is written beside its destination, flushed to disk and renamed over it. A folder is built as a hidden
-sibling (``.NAME.partial``) and renamed when it is complete, so a run that is killed leaves at most that
-sibling, which the next run clears away. Verified in ``tests/unit/corpus/test_atomic.py``.
+A folder is built as a hidden sibling (``.NAME.partial``) and renamed when it is complete, so a run that is
+killed leaves at most that sibling, which the next run clears away. Files are in `musicbert.atomic`, whose
+functions are passed on here. Verified in ``tests/unit/corpus/test_atomic.py``.
 """
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.atomic import replacing, write_bytes, write_json, write_text
 from musicbert.errors import DatasetError
 
 if sys.platform != "win32":
@@ -30,66 +28,18 @@ __all__ = [
     "build_directory",
     "check_destination",
     "lock_folder",
+    "replacing",
     "write_bytes",
     "write_json",
     "write_npy",
     "write_text",
 ]
 
-#: Permissions of a written file before the umask; ``mkstemp`` alone would leave it private to its owner.
-_FILE_MODE = 0o666
-
-
-def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file atomically.
-
-    Parameters
-    ----------
-    path
-        Destination; its folder must exist.
-    content
-        The whole content of the file.
-
-    Raises
-    ------
-    OSError
-        The folder is missing, full or not writable.
-    """
-    path = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(_FILE_MODE & ~_umask())
-        Path(name).replace(path)
-    except BaseException:  # also an interrupt: the half-written sibling goes, the exception goes on
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write UTF-8 text atomically, with line ends as given (see `write_bytes`)."""
-    write_bytes(path, text.encode("utf-8"))
-
-
-def write_json(path: str | os.PathLike[str], value: Any, *, indent: int | None = 2) -> None:
-    """Write strict JSON (no NaN) atomically, ending in a newline (see `write_bytes`).
-
-    Raises
-    ------
-    ValueError
-        The value holds NaN or an infinity, which JSON does not know.
-    """
-    write_text(path, json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False) + "\n")
-
 
 def write_npy(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
-    """Write an array of numbers as ``.npy`` atomically, never as a pickle (see `write_bytes`)."""
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    write_bytes(path, buffer.getvalue())
+    """Write an array of numbers as ``.npy`` atomically, never as a pickle (see `musicbert.atomic.replacing`)."""
+    with replacing(path) as file:
+        np.save(file, array, allow_pickle=False)
 
 
 @contextmanager
@@ -201,9 +151,3 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from musicbert.corpus.atomic import build_directory, write_bytes
+from musicbert.atomic import write_bytes
+from musicbert.corpus.atomic import build_directory
 from musicbert.corpus.databin import (
     EOS,
     UNKNOWN,

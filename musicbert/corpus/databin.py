@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import struct
-import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.atomic import replacing
 from musicbert.errors import DatasetError
 
 __all__ = [
@@ -132,24 +132,16 @@ def write_indexed_blocks(
     """
     prefix = Path(prefix)
     sizes = array("i")  # 4 bytes a sequence
-    handle, name = tempfile.mkstemp(prefix=f".{prefix.name}.", suffix=".partial", dir=prefix.parent)
-    os.close(handle)
-    partial = Path(name)
-    try:
-        with partial.open("wb") as file:
-            for ids, lengths in blocks:
-                if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < _UINT16_LIMIT:
-                    raise ValueError(f"sequence {len(sizes)} holds an id outside 0..{_UINT16_LIMIT - 1}")
-                file.write(np.ascontiguousarray(ids, "<u2").data)
-                sizes.extend(lengths)
-        starts = 2 * (np.cumsum(sizes, dtype=np.int64) - sizes)
-        index = _HEADER.pack(_MAGIC, _VERSION, _UINT16, len(sizes))
-        index += np.array(sizes, "<i4").tobytes() + starts.astype("<i8").tobytes()
-        _replace(partial, prefix.with_name(prefix.name + ".bin"))
-        partial.write_bytes(index)
-        _replace(partial, prefix.with_name(prefix.name + ".idx"))
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(prefix.with_name(prefix.name + ".bin")) as file:
+        for ids, lengths in blocks:
+            if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < _UINT16_LIMIT:
+                raise ValueError(f"sequence {len(sizes)} holds an id outside 0..{_UINT16_LIMIT - 1}")
+            file.write(np.ascontiguousarray(ids, "<u2").data)
+            sizes.extend(lengths)
+    starts = 2 * (np.cumsum(sizes, dtype=np.int64) - sizes)
+    with replacing(prefix.with_name(prefix.name + ".idx")) as file:
+        file.write(_HEADER.pack(_MAGIC, _VERSION, _UINT16, len(sizes)))
+        file.write(np.array(sizes, "<i4").tobytes() + starts.astype("<i8").tobytes())
     return len(sizes)
 
 
@@ -199,8 +191,3 @@ def read_tokens(prefix: str | PathLike[str]) -> NDArray[np.uint16]:
     """
     read_index(prefix)
     return np.fromfile(f"{os.fspath(prefix)}.bin", "<u2").astype(np.uint16)
-
-
-def _replace(source: Path, target: Path) -> None:
-    source.chmod(0o644)
-    source.replace(target)

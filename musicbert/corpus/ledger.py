@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
 
-from musicbert.corpus.atomic import write_text
+from musicbert.atomic import write_text
 from musicbert.errors import DatasetError
 
 __all__ = ["NO_LABEL", "NO_MIDI", "OK", "Outcome", "count", "read_ledger", "write_ledger"]

@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from musicbert.corpus.atomic import check_destination, lock_folder, write_json, write_npy
+from musicbert.atomic import write_json
+from musicbert.corpus.atomic import check_destination, lock_folder, write_npy
 from musicbert.corpus.labelled import NO_CLASS, BeatNotes, LabelledPiece, Task
 from musicbert.corpus.ledger import OK, Outcome, write_ledger
 from musicbert.corpus.shards import (

@@ -21,8 +21,9 @@ import numpy as np
 from musicbert import __version__
 from musicbert.annotation.label_map import LabelMap
 from musicbert.annotation.splits import Fold, Folds, Valid, make_folds
+from musicbert.atomic import write_json, write_text
 from musicbert.corpus.archive import MidiSource
-from musicbert.corpus.atomic import build_directory, write_json, write_npy, write_text
+from musicbert.corpus.atomic import build_directory, write_npy
 from musicbert.corpus.folds import read_folds
 from musicbert.corpus.gather import encode_members, match
 from musicbert.corpus.ledger import NO_LABEL, NO_MIDI, OK, Outcome, count, write_ledger

@@ -20,7 +20,7 @@ from musicbert.annotation.content import EIGHT_BAR_PARTS, LITERAL_REPEATS, conte
 from musicbert.annotation.label_map import LabelMap
 from musicbert.annotation.names import SegmentName, parse_segment
 from musicbert.annotation.splits import Folds, leaks, make_folds
-from musicbert.corpus.atomic import write_text
+from musicbert.atomic import write_text
 from musicbert.corpus.folds import read_databin_folds, read_folds
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines import CLASSIFIERS, ENSEMBLES, REGRESSORS, Examples, fit_predict

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import musicbert.features
 from musicbert.annotation.names import segment_id
 from musicbert.corpus.archive import Member, MidiSource, copy_base
-from musicbert.corpus.atomic import write_bytes
+from musicbert.atomic import replacing
 from musicbert.errors import DatasetError, MidiError
 from musicbert.features import FEATURES, features
 from musicbert.midi import read_score
@@ -81,13 +80,12 @@ def feature_table(
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         table = np.stack(list(found.values())) if found else np.zeros((0, len(FEATURES)))
-        file = io.BytesIO()
-        np.savez_compressed(
-            file,
-            ids=np.array(list(found), np.str_),
-            features=table,
-            bad=np.array(list(bad), np.str_),
-            reasons=np.array(list(bad.values()), np.str_),
-        )
-        write_bytes(kept, file.getvalue())
+        with replacing(kept) as file:
+            np.savez_compressed(
+                file,
+                ids=np.array(list(found), np.str_),
+                features=table,
+                bad=np.array(list(bad), np.str_),
+                reasons=np.array(list(bad.values()), np.str_),
+            )
     return found, bad

@@ -25,7 +25,7 @@ import pandas as pd
 
 from musicbert import viz
 from musicbert.annotation.label_map import LabelMap
-from musicbert.corpus.atomic import write_text
+from musicbert.atomic import write_text
 from musicbert.errors import DatasetError
 from musicbert.evaluation.feature_table import feature_table
 from musicbert.evaluation.metrics import REGRESSION

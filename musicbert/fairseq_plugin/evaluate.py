@@ -8,10 +8,7 @@ similar length.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pickle
-import tempfile
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
@@ -22,6 +19,7 @@ import torch
 from fairseq import checkpoint_utils, utils
 from omegaconf import open_dict
 
+from musicbert.atomic import replacing
 from musicbert.errors import CheckpointError, DatasetError
 from musicbert.fairseq_plugin.contrastive_model import ContrastiveModel
 from musicbert.fairseq_plugin.rating_task import HEADS_OF, RatingTask
@@ -212,13 +210,6 @@ def save_predictions(predictions: dict[str, np.ndarray], path: str | PathLike[st
     """Write predictions as a compressed ``.npz``, whole or not at all, and return its path."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".npz", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, **predictions)  # type: ignore[arg-type]
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
+    with replacing(path) as file:
+        np.savez_compressed(file, **predictions)  # type: ignore[arg-type]
     return path

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from musicbert.corpus.atomic import write_json
+from musicbert.atomic import write_json
 from musicbert.errors import DatasetError
 from musicbert.provenance import command_line, provenance
 

@@ -3,23 +3,20 @@
 The first track holds tempi and metres; each track of the score follows, its controllers first. Percussion
 goes to channel 10; other tracks take the remaining channels in turn. At one tick, ends come before
 beginnings, so that a repeated note is not cut; a note of zero ticks begins before it ends. Controllers are
-written before notes of the same tick. Files are written to a temporary neighbour and moved into place: a
-reader sees the old file or the new one, never half of it.
+written before notes of the same tick.
 
 Reference: Standard MIDI Files 1.0 (RP-001).
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
 from itertools import pairwise
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.atomic import write_bytes
 from musicbert.errors import MidiError
 from musicbert.midi.reader import check_score
 from musicbert.midi.score import Score
@@ -48,19 +45,7 @@ def write_midi(score: Score, path: str | PathLike[str]) -> None:
     OSError
         If the file cannot be written.
     """
-    data = midi_bytes(score)
-    target = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_bytes(path, midi_bytes(score))
 
 
 def midi_bytes(score: Score) -> bytes:

@@ -8,8 +8,6 @@ under ``musicbert``, so that a folder written from it again is the same.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from argparse import Namespace
 from os import PathLike
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 
 import torch
 
+from musicbert.atomic import replacing
 from musicbert.config import PRESETS, ModelConfig
 from musicbert.errors import CheckpointError
 from musicbert.weights.bundle import Bundle
@@ -91,15 +90,8 @@ def save_fairseq(bundle: Bundle, path: str | PathLike[str], *, overwrite: bool =
         "last_optimizer_state": None,
         "musicbert": _lists(bundle.settings()),
     }
-    handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(state, file)
-        Path(partial).chmod(0o644)
-        Path(partial).replace(path)
-    except BaseException:  # also an interrupt: the half-written sibling goes
-        Path(partial).unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        torch.save(state, file)
     return path
 
 

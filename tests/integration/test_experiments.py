@@ -53,7 +53,7 @@ def test_plan_lists_one_seed_after_the_other(databin, tmp_path):
 
 
 def test_a_run_made_with_other_settings_is_not_taken_for_this_one(databin, tmp_path):
-    from musicbert.corpus.atomic import write_json
+    from musicbert.atomic import write_json
     from musicbert.fairseq_plugin.experiments import _options, plan
     from musicbert.provenance import provenance
 

@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musicbert.corpus.atomic import write_json
+from musicbert.atomic import write_json
 from musicbert.corpus.builder.index import Index
 from musicbert.corpus.builder.options import SPLITS, BuildOptions
 from musicbert.corpus.builder.shards import shard_file

@@ -27,7 +27,8 @@ from typing import Any
 from tqdm import tqdm
 
 from musicbert import __version__
-from musicbert.corpus.atomic import check_destination, lock_folder, write_json, write_text
+from musicbert.atomic import write_json, write_text
+from musicbert.corpus.atomic import check_destination, lock_folder
 from musicbert.corpus.builder.assemble import PartDone, plan_parts, write_part
 from musicbert.corpus.builder.division import divide
 from musicbert.corpus.builder.index import make_index

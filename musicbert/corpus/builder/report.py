@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from musicbert import __version__
-from musicbert.corpus.atomic import write_json
+from musicbert.atomic import write_json
 from musicbert.corpus.builder.assemble import PartDone
 from musicbert.corpus.builder.index import Index
 from musicbert.corpus.builder.options import SPLITS, BuildOptions

@@ -27,7 +27,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musicbert.corpus.atomic import write_bytes
+from musicbert.atomic import write_bytes
 from musicbert.corpus.builder.sources import Entry
 from musicbert.corpus.ledger import Outcome
 from musicbert.errors import DatasetError

@@ -1,6 +1,5 @@
-"""Atomic writing: whole files and whole folders, or nothing."""
+"""Atomic writing of folders and arrays: whole or nothing."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -9,50 +8,17 @@ import textwrap
 import numpy as np
 import pytest
 
-from musicbert.corpus import atomic
-from musicbert.corpus.atomic import build_directory, write_bytes, write_json, write_npy, write_text
+from musicbert.corpus.atomic import build_directory, write_npy
 from musicbert.errors import DatasetError
 
 
-def test_writes_content_and_leaves_nothing_else(tmp_path):
-    write_bytes(tmp_path / "a", b"\x00\xff")
-    write_text(tmp_path / "b", "é\n")
-    write_json(tmp_path / "c", {"x": [1.5, None]})
+def test_arrays_are_written_and_objects_are_refused(tmp_path):
     write_npy(tmp_path / "d.npy", np.arange(3, dtype=np.float32))
-    assert (tmp_path / "a").read_bytes() == b"\x00\xff"
-    assert (tmp_path / "b").read_bytes() == "é\n".encode()
-    assert (tmp_path / "c").read_text() == '{\n  "x": [\n    1.5,\n    null\n  ]\n}\n'
     assert np.load(tmp_path / "d.npy").tolist() == [0, 1, 2]
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["a", "b", "c", "d.npy"]
-
-
-def test_file_permissions_follow_the_umask(tmp_path):
-    before = os.umask(0o022)
-    try:
-        write_text(tmp_path / "a", "x")
-    finally:
-        os.umask(before)
-    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
-
-
-def test_failure_keeps_the_old_file(tmp_path, monkeypatch):
-    write_text(tmp_path / "a", "old")
-    monkeypatch.setattr(atomic.os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        write_text(tmp_path / "a", "new")
-    assert [each.name for each in tmp_path.iterdir()] == ["a"]
-    assert (tmp_path / "a").read_text() == "old"
-
-
-def test_json_refuses_nan(tmp_path):
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(tmp_path / "a", float("nan"))
-    assert not list(tmp_path.iterdir())
-
-
-def test_npy_refuses_objects(tmp_path):
     with pytest.raises(ValueError, match="pickle"):
-        write_npy(tmp_path / "a.npy", np.array([{}], dtype=object))
+        write_npy(tmp_path / "d.npy", np.array([{}], dtype=object))
+    assert [each.name for each in tmp_path.iterdir()] == ["d.npy"]
+    assert np.load(tmp_path / "d.npy").tolist() == [0, 1, 2]
 
 
 def test_folder_appears_when_complete(tmp_path):
