@@ -79,7 +79,8 @@ class M2BertConfig:
     attention_dropout, mlp_dropout
         Dropout probabilities in 0-1.
     global_every
-        Each so many layers, from the first on, attend to everything; the others to ``window`` notes each side.
+        Each so many layers, from the first on, attend to everything; the others to ``window`` notes each
+        side.
     window
         Reach of local layers, in notes.
     global_theta, local_theta

@@ -5,10 +5,10 @@ the end are allowed. Every function is pure: what it draws comes from the genera
 
 Denoising, RC_{4,12,12} (M2BERT)
     ``round(0.3 n)`` of the n notes, drawn without repetition. Position, pitch and duration of each are
-    replaced by a uniform draw from ``[x - r, x + r)`` within the legal range, each for itself, with half-widths
-    of 4 sixteenths, 12 semitones and 12 steps of duration. The upper end is exclusive as in the published
-    program; ``symmetric=True`` includes it. The bar is left, no MASK is used, and the value may stay the same.
-    All columns of a corrupted note are to be predicted.
+    replaced by a uniform draw from ``[x - r, x + r)`` within the legal range, each for itself, with
+    half-widths of 4 sixteenths, 12 semitones and 12 steps of duration. The upper end is exclusive as in the
+    published program; ``symmetric=True`` includes it. The bar is left, no MASK is used, and the value may
+    stay the same. All columns of a corrupted note are to be predicted.
 Masking
     15 % of the cells; 80 % of these become MASK, 10 % a random value of the column, 10 % stay.
 

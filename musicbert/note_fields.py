@@ -1,8 +1,8 @@
 """The columns of a note as models see them, for every encoding: values, then PAD, then MASK.
 
-A cell is one column of one note. Its ids are the encoding's values ``0 .. n-1``, PAD ``n`` and MASK ``n + 1``,
-in every column of its own. Of compound words these are the published ids; of OctupleMIDI, whose columns share
-one vocabulary in fairseq's data, :func:`cells_of_ids` makes them.
+A cell is one column of one note. Its ids are the encoding's values ``0 .. n-1``, PAD ``n`` and MASK ``n +
+1``, in every column of its own. Of compound words these are the published ids; of OctupleMIDI, whose columns
+share one vocabulary in fairseq's data, :func:`cells_of_ids` makes them.
 
 =========  ==========================================================  ======================================
 encoding   columns                                                     values

@@ -7,19 +7,19 @@ Each row is then divided so that its chroma part and its pitch part sum to 1 eac
 target of a note is the grid of its bar, row by row, and after it the row of its own onset (the tatum):
 ``17 * 98 = 1,666`` numbers. ``chroma=False`` leaves out the 12 columns: ``17 * 86 = 1,462``.
 
-Compound words (published, and compatible by default): a bar is what lies between two tokens "Bar New"; a crop's
-first bar may begin in the middle; the next bar is the next one with notes. A duration token ``d`` (``d + 1``
-thirty-seconds) fills ``round((d + 1) / 2)`` sixteenths, halves to even, so a thirty-second fills none;
+Compound words (published, and compatible by default): a bar is what lies between two tokens "Bar New"; a
+crop's first bar may begin in the middle; the next bar is the next one with notes. A duration token ``d`` (``d
++ 1`` thirty-seconds) fills ``round((d + 1) / 2)`` sixteenths, halves to even, so a thirty-second fills none;
 ``shortest=1`` lets it fill one.
 
-OctupleMIDI (ours): bars by their number, and overflow only into a bar whose number follows; onset
-``position // 4``; duration rounded to sixteenths, at least one; what lies behind the 16th sixteenth of a longer
-bar is left out (its notes have a silent tatum), and shorter bars end where their time signature says; pitches
+OctupleMIDI (ours): bars by their number, and overflow only into a bar whose number follows; onset ``position
+// 4``; duration rounded to sixteenths, at least one; what lies behind the 16th sixteenth of a longer bar is
+left out (its notes have a silent tatum), and shorter bars end where their time signature says; pitches
 outside MIDI 22-107 go to the nearest column, and drums sound nowhere.
 
 The work is in two steps: `roll_events` (five small integers a note, made by the data loader) and the raster,
-here in NumPy (`rasterise`) and in ``musicbert.model.pianoroll`` on the device. Verified against golden targets
-in ``tests/parity/test_pianoroll_golden.py``.
+here in NumPy (`rasterise`) and in ``musicbert.model.pianoroll`` on the device. Verified against golden
+targets in ``tests/parity/test_pianoroll_golden.py``.
 """
 
 from __future__ import annotations

@@ -20,15 +20,16 @@ from torch import nn
 
 from musicbert.config import PRESETS, ModelConfig
 from musicbert.errors import CheckpointError
+from musicbert.fairseq_plugin.starting_weights import expected_weights, refuse_without_weights
 from musicbert.model import MusicBert, SentenceHead
+from musicbert.model.musicbert_columns import column_outputs
+from musicbert.note_fields import OCTUPLE, NoteFields
 from musicbert.weights import check_heads, fit_weights, load_checkpoint, rename
 
 __all__ = ["ARCHITECTURES", "MusicBertConfig", "MusicBertModel"]
 
 logger = logging.getLogger(__name__)
 
-#: fairseq's default of ``--restore-file``: the run's own last checkpoint, which need not exist
-OWN_CHECKPOINT = "checkpoint_last.pt"
 BASE = PRESETS["base"]
 POOLINGS = ChoiceEnum(["first", "mean"])
 
@@ -57,6 +58,8 @@ class MusicBertConfig(FairseqDataclass):
     spectral_norm_classification_head: bool = _flag(False, "spectral norm on classification heads")
     spectral_norm_regression_head: bool = _flag(False, "spectral norm on regression heads")
     load_checkpoint_heads: bool = _flag(False, "register the sentence heads that a checkpoint holds")
+    no_compound: bool = _flag(False, "no compound embedding: every token is a position (ablation)")
+    compile: bool = _flag(False, "torch.compile of the blocks: a slow start, then faster")
     autocast_bf16: bool = _flag(False, "mixed precision in bfloat16, on a CPU too (--bf16 needs a GPU)")
     init_from: Optional[str] = _flag(  # noqa: UP045 - fairseq knows this spelling only
         None, "start from this checkpoint; an error if it is missing or of another architecture or vocabulary"
@@ -69,7 +72,9 @@ class MusicBertConfig(FairseqDataclass):
 class MusicBertModel(MusicBert, BaseFairseqModel):
     """MusicBERT as fairseq sees it; the forward pass is :meth:`musicbert.model.MusicBert.forward`."""
 
-    def __init__(self, cfg: Any, vocabulary_size: int) -> None:
+    def __init__(
+        self, cfg: Any, vocabulary_size: int, *, columns: NoteFields | None = None, roll_outputs: int = 0
+    ) -> None:
         super().__init__(
             ModelConfig(
                 layers=cfg.encoder_layers,
@@ -82,6 +87,7 @@ class MusicBertModel(MusicBert, BaseFairseqModel):
                 pooler_dropout=cfg.pooler_dropout,
                 max_positions=cfg.max_positions,
                 vocabulary_size=vocabulary_size,
+                fields=1 if _option(cfg, "no_compound") else len(columns or OCTUPLE),
                 performance_features=_option(cfg, "performance_features"),
             ),
             pooling=str(_option(cfg, "pooling")),
@@ -91,22 +97,30 @@ class MusicBertModel(MusicBert, BaseFairseqModel):
             "regression": _option(cfg, "spectral_norm_regression_head"),
         }
         self.autocast_bf16 = _option(cfg, "autocast_bf16")
+        if _option(cfg, "compile"):
+            self.compile_blocks()
         self.load_checkpoint_heads = _option(cfg, "load_checkpoint_heads")
+        #: columns of the notes, where the task gives cells (see `musicbert.model.musicbert_columns`)
+        self.columns = columns
+        #: says the piano roll of a note
+        self.roll_head = nn.Linear(cfg.encoder_embed_dim, roll_outputs) if roll_outputs else None
         #: checkpoint that has to be loaded before the first step of training, None once one was
         self.weights_expected: str | None = None
 
     @classmethod
     def build_model(cls, cfg: Any, task: Any) -> "MusicBertModel":
-        """Build the model for the task's dictionary, with ``--init-from`` if given."""
-        model = cls(cfg, len(task.source_dictionary))
+        """Build the model for the task's dictionary or its columns, with ``--init-from`` if given."""
+        columns = getattr(task, "fields", None)
+        if isinstance(columns, NoteFields):
+            model = cls(cfg, columns.vocabulary_size, columns=columns, roll_outputs=task.roll_outputs)
+        else:
+            model = cls(cfg, len(task.source_dictionary))
         model.prepare_start(cfg)
         return model
 
     def prepare_start(self, cfg: Any) -> None:
         """Load ``--init-from``, and remember which weights have to come before training starts."""
-        restore_file, suffix = _option(cfg, "restore_file"), _option(cfg, "checkpoint_suffix") or ""
-        if restore_file and not restore_file.startswith("${") and restore_file != OWN_CHECKPOINT:
-            self.weights_expected = restore_file.replace(".pt", f"{suffix}.pt")
+        self.weights_expected = expected_weights(cfg)
         init_from = _option(cfg, "init_from")
         if init_from:
             # Models are also built to be evaluated, when this file may be gone: then it is no error.
@@ -176,19 +190,19 @@ class MusicBertModel(MusicBert, BaseFairseqModel):
     def forward(self, src_tokens: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """Run the model; refuse to train when the weights that were asked for never came.
 
+        Cells [shape=(B, T, F)] in place of tokens give the outputs of
+        :func:`musicbert.model.musicbert_columns.column_outputs`.
+
         Raises
         ------
         CheckpointError
             ``weights-not-loaded``.
         """
-        if self.training and self.weights_expected is not None:
-            raise CheckpointError(
-                "weights-not-loaded",
-                "Training was to start from this checkpoint, but it was not found",
-                path=self.weights_expected,
-                hint="check the path; --restore-file FILE.pt with --checkpoint-suffix _s means FILE_s.pt, "
-                "--init-from FILE.pt means FILE.pt",
-            )
+        refuse_without_weights(self)
+        if src_tokens.dim() == 3:
+            padding, notes = kwargs.get("padding_mask"), kwargs.get("note_index")
+            columns = self.columns or OCTUPLE
+            return column_outputs(self, src_tokens, padding, notes, columns, self.roll_head), {}
         return super().forward(src_tokens, *args, **kwargs)
 
     def get_normalized_probs(

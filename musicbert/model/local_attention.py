@@ -2,11 +2,11 @@
 
 Legend: ``B`` pieces, ``T`` notes, ``H`` heads, ``d`` width of a head, ``W`` window, ``n`` blocks.
 
-All of it is ``scaled_dot_product_attention``. Global layers get no mask where nothing is padded, and one row of
-booleans a piece otherwise. Local layers of long inputs work in blocks: ``2 W`` queries against the ``4 W`` keys
-around them, so the work grows with ``T * 4 W`` and not with ``T * T``; short inputs use a band of the dense
-mask. Every note may attend to itself, also where it is padding, so no row of a mask is empty (what padding
-reads is never used).
+All of it is ``scaled_dot_product_attention``. Global layers get no mask where nothing is padded, and one row
+of booleans a piece otherwise. Local layers of long inputs work in blocks: ``2 W`` queries against the ``4 W``
+keys around them, so the work grows with ``T * 4 W`` and not with ``T * T``; short inputs use a band of the
+dense mask. Every note may attend to itself, also where it is padding, so no row of a mask is empty (what
+padding reads is never used).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Reach:
     mask
         Of global layers [shape=(B, 1, 1, T), bool], True where a key may be read; None if nothing is padded.
     local
-        Of local layers: [shape=(B or 1, 1, T, T), bool], or of blocks [shape=(B * n, 1, 2 W, 4 W), bool]; None
-        where the window holds everything.
+        Of local layers: [shape=(B or 1, 1, T, T), bool], or of blocks [shape=(B * n, 1, 2 W, 4 W), bool];
+        None where the window holds everything.
     window
         ``W`` where local layers work in blocks, otherwise 0.
     """

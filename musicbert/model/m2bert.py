@@ -1,12 +1,12 @@
-"""M2BERT: compound embedding of a note's columns, ModernBERT blocks, one linear head a column and a piano roll.
+"""M2BERT: compound embedding of a note, ModernBERT blocks, one linear head a column and a piano roll.
 
 Legend: ``B`` pieces, ``T`` notes, ``F`` columns of a note, ``D`` width, ``E`` width of a column's embedding,
 ``N`` notes whose columns are wanted, ``V_f`` ids of column f, ``R`` outputs of the piano-roll head.
 
-Cells (B, T, F), ids as in :mod:`musicbert.note_fields`. Each column is embedded in E numbers and multiplied by
-``sqrt(E)``; the F * E numbers of a note are projected to D. The projection is linear, so it may be done on the
-tables of the columns (176 rows for compound words) and not on every note: ``form="table"``, the same numbers up
-to rounding, is used in training. The same model reads octuples: eight columns in place of four.
+Cells (B, T, F), ids as in :mod:`musicbert.note_fields`. Each column is embedded in E numbers and multiplied
+by ``sqrt(E)``; the F * E numbers of a note are projected to D. The projection is linear, so it may be done on
+the tables of the columns (176 rows for compound words) and not on every note: ``form="table"``, the same
+numbers up to rounding, is used in training. The same model reads octuples: eight columns in place of four.
 
 State-dict names: ``encoder.`` before those of the published ``state_dict``, and ``mask_lm.`` before those of
 its heads.

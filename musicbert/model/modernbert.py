@@ -2,15 +2,16 @@
 
 Legend: ``B`` pieces, ``T`` notes, ``D`` width, ``H`` heads, ``d`` width of a head.
 
-Pre-norm: ``x = x + Wo(attention(LN(x)))``, ``x = x + mlp(LN(x))``; the first block has no LayerNorm before its
-attention. No biases anywhere, LayerNorms included. The feed-forward layer is gated: ``Wo(drop(gelu(u) * g))``
-with ``u, g`` the halves of ``Wi(x)`` and the exact (erf) GELU. Rotary positions count from 0 in each piece.
-Layers 0, 3, 6, ... attend to everything (theta 160,000), the others to 64 notes each side (theta 10,000).
+Pre-norm: ``x = x + Wo(attention(LN(x)))``, ``x = x + mlp(LN(x))``; the first block has no LayerNorm before
+its attention. No biases anywhere, LayerNorms included. The feed-forward layer is gated: ``Wo(drop(gelu(u) *
+g))`` with ``u, g`` the halves of ``Wi(x)`` and the exact (erf) GELU. Rotary positions count from 0 in each
+piece. Layers 0, 3, 6, ... attend to everything (theta 160,000), the others to 64 notes each side (theta
+10,000).
 
 The states that are returned are those before ``final_norm``, unless the configuration says otherwise: so does
 the published model (``hidden_states[-1]`` of transformers 4). ``embeddings.tok_embeddings`` belongs to the
-checkpoints and is never used. Both get no gradient. Verified against golden states and against transformers in
-``tests/parity/test_m2bert_backbone.py``.
+checkpoints and is never used. Both get no gradient. Verified against golden states and against transformers
+in ``tests/parity/test_m2bert_backbone.py``.
 """
 
 from __future__ import annotations

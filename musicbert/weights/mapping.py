@@ -30,6 +30,8 @@ OPTIONAL = (
     "encoder.performance_head.bias",
 )
 HEADS = ("classification_heads.", "regression_heads.")
+#: heads that may be missing or of another size: they then start anew
+NEW_HEADS = (*HEADS, "roll_head.")
 #: prefixes that wrappers put before every name
 WRAPPERS = ("module.", "model.", "mainEncoder.")
 #: width of one attention head in every published size
@@ -169,14 +171,14 @@ def fit_weights(
         found = weights.get(name)
         if found is None:
             missing.append(name)
-        elif found.shape != value.shape and name.startswith(HEADS):
+        elif found.shape != value.shape and name.startswith(NEW_HEADS):
             resized.append(name)
         else:
             loaded.append(name)
             state[name] = found[: value.shape[0]] if name.endswith("embed_positions.weight") else found
             continue
         state[name] = value
-    lacking = [name for name in missing if name not in OPTIONAL and not name.startswith(HEADS)]
+    lacking = [name for name in missing if name not in OPTIONAL and not name.startswith(NEW_HEADS)]
     if lacking:
         message = f"{len(lacking)} tensors are missing: {', '.join(lacking[:3])} ..."
         raise CheckpointError("missing-weights", message, path=path)

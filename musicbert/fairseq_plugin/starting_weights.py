@@ -1,0 +1,42 @@
+"""The refusal to train from scratch when pre-trained weights were asked for and did not come.
+
+fairseq only logs that ``--restore-file`` was not found, and trains on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from musicbert.errors import CheckpointError
+
+__all__ = ["expected_weights", "refuse_without_weights"]
+
+#: fairseq's default of ``--restore-file``: the run's own last checkpoint, which need not exist
+_OWN_CHECKPOINT = "checkpoint_last.pt"
+
+
+def expected_weights(cfg: Any) -> str | None:
+    """Checkpoint that ``--restore-file`` asks for, None where it is the run's own."""
+    restore_file = getattr(cfg, "restore_file", None)
+    suffix = getattr(cfg, "checkpoint_suffix", None) or ""
+    if not restore_file or restore_file.startswith("${") or restore_file == _OWN_CHECKPOINT:
+        return None
+    return str(restore_file).replace(".pt", f"{suffix}.pt")
+
+
+def refuse_without_weights(model: Any) -> None:
+    """Raise where a model in training still waits for its weights (``model.weights_expected``).
+
+    Raises
+    ------
+    CheckpointError
+        ``weights-not-loaded``.
+    """
+    if model.training and model.weights_expected is not None:
+        raise CheckpointError(
+            "weights-not-loaded",
+            "Training was to start from this checkpoint, but it was not found",
+            path=model.weights_expected,
+            hint="check the path; --restore-file FILE.pt with --checkpoint-suffix _s means FILE_s.pt, "
+            "--init-from FILE.pt means FILE.pt",
+        )
