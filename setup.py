@@ -18,7 +18,12 @@ setup(
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["musicbert", "musicbert.*"]),
     package_data={
-        "musicbert": ["py.typed", "weights/published_logits.npz", "corpus/pairs/chord_mapping.json"]
+        "musicbert": [
+            "py.typed",
+            "weights/published_logits.npz",
+            "corpus/pairs/chord_mapping.json",
+            "corpus/readers/published_splits.json",
+        ]
     },
     entry_points={"console_scripts": ["musicbert = musicbert.cli.main:main"]},
     install_requires=[
@@ -35,11 +40,14 @@ setup(
         "safetensors>=0.4",
         "torch>=2.6",
         "fsspec>=2024.2",
+        "openpyxl>=3.1",
     ],
     extras_require={
         # needs --no-build-isolation: see `make venv`
         "fairseq": ["fairseq-fixed==0.12.3.1", "tensorboard>=2.16", "setuptools<81"],
         "cluster": ["distributed>=2024.8"],
+        # notes of MusicXML and Humdrum scores, as the published benchmark reads chord roots and keys
+        "scores": ["music21>=9"],
         "dev": [
             "pytest>=8",
             "pytest-timeout>=2.3",

@@ -1,0 +1,245 @@
+"""Chord root (CR) and local key (LK): the 596 annotated pieces of AugmentedNet.
+
+``dataset/{training,validation,test}/<piece>.tsv``, frames of 1/8 of a quarter note with the columns
+``j_offset``, ``s_measure``, ``s_notes`` and ``s_isOnset`` of the score, ``a_root`` and ``a_localKey`` of the
+analysis; ``dataset_summary.tsv`` with the score of each piece.
+
+A note has the label of the last frame that begins at or before its onset. Bars begin where ``s_measure``
+changes; each is stretched to 4 beats. Notes come from the frames: pitches that begin in a frame and sound
+until they are gone or begin again, so a tied note is one. ``compatible=True`` takes them from the scores
+(``rawdata/...``) through music21 as the published program does (install the extra ``scores``; about half an
+hour for all), with tied notes apart and a pickup stretched to a whole bar.
+
+``published``: AugmentedNet's own parts; no score is in two of them, but versions may be (see
+`musicbert.corpus.readers.duplicates`). ``clean`` is the same unless `regroup` makes it anew; the group of a
+piece is its score.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from functools import partial
+from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from musicbert.corpus.labelled import BeatNotes
+from musicbert.corpus.readers.bars import times_to_beats
+from musicbert.corpus.readers.contract import Item, Loaded, Source
+from musicbert.corpus.readers.files import SourceFiles
+from musicbert.corpus.readers.tasks import CHORD_ROOTS, LOCAL_KEYS
+from musicbert.errors import DatasetError
+
+__all__ = ["AUGMENTEDNET", "frame_notes", "measure_lines", "midi_pitch"]
+
+_FRAMES = r"(?:^|/)(?P<part>training|validation|test)/(?P<name>[^/]+)\.tsv$"
+_SUMMARY = r"(?:^|/)dataset_summary\.tsv$"
+_SCORES = r"(?:^|/)rawdata/.+\.(?:mxl|musicxml|xml|krn)$"
+_PARTS = {"training": "train", "validation": "valid", "test": "test"}
+_COLUMNS = ("j_offset", "s_measure", "s_notes", "s_isOnset", "a_root", "a_localKey")
+_STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+#: Python lists of names and of truth values, as the frames hold them.
+_NAME, _TRUTH = re.compile(r"'([^']+)'"), re.compile(r"\b(True|False)\b")
+_VELOCITY = 64
+#: Octaves that scores use.
+_OCTAVES = range(-1, 10)
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def midi_pitch(name: str) -> int:
+    """Return the MIDI pitch of a spelled note (music21's spelling, ``-`` is flat).
+
+    Raises
+    ------
+    ValueError
+        It is no name of a note.
+
+    Examples
+    --------
+    >>> midi_pitch("C4"), midi_pitch("B--3"), midi_pitch("F##5")
+    (60, 57, 79)
+    """
+    step, rest = name[:1], name[1:]
+    marks = len(rest) - len(rest.lstrip("#-"))
+    octave = int(rest[marks:])
+    if step not in _STEPS or octave not in _OCTAVES:
+        raise ValueError(f"{name!r} is no name of a note")
+    return 12 * (octave + 1) + _STEPS[step] + rest[:marks].count("#") - rest[:marks].count("-")
+
+
+def frame_notes(
+    offsets: Floats, notes: list[list[str]], onsets: list[list[bool]]
+) -> tuple[Floats, Floats, Ints]:
+    """Put notes together from frames.
+
+    Parameters
+    ----------
+    offsets
+        Beginning of each frame [shape=(m,), quarter notes, ascending].
+    notes, onsets
+        Names of the pitches that sound in each frame, and whether each begins there.
+
+    Returns
+    -------
+    onset, offset
+        [shape=(n,), float64, quarter notes], by onset and pitch.
+    pitch
+        [shape=(n,), int64].
+    """
+    ends = np.append(offsets[1:], 2 * offsets[-1] - offsets[-2] if len(offsets) > 1 else offsets[-1] + 0.125)
+    names = {name: midi_pitch(name) for frame in notes for name in frame}
+    sounding: dict[int, float] = {}
+    found: list[tuple[float, int, float]] = []
+    for at, frame, begins in zip(offsets, notes, onsets, strict=True):
+        here: dict[int, bool] = {}
+        for name, begin in zip(frame, begins, strict=True):
+            here[names[name]] = here.get(names[name], False) or begin
+        over = [pitch for pitch in sounding if here.get(pitch, True)]
+        found += [(sounding.pop(pitch), pitch, at) for pitch in over]
+        for pitch in here:
+            sounding.setdefault(pitch, at)
+    found += [(start, pitch, ends[-1]) for pitch, start in sounding.items()]
+    table = np.array(sorted(found), np.float64).reshape(-1, 3)
+    return table[:, 0], table[:, 2], table[:, 1].astype(np.int64)
+
+
+def measure_lines(offsets: Floats, measures: Floats, *, compatible: bool = False) -> Floats:
+    """Return the beginnings of bars, and the end of the last [shape=(bars + 1,), quarter notes].
+
+    Parameters
+    ----------
+    offsets, measures
+        Beginning and measure of each frame [shape=(m,)].
+    compatible
+        Take the first and the last measure for whole bars. Otherwise a first one that is shorter than the
+        second is a pickup, the end of a bar of the second's length, and a last one that is shorter than the
+        one before is the beginning of such a bar.
+    """
+    starts = np.concatenate([[True], np.diff(measures) != 0])
+    frame = offsets[1] - offsets[0] if len(offsets) > 1 else 0.125
+    lines = np.append(offsets[starts], offsets[-1] + frame)
+    if not compatible and len(lines) > 2:
+        lengths = np.diff(lines)
+        if lengths[0] < lengths[1]:
+            lines[0] = lines[1] - lengths[1]
+        if lengths[-1] < lengths[-2]:
+            lines[-1] = lines[-2] + lengths[-2]
+    return lines
+
+
+def _items(files: SourceFiles, compatible: bool) -> list[Item]:
+    scores = _summary(files)
+    items = []
+    for match in files.require(_FRAMES, "{training,validation,test}/<piece>.tsv of AugmentedNet"):
+        name, path, part = match["name"], match.string, _PARTS[match["part"]]
+        score = scores.get(name, "")
+        load = partial(_load, files, path, name, score, compatible)
+        items.append(Item(name, path, score or name, {"published": part, "clean": part}, load))
+    return items
+
+
+def _summary(files: SourceFiles) -> dict[str, str]:
+    """Score of each piece, as far as the summary says."""
+    found = files.find(_SUMMARY)
+    if not found:
+        return {}
+    rows = csv.DictReader(io.StringIO(files.text(found[0].string)), delimiter="\t")
+    return {row["file"]: row.get("score") or "" for row in rows if row.get("file")}
+
+
+def _load(files: SourceFiles, path: str, name: str, score: str, compatible: bool) -> list[Loaded]:
+    rows = _rows(files, path)
+    try:
+        offsets, measures = (np.array([float(row[key]) for row in rows]) for key in ("j_offset", "s_measure"))
+        if compatible:
+            onset, offset, pitch = _score_notes(files, score, path)
+        else:
+            frames = [_NAME.findall(row["s_notes"]) for row in rows]
+            begins = [[word == "True" for word in _TRUTH.findall(row["s_isOnset"])] for row in rows]
+            onset, offset, pitch = frame_notes(offsets, frames, begins)
+    except (ValueError, TypeError, KeyError) as error:
+        raise DatasetError("bad-frames", f"A frame cannot be read: {error}", path=path) from error
+    if not len(onset):
+        raise DatasetError("no-notes", "No note begins in the frames", path=path)
+    lines = measure_lines(offsets, measures, compatible=compatible)
+    frame = np.clip(np.searchsorted(offsets, onset + 1e-9, side="right") - 1, 0, len(rows) - 1)
+    labels = {
+        "chordroot": _numbers([row["a_root"] for row in rows], CHORD_ROOTS, path)[frame],
+        "localkey": _numbers([row["a_localKey"] for row in rows], LOCAL_KEYS, path)[frame],
+    }
+    notes = BeatNotes(
+        times_to_beats(onset, lines),
+        times_to_beats(offset, lines),
+        pitch,
+        np.full(len(pitch), _VELOCITY, np.int64),
+    )
+    return [(name, notes, labels)]
+
+
+def _rows(files: SourceFiles, path: str) -> list[dict[str, str]]:
+    """Frames, with the columns that are needed."""
+    lines = csv.reader(io.StringIO(files.text(path)), delimiter="\t")
+    heading = next(lines, [])
+    if any(column not in heading for column in _COLUMNS):
+        raise DatasetError("no-column", f"The frames lack one of {', '.join(_COLUMNS)}", path=path)
+    at = [heading.index(column) for column in _COLUMNS]
+    rows = [
+        dict(zip(_COLUMNS, (line[index] for index in at), strict=True))
+        for line in lines
+        if len(line) > max(at)
+    ]
+    if not rows:
+        raise DatasetError("empty-table", "There are no frames", path=path)
+    return rows
+
+
+def _numbers(values: list[str], names: ArrayLike, path: str) -> Ints:
+    number = {name: index for index, name in enumerate(np.asarray(names).tolist()) if index}
+    try:
+        return np.array([number[value] for value in values], np.int64)
+    except KeyError as error:
+        raise DatasetError("bad-label", f"{error} is no label of the published tables", path=path) from error
+
+
+def _score_notes(files: SourceFiles, score: str, path: str) -> tuple[Floats, Floats, Ints]:
+    """Notes of a score as music21 lists them, by onset, pitch and duration."""
+    try:
+        from music21 import converter
+    except ImportError as error:
+        raise DatasetError(
+            "no-music21", "Notes of scores need music21", path=path, hint="pip install musicbert[scores]"
+        ) from error
+    found = [each for each in files.paths if score and each.endswith(score)]
+    if not found:
+        raise DatasetError(
+            "not-found",
+            f"There is no score {score!r} for the piece",
+            path=path,
+            hint="put rawdata/ beside dataset/",
+        )
+    suffix = PurePosixPath(score).suffix
+    parsed = converter.parseData(files.read(found[0]), format="humdrum" if suffix == ".krn" else "musicxml")
+    table = [
+        (float(note.offset), pitch.midi, float(note.quarterLength))
+        for note in parsed.flatten().notes
+        if note.quarterLength > 0
+        for pitch in note.pitches
+    ]
+    rows = np.array(sorted(table), np.float64).reshape(-1, 3)
+    return rows[:, 0], rows[:, 0] + rows[:, 2], rows[:, 1].astype(np.int64)
+
+
+AUGMENTEDNET = Source(
+    name="augmentednet",
+    about="596 pieces with Roman numeral analysis",
+    origin="github.com/napulen/AugmentedNet",
+    licence="MIT (program); scores and analyses CC BY-SA, CC BY-NC-SA and others",
+    layout="dataset/{training,validation,test}/<piece>.tsv and dataset_summary.tsv[, rawdata/...: scores]",
+    wanted=rf"{_FRAMES}|{_SUMMARY}|{_SCORES}".replace("(?P<part>", "(?:").replace("(?P<name>", "(?:"),
+    items=_items,
+)

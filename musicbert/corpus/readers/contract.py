@@ -1,0 +1,172 @@
+"""One contract for all readers: a `Source` lists `Item`s, an item loads the labelled pieces of one file.
+
+A source is one data set in the layout that its authors published. Listing looks at names only, so groups and
+splits are known before any music is read; loading reads one file. `read` puts both together:
+
+>>> for piece in read("tnua", "TNUA_violin_fingering_dataset"):  # doctest: +SKIP
+...     print(piece.name, len(piece.notes), piece.labels["fingering"][:4])
+
+Notes come as the default profile gives them, or, with ``compatible=True``, as the published benchmark had
+them, faults included: each reader's docstring lists the differences. Verified in
+``tests/unit/corpus/readers`` and, on the real data, ``tests/parity/test_readers_*.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.corpus.archive import ArchiveLimits
+from musicbert.corpus.labelled import BeatNotes, LabelledPiece
+from musicbert.corpus.ledger import Outcome
+from musicbert.corpus.readers.files import SourceFiles
+from musicbert.errors import DatasetError, MusicBertError
+from musicbert.midi import Score
+
+__all__ = ["Item", "Loaded", "Source", "check_labels", "read_source"]
+
+#: what one file gives: name of the piece, its notes, its labels
+Loaded = tuple[str, "Score | BeatNotes", Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file (or group of files) of a source.
+
+    Attributes
+    ----------
+    name
+        Unique in the source; the pieces that it loads are called so, or begin so.
+    path
+        Path inside the source, for messages.
+    group
+        What may not lie in two parts of a clean split.
+    splits
+        As in `musicbert.corpus.labelled.LabelledPiece`.
+    load
+        Reads the file. May raise any `MusicBertError`.
+    """
+
+    name: str
+    path: str
+    group: str
+    splits: Mapping[str, str]
+    load: Callable[[], Iterable[Loaded]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set and its reader.
+
+    Attributes
+    ----------
+    name
+        Name that `musicbert.corpus.readers.read` knows it by.
+    about
+        What it is, in a few words.
+    origin, licence
+        Where it is published, and under which terms.
+    layout
+        Which files it must hold, for messages and documentation.
+    wanted
+        Pattern of the paths that are read.
+    items
+        ``items(files, compatible) -> list[Item]``: what is there, by names alone.
+    """
+
+    name: str
+    about: str
+    origin: str
+    licence: str
+    layout: str
+    wanted: str
+    items: Callable[[SourceFiles, bool], list[Item]] = field(repr=False)
+
+
+def read_source(
+    source: Source,
+    path: str | PathLike[str],
+    *,
+    compatible: bool = False,
+    strict: bool = True,
+    inside: str = "",
+    limits: ArchiveLimits | None = None,
+    progress: Callable[[list[Item]], Iterable[Item]] = iter,
+) -> Iterator[LabelledPiece | Outcome]:
+    """Read the labelled pieces of a data set.
+
+    Parameters
+    ----------
+    source
+        The data set.
+    path
+        Folder, zip archive or tar archive of it.
+    compatible
+        Notes as the published benchmark had them, faults included.
+    strict
+        The first file that cannot be read ends the reading with its error. Otherwise such a file gives an
+        `Outcome` with its reason, in its place, and the others go on.
+    inside
+        Only what lies below folders of this name, where an archive holds several data sets.
+    limits
+        Bounds on sizes and counts.
+    progress
+        Wraps the items, for a progress bar (``functools.partial(tqdm, desc="TNUA")``).
+
+    Yields
+    ------
+    LabelledPiece or Outcome
+        In the order of the source's names.
+
+    Raises
+    ------
+    DatasetError
+        ``not-found``, ``wrong-layout`` and those of `musicbert.corpus.readers.files.SourceFiles`; if strict
+        also what is wrong with a file.
+    MidiError
+        If strict: a file is no music.
+    """
+    with SourceFiles(path, source.wanted, inside=inside, limits=limits) as files:
+        for item in progress(source.items(files, compatible)):
+            try:
+                pieces = [
+                    LabelledPiece(
+                        name, notes, item.group, _checked(labels, notes, item), item.splits, item.path
+                    )
+                    for name, notes, labels in item.load()
+                ]
+            except MusicBertError as error:
+                if strict:
+                    raise
+                yield Outcome(item.name, error.reason, path=item.path, detail=str(error))
+                continue
+            yield from pieces
+
+
+def _checked(labels: Mapping[str, Any], notes: Score | BeatNotes, item: Item) -> Mapping[str, Any]:
+    for name, values in labels.items():
+        if isinstance(values, np.ndarray) and values.ndim and len(values) != len(notes):
+            raise DatasetError(
+                "label-length", f"{len(values)} labels {name} for {len(notes)} notes", path=item.path
+            )
+    return labels
+
+
+def check_labels(values: NDArray[Any], classes: int, path: str) -> NDArray[np.int64]:
+    """Return labels as int64, each one of the classes.
+
+    Raises
+    ------
+    DatasetError
+        ``bad-label``.
+    """
+    array = np.asarray(values)
+    whole = array.astype(np.int64)
+    if not np.array_equal(whole, array) or (len(array) and (array.min() < 0 or array.max() >= classes)):
+        raise DatasetError("bad-label", f"A label is not one of 0 to {classes - 1}", path=path)
+    return whole

@@ -1,0 +1,218 @@
+"""Files of a data set as it was published: a folder, a zip archive or a tar archive, never extracted to disk.
+
+`SourceFiles` lists what a reader may want (by a pattern over paths), and reads it by path. Members of a tar
+archive are read once, one after the other, and kept in memory, since a compressed tar has no index; their sum
+is bounded. Links, devices, unsafe names and hidden files are passed over. Verified in
+``tests/unit/corpus/readers/test_files.py``.
+"""
+
+from __future__ import annotations
+
+import lzma
+import re
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+
+from musicbert.corpus.archive import ArchiveLimits, is_hidden, list_folder, list_zip, open_zip
+from musicbert.errors import DatasetError
+
+__all__ = ["SourceFiles"]
+
+_TAR = re.compile(r"\.(tar(\.(gz|xz|bz2))?|tgz|txz|tbz2?)$", re.IGNORECASE)
+#: Most bytes of wanted files of a tar archive, which lie in memory.
+_TAR_BYTES = 2 << 30
+_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, NotImplementedError)
+
+
+class SourceFiles:
+    """The files that a reader wants, of a folder or an archive. Use it as a context manager.
+
+    Parameters
+    ----------
+    path
+        Folder, zip archive or tar archive (``.tar``, ``.tar.gz``, ``.tar.xz``, ``.tar.bz2``).
+    wanted
+        Pattern that is searched for in the path of each file (forward slashes).
+    inside
+        Only files below folders of this name (or path), where an archive holds several data sets.
+    limits
+        Bounds on sizes and counts.
+
+    Attributes
+    ----------
+    paths
+        What is there and wanted, sorted.
+
+    Raises
+    ------
+    DatasetError
+        ``not-found``, ``not-an-archive``, ``damaged-archive``, ``too-many-members``, ``too-large``.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        wanted: str | re.Pattern[str] = "",
+        *,
+        inside: str = "",
+        limits: ArchiveLimits | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self._limits = limits or ArchiveLimits()
+        self._wanted = re.compile(wanted)
+        self._inside = f"/{inside.strip('/')}/" if inside.strip("/") else "/"
+        self._contents: dict[str, bytes] = {}
+        self._zip: zipfile.ZipFile | None = None
+        if self.path.is_dir():
+            found = [
+                each.path for each in list_folder(self.path) if each.reason is None and self._takes(each.path)
+            ]
+        elif _TAR.search(self.path.name):
+            self._contents = self._read_tar()
+            found = list(self._contents)
+        else:
+            self._zip = open_zip(self.path)
+            found = [
+                each.path for each in list_zip(self._zip) if each.reason is None and self._takes(each.path)
+            ]
+        if len(found) > self._limits.members:
+            raise DatasetError(
+                "too-many-members",
+                f"More than {self._limits.members} files",
+                path=self.path,
+                hint="split it up",
+            )
+        self.paths = tuple(sorted(found))
+        self._known = frozenset(self.paths)
+
+    def __contains__(self, path: object) -> bool:
+        """Whether a path is there and wanted."""
+        return path in self._known
+
+    def find(self, pattern: str) -> list[re.Match[str]]:
+        """Return the matches of a pattern that is searched for in each path, in the order of the paths."""
+        compiled = re.compile(pattern)
+        return [match for path in self.paths if (match := compiled.search(path))]
+
+    def require(self, pattern: str, layout: str) -> list[re.Match[str]]:
+        """Return the matches as `find` does.
+
+        Raises
+        ------
+        DatasetError
+            ``wrong-layout`` where there is none; ``layout`` says what was looked for.
+        """
+        if matches := self.find(pattern):
+            return matches
+        raise DatasetError(
+            "wrong-layout",
+            f"There is no {layout} in it",
+            path=self.path,
+            hint="pass the data set as it was published: its folder, or a zip or tar archive of it",
+        )
+
+    def read(self, path: str) -> bytes:
+        """Return the bytes of a file.
+
+        Raises
+        ------
+        DatasetError
+            ``not-found``, ``too-large``, ``damaged-member``.
+        """
+        where = f"{self.path}/{path}"
+        if path not in self._known:
+            raise DatasetError("not-found", "There is no such file in the data set", path=where)
+        limit = self._limits.member_bytes
+        try:
+            if self._zip is not None:
+                with self._zip.open(path) as file:
+                    content = file.read(limit + 1)
+            elif path in self._contents:
+                content = self._contents[path]
+            else:
+                with (self.path / path).open("rb") as plain:
+                    content = plain.read(limit + 1)
+        except (*_DAMAGED, OSError) as error:
+            raise DatasetError("damaged-member", f"The file cannot be read: {error}", path=where) from error
+        if len(content) > limit:
+            raise DatasetError("too-large", f"The file is larger than {limit} bytes", path=where)
+        return content
+
+    def text(self, path: str) -> str:
+        """Return a file as UTF-8 text (see `read`; ``not-text`` where it is none)."""
+        try:
+            return self.read(path).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DatasetError(
+                "not-text", "The file is not UTF-8 text", path=f"{self.path}/{path}"
+            ) from error
+
+    def close(self) -> None:
+        """Close the archive."""
+        if self._zip is not None:
+            self._zip.close()
+
+    def __enter__(self) -> SourceFiles:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _takes(self, path: str) -> bool:
+        pure = PurePosixPath(path)
+        return (
+            path.isprintable()
+            and not pure.is_absolute()
+            and ".." not in pure.parts
+            and not is_hidden(PurePosixPath(path.lower()))
+            and self._inside in f"/{path}"
+            and self._wanted.search(path) is not None
+        )
+
+    def _read_tar(self) -> dict[str, bytes]:
+        contents: dict[str, bytes] = {}
+        total = 0
+        try:
+            with tarfile.open(self.path, "r|*") as archive:
+                for number, info in enumerate(self._headers(archive), start=1):
+                    path = info.name.removeprefix("./")
+                    if number > self._limits.members:
+                        raise DatasetError(
+                            "too-many-members", f"More than {self._limits.members} files", path=self.path
+                        )
+                    if not info.isreg() or not self._takes(path):
+                        continue
+                    total += info.size
+                    if info.size > self._limits.member_bytes or total > _TAR_BYTES:
+                        raise DatasetError(
+                            "too-large",
+                            f"{path} or the files together are too large to be read from a tar archive",
+                            path=self.path,
+                            hint="unpack it and pass the folder",
+                        )
+                    file = archive.extractfile(info)
+                    assert file is not None  # it is a regular file
+                    contents[path] = file.read()
+        except FileNotFoundError as error:
+            raise DatasetError("not-found", "There is no such folder or archive", path=self.path) from error
+        except (*_DAMAGED, OSError) as error:
+            raise DatasetError(
+                "damaged-archive",
+                f"The tar archive is damaged: {error}",
+                path=self.path,
+                hint="download it again",
+            ) from error
+        return contents
+
+    @staticmethod
+    def _headers(archive: tarfile.TarFile) -> Iterable[tarfile.TarInfo]:
+        for info in archive:
+            archive.members = []  # type: ignore[attr-defined]  # tarfile keeps every header otherwise
+            yield info

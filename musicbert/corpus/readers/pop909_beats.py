@@ -1,0 +1,119 @@
+"""POP909's songs on the grid of their beats: the published preprocessing of MIDI-BERT.
+
+``beat_audio.txt`` holds the time of each beat in seconds and its number in the bar; ``beat_midi.txt`` the
+time and whether it is a downbeat in two and in four. Times of notes go through the tempo map to seconds, a
+beat is four sixteenths of 120 ticks whatever its length, and the first downbeat begins a bar. Verified in
+``tests/parity/test_readers_pop909.py``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from musicbert.errors import DatasetError
+from musicbert.midi import Score
+
+__all__ = ["align_to_beats", "in_four", "read_beats"]
+
+TICKS_PER_BEAT = 480
+#: Ticks of the grid: a sixteenth.
+GRID = 120
+BEATS_PER_BAR = 4
+#: Seconds before the first beat within which a note still belongs to it, if it is longer than `_LONG_S`.
+_EARLY_S, _LONG_S = 0.1, 0.2
+#: Largest difference of the share of downbeats from a quarter.
+_SHARE = 0.03
+
+Floats = NDArray[np.float64]
+
+
+def read_beats(text: str, path: str) -> Floats:
+    """Read a table of numbers separated by spaces [shape=(beats, columns), float64].
+
+    Raises
+    ------
+    DatasetError
+        ``bad-beats``.
+    """
+    try:
+        table = np.array([line.split() for line in text.splitlines() if line.strip()], np.float64)
+    except ValueError as error:
+        raise DatasetError("bad-beats", f"The table of beats cannot be read: {error}", path=path) from error
+    if table.ndim != 2 or len(table) < 2 or table.shape[1] < 2 or not (np.diff(table[:, 0]) > 0).all():
+        raise DatasetError("bad-beats", "The beats are not two or more ascending times", path=path)
+    return table
+
+
+def in_four(audio: Floats, midi: Floats) -> bool:
+    """Whether a song is in 4/4 by both of its tables.
+
+    Parameters
+    ----------
+    audio
+        ``beat_audio.txt`` [shape=(beats, 2): seconds, number in the bar].
+    midi
+        ``beat_midi.txt`` [shape=(beats, 3): seconds, downbeat in two, downbeat in four].
+    """
+    return bool(audio[:, 1].max() == BEATS_PER_BAR and abs(midi[:, -1].mean() - 1 / BEATS_PER_BAR) < _SHARE)
+
+
+def align_to_beats(score: Score, audio: ArrayLike, midi: ArrayLike | None = None) -> Score:
+    """Put a song on the grid of its beats.
+
+    A note up to 0.1 s before the first beat and longer than 0.2 s is moved to it, other earlier notes are
+    left out, and so are notes more than a beat after the last one and notes whose duration rounds to none.
+
+    Parameters
+    ----------
+    score
+        The song; track numbers are kept, and within each track notes come by onset, the highest first.
+    audio, midi
+        The tables (see `in_four`); without ``midi`` the metre is not checked.
+
+    Returns
+    -------
+    Score
+        480 ticks a beat, 4/4, no tempo (120 BPM).
+
+    Raises
+    ------
+    DatasetError
+        ``not-in-four``, ``bad-beats``.
+    """
+    table = np.asarray(audio, np.float64)
+    if midi is not None and not in_four(table, np.asarray(midi, np.float64)):
+        raise DatasetError("not-in-four", "The song is not in 4/4 by its tables of beats")
+    downbeats = np.flatnonzero(table[:, 1] == 1)
+    if not len(downbeats):
+        raise DatasetError("bad-beats", "No beat is a downbeat")
+    beats = table[:, 0]
+    pickup = (BEATS_PER_BAR - int(downbeats[0])) % BEATS_PER_BAR
+    lengths = np.append(np.diff(beats), beats[-1] - beats[-2])
+
+    onset, offset = score.seconds(score.onset), score.seconds(score.offset)
+    early = (onset < beats[0]) & (onset >= beats[0] - _EARLY_S) & (offset - onset > _LONG_S)
+    onset = np.where(early, beats[0], onset)
+    beat = np.searchsorted(beats, onset, side="right") - 1
+    inside = (beat >= 0) & (onset <= beats[-1] + lengths[-1])
+    beat = np.maximum(beat, 0)
+    steps = TICKS_PER_BEAT // GRID
+    start = np.rint((onset - beats[beat]) / lengths[beat] * steps).astype(np.int64)
+    length = np.rint((offset - onset) / lengths[beat] * steps).astype(np.int64)
+    start = (beat + pickup) * TICKS_PER_BEAT + start * GRID
+    kept = np.flatnonzero(inside & (length > 0))
+    kept = kept[np.lexsort((-score.pitch[kept], start[kept], score.track[kept]))]
+    one = np.zeros(1, np.int64)
+    return Score(
+        ticks_per_beat=TICKS_PER_BEAT,
+        onset=start[kept],
+        offset=(start + length * GRID)[kept],
+        pitch=score.pitch[kept],
+        velocity=score.velocity[kept],
+        program=score.track[kept],
+        drum=score.drum[kept],
+        track=score.track[kept],
+        metre_tick=one,
+        metre_numerator=one + BEATS_PER_BAR,
+        metre_denominator=one + BEATS_PER_BAR,
+    )

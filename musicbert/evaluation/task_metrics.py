@@ -1,0 +1,231 @@
+"""Scores of the twelve tasks of M2BERT's benchmark, as published and as they should be.
+
+Every score takes *segments*: sequences of notes with the true class and the predicted class of each, and where
+a note lies (bar and position). Three of the published scores have a fault, which ``compatible`` versions
+reproduce:
+
+F1 of a class
+    The published score counts only notes whose truth *and prediction* are class 1 or 2: a note predicted as
+    class 0 (padding) vanishes instead of being a miss (`f1_score`).
+Grid of sixteenths
+    The published score fills one grid a batch, as long as the batch's longest segment, so the last label of a
+    shorter segment is stretched and the score depends on what shares its batch (`grid_accuracy`).
+Segments
+    Sequence tasks are scored by segment, so long pieces count more often; `piece_votes` scores pieces.
+
+Class 0 is the padding class of the published labels. Verified against the published programs in
+``tests/parity/test_task_metrics_golden.py``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "SCORES",
+    "Segment",
+    "accuracy",
+    "bar_accuracy",
+    "f1_score",
+    "grid_accuracy",
+    "piece_votes",
+    "segments",
+]
+
+Ints = NDArray[np.int64]
+#: Positions of a bar.
+SIXTEENTHS = 16
+OTHER, WANTED = 1, 2
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Labelled and predicted notes of one sequence, in order.
+
+    Attributes
+    ----------
+    truth, predicted
+        Classes [shape=(n,), int64]; truth below 0 is missing and scored by nothing.
+    new_bar
+        Whether each note is the first of its bar [shape=(n,), bool].
+    position
+        Sixteenth of each note in its bar [shape=(n,), int64, 0-15].
+    """
+
+    truth: Ints
+    predicted: Ints
+    new_bar: NDArray[np.bool_]
+    position: Ints
+
+
+def segments(
+    truth: ArrayLike,
+    predicted: ArrayLike,
+    bar: ArrayLike,
+    position: ArrayLike,
+    *,
+    length: int = 1024,
+) -> list[Segment]:
+    """Cut one piece into segments.
+
+    Parameters
+    ----------
+    truth, predicted
+        Classes [shape=(n,)].
+    bar, position
+        Bar and sixteenth of each note [shape=(n,)]; notes in the order of the encoding.
+    length
+        Notes of a segment.
+    """
+    truth, predicted, bar, position = (
+        np.asarray(each, np.int64) for each in (truth, predicted, bar, position)
+    )
+    new = np.ones(len(bar), np.bool_)
+    new[1:] = bar[1:] != bar[:-1]
+    return [
+        Segment(truth[at], predicted[at], new[at], position[at])
+        for at in (slice(start, start + length) for start in range(0, len(bar), length))
+    ]
+
+
+def accuracy(parts: Iterable[Segment]) -> float:
+    """Share of notes whose class is right, over all segments (NaN where there are none)."""
+    right = scored = 0
+    for part in parts:
+        known = part.truth >= 0
+        right += int((part.truth == part.predicted)[known].sum())
+        scored += int(known.sum())
+    return right / scored if scored else float("nan")
+
+
+def f1_score(parts: Iterable[Segment], *, wanted: int = WANTED, compatible: bool = False) -> float:
+    """F1 of one class over the notes of all segments.
+
+    Parameters
+    ----------
+    parts
+        Segments.
+    wanted
+        The class.
+    compatible
+        As published: leave out notes that are predicted as (or labelled with) another class than 1 and 2.
+
+    Returns
+    -------
+    0-1; 0 where the class is neither found nor there.
+    """
+    both = found = there = 0
+    for part in parts:
+        known = part.truth >= 0
+        if compatible:
+            known = np.isin(part.truth, (OTHER, WANTED)) & np.isin(part.predicted, (OTHER, WANTED))
+        truth, predicted = (each[known] == wanted for each in (part.truth, part.predicted))
+        both += int((truth & predicted).sum())
+        found += int(predicted.sum())
+        there += int(truth.sum())
+    return 2 * both / (found + there) if found + there else 0.0
+
+
+def bar_accuracy(parts: Iterable[Segment]) -> float:
+    """Share of bars whose class is right: of the first notes of bars whose truth is not class 0 or missing."""
+    right = scored = 0
+    for part in parts:
+        known = part.new_bar & (part.truth > 0)
+        right += int((part.truth == part.predicted)[known].sum())
+        scored += int(known.sum())
+    return right / scored if scored else float("nan")
+
+
+def grid_accuracy(parts: Sequence[Segment], *, batch: int | None = None) -> float:
+    """Share of sixteenths whose class is right, where each note's class holds until the next.
+
+    Where several notes begin together the last one counts, as published; a segment begins with a new bar.
+
+    Parameters
+    ----------
+    parts
+        Segments, in the order of the batches.
+    batch
+        None: each segment has its own grid, up to the end of the bar of its last note. A number: as
+        published, segments of a batch share the length of the longest, to which the last class of the others
+        is stretched.
+
+    Returns
+    -------
+    0-1, or NaN where there is no sixteenth with a class.
+    """
+    right = scored = 0
+    for start in range(0, len(parts), batch or 1):
+        group = [part for part in parts[start : start + (batch or 1)] if len(part.truth)]
+        places = [_places(part) for part in group]
+        bars = max((int(place[-1]) // SIXTEENTHS for place in places), default=-1) + 1
+        for part, place in zip(group, places, strict=True):
+            truth, predicted = (
+                _held(each, place, bars * SIXTEENTHS) for each in (part.truth, part.predicted)
+            )
+            known = truth > 0
+            right += int((truth == predicted)[known].sum())
+            scored += int(known.sum())
+    return right / scored if scored else float("nan")
+
+
+def _places(part: Segment) -> Ints:
+    """Sixteenth of each note from the beginning of the segment [shape=(n,)]."""
+    new = part.new_bar.copy()
+    new[0] = True
+    places: Ints = (np.cumsum(new) - 1) * SIXTEENTHS + part.position
+    return places
+
+
+def _held(classes: Ints, place: Ints, length: int) -> Ints:
+    """Class that holds at each sixteenth [shape=(length,)]; 0 before the first note.
+
+    Every note writes its class from its place to the end, one after the other, so a note that comes later in
+    the sequence but earlier in the bar overwrites what was there.
+    """
+    # at each sixteenth, the last note (in order) among those placed at or before it
+    last = np.full(length, -1, np.int64)
+    np.maximum.at(last, place, np.arange(len(place)))
+    last = np.maximum.accumulate(last)
+    held: Ints = np.where(last >= 0, classes[np.maximum(last, 0)], 0)
+    return held
+
+
+def piece_votes(pieces: Sequence[Hashable], truth: ArrayLike, predicted: ArrayLike, *, classes: int) -> float:
+    """Share of pieces of which most segments are given the right class.
+
+    Parameters
+    ----------
+    pieces
+        Piece of each segment.
+    truth
+        Class of each segment's piece [shape=(n,)].
+    predicted
+        Class [shape=(n,)], or logits or probabilities, which are added up [shape=(n, classes)].
+    classes
+        Number of classes; ties go to the smaller one.
+    """
+    votes: defaultdict[Hashable, Any] = defaultdict(lambda: np.zeros(classes))
+    right: dict[Hashable, int] = {}
+    given = np.asarray(predicted)
+    for piece, true, each in zip(pieces, np.asarray(truth), given, strict=True):
+        votes[piece] += np.eye(classes)[int(each)] if given.ndim == 1 else each
+        right[piece] = int(true)
+    if not votes:
+        return float("nan")
+    return float(np.mean([int(np.argmax(count)) == right[piece] for piece, count in votes.items()]))
+
+
+#: Name of a score -> function of segments, without the published faults.
+SCORES: dict[str, Callable[[Sequence[Segment]], float]] = {
+    "accuracy": accuracy,
+    "f1": f1_score,
+    "grid_accuracy": grid_accuracy,
+    "bar_accuracy": bar_accuracy,
+}
