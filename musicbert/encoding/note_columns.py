@@ -1,0 +1,66 @@
+"""What rows of any codec say about their notes: order in time, pitch, duration, place in the bar.
+
+For rules, baselines and scores that look at the music and not at the encoding. Onsets and durations are in
+units of the codec (1/16 of a quarter note for octuples, 1/4 for compound words), and bars are as long as the
+longest that it can hold, so onsets order and group notes but do not measure time across bars.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["NoteColumns", "note_columns"]
+
+Ints = NDArray[np.int64]
+
+#: positions of the longest bar of OctupleMIDI (two whole notes), and of a bar of compound words
+_OCTUPLE_BAR, _CP_BAR = 128, 16
+#: MIDI pitch of id 0, id of New in the column of bars (compound words)
+_CP_PITCH, _CP_NEW = 22, 0
+
+
+@dataclass(frozen=True, eq=False)
+class NoteColumns:
+    """Columns [shape=(n,), int64] of the notes of a piece, in the order of its rows.
+
+    Attributes
+    ----------
+    bar, position, onset
+        Number of the bar; place in it; ``bar`` times the longest bar plus ``position``.
+    duration
+        In the same unit, at least 0.
+    pitch
+        MIDI pitch; of percussion plus 128 in octuples.
+    program
+        0-127, 128 percussion; 0 in compound words, which do not know it.
+    """
+
+    bar: Ints
+    position: Ints
+    onset: Ints
+    duration: Ints
+    pitch: Ints
+    program: Ints
+
+
+def note_columns(rows: ArrayLike, codec: str) -> NoteColumns:
+    """Read rows.
+
+    Parameters
+    ----------
+    rows
+        [shape=(n, F), int64]
+    codec
+        Name of the codec.
+    """
+    table = np.asarray(rows, np.int64)
+    if codec == "octuple":
+        bar, position, program, pitch, duration = table.T[:5]
+        return NoteColumns(bar, position, bar * _OCTUPLE_BAR + position, duration, pitch, program)
+    bar = np.maximum(np.cumsum(table[:, 0] == _CP_NEW) - 1, 0)
+    position, pitch = table[:, 1], table[:, 2] + _CP_PITCH
+    onset = bar * _CP_BAR + position
+    return NoteColumns(bar, position, onset, (table[:, 3] + 1) // 2, pitch, np.zeros_like(pitch))

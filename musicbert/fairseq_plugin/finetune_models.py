@@ -1,0 +1,114 @@
+"""From what a user calls a model to the arguments of fairseq-train: ``scratch:ARCH``, a path, or a name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from musicbert.config import M2BERT_PRESETS, PRESETS
+from musicbert.errors import CheckpointError
+from musicbert.weights import read_bundle, resolve
+from musicbert.weights.container import load_checkpoint
+from musicbert.weights.fairseq_file import architecture_name
+from musicbert.weights.m2bert import infer_m2bert_config, is_m2bert, rename_m2bert
+
+__all__ = ["ModelChoice", "choose_model"]
+
+SCRATCH = "scratch:"
+Family = Literal["musicbert", "m2bert"]
+#: architecture -> family
+_ARCHITECTURES: dict[str, Family] = {
+    **{f"musicbert_{name}": "musicbert" for name in PRESETS},
+    **{f"m2bert_{name}": "m2bert" for name in M2BERT_PRESETS},
+}  # type: ignore[dict-item]
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A backbone to fine-tune.
+
+    Attributes
+    ----------
+    name
+        As the user wrote it.
+    family
+        ``musicbert`` or ``m2bert``.
+    arguments
+        Of fairseq-train: architecture, sizes, weights to start from.
+    codec
+        Encoding that it was trained on (for a new one, that of its family).
+    path
+        File or folder of the weights; None from scratch.
+    max_positions
+        Longest window in rows.
+    """
+
+    name: str
+    family: Family
+    arguments: tuple[str, ...]
+    codec: str
+    path: Path | None = None
+    max_positions: int = 8192
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether it starts from weights."""
+        return self.path is not None
+
+
+def choose_model(name: str | PathLike[str], *, codec: str | None = None) -> ModelChoice:
+    """Find a model.
+
+    Parameters
+    ----------
+    name
+        ``scratch:musicbert_tiny`` (any architecture), a checkpoint file or folder, or a name
+        (`musicbert.weights.names`).
+    codec
+        Encoding to take in place of the model's own, where it can read that (a new M2BERT reads octuples).
+
+    Raises
+    ------
+    CheckpointError
+        ``unknown-architecture``, and those of `musicbert.weights.resolve` and of reading the checkpoint.
+    """
+    text = fspath(name)
+    if text.startswith(SCRATCH):
+        arch = text.removeprefix(SCRATCH)
+        if arch not in _ARCHITECTURES:
+            raise CheckpointError(
+                "unknown-architecture", f"no architecture {arch!r}; there are {', '.join(_ARCHITECTURES)}"
+            )
+        family = _ARCHITECTURES[arch]
+        own = "octuple" if family == "musicbert" else "cp"
+        return ModelChoice(text, family, ("--arch", arch), codec or own)
+    path = resolve(name).absolute()
+    weights = load_checkpoint(path).weights
+    if is_m2bert(weights):
+        return _m2bert(text, path, weights, codec)
+    config = read_bundle(path).config
+    arguments = (
+        *("--arch", architecture_name(config), "--init-from", str(path)),
+        *("--encoder-layers", str(config.layers), "--encoder-embed-dim", str(config.width)),
+        *("--encoder-ffn-embed-dim", str(config.ffn_width)),
+        *("--encoder-attention-heads", str(config.heads)),
+    )
+    return ModelChoice(text, "musicbert", arguments, codec or "octuple", path, config.max_positions)
+
+
+def _m2bert(text: str, path: Path, weights: Mapping[str, torch.Tensor], codec: str | None) -> ModelChoice:
+    config = infer_m2bert_config(rename_m2bert(weights), path=path)
+    arguments = (
+        *("--arch", "m2bert", "--init-from", str(path)),
+        *("--encoder-layers", str(config.layers), "--encoder-embed-dim", str(config.width)),
+        *("--encoder-ffn-embed-dim", str(config.ffn_width)),
+        *("--encoder-attention-heads", str(config.heads)),
+        *("--field-embed-dim", str(config.embedding_width)),
+    )
+    own = "cp" if len(config.field_sizes) == 4 else "octuple"
+    return ModelChoice(text, "m2bert", arguments, codec or own, path)
