@@ -11,6 +11,7 @@ Verified, also on hostile files, in ``tests/unit/corpus/test_object_npy.py``.
 
 from __future__ import annotations
 
+import ast
 import io
 import pickle
 from os import PathLike
@@ -29,6 +30,9 @@ __all__ = ["load_npy", "load_pickle"]
 MAX_NUMBERS = 1 << 32
 _NUMBER_TYPES = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"}
 _ORDERS = {"<", ">", "|", "="}
+#: Bytes of the length of a header, by version of the format; NumPy's own limit for headers.
+_LENGTH_BYTES = {b"\x01\x00": 2, b"\x02\x00": 4, b"\x03\x00": 4}
+_MAX_HEADER = 10_000
 #: What reading a damaged pickle raises.
 _DAMAGE = (
     pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError,
@@ -196,6 +200,30 @@ def load_pickle(
         raise DatasetError("unreadable", f"the file cannot be opened: {error}", path=path) from error
 
 
+def _header(stream: IO[bytes]) -> dict[str, Any]:
+    """The header of an ``.npy`` file; the stream is behind it then. NumPy's own reader warns, or worse."""
+    start = stream.read(len(npy_format.MAGIC_PREFIX) + 2)
+    version = start[len(npy_format.MAGIC_PREFIX) :]
+    if not start.startswith(npy_format.MAGIC_PREFIX) or version not in _LENGTH_BYTES:
+        raise ValueError("it does not begin as one")
+    size = int.from_bytes(stream.read(_LENGTH_BYTES[version]), "little")
+    if size > _MAX_HEADER:
+        raise ValueError(f"its header has {size} bytes")
+    header = ast.literal_eval(stream.read(size).decode("latin1").strip())
+    if not isinstance(header, dict) or set(header) != {"descr", "fortran_order", "shape"}:
+        raise ValueError("its header is of another kind")
+    return header
+
+
+def _kind(header: dict[str, Any]) -> str:
+    """Type of the numbers of an ``.npy`` file without its byte order, ``O`` for objects."""
+    described = header["descr"]
+    kind = described.lstrip("".join(_ORDERS)) if isinstance(described, str) else ""
+    if kind != "O" and kind not in _NUMBER_TYPES:
+        raise ValueError(f"it is of type {described}, not of numbers")
+    return kind
+
+
 def load_npy(path: str | PathLike[str], *, max_numbers: int = MAX_NUMBERS) -> NDArray[Any] | list[Any]:
     """Read an ``.npy`` file: a plain one as NumPy does, one of objects without running it.
 
@@ -212,22 +240,15 @@ def load_npy(path: str | PathLike[str], *, max_numbers: int = MAX_NUMBERS) -> ND
     path = Path(path)
     try:
         with path.open("rb") as stream:
-            version = npy_format.read_magic(stream)
-            read_header = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
-            if version not in read_header:
-                raise ValueError(f"version {version} of the format")
-            shape, _, dtype = read_header[version](stream)
-            if not dtype.hasobject:
-                if dtype.str.lstrip("<>|=") not in _NUMBER_TYPES:
-                    raise ValueError(f"the array is of type {dtype}, not of numbers")
-                array: NDArray[Any] = np.load(
-                    path, mmap_mode="r" if 0 not in shape else None, allow_pickle=False
-                )
+            header = _header(stream)
+            if _kind(header) != "O":
+                empty = 0 in tuple(header["shape"])  # what has no numbers cannot be mapped
+                array: NDArray[Any] = np.load(path, mmap_mode=None if empty else "r")
                 return array
             content = _Plain(path, max_numbers).of(_unpickle(stream, path))
     except FileNotFoundError as error:
         raise DatasetError("not-found", "there is no such file", path=path) from error
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, TypeError, EOFError, SyntaxError, MemoryError, RecursionError) as error:
         raise DatasetError("unreadable", f"this is no whole .npy file: {error}", path=path) from error
     if not isinstance(content, list):
         raise DatasetError("bad-value", "the object array holds no list", path=path)
