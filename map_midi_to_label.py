@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from musicbert.annotation.dimensions import COLUMN_SETS
-from musicbert.annotation.files import write_whole
-from musicbert.annotation.label_map import FORMATS
+from musicbert.annotation.files import FORMATS, write_whole
 from musicbert.annotation.labels import make_labels
 from musicbert.annotation.options import LabelOptions
 from musicbert.annotation.rating_rows import all_ratings

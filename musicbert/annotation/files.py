@@ -1,14 +1,98 @@
-"""Files written whole or not at all, and their hashes."""
+"""Files of labels: a table of segments as JSON, CSV or Parquet with a side file, each written atomically."""
 
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
+from musicbert.annotation.dimensions import Dimension
 from musicbert.atomic import write_bytes
 from musicbert.errors import RatingError
 
-__all__ = ["sha256", "write_whole"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["FORMATS", "format_of", "meta_path", "save_table", "sha256", "write_whole"]
+
+#: suffix -> format of a label map
+FORMATS: Mapping[str, str] = {".json": "json", ".csv": "csv", ".parquet": "parquet"}
+
+
+class Table(Protocol):
+    """What `save_table` writes."""
+
+    @property
+    def dimensions(self) -> Sequence[Dimension]:
+        """What the columns mean."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Content of the JSON."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """Content of CSV and Parquet."""
+
+    def meta(self) -> dict[str, Any]:
+        """Content of the side file."""
+
+
+def meta_path(path: str | os.PathLike[str]) -> Path:
+    """Side file of a label map: ``labels.json`` -> ``labels.meta.json``."""
+    return Path(path).with_suffix(".meta.json")
+
+
+def format_of(path: str | os.PathLike[str], wanted: str | None = None) -> str:
+    """Format of a label map: as asked for, or by suffix.
+
+    Raises
+    ------
+    RatingError
+        ``unknown-format``.
+    """
+    kind = wanted or FORMATS.get(Path(path).suffix.lower(), "")
+    if kind not in FORMATS.values():
+        raise RatingError(
+            "unknown-format",
+            f"the format {kind or Path(path).suffix!r} is not known",
+            path=path,
+            hint="use a name that ends in .json, .csv or .parquet, or say --format",
+        )
+    return kind
+
+
+def save_table(table: Table, path: str | os.PathLike[str], *, format: str | None = None) -> None:
+    """Write a table of segments and its side file; each file appears whole or not at all.
+
+    Parameters
+    ----------
+    table
+        A label map, or all ratings.
+    path
+        Where to; the suffix says the format unless ``format`` does.
+    format
+        ``json``, ``csv`` or ``parquet``.
+
+    Raises
+    ------
+    RatingError
+        ``unknown-format``, ``cannot-write``.
+    """
+    kind = format_of(path, format)
+    if kind == "json":
+        data = json.dumps(table.to_dict()).encode()
+    elif kind == "csv":
+        data = table.to_frame().to_csv(index=False, lineterminator="\n").encode()
+    else:
+        buffer = io.BytesIO()
+        table.to_frame().to_parquet(buffer, index=False)
+        data = buffer.getvalue()
+    write_whole(path, data)
+    side = json.dumps(table.meta(), indent=1, ensure_ascii=False) + "\n"
+    write_whole(meta_path(path), side.encode())
 
 
 def sha256(data: bytes) -> str:

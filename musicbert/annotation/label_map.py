@@ -10,12 +10,9 @@ Labels are 0-1 (ratings divided by 7). Verified in ``tests/unit/annotation/test_
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,37 +20,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from musicbert.annotation.dimensions import Dimension
-from musicbert.annotation.files import write_whole
-from musicbert.errors import RatingError
+from musicbert.annotation.files import save_table
 
-__all__ = ["FORMATS", "LabelMap", "format_of", "meta_path"]
-
-#: suffix -> format of a label map
-FORMATS: Mapping[str, str] = {".json": "json", ".csv": "csv", ".parquet": "parquet"}
-
-
-def meta_path(path: str | PathLike[str]) -> Path:
-    """Side file of a label map: ``labels.json`` -> ``labels.meta.json``."""
-    return Path(path).with_suffix(".meta.json")
-
-
-def format_of(path: str | PathLike[str], wanted: str | None = None) -> str:
-    """Format of a label map: as asked for, or by suffix.
-
-    Raises
-    ------
-    RatingError
-        ``unknown-format``.
-    """
-    kind = wanted or FORMATS.get(Path(path).suffix.lower(), "")
-    if kind not in FORMATS.values():
-        raise RatingError(
-            "unknown-format",
-            f"the format {kind or Path(path).suffix!r} is not known",
-            path=path,
-            hint="use a name that ends in .json, .csv or .parquet, or say --format",
-        )
-    return kind
+__all__ = ["LabelMap"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,41 +142,15 @@ class LabelMap:
         return {
             "kind": self.kind,
             "segments": len(self),
-            "dimensions": [
-                {"name": m.name, "low": m.low, "high": m.high, "column": m.column} for m in self.dimensions
-            ],
+            "dimensions": [asdict(dimension) for dimension in self.dimensions],
             "classes": list(self.classes),
             "scale": "labels are ratings / 7; low values mean the low pole",
             "source": self.source,
         }
 
     def save(self, path: str | PathLike[str], *, format: str | None = None) -> None:
-        """Write the map and its side file; each file appears whole or not at all.
-
-        Parameters
-        ----------
-        path
-            Where to; the suffix says the format unless ``format`` does.
-        format
-            ``json``, ``csv`` or ``parquet``.
-
-        Raises
-        ------
-        RatingError
-            ``unknown-format``, ``cannot-write``.
-        """
-        kind = format_of(path, format)
-        if kind == "json":
-            data = json.dumps(self.to_dict()).encode()
-        elif kind == "csv":
-            data = self.to_frame().to_csv(index=False, lineterminator="\n").encode()
-        else:
-            buffer = io.BytesIO()
-            self.to_frame().to_parquet(buffer, index=False)
-            data = buffer.getvalue()
-        write_whole(path, data)
-        side = json.dumps(self.meta(), indent=1, ensure_ascii=False) + "\n"
-        write_whole(meta_path(path), side.encode())
+        """Write the map and its side file (see `musicbert.annotation.files.save_table`)."""
+        save_table(self, path, format=format)
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, columns: str | None = None) -> LabelMap:

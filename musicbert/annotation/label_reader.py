@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from musicbert.annotation.dimensions import COLUMN_SETS, PERCEPIANO, XAI, Dimension, unnamed
-from musicbert.annotation.label_map import LabelMap, format_of, meta_path
+from musicbert.annotation.files import format_of, meta_path
+from musicbert.annotation.label_map import LabelMap
 from musicbert.annotation.names import performer_of
 from musicbert.errors import RatingError
 

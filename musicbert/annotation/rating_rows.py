@@ -8,9 +8,7 @@ Verified in ``tests/unit/annotation/test_labels.py``.
 
 from __future__ import annotations
 
-import io
-import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os import PathLike
 from typing import Any
 
@@ -19,8 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from musicbert.annotation.dimensions import Dimension, resolve_columns
-from musicbert.annotation.files import write_whole
-from musicbert.annotation.label_map import format_of, meta_path
+from musicbert.annotation.files import save_table
 from musicbert.annotation.labels import source_of
 from musicbert.annotation.options import LabelOptions, LabelReport
 from musicbert.annotation.table import HIGHEST, LOWEST, RatingTable
@@ -71,34 +68,19 @@ class RatingRows:
         frame.insert(1, "user", [user for users in self.users for user in users])
         return frame
 
-    def save(self, path: str | PathLike[str], *, format: str | None = None) -> None:
-        """Write the ratings and their side file (see `LabelMap.save`).
-
-        Raises
-        ------
-        RatingError
-            ``unknown-format``, ``cannot-write``.
-        """
-        kind = format_of(path, format)
-        if kind == "json":
-            data = json.dumps(self.to_dict()).encode()
-        elif kind == "csv":
-            data = self.to_frame().to_csv(index=False, lineterminator="\n").encode()
-        else:
-            buffer = io.BytesIO()
-            self.to_frame().to_parquet(buffer, index=False)
-            data = buffer.getvalue()
-        write_whole(path, data)
-        meta = {
+    def meta(self) -> dict[str, Any]:
+        """Contents of the side file."""
+        return {
             "kind": "all",
             "segments": len(self),
-            "dimensions": [
-                {"name": m.name, "low": m.low, "high": m.high, "column": m.column} for m in self.dimensions
-            ],
+            "dimensions": [asdict(dimension) for dimension in self.dimensions],
             "scale": "ratings / 7, every rater a row; low values mean the low pole",
             "source": self.source,
         }
-        write_whole(meta_path(path), (json.dumps(meta, indent=1, ensure_ascii=False) + "\n").encode())
+
+    def save(self, path: str | PathLike[str], *, format: str | None = None) -> None:
+        """Write the ratings and their side file (see `musicbert.annotation.files.save_table`)."""
+        save_table(self, path, format=format)
 
 
 def all_ratings(table: RatingTable, options: LabelOptions) -> tuple[RatingRows, LabelReport]:

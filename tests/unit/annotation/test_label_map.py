@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from musicbert.annotation.dimensions import PERCEPIANO, XAI, unnamed
-from musicbert.annotation.label_map import LabelMap, meta_path
+from musicbert.annotation.files import meta_path
+from musicbert.annotation.label_map import LabelMap
 from musicbert.errors import RatingError
 
 IDS = ("Schubert_D960_mv2_8bars_4_01", "Schubert_D960_mv2_8bars_Score_01", "Schubert_D960_mv2_8bars_4_02")
