@@ -18,6 +18,7 @@ EPILOG = """examples:
   musicbert build lmd_full.tar.gz --output lmd_data_bin --workers 8
   musicbert build maestro/ pop909.zip --output piano_data_bin --exclude '(?i)d960' --performance-input
   musicbert build urls.txt --output corpus_data_raw --format text
+  musicbert build pop909/ Pianist8.zip --encoding cp --output cp_data_bin
   musicbert build s3://bucket/midi/ --output corpus_data_bin --scheduler tcp://head:8786
 
 A run that was stopped, even by kill -9, goes on when the same command is given again.
@@ -33,6 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("sources", nargs="+", metavar="SOURCE",
         help="folder, .zip, .tar[.gz|.xz|.bz2], text file of URLs or paths, or URL of a folder")  # fmt: skip
     add("--output", "-o", type=Path, required=True, help="folder to write")
+    add("--encoding", choices=("octuple", "cp", "cp-m2bert", "cp-midibert"), default=defaults.encoding,
+        help="octuples, or compound words: mended, or as published (%(default)s)")  # fmt: skip
+    add("--metres", choices=("any", "one-4/4"), default=defaults.metres,
+        help="one-4/4: only pieces with one time signature event, 4/4 (M2BERT's; %(default)s)")  # fmt: skip
     add("--format", choices=("bin", "text", "both"), default=defaults.output,
         help=".bin and .idx for fairseq-train, text for fairseq-preprocess (%(default)s)")  # fmt: skip
     add("--shard-tokens", type=int, default=defaults.shard_tokens, metavar="N",
@@ -84,6 +89,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def options_of(given: argparse.Namespace) -> BuildOptions:
     """Return the options that the arguments say."""
     return BuildOptions(
+        encoding=given.encoding,
+        metres=given.metres,
         window=given.window,
         overlap=given.overlap,
         seed=given.seed,

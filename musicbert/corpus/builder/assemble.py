@@ -78,7 +78,7 @@ def plan_parts(index: Index, work: Path, output: Path, options: BuildOptions) ->
     for number, split in enumerate(SPLITS):
         chosen = np.flatnonzero(table["split"] == number)
         chosen = chosen[np.lexsort((chosen, table["key"][chosen]))]
-        pieces = _cut(table[chosen], options.shard_tokens if split == "train" else 0)
+        pieces = _cut(table[chosen], options.shard_tokens if split == "train" else 0, options)
         groups += [(shard, split, chosen[piece]) for shard, piece in enumerate(pieces)]
     several = any(shard for shard, _, _ in groups)
     for shard, split, files in groups:
@@ -89,13 +89,14 @@ def plan_parts(index: Index, work: Path, output: Path, options: BuildOptions) ->
         yield Part(str(folder), split, str(plan), str(work / "shards"), options)
 
 
-def _cut(files: NDArray[Any], tokens: int) -> list[slice]:
+def _cut(files: NDArray[Any], tokens: int, options: BuildOptions) -> list[slice]:
     """Cut files into runs of at most so many tokens, at least one file each; none where there are none."""
     if len(files) == 0:
         return []
     if tokens == 0:
         return [slice(0, len(files))]
-    sizes = _WIDTH * (files["window_rows"].astype(np.int64) + 2 * files["n_windows"].astype(np.int64))
+    rows = files["window_rows"].astype(np.int64)
+    sizes = options.width * (rows + options.special_rows * files["n_windows"].astype(np.int64))
     ends = np.cumsum(sizes)
     cuts, begin = [], 0
     while begin < len(files):
@@ -173,13 +174,15 @@ def _pieces(part: Part, plan: NDArray[Any]) -> Iterator[_Piece]:
             offset = first * width * np.dtype(dtype).itemsize
             return np.fromfile(path, dtype, count * width, offset=offset).reshape(-1, width)
 
-        rows = load("rows", np.uint16, _WIDTH, row, n_rows)
+        rows = load("rows", np.uint16, part.options.width, row, n_rows)
         windows = load("windows", np.int32, 3, window, n_windows)
         inputs = None
         if part.options.performance:
             inputs = load("performance", np.float32, len(PERFORMANCE_INPUTS), row, n_rows)
-        lengths = _WIDTH * (windows[:, 1] - windows[:, 0] + 2)
-        yield _Piece(_sequences(rows, windows, lengths), lengths.tolist(), windows, inputs)
+        lengths = part.options.width * (windows[:, 1] - windows[:, 0] + part.options.special_rows)
+        octuples = part.options.encoding == "octuple"
+        ids = _sequences(rows, windows, lengths) if octuples else rows.reshape(-1)
+        yield _Piece(ids, lengths.tolist(), windows, inputs)
 
 
 def _sequences(

@@ -6,11 +6,11 @@ folder. A run that finds such a folder of its own options does what is missing, 
 any moment and started again ends with the same bytes as one that was not. The folder takes about 16 bytes a
 note.
 
-The output holds ``dict.txt``, ``<split>.bin`` and ``.idx`` (or ``midi_<split>.txt``), optional
-``<split>.performance.npy`` (float32 [shape=(notes of the split, P)]), ``ledger.jsonl`` (one line a file,
-determined by the input alone), ``build.json`` (options and counts) and ``timings.jsonl`` (milliseconds a
-file: the one thing that no two runs share). Corpora of several shards have ``shard0``, ``shard1``, ... in
-between.
+The output holds ``dict.txt`` (of compound words ``meta.json``), ``<split>.bin`` and ``.idx`` (or
+``midi_<split>.txt``), optional ``<split>.performance.npy`` (float32 [shape=(notes of the split, P)]),
+``ledger.jsonl`` (one line a file, determined by the input alone), ``build.json`` (options and counts) and
+``timings.jsonl`` (milliseconds a file: the one thing that no two runs share). Corpora of several shards have
+``shard0``, ``shard1``, ... in between.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from musicbert.atomic import write_json, write_text
 from musicbert.corpus.atomic import check_destination, lock_folder
 from musicbert.corpus.builder.assemble import PartDone, plan_parts, write_part
 from musicbert.corpus.builder.division import divide
+from musicbert.corpus.builder.encodings import describe_corpus
 from musicbert.corpus.builder.index import make_index
 from musicbert.corpus.builder.options import BuildOptions
 from musicbert.corpus.builder.report import BuildReport, write_reports
@@ -38,7 +39,6 @@ from musicbert.corpus.builder.runner import Runner, open_runner
 from musicbert.corpus.builder.shards import committed, entries_hash
 from musicbert.corpus.builder.sources import Entry, list_files
 from musicbert.corpus.builder.worker import Chunk, ChunkDone, encode_chunk
-from musicbert.encoding import dictionary_text
 from musicbert.errors import DatasetError
 
 __all__ = ["BuildReport", "build_corpus"]
@@ -246,7 +246,7 @@ def _assemble(
             done.append(each)
             bar.update()
     for folder in {each.folder for each in done}:
-        write_text(Path(folder) / "dict.txt", dictionary_text())
+        describe_corpus(Path(folder), options)
     return write_reports(index, done, chunks, work, target, options)
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from musicbert.encoding import Policies
 from musicbert.errors import DatasetError
+from musicbert.note_fields import note_fields
 
 __all__ = ["SPLITS", "BuildOptions"]
 
@@ -21,8 +22,13 @@ class BuildOptions:
 
     Attributes
     ----------
+    encoding
+        ``"octuple"``, or a profile of compound words (``"cp"``, ``"cp-m2bert"``, ``"cp-midibert"``), of which
+        sequences are whole pieces (`musicbert.corpus.builder.encodings`).
+    metres
+        ``"any"``, or ``"one-4/4"``: only pieces with exactly one time signature, 4/4 (M2BERT's rule).
     window, overlap
-        Notes of a sequence; sequences that a note is in, at most.
+        Notes of a sequence; sequences that a note is in, at most. Of octuples only.
     seed
         Seed of the division, the order, the windows and the bar offsets.
     shares
@@ -54,6 +60,8 @@ class BuildOptions:
         ``bad-options``.
     """
 
+    encoding: Literal["octuple", "cp", "cp-m2bert", "cp-midibert"] = "octuple"
+    metres: Literal["any", "one-4/4"] = "any"
     window: int = 1000
     overlap: int = 4
     seed: int = 7
@@ -84,12 +92,28 @@ class BuildOptions:
             raise DatasetError(
                 "bad-options", "text lines hold no performance inputs", hint="write the binarised output"
             )
+        if self.encoding != "octuple" and (self.performance or self.output != "bin"):
+            raise DatasetError(
+                "bad-options",
+                f"a corpus of {self.encoding!r} has no text form and no performance inputs",
+                hint="write the binarised output",
+            )
         try:
             re.compile(self.exclude)
         except re.error as error:
             raise DatasetError(
                 "bad-options", f"{self.exclude!r} is no regular expression: {error}", hint="see --exclude"
             ) from None
+
+    @property
+    def width(self) -> int:
+        """Columns of a row."""
+        return len(note_fields(self.encoding))
+
+    @property
+    def special_rows(self) -> int:
+        """Rows of a sequence that are no notes: octuples lie between ``<s>`` and ``</s>``."""
+        return 2 if self.encoding == "octuple" else 0
 
     def to_json(self) -> str:
         """Return all choices as one line, by which a run that goes on knows its own work."""

@@ -17,18 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.corpus.archive import ArchiveLimits
+from musicbert.corpus.builder.encodings import encode_piece
 from musicbert.corpus.builder.options import BuildOptions
 from musicbert.corpus.builder.shards import ShardWriter, entries_hash
 from musicbert.corpus.builder.similar import NO_SIGNATURE, signature
 from musicbert.corpus.builder.sources import Entry
 from musicbert.corpus.ledger import OK, Outcome
-from musicbert.encoding import (
-    FIELD_OFFSETS,
-    content_md5,
-    encode_notes,
-    performance_inputs,
-    plan_windows,
-)
+from musicbert.encoding import performance_inputs
 from musicbert.encoding.quantise import positions
 from musicbert.errors import DatasetError, MidiError
 from musicbert.midi import Score, read_score
@@ -37,7 +32,6 @@ __all__ = ["CRASHED", "Chunk", "ChunkDone", "encode_chunk", "encode_file", "watc
 
 #: Outcome of a file that ended the process that read it.
 CRASHED = "crashed"
-_OFFSETS = np.array(FIELD_OFFSETS, np.int64)
 #: Seconds between two looks at whether the parent process lives.
 _WATCH_S = 0.5
 
@@ -113,34 +107,28 @@ def encode_file(entry: Entry, options: BuildOptions) -> tuple[Outcome, dict[str,
     digest = sha256(content).digest()
     try:
         score = read_score(content, reader=options.reader, name=member.path)
-        rows, note_index = encode_notes(score, policies=options.policies)
         seeds = [options.seed, *np.frombuffer(digest[:16], "<u4").tolist()]
-        windows = plan_windows(
-            rows[:, 0],
-            np.random.default_rng(seeds),
-            window=options.window,
-            overlap=options.overlap,
-            policies=options.policies,
-        )
+        piece = encode_piece(score, options, np.random.default_rng(seeds))
         arrays: dict[str, NDArray[np.generic]] = {
-            "rows": (rows + _OFFSETS).astype(np.uint16),
-            "windows": np.array(list(windows), np.int32).reshape(-1, 3),
+            "rows": piece.rows,
+            "windows": piece.windows,
             "signatures": NO_SIGNATURE,
         }
         if options.performance:
-            arrays["performance"] = performance_inputs(score, note_index).astype(np.float32)
+            arrays["performance"] = performance_inputs(score, piece.note_index).astype(np.float32)
     except MidiError as error:
         outcome = _outcome(entry, error.reason)
         return replace(outcome, sha256=digest.hex(), detail=error.message), {}
     if options.near_duplicates == "group":
-        onset = positions(score.onset[note_index], score.ticks_per_beat)
-        arrays["signatures"] = signature(onset, rows[:, 2], rows[:, 3])
+        onset = positions(score.onset[piece.note_index], score.ticks_per_beat)
+        order = np.argsort(onset, kind="stable")  # rows of octuples have it already
+        arrays["signatures"] = signature(onset[order], piece.program[order], piece.pitch[order])
     outcome = replace(
         _outcome(entry, OK),
         notes=len(score),
         seconds=_duration(score),
         sha256=digest.hex(),
-        content=content_md5(rows),
+        content=piece.content,
     )
     return outcome, arrays
 
