@@ -1,1 +1,1 @@
-"""Genre (TOP-MAGD) and style (MASD) of Lakh MIDI files: labels, folds, and the set that upstream trains on."""
+"""Genre (TOP-MAGD) and style (MASD) of Lakh MIDI files: labels, folds, and what upstream trains on."""
