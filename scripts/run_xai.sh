@@ -113,7 +113,7 @@ pretrain() { # masked-LM weights in $output/mlm/checkpoint_best.pt
 # options of fairseq-train that start VARIANT as START says, in INIT; masked-LM on the fold's pieces in BEFORE
 weights_of() { # VARIANT START
     local file="" own=(--task octuple_masked_lm --criterion octuple_masked_lm --arch "$arch" --sample-break-mode eos
-        --dropout 0 --random-tokens field --batch-size 16 --optimizer adam --adam-betas "'(0.9, 0.98)'"
+        --dropout 0 --random-tokens field --batch-size 16 --optimizer fused_adamw --adam-betas "'(0.9, 0.98)'"
         --adam-eps 1e-6 --clip-norm 1.0 --lr 5e-4 --lr-scheduler polynomial_decay --warmup-updates 30
         --total-num-update "$own_updates" --max-update "$own_updates" --disable-validation --save-interval 1000
         ${on[@]+"${on[@]}"})
@@ -172,7 +172,7 @@ plan_all() { # one line an experiment: all of them share the workers
                     --task xai --criterion M2PFnP_xai --arch "$arch" \
                     --classification-head-name performer --regression-head-name ratings \
                     --reg-weight 5 --cls-weight 1 --dropout 0.1 --attention-dropout 0 \
-                    --optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-6 --weight-decay 0.01 --clip-norm 1.0 \
+                    --optimizer fused_adamw --adam-betas '(0.9, 0.98)' --adam-eps 1e-6 --weight-decay 0.01 --clip-norm 1.0 \
                     --lr "$lr" --lr-scheduler polynomial_decay --warmup-updates $((updates / 10)) \
                     --total-num-update "$updates" --max-update "$updates" --batch-size "$batch" \
                     --disable-validation --save-interval 1000 ${on[@]+"${on[@]}"} "${flags[@]}" ${INIT[@]+"${INIT[@]}"}

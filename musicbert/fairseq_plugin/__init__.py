@@ -20,7 +20,11 @@ from musicbert.fairseq_plugin import (
     tagging_criterion,
     tagging_task,
 )
-from musicbert.fairseq_plugin.compat import allow_bfloat16_on_gpu, allow_training_state, use_published_masked_lm
+from musicbert.fairseq_plugin.compat import (
+    allow_bfloat16_on_gpu,
+    allow_training_state,
+    use_published_masked_lm,
+)
 from musicbert.fairseq_plugin.sentence_task import use_published_sentence_prediction
 
 __all__ = [

@@ -5,6 +5,9 @@ beside the tensors. The classes below are harmless (they only store values) and 
 every other class in a checkpoint is still refused. Nothing here, or anywhere in this package, loads with
 ``weights_only=False``.
 
+fairseq takes ``--bf16`` for a sign of a TPU and then looks for one. Where there is none, training goes on on
+the GPU, or on the CPU.
+
 The published recipe is ``--task masked_lm --criterion masked_lm --arch musicbert_<size>``, and its users
 expect bar masking. fairseq has no hook for that, and registering a taken name silently gives the old class
 back. So the entry ``masked_lm`` of the public ``TASK_REGISTRY`` is set to a subclass: where the dictionary is
@@ -16,13 +19,17 @@ from __future__ import annotations
 
 import argparse
 import collections
+import functools
+import importlib.util
 import typing
 from typing import Any
 
 import torch
 from fairseq import utils
+from fairseq.distributed import utils as distributed_utils
 from fairseq.tasks import TASK_REGISTRY
 from fairseq.tasks.masked_lm import MaskedLMTask
+from omegaconf import open_dict
 
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.datasets import is_octuple_dictionary
@@ -30,7 +37,12 @@ from musicbert.fairseq_plugin.masked_lm_task import masked_blocks
 from musicbert.fairseq_plugin.model import MusicBertModel
 from musicbert.masking import MaskPolicy
 
-__all__ = ["PublishedMaskedLMTask", "allow_training_state", "use_published_masked_lm"]
+__all__ = [
+    "PublishedMaskedLMTask",
+    "allow_bfloat16_on_gpu",
+    "allow_training_state",
+    "use_published_masked_lm",
+]
 
 
 def allow_training_state() -> None:
@@ -60,6 +72,23 @@ def allow_training_state() -> None:
             nodes.StringNode,
         ]
     )
+
+
+def allow_bfloat16_on_gpu() -> None:
+    """Let ``--bf16`` train on a GPU: undo fairseq's ``tpu = True`` where no TPU library is installed."""
+    start = distributed_utils.call_main
+    if getattr(start, "undoes_tpu", False):
+        return
+
+    @functools.wraps(start)
+    def call_main(cfg: Any, main: Any, **kwargs: Any) -> Any:
+        if cfg.common.tpu and importlib.util.find_spec("torch_xla") is None:
+            with open_dict(cfg):
+                cfg.common.tpu = False
+        return start(cfg, main, **kwargs)
+
+    call_main.undoes_tpu = True  # type: ignore[attr-defined]
+    distributed_utils.call_main = call_main
 
 
 class PublishedMaskedLMTask(MaskedLMTask):
