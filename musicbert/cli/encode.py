@@ -1,41 +1,66 @@
-"""`musicbert encode`: MIDI files to OctupleMIDI."""
+"""`musicbert encode`: MIDI files to OctupleMIDI or compound words."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from musicbert.cli.inputs import add_inputs, add_policies, midi_files, policies_of, read_all, status
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from musicbert.encoding import Policies
+
 __all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
 
-DESCRIPTION = "Encode MIDI files as OctupleMIDI: eight numbers a note."
+DESCRIPTION = "Encode MIDI files as OctupleMIDI (eight numbers a note) or compound words (four)."
 EPILOG = """examples:
   musicbert encode piece.mid                        a line of tokens, as in the training text
   musicbert encode midi/ --windows > all.txt        long pieces in several overlapping lines
   musicbert encode midi/ --format csv --output notes.csv
   musicbert encode midi/ --format npy --output rows/
+  musicbert encode midi/ --encoding cp --format npy --chunk 1024 --output compound_words/
 
-A line holds bars 0-255: a longer piece fails without --windows. Lines are in the order of the files.
+A line of octuples holds bars 0-255: a longer piece fails without --windows. Lines are in the order of the
+files.
+
+encodings: octuple; cp: compound words (bar, position, pitch, duration), mended; cp-m2bert and cp-midibert: as
+the programs of M2BERT and MidiBERT make them, faults included (with --reader miditoolkit also where one track
+of a file has several channels).
 
 exit status: 0 done; 1 some files failed; 2 all failed, or bad usage."""
+OCTUPLE = "octuple"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `musicbert encode`."""
+    from musicbert.encoding.codec import CODECS
+
     add_inputs(parser)
     parser.add_argument(
         "--output", "-o", type=Path, help="file (a folder with npy); standard output if missing"
     )
+    parser.add_argument("--encoding", choices=CODECS, default=OCTUPLE, help="see below (%(default)s)")
     parser.add_argument(
         "--format",
         choices=("text", "csv", "npy"),
         default="text",
-        help="text: a line of tokens; csv: a line a note; npy: an int64 array [notes, 8] (%(default)s)",
+        help="text: a line of tokens; csv: a line a note; npy: an int64 array [notes, fields] (%(default)s)",
     )
     parser.add_argument(
-        "--windows", action="store_true", help="text: cut into overlapping lines of 1,000 notes and 256 bars"
+        "--windows",
+        action="store_true",
+        help="octuples as text: cut into overlapping lines of 1,000 notes and 256 bars",
+    )
+    parser.add_argument(
+        "--chunk",
+        type=int,
+        metavar="N",
+        help="compound words as npy: cut into chunks of N, an int64 array [chunks, N, 4] filled up with PAD",
     )
     parser.add_argument("--reader", choices=("symusic", "miditoolkit"), default="symusic", help="%(default)s")
     add_policies(parser)
@@ -43,44 +68,69 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Encode and write; return the exit status."""
-    import csv
-    import io
+    policies = policies_of(options)
+    _check(options, policies)
+    files = midi_files(options.inputs)
+    if options.format == "npy":
+        return _write_arrays(files, options, policies)
+    return _write_lines(files, options, policies)
 
-    import numpy as np
 
-    from musicbert.atomic import write_text
-    from musicbert.corpus.atomic import write_npy
-    from musicbert.encoding import FIELDS, encode, rows_to_line
+def _check(options: argparse.Namespace, policies: Policies) -> None:
+    """Refuse arguments that do not go together."""
+    from musicbert.encoding import COMPATIBLE
 
     if options.format == "npy" and options.output is None:
         raise ValueError("--format npy needs --output FOLDER")
-    policies = policies_of(options)
+    if options.encoding == OCTUPLE:
+        if options.chunk is not None:
+            raise ValueError("--chunk is for compound words: octuples are cut with --windows")
+        return
+    if options.windows or policies != COMPATIBLE:
+        raise ValueError(
+            f"--windows and the policies are for octuples, not for --encoding {options.encoding}"
+        )
+    if options.chunk is not None and (options.chunk < 1 or options.format != "npy"):
+        raise ValueError("--chunk is a number from 1, and needs --format npy")
 
-    def lines(path: Path) -> list[str]:
-        rows = encode(path, policies=policies, reader=options.reader)
-        if options.format == "csv":
-            stream = io.StringIO()
-            csv.writer(stream, lineterminator="\n").writerows([str(path), *row] for row in rows.tolist())
-            return stream.getvalue().splitlines()
-        if not options.windows:
-            return [rows_to_line(rows)]
-        from musicbert.predict.spans import cover
 
-        moved = ((rows[span.start : span.stop], span.first_bar) for span in cover(rows[:, 0]))
-        return [rows_to_line(part - np.array([bar] + [0] * 7)) for part, bar in moved]
+def _rows(path: Path, options: argparse.Namespace, policies: Policies) -> NDArray[np.int64]:
+    """Rows of a file."""
+    from musicbert.encoding import encode
+    from musicbert.encoding.codec import get_codec
+    from musicbert.midi import read_score
 
-    files = midi_files(options.inputs)
-    if options.format == "npy":
-        names = [path.stem for path in files]
-        if len(set(names)) < len(names):
-            raise ValueError("two files have the same name: give their folders one at a time")
-        options.output.mkdir(parents=True, exist_ok=True)
-        good, rows = read_all(files, lambda path: encode(path, policies=policies, reader=options.reader))
-        for path, matrix in zip(good, rows, strict=True):
-            write_npy(options.output / f"{path.stem}.npy", matrix)
-        return status(len(good), len(files))
-    good, texts = read_all(files, lines)
-    head = [",".join(("file", *FIELDS))] if options.format == "csv" else []
+    if options.encoding == OCTUPLE:
+        return encode(path, policies=policies, reader=options.reader)
+    return get_codec(options.encoding).encode(read_score(path, reader=options.reader))[0]
+
+
+def _write_arrays(files: list[Path], options: argparse.Namespace, policies: Policies) -> int:
+    """A file of rows for each piece."""
+    from musicbert.corpus.atomic import write_npy
+
+    names = [path.stem for path in files]
+    if len(set(names)) < len(names):
+        raise ValueError("two files have the same name: give their folders one at a time")
+    options.output.mkdir(parents=True, exist_ok=True)
+    good, arrays = read_all(files, lambda path: _rows(path, options, policies))
+    for path, rows in zip(good, arrays, strict=True):
+        if options.chunk is not None:
+            from musicbert.encoding.compound_word import chunk_rows
+
+            rows = chunk_rows(rows, options.chunk)
+        write_npy(options.output / f"{path.stem}.npy", rows)
+    return status(len(good), len(files))
+
+
+def _write_lines(files: list[Path], options: argparse.Namespace, policies: Policies) -> int:
+    """One text of all pieces."""
+    from musicbert.atomic import write_text
+    from musicbert.encoding.codec import get_codec
+
+    good, texts = read_all(files, lambda path: _lines(path, _rows(path, options, policies), options))
+    fields = (field.name for field in get_codec(options.encoding).fields)
+    head = [",".join(("file", *fields))] if options.format == "csv" else []
     if good:
         text = "".join(f"{line}\n" for line in [*head, *(line for part in texts for line in part)])
         if options.output is None:
@@ -88,3 +138,26 @@ def run(options: argparse.Namespace) -> int:
         else:
             write_text(options.output, text)
     return status(len(good), len(files))
+
+
+def _lines(path: Path, rows: NDArray[np.int64], options: argparse.Namespace) -> list[str]:
+    """Lines of a piece."""
+    import csv
+    import io
+
+    import numpy as np
+
+    from musicbert.encoding import compound_word, rows_to_line
+
+    if options.format == "csv":
+        stream = io.StringIO()
+        csv.writer(stream, lineterminator="\n").writerows([str(path), *row] for row in rows.tolist())
+        return stream.getvalue().splitlines()
+    if options.encoding != OCTUPLE:
+        return [compound_word.rows_to_line(rows)]
+    if not options.windows:
+        return [rows_to_line(rows)]
+    from musicbert.predict.spans import cover
+
+    moved = ((rows[span.start : span.stop], span.first_bar) for span in cover(rows[:, 0]))
+    return [rows_to_line(part - np.array([bar] + [0] * 7)) for part, bar in moved]

@@ -120,6 +120,33 @@ def test_encode(midi, tmp_path, capsys):
     assert main(["encode", str(midi / "a.mid"), "--mid-bar-metre", "split"]) == 0
 
 
+def test_encode_compound_words(midi, tmp_path, capsys):
+    from musicbert.encoding.codec import get_codec
+    from musicbert.encoding.compound_word import chunk_rows, line_to_rows
+    from musicbert.midi import read_score
+
+    score = read_score(midi / "a.mid")
+    for name in ("cp", "cp-m2bert", "cp-midibert"):
+        rows, _ = get_codec(name).encode(score)
+        assert main(["encode", str(midi / "a.mid"), "--encoding", name]) == 0
+        np.testing.assert_array_equal(line_to_rows(capsys.readouterr().out), rows)
+    table = tmp_path / "notes.csv"
+    assert main(["encode", str(midi), "--encoding", "cp", "--format", "csv", "-o", str(table)]) == 1
+    with table.open() as file:
+        head, *lines = csv.reader(file)
+    assert head == ["file", "bar", "position", "pitch", "duration"]
+    rows, _ = get_codec("cp").encode(score)
+    assert [list(map(int, line[1:])) for line in lines[: len(rows)]] == rows.tolist()
+    base = ["encode", str(midi), "--encoding", "cp", "--format", "npy", "-o", str(tmp_path / "rows")]
+    assert main([*base, "--chunk", "8"]) == 1
+    assert "bad.mid" in capsys.readouterr().err
+    np.testing.assert_array_equal(np.load(tmp_path / "rows" / "a.npy"), chunk_rows(rows, 8))
+    for wrong in (["--windows"], ["--chunk", "0"], ["--zero-ticks", "drop"]):
+        assert main([*base, *wrong]) == 2
+    assert main(["encode", str(midi / "a.mid"), "--chunk", "8", "--format", "npy", "-o", str(tmp_path)]) == 2
+    assert main(["encode", str(midi / "a.mid"), "--encoding", "cp", "--chunk", "8"]) == 2
+
+
 def test_embed(midi, tmp_path, micro, capsys):
     model = musicbert.from_pretrained(micro)
     base = ["embed", str(midi), "--model", str(micro), "--output"]

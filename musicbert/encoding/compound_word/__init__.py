@@ -8,6 +8,7 @@ from musicbert.encoding.compound_word.codec import (
 )
 from musicbert.encoding.compound_word.decoder import bar_numbers, decode
 from musicbert.encoding.compound_word.profiles import CLEAN, M2BERT, MIDIBERT, PROFILES, Profile
+from musicbert.encoding.compound_word.text import line_to_rows, rows_to_line
 from musicbert.encoding.compound_word.vocabulary import (
     CONTINUE,
     FIELD_SIZES,
@@ -45,4 +46,6 @@ __all__ = [
     "dictionary",
     "encode_compound_words",
     "labels_by_running_index",
+    "line_to_rows",
+    "rows_to_line",
 ]
