@@ -1,6 +1,6 @@
 """Masked blocks put together to batches: padded to the longest, or one stream without padding.
 
-Legend: ``B`` blocks, ``T`` notes, ``F`` fields of a note, ``N`` selected tokens.
+Legend: ``B`` blocks, ``T`` positions (notes), ``F`` tokens of a position, ``N`` selected tokens.
 
 ``padded``
     tokens (B, T*F), ``<pad>`` behind the shorter blocks: what fairseq's models expect.
@@ -21,12 +21,14 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.encoding.views import field_of_tokens
 from musicbert.encoding.vocabulary import FIELDS, PAD
 
 __all__ = ["Layout", "MaskedBatch", "collate", "pad_rows"]
 
 Ints = NDArray[np.int64]
 Layout = Literal["padded", "stream"]
+WIDTH = len(FIELDS)
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class MaskedBatch:
     tokens, target
         What the model sees, and what it is to say (``<pad>`` where nothing) [shape=(B, T*F), int64].
     notes
-        Note of each selected token as an index into the B*T notes, sorted by field [shape=(N,), int64].
+        Position of each selected token, an index into the B*T positions, sorted by field [shape=(N,), int64].
     wanted
         What stood there [shape=(N,), int64].
     counts
@@ -46,7 +48,7 @@ class MaskedBatch:
     padded
         Whether a first field is ``<pad>``, as filling or as a random token.
     lengths
-        Notes of each sequence of a stream, else None.
+        Positions of each sequence of a stream, else None.
     """
 
     tokens: Ints
@@ -64,7 +66,8 @@ def collate(
     *,
     layout: Layout = "padded",
     segments: Sequence[Sequence[int]] | None = None,
-    fields: int = len(FIELDS),
+    width: int = WIDTH,
+    octuples: bool = True,
 ) -> MaskedBatch:
     """Put masked blocks together.
 
@@ -75,10 +78,13 @@ def collate(
     layout
         See the module docstring.
     segments
-        With ``stream``: notes of the sequences of each block that are not to see each other; None makes each
-        block one sequence.
-    fields
-        ``F``.
+        With ``stream``: positions of the sequences of each block that are not to see each other; None makes
+        each block one sequence.
+    width
+        Tokens of one position of the model: ``F``, or 1 where there is no compound embedding.
+    octuples
+        Every eighth token is of the same field; False (REMI-like) tells the field by the token, and counts
+        specials as the first.
 
     Raises
     ------
@@ -89,7 +95,7 @@ def collate(
         raise ValueError(f"layout {layout!r} is none of {get_args(Layout)}")
     lengths = None
     if layout == "stream":
-        lengths = [len(source) // fields for source in sources]
+        lengths = [len(source) // width for source in sources]
         if segments is not None:
             if [sum(parts) for parts in segments] != lengths:
                 raise ValueError("the segments do not fill their blocks")
@@ -98,11 +104,14 @@ def collate(
         padded = False
     else:
         tokens, target = pad_rows(sources, PAD), pad_rows(targets, PAD)
-        padded = bool((tokens[:, ::fields] == PAD).any())
-    by_note = target.reshape(-1, fields)
-    field, notes = np.nonzero(by_note.T != PAD)  # sorted by field
-    counts = np.bincount(field, minlength=fields).tolist()
-    return MaskedBatch(tokens, target, notes, by_note[notes, field], counts, padded, lengths)
+        padded = bool((tokens[:, ::width] == PAD).any())
+    flat = target.reshape(-1)
+    places = np.flatnonzero(flat != PAD)
+    wanted = flat[places]
+    field = places % WIDTH if octuples else np.maximum(field_of_tokens(wanted), 0)
+    order = np.argsort(field.astype(np.uint8), kind="stable")  # sorted by field
+    counts = np.bincount(field, minlength=WIDTH).tolist()
+    return MaskedBatch(tokens, target, places[order] // width, wanted[order], counts, padded, lengths)
 
 
 def pad_rows(rows: Sequence[Ints], value: int) -> Ints:

@@ -37,16 +37,21 @@ from musicbert.encoding.vocabulary import (
     FIELDS,
     MASK,
     PAD,
+    UNK,
     VOCABULARY_SIZE,
 )
 
-__all__ = ["STRATEGIES", "MaskPolicy", "group_keys", "mask_tokens"]
+__all__ = ["STRATEGIES", "MaskPolicy", "group_keys", "mask_cells", "mask_tokens"]
 
 Ints = NDArray[np.int64]
 
 STRATEGIES = ("element", "compound", "bar")
 WIDTH = len(FIELDS)
-BAR, PROGRAM = FIELDS.index("bar"), FIELDS.index("program")
+BAR, POSITION, PROGRAM = (FIELDS.index(name) for name in ("bar", "position", "program"))
+#: what becomes of a token, in the order of the uniform numbers: the smallest become a random token
+RANDOM, LEFT, MASKED, KEPT = range(4)
+#: largest table that is faster than sorting the keys of a block
+DENSE_KEYS = 1 << 17
 #: rows of the published code's table of groups: 256 bars of 256 ids, and room for the largest id
 GROUP_ROWS = 256 * 256 + VOCABULARY_SIZE
 FIRST_BAR_ID = FIELD_OFFSETS[BAR]
@@ -127,39 +132,109 @@ def mask_tokens(
     if tokens.ndim != 1 or len(tokens) % WIDTH:
         raise ValueError(f"tokens of shape {tokens.shape} are no whole number of octuples")
     octuples = tokens.reshape(-1, WIDTH)
-    draw = _draw(octuples, rng, policy).reshape(-1)
+    blocks = np.zeros(len(octuples), dtype=bool)
+    blocks[:1] = blocks[-1:] = True
+    if policy.per_piece:
+        blocks |= octuples[:, BAR] <= EOS
+    fates = _fates(octuples, blocks, rng, policy)
+    return _replace(tokens, fates.reshape(-1), rng, policy)
+
+
+def mask_cells(cells: Ints, rng: np.random.Generator, policy: MaskPolicy = MaskPolicy()) -> tuple[Ints, Ints]:
+    """Mask pieces in the CP-like form (see `musicbert.encoding.views`); empty cells stay empty.
+
+    A row is what a note is to `mask_tokens`. Cells of a bar or a position belong to no program and have
+    groups of their own; a row of specials is decided as one.
+
+    Parameters
+    ----------
+    cells
+        Rows of cells, ``<unk>`` where empty [shape=(m, 8), int64].
+    rng, policy
+        As for `mask_tokens`.
+
+    Returns
+    -------
+    source, target
+        [shape=(m, 8), int64]
+    """
+    blocks = cells[:, BAR] < UNK  # <s>, </s>
+    # every row with the bar and the program that it stands in
+    filled, rows = cells[:, [BAR, PROGRAM]] != UNK, np.arange(len(cells))[:, None]
+    anew = filled[:, 0] | (cells[:, POSITION] != UNK)  # a bar or a position: no program yet
+    reset = np.stack([blocks, anew], axis=1)
+    last = np.maximum.accumulate(np.where(filled | reset, rows, 0), axis=0)
+    stands = np.where(filled, cells[:, [BAR, PROGRAM]], UNK)[last, [0, 1]]
+    keys = stands[:, 0] * (VOCABULARY_SIZE + 1) + stands[:, 1]
+    if policy.per_piece:
+        keys += (VOCABULARY_SIZE + 1) ** 2 * np.cumsum(blocks)
+    fates = _fates(cells, blocks, rng, policy, keys)
+    fates[cells == UNK] = KEPT
+    source, target = _replace(cells.reshape(-1), fates.reshape(-1), rng, policy)
+    return source.reshape(cells.shape), target.reshape(cells.shape)
+
+
+def _fates(
+    octuples: Ints,
+    blocks: NDArray[np.bool_],
+    rng: np.random.Generator,
+    policy: MaskPolicy,
+    keys: Ints | None = None,
+) -> NDArray[np.uint8]:
+    """What becomes of each token [shape=(T, 8)]: equal where tokens are decided together.
+
+    Decided group by group and then dealt out, eight at a time: the work is that of the groups.
+    """
+    n = len(octuples)
     randomised = policy.mask_prob * policy.random_prob
     left = randomised + policy.mask_prob * policy.leave_prob
 
-    selected = draw < policy.mask_prob
-    source = tokens.copy()
-    source[selected & (draw >= left)] = MASK
-    places = np.flatnonzero(draw < randomised)
+    def fate(draw: NDArray[np.float64]) -> NDArray[np.uint8]:
+        found = (draw >= randomised).view(np.uint8)
+        found += draw >= left
+        found += draw >= policy.mask_prob
+        return found
+
+    strategy = policy.strategies[int(rng.integers(len(policy.strategies)))]
+    if strategy == "element":
+        fates = fate(rng.random((n, WIDTH)))
+    elif strategy == "compound":
+        fates = np.repeat(fate(rng.random((n, 1))), WIDTH, axis=1)
+    else:
+        keys = group_keys(octuples, policy.per_piece) if keys is None else keys
+        groups, group = _number(keys)
+        decided = fate(rng.random((groups, WIDTH)))
+        fates = decided.view(np.uint64)[group].view(np.uint8)
+    fates[blocks] = fate(rng.random((int(blocks.sum()), 1)))
+    return fates
+
+
+def _number(keys: Ints) -> tuple[int, Ints]:
+    """Number of different keys, and for each key its rank among them (as `numpy.unique`)."""
+    limit = int(keys.max(initial=0)) + 1
+    if limit > DENSE_KEYS:
+        groups, group = np.unique(keys, return_inverse=True)
+        return len(groups), group
+    seen = np.zeros(limit, bool)  # a table is faster than sorting while it is small
+    seen[keys] = True
+    present = np.flatnonzero(seen)
+    rank = np.empty(limit, np.int64)
+    rank[present] = np.arange(len(present))
+    return len(present), rank[keys]
+
+
+def _replace(
+    tokens: Ints, fates: NDArray[np.uint8], rng: np.random.Generator, policy: MaskPolicy
+) -> tuple[Ints, Ints]:
+    """Source and target [shape=(T*8,) each] from what becomes of each token."""
+    source = np.where(fates == MASKED, MASK, tokens)
+    places = np.flatnonzero(fates == RANDOM)
     if policy.random_tokens == "any":
         source[places] = rng.integers(0, VOCABULARY_SIZE, len(places))
     else:
         field = places % WIDTH
         source[places] = np.asarray(FIELD_OFFSETS)[field] + rng.integers(0, np.asarray(FIELD_SIZES)[field])
-    return source, np.where(selected, tokens, PAD)
-
-
-def _draw(octuples: Ints, rng: np.random.Generator, policy: MaskPolicy) -> NDArray[np.float64]:
-    """Uniform numbers [shape=(T, 8), 0-1], equal where tokens are decided together."""
-    n = len(octuples)
-    blocks = np.zeros(n, dtype=bool)
-    blocks[:1] = blocks[-1:] = True
-    if policy.per_piece:
-        blocks |= octuples[:, BAR] <= EOS
-    strategy = policy.strategies[int(rng.integers(len(policy.strategies)))]
-    if strategy == "element":
-        draw = rng.random((n, WIDTH))
-    elif strategy == "compound":
-        draw = np.repeat(rng.random((n, 1)), WIDTH, axis=1)
-    else:
-        groups, group = np.unique(group_keys(octuples, policy.per_piece), return_inverse=True)
-        draw = rng.random((len(groups), WIDTH))[group]
-    draw[blocks] = rng.random((int(blocks.sum()), 1))
-    return draw
+    return source, np.where(fates == KEPT, PAD, tokens)
 
 
 def group_keys(octuples: Ints, per_piece: bool) -> Ints:

@@ -3,6 +3,9 @@
 Logged in bits per token, as fairseq does. Accuracies are right predictions over tokens, summed over
 everything that is reported together (a logging interval, or the whole validation set), never averages of
 mini-batches.
+
+Nothing here waits for a GPU while a batch is computed: the batch says how many tokens are selected and where
+(`musicbert.batches`), and sums stay on the device until they are logged, once for all of them.
 """
 
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
@@ -18,7 +21,9 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 
 from musicbert.encoding.vocabulary import FIELDS
-from musicbert.model.masked_lm import masked_lm_sums
+from musicbert.model.masked_lm import listed_lm_sums
+from musicbert.model.places import MaskedPlaces
+from musicbert.model.segments import Segments
 
 __all__ = ["OctupleMaskedLMCriterion", "OctupleMaskedLMCriterionConfig"]
 
@@ -48,22 +53,26 @@ class OctupleMaskedLMCriterion(FairseqCriterion):
         model: torch.nn.Module,
         sample: dict[str, Any],
         reduce: bool = True,  # noqa: ARG002 - fairseq's signature
-    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, Any]]:
+    ) -> tuple[torch.Tensor, int, dict[str, Any]]:
         """Loss, number of selected tokens, and what is logged."""
-        target = sample["target"]  # (B, T*F)
-        selected = target.ne(self.padding_idx)
-        logits, extra = model(**sample["net_input"], masked_tokens=selected)  # (N, V)
-        sums = masked_lm_sums(logits, target, selected, fields=len(FIELDS))
-        sample_size = sums.count.sum()
+        masked = sample["masked"]
+        segments = Segments(**sample["segments"]) if "segments" in sample else None
+        logits, extra = model(
+            **sample["net_input"],
+            masked_places=MaskedPlaces(masked["notes"], masked["counts"]),
+            padded=sample["padded"],
+            segments=segments,
+        )  # (N, V)
+        sums = listed_lm_sums(logits, masked["wanted"], masked["counts"])
+        sample_size = sum(masked["counts"])
         logged = {
             "loss": sums.loss.detach(),
             "ntokens": sample["ntokens"],
             "nsentences": sample["nsentences"],
             "sample_size": sample_size,
+            "correct": sums.correct,  # (F,)
+            "count": sums.count,
         }
-        for name, correct, count in zip(FIELDS, sums.correct, sums.count, strict=True):
-            logged[f"correct_{name}"] = correct
-            logged[f"count_{name}"] = count
         loss = sums.loss
         if "performance" in extra:
             inputs, hidden = (sample["net_input"][name] for name in ("performance", "performance_hidden"))
@@ -76,19 +85,15 @@ class OctupleMaskedLMCriterion(FairseqCriterion):
     @staticmethod
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
         """Log the loss in bits, the perplexity, and the accuracy of each field and overall in per cent."""
-
-        def total(key: str) -> float:
-            return float(sum(log.get(key, 0) for log in logging_outputs))
-
-        size = total("sample_size")
-        metrics.log_scalar("loss", total("loss") / max(size, 1.0) / math.log(2), size, round=3)
+        totals = _totals(logging_outputs)
+        (loss,), (size,) = totals["loss"], totals["sample_size"]
+        metrics.log_scalar("loss", loss / max(size, 1.0) / math.log(2), size, round=3)
         metrics.log_derived("ppl", lambda meters: utils.get_perplexity(meters["loss"].avg))
-        hidden = total("performance_count")
+        (hidden,), (error,) = totals["performance_count"], totals["performance_loss"]
         if hidden:
-            error = total("performance_loss") / hidden
-            metrics.log_scalar("performance_loss", error, hidden, priority=200, round=4)
-        correct = {name: total(f"correct_{name}") for name in FIELDS}
-        count = {name: total(f"count_{name}") for name in FIELDS}
+            metrics.log_scalar("performance_loss", error / hidden, hidden, priority=200, round=4)
+        correct = dict(zip(FIELDS, totals["correct"], strict=True))
+        count = dict(zip(FIELDS, totals["count"], strict=True))
         correct["all"], count["all"] = sum(correct.values()), sum(count.values())
         for name in correct:
             # a weighted mean of means is the mean over everything
@@ -99,3 +104,13 @@ class OctupleMaskedLMCriterion(FairseqCriterion):
     def logging_outputs_can_be_summed() -> bool:
         """All that is logged are sums."""
         return True
+
+
+def _totals(logging_outputs: list[dict[str, Any]]) -> dict[str, list[float]]:
+    """Sums of what was logged, brought from the device at once."""
+    names = ("loss", "sample_size", "correct", "count", "performance_loss", "performance_count")
+    sums = [torch.as_tensor(sum(log.get(name, 0) for log in logging_outputs)).reshape(-1) for name in names]
+    device = next((each.device for each in sums if each.device.type != "cpu"), torch.device("cpu"))
+    flat = torch.cat([each.to(device, torch.float64) for each in sums]).tolist()
+    ends = [sum(len(each) for each in sums[: index + 1]) for index in range(len(sums))]
+    return {name: flat[end - len(each) : end] for name, each, end in zip(names, sums, ends, strict=True)}

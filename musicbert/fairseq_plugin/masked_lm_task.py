@@ -3,7 +3,7 @@
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 import logging
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 from fairseq import utils
@@ -12,15 +12,15 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, open_dict
 
+from musicbert.encoding.views import VIEWS
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.datasets import (
-    MaskedOctuples,
     load_dictionary,
     load_performance,
     load_pieces,
-    pack,
     performance_width,
 )
+from musicbert.fairseq_plugin.masked_dataset import AS_STORED, Form, MaskedOctuples, pack, piece_sizes
 from musicbert.masking import MaskPolicy
 
 __all__ = ["OctupleMaskedLMConfig", "OctupleMaskedLMTask", "masked_blocks"]
@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 BREAK_MODES = ChoiceEnum(["complete", "eos"])
 RANDOM_TOKENS = ChoiceEnum(["any", "field"])
+ENCODINGS = ChoiceEnum(list(VIEWS))
+LAYOUTS = ChoiceEnum(["padded", "stream"])
 
 
 def _flag(default: Any, text: str) -> Any:
@@ -52,6 +54,18 @@ class OctupleMaskedLMConfig(FairseqDataclass):
         "any", "random tokens are any of the vocabulary (published) or of the same field"
     )
     group_per_piece: bool = _flag(False, "do not let pieces in one row share the groups of bar masking")
+    layout: LAYOUTS = _flag(  # type: ignore[valid-type]  # noqa: RUF009
+        "padded", "padded: rows filled up to the longest; stream: one after the other, nothing is padded"
+    )
+    separate_pieces: bool = _flag(
+        False, "pieces in one row do not see each other, with own positions and groups (layout stream)"
+    )
+    encoding: ENCODINGS = _flag(  # type: ignore[valid-type]  # noqa: RUF009
+        "octuple", "octuple, or the CP-like and REMI-like forms of the paper's ablation"
+    )
+    crop_length: Optional[int] = _flag(  # noqa: UP045 - fairseq knows this spelling only
+        None, "most notes of a piece (cp: rows, remi: tokens); the rest is left out"
+    )
     performance_input: bool = _flag(False, "read <data>/<split>.performance.npy")
     seed: int = II("common.seed")
 
@@ -67,13 +81,14 @@ def masked_blocks(
     seed: int,
     combine: bool = False,
     performance_input: bool = False,
+    form: Form = AS_STORED,
 ) -> MaskedOctuples:
     """Open a split as masked blocks.
 
     Raises
     ------
     DatasetError
-        ``bad-break-mode``, and those of :mod:`musicbert.fairseq_plugin.datasets`.
+        ``bad-break-mode``, ``too-long``, and those of :mod:`musicbert.fairseq_plugin.datasets`.
     """
     if str(break_mode) not in ("complete", "eos"):
         raise DatasetError(
@@ -83,11 +98,20 @@ def masked_blocks(
             hint="use --sample-break-mode complete or eos",
         )
     pieces = load_pieces(folder, split, dictionary, combine=combine)
-    sizes = np.asarray(pieces.sizes)
+    sizes = piece_sizes(pieces, form)
+    longest = int(sizes.max(initial=0))
+    if not form.as_stored and longest > tokens_per_sample:
+        raise DatasetError(
+            "too-long",
+            f"The longest piece has {longest} tokens in this encoding, more than {tokens_per_sample}",
+            path=folder,
+            hint="use --crop-length, or larger --tokens-per-sample and --max-positions",
+        )
     blocks = pack(sizes, tokens_per_sample - 1, str(break_mode))
-    performance = load_performance(folder, split, sizes) if performance_input else None
+    stored = np.asarray(pieces.sizes)
+    performance = load_performance(folder, split, stored) if performance_input else None
     logger.info("%s: %d pieces in %d rows", split, len(pieces), len(blocks))
-    return MaskedOctuples(pieces, blocks, policy, seed=seed, performance=performance)
+    return MaskedOctuples(pieces, blocks, policy, seed=seed, performance=performance, form=form, sizes=sizes)
 
 
 @register_task("octuple_masked_lm", dataclass=OctupleMaskedLMConfig)
@@ -103,8 +127,10 @@ class OctupleMaskedLMTask(FairseqTask):
             random_prob=cfg.random_token_prob,
             leave_prob=cfg.leave_unmasked_prob,
             random_tokens=str(cfg.random_tokens),
-            per_piece=cfg.group_per_piece,
+            per_piece=cfg.group_per_piece or cfg.separate_pieces,
         )
+        #: set by the model: whether eight tokens are one position
+        self.compound = str(cfg.encoding) != "remi"
 
     @classmethod
     def setup_task(cls, cfg: OctupleMaskedLMConfig, **_: Any) -> "OctupleMaskedLMTask":
@@ -116,7 +142,34 @@ class OctupleMaskedLMTask(FairseqTask):
         if self.cfg.performance_input and not from_checkpoint and not cfg.performance_features:
             with open_dict(cfg):
                 cfg.performance_features = performance_width(self._folder(1), "train")
+        if str(self.cfg.encoding) == "remi" and not cfg.no_compound:
+            with open_dict(cfg):
+                cfg.no_compound = True
+        self.compound = not cfg.no_compound
         return super().build_model(cfg, from_checkpoint)
+
+    def form(self) -> Form:
+        """How pieces are written and put together.
+
+        Raises
+        ------
+        DatasetError
+            ``bad-options``.
+        """
+        cfg = self.cfg
+        if cfg.performance_input and (str(cfg.encoding) != "octuple" or cfg.crop_length or not self.compound):
+            message = "Performance inputs belong to notes: they need whole pieces of compound octuples"
+            raise DatasetError("bad-options", message, path=cfg.data, hint="leave out --performance-input")
+        try:
+            return Form(
+                view=str(cfg.encoding),
+                crop=cfg.crop_length,
+                compound=self.compound,
+                layout="stream" if cfg.separate_pieces else str(cfg.layout),
+                separate=cfg.separate_pieces,
+            )
+        except ValueError as error:
+            raise DatasetError("bad-options", str(error), path=cfg.data) from error
 
     def _folder(self, epoch: int) -> str:
         folders = utils.split_paths(self.cfg.data)
@@ -134,6 +187,7 @@ class OctupleMaskedLMTask(FairseqTask):
             seed=self.cfg.seed,
             combine=combine,
             performance_input=self.cfg.performance_input,
+            form=self.form(),
         )
 
     @property

@@ -113,6 +113,14 @@ class MusicBert(nn.Module):
         heads[name] = head.to(self.encoder.lm_head.weight)  # device and type of the rest
         return head
 
+    def compile_blocks(self, backend: str = "inductor") -> None:
+        """Compile each block in place (`torch.compile`): same parameters, names and numbers up to rounding.
+
+        The blocks are alike, so that one compilation serves all; lengths may differ from batch to batch.
+        """
+        for layer in self.encoder.sentence_encoder.layers:
+            layer.compile(backend=backend, dynamic=True)
+
     def embed_tokens(self, src_tokens: torch.Tensor) -> torch.Tensor:
         """Token embeddings, to be disturbed and given back as ``token_embeddings`` [shape=(B, T*F, D)]."""
         return self.encoder.sentence_encoder.embed_tokens(src_tokens)

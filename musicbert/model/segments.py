@@ -53,6 +53,8 @@ class Segments:
         return torch.arange(total, device=begin.device) - begin + PAD + 1
 
 
+# Not traced: inside a compiled block this is one call between two compiled parts, whatever the lengths.
+@torch.compiler.disable
 def segment_attention(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, segments: Segments, dropout: float = 0.0
 ) -> torch.Tensor:
@@ -81,8 +83,6 @@ def segment_attention(
     return _jagged_attention(q, k, v, segments, dropout)
 
 
-# Nested tensors are not traced: inside a compiled block this is one call between two compiled parts.
-@torch.compiler.disable
 def _jagged_attention(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, segments: Segments, dropout: float
 ) -> torch.Tensor:

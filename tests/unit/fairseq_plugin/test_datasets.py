@@ -3,17 +3,26 @@ import pytest
 import torch
 from fairseq.data import Dictionary, TokenBlockDataset, indexed_dataset
 
-from musicbert.encoding.vocabulary import BOS, EOS, FIELD_OFFSETS, MASK, PAD, dictionary_text, rows_to_ids
+from musicbert.encoding.views import cp_to_octuples, octuples_to_cp, octuples_to_remi
+from musicbert.encoding.vocabulary import (
+    BOS,
+    EOS,
+    FIELD_OFFSETS,
+    MASK,
+    PAD,
+    UNK,
+    dictionary_text,
+    rows_to_ids,
+)
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.datasets import (
-    MaskedOctuples,
     is_octuple_dictionary,
     load_dictionary,
     load_performance,
     load_pieces,
-    pack,
     performance_width,
 )
+from musicbert.fairseq_plugin.masked_dataset import Form, MaskedOctuples, pack, piece_sizes
 from musicbert.masking import MaskPolicy
 
 NOTES = (4, 7, 2, 7, 30, 1)
@@ -84,12 +93,12 @@ def test_masks_depend_on_seed_epoch_and_item_alone(data):
     first = [dataset[i]["target"] for i in range(len(dataset))]
     dataset.set_epoch(2)
     second = [dataset[i]["target"] for i in range(len(dataset))]
-    assert any(not torch.equal(a, b) for a, b in zip(first, second, strict=True))
-    assert all(torch.equal(again[i]["target"], first[i]) for i in reversed(range(len(again))))
+    assert any(not np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert all(np.array_equal(again[i]["target"], first[i]) for i in reversed(range(len(again))))
     dataset.set_epoch(1)
-    assert all(torch.equal(dataset[i]["target"], first[i]) for i in range(len(dataset)))
+    assert all(np.array_equal(dataset[i]["target"], first[i]) for i in range(len(dataset)))
     other = open_data(data, seed=2)
-    assert any(not torch.equal(other[i]["target"], first[i]) for i in range(len(other)))
+    assert any(not np.array_equal(other[i]["target"], first[i]) for i in range(len(other)))
 
 
 def test_worker_processes_see_a_new_epoch(data):
@@ -112,8 +121,8 @@ def test_performance_inputs_are_aligned_and_hidden_where_masked(data):
     dataset = open_data(data, limit=8 * 15, policy=nothing, performance=rows)
     assert dataset.blocks[0].tolist() == [0, 2]
     found = dataset[0]["performance"]
-    special = dataset[0]["source"].view(-1, 8)[:, 0] < FIELD_OFFSETS[0]
-    assert special.nonzero().flatten().tolist() == [0, 5, 6, 14]
+    special = dataset[0]["source"].reshape(-1, 8)[:, 0] < FIELD_OFFSETS[0]
+    assert np.flatnonzero(special).tolist() == [0, 5, 6, 14]
     assert not found[special].any()
     assert found[~special].flatten().tolist() == list(range(1, 23))
     last = len(dataset) - 1
@@ -121,13 +130,19 @@ def test_performance_inputs_are_aligned_and_hidden_where_masked(data):
 
     masked = open_data(data, limit=8 * 15, performance=rows, policy=MaskPolicy("element"))
     item = masked[0]
-    assert torch.equal(item["performance"], found)  # the model hides; the criterion needs the values
-    selected = (item["target"].view(-1, 8) != PAD).any(1)
+    assert np.array_equal(item["performance"], found)  # the model hides; the criterion needs the values
+    selected = (item["target"].reshape(-1, 8) != PAD).any(1)
     assert selected.any()
-    assert torch.equal(item["performance_hidden"], (selected & ~special)[:, None].expand_as(found))
+    expected = np.broadcast_to((selected & ~special)[:, None], found.shape)
+    assert np.array_equal(item["performance_hidden"], expected)
     batch = masked.collater([masked[0], masked[1]])["net_input"]
     assert batch["performance_hidden"].shape == batch["performance"].shape
-    assert torch.equal(batch["performance_hidden"][0, : len(selected)], item["performance_hidden"])
+    assert np.array_equal(batch["performance_hidden"][0, : len(selected)], item["performance_hidden"])
+    stream = open_data(data, limit=8 * 15, performance=rows, form=Form(layout="stream"))
+    batch = stream.collater([stream[0], stream[1]])["net_input"]
+    assert batch["performance"].shape[:2] == (1, batch["src_tokens"].shape[1] // 8)
+    with pytest.raises(ValueError, match="performance"):
+        open_data(data, performance=rows, form=Form(view="cp"))
 
 
 def test_batches_keep_every_block_and_similar_lengths(data):
@@ -193,3 +208,87 @@ def test_specials_are_where_the_text_puts_them(data):
     item = load_pieces(data, "train", load_dictionary(data))[0]
     assert (item[:8] == BOS).all()
     assert (item[-8:] == EOS).all()
+
+
+FORMS = [
+    Form(),
+    Form(compound=False),
+    Form(crop=3),
+    Form(view="cp"),
+    Form(view="cp", compound=False),
+    Form(view="cp", crop=5, layout="stream"),
+    Form(view="remi", compound=False),
+    Form(view="remi", compound=False, crop=9),
+    Form(layout="stream", separate=True),
+]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_every_form_holds_the_notes_of_its_pieces(data, form):
+    pieces = load_pieces(data, "train", load_dictionary(data))
+    sizes = piece_sizes(pieces, form)
+    dataset = MaskedOctuples(
+        pieces, pack(sizes, 400, "complete"), MaskPolicy(mask_prob=0.0), form=form, sizes=sizes
+    )
+    found = []
+    for index, (first, end) in enumerate(dataset.blocks):
+        item = dataset[index]
+        assert len(item["source"]) == dataset.size(index) == sizes[first:end].sum()
+        assert sum(item["lengths"]) * form.width == len(item["source"])
+        found += np.split(item["source"], np.cumsum(sizes[first:end])[:-1])
+    for piece, stored in zip(found, pieces, strict=True):
+        notes = np.asarray(stored).reshape(-1, 8)[1:-1]
+        if form.view == "octuple":
+            expected = notes[: form.crop].reshape(-1)
+        else:
+            expected = octuples_to_cp(notes)[: form.crop if form.view == "cp" else None].reshape(-1)
+            if form.view == "remi":
+                expected = octuples_to_remi(notes)[: form.crop]
+        ends = 1 if form.view == "remi" else 8
+        assert (piece[:ends] == BOS).all()
+        assert (piece[-ends:] == EOS).all()
+        assert np.array_equal(piece[ends:-ends], expected)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_the_list_of_masked_tokens_is_that_of_the_target(data, form):
+    pieces = load_pieces(data, "train", load_dictionary(data))
+    sizes = piece_sizes(pieces, form)
+    dataset = MaskedOctuples(pieces, pack(sizes, 200, "complete"), MaskPolicy(), form=form, sizes=sizes)
+    batch = dataset.collater([dataset[i] for i in range(len(dataset))])
+    target, masked = batch["target"], batch["masked"]
+    assert sum(masked["counts"]) == len(masked["wanted"]) == (target != PAD).sum() > 0
+    assert sorted(masked["wanted"].tolist()) == sorted(target[target != PAD].tolist())
+    by_position = target.reshape(-1, form.width)
+    rows = by_position[masked["notes"]]
+    assert (rows == masked["wanted"][:, None]).any(1).all()
+    fields = np.repeat(np.arange(8), masked["counts"])
+    data_tokens = (masked["wanted"] >= FIELD_OFFSETS[0]).numpy()
+    known = np.searchsorted(FIELD_OFFSETS, masked["wanted"].numpy(), side="right") - 1
+    assert np.array_equal(known[data_tokens], fields[data_tokens])
+    if form.width == 8:
+        assert torch.equal(rows[torch.arange(len(rows)), torch.from_numpy(fields)], masked["wanted"])
+    if form.layout == "stream":
+        assert batch["net_input"]["src_tokens"].shape[0] == 1
+        lengths = batch["segments"]["lengths"]
+        assert len(lengths) == (len(pieces) if form.separate else len(dataset))
+        assert batch["segments"]["offsets"].tolist() == [0, *np.cumsum(lengths)]
+    if form.view == "cp":  # nothing is asked of empty cells
+        assert UNK not in masked["wanted"]
+
+
+def test_masked_cp_rows_are_still_those_of_the_piece(data):
+    pieces = load_pieces(data, "train", load_dictionary(data))
+    form = Form(view="cp")
+    dataset = MaskedOctuples(pieces, pack(piece_sizes(pieces, form), 10, "eos"), MaskPolicy(), form=form)
+    item = dataset[4]
+    whole = np.where(item["target"] != PAD, item["target"], item["source"]).reshape(-1, 8)[1:-1]
+    assert np.array_equal(cp_to_octuples(whole), np.asarray(pieces[4]).reshape(-1, 8)[1:-1])
+
+
+@pytest.mark.parametrize(
+    "options", [{"view": "remi"}, {"separate": True}, {"crop": 0, "layout": "stream"}], ids=str
+)
+def test_forms_that_do_not_go_together_are_refused(options):
+    with pytest.raises(ValueError, match=r"compounds|apart|cropped"):
+        Form(**options)

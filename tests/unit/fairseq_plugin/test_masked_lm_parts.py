@@ -8,9 +8,9 @@ from fairseq.tasks import TASK_REGISTRY
 from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
 
 import musicbert.fairseq_plugin  # noqa: F401 - registers
-from musicbert.encoding.vocabulary import FIELDS, dictionary_text, rows_to_ids
+from musicbert.encoding.vocabulary import dictionary_text, rows_to_ids
 from musicbert.errors import DatasetError
-from musicbert.fairseq_plugin.datasets import MaskedOctuples
+from musicbert.fairseq_plugin.masked_dataset import MaskedOctuples
 from musicbert.fairseq_plugin.masked_lm import OctupleMaskedLMCriterion
 from musicbert.fairseq_plugin.model import ARCHITECTURES, MusicBertConfig, MusicBertModel
 
@@ -58,10 +58,8 @@ def logged(loss, correct, count):
     return {
         "loss": torch.tensor(loss),
         "sample_size": torch.tensor(float(sum(count))),
-        **{
-            f"correct_{name}": torch.tensor(float(value)) for name, value in zip(FIELDS, correct, strict=True)
-        },
-        **{f"count_{name}": torch.tensor(float(value)) for name, value in zip(FIELDS, count, strict=True)},
+        "correct": torch.tensor(correct, dtype=torch.float32),
+        "count": torch.tensor(count, dtype=torch.float32),
     }
 
 

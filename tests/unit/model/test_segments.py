@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+import torch
+
+from musicbert.batches import collate
+from musicbert.config import ModelConfig
+from musicbert.encoding.vocabulary import FIELD_SIZES, PAD, rows_to_ids
+from musicbert.masking import MaskPolicy, mask_tokens
+from musicbert.model import MusicBert
+from musicbert.model.embedding import note_positions
+from musicbert.model.masked_lm import listed_lm_sums, masked_lm_sums
+from musicbert.model.places import MaskedPlaces
+from musicbert.model.segments import Segments, segment_attention
+
+CONFIG = ModelConfig(
+    layers=2, width=32, ffn_width=64, heads=4, max_positions=64, dropout=0.0, attention_dropout=0.0
+)
+
+
+def masked_pieces(*notes, seed=0):
+    rng = np.random.default_rng(seed)
+    policy = MaskPolicy(random_tokens="field")
+    return [mask_tokens(rows_to_ids(rng.integers(0, FIELD_SIZES, (n, 8))), rng, policy) for n in notes]
+
+
+def as_tensors(batch):
+    return torch.from_numpy(batch.tokens), MaskedPlaces(torch.from_numpy(batch.notes), batch.counts)
+
+
+def loss_and_gradient(model, masked, segments=None, **options):
+    batch = collate(*zip(*masked, strict=True), segments=segments, **options)
+    tokens, places = as_tensors(batch)
+    stream = None if batch.lengths is None else Segments.of(batch.lengths)
+    logits, _ = model(tokens, masked_places=places, padded=batch.padded, segments=stream)
+    loss = listed_lm_sums(logits, torch.from_numpy(batch.wanted), batch.counts).loss
+    model.zero_grad()
+    loss.backward()
+    return loss.item(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return MusicBert(CONFIG).eval()
+
+
+def assert_same(one, two):
+    assert one[0] == pytest.approx(two[0], rel=1e-5)
+    assert one[1].keys() == two[1].keys()
+    for name, gradient in one[1].items():
+        torch.testing.assert_close(two[1][name], gradient, atol=1e-4, rtol=1e-3, msg=name)
+
+
+def test_a_stream_of_rows_is_a_padded_batch_without_the_padding(model):
+    masked = masked_pieces(9, 3, 20, 1)
+    assert_same(loss_and_gradient(model, masked), loss_and_gradient(model, masked, layout="stream"))
+
+
+def test_pieces_kept_apart_in_a_row_are_rows_of_their_own(model):
+    masked = masked_pieces(9, 3, 20, 1)
+    packed = [
+        tuple(np.concatenate(part) for part in zip(*masked[begin : begin + 2], strict=True))
+        for begin in (0, 2)
+    ]
+    apart = loss_and_gradient(model, packed, segments=[[11, 5], [22, 3]], layout="stream")
+    assert_same(loss_and_gradient(model, masked), apart)
+    together = loss_and_gradient(model, packed)  # published: they see each other
+    assert together[0] != pytest.approx(apart[0], rel=1e-4)
+
+
+def test_positions_begin_anew_in_each_sequence():
+    segments = Segments.of([3, 1, 2])
+    assert segments.positions().tolist() == [2, 3, 4, 2, 2, 3]
+    assert segments.offsets.tolist() == [0, 3, 4, 6]
+    padded = torch.zeros(1, 4, dtype=torch.bool)
+    assert torch.equal(Segments.of([4]).positions()[None], note_positions(padded))
+
+
+def test_attention_stays_within_a_sequence():
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(1, 2, 6, 4) for _ in range(3))
+    found = segment_attention(q, k, v, Segments.of([4, 2]))
+    block = torch.block_diag(torch.ones(4, 4), torch.ones(2, 2)).bool()
+    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=block)
+    torch.testing.assert_close(found, expected)
+
+
+def test_listed_tokens_are_those_of_the_mask(model):
+    masked = masked_pieces(9, 5)
+    batch = collate(*zip(*masked, strict=True))
+    tokens, places = as_tensors(batch)
+    target = torch.from_numpy(batch.target)
+    selected = target != PAD
+    found, _ = model(tokens, masked_places=places)
+    expected, _ = model(tokens, masked_tokens=selected)
+    ours = listed_lm_sums(found, torch.from_numpy(batch.wanted), batch.counts)
+    theirs = masked_lm_sums(expected, target, selected)
+    torch.testing.assert_close(ours.loss, theirs.loss)
+    assert ours.count.tolist() == theirs.count.tolist()
+    assert ours.correct.tolist() == theirs.correct.tolist()
+    searched = MaskedPlaces.of(selected)
+    assert torch.equal(searched.notes, places.notes)
+    assert list(searched.counts) == list(places.counts)
+    assert torch.equal(
+        searched.fields(), torch.repeat_interleave(torch.arange(8), torch.tensor(batch.counts))
+    )
+
+
+def test_what_is_said_about_padding_is_believed(model):
+    masked = masked_pieces(9, 9)
+    batch = collate(*zip(*masked, strict=True))
+    tokens, places = as_tensors(batch)
+    assert not batch.padded
+    looked, _ = model(tokens, masked_places=places)
+    for padded in (True, False):
+        told, extra = model(tokens, masked_places=places, padded=padded)
+        torch.testing.assert_close(told, looked, atol=1e-5, rtol=1e-4)
+        assert (extra["padding_mask"] is None) == (not padded)
+
+
+def test_without_compounds_every_token_is_a_position():
+    torch.manual_seed(0)
+    model = MusicBert(CONFIG.with_(fields=1, max_positions=200)).eval()
+    masked = masked_pieces(9, 3)
+    assert_same(
+        loss_and_gradient(model, masked, width=1), loss_and_gradient(model, masked, width=1, layout="stream")
+    )
+
+
+def test_too_long_sequences_of_a_stream_are_refused(model):
+    with pytest.raises(ValueError, match="65 notes"):
+        model(torch.zeros(1, 8 * 70, dtype=torch.long), segments=Segments.of([65, 5]))
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # the compiler looks at it
+def test_compiled_blocks_have_the_same_names_and_numbers(model):
+    masked = masked_pieces(9, 3)
+    names, expected = list(model.state_dict()), loss_and_gradient(model, masked)
+    stream = loss_and_gradient(model, masked, layout="stream")
+    model.compile_blocks(backend="aot_eager")
+    assert list(model.state_dict()) == names
+    assert_same(expected, loss_and_gradient(model, masked))
+    assert_same(stream, loss_and_gradient(model, masked, layout="stream"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"layout": "heap"}, "layout"), ({"layout": "stream", "segments": [[3], [4]]}, "fill")],
+)
+def test_bad_batches_are_refused(options, message):
+    masked = masked_pieces(9, 3)
+    with pytest.raises(ValueError, match=message):
+        collate(*zip(*masked, strict=True), **options)
