@@ -16,6 +16,8 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 OPTIONS=()
 SWITCHES=()
 EXTRA=()
+# optimizer of every recipe that names no other
+OPTIMIZER=(--optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-6 --weight-decay 0.01 --clip-norm 0.0)
 ABOUT=${ABOUT:-}
 
 die() {
@@ -175,7 +177,7 @@ train() {
     say "fairseq-train into $out: $devices device(s), batch $batch x $update_freq"
     "$(tool fairseq-train)" "$data_dir" --user-dir "$ROOT/musicbert" \
         --save-dir "$out" --tensorboard-logdir "$out/tensorboard" --log-format json --log-interval 10 \
-        --optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-6 --weight-decay 0.01 --clip-norm 0.0 \
+        "${OPTIMIZER[@]}" \
         --batch-size "$batch" --update-freq "$update_freq" --required-batch-size-multiple 1 \
         --seed "$seed" --num-workers "$num_workers" --patience "$patience" --no-epoch-checkpoints \
         "${device[@]+"${device[@]}"}" "$@" ${EXTRA[@]+"${EXTRA[@]}"} 2>&1 | tee -a "$out/train.log" | show_log
