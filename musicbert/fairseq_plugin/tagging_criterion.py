@@ -4,9 +4,9 @@
 * ``multilabel``: Σ binary cross entropy; sample size: known labels.
 * ``regression``: Σ squared error (of standardised values, by the training part); sample size: known values.
 
-What is missing (-1, NaN) or ignored is neither trained on nor counted. Metrics are those of the whole set:
-batches and workers add sums. ``score`` is the metric to select by (``--best-checkpoint-metric score
---maximize-best-checkpoint-metric``); more of it is always better.
+Items of a piece with a weight count by it. What is missing (-1, NaN) or ignored is neither trained on nor
+counted. Metrics are those of the whole set: batches and workers add sums. ``score`` is the metric to select by
+(``--best-checkpoint-metric score --maximize-best-checkpoint-metric``); more of it is always better.
 
 Legend: ``B`` windows, ``T`` rows, ``C`` outputs, ``M`` labelled items.
 """
@@ -30,9 +30,14 @@ __all__ = ["TaggingCriterion", "labelled_items"]
 _SUMS = {kind: f"_{kind}_sums" for kind in ("classes", "multilabel", "regression")}
 
 
+def known_items(target: Tensor, kind: str) -> Tensor:
+    """Return which items have a label [shape=(B,) or (B, T), bool]."""
+    return target != NO_CLASS if kind == "classes" else ~target.isnan().all(dim=-1)
+
+
 def labelled_items(logits: Tensor, target: Tensor, kind: str) -> tuple[Tensor, Tensor]:
     """Return logits [shape=(M, C)] and targets [shape=(M,) or (M, C)] of the items that have a label."""
-    known = target != NO_CLASS if kind == "classes" else ~target.isnan().all(dim=-1)
+    known = known_items(target, kind)
     return logits[known], target[known]
 
 
@@ -60,7 +65,11 @@ class TaggingCriterion(FairseqCriterion):
         del reduce
         logits = model(**sample["net_input"])  # (B, T, C) or (B, C)
         found, target = labelled_items(logits, sample["target"], self.kind)  # (M, C)
-        loss, size = self.loss(found, target)
+        weight = sample.get("weight")  # (B,)
+        if weight is not None:
+            known = known_items(sample["target"], self.kind)
+            weight = weight.view(-1, *[1] * (known.dim() - 1)).expand_as(known)[known]  # (M,)
+        loss, size = self.loss(found, target, weight)
         if not len(target):
             loss = loss + 0.0 * logits.sum()  # a batch without labels still reaches every parameter
         shown = found * self.spread + self.centre if self.kind == "regression" else found
@@ -73,24 +82,24 @@ class TaggingCriterion(FairseqCriterion):
         }
         return loss, size, log
 
-    def loss(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Any]:
-        """Return the loss of labelled items and its sample size."""
+    def loss(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Any]:
+        """Return the loss of labelled items, each weighted [shape=(M,)], and its sample size."""
+        items = torch.ones(len(target), device=logits.device) if weight is None else weight
         if self.kind == "classes":
-            weight = self.class_weight
-            loss = F.cross_entropy(
-                logits, target, weight=weight, reduction="sum", label_smoothing=self.smoothing
+            each = F.cross_entropy(
+                logits, target, weight=self.class_weight, reduction="none", label_smoothing=self.smoothing
             )
-            return loss, len(target) if weight is None else float(weight[target].sum())
-        known = ~target.isnan()
+            size = items if self.class_weight is None else items * self.class_weight[target]
+            return (each * items).sum(), float(size.sum())
+        known = (~target.isnan()) * items[:, None]  # (M, C)
         if self.kind == "multilabel":
-            wanted = torch.where(known, target, 0.0)
+            wanted = target.nan_to_num()
             each = F.binary_cross_entropy_with_logits(
                 logits, wanted, pos_weight=self.class_weight, reduction="none"
             )
         else:
-            wanted = torch.where(known, (target - self.centre) / self.spread, 0.0)
-            each = (logits - wanted) ** 2
-        return (each * known).sum(), int(known.sum())
+            each = (logits - ((target - self.centre) / self.spread).nan_to_num()) ** 2
+        return (each * known).sum(), float(known.sum())
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:

@@ -45,6 +45,8 @@ class TaggingDataset(FairseqDataset):
         Changes of the notes, for training only (OctupleMIDI).
     random_shift
         Move each window by up to half its length, newly drawn in every epoch, within its piece.
+    weights
+        Weight of each piece in the loss [shape=(pieces of the shards,)], or None.
     shuffle
         Draw a new order among windows of similar length in every epoch.
     seed
@@ -62,6 +64,7 @@ class TaggingDataset(FairseqDataset):
         performance: bool = False,
         augmentation: NoteAugmentation | None = None,
         random_shift: bool = False,
+        weights: np.ndarray | None = None,
         shuffle: bool = False,
         seed: int = 1,
     ) -> None:
@@ -74,6 +77,7 @@ class TaggingDataset(FairseqDataset):
         self.performance = performance
         self.augmentation = augmentation
         self.random_shift = random_shift
+        self.weights = weights
         self.shuffle = shuffle
         self.seed = seed
         self.epoch = 1
@@ -145,10 +149,10 @@ class TaggingDataset(FairseqDataset):
         Returns
         -------
         dict
-            ``id`` [shape=(B,)], ``nsentences``, ``ntokens`` (notes), ``target`` and ``net_input``
-            (``src_tokens``, ``performance`` [shape=(B, T, P)]). Targets of notes are aligned with the rows of
-            the tokens, -1 (NaN) at special rows and padding: [shape=(B, T)] or [shape=(B, T, C)]; of pieces
-            [shape=(B,)] or [shape=(B, C)].
+            ``id`` [shape=(B,)], ``nsentences``, ``ntokens`` (notes), ``weight`` [shape=(B,)], ``target`` and
+            ``net_input`` (``src_tokens``, ``performance`` [shape=(B, T, P)]). Targets of notes are aligned
+            with the rows of the tokens, -1 (NaN) at special rows and padding: [shape=(B, T)] or
+            [shape=(B, T, C)]; of pieces [shape=(B,)] or [shape=(B, C)].
         """
         if not samples:
             return {}
@@ -169,7 +173,12 @@ class TaggingDataset(FairseqDataset):
                 row[self.layout.lead : self.layout.lead + len(values)] = values
         else:
             target = torch.stack(targets)  # (B,) or (B, C)
+        more = {}
+        if self.weights is not None:
+            pieces = [self.windows[item["id"]].piece for item in samples]
+            more["weight"] = torch.from_numpy(self.weights[pieces].astype(np.float32))  # (B,)
         return {
+            **more,
             "id": torch.tensor([item["id"] for item in samples]),
             "nsentences": len(samples),
             "ntokens": sum(len(item["source"]) - self.layout.special for item in samples),

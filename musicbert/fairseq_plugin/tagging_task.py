@@ -61,6 +61,7 @@ class TaggingConfig(FairseqDataclass):
     ignore_classes: str = _option("", "numbers of classes that count as missing, joined with commas")
     metric: str = _option("", "metric to select by, or f1:CLASS; logged as `score`")
     class_weights: _WEIGHTS = _option("none", "weight of classes in the loss, by their frequency")  # type: ignore[valid-type]  # noqa: RUF009
+    weight_label: str = _option("weight", "label that weighs the pieces in the loss, where there is one")
     window: int = _option(1000, "notes of a window")
     overlap: int = _option(0, "notes that neighbouring windows share")
     windows: _WINDOWS = _option("all", "windows of a piece that are read")  # type: ignore[valid-type]  # noqa: RUF009
@@ -115,7 +116,7 @@ class _TaggingTask(FairseqTask):
     def __init__(self, cfg: TaggingConfig, shards: Shards) -> None:
         super().__init__(cfg)
         self.shards = shards
-        name = cfg.label or next(iter(shards.labels), "")
+        name = cfg.label or next((each for each in shards.labels if each != cfg.weight_label), "")
         shards.label(name)  # an unknown one is an error here
         self.column = shards.labels[name]
         if self.column.level != self.level:
@@ -262,12 +263,21 @@ class _TaggingTask(FairseqTask):
             performance=bool(cfg.performance_input),
             augmentation=self.augmentation if training else None,
             random_shift=training and bool(cfg.random_shift),
+            weights=self._weights() if training else None,
             shuffle=training,
             seed=cfg.seed,
         )
         logger.info("%s: %d pieces, %d windows", split, len(pieces), len(dataset))
         self.datasets[split] = dataset
         return dataset
+
+    def _weights(self) -> np.ndarray | None:
+        """Weight of each piece [shape=(n,)], 1 where it has none; None without such a label."""
+        column = self.shards.labels.get(self.cfg.weight_label)
+        if column is None or column.level != "sequence" or column.name == self.column.name:
+            return None
+        found = np.asarray(self.shards.label(column.name), np.float64).reshape(len(self.shards), -1)[:, 0]
+        return np.where(np.isnan(found), 1.0, found)
 
     # -- model
 

@@ -1,0 +1,231 @@
+"""What kind of labels the cells of a table are, and the labels as numbers.
+
+=====================================================  ==========================================
+cells                                                  kind
+=====================================================  ==========================================
+one column of text                                     ``classes``
+one column of whole numbers, at most `FEW` values      ``classes``
+one column of other numbers                            ``regression``
+one column of text with ``;`` or ``|`` in it           ``multilabel``
+one column of lists of text                            ``multilabel``
+one column of lists of numbers, all of one length      ``regression``
+several columns of 0 and 1 (yes/no, true/false)        ``multilabel``, named by the columns
+several columns of numbers                             ``regression``, named by the columns
+=====================================================  ==========================================
+
+An empty cell is a missing label. What is found out can be overruled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from musicbert.annotation.names import natural_key
+from musicbert.corpus.labelled import NO_CLASS, Kind
+from musicbert.corpus.tables.columns import is_missing
+from musicbert.errors import DatasetError
+
+__all__ = ["FEW", "Labels", "as_labels", "class_name", "infer_kind"]
+
+#: distinct whole numbers up to which they are taken for classes
+FEW = 20
+SEPARATORS = (";", "|")
+_FLAGS = {"0": 0, "1": 1, "true": 1, "false": 0, "yes": 1, "no": 0, "0.0": 0, "1.0": 1}
+Rows = Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Labels of the lines of a table.
+
+    Attributes
+    ----------
+    kind, classes
+        See `musicbert.corpus.labelled.Task`.
+    values
+        One a line: an int (-1 missing), or an array [shape=(C,)] (NaN missing).
+    why
+        What the kind was inferred from, in words.
+    """
+
+    kind: Kind
+    classes: tuple[str, ...]
+    values: list[Any]
+    why: str = ""
+
+
+def class_name(value: Any) -> str:
+    """Name of a class from a cell: whole numbers without a fraction."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip()
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _listed(value: Any) -> list[Any] | None:
+    return list(value) if isinstance(value, list | tuple | np.ndarray) else None
+
+
+def infer_kind(rows: Rows, separator: str | None = None) -> tuple[Kind, str]:
+    """Find out the kind of labels.
+
+    Parameters
+    ----------
+    rows
+        Cells of the columns of labels, a sequence a line.
+    separator
+        What separates several labels in a cell; ``;`` and ``|`` if None.
+
+    Returns
+    -------
+    kind, and in words why
+
+    Raises
+    ------
+    DatasetError
+        ``ambiguous-labels``.
+    """
+    known = [[cell for cell in row if not is_missing(cell)] for row in rows]
+    cells = [cell for row in known for cell in row]
+    if not cells:
+        raise DatasetError("ambiguous-labels", "every label is empty")
+    lists = [_listed(cell) for cell in cells]
+    if all(each is not None for each in lists):
+        numbers = [_number(each) for cell in lists for each in (cell or [])]
+        if None in numbers or not numbers:
+            return "multilabel", "cells are lists of names"
+        return "regression", "cells are lists of numbers"
+    if any(each is not None for each in lists):
+        raise DatasetError("ambiguous-labels", "some labels are lists and some are not", hint="give --kind")
+    numbers = [_number(cell) for cell in cells]
+    if len(rows[0]) > 1:
+        if all(str(cell).strip().lower() in _FLAGS for cell in cells):
+            return "multilabel", f"{len(rows[0])} columns of 0 and 1"
+        if None not in numbers:
+            return "regression", f"{len(rows[0])} columns of numbers"
+        raise DatasetError(
+            "ambiguous-labels",
+            "several columns of labels hold text",
+            hint="choose one with --label-columns, or train one task a column",
+        )
+    marks = [separator] if separator else SEPARATORS
+    if any(isinstance(cell, str) and mark in cell for cell in cells for mark in marks):
+        return "multilabel", "cells hold several names"
+    if None in numbers:
+        return "classes", "cells are names"
+    whole = [number for number in numbers if number is not None and number.is_integer()]
+    if len(whole) == len(numbers) and len(set(whole)) <= FEW:
+        return "classes", f"{len(set(whole))} different whole numbers"
+    return "regression", "cells are numbers"
+
+
+def as_labels(
+    rows: Rows,
+    columns: Sequence[str],
+    kind: Kind | None = None,
+    *,
+    separator: str | None = None,
+    classes: Sequence[str] | None = None,
+) -> Labels:
+    """Turn the cells of the columns of labels into labels.
+
+    Parameters
+    ----------
+    rows
+        Cells, a sequence a line.
+    columns
+        Names of the columns.
+    kind
+        Kind of labels; found out if None.
+    separator
+        See `infer_kind`.
+    classes
+        Names of the classes, in order; those that occur, in natural order, if None.
+
+    Raises
+    ------
+    DatasetError
+        ``ambiguous-labels``, ``bad-label`` for a cell that is not of this kind or an unknown class.
+    """
+    found, why = infer_kind(rows, separator) if kind is None else (kind, "as given")
+    if found == "classes":
+        if len(columns) != 1:
+            raise DatasetError("ambiguous-labels", f"classes stand in one column, not in {len(columns)}")
+        names = ["" if is_missing(row[0]) else class_name(row[0]) for row in rows]
+        order = _order(names, classes)
+        number = {name: k for k, name in enumerate(order)} | {"": NO_CLASS}
+        return Labels(found, order, [number[name] for name in names], why)
+    if found == "regression":
+        return Labels(found, *_numbers(rows, columns), why=why)
+    return Labels(found, *_several(rows, columns, separator, classes), why=why)
+
+
+def _order(names: Sequence[str], classes: Sequence[str] | None) -> tuple[str, ...]:
+    there = {name for name in names if name}
+    if classes is None:
+        return tuple(sorted(there, key=natural_key))
+    unknown = sorted(there - set(classes))
+    if unknown:
+        raise DatasetError("bad-label", f"{unknown[0]!r} is none of the classes {', '.join(classes)}")
+    return tuple(classes)
+
+
+def _numbers(rows: Rows, columns: Sequence[str]) -> tuple[tuple[str, ...], list[Any]]:
+    lines = []
+    for row in rows:
+        cells: Sequence[Any] = row
+        if len(row) == 1 and (several := _listed(row[0])) is not None:
+            cells = several
+        values = [float("nan") if is_missing(cell) else _number(cell) for cell in cells]
+        if None in values or any(value in (float("inf"), float("-inf")) for value in values):
+            raise DatasetError("bad-label", f"{list(cells)!r} are no numbers")
+        lines.append(values)
+    width = max(len(line) for line in lines)
+    empty = [line for line in lines if len(line) == 1 and len(columns) == 1 and line[0] != line[0]]
+    if any(len(line) != width for line in lines if line not in empty):
+        raise DatasetError("bad-label", "lists of numbers differ in length")
+    names = tuple(columns) if len(columns) == width else tuple(f"{columns[0]}{k}" for k in range(width))
+    filled = [line if len(line) == width else [float("nan")] * width for line in lines]
+    return names, [np.array(line, np.float64) for line in filled]
+
+
+def _several(
+    rows: Rows, columns: Sequence[str], separator: str | None, classes: Sequence[str] | None
+) -> tuple[tuple[str, ...], list[Any]]:
+    if len(columns) > 1:
+        table = []
+        for row in rows:
+            flags = [np.nan if is_missing(cell) else _FLAGS.get(str(cell).strip().lower()) for cell in row]
+            if None in flags:
+                raise DatasetError("bad-label", f"{list(row)!r} are not 0 and 1")
+            table.append(np.array(flags, np.float64))
+        return tuple(columns), table
+    sets = [_names(row[0], separator) for row in rows]
+    order = _order([name for each in sets if each is not None for name in each], classes)
+    return order, [
+        np.full(len(order), np.nan) if each is None else np.array([float(name in each) for name in order])
+        for each in sets
+    ]
+
+
+def _names(cell: Any, separator: str | None) -> set[str] | None:
+    """Names in a cell; None where it is empty (an empty list is a piece without any label)."""
+    several = _listed(cell)
+    if several is None:
+        if is_missing(cell):
+            return None
+        text = str(cell)
+        for mark in [separator] if separator else SEPARATORS:
+            text = text.replace(mark, "\n")
+        several = text.split("\n")
+    return {class_name(name) for name in several if not is_missing(name)}

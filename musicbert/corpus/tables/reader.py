@@ -1,0 +1,303 @@
+"""A table of labels and a folder or zip of MIDI files as labelled pieces.
+
+A line belongs to a file by its path below the folder, with or without the extension, or by the last part of
+it where only one file has that name. What does not fit together (a label without a file, a file without a
+label, a file that cannot be read, a wrong number of notes) is a line of the ledger, and the others go on.
+Verified in ``tests/unit/corpus/test_tables.py``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from musicbert.corpus.archive import Member, MidiSource
+from musicbert.corpus.labelled import NO_CLASS, Kind, LabelledPiece, Level, Task
+from musicbert.corpus.ledger import NO_LABEL, NO_MIDI, Outcome
+from musicbert.corpus.tables.columns import TableColumns, find_columns, is_missing, read_table
+from musicbert.corpus.tables.kinds import Labels, as_labels
+from musicbert.corpus.tables.note_labels import NoteEntry, NoteOrder, OnsetUnit, label_notes, note_entries
+from musicbert.errors import DatasetError, MusicBertError
+from musicbert.midi import read_score
+
+__all__ = ["LabelTable", "TableReader", "read_label_table"]
+
+LABEL, WEIGHT = "label", "weight"
+#: metric that selects, by the kind of labels
+METRICS: dict[Kind, str] = {"classes": "accuracy", "multilabel": "micro_f1", "regression": "r2"}
+PARTS = {"train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid",
+         "dev": "valid", "test": "test"}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class LabelTable:
+    """A table of labels.
+
+    Attributes
+    ----------
+    level, labels
+        What the labels are of; kind, classes and (of pieces) values, a line each.
+    files
+        File of each line (of labels of notes: each file once).
+    entries
+        Labels of notes by file.
+    groups, splits, weights
+        Of each file, where the table has such a column.
+    split_name
+        Name of the column of the split.
+    columns
+        What the columns mean.
+    """
+
+    level: Level
+    labels: Labels
+    files: tuple[str, ...]
+    columns: TableColumns
+    entries: dict[str, NoteEntry]
+    groups: dict[str, str]
+    splits: dict[str, str]
+    weights: dict[str, float]
+    split_name: str = "given"
+
+    def task(self, name: str = LABEL, *, metric: str = "", ignore: Sequence[str] = ()) -> Task:
+        """What is to be learned.
+
+        Parameters
+        ----------
+        name
+            Name of the task.
+        metric
+            Metric to select by; that of the kind of labels if empty.
+        ignore
+            Names of classes that are neither trained on nor scored.
+
+        Raises
+        ------
+        DatasetError
+            ``bad-label`` where a class to ignore does not exist.
+        """
+        unknown = [each for each in ignore if each not in self.labels.classes]
+        if unknown:
+            raise DatasetError("bad-label", f"there is no class {unknown[0]!r} to ignore")
+        return Task(
+            name,
+            LABEL,
+            self.level,
+            self.labels.kind,
+            self.labels.classes,
+            metric or METRICS[self.labels.kind],
+            ignore=tuple(self.labels.classes.index(each) for each in ignore),
+            splits={self.split_name: ""} if self.splits else {},
+            seeds=(1,),
+        )
+
+    def tasks(self, task: Task) -> list[Task]:
+        """The task, and the weights of pieces where the table has them, for `write_shards`."""
+        weight = Task(WEIGHT, WEIGHT, "sequence", "regression", (WEIGHT,), "r2")
+        return [task, weight] if self.weights else [task]
+
+
+def read_label_table(
+    path: str | PathLike[str],
+    *,
+    level: Level | None = None,
+    kind: Kind | None = None,
+    separator: str | None = None,
+    classes: Sequence[str] | None = None,
+    **columns: Any,
+) -> LabelTable:
+    """Read a table of labels.
+
+    Parameters
+    ----------
+    path
+        ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet``.
+    level
+        What the labels are of; found out if None (lines with a note, or an onset and a pitch, are of notes).
+    kind, separator, classes
+        See `musicbert.corpus.tables.kinds.as_labels`.
+    columns
+        See `musicbert.corpus.tables.columns.find_columns`.
+
+    Raises
+    ------
+    DatasetError
+        What is wrong with the table, with its path.
+    """
+    table = read_table(path)
+    try:
+        found = find_columns(table, **columns)
+        if level is None:
+            names = {name.lower() for name in table.columns}
+            level = "note" if names & {"note", "note_index"} or {"onset", "pitch"} <= names else "sequence"
+        files = tuple(str(value).strip() for value in table[found.file])
+        extra = _Extra(table, found, files)
+        if level == "note":
+            entries, labels = note_entries(table, found, kind, classes)
+            return LabelTable("note", labels, tuple(entries), found, entries, **extra.all())
+        rows = list(table[list(found.labels)].itertuples(index=False, name=None))
+        labels = as_labels(rows, found.labels, kind, separator=separator, classes=classes)
+        twice = [name for name, times in Counter(files).items() if times > 1]
+        if twice:
+            raise DatasetError("duplicate-label", f"{len(twice)} files have two lines, such as {twice[0]}")
+        return LabelTable("sequence", labels, files, found, {}, **extra.all())
+    except DatasetError as error:
+        raise DatasetError(error.reason, error.message, path=error.path or path, hint=error.hint) from error
+
+
+class _Extra:
+    """Groups, splits and weights of the files of a table."""
+
+    def __init__(self, table: Any, columns: TableColumns, files: Sequence[str]) -> None:
+        self.table, self.columns, self.files = table, columns, files
+
+    def _column(self, name: str | None) -> dict[str, Any]:
+        if name is None:
+            return {}
+        cells = zip(self.files, self.table[name].tolist(), strict=True)
+        return {file: value for file, value in cells if not is_missing(value)}
+
+    def all(self) -> dict[str, Any]:
+        columns = self.columns
+        weights = {}
+        for file, value in self._column(columns.weight).items():
+            try:
+                weights[file] = float(value)
+            except (TypeError, ValueError) as error:
+                raise DatasetError("bad-label", f"the weight {value!r} is no number") from error
+            if not 0 <= weights[file] < float("inf"):
+                raise DatasetError("bad-label", f"the weight {value!r} is no number from 0 on")
+        return {
+            "groups": {file: str(value) for file, value in self._column(columns.group).items()},
+            "splits": {file: _part(value) for file, value in self._column(columns.split).items()},
+            "weights": weights,
+            "split_name": (columns.split or "given").lower(),
+        }
+
+
+def _part(value: Any) -> str:
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip().lower()
+    part = PARTS.get(text, text)
+    if part not in PARTS.values() and not part.isdecimal():
+        raise DatasetError("bad-split", f"{value!r} is neither train, valid or test nor the number of a fold")
+    return part
+
+
+class TableReader:
+    """Labelled pieces of a table, with the MIDI files of a folder or zip.
+
+    Parameters
+    ----------
+    table
+        The labels.
+    source
+        The MIDI files; it has to stay open while pieces are read.
+    order, unit
+        See `musicbert.corpus.tables.note_labels.label_notes`.
+
+    Attributes
+    ----------
+    matched
+        File of each line that has one.
+    outcomes
+        Labels without a file, and files without a label.
+
+    Raises
+    ------
+    DatasetError
+        ``no-match`` where no line has a file.
+    """
+
+    def __init__(
+        self,
+        table: LabelTable,
+        source: MidiSource,
+        *,
+        order: NoteOrder = "file",
+        unit: OnsetUnit = "beats",
+    ) -> None:
+        self.table, self.source, self.order, self.unit = table, source, order, unit
+        self.matched, self.outcomes = _match(table.files, source)
+        self._line = {file: line for line, file in enumerate(table.files)}
+
+    def __len__(self) -> int:
+        return len(self.matched)
+
+    def __iter__(self) -> Iterator[LabelledPiece | Outcome]:
+        """Read the pieces, in the order of the table."""
+        for file, member in self.matched.items():
+            try:
+                yield self._piece(file, member)
+            except MusicBertError as error:
+                yield Outcome(file, error.reason, path=member.path, detail=error.message)
+
+    def _piece(self, file: str, member: Member) -> LabelledPiece:
+        table = self.table
+        score = read_score(self.source.read(member), name=member.path)
+        if table.level == "note":
+            label: Any = label_notes(
+                table.entries[file], score, table.labels, order=self.order, unit=self.unit
+            )
+            known = (label != NO_CLASS) if table.labels.kind == "classes" else ~np.isnan(label)
+        else:
+            label = table.labels.values[self._line[file]]
+            known = label != NO_CLASS if table.labels.kind == "classes" else ~np.isnan(label)
+        if not np.any(known):
+            raise DatasetError(NO_LABEL, "its label is empty")
+        labels = {LABEL: label}
+        if table.weights:
+            labels[WEIGHT] = table.weights.get(file, 1.0)
+        splits = {table.split_name: table.splits[file]} if file in table.splits else {}
+        return LabelledPiece(file, score, table.groups.get(file, file), labels, splits, member.path)
+
+
+def _keys(path: str) -> tuple[str, str, str]:
+    """Spellings that a path can be found by: itself, without extension, last part without extension."""
+    pure = PurePosixPath(path.replace("\\", "/"))
+    suffix = pure.suffix.lower() in (".mid", ".midi")
+    bare = str(pure.with_suffix("")) if suffix else str(pure)
+    return str(pure), bare, PurePosixPath(bare).name
+
+
+def _match(files: Sequence[str], source: MidiSource) -> tuple[dict[str, Member], list[Outcome]]:
+    found: list[defaultdict[str, list[Member]]] = [defaultdict(list) for _ in range(3)]
+    for member in source.members:
+        for table, key in zip(found, _keys(member.path), strict=True):
+            table[key].append(member)
+    matched: dict[str, Member] = {}
+    outcomes = []
+    taken: dict[str, str] = {}
+    for file in files:
+        candidates: list[Member] = next(
+            (t[key] for t, key in zip(found, _keys(file), strict=True) if t.get(key)), []
+        )
+        if not candidates:
+            outcomes.append(Outcome(file, NO_MIDI, detail="no MIDI file has this name"))
+        elif len(candidates) > 1:
+            paths = ", ".join(each.path for each in candidates[:3])
+            outcomes.append(Outcome(file, "ambiguous-name", detail=f"several files have this name: {paths}"))
+        elif candidates[0].path in taken:
+            detail = f"the file belongs to {taken[candidates[0].path]} already"
+            outcomes.append(Outcome(file, "duplicate-name", path=candidates[0].path, detail=detail))
+        else:
+            matched[file] = candidates[0]
+            taken[candidates[0].path] = file
+    if not matched:
+        first = source.members[0].path if source.members else "nothing"
+        raise DatasetError(
+            "no-match",
+            f"no label belongs to a MIDI file: the labels name {files[0]!r}, the files are {first!r} ...",
+            path=source.path,
+            hint="name files as below the folder, with or without .mid",
+        )
+    outcomes += [Outcome(m.name, NO_LABEL, path=m.path) for m in source.members if m.path not in taken]
+    outcomes += [
+        Outcome(m.name, m.reason or "unreadable", path=m.path, detail=m.detail) for m in source.rejected
+    ]
+    return matched, outcomes
