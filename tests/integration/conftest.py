@@ -1,5 +1,6 @@
 """A small made rating data set: label map and MIDI files."""
 
+import importlib.util
 import json
 
 import numpy as np
@@ -33,6 +34,15 @@ def _midi(seed, notes):
             control_track=np.zeros(8, np.int64),
         )
     )
+
+
+@pytest.fixture(scope="session")
+def gen_xai(root):
+    """``main`` of the program ``gen_xai.py``."""
+    spec = importlib.util.spec_from_file_location("gen_xai", root / "gen_xai.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
 
 
 @pytest.fixture

@@ -2,14 +2,12 @@
 
 import json
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from musicbert.encoding import FIELD_OFFSETS, PERFORMANCE_INPUTS
-from musicbert.encoding.quantise import duration_value
 from musicbert.errors import DatasetError
 
 pytestmark = [
@@ -152,90 +150,9 @@ def test_augmentation_is_seeded_by_epoch_and_index_and_for_training_only(databin
         assert len(train[index]["performance"]) == len(rows)
 
 
-def augmented(spec, rows, performance=None, seed=0):
-    from musicbert.fairseq_plugin.note_augmentation import parse_augmentation
-
-    notes = np.array(rows) + np.array(FIELD_OFFSETS)
-    changed, inputs = parse_augmentation(spec)(notes, performance, np.random.default_rng(seed))
-    return changed - np.array(FIELD_OFFSETS), inputs
-
-
-ROWS = [
-    [3, 0, 0, 60, 20, 16, 9, 35],
-    [3, 32, 0, 64, 20, 16, 9, 35],
-    [4, 16, 0, 67, 20, 30, 9, 35],
-    [4, 16, 128, 170, 0, 16, 9, 35],
-]
-
-
-def test_transpose_moves_pitch_and_its_input_but_no_drums():
-    inputs = np.zeros((4, len(PERFORMANCE_INPUTS)), np.float32)
-    shifts = set()
-    for seed in range(40):
-        rows, moved = augmented("transpose=2", ROWS, inputs, seed)
-        shift = rows[0, 3] - 60
-        shifts.add(int(shift))
-        assert rows[:, 3].tolist() == [60 + shift, 64 + shift, 67 + shift, 170]
-        column = PERFORMANCE_INPUTS.index("pitch")
-        np.testing.assert_allclose(moved[:, column], np.array([1, 1, 1, 0]) * shift / 20, rtol=1e-6)
-    assert shifts == {-2, -1, 0, 1, 2}
-    assert not inputs.any()
-    assert all(
-        augmented("transpose=9", [[0, 0, 0, 127, 1, 1, 9, 35]], seed=s)[0][0, 3] <= 127 for s in range(9)
-    )
-
-
-def test_velocity_is_clipped():
-    inputs = np.zeros((4, len(PERFORMANCE_INPUTS)), np.float32)
-    for seed in range(20):
-        rows, moved = augmented("velocity=3", ROWS, inputs, seed)
-        shift = rows[0, 5] - 16
-        assert rows[2, 5] == min(30 + shift, 31)
-        column = PERFORMANCE_INPUTS.index("velocity")
-        np.testing.assert_allclose(moved[0, column], 4 * shift / 32)
-
-
-def test_bar_and_phase_keep_the_distances():
-    for seed in range(20):
-        rows, _ = augmented("phase=70,bar", ROWS, seed=seed)
-        onsets = rows[:, 0] * 64 + rows[:, 1]
-        assert (onsets - onsets[0]).tolist() == [0, 32, 80, 80]
-        assert (rows[:, 0] < 256).all()
-        assert (rows[:, 1] < 64).all()
-    late = [[255, 60, 0, 60, 20, 16, 9, 35]]
-    assert all(augmented("phase=9", late, seed=s)[0].tolist() == late for s in range(9) if s)
-    mixed = [*ROWS[:3], [5, 0, 0, 60, 20, 16, 8, 35]]
-    assert augmented("phase=9,stretch=0.3", mixed)[0].tolist() == mixed
-
-
-def test_stretch_scales_time_everywhere():
-    inputs = np.ones((4, len(PERFORMANCE_INPUTS)), np.float32)
-    rows, moved = augmented("stretch=0.5", ROWS, inputs, seed=1)
-    column = PERFORMANCE_INPUTS.index
-    factor = moved[0, column("asynchrony")]
-    assert factor != pytest.approx(1)
-    onsets = (rows[:, 0] - 3) * 64 + rows[:, 1]
-    np.testing.assert_allclose(onsets, np.rint(np.array([0, 32, 80, 80]) * factor))
-    np.testing.assert_allclose(moved[:, column("ioi_next")], 1 + np.log(factor), rtol=1e-5)
-    assert duration_value(rows[:, 4])[0] == pytest.approx(duration_value(np.array([20]))[0] * factor, abs=1.5)
-    assert (moved[:, column("pitch")] == 1).all()
-
-
-def test_drop_keeps_at_least_one_note():
-    lengths = {len(augmented("drop=0.9", ROWS, seed=seed)[0]) for seed in range(30)}
-    assert min(lengths) == 1
-
-
 @pytest.mark.parametrize("spec", ["flip", "transpose=x", "transpose=-2", "drop=1.5", "stretch=2"])
 def test_bad_augmentation(spec, databin):
     assert reason(databin, augment=spec) == "bad-augmentation"
-
-
-def test_no_augmentation():
-    from musicbert.fairseq_plugin.note_augmentation import parse_augmentation
-
-    assert parse_augmentation("") is None
-    assert parse_augmentation("drop=0") is None
 
 
 # -- what can be wrong
@@ -376,68 +293,3 @@ def test_performers_of_the_contrastive_task(broken):
     path.unlink()
     with pytest.raises(DatasetError, match="missing-ids"):
         published.load_dataset("train")
-
-
-def contrastive_model(*, compat, **options):
-    from musicbert.fairseq_plugin.contrastive_model import ContrastiveModel, ContrastiveModelConfig
-
-    cfg = ContrastiveModelConfig(
-        encoder_layers=1,
-        encoder_embed_dim=16,
-        encoder_ffn_embed_dim=32,
-        encoder_attention_heads=2,
-        max_positions=64,
-        restore_file=None,
-        checkpoint_suffix="",
-        **options,
-    )
-    task = SimpleNamespace(
-        annotation_width=25 + compat, performer_count=14, compat=compat, source_dictionary=range(1237)
-    )
-    return ContrastiveModel.build_model(cfg, task)
-
-
-def test_annotation_encoder_sees_no_performer_unless_compatible():
-    tokens = torch.tensor([[0] * 8 + list(FIELD_OFFSETS) + [2] * 8])
-    target = torch.rand(1, 27)
-    other = target.clone()
-    other[0, -1] += 1
-    for compat in (False, True):
-        model = contrastive_model(compat=compat).eval()
-        first, second = (model(tokens, target=each)[1] for each in (target, other))
-        assert torch.equal(first, second) != compat
-
-
-def test_published_parameters_of_the_contrastive_model():
-    small = {
-        name: tuple(value.shape)
-        for name, value in contrastive_model(compat=True).state_dict().items()
-        if not name.startswith("mainEncoder.")
-    }
-    assert small == {
-        "annotationEncoder.0.weight": (128, 26),
-        "annotationEncoder.0.bias": (128,),
-        "annotationEncoder.2.weight": (16, 128),
-        "annotationEncoder.2.bias": (16,),
-        "classificationHead.0.weight": (128, 16),
-        "classificationHead.0.bias": (128,),
-        "classificationHead.2.weight": (14, 128),
-        "classificationHead.2.bias": (14,),
-        "projectionHead.0.weight": (128, 16),
-        "projectionHead.0.bias": (128,),
-        "projectionHead.2.weight": (16, 128),
-        "projectionHead.2.bias": (16,),
-    }
-
-
-def test_weights_of_another_number_of_performers_leave_the_head_as_it_is():
-    torch.manual_seed(0)
-    model, other = contrastive_model(compat=False), contrastive_model(compat=False)
-    weights = dict(other.state_dict())
-    weights["classificationHead.2.weight"] = torch.zeros(5, 128)
-    before = model.classificationHead[2].weight.clone()
-    model.load_state_dict(weights)
-    assert torch.equal(model.classificationHead[2].weight, before)
-    assert torch.equal(model.annotationEncoder[0].weight, other.annotationEncoder[0].weight)
-    name = "encoder.sentence_encoder.embed_tokens.weight"
-    assert torch.equal(model.mainEncoder.state_dict()[name], weights[f"mainEncoder.{name}"])

@@ -1,0 +1,164 @@
+"""Hidden fields of notes, filled in by the language model."""
+
+import numpy as np
+import pytest
+import torch
+
+from musicbert.encoding import FIELD_SIZES, FIELDS, encode, rows_to_ids
+from musicbert.errors import MidiError
+from musicbert.predict import FillOptions, choose_mask
+
+CLOSE = {"atol": 1e-5, "rtol": 0}
+LONG = ("s13_2600_notes", "s09_long_truncation", "s18_sparse_over_256_bars")
+
+
+def test_only_what_is_hidden_changes_and_every_field_keeps_to_its_tokens(model, midi):
+    rows = encode(midi["s02_percussion_multi_program"])
+    filled = model.fill(rows, fields=FIELDS, share=0.5, seed=3)
+    assert 0 < filled.mask.any(axis=1).sum() <= len(rows) // 2 + 1
+    np.testing.assert_array_equal(filled.rows[~filled.mask], rows[~filled.mask])
+    assert np.isnan(filled.probability[~filled.mask]).all()
+    assert ((filled.probability[filled.mask] > 0) & (filled.probability[filled.mask] <= 1)).all()
+    for number, name in enumerate(FIELDS):
+        where, table = filled.distributions[name]
+        assert table.shape == (filled.mask[:, number].sum(), FIELD_SIZES[number])
+        np.testing.assert_allclose(table.sum(1), 1, atol=1e-5)
+        chosen = filled.rows[where, number]
+        np.testing.assert_allclose(table[np.arange(len(where)), chosen], filled.probability[where, number])
+    assert len(filled.score()) == len(rows)
+
+
+def test_the_likeliest_token_is_that_of_the_network(model, midi):
+    rows = encode(midi["s05_ts_6_8"])
+    mask = choose_mask(rows, fields=["velocity", "duration"], notes=[1, 4, -1])
+    ids = rows_to_ids(rows)
+    ids[8:-8][mask.reshape(-1)] = 1236
+    with torch.inference_mode():
+        logits, _ = model.module(torch.from_numpy(ids)[None])
+    logits = logits[0, 8:-8].unflatten(0, (-1, 8))
+    filled = model.fill(rows, mask=mask)
+    for number, offset in ((4, 773), (5, 901)):
+        own = logits[:, number, offset : offset + FIELD_SIZES[number]].softmax(-1).numpy()
+        for row in (1, 4, len(rows) - 1):
+            assert filled.rows[row, number] == own[row].argmax()
+            np.testing.assert_allclose(filled.probability[row, number], own[row].max(), **CLOSE)
+
+
+@pytest.mark.parametrize("order", ["once", "confident", "notes", "tokens"])
+def test_every_order_fills_everything_the_same_way_again(model, midi, order):
+    rows = encode(midi["s05_ts_6_8"])
+    options = FillOptions(order=order, steps=3, temperature=1.0)
+    first, again, other = (
+        model.fill(rows, fields=["pitch", "velocity"], seed=seed, options=options) for seed in (5, 5, 6)
+    )
+    np.testing.assert_array_equal(first.rows, again.rows)
+    assert (first.rows != other.rows).any()
+    assert np.isfinite(first.probability[first.mask]).all()
+    assert first.mask.sum() == 2 * len(rows)
+
+
+def test_one_token_is_the_same_in_every_order(model, midi):
+    rows = encode(midi["s05_ts_6_8"])
+    found = [
+        model.fill(rows, notes=[3], options=FillOptions(order=order)).probability[3, 3]
+        for order in ("once", "confident", "notes", "tokens")
+    ]
+    np.testing.assert_allclose(found, found[0], **CLOSE)
+
+
+def test_later_orders_know_what_was_chosen(model, midi):
+    rows = encode(midi["s05_ts_6_8"])
+    once, tokens = (
+        model.fill(rows, fields=["velocity"], options=FillOptions(order=order))
+        for order in ("once", "tokens")
+    )
+    assert np.abs(once.probability - tokens.probability)[1:, 5].max() > 1e-6
+    np.testing.assert_allclose(once.probability[0, 5], tokens.probability[0, 5], **CLOSE)
+
+
+def test_drawing_follows_its_settings(model, midi):
+    rows = encode(midi["s05_ts_6_8"])
+
+    def fill(**options):
+        return model.fill(rows, fields=["velocity"], options=FillOptions(**options)).rows[:, 5]
+
+    likeliest = fill()
+    np.testing.assert_array_equal(fill(temperature=2.0, top_k=1), likeliest)
+    np.testing.assert_array_equal(fill(temperature=2.0, top_p=1e-9), likeliest)
+    np.testing.assert_array_equal(fill(temperature={"pitch": 3.0}), likeliest)
+    assert (fill(temperature={"velocity": 3.0}) != likeliest).any()
+    assert set(fill(temperature=9.0, allow={"velocity": [3, 9]})) == {3, 9}
+    _, table = model.fill(rows, fields=["velocity"]).distributions["velocity"]
+    drawn = fill(temperature=5.0, top_k=3)
+    for value, probabilities in zip(drawn, table, strict=True):
+        assert value in np.argsort(-probabilities)[:3]
+
+
+def test_drums_are_reachable_and_stay_drums(model, midi):
+    rows = encode(midi["s02_percussion_multi_program"])
+    drums = rows[:, 2] == 128
+    assert drums.any()
+    assert not drums.all()
+    hot = FillOptions(temperature=50.0)
+    pitches = model.fill(rows, fields=["pitch"], options=hot).rows[:, 3]
+    np.testing.assert_array_equal(pitches >= 128, drums)
+    programs = model.fill(rows, fields=["program"], options=hot).rows[:, 2]
+    np.testing.assert_array_equal(programs == 128, drums)
+    only = model.fill(rows, fields=["program", "pitch"], options=FillOptions(allow={"program": [128]})).rows
+    assert (only[:, 2] == 128).all()
+    assert (only[:, 3] >= 128).all()
+    both = model.fill(rows, fields=["position", "time_signature"], options=hot)
+    from musicbert.encoding.quantise import BAR_LENGTHS
+
+    assert (both.rows[:, 1] < BAR_LENGTHS[both.rows[:, 6]]).all()
+
+
+@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize("order", ["once", "confident"])
+def test_whole_pieces_are_filled(model, midi, name, order):
+    rows = encode(midi[name])
+    filled = model.fill(
+        midi[name],
+        fields=["bar", "pitch"],
+        share=0.2,
+        options=FillOptions(order=order, steps=2, temperature=3.0),
+    )
+    assert filled.rows.shape == rows.shape
+    np.testing.assert_array_equal(filled.rows[~filled.mask], rows[~filled.mask])
+    assert np.isfinite(filled.probability[filled.mask]).all()
+    assert len(filled.score()) == len(rows)
+
+
+def test_what_to_hide_can_be_chosen(midi):
+    rows = encode(midi["s02_percussion_multi_program"])
+    some = choose_mask(rows, fields=["pitch", "tempo"], bars=(1, 1), programs=[128])
+    np.testing.assert_array_equal(some[:, 3], (rows[:, 0] == 1) & (rows[:, 2] == 128))
+    np.testing.assert_array_equal(some[:, 3], some[:, 7])
+    assert not some[:, :3].any()
+    assert choose_mask(rows, share=0.5).sum() == round(len(rows) / 2)
+    for wrong in ({"fields": ["colour"]}, {"share": 2}, {"notes": [10**6]}):
+        with pytest.raises(ValueError, match=r"field|share|notes"):
+            choose_mask(rows, **wrong)
+
+
+def test_wrong_options_of_filling_are_named(model, midi):
+    wrong = (
+        {"order": "twice"},
+        {"steps": 0},
+        {"top_p": 0},
+        {"top_k": -1},
+        {"temperature": -1},
+        {"temperature": float("nan")},
+        {"temperature": {"colour": 1}},
+        {"temperature": {"pitch": -1}},
+        {"allow": {"pitch": []}},
+        {"allow": {"velocity": [32]}},
+    )
+    for options in wrong:
+        with pytest.raises(ValueError, match=r"order|steps|top_p|temperature|field|allowed"):
+            FillOptions(**options)
+    rows = encode(midi["s01_basic_4_4"])
+    with pytest.raises(MidiError, match="nothing-masked"):
+        model.fill(rows, bars=(90, 99))
+    with pytest.raises(ValueError, match="shape"):
+        model.fill(rows, mask=np.ones((1, 8), bool))
