@@ -1,5 +1,7 @@
-"""OctupleMIDI: pieces as rows of eight codes a note, rows as tokens and text, and windows of them."""
+"""Pieces as rows of codes, a row a note: OctupleMIDI with its text and windows, compound words, codecs."""
 
+from musicbert.encoding.beat_notes import BeatNotes
+from musicbert.encoding.codec import CODECS, Codec, get_codec
 from musicbert.encoding.decode import decode
 from musicbert.encoding.octuple import encode, encode_notes
 from musicbert.encoding.performance import PERFORMANCE_INPUTS, performance_inputs
@@ -29,6 +31,7 @@ from musicbert.encoding.windows import Segment, Window, plan_windows, segments, 
 
 __all__ = [
     "BOS",
+    "CODECS",
     "COMPATIBLE",
     "EOS",
     "FIELDS",
@@ -39,6 +42,8 @@ __all__ = [
     "PERFORMANCE_INPUTS",
     "UNK",
     "VOCABULARY_SIZE",
+    "BeatNotes",
+    "Codec",
     "Policies",
     "Segment",
     "Window",
@@ -48,6 +53,7 @@ __all__ = [
     "encode",
     "encode_notes",
     "encoding_to_str",
+    "get_codec",
     "ids_to_rows",
     "line_to_rows",
     "performance_inputs",

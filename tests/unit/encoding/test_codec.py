@@ -12,6 +12,7 @@ from musicbert.encoding.codec import CODECS, get_codec
 from musicbert.encoding.compound_word import CompoundWordCodec
 from musicbert.errors import MidiError
 from musicbert.midi import Score
+from musicbert.note_fields import note_fields
 
 NOTES = BeatNotes(
     onset=np.array([2.0, 0.0, 0.0, 5.5]),
@@ -90,6 +91,18 @@ def test_compound_word_fields():
         ("pitch", 88, 86, 87),
         ("duration", 66, 64, 65),
     ]
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_columns_of_models_are_those_of_the_codec(name):
+    fields, columns = get_codec(name).fields, note_fields(name)
+    assert tuple(field.name for field in fields) == columns.names
+    if name == "octuple":
+        assert tuple(field.size for field in fields) == columns.values
+    else:
+        assert tuple(field.size for field in fields) == columns.sizes
+        assert tuple(field.pad for field in fields) == columns.pads
+        assert tuple(field.mask for field in fields) == columns.masks
 
 
 def test_unknown_names():
