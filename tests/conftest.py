@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: the shared data beside the checkout, where it is there."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,12 @@ def make_midi_folder(tmp_path_factory):
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_source(fixtures):
+    """Factory of small data sets in published layouts: ``make_source(name, folder, seed=0)``."""
+    spec = importlib.util.spec_from_file_location("made_sources", fixtures / "made_sources.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.make

@@ -102,4 +102,5 @@ BPS_MOTIF = Source(
     layout="csv_notes/<NN>-1.csv and BPS_FH_Dataset/<N>/dBeats.xlsx (32 each)",
     wanted=rf"{_NOTES}|{_BARS}".replace("(?P<number>", "(?:"),
     items=_items,
+    versions=False,
 )

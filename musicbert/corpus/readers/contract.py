@@ -77,6 +77,9 @@ class Source:
         Pattern of the paths that are read.
     items
         ``items(files, compatible) -> list[Item]``: what is there, by names alone.
+    versions
+        Whether versions of one piece are to be looked for by content. Not where groups are known and parts
+        of different pieces are alike (the repeated notes of horns and drums).
     """
 
     name: str
@@ -86,6 +89,7 @@ class Source:
     layout: str
     wanted: str
     items: Callable[[SourceFiles, bool], list[Item]] = field(repr=False)
+    versions: bool = True
 
 
 def read_source(

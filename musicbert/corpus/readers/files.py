@@ -13,7 +13,7 @@ import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -177,6 +177,18 @@ class SourceFiles:
         )
 
     def _read_tar(self) -> dict[str, bytes]:
+        """Contents of the wanted files; hard links are followed within the archive."""
+        links: dict[str, str] = {}
+        contents = self._pass_over(self._takes, links)
+        targets = set(links.values()) - set(contents)
+        held = contents | (self._pass_over(targets.__contains__, {}) if targets else {})
+        for path, target in links.items():
+            if target in held:
+                contents[path] = held[target]
+        return contents
+
+    def _pass_over(self, takes: Callable[[str], bool], links: dict[str, str]) -> dict[str, bytes]:
+        """Read an archive once; hard links among what is taken are noted."""
         contents: dict[str, bytes] = {}
         total = 0
         try:
@@ -187,7 +199,11 @@ class SourceFiles:
                         raise DatasetError(
                             "too-many-members", f"More than {self._limits.members} files", path=self.path
                         )
-                    if not info.isreg() or not self._takes(path):
+                    if not takes(path):
+                        continue
+                    if info.islnk():
+                        links[path] = info.linkname.removeprefix("./")
+                    if not info.isreg():
                         continue
                     total += info.size
                     if info.size > self._limits.member_bytes or total > _TAR_BYTES:

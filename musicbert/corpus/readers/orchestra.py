@@ -120,4 +120,5 @@ ORCHESTRA = Source(
     layout="scores_midi/<movement>.mid, annotations/<movement>.npy[, dbeats/<movement>.csv]",
     wanted=r"(?:^|/)(?:scores_midi/[^/]+\.mid|annotations/[^/]+\.npy|dbeats/[^/]+\.csv)$",
     items=_items,
+    versions=False,
 )

@@ -4,8 +4,9 @@ PM2S
     ``metadata.csv`` (performance_id, piece_id, split, feature_file, performance_MIDI_external) and
     ``features/<id>.pkl``: notes [shape=(n, 4): pitch, onset s, duration s, velocity] and annotations (beats
     and downbeats in seconds). ``published``: its own split, in which 507 performances of ASAP are listed
-    twice; ``clean``: each performance once. The published program also moves the last 500 segments of train to valid
-    (`musicbert.corpus.readers.published_tail.move_tail`). No piece is in two parts of PM2S's own split.
+    twice; ``clean``: each performance once. No piece is in two parts of PM2S's own split, but the published
+    program then moves the last 500 segments of train to valid, in the middle of a piece
+    (`musicbert.corpus.readers.published_tail.move_tail`).
 ASAP
     ``<composer>/.../<performance>.mid`` beside ``<performance>_annotations.txt`` (seconds twice, then ``b``,
     ``db`` or ``bR`` and other marks). ``clean``: parts by composition; there is no published split.

@@ -138,4 +138,5 @@ TNUA = Source(
     layout="vio<1-10>_<piece>.csv (140 files)",
     wanted=_LAYOUT,
     items=_items,
+    versions=False,
 )

@@ -1,0 +1,111 @@
+"""Everything that a benchmark task needs, read at once: pieces with their published and their clean split.
+
+Beyond `musicbert.corpus.readers.read` the published split is completed (`published_tail`) and the clean one
+is made anew where versions of one song leak through it (`duplicates`). Verified in
+``tests/unit/corpus/readers/test_benchmark.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from os import PathLike, fspath
+
+from musicbert.corpus.labelled import LabelledPiece
+from musicbert.corpus.ledger import Outcome
+from musicbert.corpus.readers.contract import Item
+from musicbert.corpus.readers.duplicates import regroup
+from musicbert.corpus.readers.published_tail import move_tail
+from musicbert.corpus.readers.registry import SOURCES, read
+from musicbert.corpus.readers.tasks import BENCHMARK, BenchmarkTask
+from musicbert.errors import DatasetError
+
+__all__ = ["DataSet", "load_data_set", "parse_source", "tasks_of"]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """The pieces of one source.
+
+    Attributes
+    ----------
+    source
+        Its name.
+    pieces
+        With the splits ``published`` and ``clean``.
+    failed
+        Files that could not be read.
+    """
+
+    source: str
+    pieces: list[LabelledPiece]
+    failed: list[Outcome]
+
+
+def tasks_of(source: str) -> list[BenchmarkTask]:
+    """Return the benchmark tasks that a source is for (ASAP serves those of PM2S)."""
+    name = "pm2s" if source == "asap" else source
+    return [row for row in BENCHMARK.values() if row.source == name]
+
+
+def parse_source(text: str) -> tuple[str, str, str]:
+    """Split ``SOURCE=PATH[#FOLDER]`` into the name, the path and the folder inside it.
+
+    Raises
+    ------
+    DatasetError
+        ``unknown-source``.
+
+    Examples
+    --------
+    >>> parse_source("emopia=er.tar.xz#EMOPIA_1.0")
+    ('emopia', 'er.tar.xz', 'EMOPIA_1.0')
+    """
+    name, equals, rest = text.partition("=")
+    path, _, inside = rest.partition("#")
+    if name not in SOURCES or not equals or not path:
+        raise DatasetError(
+            "unknown-source",
+            f"{text!r} is not SOURCE=PATH",
+            hint=f"SOURCE is one of {', '.join(SOURCES)}; PATH#FOLDER reads one folder of it",
+        )
+    return name, path, inside
+
+
+def load_data_set(
+    source: str,
+    path: str | PathLike[str],
+    *,
+    inside: str = "",
+    compatible: bool = False,
+    progress: Callable[[list[Item]], Iterable[Item]] = iter,
+) -> DataSet:
+    """Read a source with both of its splits.
+
+    Parameters
+    ----------
+    source, path, inside, compatible, progress
+        See `musicbert.corpus.readers.contract.read_source`.
+
+    Raises
+    ------
+    DatasetError
+        As `read_source`; ``no-pieces`` where no file can be read.
+    """
+    pieces: list[LabelledPiece] = []
+    failed: list[Outcome] = []
+    for each in read(source, path, inside=inside, compatible=compatible, strict=False, progress=progress):
+        if isinstance(each, Outcome):
+            failed.append(each)
+        else:
+            pieces.append(each)
+    if not pieces:
+        raise DatasetError(
+            "no-pieces", f"None of {len(failed)} files can be read: {failed[0].detail}", path=fspath(path)
+        )
+    label = next((row.task.label for row in tasks_of(source) if row.task.level == "sequence"), None)
+    if SOURCES[source].versions:
+        pieces = regroup(pieces, label=label)
+    if source == "pm2s":
+        pieces = move_tail(pieces)
+    return DataSet(source, pieces, failed)
