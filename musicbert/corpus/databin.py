@@ -20,12 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.atomic import replacing
+from musicbert.encoding import dictionary_text
 from musicbert.errors import DatasetError
 
 __all__ = [
     "EOS",
     "SPECIALS",
     "UNKNOWN",
+    "check_dictionary",
     "read_dictionary",
     "read_index",
     "read_tokens",
@@ -71,6 +73,26 @@ def read_dictionary(path: str | PathLike[str]) -> dict[str, int]:
             "bad-dictionary", "This is no dictionary of distinct symbols with counts", path=path
         )
     return {symbol: index for index, symbol in enumerate(symbols)}
+
+
+def check_dictionary(path: str | PathLike[str], *, hint: str | None = None) -> None:
+    """Check that a dictionary file is the one of OctupleMIDI (`musicbert.encoding.dictionary_text`).
+
+    Raises
+    ------
+    DatasetError
+        ``not-found``, ``wrong-dictionary``.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise DatasetError(
+            "not-found", f"The dictionary cannot be read: {error.strerror}", path=path, hint=hint
+        ) from error
+    if content != dictionary_text().encode():
+        raise DatasetError(
+            "wrong-dictionary", "This is not the dictionary of OctupleMIDI", path=path, hint=hint
+        )
 
 
 def text_to_ids(lines: Iterable[str], dictionary: Mapping[str, int]) -> Iterator[NDArray[np.uint16]]:

@@ -10,22 +10,20 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
-from hashlib import md5
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.corpus.databin import check_dictionary
+from musicbert.corpus.performance import open_performance
 from musicbert.errors import DatasetError
 
-__all__ = ["DICTIONARY_MD5", "PARTS", "FoldSummary", "RawPart", "check_fold", "fold_folders", "read_part"]
+__all__ = ["PARTS", "FoldSummary", "RawPart", "check_fold", "fold_folders", "read_part"]
 
 PARTS = ("train", "valid", "test")
-#: md5 of the one dictionary of OctupleMIDI (1,232 lines, `musicbert.encoding.dictionary_text`).
-DICTIONARY_MD5 = "f9d2a3a9e9a1816733bf4f834afe13ae"
 FIELDS = 8
 _REMAKE = "make the raw data set again with gen_xai.py"
 
@@ -123,15 +121,9 @@ def read_part(folder: str | PathLike[str], part: str) -> RawPart:
         raise DatasetError(
             "bad-id", "An id is empty or occurs twice", path=folder / f"{part}.id", hint=_REMAKE
         )
-    result = RawPart(ids, labels, class_of, tokens, _performance(folder / f"{part}.performance.npy"))
-    if result.performance is not None and len(result.performance) != result.notes.sum():
-        raise DatasetError(
-            "bad-performance",
-            f"{len(result.performance)} rows of performance inputs for {result.notes.sum()} notes",
-            path=folder / f"{part}.performance.npy",
-            hint=_REMAKE,
-        )
-    return result
+    part_of = RawPart(ids, labels, class_of, tokens, None)
+    performance = _performance(folder / f"{part}.performance.npy", int(part_of.notes.sum()))
+    return replace(part_of, performance=performance)
 
 
 def check_fold(folder: str | PathLike[str]) -> FoldSummary:
@@ -145,14 +137,7 @@ def check_fold(folder: str | PathLike[str]) -> FoldSummary:
         only).
     """
     folder = Path(folder)
-    dictionary = _bytes(folder / "dict.txt")
-    if md5(dictionary, usedforsecurity=False).hexdigest() != DICTIONARY_MD5:
-        raise DatasetError(
-            "wrong-dictionary",
-            "This is not the OctupleMIDI dictionary",
-            path=folder / "dict.txt",
-            hint=_REMAKE,
-        )
+    check_dictionary(folder / "dict.txt", hint=_REMAKE)
     classes, dimensions = _classes(folder / "classes.json")
     names = [part for part in PARTS if part != "valid" or (folder / "valid.txt").exists()]
     parts = {name: read_part(folder, name) for name in names}
@@ -221,18 +206,13 @@ def _labels(lines: list[str], path: Path) -> tuple[NDArray[np.float64], NDArray[
     return table[:, :-1], table[:, -1].astype(np.int64)
 
 
-def _performance(path: Path) -> NDArray[np.float32] | None:
+def _performance(path: Path, notes: int) -> NDArray[np.float32] | None:
     if not path.exists():
         return None
-    try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise DatasetError(
-            "bad-performance", f"The file is damaged: {error}", path=path, hint=_REMAKE
-        ) from error
-    if array.ndim != 2 or array.dtype != np.float32 or not np.isfinite(array).all():
-        raise DatasetError("bad-performance", "This is no finite float32 table", path=path, hint=_REMAKE)
-    return array
+    inputs = open_performance(path, notes=notes)
+    if not np.isfinite(inputs).all():
+        raise DatasetError("bad-performance", "A performance input is not finite", path=path, hint=_REMAKE)
+    return inputs
 
 
 def _classes(path: Path) -> tuple[int, int]:

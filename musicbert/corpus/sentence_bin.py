@@ -30,12 +30,13 @@ from musicbert.atomic import write_text
 from musicbert.corpus.atomic import build_directory
 from musicbert.corpus.databin import (
     SPECIALS,
+    check_dictionary,
     read_dictionary,
     read_index,
     text_to_ids,
     write_indexed_dataset,
 )
-from musicbert.encoding.vocabulary import FIELDS, dictionary_text
+from musicbert.encoding.vocabulary import FIELDS
 from musicbert.errors import DatasetError, MusicBertError
 
 __all__ = ["binarize_sentences", "label_dictionary", "main", "sentence_folds"]
@@ -127,10 +128,7 @@ def binarize_sentences(
 
 
 def _binarize_fold(folder: Path, target: Path, *, direct: bool, workers: int) -> dict[str, int]:
-    if (folder / "dict.txt").read_text(encoding="utf-8") != dictionary_text():
-        raise DatasetError(
-            "wrong-dictionary", "This is not the OctupleMIDI dictionary", path=folder / "dict.txt"
-        )
+    check_dictionary(folder / "dict.txt", hint="make the text again")
     sources = {part: part for part in PARTS if (folder / f"{part}.txt").is_file()}
     for part in ("train", "test"):
         if part not in sources:

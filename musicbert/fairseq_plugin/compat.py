@@ -100,12 +100,12 @@ class PublishedMaskedLMTask(MaskedLMTask):
         Raises
         ------
         DatasetError
-            ``other-dictionary``.
+            ``wrong-dictionary``.
         """
         model = super().build_model(cfg, from_checkpoint)
         if isinstance(model, MusicBertModel) and not is_octuple_dictionary(self.dictionary):
             raise DatasetError(
-                "other-dictionary",
+                "wrong-dictionary",
                 f"This dictionary of {len(self.dictionary)} tokens is not that of OctupleMIDI",
                 path=self.cfg.data,
                 hint="binarise again with --srcdict <the dict.txt written beside the text>",

@@ -14,6 +14,7 @@ import numpy as np
 from fairseq.data import Dictionary, data_utils
 from numpy.typing import NDArray
 
+from musicbert.corpus.performance import open_performance, performance_path
 from musicbert.encoding.vocabulary import BOS, EOS, FIELDS, TOKENS
 from musicbert.errors import DatasetError
 
@@ -22,7 +23,6 @@ __all__ = [
     "load_dictionary",
     "load_performance",
     "load_pieces",
-    "performance_width",
 ]
 
 WIDTH = len(FIELDS)
@@ -42,7 +42,7 @@ def load_dictionary(folder: str | Path) -> Dictionary:
     Raises
     ------
     DatasetError
-        ``not-found``, or ``other-dictionary`` if the data were not made with the dictionary of OctupleMIDI.
+        ``not-found``, or ``wrong-dictionary`` if the data were not made with the dictionary of OctupleMIDI.
     """
     path = Path(folder) / "dict.txt"
     if not path.is_file():
@@ -51,7 +51,7 @@ def load_dictionary(folder: str | Path) -> Dictionary:
     dictionary = Dictionary.load(str(path))
     if not is_octuple_dictionary(dictionary):
         raise DatasetError(
-            "other-dictionary",
+            "wrong-dictionary",
             f"This dictionary of {len(dictionary)} tokens is not that of OctupleMIDI",
             path=path,
             hint="binarise again with --srcdict <the dict.txt written beside the text>",
@@ -90,39 +90,17 @@ def load_pieces(folder: str | Path, split: str, dictionary: Dictionary, *, combi
 
 
 def load_performance(folder: str | Path, split: str, sizes: NDArray[np.integer]) -> NDArray[np.float32]:
-    """Open the performance inputs of a split [shape=(notes, P), float32].
+    """Open the performance inputs of a split whose pieces have these ``sizes`` (tokens).
+
+    Returns
+    -------
+    ndarray
+        [shape=(notes, P), float32]
 
     Raises
     ------
     DatasetError
-        ``not-found``, or ``wrong-length`` if there is not one row for each note.
+        ``not-found``, or ``bad-performance`` if there is not one row for each note.
     """
-    path, rows = _open_performance(folder, split)
     notes = int(np.sum(np.asarray(sizes) // WIDTH - SPECIAL_OCTUPLES))
-    if rows.ndim != 2 or len(rows) != notes:
-        message = f"It has the shape {rows.shape} for {notes} notes"
-        raise DatasetError("wrong-length", message, path=path, hint="make the data again")
-    return rows
-
-
-def performance_width(folder: str | Path, split: str) -> int:
-    """Say how many performance inputs a note of a split has; errors as :func:`load_performance`."""
-    path, rows = _open_performance(folder, split)
-    if rows.ndim != 2:
-        raise DatasetError("wrong-length", f"It has the shape {rows.shape}, not (notes, inputs)", path=path)
-    return int(rows.shape[1])
-
-
-def _open_performance(folder: str | Path, split: str) -> tuple[Path, NDArray[np.float32]]:
-    path = Path(folder) / f"{split}.performance.npy"
-    beside = Path(folder).parent / "performance" / path.name  # where a data-bin of ratings has them
-    if not path.is_file() and beside.is_file():
-        path = beside
-    if not path.is_file():
-        hint = "make the data with performance inputs, or leave out --performance-input"
-        raise DatasetError("not-found", "There are no performance inputs", path=path, hint=hint)
-    try:
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        raise DatasetError("unreadable", f"It is no array: {error}", path=path) from error
-    return path, rows
+    return open_performance(performance_path(folder, split), notes=notes)

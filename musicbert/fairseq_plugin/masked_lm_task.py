@@ -12,13 +12,13 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, open_dict
 
+from musicbert.corpus.performance import performance_width
 from musicbert.encoding.views import VIEWS
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.datasets import (
     load_dictionary,
     load_performance,
     load_pieces,
-    performance_width,
 )
 from musicbert.fairseq_plugin.masked_dataset import AS_STORED, Form, MaskedOctuples, pack, piece_sizes
 from musicbert.masking import MaskPolicy
@@ -141,7 +141,7 @@ class OctupleMaskedLMTask(FairseqTask):
         """Build the model; ``--performance-input`` gives it as many performance inputs as the data have."""
         if self.cfg.performance_input and not from_checkpoint and not cfg.performance_features:
             with open_dict(cfg):
-                cfg.performance_features = performance_width(self._folder(1), "train")
+                cfg.performance_features = performance_width(self._folder(1))
         if str(self.cfg.encoding) == "remi" and not cfg.no_compound:
             with open_dict(cfg):
                 cfg.no_compound = True

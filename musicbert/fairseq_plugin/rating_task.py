@@ -15,7 +15,6 @@ criterion                         head ``--classification-head-name``   head ``-
 import contextlib
 import logging
 from dataclasses import dataclass, field
-from hashlib import md5
 from pathlib import Path
 from typing import Any, Optional
 
@@ -27,16 +26,12 @@ from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, OmegaConf, open_dict
 
 from musicbert.corpus.databin import read_index
-from musicbert.corpus.rawset import DICTIONARY_MD5
+from musicbert.corpus.performance import performance_width
 from musicbert.errors import DatasetError
+from musicbert.fairseq_plugin.datasets import load_dictionary, load_performance
 from musicbert.fairseq_plugin.note_augmentation import parse_augmentation
-from musicbert.fairseq_plugin.rating_databin import (
-    BINARISE,
-    check_tokens,
-    open_performance,
-    performance_width,
-)
-from musicbert.fairseq_plugin.rating_dataset import FIELDS, RatingDataset
+from musicbert.fairseq_plugin.rating_databin import BINARISE, check_tokens
+from musicbert.fairseq_plugin.rating_dataset import RatingDataset
 from musicbert.fairseq_plugin.rating_labels import RatingLabels, RatingSchema, read_labels, read_schema
 
 __all__ = ["HEADS_OF", "RatingConfig", "RatingTask"]
@@ -135,12 +130,7 @@ class RatingTask(FairseqTask):
                 path=cfg.data,
                 hint="give the folder of one fold, such as xai_data_bin_apex_reg_cls/0",
             )
-        if md5(path.read_bytes(), usedforsecurity=False).hexdigest() != DICTIONARY_MD5:
-            raise DatasetError(
-                "wrong-dictionary", "this is not the OctupleMIDI dictionary", path=path, hint=BINARISE
-            )
-        dictionary = Dictionary.load(str(path))
-        dictionary.add_symbol("<mask>")
+        dictionary = load_dictionary(path.parent)
         schema = read_schema(cfg.data)
         logger.info("%d performers, %d rated dimensions", len(schema.classes), len(schema.dimensions))
         return cls(cfg, dictionary, schema)
@@ -169,7 +159,7 @@ class RatingTask(FairseqTask):
         ------
         DatasetError
             ``missing-split``, ``empty-split``, ``bad-index``, ``wrong-length``, ``wrong-dictionary``,
-            ``bad-performance`` and those of ``read_labels``.
+            those of `load_performance` and those of ``read_labels``.
         """
         del combine
         prefix = Path(self.cfg.data) / "input0" / split
@@ -197,9 +187,7 @@ class RatingTask(FairseqTask):
             tokens,
             sizes,
             labels,
-            performance=open_performance(self.cfg.data, split, int((sizes // FIELDS - 2).sum()))
-            if self.cfg.performance_input
-            else None,
+            performance=load_performance(self.cfg.data, split, sizes) if self.cfg.performance_input else None,
             performers=self.performers(labels),
             pad=self.dictionary.pad(),
             augmentation=self.augmentation if training else None,

@@ -142,7 +142,7 @@ class OctupleSentenceTask(PublishedSentenceTask):
         Raises
         ------
         DatasetError
-            ``not-found``, ``other-dictionary``, ``class-count-mismatch``.
+            ``not-found``, ``wrong-dictionary``, ``class-count-mismatch``.
         """
         load_dictionary(Path(cfg.data) / "input0")
         return super().setup_task(cfg, **more)
@@ -208,7 +208,7 @@ class MultilabelTask(FairseqTask):
         Raises
         ------
         DatasetError
-            ``not-found``, ``other-dictionary``, ``class-count-mismatch``.
+            ``not-found``, ``wrong-dictionary``, ``class-count-mismatch``.
         """
         dictionary = load_dictionary(Path(cfg.data) / "input0")
         labels = load_labels(cfg.data)

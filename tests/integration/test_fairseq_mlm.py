@@ -178,7 +178,7 @@ def test_data_made_with_another_dictionary_are_refused(train, data, tmp_path):
     (folder / "dict.txt").write_text("a 1\nb 1\n")
     status, log = train("other", "--max-update", "1", folder=folder)
     assert status != 0
-    assert "[other-dictionary]" in log
+    assert "[wrong-dictionary]" in log
 
 
 def test_a_malicious_checkpoint_is_not_run(train, tmp_path):

@@ -49,7 +49,7 @@ def test_the_published_task_masks_octuples_and_leaves_other_data_to_fairseq(tmp_
     monkeypatch.setattr(
         MaskedLMTask, "build_model", lambda task, cfg, *_: MusicBertModel.build_model(cfg, task)
     )
-    with pytest.raises(DatasetError, match="other-dictionary"):
+    with pytest.raises(DatasetError, match="wrong-dictionary"):
         task.build_model(tiny)
     assert isinstance(masked_lm(music).build_model(tiny), MusicBertModel)
 

@@ -252,7 +252,7 @@ def test_bad_performance_inputs(broken):
     path.write_bytes(b"\x93NUMPY")
     assert reason(broken, performance_input=True) == "bad-performance"
     shutil.rmtree(broken / "performance")
-    assert reason(broken, performance_input=True) == "bad-performance"
+    assert reason(broken, performance_input=True) == "not-found"
     assert len(open_task(broken).load_dataset("train")) == 12
 
 
