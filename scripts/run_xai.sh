@@ -21,6 +21,7 @@ option mlm-updates 3000 "updates of the masked-LM pre-training"
 option updates 450 "updates of one training"
 option lr 1e-3 "peak learning rate"
 option batch 32 "pieces of one update"
+option cls-weight 1 "weight of the performer's class beside 5 of the ratings"
 option augment "transpose=3,phase=8,bar,drop=0.1" "changes of training pieces, but for the published variant"
 option own-updates 300 "updates of the masked-LM on the fold's own pieces"
 option workers 2 "trainings at a time, each with one thread"
@@ -42,6 +43,7 @@ python=$(tool python)
 mkdir -p "$output" "$results"
 # what is done already is skipped, so one output folder belongs to one setting
 setting="arch=$arch updates=$updates lr=$lr batch=$batch augment=$augment"
+[ "$cls_weight" = 1 ] || setting+=" cls-weight=$cls_weight"
 [ -f "$output/setting" ] || printf '%s\n' "$setting" > "$output/setting"
 [ "$(cat "$output/setting")" = "$setting" ] || die "$output holds runs of another setting ($(cat "$output/setting")): choose another --output"
 
@@ -171,7 +173,7 @@ plan_all() { # one line an experiment: all of them share the workers
                     --seeds $seeds --parts $parts ${BEFORE[@]+"${BEFORE[@]}"} -- \
                     --task xai --criterion M2PFnP_xai --arch "$arch" \
                     --classification-head-name performer --regression-head-name ratings \
-                    --reg-weight 5 --cls-weight 1 --dropout 0.1 --attention-dropout 0 \
+                    --reg-weight 5 --cls-weight "$cls_weight" --dropout 0.1 --attention-dropout 0 \
                     --optimizer fused_adamw --adam-betas '(0.9, 0.98)' --adam-eps 1e-6 --weight-decay 0.01 --clip-norm 1.0 \
                     --lr "$lr" --lr-scheduler polynomial_decay --warmup-updates $((updates / 10)) \
                     --total-num-update "$updates" --max-update "$updates" --batch-size "$batch" \
