@@ -15,6 +15,7 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 OPTIONS=()
 SWITCHES=()
+PLACES=()
 EXTRA=()
 # optimizer of every recipe that names no other
 OPTIMIZER=(--optimizer adam --adam-betas '(0.9, 0.98)' --adam-eps 1e-6 --weight-decay 0.01 --clip-norm 0.0)
@@ -39,13 +40,26 @@ switch() {
     SWITCHES+=("$1|$2")
 }
 
+# place NAME HELP: an argument without a dash, which may be left out
+place() {
+    printf -v "${1//-/_}" '%s' ""
+    PLACES+=("$1|$2")
+}
+
 usage() {
-    printf 'usage: bash %s [OPTIONS] [-- FAIRSEQ OPTIONS]\n\n%s\n\n' "$0" "$ABOUT"
+    printf 'usage: bash %s' "$0"
+    printf ' [%s]' ${PLACES[@]+"${PLACES[@]%%|*}"} OPTIONS
+    printf ' [-- FAIRSEQ OPTIONS]\n\n%s\n\n' "$ABOUT"
     local entry name rest
+    for entry in ${PLACES[@]+"${PLACES[@]}"}; do
+        printf '  %-26s %s\n' "${entry%%|*}" "${entry#*|}"
+    done
     for entry in ${OPTIONS[@]+"${OPTIONS[@]}"}; do
         name=${entry%%|*}
         rest=${entry#*|}
-        printf '  --%-24s %s (default: %s)\n' "$name VALUE" "${rest#*|}" "${rest%%|*}"
+        printf '  --%-24s %s' "$name VALUE" "${rest#*|}"
+        [ -z "${rest%%|*}" ] || printf ' (default: %s)' "${rest%%|*}"
+        printf '\n'
     done
     for entry in ${SWITCHES[@]+"${SWITCHES[@]}"}; do
         printf '  --%-24s %s\n' "${entry%%|*}" "${entry#*|}"
@@ -63,7 +77,7 @@ _known() { # _known NAME ENTRY...
 }
 
 parse() {
-    local name
+    local name given=0
     while [ $# -gt 0 ]; do
         case $1 in
             -h | --help)
@@ -95,7 +109,13 @@ parse() {
                     die "unknown option --$name (see --help; fairseq's own go after --)"
                 fi
                 ;;
-            *) die "unexpected argument '$1' (see --help)" ;;
+            *)
+                [ "$given" -lt ${#PLACES[@]} ] || die "unexpected argument '$1' (see --help)"
+                name=${PLACES[$given]%%|*}
+                printf -v "${name//-/_}" '%s' "$1"
+                given=$((given + 1))
+                shift
+                ;;
         esac
     done
 }
@@ -147,40 +167,102 @@ initial_weights() {
     fi
 }
 
-# train DATA SAVE_DIR EFFECTIVE_BATCH BATCH FAIRSEQ-OPTIONS...: the flags that all recipes share.
-train() {
-    local data_dir=$1 out=$2 effective=$3 batch=$4 devices update_freq
-    shift 4
-    local device=()
+# Options of recipes for several machines. Without them a recipe uses all GPUs of this one.
+distributed_options() {
+    option processes "" "processes on each machine (default: one a GPU; on a CPU one)"
+    option nodes "" "machines (default: those of the SLURM job step, or 1)"
+    option node-rank "" "number of this machine, from 0 (default: SLURM's)"
+    option master "" "HOST:PORT of machine 0, the same on all (default: SLURM's first host, port 29500)"
+}
+
+# Sets PROCESSES (of all machines) and LAUNCH (what runs fairseq-train in them).
+plan_processes() {
+    local here=${processes:-} machines=${nodes:-} rank=${node_rank:-} head=${master:-}
     count_gpus
     if [ -n "$cpu" ] || [ "$GPUS" -eq 0 ]; then
-        devices=1
+        here=${here:-1}
+        export CUDA_VISIBLE_DEVICES=
+    else
+        here=${here:-$GPUS}
+        [ "$here" -le "$GPUS" ] || die "--processes $here, but there are $GPUS GPUs"
+    fi
+    # srun with one task a machine says how many there are and which this is
+    if [ -z "$machines" ] && [ -n "${SLURM_STEP_NUM_NODES:-}" ] && [ "${SLURM_STEP_NUM_TASKS:-1}" -gt 1 ]; then
+        [ "$SLURM_STEP_NUM_TASKS" -eq "$SLURM_STEP_NUM_NODES" ] || die "start one task a machine: srun --ntasks-per-node 1"
+        machines=$SLURM_STEP_NUM_NODES
+        rank=${rank:-$SLURM_NODEID}
+        head=${head:-$(scontrol show hostnames "$SLURM_STEP_NODELIST" | head -n 1):29500}
+    fi
+    machines=${machines:-1}
+    PROCESSES=$((here * machines))
+    LAUNCH=("$(tool python)" -m musicbert.fairseq_plugin.launch)
+    export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
+    if [ "$machines" -gt 1 ]; then
+        [ -n "$rank" ] && [ -n "$head" ] || die "--nodes $machines needs --node-rank and --master HOST:PORT"
+        LAUNCH=("$(tool torchrun)" --nnodes "$machines" --node-rank "$rank" --nproc-per-node "$here"
+            --master-addr "${head%:*}" --master-port "${head##*:}" -m musicbert.fairseq_plugin.launch)
+    elif [ "$here" -gt 1 ]; then
+        LAUNCH=("$(tool torchrun)" --standalone --nproc-per-node "$here" -m musicbert.fairseq_plugin.launch)
+    fi
+}
+
+# Only a folder of its own: no checkpoint that another program wrote, or that was downloaded, is in reach.
+check_save_dir() {
+    local out=$1 word file
+    for word in ${EXTRA[@]+"${EXTRA[@]}"}; do
+        case $word in
+            --save-dir | --save-dir=*) die "say --save-dir before the --, to the recipe" ;;
+            --checkpoint-suffix | --checkpoint-suffix=*) die "--checkpoint-suffix changes what is loaded too: use --save-dir" ;;
+        esac
+    done
+    if [ ! -f "$out/train.log" ]; then
+        for file in "$out"/*.pt; do
+            [ ! -e "$file" ] || die "$out holds $(basename "$file"), which this recipe did not write: choose another --save-dir"
+        done
+    elif [ -f "$out/checkpoint_last.pt" ] && [ -z "$resume" ]; then
+        die "$out already holds checkpoints: add --resume to go on, or choose another --save-dir"
+    fi
+    [ -z "$resume" ] || [ -f "$out/checkpoint_last.pt" ] || say "$out: nothing to resume yet, a fresh start"
+}
+
+# train DATA SAVE_DIR EFFECTIVE_BATCH BATCH FAIRSEQ-OPTIONS...: the flags that all recipes share.
+train() {
+    local data_dir=$1 out=$2 effective=$3 batch=$4 update_freq
+    shift 4
+    local device=()
+    plan_processes
+    if [ -n "$cpu" ] || [ "$GPUS" -eq 0 ]; then
         device=(--cpu)
         [ -z "$fp16" ] || die "--fp16 needs a GPU; --bf16 works on a CPU"
         [ -z "$bf16" ] || device+=(--autocast-bf16) # fairseq's --bf16 would ask for a TPU
     else
-        devices=$GPUS
         [ -z "$fp16" ] || device=(--fp16)
         [ -z "$bf16" ] || device=(--bf16)
     fi
-    update_freq=$((effective / batch / devices))
+    update_freq=$((effective / batch / PROCESSES))
     [ "$update_freq" -ge 1 ] || update_freq=1
-    mkdir -p "$out"
-    if [ -f "$out/checkpoint_last.pt" ] && [ -z "$resume" ]; then
-        die "$out already holds checkpoints: add --resume to go on, or choose another --save-dir"
-    fi
+    [ $((update_freq * batch * PROCESSES)) -eq "$effective" ] ||
+        say "effective batch $((update_freq * batch * PROCESSES)), not $effective: $PROCESSES process(es) of $batch"
+    check_save_dir "$out"
     if [ -n "$small_checkpoints" ]; then
         [ -z "$resume" ] || die "--resume needs optimizer states: leave --small-checkpoints out"
         device+=(--no-save-optimizer-state)
     fi
     [ "$validate_every" -eq 0 ] || device+=(--validate-interval-updates "$validate_every")
-    say "fairseq-train into $out: $devices device(s), batch $batch x $update_freq"
-    "$(tool fairseq-train)" "$data_dir" --user-dir "$ROOT/musicbert" \
-        --save-dir "$out" --tensorboard-logdir "$out/tensorboard" --log-format json --log-interval 10 \
-        "${OPTIMIZER[@]}" \
-        --batch-size "$batch" --update-freq "$update_freq" --required-batch-size-multiple 1 \
-        --seed "$seed" --num-workers "$num_workers" --patience "$patience" --no-epoch-checkpoints \
-        "${device[@]+"${device[@]}"}" "$@" ${EXTRA[@]+"${EXTRA[@]}"} 2>&1 | tee -a "$out/train.log" | show_log
+    say "fairseq-train into $out: $PROCESSES process(es), batch $batch x $update_freq"
+    local command=("${LAUNCH[@]}" "$data_dir" --user-dir "$ROOT/musicbert"
+        --save-dir "$out" --tensorboard-logdir "$out/tensorboard" --log-format json --log-interval 10
+        "${OPTIMIZER[@]}"
+        --batch-size "$batch" --update-freq "$update_freq" --required-batch-size-multiple 1
+        --seed "$seed" --num-workers "$num_workers" --patience "$patience" --no-epoch-checkpoints
+        "${device[@]+"${device[@]}"}" "$@" ${EXTRA[@]+"${EXTRA[@]}"})
+    if [ -n "${dry_run:-}" ]; then
+        printf '%q ' "${command[@]}"
+        printf '\n'
+        return
+    fi
+    mkdir -p "$out"
+    "${command[@]}" 2>&1 | tee -a "$out/train.log" | show_log
 }
 
 # The log as it is, or as a progress bar
