@@ -214,7 +214,9 @@ def dimension_plot(
     _save(figure, path)
 
 
-def confusion_plot(matrix: ArrayLike, classes: Sequence[str], path: Path_, *, title: str = "") -> None:
+def confusion_plot(
+    matrix: ArrayLike, classes: Sequence[str], path: Path_, *, title: str = "", what: str = "performer"
+) -> None:
     """Draw how often each true class (row) was taken for each class (column).
 
     Parameters
@@ -225,6 +227,8 @@ def confusion_plot(matrix: ArrayLike, classes: Sequence[str], path: Path_, *, ti
         Names of the classes.
     path, title
         Picture to write; title.
+    what
+        What the classes are, for the axes.
     """
     counts = np.asarray(matrix, float)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -237,8 +241,8 @@ def confusion_plot(matrix: ArrayLike, classes: Sequence[str], path: Path_, *, ti
         axes.text(j, i, f"{counts[i, j]:.0f}", ha="center", va="center", fontsize=7.5, color=ink)
     axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", fontsize=8)
     axes.set_yticks(range(len(classes)), classes, fontsize=8)
-    axes.set_xlabel("predicted performer", fontsize=9)
-    axes.set_ylabel("performer", fontsize=9)
+    axes.set_xlabel(f"predicted {what}", fontsize=9)
+    axes.set_ylabel(what, fontsize=9)
     figure.colorbar(image, ax=axes, shrink=0.8, label="share of the row")
     figure.suptitle(title or "Confusion matrix (counts)", fontsize=11)
     _save(figure, path)

@@ -11,7 +11,7 @@ from musicbert.corpus.labelled import Level, Task
 from musicbert.corpus.shards import Shards
 from musicbert.fairseq_plugin.finetune_models import Family, ModelChoice
 from musicbert.fairseq_plugin.tagging_sums import METRICS
-from musicbert.fairseq_plugin.tagging_windows import cut
+from musicbert.predict.tagging_windows import cut
 
 __all__ = ["Recipe", "published_recipe", "selection_metric", "training_arguments"]
 

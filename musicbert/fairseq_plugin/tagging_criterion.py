@@ -5,8 +5,8 @@
 * ``regression``: Σ squared error (of standardised values, by the training part); sample size: known values.
 
 Items of a piece with a weight count by it. What is missing (-1, NaN) or ignored is neither trained on nor
-counted. Metrics are those of the whole set: batches and workers add sums. ``score`` is the metric to select by
-(``--best-checkpoint-metric score --maximize-best-checkpoint-metric``); more of it is always better.
+counted. Metrics are those of the whole set: batches and workers add sums. ``score`` is the metric to select
+by (``--best-checkpoint-metric score --maximize-best-checkpoint-metric``); more of it is always better.
 
 Legend: ``B`` windows, ``T`` rows, ``C`` outputs, ``M`` labelled items.
 """

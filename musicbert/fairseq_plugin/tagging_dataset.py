@@ -16,7 +16,7 @@ from fairseq.data import FairseqDataset
 from musicbert.corpus.labelled import NO_CLASS
 from musicbert.corpus.shards import LabelColumn, Shards
 from musicbert.fairseq_plugin.note_augmentation import NoteAugmentation
-from musicbert.fairseq_plugin.tagging_windows import Layout, TagWindow
+from musicbert.predict.tagging_windows import Layout, TagWindow
 
 __all__ = ["TaggingDataset"]
 

@@ -32,9 +32,9 @@ from musicbert.fairseq_plugin.tagging_criterion import log_score
 from musicbert.fairseq_plugin.tagging_dataset import TaggingDataset
 from musicbert.fairseq_plugin.tagging_model import TaggingModel
 from musicbert.fairseq_plugin.tagging_sums import METRICS
-from musicbert.fairseq_plugin.tagging_windows import Layout, cut
 from musicbert.model import MusicBert
 from musicbert.model.tagging import TagSettings, freeze, scale_rates
+from musicbert.predict.tagging_windows import Layout, cut
 
 __all__ = ["NoteTaggingTask", "SequenceTaggingTask", "TaggingConfig", "read_split"]
 
