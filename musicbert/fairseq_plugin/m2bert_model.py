@@ -7,7 +7,7 @@ from the task (``fields``, ``roll_outputs``; or the codec of its shards), sizes 
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, Optional
 
 import torch
@@ -18,6 +18,7 @@ from torch import nn
 
 from musicbert.config import M2BERT_PRESETS, M2BertConfig
 from musicbert.errors import CheckpointError
+from musicbert.fairseq_plugin.flags import flag
 from musicbert.fairseq_plugin.starting_weights import expected_weights, refuse_without_weights
 from musicbert.model.m2bert import M2Bert
 from musicbert.note_fields import CP, NoteFields, note_fields
@@ -31,27 +32,23 @@ logger = logging.getLogger(__name__)
 BASE = M2BERT_PRESETS["base"]
 
 
-def _flag(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass
 class M2BertFlags(FairseqDataclass):
     """Flags of the model; the defaults are those of ``m2bert_base``, the published one."""
 
-    encoder_layers: int = _flag(BASE.layers, "number of blocks")
-    encoder_embed_dim: int = _flag(BASE.width, "width of the model")
-    encoder_ffn_embed_dim: int = _flag(BASE.ffn_width, "inner width of the gated feed-forward layer")
-    encoder_attention_heads: int = _flag(BASE.heads, "attention heads")
-    field_embed_dim: int = _flag(BASE.embedding_width, "width of the embedding of one column")
-    attention_dropout: float = _flag(BASE.attention_dropout, "dropout of attention and after it")
-    dropout: float = _flag(BASE.mlp_dropout, "dropout in the feed-forward layer")
-    global_every: int = _flag(BASE.global_every, "every so many layers attend to everything")
-    local_window: int = _flag(BASE.window, "notes to each side that the other layers see")
-    final_norm: bool = _flag(False, "use the last LayerNorm (the published model reads what is before it)")
-    max_positions: int = _flag(8192, "longest input in notes")
-    autocast_bf16: bool = _flag(False, "mixed precision in bfloat16, on a CPU too (--bf16 needs a GPU)")
-    init_from: Optional[str] = _flag(  # noqa: UP045 - fairseq knows this spelling only
+    encoder_layers: int = flag(BASE.layers, "number of blocks")
+    encoder_embed_dim: int = flag(BASE.width, "width of the model")
+    encoder_ffn_embed_dim: int = flag(BASE.ffn_width, "inner width of the gated feed-forward layer")
+    encoder_attention_heads: int = flag(BASE.heads, "attention heads")
+    field_embed_dim: int = flag(BASE.embedding_width, "width of the embedding of one column")
+    attention_dropout: float = flag(BASE.attention_dropout, "dropout of attention and after it")
+    dropout: float = flag(BASE.mlp_dropout, "dropout in the feed-forward layer")
+    global_every: int = flag(BASE.global_every, "every so many layers attend to everything")
+    local_window: int = flag(BASE.window, "notes to each side that the other layers see")
+    final_norm: bool = flag(False, "use the last LayerNorm (the published model reads what is before it)")
+    max_positions: int = flag(8192, "longest input in notes")
+    autocast_bf16: bool = flag(False, "mixed precision in bfloat16, on a CPU too (--bf16 needs a GPU)")
+    init_from: Optional[str] = flag(  # noqa: UP045 - fairseq knows this spelling only
         None, "start from this checkpoint; an error if it is missing or of another architecture or encoding"
     )
     restore_file: str = II("checkpoint.restore_file")

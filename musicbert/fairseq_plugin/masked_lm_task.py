@@ -2,7 +2,7 @@
 
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Optional
 
 import numpy as np
@@ -20,6 +20,7 @@ from musicbert.fairseq_plugin.datasets import (
     load_performance,
     load_pieces,
 )
+from musicbert.fairseq_plugin.flags import flag
 from musicbert.fairseq_plugin.masked_dataset import AS_STORED, Form, MaskedOctuples, pack, piece_sizes
 from musicbert.masking import MaskPolicy
 
@@ -33,40 +34,36 @@ ENCODINGS = ChoiceEnum(list(VIEWS))
 LAYOUTS = ChoiceEnum(["padded", "stream"])
 
 
-def _flag(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass
 class OctupleMaskedLMConfig(FairseqDataclass):
     """Flags of the task."""
 
-    data: str = _flag(MISSING, "data folder, or several separated by colons, one after the other by epoch")
-    sample_break_mode: BREAK_MODES = _flag(  # type: ignore[valid-type]  # noqa: RUF009
+    data: str = flag(MISSING, "data folder, or several separated by colons, one after the other by epoch")
+    sample_break_mode: BREAK_MODES = flag(  # type: ignore[valid-type]  # noqa: RUF009
         "complete", "complete: several pieces in a row (published); eos: one piece a row"
     )
-    tokens_per_sample: int = _flag(8192, "rows stay below this number of tokens")
-    mask_strategy: str = _flag("bar", "element, compound, bar, or a mixture such as bar+compound")
-    mask_prob: float = _flag(0.15, "share of tokens that are selected")
-    leave_unmasked_prob: float = _flag(0.1, "share of selected tokens that stay")
-    random_token_prob: float = _flag(0.1, "share of selected tokens that become a random token")
-    random_tokens: RANDOM_TOKENS = _flag(  # type: ignore[valid-type]  # noqa: RUF009
+    tokens_per_sample: int = flag(8192, "rows stay below this number of tokens")
+    mask_strategy: str = flag("bar", "element, compound, bar, or a mixture such as bar+compound")
+    mask_prob: float = flag(0.15, "share of tokens that are selected")
+    leave_unmasked_prob: float = flag(0.1, "share of selected tokens that stay")
+    random_token_prob: float = flag(0.1, "share of selected tokens that become a random token")
+    random_tokens: RANDOM_TOKENS = flag(  # type: ignore[valid-type]  # noqa: RUF009
         "any", "random tokens are any of the vocabulary (published) or of the same field"
     )
-    group_per_piece: bool = _flag(False, "do not let pieces in one row share the groups of bar masking")
-    layout: LAYOUTS = _flag(  # type: ignore[valid-type]  # noqa: RUF009
+    group_per_piece: bool = flag(False, "do not let pieces in one row share the groups of bar masking")
+    layout: LAYOUTS = flag(  # type: ignore[valid-type]  # noqa: RUF009
         "padded", "padded: rows filled up to the longest; stream: one after the other, nothing is padded"
     )
-    separate_pieces: bool = _flag(
+    separate_pieces: bool = flag(
         False, "pieces in one row do not see each other, with own positions and groups (layout stream)"
     )
-    encoding: ENCODINGS = _flag(  # type: ignore[valid-type]  # noqa: RUF009
+    encoding: ENCODINGS = flag(  # type: ignore[valid-type]  # noqa: RUF009
         "octuple", "octuple, or the CP-like and REMI-like forms of the paper's ablation"
     )
-    crop_length: Optional[int] = _flag(  # noqa: UP045 - fairseq knows this spelling only
+    crop_length: Optional[int] = flag(  # noqa: UP045 - fairseq knows this spelling only
         None, "most notes of a piece (cp: rows, remi: tokens); the rest is left out"
     )
-    performance_input: bool = _flag(False, "read <data>/<split>.performance.npy")
+    performance_input: bool = flag(False, "read <data>/<split>.performance.npy")
     seed: int = II("common.seed")
 
 

@@ -9,7 +9,7 @@ _s``).
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, Optional
 
 import torch
@@ -20,6 +20,7 @@ from torch import nn
 
 from musicbert.config import PRESETS, ModelConfig
 from musicbert.errors import CheckpointError
+from musicbert.fairseq_plugin.flags import flag
 from musicbert.fairseq_plugin.starting_weights import expected_weights, refuse_without_weights
 from musicbert.model import MusicBert, SentenceHead
 from musicbert.model.musicbert_columns import column_outputs
@@ -34,34 +35,30 @@ BASE = PRESETS["base"]
 POOLINGS = ChoiceEnum(["first", "mean"])
 
 
-def _flag(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass
 class MusicBertConfig(FairseqDataclass):
     """Flags of the model; the defaults are those of ``musicbert_base``."""
 
-    encoder_layers: int = _flag(BASE.layers, "number of blocks")
-    encoder_embed_dim: int = _flag(BASE.width, "width of the model")
-    encoder_ffn_embed_dim: int = _flag(BASE.ffn_width, "width of the feed-forward layer")
-    encoder_attention_heads: int = _flag(BASE.heads, "attention heads")
-    dropout: float = _flag(BASE.dropout, "dropout of hidden states")
-    attention_dropout: float = _flag(BASE.attention_dropout, "dropout of attention")
-    activation_dropout: float = _flag(BASE.activation_dropout, "dropout after GELU")
-    pooler_dropout: float = _flag(BASE.pooler_dropout, "dropout in sentence heads")
-    max_positions: int = _flag(BASE.max_positions, "longest input in tokens")
-    pooling: POOLINGS = _flag(  # type: ignore[valid-type]  # noqa: RUF009
+    encoder_layers: int = flag(BASE.layers, "number of blocks")
+    encoder_embed_dim: int = flag(BASE.width, "width of the model")
+    encoder_ffn_embed_dim: int = flag(BASE.ffn_width, "width of the feed-forward layer")
+    encoder_attention_heads: int = flag(BASE.heads, "attention heads")
+    dropout: float = flag(BASE.dropout, "dropout of hidden states")
+    attention_dropout: float = flag(BASE.attention_dropout, "dropout of attention")
+    activation_dropout: float = flag(BASE.activation_dropout, "dropout after GELU")
+    pooler_dropout: float = flag(BASE.pooler_dropout, "dropout in sentence heads")
+    max_positions: int = flag(BASE.max_positions, "longest input in tokens")
+    pooling: POOLINGS = flag(  # type: ignore[valid-type]  # noqa: RUF009
         "first", "sentence heads read the first token (published) or the mean over notes, specials left out"
     )
-    performance_features: int = _flag(0, "performance inputs of a note (plain weights can be loaded)")
-    spectral_norm_classification_head: bool = _flag(False, "spectral norm on classification heads")
-    spectral_norm_regression_head: bool = _flag(False, "spectral norm on regression heads")
-    load_checkpoint_heads: bool = _flag(False, "register the sentence heads that a checkpoint holds")
-    no_compound: bool = _flag(False, "no compound embedding: every token is a position (ablation)")
-    compile: bool = _flag(False, "torch.compile of the blocks: a slow start, then faster")
-    autocast_bf16: bool = _flag(False, "mixed precision in bfloat16, on a CPU too (--bf16 needs a GPU)")
-    init_from: Optional[str] = _flag(  # noqa: UP045 - fairseq knows this spelling only
+    performance_features: int = flag(0, "performance inputs of a note (plain weights can be loaded)")
+    spectral_norm_classification_head: bool = flag(False, "spectral norm on classification heads")
+    spectral_norm_regression_head: bool = flag(False, "spectral norm on regression heads")
+    load_checkpoint_heads: bool = flag(False, "register the sentence heads that a checkpoint holds")
+    no_compound: bool = flag(False, "no compound embedding: every token is a position (ablation)")
+    compile: bool = flag(False, "torch.compile of the blocks: a slow start, then faster")
+    autocast_bf16: bool = flag(False, "mixed precision in bfloat16, on a CPU too (--bf16 needs a GPU)")
+    init_from: Optional[str] = flag(  # noqa: UP045 - fairseq knows this spelling only
         None, "start from this checkpoint; an error if it is missing or of another architecture or vocabulary"
     )
     restore_file: str = II("checkpoint.restore_file")

@@ -13,7 +13,7 @@ M2BERT's.
 
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from omegaconf import II, MISSING
 
 from musicbert.denoising import CellMaskPolicy, NoisePolicy, add_noise, mask_cells, noise_radii
 from musicbert.errors import DatasetError
+from musicbert.fairseq_plugin.flags import flag
 from musicbert.fairseq_plugin.note_crops import Corruption, NoteCrops, open_pieces
 from musicbert.note_fields import NoteFields, note_fields
 from musicbert.pianoroll import roll_size
@@ -38,32 +39,28 @@ OBJECTIVES = ChoiceEnum(["denoise", "mask"])
 AUXILIARIES = ChoiceEnum(["pianoroll", "pianoroll_nochroma", "none"])
 
 
-def _flag(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass
 class MusicPretrainConfig(FairseqDataclass):
     """Flags of the task."""
 
-    data: str = _flag(MISSING, "data folder, or several separated by colons, one after the other by epoch")
-    encoding: ENCODINGS = _flag("cp", "encoding of the data")  # type: ignore[valid-type]  # noqa: RUF009
-    objective: OBJECTIVES = _flag(  # type: ignore[valid-type]  # noqa: RUF009
+    data: str = flag(MISSING, "data folder, or several separated by colons, one after the other by epoch")
+    encoding: ENCODINGS = flag("cp", "encoding of the data")  # type: ignore[valid-type]  # noqa: RUF009
+    objective: OBJECTIVES = flag(  # type: ignore[valid-type]  # noqa: RUF009
         "denoise", "denoise: say what disturbed notes were; mask: say what is hidden"
     )
-    aux: AUXILIARIES = _flag(  # type: ignore[valid-type]  # noqa: RUF009
+    aux: AUXILIARIES = flag(  # type: ignore[valid-type]  # noqa: RUF009
         "pianoroll", "piano roll that every note is to predict: with chroma, without, or none"
     )
-    crop: int = _flag(1024, "notes of a crop")
-    noise_prob: float = _flag(0.3, "share of notes that are disturbed")
-    noise_radius: str = _flag(
+    crop: int = flag(1024, "notes of a crop")
+    noise_prob: float = flag(0.3, "share of notes that are disturbed")
+    noise_radius: str = flag(
         "4,12,12", "half-widths of position (sixteenths), pitch (semitones), duration (ids)[, velocity (ids)]"
     )
-    noise_symmetric: bool = _flag(False, "include the upper end of the noise (published: left out)")
-    mask_strategy: str = _flag("bar", "element, compound, bar, midibert, or a mixture such as bar+compound")
-    mask_prob: float = _flag(0.15, "share of cells that are selected")
-    leave_unmasked_prob: float = _flag(0.1, "share of selected cells that stay")
-    random_token_prob: float = _flag(0.1, "share of selected cells that become a random value")
+    noise_symmetric: bool = flag(False, "include the upper end of the noise (published: left out)")
+    mask_strategy: str = flag("bar", "element, compound, bar, midibert, or a mixture such as bar+compound")
+    mask_prob: float = flag(0.15, "share of cells that are selected")
+    leave_unmasked_prob: float = flag(0.1, "share of selected cells that stay")
+    random_token_prob: float = flag(0.1, "share of selected cells that become a random value")
     seed: int = II("common.seed")
 
 
