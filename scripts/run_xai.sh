@@ -12,7 +12,7 @@ option seeds "1 2 3" "seeds"
 option variants "published plain performance" "see docs/training.md"
 option starts "scratch mlm" "scratch: random weights; mlm: after masked-LM pre-training (needs --corpus or --init);
 own, mlm+own: the same, and then masked-LM on the training pieces of the fold itself"
-option stages "prepare train report" "what to do; train alone needs no original data"
+option stages "prepare train report" "what to do; train alone needs no original data, plan only writes the file plan"
 option splits "" "data sets and splits, such as 'xai:content_8fold percepiano:composition_strict4' (default: all)"
 option corpus "" "folder or zip of MIDI for the masked-LM pre-training"
 option init "" "masked-LM weights, instead of --corpus"
@@ -184,8 +184,8 @@ plan_all() { # one line an experiment: all of them share the workers
     done
 }
 
+if does plan || does train; then plan_all > "$output/plan"; fi
 if does train; then
-    plan_all > "$output/plan"
     "$python" "$ROOT/scripts/run_experiments.py" --plan "$output/plan" --workers "$workers"
 fi
 if does report; then
