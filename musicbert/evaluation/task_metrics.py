@@ -1,7 +1,7 @@
 """Scores of the twelve tasks of M2BERT's benchmark, as published and as they should be.
 
-Every score takes *segments*: sequences of notes with the true class and the predicted class of each, and where
-a note lies (bar and position). Three of the published scores have a fault, which ``compatible`` versions
+Every score takes *segments*: sequences of notes with the true and the predicted class of each note, and where
+it lies (bar and position). Three of the published scores have a fault, which ``compatible`` versions
 reproduce:
 
 F1 of a class
@@ -133,7 +133,7 @@ def f1_score(parts: Iterable[Segment], *, wanted: int = WANTED, compatible: bool
 
 
 def bar_accuracy(parts: Iterable[Segment]) -> float:
-    """Share of bars whose class is right: of the first notes of bars whose truth is not class 0 or missing."""
+    """Share of bars whose class is right, by their first notes; not of class 0 and not missing."""
     right = scored = 0
     for part in parts:
         known = part.new_bar & (part.truth > 0)
