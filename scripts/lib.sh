@@ -132,8 +132,10 @@ tool() {
 need_file() { [ -f "$1" ] || die "$1 is missing: $2"; }
 need_dir() { [ -d "$1" ] || die "$1 is missing: $2"; }
 
-# Sets GPUS to the number of GPUs that torch sees.
+# Sets GPUS to the number of GPUs that torch sees; 0 where none is to be used.
 count_gpus() {
+    GPUS=0
+    [ -z "${cpu:-}" ] || return 0
     GPUS=$("$(tool python)" -c 'import torch; print(torch.cuda.device_count())')
 }
 

@@ -14,6 +14,7 @@ from musicbert.synthesis import make_set, write_made_set
 
 RECIPES = [
     "scripts/pretrain_mlm.sh",
+    "scripts/pretrain/musicbert.sh",
     "scripts/classification/pretrain.sh",
     "scripts/classification/finetuning.sh",
     "scripts/classification/finetuning_only.sh",
@@ -74,7 +75,7 @@ def test_help_names_every_option_with_its_default(root, tmp_path, recipe):
 
 @pytest.mark.parametrize("recipe", [each for each in RECIPES if "finetuning" in each or "pretrain" in each])
 def test_missing_input_is_one_clear_error(root, tmp_path, recipe):
-    more = [] if "mlm" in recipe else ["--from-scratch"]
+    more = [] if "mlm" in recipe or recipe.endswith("musicbert.sh") else ["--from-scratch"]
     done = call(["bash", root / recipe, *more], tmp_path, code=2)
     assert done.stderr.startswith("error: ")
     assert "missing" in done.stderr
