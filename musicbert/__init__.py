@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from musicbert.encoding import decode, encode
+    from musicbert.encoding import decode, encode, get_codec
     from musicbert.errors import (
         CheckpointError,
         DatasetError,
@@ -38,6 +38,7 @@ __all__ = [
     "decode",
     "encode",
     "from_pretrained",
+    "get_codec",
     "read_score",
 ]
 
@@ -54,6 +55,7 @@ _PUBLIC = {
     "decode": "musicbert.encoding",
     "encode": "musicbert.encoding",
     "from_pretrained": "musicbert.predict",
+    "get_codec": "musicbert.encoding",
     "read_score": "musicbert.midi",
 }
 

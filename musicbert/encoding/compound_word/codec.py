@@ -45,7 +45,7 @@ def encode_compound_words(notes: Score | BeatNotes, profile: Profile = CLEAN) ->
         ``pitch-range`` with published profiles.
     """
     if isinstance(notes, BeatNotes):
-        if profile.steps == "published" and profile.rescale:
+        if profile.steps == "published" and profile.rescale:  # M2BERT's benchmark; MidiBERT has no such path
             check_beat_notes(notes)
             return published.beat_rows(notes, profile)
         notes = beat_notes_to_score(notes)
