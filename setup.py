@@ -56,6 +56,7 @@ setup(
             "ruff>=0.6",
             "mypy>=1.11",
             "import-linter>=2",
+            "transformers>=4.48,<5",  # the other implementation of ModernBERT
             "pre-commit>=3.7",
         ],
     },
