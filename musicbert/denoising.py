@@ -34,6 +34,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.errors import ConfigError
+from musicbert.masking import check_policy
 from musicbert.note_fields import NoteFields
 
 __all__ = ["CELL_STRATEGIES", "CellMaskPolicy", "NoisePolicy", "add_noise", "mask_cells", "noise_radii"]
@@ -61,15 +63,17 @@ def noise_radii(fields: NoteFields, widths: Sequence[int]) -> tuple[int, ...]:
 
     Raises
     ------
-    ValueError
-        Not three or four numbers from 0, or a velocity where the encoding has none.
+    ConfigError
+        ``bad-options``: not three or four numbers from 0, or a velocity where the encoding has none.
     """
     if len(widths) not in (3, 4) or any(width < 0 for width in widths):
-        raise ValueError(f"noise has three or four half-widths from 0 ({', '.join(NOISY)}), not {widths}")
+        raise ConfigError(
+            "bad-options", f"Noise has three or four half-widths from 0 ({', '.join(NOISY)}), not {widths}"
+        )
     radii = [0] * len(fields)
     for name, width in zip(NOISY, widths, strict=False):
         if width and name not in fields.names:
-            raise ValueError(f"{fields.encoding} has no {name} to be disturbed")
+            raise ConfigError("bad-options", f"{fields.encoding} has no {name} to be disturbed")
         if width:
             finer = fields.encoding == "octuple" and name == "position"
             radii[fields.index(name)] = width * (_POSITIONS_PER_SIXTEENTH if finer else 1)
@@ -96,7 +100,7 @@ class NoisePolicy:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.prob <= 1.0:
-            raise ValueError(f"the share of disturbed notes is within 0-1, not {self.prob}")
+            raise ConfigError("bad-options", f"The share of disturbed notes is within 0-1, not {self.prob}")
 
 
 def add_noise(
@@ -151,8 +155,8 @@ class CellMaskPolicy:
 
     Raises
     ------
-    ValueError
-        For an unknown strategy or probabilities out of range.
+    ConfigError
+        ``bad-options``: an unknown strategy, or probabilities out of range.
     """
 
     strategy: str = "compound"
@@ -161,13 +165,7 @@ class CellMaskPolicy:
     leave_prob: float = 0.1
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.strategies if name not in CELL_STRATEGIES]
-        if unknown:
-            known = ", ".join(CELL_STRATEGIES)
-            raise ValueError(f"mask strategy {'+'.join(unknown)!r} is none of {known}")
-        shares = (self.mask_prob, self.random_prob, self.leave_prob, self.random_prob + self.leave_prob)
-        if not all(0.0 <= share <= 1.0 for share in shares):
-            raise ValueError(f"probabilities are within 0-1, not {shares}")
+        check_policy(self.strategies, CELL_STRATEGIES, self.mask_prob, self.random_prob, self.leave_prob)
 
     @property
     def strategies(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from os import PathLike, fspath
 
-__all__ = ["CheckpointError", "DatasetError", "MidiError", "MusicBertError", "RatingError"]
+__all__ = ["CheckpointError", "ConfigError", "DatasetError", "MidiError", "MusicBertError", "RatingError"]
 
 
 class MusicBertError(Exception):
@@ -66,6 +66,10 @@ class RatingError(MusicBertError):
 
 class DatasetError(MusicBertError):
     """An archive, a split, or a binarised data set that cannot be used."""
+
+
+class ConfigError(MusicBertError, ValueError):
+    """A setting that cannot be used, whatever the data; a `ValueError` too."""
 
 
 class CheckpointError(MusicBertError):

@@ -24,6 +24,7 @@ Numbers are drawn only for groups that occur. The distribution is measured in ``
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,6 +41,7 @@ from musicbert.encoding.vocabulary import (
     UNK,
     VOCABULARY_SIZE,
 )
+from musicbert.errors import ConfigError
 
 __all__ = ["STRATEGIES", "MaskPolicy", "group_keys", "mask_cells", "mask_tokens"]
 
@@ -55,6 +57,36 @@ DENSE_KEYS = 1 << 17
 #: rows of the published code's table of groups: 256 bars of 256 ids, and room for the largest id
 GROUP_ROWS = 256 * 256 + VOCABULARY_SIZE
 FIRST_BAR_ID = FIELD_OFFSETS[BAR]
+
+
+def check_policy(
+    strategies: Sequence[str],
+    known: Sequence[str],
+    mask_prob: float,
+    random_prob: float,
+    leave_prob: float,
+) -> None:
+    """Check what all ways of masking have in common.
+
+    Raises
+    ------
+    ConfigError
+        ``bad-options``
+    """
+    unknown = [name for name in strategies if name not in known]
+    if unknown:
+        raise ConfigError(
+            "bad-options",
+            f"The mask strategy {'+'.join(unknown)!r} is none of {', '.join(known)}",
+            hint="name one of them, or join several by +",
+        )
+    shares = (mask_prob, random_prob, leave_prob, random_prob + leave_prob)
+    if not all(0.0 <= share <= 1.0 for share in shares):
+        raise ConfigError(
+            "bad-options",
+            f"The share masked is {mask_prob}; of it {random_prob} become random and {leave_prob} stay",
+            hint="shares, and the sum of the last two, are within 0-1",
+        )
 
 
 @dataclass(frozen=True)
@@ -76,8 +108,8 @@ class MaskPolicy:
 
     Raises
     ------
-    ValueError
-        For an unknown strategy or probabilities out of range.
+    ConfigError
+        ``bad-options``: an unknown strategy, or probabilities out of range.
     """
 
     strategy: str = "bar"
@@ -88,14 +120,11 @@ class MaskPolicy:
     per_piece: bool = False
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.strategies if name not in STRATEGIES]
-        if unknown:
-            raise ValueError(f"mask strategy {'+'.join(unknown)!r} is none of {', '.join(STRATEGIES)}")
+        check_policy(self.strategies, STRATEGIES, self.mask_prob, self.random_prob, self.leave_prob)
         if self.random_tokens not in ("any", "field"):
-            raise ValueError(f"random tokens are 'any' or 'field', not {self.random_tokens!r}")
-        shares = (self.mask_prob, self.random_prob, self.leave_prob, self.random_prob + self.leave_prob)
-        if not all(0.0 <= share <= 1.0 for share in shares):
-            raise ValueError(f"probabilities are within 0-1, not {shares}")
+            raise ConfigError(
+                "bad-options", f"random tokens are 'any' or 'field', not {self.random_tokens!r}"
+            )
 
     @property
     def strategies(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 
-from musicbert.errors import DatasetError
+from musicbert.errors import ConfigError
 from musicbert.model.compound_loss import column_sums
 from musicbert.model.pianoroll import roll_loss
 
@@ -45,7 +45,7 @@ class CompoundTokenCriterion(FairseqCriterion):
 
     Raises
     ------
-    DatasetError
+    ConfigError
         ``bad-options`` for weights that do not fit the columns.
     """
 
@@ -61,7 +61,7 @@ class CompoundTokenCriterion(FairseqCriterion):
         except ValueError as error:
             names = ", ".join(self.fields.names)
             hint = f"give --field-weights one number from 0 for each of {names}"
-            raise DatasetError("bad-options", f"The weights do not fit: {error}", hint=hint) from error
+            raise ConfigError("bad-options", f"The weights do not fit: {error}", hint=hint) from error
 
     def forward(
         self,

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from musicbert.batches import Layout, collate
 from musicbert.encoding.views import View, cells_of_piece, view_sizes
 from musicbert.encoding.vocabulary import FIELDS, UNK
+from musicbert.errors import ConfigError
 from musicbert.fairseq_plugin.datasets import SPECIAL_OCTUPLES
 from musicbert.masking import MaskPolicy, mask_cells, mask_tokens
 from musicbert.performance_masking import hide_performance
@@ -62,8 +63,8 @@ class Form:
 
     Raises
     ------
-    ValueError
-        For choices that do not go together.
+    ConfigError
+        ``bad-options``: choices that do not go together.
     """
 
     view: View = "octuple"
@@ -74,11 +75,11 @@ class Form:
 
     def __post_init__(self) -> None:
         if self.view == "remi" and self.compound:
-            raise ValueError("the REMI-like encoding has no compounds")
+            raise ConfigError("bad-options", "The REMI-like encoding has no compounds")
         if self.separate and self.layout != "stream":
-            raise ValueError("pieces of a block are kept apart in the layout 'stream' only")
+            raise ConfigError("bad-options", "Pieces of a block are kept apart in the layout 'stream' only")
         if self.crop is not None and self.crop < 1:
-            raise ValueError(f"a piece is cropped to at least one position, not {self.crop}")
+            raise ConfigError("bad-options", f"A piece is cropped to at least one position, not {self.crop}")
 
     @property
     def as_stored(self) -> bool:

@@ -14,7 +14,7 @@ from omegaconf import II, MISSING, open_dict
 
 from musicbert.corpus.performance import performance_width
 from musicbert.encoding.views import VIEWS
-from musicbert.errors import DatasetError
+from musicbert.errors import ConfigError, DatasetError
 from musicbert.fairseq_plugin.datasets import (
     load_dictionary,
     load_performance,
@@ -150,23 +150,20 @@ class OctupleMaskedLMTask(FairseqTask):
 
         Raises
         ------
-        DatasetError
+        ConfigError
             ``bad-options``.
         """
         cfg = self.cfg
         if cfg.performance_input and (str(cfg.encoding) != "octuple" or cfg.crop_length or not self.compound):
             message = "Performance inputs belong to notes: they need whole pieces of compound octuples"
-            raise DatasetError("bad-options", message, path=cfg.data, hint="leave out --performance-input")
-        try:
-            return Form(
-                view=str(cfg.encoding),
-                crop=cfg.crop_length,
-                compound=self.compound,
-                layout="stream" if cfg.separate_pieces else str(cfg.layout),
-                separate=cfg.separate_pieces,
-            )
-        except ValueError as error:
-            raise DatasetError("bad-options", str(error), path=cfg.data) from error
+            raise ConfigError("bad-options", message, hint="leave out --performance-input")
+        return Form(
+            view=str(cfg.encoding),
+            crop=cfg.crop_length,
+            compound=self.compound,
+            layout="stream" if cfg.separate_pieces else str(cfg.layout),
+            separate=cfg.separate_pieces,
+        )
 
     def _folder(self, epoch: int) -> str:
         folders = utils.split_paths(self.cfg.data)

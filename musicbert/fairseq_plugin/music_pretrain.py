@@ -24,7 +24,7 @@ from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING
 
 from musicbert.denoising import CellMaskPolicy, NoisePolicy, add_noise, mask_cells, noise_radii
-from musicbert.errors import DatasetError
+from musicbert.errors import ConfigError
 from musicbert.fairseq_plugin.flags import flag
 from musicbert.fairseq_plugin.note_crops import Corruption, NoteCrops, open_pieces
 from musicbert.note_fields import NoteFields, note_fields
@@ -70,7 +70,7 @@ class MusicPretrainTask(FairseqTask):
 
     Raises
     ------
-    DatasetError
+    ConfigError
         ``bad-options``.
     """
 
@@ -81,21 +81,25 @@ class MusicPretrainTask(FairseqTask):
         #: outputs of the piano-roll head, 0 without one
         self.roll_outputs = 0 if str(cfg.aux) == "none" else roll_size(chroma=str(cfg.aux) == "pianoroll")
         if cfg.crop < 1:
-            raise DatasetError("bad-options", f"a crop has at least one note, not {cfg.crop}")
+            raise ConfigError("bad-options", f"A crop has at least one note, not {cfg.crop}")
         self.corrupt, self.pad_first = self._corruption(cfg)
 
     def _corruption(self, cfg: MusicPretrainConfig) -> tuple[Corruption, bool]:
-        try:
-            if str(cfg.objective) == "denoise":
-                widths = [int(part) for part in cfg.noise_radius.split(",")]
-                noise = NoisePolicy(noise_radii(self.fields, widths), cfg.noise_prob, cfg.noise_symmetric)
-                return partial(add_noise, fields=self.fields, policy=noise), False
-            mask = CellMaskPolicy(
-                cfg.mask_strategy, cfg.mask_prob, cfg.random_token_prob, cfg.leave_unmasked_prob
-            )
-            return partial(mask_cells, fields=self.fields, policy=mask), mask.selects_padding
-        except ValueError as error:
-            raise DatasetError("bad-options", str(error), hint="see fairseq-train --help") from error
+        if str(cfg.objective) == "denoise":
+            parts = cfg.noise_radius.split(",")
+            if not all(part.strip().isdecimal() for part in parts):
+                raise ConfigError(
+                    "bad-options",
+                    f"--noise-radius is {cfg.noise_radius!r}",
+                    hint="give three or four whole numbers from 0, separated by commas",
+                )
+            radii = noise_radii(self.fields, [int(part) for part in parts])
+            noise = NoisePolicy(radii, cfg.noise_prob, cfg.noise_symmetric)
+            return partial(add_noise, fields=self.fields, policy=noise), False
+        mask = CellMaskPolicy(
+            cfg.mask_strategy, cfg.mask_prob, cfg.random_token_prob, cfg.leave_unmasked_prob
+        )
+        return partial(mask_cells, fields=self.fields, policy=mask), mask.selects_padding
 
     @classmethod
     def setup_task(cls, cfg: MusicPretrainConfig, **_: Any) -> "MusicPretrainTask":

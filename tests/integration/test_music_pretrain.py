@@ -213,6 +213,7 @@ def test_a_run_starts_from_given_weights_or_not_at_all(train, tmp_path):
     [
         (("--noise-radius", "4,12"), "bad-options"),
         (("--noise-radius", "4,12,12,2"), "bad-options"),
+        (("--noise-radius", "4,x,12"), "bad-options"),
         (("--objective", "mask", "--mask-strategy", "notes"), "bad-options"),
         (("--field-weights", "1,2"), "bad-options"),
         (("--field-weights", "a,b,c,d"), "bad-options"),
@@ -220,9 +221,9 @@ def test_a_run_starts_from_given_weights_or_not_at_all(train, tmp_path):
     ],
 )
 def test_options_that_do_not_fit(data, more, reason):
-    from musicbert.errors import DatasetError
+    from musicbert.errors import ConfigError
 
-    with pytest.raises(DatasetError, match=reason):
+    with pytest.raises(ConfigError, match=reason):
         set_up(data, "cp", "--arch", "m2bert_tiny", *more)
 
 

@@ -1,3 +1,4 @@
+import pickle
 import time
 
 import numpy as np
@@ -13,6 +14,7 @@ from musicbert.encoding.vocabulary import (
     VOCABULARY_SIZE,
     rows_to_ids,
 )
+from musicbert.errors import ConfigError
 from musicbert.masking import MaskPolicy, mask_tokens
 
 OFFSETS, SIZES = np.array(FIELD_OFFSETS), np.array(FIELD_SIZES)
@@ -184,8 +186,11 @@ def test_the_input_is_left_as_it_is_and_draws_repeat():
     ],
 )
 def test_bad_policies_are_refused(options):
-    with pytest.raises(ValueError, match=r"strategy|probabilities|random tokens"):
+    with pytest.raises(ConfigError, match=r"strategy|share masked|random tokens") as caught:
         MaskPolicy(**options)
+    assert caught.value.reason == "bad-options"
+    assert isinstance(caught.value, ValueError)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 def test_bad_lengths_are_refused():
