@@ -22,6 +22,7 @@ setup(
             "py.typed",
             "weights/published_logits.npz",
             "corpus/pairs/chord_mapping.json",
+            "corpus/public_data.json",
             "corpus/readers/published_splits.json",
         ]
     },

@@ -22,9 +22,12 @@ DESCRIPTION = "Run the heads of a fine-tuned model on MIDI files: classes, label
 EPILOG = """examples:
   musicbert predict piece.mid --model checkpoints/mine
   musicbert predict midi/ --model checkpoint_best.pt --labels classes.json --output scores.csv
+  musicbert predict midi/ --model runs/moods/model --output moods.csv
 
 Without --output, or with .jsonl, there is one JSON object a file:
 {"file": ..., "head": {"name": score, ...}}. A .csv has one line a file and a column `head:name` a score.
+A model of `musicbert finetune` also says what is best (`"best"`); of a model of notes, a .jsonl has a list of
+scores (of the notes, as the file has them) for each name, and a .csv one line a note.
 
 exit status: 0 done; 1 some files failed; 2 all failed, or bad usage."""
 
@@ -46,10 +49,15 @@ def run(options: argparse.Namespace) -> int:
 
     from musicbert.atomic import write_text
     from musicbert.predict import from_pretrained, read_piece
+    from musicbert.weights.tagger_folder import is_tagger_folder
 
     if options.output is not None and options.output.suffix not in (".jsonl", ".csv"):
         raise ValueError("--output ends in .jsonl or .csv")
     files = midi_files(options.inputs)
+    if is_tagger_folder(options.model):
+        from musicbert.cli.tags import predict_tags
+
+        return predict_tags(options, files)
     model = from_pretrained(
         options.model, labels=options.labels, device=options.device, precision=options.precision
     )

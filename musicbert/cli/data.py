@@ -1,0 +1,110 @@
+"""`musicbert data`: public data sets, their licences, and how to fetch them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
+
+DESCRIPTION = "List public data sets and fetch them from their publishers, checked and resumable."
+EPILOG = """examples:
+  musicbert data list
+  musicbert data get pianist8 --output data
+  musicbert data get emopia --output data --unverified
+
+A download that is cut goes on when the command is given again. Mind the licence of each data set.
+
+exit status: 0 done; 2 bad usage, or it could not be fetched; 130 stopped by Ctrl-C."""
+GET = """examples:
+  musicbert data get pianist8 --output data
+  musicbert data get emopia --output data --unverified"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `musicbert data`."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listed = actions.add_parser("list", help="what there is", description="List the public data sets.")
+    listed.add_argument("--json", action="store_true", help="as JSON")
+    get = actions.add_parser(
+        "get",
+        help="fetch one",
+        description="Fetch a data set from its publisher.",
+        epilog=GET,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    get.add_argument("name", metavar="NAME", help="as `musicbert data list` names it")
+    get.add_argument("--output", "-o", type=Path, default=Path("data"), help="folder (%(default)s)")
+    get.add_argument("--sha256", metavar="HEX", help="checksum that the file must have")
+    get.add_argument(
+        "--unverified", action="store_true", help="fetch a file of which no checksum is known, and print it"
+    )
+    get.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what is asked; return the exit status."""
+    from musicbert.corpus.public_data import public_data
+
+    if options.action == "list":
+        entries = public_data()
+        if options.json:
+            print(json.dumps({name: asdict(entry) for name, entry in entries.items()}, indent=1))
+            return 0
+        for name, entry in entries.items():
+            checked = "checksum known" if entry.sha256 else "checksum not known yet"
+            print(f"{name:14} {entry.title} ({entry.used_for})")
+            print(f"{'':14} licence: {entry.licence}; {checked}; {entry.page}")
+        return 0
+    return _get(options)
+
+
+def _get(options: argparse.Namespace) -> int:
+    from musicbert.corpus.public_data import find_public_data
+    from musicbert.errors import DatasetError
+    from musicbert.weights.download import download, sha256_of
+
+    entry = find_public_data(options.name)
+    checksum = options.sha256 or entry.sha256
+    target = options.output / entry.file
+    if target.is_file():
+        found = sha256_of(target)
+        if checksum is not None and found != checksum.lower():
+            raise DatasetError("bad-checksum", f"It is there, but has SHA-256 {found}", path=target)
+        print(f"{target} is there already, SHA-256 {found}")
+        return 0
+    if checksum is None and not options.unverified:
+        raise DatasetError(
+            "no-checksum",
+            f"No checksum of {entry.name} is known, so a damaged or exchanged file would not be noticed",
+            path=entry.url,
+            hint="give --sha256 if you know it, or --unverified to fetch it and see its checksum",
+        )
+    print(f"licence: {entry.licence} ({entry.page})", file=sys.stderr)
+    bar = None if options.quiet else _Bar()
+    try:
+        download(entry.url, target, sha256=checksum, progress=bar)
+    finally:
+        if bar is not None:
+            bar.close()
+    print(f"{target} fetched, SHA-256 {sha256_of(target)}")
+    return 0
+
+
+class _Bar:
+    """A progress bar of bytes."""
+
+    def __init__(self) -> None:
+        from tqdm import tqdm
+
+        self.bar = tqdm(unit="B", unit_scale=True, desc="fetch", disable=None)
+
+    def __call__(self, have: int, total: int | None) -> None:
+        self.bar.total = total
+        self.bar.update(have - self.bar.n)
+
+    def close(self) -> None:
+        self.bar.close()
