@@ -1,0 +1,70 @@
+"""F1 and ROC-AUC of genre or style over all folds, beside baselines.
+
+python scripts/eval_genre.py checkpoints/genre_topmagd_musicbert_base topmagd_data_bin
+python scripts/eval_genre.py "checkpoints/fold{fold}.pt" topmagd_data_bin
+python scripts/eval_genre.py topmagd_data_bin                     (baselines only)
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from musicbert.errors import MusicBertError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the arguments, score, report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "checkpoint", nargs="*", help="--save-dirs of train_genre.sh, or files with {fold} in their path"
+    )
+    parser.add_argument(
+        "data", type=Path, help="data-bin with a folder for each fold, such as topmagd_data_bin"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="folder for scores and predictions (default: DATA_scores)"
+    )
+    parser.add_argument("--split", default="test", choices=("test", "valid"), help="part (%(default)s)")
+    parser.add_argument("--no-baselines", action="store_true", help="leave the baselines out")
+    parser.add_argument("--head", help="classification head (default: the only one)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap and the trees (%(default)s)")
+    options = parser.parse_args(arguments)
+
+    from musicbert.evaluation.score_files import score_table
+    from musicbert.predict.progress import line_progress
+    from musicbert.predict.runs import find_fold_runs
+    from musicbert.predict.score_genres import score_genres
+
+    data = (
+        options.data.parent if options.data.name in ("x", "{fold}") else options.data
+    )  # as upstream takes it
+    output = options.output or Path(f"{data.resolve().name}_scores")
+    try:
+        runs = {row: folds for each in options.checkpoint for row, folds in find_fold_runs(each).items()}
+        rows = score_genres(
+            data,
+            output,
+            checkpoints=runs,
+            part=options.split,
+            baselines=not options.no_baselines,
+            head=options.head,
+            device=options.device,
+            seed=options.seed,
+            command=["scripts/eval_genre.py", *(arguments or sys.argv[1:])],
+            progress=line_progress("sequences"),
+        )
+    except MusicBertError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(score_table(rows, ["f1_micro", "f1_macro", "roc_auc_micro", "roc_auc_macro", "exact"])))
+    print(f"-> {output}/scores.{{json,csv,md}}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""MAP, HITS@k and recall@k of melody completion (next) and accompaniment suggestion (acc), beside baselines.
+
+python scripts/eval_nsp.py checkpoints/nsp_next_musicbert_base next_data_bin
+python scripts/eval_nsp.py next_data_bin                          (chance and baselines only)
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from musicbert.errors import MusicBertError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the arguments, score, report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "checkpoint", nargs="*", type=Path, help="checkpoints, or --save-dirs of train_nsp.sh"
+    )
+    parser.add_argument("data", type=Path, help="data-bin, such as next_data_bin")
+    parser.add_argument(
+        "--output", type=Path, help="folder for scores and predictions (default: DATA_scores)"
+    )
+    parser.add_argument("--split", default="test", choices=("test", "valid"), help="part (%(default)s)")
+    parser.add_argument("--no-baselines", action="store_true", help="leave the baselines out")
+    parser.add_argument(
+        "--group", type=int, default=50, help="candidates of a query, for data that do not say (%(default)s)"
+    )
+    parser.add_argument("--head", help="classification head (default: the only one)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (%(default)s)")
+    options = parser.parse_args(arguments)
+
+    from musicbert.evaluation.score_files import score_table
+    from musicbert.predict.progress import line_progress
+    from musicbert.predict.runs import find_runs
+    from musicbert.predict.score_pairs import score_pairs
+
+    output = options.output or Path(f"{options.data.resolve().name}_scores")
+    try:
+        runs = {row: path for each in options.checkpoint for row, path in find_runs(each).items()}
+        rows = score_pairs(
+            options.data,
+            output,
+            checkpoints=runs,
+            part=options.split,
+            baselines=not options.no_baselines,
+            group=options.group,
+            head=options.head,
+            device=options.device,
+            seed=options.seed,
+            command=["scripts/eval_nsp.py", *(arguments or sys.argv[1:])],
+            progress=line_progress("sequences"),
+        )
+    except MusicBertError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(score_table(rows, ["map", "hits@1", "hits@5", "hits@10", "hits@25", "recall@1"])))
+    print(f"-> {output}/scores.{{json,csv,md}}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""Genre (topmagd) and style (masd) of Lakh MIDI files: SUBSET_data_raw with a folder for each of five folds.
+
+python scripts/gen_genre.py topmagd --map midi_genre_map.json --midi lmd_full.zip
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from musicbert.corpus.genre.build import GenreOptions, build_genre
+from musicbert.corpus.genre.folds import RULES
+from musicbert.errors import MusicBertError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the arguments, write, report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("subset", help="topmagd (13 genres), masd (25 styles), or another set of the map")
+    parser.add_argument("--map", type=Path, required=True, help="midi_genre_map.json")
+    parser.add_argument("--midi", type=Path, required=True, help="folder or zip of files named by their md5")
+    parser.add_argument("--output", type=Path, help="folder to write (default: SUBSET_data_raw, or _bin)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier set")
+    parser.add_argument(
+        "--split",
+        choices=tuple(RULES),
+        default="grouped",
+        help="grouped: versions of a song in one fold; published: by file, which leaks (%(default)s)",
+    )
+    parser.add_argument("--folds", type=int, default=5, help="folds (%(default)s)")
+    parser.add_argument(
+        "--valid",
+        choices=("groups", "none"),
+        default="groups",
+        help="groups: songs of the training part; none: the test is validated on, as published (%(default)s)",
+    )
+    parser.add_argument("--length", type=int, default=1000, help="notes of a window (%(default)s)")
+    parser.add_argument("--windows", type=int, default=4, help="training windows of a piece (%(default)s)")
+    parser.add_argument("--test-windows", type=int, default=1, help="windows scored of a piece (%(default)s)")
+    parser.add_argument("--seed", type=int, default=7, help="seed of every draw (%(default)s)")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes; the result is the same (%(default)s)"
+    )
+    parser.add_argument(
+        "--format",
+        choices=("text", "bin"),
+        default="text",
+        help="text for scripts/binarize_genre.sh, or at once what it would make (%(default)s)",
+    )
+    options = parser.parse_args(arguments)
+    if options.workers < 1:
+        parser.error("--workers is at least 1")
+    output = options.output or Path(f"{options.subset}_data_{'raw' if options.format == 'text' else 'bin'}")
+    try:
+        report = build_genre(
+            options.map,
+            options.midi,
+            output,
+            GenreOptions(
+                options.subset,
+                length=options.length,
+                windows=options.windows,
+                test_windows=options.test_windows,
+                rule=options.split,
+                n_folds=options.folds,
+                valid=options.valid,
+                seed=options.seed,
+                layout=options.format,
+                workers=options.workers,
+            ),
+            overwrite=options.overwrite,
+            progress=True,
+        )
+    except (MusicBertError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        return 130
+    print(f"{output}\n{report.summary()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

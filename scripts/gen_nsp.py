@@ -1,0 +1,141 @@
+"""Pairs of phrases for melody completion (next) and accompaniment suggestion (acc): TASK_data_raw.
+
+From PiRhDy's files (--pirhdy DIR, with context_next/ and context_acc/), or from any MIDI files that have a
+melody and an accompaniment (--midi DIR or ZIP).
+
+  python scripts/gen_nsp.py next --pirhdy PiRhDy/dataset
+  python scripts/gen_nsp.py acc --midi POP909 --melody vocal
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from musicbert.corpus.pairs.convert import ConvertOptions, convert
+from musicbert.corpus.pairs.generate import GenerateOptions, generate
+from musicbert.corpus.pairs.phrases import PhraseOptions
+from musicbert.errors import MusicBertError
+
+
+def _shares(text: str) -> tuple[float, float, float]:
+    train, valid, test = (float(part) for part in text.split(","))
+    return train, valid, test
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("task", choices=("next", "acc"))
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--pirhdy", type=Path, help="PiRhDy's dataset folder, or context_TASK itself")
+    source.add_argument("--midi", type=Path, help="folder or zip of MIDI files")
+    parser.add_argument("--output", type=Path, help="folder to write (default: TASK_data_raw)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier raw set")
+    parser.add_argument("--seed", type=int, default=7, help="seed of every draw (%(default)s)")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes; the result is the same (%(default)s)"
+    )
+    one = parser.add_argument_group("from PiRhDy's files")
+    one.add_argument(
+        "--valid-share",
+        type=float,
+        default=0.05,
+        help="share of the training file for validation; 0 as published: validate on the test (%(default)s)",
+    )
+    one.add_argument("--samples", type=int, default=0, help="train on so many pairs of lines only (0: all)")
+    one.add_argument("--test-groups", type=int, default=0, help="test on so many groups only (0: all)")
+    one.add_argument("--chords", help="another table of chords: JSON, or upstream's pickle, safely read")
+    two = parser.add_argument_group("from MIDI files")
+    two.add_argument(
+        "--melody", help="track of the melody: its number or a part of its name (default: found)"
+    )
+    two.add_argument(
+        "--accompaniment", nargs="+", default=(), help="tracks of the accompaniment (default: all others)"
+    )
+    two.add_argument("--bars", type=int, default=4, help="bars of a phrase (%(default)s)")
+    two.add_argument("--fewest", type=int, default=4, help="fewest notes of a phrase (%(default)s)")
+    two.add_argument("--level-velocity", action="store_true", help="give all notes velocity 64")
+    two.add_argument(
+        "--shares", type=_shares, default=(0.8, 0.1, 0.1), help="songs for train,valid,test (0.8,0.1,0.1)"
+    )
+    two.add_argument(
+        "--negatives", type=int, default=1, help="false pairs for a true one in training (%(default)s)"
+    )
+    two.add_argument("--group", type=int, default=50, help="candidates of a test query (%(default)s)")
+    two.add_argument(
+        "--others",
+        choices=("song", "same"),
+        default="song",
+        help="false phrases: of other songs, or of the same song, which is harder (%(default)s)",
+    )
+    two.add_argument("--most-queries", type=int, default=0, help="test queries at most (0: all)")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the arguments, write, report."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    output = options.output or Path(f"{options.task}_data_raw")
+    if options.workers < 1:
+        parser.error("--workers is at least 1")
+    try:
+        if options.pirhdy is not None:
+            inside = options.pirhdy / f"context_{options.task}"
+            folder = inside if inside.is_dir() else options.pirhdy
+            report = convert(
+                folder / "train",
+                folder / "test",
+                output,
+                ConvertOptions(
+                    options.task,
+                    valid_share=options.valid_share,
+                    samples=options.samples,
+                    test_groups=options.test_groups,
+                    seed=options.seed,
+                    chords=options.chords,
+                    workers=options.workers,
+                ),
+                overwrite=options.overwrite,
+                progress=True,
+            )
+        else:
+            cut = PhraseOptions(
+                bars=options.bars,
+                fewest=options.fewest,
+                melody=options.melody,
+                accompaniment=tuple(options.accompaniment),
+                level_velocity=options.level_velocity,
+            )
+            report = generate(
+                options.midi,
+                output,
+                GenerateOptions(
+                    options.task,
+                    cut=cut,
+                    shares=options.shares,
+                    negatives=options.negatives,
+                    group=options.group,
+                    others=options.others,
+                    most_queries=options.most_queries,
+                    seed=options.seed,
+                    workers=options.workers,
+                ),
+                overwrite=options.overwrite,
+                progress=True,
+            )
+    except (MusicBertError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        return 130
+    print(f"{output}: {report.summary()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
