@@ -115,6 +115,75 @@ def test_an_interrupted_run_ends_where_a_whole_one_does(train, tmp_path):
     assert load_model(tmp_path / "whole" / NAME).config.performance_features == 3
 
 
+def second_shard(data, folder):
+    """Another folder of pieces: those of the first in another order."""
+    folder.mkdir()
+    (folder / "dict.txt").write_text(dictionary_text())
+    pieces = indexed_dataset.MMapIndexedDataset(str(data / "train"))
+    builder = indexed_dataset.make_builder(str(folder / "train.bin"), impl="mmap", vocab_size=MASK)
+    for index in reversed(range(len(pieces) - 2)):
+        builder.add_item(pieces[index])
+    builder.finalize(str(folder / "train.idx"))
+    return f"{data}:{folder}"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--autocast-bf16", "--sample-break-mode", "complete", "--tokens-per-sample", "300"),
+        ("--separate-pieces", "--sample-break-mode", "complete", "--tokens-per-sample", "300"),
+    ],
+    ids=["bf16, packed", "stream, pieces apart"],
+)
+def test_resuming_over_shards_is_exact(train, data, tmp_path, options):
+    """Stopped within the second epoch, which is the second shard."""
+    folder = second_shard(data, tmp_path / "second")
+    options = (*options, "--lr-scheduler", "polynomial_decay", "--warmup-updates", "3", "--total-num-update", "9")
+    options = (*options, "--batch-size", "2", "--save-interval-updates", "4", "--num-workers", "1")
+    status, log = train("whole", "--max-update", "7", *options, folder=folder)
+    assert status == 0, log
+    assert "10 pieces in" in log  # of the second shard
+    assert train("parts", "--max-update", "4", *options, folder=folder)[0] == 0
+    status, log = train("parts", "--max-update", "7", *options, folder=folder)
+    assert status == 0, log
+    assert "@ 4 updates" in log
+    whole, parts = weights_of(tmp_path / "whole" / NAME), weights_of(tmp_path / "parts" / NAME)
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert any(value.abs().sum() for value in whole.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "compound", "rows"),
+    [
+        (("--encoding", "cp", "--mask-strategy", "compound"), True, "row"),
+        (("--encoding", "remi", "--crop-length", "40"), False, "token"),
+        (("--no-compound", "--mask-strategy", "element"), False, "token"),
+        (("--encoding", "cp", "--no-compound", "--layout", "stream"), False, "token"),
+    ],
+    ids=["cp", "remi", "octuple, no compound", "cp, no compound, stream"],
+)
+def test_every_ablation_trains_and_opens_again(train, tmp_path, options, compound, rows):
+    status, log = train("run", "--max-update", "1", "--max-positions", "1024", *options)
+    assert status == 0, log
+    weights = weights_of(tmp_path / "run" / NAME)
+    assert any("downsampling" in name for name in weights) == compound
+    assert load_model(tmp_path / "run" / NAME).config.fields == (8 if compound else 1)
+    assert "accuracy_pitch" in log
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--encoding", "cp", "--performance-input"), "[bad-options]"),
+        (("--encoding", "remi", "--tokens-per-sample", "32"), "[too-long]"),
+    ],
+)
+def test_choices_that_cannot_be_are_refused(train, options, reason):
+    status, log = train("run", "--max-update", "1", *options)
+    assert status != 0
+    assert reason in log
+
+
 def test_the_published_recipe_masks_octuples(train, tmp_path):
     status, log = train(
         "published", "--max-update", "2", "--sample-break-mode", "complete",
