@@ -19,13 +19,11 @@ any, ``stream``             the same without padding (`musicbert.model.segments`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from fairseq.data import FairseqDataset
 from numpy.typing import NDArray
 
 from musicbert.batches import Layout, collate
@@ -33,6 +31,7 @@ from musicbert.encoding.views import View, cells_of_piece, view_sizes
 from musicbert.encoding.vocabulary import FIELDS, UNK
 from musicbert.errors import ConfigError
 from musicbert.fairseq_plugin.datasets import SPECIAL_OCTUPLES
+from musicbert.fairseq_plugin.sized_dataset import SizedDataset
 from musicbert.masking import MaskPolicy, mask_cells, mask_tokens
 from musicbert.performance_masking import hide_performance
 
@@ -138,7 +137,7 @@ def pack(sizes: NDArray[np.integer], limit: int, mode: str) -> Ints:
     return np.stack([starts, [*starts[1:], len(sizes)]], axis=1).astype(np.int64)
 
 
-class MaskedOctuples(FairseqDataset):
+class MaskedOctuples(SizedDataset):
     """Masked blocks of pieces.
 
     Parameters
@@ -239,18 +238,6 @@ class MaskedOctuples(FairseqDataset):
         """Number of blocks."""
         return len(self.blocks)
 
-    def num_tokens(self, index: int) -> int:
-        """Tokens of a block, for ``--max-tokens``."""
-        return int(self.sizes[index])
-
-    def size(self, index: int) -> int:
-        """Tokens of a block."""
-        return int(self.sizes[index])
-
-    def num_tokens_vec(self, indices: Ints) -> Ints:
-        """Tokens of several blocks."""
-        return self.sizes[indices]
-
     def ordered_indices(self) -> Ints:
         """Blocks by length, in random order where equal: batches need little padding.
 
@@ -258,20 +245,6 @@ class MaskedOctuples(FairseqDataset):
         """
         shuffled = np.random.default_rng(self.seed).permutation(len(self))
         return shuffled[np.argsort(self.sizes[shuffled], kind="stable")]
-
-    def batch_by_size(
-        self,
-        indices: Ints,
-        max_tokens: int | None = None,
-        max_sentences: int | None = None,
-        required_batch_size_multiple: int = 1,  # noqa: ARG002 - see below
-    ) -> Sequence[Ints]:
-        """Make batches of every block.
-
-        ``--required-batch-size-multiple`` (8 unless given) makes fairseq drop the last batch, and so a whole
-        validation set of a few blocks; it is not followed.
-        """
-        return super().batch_by_size(indices, max_tokens, max_sentences, required_batch_size_multiple=1)
 
     def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """Make a batch: ``src_tokens`` and ``target`` [shape=(B, T*F)], and the list of masked tokens.

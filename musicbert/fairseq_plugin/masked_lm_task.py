@@ -22,6 +22,7 @@ from musicbert.fairseq_plugin.datasets import (
 )
 from musicbert.fairseq_plugin.flags import flag
 from musicbert.fairseq_plugin.masked_dataset import AS_STORED, Form, MaskedOctuples, pack, piece_sizes
+from musicbert.fairseq_plugin.one_dictionary import OneDictionary
 from musicbert.masking import MaskPolicy
 
 __all__ = ["OctupleMaskedLMConfig", "OctupleMaskedLMTask", "masked_blocks"]
@@ -112,7 +113,7 @@ def masked_blocks(
 
 
 @register_task("octuple_masked_lm", dataclass=OctupleMaskedLMConfig)
-class OctupleMaskedLMTask(FairseqTask):
+class OctupleMaskedLMTask(OneDictionary, FairseqTask):
     """Masked language model over octuples."""
 
     def __init__(self, cfg: OctupleMaskedLMConfig, dictionary: Dictionary) -> None:
@@ -183,16 +184,6 @@ class OctupleMaskedLMTask(FairseqTask):
             performance_input=self.cfg.performance_input,
             form=self.form(),
         )
-
-    @property
-    def source_dictionary(self) -> Dictionary:
-        """Dictionary of the tokens, with ``<mask>``."""
-        return self.dictionary
-
-    @property
-    def target_dictionary(self) -> Dictionary:
-        """The same dictionary."""
-        return self.dictionary
 
     def max_positions(self) -> int:
         """Longest row in tokens."""

@@ -11,19 +11,19 @@ always sees the first epoch's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from fairseq.data import FairseqDataset
 from numpy.typing import NDArray
 
 from musicbert.corpus.rows_bin import META, RowsBin
 from musicbert.encoding.vocabulary import EOS, FIELDS
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.datasets import load_dictionary, load_pieces
+from musicbert.fairseq_plugin.sized_dataset import SizedDataset
 from musicbert.note_fields import OCTUPLE, NoteFields, cells_of_ids
 from musicbert.pianoroll import ROWS, roll_events
 
@@ -92,7 +92,7 @@ def open_pieces(folder: str | Path, split: str, fields: NoteFields) -> NotePiece
     return pieces
 
 
-class NoteCrops(FairseqDataset):
+class NoteCrops(SizedDataset):
     """Corrupted crops.
 
     Parameters
@@ -167,10 +167,6 @@ class NoteCrops(FairseqDataset):
         """Notes of a crop, for ``--max-tokens``."""
         return self.crop if self.pad_first else int(self.sizes[index])
 
-    def size(self, index: int) -> int:
-        """Notes of a crop."""
-        return self.num_tokens(index)
-
     def num_tokens_vec(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Notes of several crops."""
         return np.full(len(indices), self.crop) if self.pad_first else self.sizes[indices]
@@ -179,16 +175,6 @@ class NoteCrops(FairseqDataset):
         """Crops by length, in random order where equal: most batches need no padding, hence no mask."""
         shuffled = np.random.default_rng(self.seed).permutation(len(self))
         return shuffled[np.argsort(self.sizes[shuffled], kind="stable")]
-
-    def batch_by_size(
-        self,
-        indices: NDArray[np.int64],
-        max_tokens: int | None = None,
-        max_sentences: int | None = None,
-        required_batch_size_multiple: int = 1,  # noqa: ARG002 - it would drop the last crops
-    ) -> Sequence[NDArray[np.int64]]:
-        """Make batches of every crop (``--required-batch-size-multiple`` is not followed)."""
-        return super().batch_by_size(indices, max_tokens, max_sentences, required_batch_size_multiple=1)
 
     def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """Pad crops to the longest.

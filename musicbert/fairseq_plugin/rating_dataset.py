@@ -11,21 +11,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from fairseq.data import FairseqDataset
 
 from musicbert.fairseq_plugin.note_augmentation import NoteAugmentation
 from musicbert.fairseq_plugin.rating_labels import RatingLabels
+from musicbert.fairseq_plugin.sized_dataset import SizedDataset, similar_lengths_together
 
 __all__ = ["FIELDS", "RatingDataset"]
 
 #: tokens of one note
 FIELDS = 8
 
-#: pieces whose lengths differ by less than a factor of 2^(1/8), about 9 %, count as equally long
-_BUCKETS_AN_OCTAVE = 8
 
-
-class RatingDataset(FairseqDataset):
+class RatingDataset(SizedDataset):
     """Pieces of one split.
 
     Parameters
@@ -130,20 +127,6 @@ class RatingDataset(FairseqDataset):
             item["performance"] = torch.from_numpy(performance)
         return item
 
-    def batch_by_size(
-        self,
-        indices: np.ndarray,
-        max_tokens: int | None = None,
-        max_sentences: int | None = None,
-        required_batch_size_multiple: int = 1,  # noqa: ARG002 - see below
-    ) -> Sequence[np.ndarray]:
-        """Make batches of every piece.
-
-        With ``--required-batch-size-multiple`` (8 unless given) fairseq drops the last batch, so that metrics
-        would not be those of the whole set; it is not followed.
-        """
-        return super().batch_by_size(indices, max_tokens, max_sentences, required_batch_size_multiple=1)
-
     def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """Return a batch, padded to its longest piece.
 
@@ -180,22 +163,9 @@ class RatingDataset(FairseqDataset):
             "target": target,
         }
 
-    def num_tokens(self, index: int) -> int:
-        """Return the length of a piece in tokens."""
-        return int(self.sizes[index])
-
-    def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
-        """Return the lengths of pieces in tokens."""
-        return self.sizes[indices]
-
-    def size(self, index: int) -> int:
-        """Return the length of a piece in tokens."""
-        return int(self.sizes[index])
-
     def ordered_indices(self) -> np.ndarray:
         """Return all indices by rising length, in random order among similar lengths (when shuffled)."""
         if not self.shuffle:
             return np.argsort(self.sizes, kind="stable")
         order = np.random.permutation(len(self))  # noqa: NPY002 - fairseq seeds the global generator
-        buckets = np.floor(_BUCKETS_AN_OCTAVE * np.log2(np.maximum(self.sizes, 1)))
-        return order[np.argsort(buckets[order], kind="stable")]
+        return similar_lengths_together(self.sizes, order)

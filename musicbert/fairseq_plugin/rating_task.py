@@ -30,6 +30,7 @@ from musicbert.corpus.performance import performance_width
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.datasets import load_dictionary, load_performance
 from musicbert.fairseq_plugin.note_augmentation import parse_augmentation
+from musicbert.fairseq_plugin.one_dictionary import OneDictionary
 from musicbert.fairseq_plugin.rating_databin import BINARISE, check_tokens
 from musicbert.fairseq_plugin.rating_dataset import RatingDataset
 from musicbert.fairseq_plugin.rating_labels import RatingLabels, RatingSchema, read_labels, read_schema
@@ -102,7 +103,7 @@ class RatingConfig(FairseqDataclass):
 
 
 @register_task("xai", dataclass=RatingConfig)
-class RatingTask(FairseqTask):
+class RatingTask(OneDictionary, FairseqTask):
     """Predict performers and ratings of pieces."""
 
     def __init__(self, cfg: RatingConfig, dictionary: Dictionary, schema: RatingSchema) -> None:
@@ -134,16 +135,6 @@ class RatingTask(FairseqTask):
         schema = read_schema(cfg.data)
         logger.info("%d performers, %d rated dimensions", len(schema.classes), len(schema.dimensions))
         return cls(cfg, dictionary, schema)
-
-    @property
-    def source_dictionary(self) -> Dictionary:
-        """Dictionary of the tokens, ``<mask>`` included."""
-        return self.dictionary
-
-    @property
-    def target_dictionary(self) -> Dictionary:
-        """The same dictionary: labels have none."""
-        return self.dictionary
 
     def max_positions(self) -> int:
         """Longest piece in tokens."""

@@ -32,6 +32,7 @@ from omegaconf import II, MISSING, OmegaConf, open_dict
 
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.datasets import is_octuple_dictionary, load_dictionary
+from musicbert.fairseq_plugin.one_dictionary import OneDictionary
 from musicbert.fairseq_plugin.sentence_data import (
     class_names,
     label_classes,
@@ -194,7 +195,7 @@ class MultilabelConfig(FairseqDataclass):
 
 
 @register_task("sentence_prediction_multilabel", dataclass=MultilabelConfig)
-class MultilabelTask(FairseqTask):
+class MultilabelTask(OneDictionary, FairseqTask):
     """Any number of classes a sequence."""
 
     def __init__(self, cfg: MultilabelConfig, dictionary: Dictionary, labels: Dictionary) -> None:
@@ -237,16 +238,6 @@ class MultilabelTask(FairseqTask):
     def max_positions(self) -> int:
         """Longest sequence in tokens."""
         return self.cfg.max_positions
-
-    @property
-    def source_dictionary(self) -> Dictionary:
-        """Dictionary of the tokens, ``<mask>`` included."""
-        return self.dictionary
-
-    @property
-    def target_dictionary(self) -> Dictionary:
-        """The same dictionary: that of the labels is ``label_dictionary``."""
-        return self.dictionary
 
     @property
     def label_dictionary(self) -> Dictionary:

@@ -11,20 +11,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from fairseq.data import FairseqDataset
 
 from musicbert.corpus.labelled import NO_CLASS
 from musicbert.corpus.shards import LabelColumn, Shards
 from musicbert.fairseq_plugin.note_augmentation import NoteAugmentation
+from musicbert.fairseq_plugin.sized_dataset import SizedDataset, similar_lengths_together
 from musicbert.predict.tagging_windows import Layout, TagWindow
 
 __all__ = ["TaggingDataset"]
 
-#: windows whose lengths differ by less than a factor of 2^(1/8), about 9 %, count as equally long
-_BUCKETS_AN_OCTAVE = 8
 
-
-class TaggingDataset(FairseqDataset):
+class TaggingDataset(SizedDataset):
     """Windows of one part of a split.
 
     Parameters
@@ -186,36 +183,9 @@ class TaggingDataset(FairseqDataset):
             "target": target,
         }
 
-    def num_tokens(self, index: int) -> int:
-        """Return the length of a window in rows."""
-        return int(self.sizes[index])
-
-    def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
-        """Return the lengths of windows in rows."""
-        return self.sizes[indices]
-
-    def size(self, index: int) -> int:
-        """Return the length of a window in rows."""
-        return int(self.sizes[index])
-
-    def batch_by_size(
-        self,
-        indices: np.ndarray,
-        max_tokens: int | None = None,
-        max_sentences: int | None = None,
-        required_batch_size_multiple: int = 1,  # noqa: ARG002 - see below
-    ) -> Sequence[np.ndarray]:
-        """Make batches of every window.
-
-        With ``--required-batch-size-multiple`` (8 unless given) fairseq drops the last batch, so that metrics
-        would not be those of the whole set; it is not followed.
-        """
-        return super().batch_by_size(indices, max_tokens, max_sentences, required_batch_size_multiple=1)
-
     def ordered_indices(self) -> np.ndarray:
         """Return all indices by rising length, in random order among similar lengths (when shuffled)."""
         if not self.shuffle:
             return np.argsort(self.sizes, kind="stable")
         order = np.random.permutation(len(self))  # noqa: NPY002 - fairseq seeds the global generator
-        buckets = np.floor(_BUCKETS_AN_OCTAVE * np.log2(np.maximum(self.sizes, 1)))
-        return order[np.argsort(buckets[order], kind="stable")]
+        return similar_lengths_together(self.sizes, order)

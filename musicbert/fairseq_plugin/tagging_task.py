@@ -28,6 +28,7 @@ from musicbert.corpus.shards import Shards
 from musicbert.encoding.vocabulary import MASK, TOKENS
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.note_augmentation import parse_augmentation
+from musicbert.fairseq_plugin.one_dictionary import OneDictionary
 from musicbert.fairseq_plugin.tagging_criterion import log_score
 from musicbert.fairseq_plugin.tagging_dataset import TaggingDataset
 from musicbert.fairseq_plugin.tagging_model import TaggingModel
@@ -108,7 +109,7 @@ def read_split(path: str | Path, shards: Shards) -> dict[str, list[int]]:
     return parts
 
 
-class _TaggingTask(FairseqTask):
+class _TaggingTask(OneDictionary, FairseqTask):
     """What both tasks share."""
 
     level = ""
@@ -166,16 +167,6 @@ class _TaggingTask(FairseqTask):
             ``unknown-metric``, ``bad-augmentation``.
         """
         return cls(cfg, Shards(cfg.data))
-
-    @property
-    def source_dictionary(self) -> Dictionary:
-        """Tokens of OctupleMIDI (what MusicBERT takes its vocabulary from)."""
-        return self.dictionary
-
-    @property
-    def target_dictionary(self) -> Dictionary:
-        """The same dictionary: labels have none."""
-        return self.dictionary
 
     def max_positions(self) -> int:
         """Longest window in rows."""

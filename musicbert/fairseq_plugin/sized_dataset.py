@@ -1,0 +1,71 @@
+"""What all data sets of the plug-in have in common: lengths, and batches that leave nothing out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from fairseq.data import FairseqDataset
+from numpy.typing import NDArray
+
+__all__ = ["SizedDataset", "similar_lengths_together"]
+
+#: lengths that differ by less than a ninth count as similar
+_BUCKETS_AN_OCTAVE = 8
+
+
+class SizedDataset(FairseqDataset):
+    """A data set whose items have lengths.
+
+    Attributes
+    ----------
+    sizes
+        Length of each item in tokens (or rows, or notes), for ``--max-tokens`` [shape=(n,)].
+    """
+
+    sizes: NDArray[np.integer]
+
+    def num_tokens(self, index: int) -> int:
+        """Return the length of an item."""
+        return int(self.sizes[index])
+
+    def num_tokens_vec(self, indices: NDArray[np.int64]) -> NDArray[np.integer]:
+        """Return the lengths of items."""
+        return self.sizes[indices]
+
+    def size(self, index: int) -> int:
+        """Return the length of an item."""
+        return int(self.sizes[index])
+
+    def batch_by_size(
+        self,
+        indices: NDArray[np.int64],
+        max_tokens: int | None = None,
+        max_sentences: int | None = None,
+        required_batch_size_multiple: int = 1,  # noqa: ARG002 - see below
+    ) -> Sequence[NDArray[np.int64]]:
+        """Make batches of every item.
+
+        With ``--required-batch-size-multiple`` (8 unless given) fairseq drops the last batch, and so a whole
+        validation set of a few items; it is not followed.
+        """
+        return super().batch_by_size(indices, max_tokens, max_sentences, required_batch_size_multiple=1)
+
+
+def similar_lengths_together(sizes: NDArray[np.integer], order: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Sort an order by rising length, and leave items of similar lengths as they are.
+
+    Parameters
+    ----------
+    sizes
+        Length of each item [shape=(n,)].
+    order
+        Indices of all items, shuffled [shape=(n,)].
+
+    Returns
+    -------
+    ndarray
+        [shape=(n,)]: batches of it need little padding, and differ from epoch to epoch.
+    """
+    buckets = np.floor(_BUCKETS_AN_OCTAVE * np.log2(np.maximum(sizes, 1)))
+    return order[np.argsort(buckets[order], kind="stable")]
