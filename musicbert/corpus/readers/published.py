@@ -1,7 +1,8 @@
 """Published split lists and the published rule of five folds.
 
-The lists (`published_splits.json`) are those of MIDI-BERT, which M2BERT's benchmark takes over. Verified in
-``tests/parity/test_readers_folds.py``.
+The lists (`published_splits.json`) are those of MIDI-BERT, which M2BERT's benchmark takes over, and PM2S's.
+Verified in
+``tests/parity/test_readers_golden.py``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["five_folds", "part_of_name", "pop909_part"]
+__all__ = ["asap_pieces", "five_folds", "part_of_name", "pop909_part"]
 
 _POP909 = {"t": "train", "v": "valid", "e": "test", "3": "train_3beat"}
 
@@ -29,6 +30,11 @@ def pop909_part(song: int) -> str | None:
     """Return the published part of a song of POP909 (1 to 909): None where it was left out."""
     parts: str = _lists()["pop909"]["parts"]
     return _POP909.get(parts[song - 1]) if 1 <= song <= len(parts) else None
+
+
+def asap_pieces(kind: str) -> tuple[str, ...]:
+    """Return folders of ASAP: ``asap_scores`` (pre-trained on) or ``asap_valid`` (PM2S's validation)."""
+    return tuple(_lists()[kind])
 
 
 @cache

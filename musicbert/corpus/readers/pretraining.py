@@ -1,0 +1,257 @@
+"""Which files M2BERT is pre-trained on, found in a folder of data sets; test pieces can be left out.
+
+======== ===================================================== ======================================
+corpus   files below the folder of data sets                   with ``exclude_tests``
+======== ===================================================== ======================================
+asap     ``asap[-dataset]/<piece>/midi_score.mid`` of the 65   without first movements of Beethoven's
+         published pieces (``all_asap``: of all)               sonatas (MNID) and PM2S's validation
+pop1k7   ``Pop1K7/midi_transcribed/*/*.midi``                  the same
+pop909   ``pop909_processed/{train,valid,test}/*.mid``, made   only train
+         of ``POP909/<NNN>/`` by `process_pop909`
+pianist8 ``[joann8512-]Pianist8[-...]/[<part>/]<pianist>/``    none: each is tested in one of five folds
+emopia   ``EMOPIA_<version>/{<part>,midis}/Q*.mid``            none, as Pianist8
+lmd      ``<lmd>/*/*/*/*/*.mid`` (lmd_matched), or any other   without what ``tests`` holds
+         ``.mid`` below the folder of Lakh
+======== ===================================================== ======================================
+
+Names are compared without regard to case. A ``manifest.csv`` beside the data sets with the columns ``file``
+and ``downstream_split`` takes out what it says is ``valid`` or ``test``. The filter of one time signature
+event, 4/4, is a matter of ``musicbert build --metres one-4/4``. Verified in
+``tests/unit/corpus/readers/test_pretraining.py``.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+
+from musicbert.atomic import write_text
+from musicbert.corpus.archive import list_folder
+from musicbert.corpus.ledger import OK, Outcome
+from musicbert.corpus.readers.pop909_beats import align_to_beats, read_beats
+from musicbert.corpus.readers.published import asap_pieces, pop909_part
+from musicbert.corpus.readers.tasks import PIANISTS
+from musicbert.errors import DatasetError, MusicBertError
+from musicbert.midi import read_score, write_midi
+
+__all__ = ["CORPORA", "Corpus", "find_corpora", "process_pop909", "write_lists"]
+
+CORPORA = ("asap", "pop1k7", "pop909", "pianist8", "emopia", "lmd")
+_PATTERNS = {
+    "asap": r"(?:^|/)asap(?:-dataset)?(?:-[^/]+)?/(?P<piece>.+)/midi_score\.mid$",
+    "pop1k7": r"(?:^|/)pop1k7/midi_transcribed/[^/]+/[^/]+\.midi?$",
+    "pop909": r"(?:^|/)pop909_processed/(?P<part>train|valid|test)/\d{3}\.mid$",
+    "pianist8": rf"(?:^|/)(?:[^/]*-)?pianist8(?:-[^/]+)?/(?:[^/]+/)?(?:{'|'.join(PIANISTS)})/[^/]+\.midi?$",
+    "emopia": r"(?:^|/)emopia_[\d.]+/(?:train|valid|test|midis)/q[1-4]_[^/]+\.midi?$",
+}
+_RAW_POP909 = re.compile(r"(?:^|/)(?P<song>\d{3})/(?P=song)\.mid$")
+_SONATA = re.compile(r"beethoven/piano_sonatas/\d+-1(?:_no_repeat)?$", re.IGNORECASE)
+LEFT_OUT = "downstream-test"
+
+
+@dataclass
+class Corpus:
+    """Files of one corpus.
+
+    Attributes
+    ----------
+    name
+        One of `CORPORA`.
+    files
+        What pre-training reads.
+    left_out
+        Test pieces, with the reason.
+    """
+
+    name: str
+    files: list[Path] = field(default_factory=list)
+    left_out: list[Outcome] = field(default_factory=list)
+
+
+def find_corpora(
+    data_sets: str | PathLike[str],
+    lmd: str | PathLike[str] | None = None,
+    *,
+    exclude_tests: bool = False,
+    all_asap: bool = False,
+    tests: Iterable[str | PathLike[str]] = (),
+) -> list[Corpus]:
+    """Find the corpora of pre-training.
+
+    Parameters
+    ----------
+    data_sets
+        Folder of data sets.
+    lmd
+        Folder of the Lakh MIDI data set; None: without it.
+    exclude_tests
+        Leave out what downstream tasks test (or validate) on, see above.
+    all_asap
+        The scores of all pieces of ASAP.
+    tests
+        Folders whose MIDI files (by content) are left out too.
+
+    Returns
+    -------
+    The corpora of which something is there, in the order of `CORPORA`.
+
+    Raises
+    ------
+    DatasetError
+        ``not-found``, ``no-corpus``.
+    """
+    root = Path(data_sets)
+    for folder in (root, *([Path(lmd)] if lmd is not None else [])):
+        if not folder.is_dir():
+            raise DatasetError("not-found", "There is no such folder", path=folder)
+    found = {name: Corpus(name) for name in CORPORA}
+    marked = _marked(root) if exclude_tests else {}
+    hashes = {_md5(path) for folder in tests for path in _midis(Path(folder))}
+    published = {piece.lower() for piece in asap_pieces("asap_scores")}
+    validation = {piece.lower() for piece in asap_pieces("asap_valid")}
+    patterns = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in _PATTERNS.items()}
+    for path in _midis(root):
+        inside = path.relative_to(root).as_posix()
+        for name, pattern in patterns.items():
+            match = pattern.search(inside) or pattern.search(f"{root.name}/{inside}")
+            if match is None:
+                continue
+            why = marked.get(inside, "")
+            if name == "asap":
+                piece = match["piece"].lower()
+                if not all_asap and piece not in published:
+                    break
+                if exclude_tests and (piece in validation or _SONATA.search(piece)):
+                    why = "tested or validated on (MNID, BP, DbP)"
+            elif name == "pop909" and exclude_tests and match["part"].lower() != "train":
+                why = f"{match['part']} of ME and VE"
+            elif name in ("pianist8", "emopia") and exclude_tests:
+                why = "tested in one of five folds"
+            _add(found[name], path, inside, why, hashes)
+            break
+    if lmd is not None:
+        folder = Path(lmd)
+        matched = [path for path in _midis(folder) if len(path.relative_to(folder).parts) == 5]
+        for path in matched or _midis(folder):
+            _add(found["lmd"], path, path.relative_to(folder).as_posix(), "", hashes)
+    there = [corpus for corpus in found.values() if corpus.files or corpus.left_out]
+    if not there:
+        raise DatasetError(
+            "no-corpus",
+            "None of the corpora is there",
+            path=root,
+            hint="docs/benchmark.md says how each is laid out",
+        )
+    return there
+
+
+def _add(corpus: Corpus, path: Path, inside: str, why: str, hashes: set[str]) -> None:
+    if not why and hashes and _md5(path) in hashes:
+        why = "a file of the folders of tests"
+    if why:
+        corpus.left_out.append(Outcome(path.stem, LEFT_OUT, path=inside, detail=why))
+    else:
+        corpus.files.append(path)
+
+
+def _midis(folder: Path) -> Iterator[Path]:
+    for member in list_folder(folder):
+        if member.reason is None and member.path.lower().endswith((".mid", ".midi")):
+            yield folder / member.path
+
+
+def _md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def _marked(root: Path) -> dict[str, str]:
+    """Files that a manifest names as validation or test of a downstream task."""
+    path = root / "manifest.csv"
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        if not {"file", "downstream_split"} <= set(rows.fieldnames or ()):
+            return {}
+        return {
+            row["file"]: f"{row['downstream_split']} by manifest.csv"
+            for row in rows
+            if row["downstream_split"] in ("valid", "test")
+        }
+
+
+def process_pop909(
+    songs: str | PathLike[str],
+    out: str | PathLike[str],
+    *,
+    progress: Callable[[list[Path]], Iterable[Path]] = iter,
+) -> list[Outcome]:
+    """Put the songs of POP909 on the grid of their beats: ``<out>/<part>/<NNN>.mid``.
+
+    Songs that are there already are not made again; the parts are the published ones (``train_3beat`` for
+    songs in three, where the tables of beats let them pass).
+
+    Parameters
+    ----------
+    songs
+        Folder with ``<NNN>/<NNN>.mid``, ``beat_audio.txt`` and ``beat_midi.txt``, at any depth.
+    out
+        Folder to fill.
+    progress
+        Wraps the songs, for a progress bar.
+
+    Returns
+    -------
+    One outcome a song; ``not-published`` where the published lists leave it out.
+
+    Raises
+    ------
+    DatasetError
+        ``wrong-layout`` where there is no song.
+    """
+    root, target = Path(songs), Path(out)
+    found = [path for path in _midis(root) if _RAW_POP909.search(path.as_posix())]
+    if not found:
+        raise DatasetError("wrong-layout", "There is no <NNN>/<NNN>.mid of POP909 in it", path=root)
+    outcomes = []
+    for path in progress(found):
+        part = pop909_part(int(path.stem))
+        inside = path.relative_to(root).as_posix()
+        if part is None or part == "train_3beat":
+            reason = "not-published" if part is None else "not-in-four"
+            outcomes.append(Outcome(path.stem, reason, path=inside))
+            continue
+        made = target / part / f"{path.stem}.mid"
+        if not made.is_file():
+            try:
+                tables = [
+                    read_beats((path.parent / f"beat_{kind}.txt").read_text(encoding="utf-8"), inside)
+                    for kind in ("audio", "midi")
+                ]
+                score = align_to_beats(read_score(path), *tables)
+            except (MusicBertError, OSError, UnicodeDecodeError) as error:
+                reason = error.reason if isinstance(error, MusicBertError) else "bad-beats"
+                outcomes.append(Outcome(path.stem, reason, path=inside, detail=str(error)))
+                continue
+            made.parent.mkdir(parents=True, exist_ok=True)
+            write_midi(score, made)
+        outcomes.append(Outcome(path.stem, OK, path=inside, split=part))
+    return outcomes
+
+
+def write_lists(corpora: Iterable[Corpus], folder: str | PathLike[str]) -> list[Path]:
+    """Write ``<corpus>.txt`` with the absolute path of each file, as ``musicbert build`` takes it."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    lists = []
+    for corpus in corpora:
+        path = Path(folder) / f"{corpus.name}.txt"
+        write_text(path, "".join(f"{os.path.abspath(each)}\n" for each in corpus.files))  # noqa: PTH100
+        if corpus.files:
+            lists.append(path)
+    return lists

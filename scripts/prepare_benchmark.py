@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Write the data of the benchmark as shards (see prepare_smc_benchmark.sh)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from musicbert.corpus.labelled import LabelledPiece  # noqa: E402
+from musicbert.corpus.readers.benchmark import load_data_set, parse_source, tasks_of  # noqa: E402
+from musicbert.corpus.readers.smc_files import NAMES, SmcFile, export, find_files, read_file  # noqa: E402
+from musicbert.corpus.readers.tasks import BenchmarkTask  # noqa: E402
+from musicbert.corpus.shard_writer import write_shards  # noqa: E402
+from musicbert.corpus.shards import MANIFEST, Shards  # noqa: E402
+from musicbert.errors import MusicBertError  # noqa: E402
+
+FOLDERS = {"note": "note", "sequence": "seq"}
+
+
+def main() -> int:
+    """Run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("smc", help="folder of the published benchmark, or -")
+    parser.add_argument("out", type=Path, help="folder to write to")
+    parser.add_argument("--source", action="append", default=[], metavar="NAME=PATH[#FOLDER]")
+    parser.add_argument("--codec", default="cp", choices=("cp", "cp-m2bert", "octuple"))
+    parser.add_argument("--compatible", action="store_true", help="notes as published, faults included")
+    parser.add_argument("--npy", action="store_true", help="write upstream's X and y files too")
+    parser.add_argument("--overwrite", action="store_true")
+    given = parser.parse_args()
+    if given.smc == "-" and not given.source:
+        parser.error("give the folder of the benchmark, or --source NAME=PATH")
+    try:
+        jobs = {} if given.smc == "-" else _smc_files(Path(given.smc))
+        for source, files in jobs.items():
+            pieces = (piece for file in files for piece in read_file(file))
+            rows = {row.abbreviation: row for file in files for row in file.rows}
+            _write(source, pieces, list(rows.values()), given)
+        for text in given.source:
+            name, path, inside = parse_source(text)
+            rows = tasks_of(name)
+            if _done(name, rows, given):
+                continue
+            bar = partial(tqdm, desc=name, unit="file")
+            data = load_data_set(name, path, inside=inside, compatible=given.compatible, progress=bar)
+            _write(name, [*data.pieces, *data.failed], rows, given)
+    except MusicBertError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _smc_files(folder: Path) -> dict[str, list[SmcFile]]:
+    """Files of each source, of the folder and of its two parts."""
+    places = [place for place in (folder / "downstream_note", folder / "downstream_seq") if place.is_dir()]
+    jobs: dict[str, list[SmcFile]] = {}
+    for place in places or [folder]:
+        for file in find_files(place):
+            jobs.setdefault(file.source, []).append(file)
+    return jobs
+
+
+def _place(source: str, rows: list[BenchmarkTask], given: argparse.Namespace) -> Path:
+    return Path(given.out) / FOLDERS[rows[0].task.level] / source
+
+
+def _done(source: str, rows: list[BenchmarkTask], given: argparse.Namespace) -> bool:
+    place = _place(source, rows, given)
+    if given.overwrite or not (place / MANIFEST).is_file():
+        return False
+    codec = Shards(place).codec
+    if codec != given.codec:
+        raise MusicBertError(
+            "other-codec",
+            f"It is there already, as {codec!r}",
+            path=place,
+            hint="choose another OUT, or --overwrite",
+        )
+    print(f"{place}: complete already")
+    return True
+
+
+def _write(
+    source: str,
+    pieces: Iterable[LabelledPiece] | Iterator,
+    rows: list[BenchmarkTask],
+    given: argparse.Namespace,
+) -> None:
+    place = _place(source, rows, given)
+    if not _done(source, rows, given):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        report = write_shards(
+            pieces, given.codec, place, [row.task for row in rows],
+            source=source, overwrite=given.overwrite, progress=True,
+        )  # fmt: skip
+        print(
+            f"{place}: {len(report.shards)} pieces, {len(report.skipped)} left out (ledger.jsonl names each)"
+        )
+    if given.npy:
+        name = next(name for name, own in NAMES.items() if own == source)
+        written = export(Shards(place), Path(given.out) / "npy", name)
+        print(f"{written[0].parent}: {len(written)} files of {name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
