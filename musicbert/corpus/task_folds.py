@@ -155,9 +155,10 @@ def task_folds(
         The pieces, and what is to be learned; pieces without any label are left out.
     split
         ``clean``, or the name of a split that the pieces came with: of ``train``, ``valid`` and ``test``, or
-        of fold numbers.
+        of fold numbers. Where the pieces came with a split ``clean`` (their reader knows what leaks), it is
+        that one.
     n_folds
-        Folds of ``clean``.
+        Folds of ``clean`` where it is made here.
     seed
         Of the choices.
     validation
@@ -179,7 +180,7 @@ def task_folds(
     groups = clean_groups(shards)
     counts = label_counts(shards, task)
     labelled = {name for name, row in zip(shards.names, _has_label(shards, task), strict=True) if row}
-    if split == CLEAN:
+    if split == CLEAN and CLEAN not in shards.split_names:
         names = [name for name in shards.names if name in labelled]
         rows = counts[[shards.index[name] for name in names]]
         number = stratified_group_folds(names, groups, rows, n_folds, seed=seed)
