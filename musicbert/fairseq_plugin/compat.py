@@ -10,9 +10,8 @@ the GPU, or on the CPU.
 
 The published recipe is ``--task masked_lm --criterion masked_lm --arch musicbert_<size>``, and its users
 expect bar masking. fairseq has no hook for that, and registering a taken name silently gives the old class
-back. So the entry ``masked_lm`` of the public ``TASK_REGISTRY`` is set to a subclass: where the dictionary is
-that of OctupleMIDI it masks octuples (compatible mode); for any other dictionary it does what fairseq's own
-class does, and refuses to build a MusicBERT.
+back. So the entry ``masked_lm`` of the public ``TASK_REGISTRY`` is set to a subclass of fairseq's
+(`musicbert.fairseq_plugin.published_task`).
 """
 
 from __future__ import annotations
@@ -25,20 +24,13 @@ import typing
 from typing import Any
 
 import torch
-from fairseq import utils
 from fairseq.distributed import utils as distributed_utils
 from fairseq.tasks import TASK_REGISTRY
-from fairseq.tasks.masked_lm import MaskedLMTask
 from omegaconf import open_dict
 
-from musicbert.errors import DatasetError
-from musicbert.fairseq_plugin.datasets import is_octuple_dictionary
-from musicbert.fairseq_plugin.masked_lm_task import masked_blocks
-from musicbert.fairseq_plugin.model import MusicBertModel
-from musicbert.masking import MaskPolicy
+from musicbert.fairseq_plugin.published_task import PublishedMaskedLMTask
 
 __all__ = [
-    "PublishedMaskedLMTask",
     "allow_bfloat16_on_gpu",
     "allow_training_state",
     "use_published_masked_lm",
@@ -89,55 +81,6 @@ def allow_bfloat16_on_gpu() -> None:
 
     call_main.undoes_tpu = True  # type: ignore[attr-defined]
     distributed_utils.call_main = call_main
-
-
-class PublishedMaskedLMTask(MaskedLMTask):
-    """fairseq's ``masked_lm``, with bar masking where the data are octuples."""
-
-    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
-        """Build the model; MusicBERT needs the data of OctupleMIDI.
-
-        Raises
-        ------
-        DatasetError
-            ``wrong-dictionary``.
-        """
-        model = super().build_model(cfg, from_checkpoint)
-        if isinstance(model, MusicBertModel) and not is_octuple_dictionary(self.dictionary):
-            raise DatasetError(
-                "wrong-dictionary",
-                f"This dictionary of {len(self.dictionary)} tokens is not that of OctupleMIDI",
-                path=self.cfg.data,
-                hint="binarise again with --srcdict <the dict.txt written beside the text>",
-            )
-        return model
-
-    def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
-        """Open a split.
-
-        Raises
-        ------
-        DatasetError
-            As :func:`~musicbert.fairseq_plugin.masked_lm_task.masked_blocks`.
-        """
-        if not is_octuple_dictionary(self.dictionary):
-            super().load_dataset(split, epoch=epoch, combine=combine, **kwargs)
-            return
-        folders = utils.split_paths(self.cfg.data)
-        self.datasets[split] = masked_blocks(
-            folders[(epoch - 1) % len(folders)],
-            split,
-            self.dictionary,
-            MaskPolicy(
-                mask_prob=self.cfg.mask_prob,
-                random_prob=self.cfg.random_token_prob,
-                leave_prob=self.cfg.leave_unmasked_prob,
-            ),
-            tokens_per_sample=self.cfg.tokens_per_sample,
-            break_mode=self.cfg.sample_break_mode,
-            seed=self.cfg.seed,
-            combine=combine,
-        )
 
 
 def use_published_masked_lm() -> None:

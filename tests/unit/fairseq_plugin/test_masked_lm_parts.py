@@ -1,18 +1,21 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from fairseq.data import Dictionary, indexed_dataset
 from fairseq.logging import metrics
 from fairseq.tasks import TASK_REGISTRY
 from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
+from omegaconf import OmegaConf
 
 import musicbert.fairseq_plugin  # noqa: F401 - registers
 from musicbert.encoding.vocabulary import dictionary_text, rows_to_ids
 from musicbert.errors import DatasetError
-from musicbert.fairseq_plugin.masked_dataset import MaskedOctuples
+from musicbert.fairseq_plugin.masked_dataset import AS_STORED, Form, MaskedOctuples
 from musicbert.fairseq_plugin.masked_lm import OctupleMaskedLMCriterion
 from musicbert.fairseq_plugin.model import ARCHITECTURES, MusicBertConfig, MusicBertModel
+from musicbert.fairseq_plugin.published_task import PublishedSettings, published_settings
 
 
 def write(folder, text, items):
@@ -24,9 +27,12 @@ def write(folder, text, items):
     builder.finalize(str(folder / "train.idx"))
 
 
+def config_of(folder):
+    return MaskedLMConfig(data=str(folder), sample_break_mode="eos", tokens_per_sample=512, seed=1)
+
+
 def masked_lm(folder):
-    config = MaskedLMConfig(data=str(folder), sample_break_mode="eos", tokens_per_sample=512, seed=1)
-    task = TASK_REGISTRY["masked_lm"].setup_task(config)
+    task = TASK_REGISTRY["masked_lm"].setup_task(config_of(folder))
     task.load_dataset("train")
     return task
 
@@ -52,6 +58,48 @@ def test_the_published_task_masks_octuples_and_leaves_other_data_to_fairseq(tmp_
     with pytest.raises(DatasetError, match="wrong-dictionary"):
         task.build_model(tiny)
     assert isinstance(masked_lm(music).build_model(tiny), MusicBertModel)
+
+
+def test_the_environment_of_the_published_program_is_followed(tmp_path, monkeypatch):
+    write(tmp_path, dictionary_text(), [rows_to_ids(np.zeros((30, 8), int))] * 2)
+    assert published_settings({}) == PublishedSettings("bar", "octuple", None, True)
+    assert masked_lm(tmp_path).datasets["train"].form == AS_STORED
+    monkeypatch.setenv("mask_strategy", "element+compound")
+    monkeypatch.setenv("convert_encoding", "CP")
+    monkeypatch.setenv("crop_length", "20")
+    dataset = masked_lm(tmp_path).datasets["train"]
+    assert dataset.policy.strategies == ("element", "compound")
+    assert dataset.form == Form(view="cp", crop=20)
+    assert dataset.sizes.tolist() == [8 * 22] * 2
+    monkeypatch.setenv("convert_encoding", "REMI")
+    with pytest.raises(DatasetError, match="disable_cp"):
+        masked_lm(tmp_path)
+    monkeypatch.setenv("disable_cp", "1")
+    task = TASK_REGISTRY["masked_lm"].setup_task(config_of(tmp_path))
+    tiny = MusicBertConfig(
+        encoder_layers=1, encoder_embed_dim=8, encoder_ffn_embed_dim=8, encoder_attention_heads=2
+    )
+    own = {"_name": "musicbert_tiny", "restore_file": "checkpoint_last.pt", "checkpoint_suffix": ""}
+    model = task.build_model(OmegaConf.create({**vars(tiny), **own}))
+    assert model.config.fields == 1
+    task.load_dataset("train")
+    assert task.datasets["train"].form == Form(view="remi", crop=20, compound=False)
+    assert task.datasets["train"].sizes.tolist() == [22] * 2
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"convert_encoding": "MIDI"},
+        {"convert_encoding": "CP"},
+        {"convert_encoding": "CP", "crop_length": "0"},
+        {"crop_length": "many"},
+    ],
+    ids=str,
+)
+def test_a_bad_environment_is_one_clear_error(environment):
+    with pytest.raises(DatasetError, match="bad-options"):
+        published_settings(environment)
 
 
 def logged(loss, correct, count):
