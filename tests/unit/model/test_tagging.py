@@ -1,0 +1,161 @@
+"""Taggers: heads see notes only, layers are mixed, frozen and scaled, on both backbones."""
+
+import pytest
+import torch
+
+from musicbert.config import M2BERT_PRESETS, ModelConfig
+from musicbert.model import MusicBert
+from musicbert.model.m2bert import M2Bert
+from musicbert.model.note_states import note_states
+from musicbert.model.tagging import Tagger, TagSettings, freeze, parameter_depth, scale_rates
+from musicbert.model.tagging_heads import AttentionHead, LayerMix, structured_attention
+
+WIDTH = 16
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+def octuples():
+    return MusicBert(ModelConfig(layers=2, width=WIDTH, ffn_width=32, heads=2, max_positions=64)).eval()
+
+
+def compound():
+    tiny = M2BERT_PRESETS["tiny"]
+    return M2Bert(tiny.with_(layers=2, width=WIDTH, ffn_width=24, heads=2, embedding_width=8)).eval()
+
+
+def batch(kind, lengths=(5, 3)):
+    """Tokens of windows of these lengths, padded."""
+    longest = max(lengths)
+    if kind == "octuple":
+        tokens = torch.randint(4, 1236, (len(lengths), longest + 2, 8))
+        tokens[:, 0] = 0
+        for row, length in zip(tokens, lengths, strict=True):
+            row[length + 1] = 2
+            row[length + 2 :] = 1
+        return tokens.flatten(1)
+    sizes, pads = (2, 16, 86, 64), torch.tensor((2, 16, 86, 64))
+    cells = torch.stack([torch.randint(0, size, (len(lengths), longest)) for size in sizes], dim=-1)
+    for row, length in zip(cells, lengths, strict=True):
+        row[length:] = pads
+    return cells
+
+
+BACKBONES = {"octuple": octuples, "cp": compound}
+
+
+@pytest.mark.parametrize("kind", BACKBONES)
+def test_states_name_the_notes(kind):
+    found = note_states(BACKBONES[kind](), batch(kind), all_layers=True)
+    assert len(found.states) == 3
+    assert found.notes.sum(1).tolist() == [5, 3]
+    lead = 1 if kind == "octuple" else 0
+    assert found.notes[1, lead : lead + 3].all()
+    only = note_states(BACKBONES[kind](), batch(kind))
+    assert len(only.states) == 1
+
+
+@pytest.mark.parametrize("kind", BACKBONES)
+@pytest.mark.parametrize("head", ["note", "first", "mean", "attention"])
+@pytest.mark.parametrize("mix", [False, True])
+def test_padding_changes_nothing(kind, head, mix):
+    tagger = Tagger(BACKBONES[kind](), TagSettings(3, head=head, mix_layers=mix)).eval()
+    tokens = batch(kind, (5, 3))
+    together = tagger(tokens)
+    alone = tagger(tokens[1:, : 8 * 5 if kind == "octuple" else 3])
+    if head == "note":
+        assert together.shape == (2, tokens.shape[1] // (8 if kind == "octuple" else 1), 3)
+        together = together[:, : alone.shape[1]]
+    else:
+        assert together.shape == (2, 3)
+    torch.testing.assert_close(together[1:], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_the_compatible_attention_attends_to_padding():
+    head = AttentionHead(WIDTH, 2, attend_padding=True)
+    hidden, notes = torch.randn(1, 4, WIDTH), torch.tensor([[True, True, False, False]])
+    masked = AttentionHead(WIDTH, 2)
+    masked.load_state_dict(head.state_dict())
+    assert not torch.allclose(head(hidden, notes), masked(hidden, notes))
+    torch.testing.assert_close(masked(hidden, notes), head(hidden[:, :2], notes[:, :2]))
+    assert {name: tuple(value.shape) for name, value in head.state_dict().items()} == {
+        "attention.ws1.weight": (128, WIDTH),
+        "attention.ws2.weight": (4, 128),
+        "classifier.0.weight": (2, 4 * WIDTH),
+        "classifier.0.bias": (2,),
+    }
+
+
+def test_attention_weights_sum_to_one_even_without_notes():
+    weights = structured_attention(torch.randn(2, 3, 4), torch.tensor([[True, False, True], [False] * 3]))
+    torch.testing.assert_close(weights.sum(1), torch.ones(2, 4))
+    assert (weights[0, 1] == 0).all()
+    torch.testing.assert_close(weights[1].isfinite(), torch.ones(3, 4, dtype=torch.bool))
+
+
+def test_a_mixture_begins_with_equal_shares():
+    mix = LayerMix(3)
+    states = [torch.randn(1, 2, 8) * scale for scale in (1, 10, 100)]
+    normed = [torch.nn.functional.layer_norm(h, (8,)) for h in states]
+    torch.testing.assert_close(mix(states), sum(normed) / 3)
+
+
+def test_a_layer_can_be_chosen():
+    backbone, tokens = octuples(), batch("octuple")
+    states = note_states(backbone, tokens, all_layers=True).states
+    for layer, state in ((0, states[0]), (1, states[1]), (2, states[2]), (-1, states[2]), (-3, states[0])):
+        tagger = Tagger(backbone, TagSettings(2, layer=layer)).eval()
+        torch.testing.assert_close(tagger(tokens), tagger.head(state, None))
+    with pytest.raises(ValueError, match="layer is in"):
+        Tagger(backbone, TagSettings(2, layer=3))
+
+
+@pytest.mark.parametrize("kind", BACKBONES)
+def test_depths_freezing_and_rates(kind):
+    tagger = Tagger(BACKBONES[kind](), TagSettings(2, head="attention", mix_layers=True))
+    depths = {name: parameter_depth(name, 2) for name, _ in tagger.named_parameters()}
+    assert set(depths.values()) == {0, 1, 2, 3}
+    assert depths["head.classifier.0.weight"] == depths["mix.weight"] == 3
+    scale_rates(tagger, 0.5)
+    rates = {name: parameter.rate_scale for name, parameter in tagger.named_parameters()}
+    assert {depth: {rates[n] for n, d in depths.items() if d == depth} for depth in range(4)} == {
+        0: {0.125},
+        1: {0.25},
+        2: {0.5},
+        3: {1.0},
+    }
+    freeze(tagger, 1)
+    trained = {depths[name] for name, p in tagger.named_parameters() if p.requires_grad}
+    assert trained <= {2, 3}
+    assert 2 in trained
+    with pytest.raises(ValueError, match="blocks can be frozen"):
+        freeze(tagger, 3)
+
+
+@pytest.mark.parametrize("kind", BACKBONES)
+@pytest.mark.parametrize("head", ["note", "first", "attention"])
+def test_what_is_trained_gets_a_gradient(kind, head):
+    tagger = Tagger(BACKBONES[kind](), TagSettings(2, head=head))
+    tagger(batch(kind)).sum().backward()
+    without = {n for n, p in tagger.named_parameters() if p.requires_grad and p.grad is None}
+    # the last norm of M2BERT is published, never used and therefore never trained
+    assert {name for name in without if "final_norm" not in name} == set()
+
+
+def test_values_of_a_regression():
+    tagger = Tagger(octuples(), TagSettings(2))
+    tagger.centre.copy_(torch.tensor([10.0, 20.0]))
+    tagger.spread.copy_(torch.tensor([2.0, 4.0]))
+    torch.testing.assert_close(tagger.values(torch.tensor([[1.0, -1.0]])), torch.tensor([[12.0, 16.0]]))
+
+
+def test_settings_are_checked_and_kept():
+    with pytest.raises(ValueError, match="at least one output"):
+        TagSettings(0)
+    with pytest.raises(ValueError, match="a head is one of"):
+        TagSettings(1, head="last")
+    settings = TagSettings(3, head="mean", inner=7)
+    assert TagSettings.from_dict({**settings.as_dict(), "new": 1}) == settings
