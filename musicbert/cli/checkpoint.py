@@ -6,6 +6,11 @@ import argparse
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from musicbert.weights import Bundle, M2BertBundle
+    from musicbert.weights.folder import Layout
 
 __all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
 
@@ -20,7 +25,9 @@ EPILOG = """examples:
 exit status: 0 done, or it agrees; 1 it differs from the expected numbers; 2 bad usage or input."""
 CONVERT = """examples:
   musicbert checkpoint convert checkpoint_best.pt checkpoints/mine --labels data_bin/0/label/classes.json
-  musicbert checkpoint convert checkpoints/mine mine.pt"""
+  musicbert checkpoint convert checkpoints/mine mine.pt
+  musicbert checkpoint convert model_best.ckpt checkpoints/m2bert --float16
+  musicbert checkpoint convert checkpoints/m2bert mine.ckpt"""
 VERIFY = """examples:
   musicbert checkpoint verify checkpoint_last_musicbert_base.pt
   musicbert checkpoint verify mine.pt --record mine_numbers.npz
@@ -46,12 +53,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     info = action("info", "Say what a checkpoint holds: architecture, heads, what can be loaded.")
     info.add_argument("--json", action="store_true", help="as JSON")
     convert = action("convert", "Write a checkpoint in another format, bit for bit.", CONVERT)
-    convert.add_argument("target", metavar="TARGET", type=Path, help="folder, or file that ends in .pt")
+    convert.add_argument(
+        "target", metavar="TARGET", type=Path, help="folder, or file that ends in .pt (M2BERT: also .ckpt)"
+    )
     convert.add_argument(
         "--to",
-        choices=("folder", "fairseq", "hugging-face"),
-        help="format; fairseq for a target that ends in .pt, else folder, if missing",
+        choices=("folder", "fairseq", "hugging-face", "m2bert"),
+        help="format; by the end of the target if missing: .pt fairseq, .ckpt m2bert, else folder",
     )
+    convert.add_argument("--float16", action="store_true", help="half the size, rounded")
     convert.add_argument("--labels", metavar="JSON", help="classes.json that names the outputs of the heads")
     convert.add_argument("--overwrite", action="store_true", help="replace the target")
     verify = action("verify", "Compare the numbers that a checkpoint gives with expected ones.", VERIFY)
@@ -61,27 +71,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do what is asked; return the exit status."""
-    from musicbert.weights import load_folder, read_bundle, record, resolve, save_fairseq, save_folder, verify
+    from musicbert.errors import CheckpointError
+    from musicbert.weights import M2BertBundle, record, resolve, verify
     from musicbert.weights.download import sha256_of
-    from musicbert.weights.folder import Layout
 
     path = resolve(options.checkpoint)
-    labels = getattr(options, "labels", None)
-    bundle = load_folder(path, labels=labels) if path.is_dir() else read_bundle(path, labels=labels)
+    bundle = _open(path, getattr(options, "labels", None))
     if options.action == "info":
         _info(bundle, as_json=options.json)
         return 0
     if options.action == "convert":
         if path.is_file() and "sha256" not in bundle.origin:
             bundle = replace(bundle, origin={**bundle.origin, "sha256": sha256_of(path)})
-        to = options.to or ("fairseq" if options.target.suffix == ".pt" else "folder")
-        if to == "fairseq":
-            save_fairseq(bundle, options.target, overwrite=options.overwrite)
-        else:
-            layout: Layout = "musicbert" if to == "folder" else "hugging-face"
-            save_folder(bundle, options.target, layout=layout, overwrite=options.overwrite)
+        if options.float16:
+            halved = {n: v.half() if v.is_floating_point() else v for n, v in bundle.weights.items()}
+            bundle = replace(bundle, weights=halved)
+        _convert(bundle, options.target, options.to, overwrite=options.overwrite)
         print(f"{len(bundle.weights)} tensors written to {options.target}")
         return 0
+    if isinstance(bundle, M2BertBundle):
+        raise CheckpointError(
+            "not-comparable",
+            "Numbers are recorded of MusicBERT only",
+            path=path,
+            hint="see `checkpoint info`",
+        )
     if options.record is not None:
         print(f"numbers written to {record(bundle, options.record)}")
         return 0
@@ -90,23 +104,69 @@ def run(options: argparse.Namespace) -> int:
     return 0 if result.passed else 1
 
 
-def _info(bundle: object, *, as_json: bool) -> None:
+def _open(path: Path, labels: str | None) -> Bundle | M2BertBundle:
+    """Read a checkpoint or a folder, of MusicBERT or of M2BERT."""
+    from musicbert.errors import CheckpointError
+    from musicbert.weights import load_folder, read_bundle, read_m2bert
+
+    try:
+        return load_folder(path, labels=labels) if path.is_dir() else read_bundle(path, labels=labels)
+    except CheckpointError as error:
+        if error.reason not in ("other-model", "other-vocabulary"):
+            raise
+        try:
+            return read_m2bert(path)
+        except CheckpointError as second:
+            raise (error if second.reason == "other-model" else second) from None
+
+
+def _convert(bundle: Bundle | M2BertBundle, target: Path, to: str | None, *, overwrite: bool) -> None:
+    """Write a checkpoint in the format that is asked for, or that the name of the target says."""
+    from musicbert import weights
+    from musicbert.errors import CheckpointError
+
+    to = to or {".pt": "fairseq", ".ckpt": "m2bert"}.get(target.suffix, "folder")
+    if isinstance(bundle, weights.M2BertBundle):
+        write = {
+            "folder": weights.save_m2bert_folder,
+            "fairseq": weights.save_m2bert_fairseq,
+            "m2bert": weights.save_m2bert_ckpt,
+        }.get(to)
+        if write is None:
+            raise CheckpointError("not-exportable", f"M2BERT has no layout {to!r}", path=target)
+        write(bundle, target, overwrite=overwrite)
+    elif to == "fairseq":
+        weights.save_fairseq(bundle, target, overwrite=overwrite)
+    elif to == "m2bert":
+        raise CheckpointError(
+            "not-exportable", "This is no M2BERT", path=target, hint="choose another format"
+        )
+    else:
+        layout: Layout = "musicbert" if to == "folder" else "hugging-face"
+        weights.save_folder(bundle, target, layout=layout, overwrite=overwrite)
+
+
+def _info(bundle: Bundle | M2BertBundle, *, as_json: bool) -> None:
     """Print what a checkpoint holds."""
     import json
 
-    from musicbert.weights import Bundle, build_model
+    from musicbert import weights
 
-    assert isinstance(bundle, Bundle)
-    _, report = build_model(bundle)
+    if isinstance(bundle, weights.M2BertBundle):
+        report = weights.build_m2bert(bundle)[1]
+        more, heads = {"encoding": bundle.columns.encoding}, ()
+    else:
+        report = weights.build_model(bundle)[1]
+        more, heads = {"pooling": bundle.pooling}, bundle.heads
     count = sum(value.numel() for value in bundle.weights.values())
     if as_json:
         told = {**bundle.settings(), "parameters": count, "load": asdict(report)}
         json.dump(told, sys.stdout, indent=2)
         print()
         return
-    for name, value in {**asdict(bundle.config), "parameters": count, "pooling": bundle.pooling}.items():
+    for name, value in {**asdict(bundle.config), "parameters": count, **more}.items():
         print(f"{name:24} {value}")
-    for head in bundle.heads:
+    for head in heads:
         named = f": {', '.join(head.names)}" if head.names else ""
         print(f"head {head.name:19} {head.kind}, {head.outputs} outputs, {head.activation}{named}")
     for name, value in bundle.origin.items():

@@ -146,6 +146,9 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
             task = settings
     else:
         weights = content.get("state_dict", content)
+        heads = content.get("mask_lm")  # M2BERT keeps its heads beside the backbone
+        if weights is not content and isinstance(heads, dict):
+            weights = {**weights, **{f"mask_lm.{name}": value for name, value in heads.items()}}
     weights = {name: value for name, value in weights.items() if isinstance(value, torch.Tensor)}
     if not weights:
         raise CheckpointError("no-weights", "It holds no weights", path=path)
@@ -173,7 +176,8 @@ def _from_safetensors(path: Path) -> Checkpoint:
     if heads is not None and (type(heads) is not int or heads < 1):
         raise CheckpointError("bad-config", f"{heads!r} is no number of attention heads", path=beside)
     settings = {"encoder_attention_heads": heads} if heads else {}
-    own = content if content.get("model_type") == "musicbert" and "architecture" in content else {}
+    ours = content.get("model_type") in ("musicbert", "m2bert")
+    own = content if ours and "architecture" in content else {}
     return Checkpoint(weights, settings, str(path), container, {}, own)
 
 
