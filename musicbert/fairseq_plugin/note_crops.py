@@ -131,7 +131,7 @@ class NoteCrops(SizedDataset):
         lengths = np.asarray(pieces.lengths)
         visits = -(-np.minimum(lengths, LONGEST) // max(crop // 2, 1))
         self.piece_of = np.repeat(np.arange(len(lengths)), visits)
-        self.sizes = np.minimum(lengths, crop)[self.piece_of]
+        self.sizes = np.minimum(np.maximum(lengths, crop * pad_first), crop)[self.piece_of]
         self._epoch = torch.ones(1, dtype=torch.int64).share_memory_()
 
     def set_epoch(self, epoch: int) -> None:
@@ -162,14 +162,6 @@ class NoteCrops(SizedDataset):
     def __len__(self) -> int:
         """Number of crops."""
         return len(self.piece_of)
-
-    def num_tokens(self, index: int) -> int:
-        """Notes of a crop, for ``--max-tokens``."""
-        return self.crop if self.pad_first else int(self.sizes[index])
-
-    def num_tokens_vec(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Notes of several crops."""
-        return np.full(len(indices), self.crop) if self.pad_first else self.sizes[indices]
 
     def ordered_indices(self) -> NDArray[np.int64]:
         """Crops by length, in random order where equal: most batches need no padding, hence no mask."""

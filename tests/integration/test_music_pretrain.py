@@ -16,6 +16,7 @@ import musicbert.fairseq_plugin  # noqa: F401 - registers
 from musicbert.corpus.databin import write_indexed_dataset
 from musicbert.corpus.rows_bin import write_rows_bin
 from musicbert.encoding.vocabulary import dictionary_text, rows_to_ids
+from musicbert.errors import ConfigError, DatasetError
 from musicbert.fairseq_plugin.stable_adamw import StableAdamW
 from musicbert.weights import load_checkpoint
 
@@ -228,8 +229,6 @@ def test_options_that_do_not_fit(data, more, reason):
 
 
 def test_data_of_the_other_encoding(data, tmp_path):
-    from musicbert.errors import DatasetError
-
     with pytest.raises(DatasetError, match="not-found"):
         set_up(data, "octuple", "--arch", "m2bert_tiny", "--encoding", "cp")
     (tmp_path / "octuple").symlink_to(data / "cp")
