@@ -175,8 +175,7 @@ class Trainer:
         fused = {"fused": True} if device.type == "cuda" else {}
         self.optimizer = torch.optim.AdamW(weights, 5e-4, (0.9, 0.98), 1e-6, 0.01, **fused)
         if setting.compile:
-            for layer in self.model.encoder.sentence_encoder.layers:
-                layer.compile(dynamic=True)
+            self.model.compile_blocks()
 
     def loss(self, batch: dict[str, Any]) -> torch.Tensor:
         moved = {
@@ -274,12 +273,12 @@ def measure(
 
 
 def measure_loader(data: Blocks, seconds: float = 3.0) -> float:
-    """Notes a second that one process masks and collates."""
-    begin, notes, index = time.perf_counter(), 0, 0
-    while time.perf_counter() - begin < seconds:
+    """Notes that one process masks and collates in a second of processor time."""
+    begin, notes, index = time.process_time(), 0, 0
+    while time.process_time() - begin < seconds:
         notes += sum(data[index % len(data)]["sequences"])
         index += 1
-    return notes / (time.perf_counter() - begin)
+    return notes / (time.process_time() - begin)
 
 
 def check_layouts(device: torch.device) -> float:

@@ -40,7 +40,9 @@ __all__ = ["AS_STORED", "Form", "MaskedOctuples", "pack", "piece_sizes"]
 Ints = NDArray[np.int64]
 WIDTH = len(FIELDS)
 #: pieces whose lengths are found at a time
-CHUNK = 4096
+CHUNK = 1024
+#: pitch, duration and velocity: tokens of every note in the REMI-like form
+NOTE_TOKENS = 3
 
 
 @dataclass(frozen=True)
@@ -100,15 +102,15 @@ def piece_sizes(pieces: Any, form: Form) -> Ints:
     stored = np.asarray(pieces.sizes, np.int64)
     if form.as_stored:
         return stored
-    sizes = []
-    for begin in range(0, len(stored), CHUNK):
-        here = stored[begin : begin + CHUNK]
-        if form.view == "octuple":
-            sizes.append(here // WIDTH - SPECIAL_OCTUPLES)
-        else:
-            tokens = [np.asarray(pieces[begin + index]) for index in range(len(here))]
-            sizes.append(view_sizes(np.concatenate(tokens), here, form.view))
-    inner = np.concatenate(sizes) if sizes else stored
+    inner = stored // WIDTH - SPECIAL_OCTUPLES
+    if form.view != "octuple":
+        # a note takes a row at least, or three tokens: pieces that are cropped anyway need not be read
+        inner *= NOTE_TOKENS if form.view == "remi" else 1
+        open_ended = np.flatnonzero(inner < form.crop) if form.crop is not None else np.arange(len(stored))
+        for begin in range(0, len(open_ended), CHUNK):
+            chosen = open_ended[begin : begin + CHUNK]
+            tokens = np.concatenate([np.asarray(pieces[int(piece)], np.uint16) for piece in chosen])
+            inner[chosen] = view_sizes(tokens, stored[chosen], form.view)
     if form.crop is not None:
         inner = np.minimum(inner, form.crop)
     return (inner + SPECIAL_OCTUPLES) * (1 if form.view == "remi" else WIDTH)

@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,14 +9,17 @@ from fairseq.logging import metrics
 from fairseq.tasks import TASK_REGISTRY
 from fairseq.tasks.masked_lm import MaskedLMConfig, MaskedLMTask
 from omegaconf import OmegaConf
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import musicbert.fairseq_plugin  # noqa: F401 - registers
 from musicbert.encoding.vocabulary import dictionary_text, rows_to_ids
 from musicbert.errors import DatasetError
-from musicbert.fairseq_plugin.masked_dataset import AS_STORED, Form, MaskedOctuples
-from musicbert.fairseq_plugin.masked_lm import OctupleMaskedLMCriterion
+from musicbert.fairseq_plugin.datasets import load_dictionary, load_pieces
+from musicbert.fairseq_plugin.masked_dataset import AS_STORED, Form, MaskedOctuples, pack
+from musicbert.fairseq_plugin.masked_lm import OctupleMaskedLMCriterion, OctupleMaskedLMCriterionConfig
 from musicbert.fairseq_plugin.model import ARCHITECTURES, MusicBertConfig, MusicBertModel
 from musicbert.fairseq_plugin.published_task import PublishedSettings, published_settings
+from musicbert.masking import MaskPolicy
 
 
 def write(folder, text, items):
@@ -130,8 +134,6 @@ class Task:
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_architectures_have_their_sizes(arch):
-    from types import SimpleNamespace
-
     from fairseq.models import ARCH_CONFIG_REGISTRY
 
     cfg = SimpleNamespace(dropout=0.3)
@@ -169,3 +171,41 @@ def test_loading_registers_heads_on_request_and_logs_the_keys(caplog):
     )
     assert model.weights_expected is None
     assert "0 missing, 0 unexpected" in caplog.text
+
+
+class Questions(TorchDispatchMode):
+    """Notes each operation that makes a program wait for a device."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket.__name__ in ("_local_scalar_dense", "nonzero", "masked_select", "equal"):
+            self.asked.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("form", [AS_STORED, Form(layout="stream"), Form(layout="stream", separate=True)])
+def test_a_step_asks_the_device_nothing(tmp_path, form):
+    rng = np.random.default_rng(0)
+    write(tmp_path, dictionary_text(), [rows_to_ids(rng.integers(0, 32, (n, 8))) for n in (9, 30, 4)])
+    pieces = load_pieces(tmp_path, "train", load_dictionary(tmp_path))
+    dataset = MaskedOctuples(pieces, pack(np.asarray(pieces.sizes), 200, "complete"), MaskPolicy(), form=form)
+    sample = dataset.collater([dataset[i] for i in range(len(dataset))])
+    config = MusicBertConfig(
+        encoder_layers=1, encoder_embed_dim=16, encoder_ffn_embed_dim=16, encoder_attention_heads=2
+    )
+    model = MusicBertModel(config, 1237)
+    model.encoder.sentence_encoder.down_form = "table"  # as on a GPU
+    criterion = OctupleMaskedLMCriterion(
+        OctupleMaskedLMCriterionConfig(), SimpleNamespace(target_dictionary=None)
+    )
+    with Questions() as questions:
+        loss, size, _ = criterion(model, sample)
+        loss.backward()
+    assert questions.asked == []
+    assert size == sum(sample["masked"]["counts"]) > 0
+    with Questions() as questions:  # the mask in place of the list asks
+        model(**sample["net_input"], masked_tokens=sample["target"] != 1)
+    assert questions.asked
