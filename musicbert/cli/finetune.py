@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
+__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "add_recipe", "recipe_changes", "run"]
 
 DESCRIPTION = "Fine-tune a model on your own labelled MIDI files: labels of pieces or of notes, of any kind."
 EPILOG = """examples:
@@ -101,13 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seeds", type=int, nargs="+", default=[1], help="(1)")
     add("--metric", default="", help="metric to select by, such as accuracy, macro_f1, f1:CLASS, r2")
     add("--published", action="store_true", help="hyper-parameters of the papers, where not given here")
-    for name, (kind, text) in _RECIPE.items():
-        add(f"--{name}", type=kind, help=text)
-    for name, (choices, text) in _CHOICES.items():
-        add(f"--{name}", choices=choices, help=text)
-    for name, text in _FLAGS.items():
-        add(f"--{name}", action="store_true", help=text)
-    add("--bf16", action="store_true", help="multiply in bfloat16 (a GPU)")
+    add_recipe(group)
 
     group = parser.add_argument_group("running")
     add = group.add_argument
@@ -121,6 +115,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-failure-rate", type=float, default=0.05, metavar="SHARE",
         help="exit with status 1 if more of the labelled lines fail, in 0-1 (%(default)s)")  # fmt: skip
     add("--quiet", action="store_true", help="no progress bars")
+
+
+def add_recipe(group: argparse._ActionsContainer) -> None:
+    """Add a flag for each attribute of `Recipe`; what is not given is left to the recipe."""
+    for name, (kind, text) in _RECIPE.items():
+        group.add_argument(f"--{name}", type=kind, help=text)
+    for name, (choices, text) in _CHOICES.items():
+        group.add_argument(f"--{name}", choices=choices, help=text)
+    for name, text in _FLAGS.items():
+        group.add_argument(f"--{name}", action="store_true", help=text)
+    group.add_argument("--bf16", action="store_true", help="multiply in bfloat16 (a GPU)")
 
 
 def recipe_changes(options: argparse.Namespace) -> dict[str, Any]:
@@ -137,7 +142,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("give --labels and --midi, or --data")
     import musicbert.fairseq_plugin  # noqa: F401 - registers tasks and models
     from musicbert.fairseq_plugin.finetune_models import choose_model
-    from musicbert.fairseq_plugin.finetune_recipe import Recipe, published_recipe
+    from musicbert.fairseq_plugin.finetune_recipe import Recipe, check_metric, published_recipe
     from musicbert.fairseq_plugin.finetune_runs import plan_task, start_runs, summary
     from musicbert.fairseq_plugin.finetune_table import prepare_shards, publish_model
 
@@ -150,6 +155,8 @@ def run(options: argparse.Namespace) -> int:
         model = choose_model(options.model, codec=options.codec)
         prepared = _from_table(options, model)
     task, shards = prepared.task, prepared.shards
+    if options.metric:
+        check_metric(task)
     print(f"{task.level} labels, {task.kind}: {', '.join(task.classes)}")
     recipe = published_recipe(model.family, task.level) if options.published else Recipe()
     split = options.split or (shards.split_names[0] if shards.split_names else "clean")

@@ -27,6 +27,7 @@ COMMANDS = {
     "build": "MIDI files to a corpus for pre-training",
     "finetune": "train a head on labelled MIDI files",
     "evaluate": "score a fine-tuned model",
+    "benchmark": "M2BERT's twelve tasks on a checkpoint, and one table",
     "embed": "MIDI files to vectors: of pieces, bars or notes",
     "predict": "what the heads of a fine-tuned model say about MIDI files",
     "fill": "hide parts of a MIDI file and let a model fill them in",

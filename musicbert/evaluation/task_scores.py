@@ -7,15 +7,19 @@ predictor (a baseline, a network on any encoding) is scored alike. Verified in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from musicbert.corpus.labelled import LabelledPiece
 from musicbert.corpus.readers.tasks import BenchmarkTask
+from musicbert.corpus.shards import Shards
+from musicbert.encoding.beat_notes import BEATS_PER_BAR, BeatNotes
 from musicbert.encoding.codec import get_codec
+from musicbert.encoding.note_columns import note_columns
 from musicbert.errors import MusicBertError
+from musicbert.evaluation.tagging_predictions import TagPredictions
 from musicbert.evaluation.task_metrics import (
     SCORES,
     Segment,
@@ -26,7 +30,11 @@ from musicbert.evaluation.task_metrics import (
     segments,
 )
 
-__all__ = ["predict_all", "rounds", "score_pieces"]
+__all__ = ["pieces_of", "predict_all", "rounds", "score_pieces", "score_predictions"]
+
+#: Positions of a quarter note in compound words and in octuples.
+_STEPS = (4, 16)
+_VELOCITY = 64
 
 
 def score_pieces(
@@ -83,6 +91,62 @@ def _segments(row: BenchmarkTask, piece: LabelledPiece, predicted: np.ndarray[An
     truth = np.asarray(piece.labels[row.task.label])[index]
     bar = np.cumsum(rows[:, 0] == 0)
     return segments(truth, predicted[index], bar, rows[:, 1], length=row.window)
+
+
+def pieces_of(shards: Shards) -> list[LabelledPiece]:
+    """Return the pieces of shards with the notes of their rows: note i of a piece is its row i.
+
+    Times are those of the encoding, in beats of which a bar has four.
+    """
+    step = 1 / _STEPS[shards.codec == "octuple"]
+    pieces = []
+    for number, info in enumerate(shards.pieces):
+        columns = note_columns(shards.rows(number), shards.codec)
+        onset = columns.bar * float(BEATS_PER_BAR) + columns.position * step
+        notes = BeatNotes(
+            onset=onset,
+            offset=onset + np.maximum(columns.duration, 1) * step,
+            pitch=columns.pitch % 128,
+            velocity=np.full(len(onset), _VELOCITY, np.int64),
+        )
+        labels = {
+            name: shards.note_labels(name, number) if column.level == "note" else shards.label(name)[number]
+            for name, column in shards.labels.items()
+        }
+        pieces.append(LabelledPiece(info.name, notes, info.group, labels, info.splits, info.source))
+    return pieces
+
+
+def score_predictions(
+    row: BenchmarkTask, found: TagPredictions, shards: Shards, pieces: Mapping[str, LabelledPiece]
+) -> dict[str, float]:
+    """Score what a fine-tuned network said about a part (see `score_pieces`).
+
+    Parameters
+    ----------
+    row
+        The task.
+    found
+        Predictions.
+    shards
+        Data set that they were made on.
+    pieces
+        Its `pieces_of`, by name.
+    """
+    if row.task.level == "sequence":
+        segments_, votes = found.segments(), found.predicted == found.target
+        right = segments_.predicted == segments_.target
+        return {"score": float(right.mean()), "pieces": float(votes.mean()), "n": len(right)}
+    assert found.offsets is not None
+    assert found.note_index is not None
+    own, predicted = [], []
+    for number, name in enumerate(found.ids.tolist()):
+        at = slice(int(found.offsets[number]), int(found.offsets[number + 1]))
+        index = shards.note_index(shards.index[name])
+        class_of = dict(zip(found.note_index[at].tolist(), found.predicted[at].tolist(), strict=True))
+        own.append(pieces[name])
+        predicted.append(np.array([class_of.get(note, 0) for note in index.tolist()], np.int64))
+    return score_pieces(row, own, predicted)
 
 
 def rounds(

@@ -1,0 +1,90 @@
+"""`musicbert benchmark`: M2BERT's twelve tasks, any of them, on any checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from musicbert.cli.finetune import add_recipe, recipe_changes
+
+__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
+
+DESCRIPTION = "Fine-tune and score a checkpoint on the tasks of M2BERT's benchmark; one table."
+EPILOG = """examples:
+  musicbert benchmark checkpoints/m2bert_base --note-data smc/note --seq-data smc/seq --output runs/smc
+  musicbert benchmark scratch:musicbert_mini --note-data smc_octuple/note --output runs/vf --tasks VF MNID \\
+      --splits clean --seeds 1 --epochs 3
+
+Hyper-parameters are the published ones of the benchmark, where not given here: learning rate 2e-5 (5e-4 from
+scratch), constant, 10 epochs, no clipping, batches of 6 windows of 1,024 notes (12 of 512 for labels of
+pieces), seeds by the amount of data. scripts/prepare_smc_benchmark.sh makes the data: compound words for
+M2BERT, octuples for MusicBERT. What was stopped goes on when the same command is given again.
+
+exit status: 0 done; 1 done, but a task had no data or a run failed (see OUT/table.md); 2 bad usage or input;
+130 stopped by Ctrl-C."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `musicbert benchmark`."""
+    add = parser.add_argument
+    add("model", help="checkpoint, folder, name, or scratch:ARCH (m2bert_mini, ...)")
+    add("--note-data", type=Path, metavar="FOLDER", help="shards by source, for labels of notes")
+    add("--seq-data", type=Path, metavar="FOLDER", help="shards by source, for labels of pieces")
+    add("--output", "-o", type=Path, required=True, help="folder of the runs and the table")
+    add("--tasks", nargs="+", metavar="TASK", help="such as ME VF or melody (those whose data are there)")
+    add("--splits", nargs="+", default=["published", "clean"], help="(published clean)")
+    add("--seeds", type=int, nargs="+", help="(by the amount of data: 1, 2 or 4 seeds from 2021 on)")
+    add("--only-folds", nargs="+", metavar="FOLD", help="folds of cross-validations to run (all)")
+    add("--no-baselines", action="store_true", help="do not score the simple baselines")
+    add_recipe(parser.add_argument_group("training"))
+    group = parser.add_argument_group("running")
+    add = group.add_argument
+    add("--workers", type=int, default=1, help="runs at a time (%(default)s)")
+    add("--threads", type=int, default=1, help="threads of each run on a CPU (%(default)s)")
+    add("--cpu", action="store_true", help="leave the GPU alone")
+    add("--quiet", action="store_true", help="no progress bars")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the tasks and print the table; return the exit status."""
+    if options.note_data is None and options.seq_data is None:
+        raise ValueError("give --note-data, --seq-data or both")
+    from musicbert.corpus.readers.tasks import BENCHMARK, get_task
+    from musicbert.corpus.shards import MANIFEST
+
+    if options.tasks:
+        tasks = [get_task(name) for name in options.tasks]
+    else:
+        folders = {"note": options.note_data, "sequence": options.seq_data}
+        places = {"pm2s": ("pm2s", "asap")}
+        tasks = [
+            row
+            for row in BENCHMARK.values()
+            if (folder := folders[row.task.level]) is not None
+            and any((folder / name / MANIFEST).is_file() for name in places.get(row.source, (row.source,)))
+        ]
+        if not tasks:
+            raise ValueError("no data of a task is there: scripts/prepare_smc_benchmark.sh makes them")
+    import musicbert.fairseq_plugin  # noqa: F401 - registers tasks and models
+    from musicbert.fairseq_plugin.benchmark import run_benchmark
+
+    records = run_benchmark(
+        options.model,
+        options.note_data,
+        options.seq_data,
+        options.output,
+        tasks,
+        splits=options.splits,
+        seeds=options.seeds,
+        changes=recipe_changes(options),
+        only_folds=options.only_folds,
+        workers=options.workers,
+        threads=options.threads,
+        cpu=options.cpu,
+        baselines=not options.no_baselines,
+        progress=not options.quiet,
+        say=lambda text: print(text, file=sys.stderr),
+    )
+    print((options.output / "table.md").read_text(encoding="utf-8"))
+    return 0 if all(record.get("network") and not record.get("note") for record in records) else 1

@@ -1,0 +1,124 @@
+"""The benchmark's one table: scores of networks, mean and deviation, beside published rows and baselines.
+
+A folder of runs is ``OUT/<ABBREVIATION>/<split>/fold<k>/seed<s>/test.npz``
+(`musicbert.fairseq_plugin.benchmark` makes it). The score of a seed is the mean over its folds, as published;
+the table shows mean and standard deviation over seeds (over folds where there is one seed and several folds).
+Verified in ``tests/unit/evaluation/test_task_table.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from musicbert.corpus.labelled import LabelledPiece
+from musicbert.corpus.readers.tasks import BENCHMARK, OBJECTIVES, BenchmarkTask
+from musicbert.corpus.shards import Shards
+from musicbert.evaluation.tagging_predictions import TagPredictions
+from musicbert.evaluation.task_baselines import baselines_of
+from musicbert.evaluation.task_scores import predict_all, rounds, score_predictions
+
+__all__ = ["baseline_scores", "markdown_table", "network_scores"]
+
+
+def network_scores(
+    row: BenchmarkTask, shards: Shards, pieces: Mapping[str, LabelledPiece], folder: Path
+) -> dict[str, Any] | None:
+    """Score the runs of a folder; None where none is complete.
+
+    Returns
+    -------
+    dict
+        Of each score (``score`` and, where there are any, ``published`` or ``pieces``) ``mean`` and ``sd``;
+        ``runs`` (a list of seed, fold and scores).
+    """
+    runs = []
+    for path in sorted(folder.glob("fold*/seed*/test.npz")):
+        scores = score_predictions(row, TagPredictions.load(path), shards, pieces)
+        fold, seed = path.parts[-3].removeprefix("fold"), int(path.parts[-2].removeprefix("seed"))
+        runs.append({"seed": seed, "fold": fold, **scores})
+    if not runs:
+        return None
+    found: dict[str, Any] = {"runs": runs}
+    for key in (key for key in runs[0] if key not in ("seed", "fold", "n")):
+        seeds = sorted({run["seed"] for run in runs})
+        means = [np.mean([run[key] for run in runs if run["seed"] == seed]) for seed in seeds]
+        spread = means if len(means) > 1 else [run[key] for run in runs]
+        deviation = float(np.std(spread, ddof=1)) if len(spread) > 1 else None
+        found[key] = {"mean": float(np.mean(means)), "sd": deviation}
+    return found
+
+
+def baseline_scores(
+    row: BenchmarkTask, pieces: Sequence[LabelledPiece], split: str
+) -> dict[str, dict[str, float]]:
+    """Score the simple baselines of a task on a split: means over its rounds."""
+    parts = rounds(row, pieces, split)
+    found = {}
+    for name, fit in baselines_of(row.task).items():
+        scores = [predict_all(fit, row, each) for each in parts]
+        found[name] = {key: float(np.mean([each[key] for each in scores])) for key in scores[0] if key != "n"}
+    return found
+
+
+def markdown_table(records: Sequence[Mapping[str, Any]], model: str) -> str:
+    """Return all records as one table: a line a task and split.
+
+    Parameters
+    ----------
+    records
+        ``task``, ``split``, ``network`` (`network_scores`), ``baselines`` (`baseline_scores`), and ``note``
+        where a task could not be run.
+    model
+        What was fine-tuned.
+    """
+    heads = [
+        "task",
+        "split",
+        "score",
+        model,
+        "best baseline",
+        "majority",
+        *(f"M2BERT {o}" for o in OBJECTIVES),
+    ]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    notes = []
+    for record in records:
+        row = BENCHMARK[record["task"].upper()]
+        published = [f"{value:.3f}" for value in row.published]
+        network, baselines = record.get("network"), record.get("baselines") or {}
+        if record.get("note"):
+            notes.append(f"- {record['task']}, {record['split']}: {record['note']}")
+        keys = [key for key in ("score", "published", "pieces") if network is None or key in network]
+        for key in keys[:1] if network is None else keys:
+            if not any(key in scores for scores in baselines.values()) and network is None:
+                continue
+            shown = _mean(network[key]) if network else "–"
+            competitors = {
+                n: s[key] for n, s in baselines.items() if key in s and n not in ("majority", "previous")
+            }
+            best = max(competitors.items(), key=lambda item: item[1], default=None)
+            majority = baselines.get("majority", {}).get(key)
+            cells = [
+                record["task"],
+                record["split"],
+                {"score": row.score, "published": f"{row.score}, as published", "pieces": "by piece"}[key],
+                shown,
+                f"{best[1]:.3f} ({best[0]})" if best else "–",
+                "–" if majority is None else f"{majority:.3f}",
+                *(
+                    published
+                    if record["split"] == "published" and key != "pieces"
+                    else ["–"] * len(published)
+                ),
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", *notes, ""]) if notes else "\n".join([*lines, ""])
+
+
+def _mean(score: Mapping[str, Any]) -> str:
+    deviation = "" if score["sd"] is None else f" ± {score['sd']:.3f}"
+    return f"{score['mean']:.3f}{deviation}"

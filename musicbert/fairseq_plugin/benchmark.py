@@ -1,0 +1,178 @@
+"""Any set of the benchmark's tasks on any checkpoint: fine-tuned task by task, and one table.
+
+``OUT/<ABBREVIATION>/<split>/`` holds the runs of a task (`musicbert.fairseq_plugin.finetune_runs`),
+``scores.json`` everything that was scored, ``table.md`` the table. Both are written anew after each task, so a run that is
+stopped has the tasks that it did, and the same command goes on with the others; runs that are done are not
+done again.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from musicbert.atomic import write_json, write_text
+from musicbert.corpus.readers.tasks import BenchmarkTask
+from musicbert.corpus.shards import MANIFEST, Shards
+from musicbert.errors import DatasetError, MusicBertError
+from musicbert.evaluation.task_scores import pieces_of
+from musicbert.evaluation.task_table import baseline_scores, markdown_table, network_scores
+from musicbert.fairseq_plugin.finetune_models import ModelChoice, choose_model
+from musicbert.fairseq_plugin.finetune_recipe import Recipe, published_recipe
+from musicbert.fairseq_plugin.finetune_runs import plan_task, start_runs
+from musicbert.provenance import provenance
+
+__all__ = ["benchmark_recipe", "run_benchmark"]
+
+#: Sources that have the labels of another, where that one is not there.
+_INSTEAD = {"pm2s": ("asap",)}
+
+
+def benchmark_recipe(row: BenchmarkTask, model: ModelChoice) -> Recipe:
+    """Recipe of the published benchmark, for either backbone; from scratch, with the engine's learning rate.
+
+    Constant 2e-5, no clipping, 10 epochs, all windows: 6 of 1,024 notes, or 12 of 512 for labels of pieces
+    (MusicBERT's positions hold 1,000 notes).
+    """
+    recipe = published_recipe("m2bert", row.task.level)
+    return recipe if model.pretrained else recipe.with_(learning_rate=0.0)
+
+
+def run_benchmark(
+    model: str,
+    note_data: str | PathLike[str] | None,
+    seq_data: str | PathLike[str] | None,
+    out: str | PathLike[str],
+    tasks: Sequence[BenchmarkTask],
+    *,
+    splits: Sequence[str] = ("published", "clean"),
+    seeds: Sequence[int] | None = None,
+    changes: Mapping[str, Any] | None = None,
+    only_folds: Sequence[str] | None = None,
+    workers: int = 1,
+    threads: int = 1,
+    cpu: bool = False,
+    baselines: bool = True,
+    progress: bool = True,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[dict[str, Any]]:
+    """Fine-tune and score.
+
+    Parameters
+    ----------
+    model
+        Checkpoint, folder, name, or ``scratch:ARCH``.
+    note_data, seq_data
+        Folders of shards by source, for labels of notes and of pieces (``scripts/prepare_smc_benchmark.sh``).
+    out
+        Folder of the runs and the table.
+    tasks
+        What to run, in this order.
+    splits
+        Splits; those that a data set lacks are noted.
+    seeds
+        Seeds; those of the task's resource class if None.
+    changes
+        Attributes of `Recipe` that differ from `benchmark_recipe`.
+    only_folds
+        Folds of cross-validations to run (all).
+    workers, threads, cpu
+        See `plan_task` and `start_runs`.
+    baselines
+        Score the simple baselines, too.
+    progress
+        Show bars.
+    say
+        Told about each task.
+
+    Returns
+    -------
+    One record a task and split, as in ``scores.json``; ``same_as`` where two splits have the same parts.
+
+    Raises
+    ------
+    CheckpointError
+        The model cannot be found or read.
+    """
+    target = Path(out)
+    target.mkdir(parents=True, exist_ok=True)
+    records: list[dict[str, Any]] = []
+    for row in tasks:
+        folder = note_data if row.task.level == "note" else seq_data
+        try:
+            shards = _open(row, folder)
+            choice = choose_model(model, codec=shards.codec)
+            pieces = pieces_of(shards)
+        except DatasetError as error:
+            records.append({"task": row.abbreviation, "split": "–", "note": str(error)})
+            say(f"{row.abbreviation}: {error}")
+            _write(records, target, model)
+            continue
+        recipe = benchmark_recipe(row, choice).with_(**dict(changes or {}))
+        done: dict[str, dict[str, Any]] = {}
+        for split in splits:
+            same = _same_split(shards, split, done)
+            if same is not None:  # nothing leaks in the published split: one training serves both
+                records.append({**done[same], "split": split, "same_as": same})
+                _write(records, target, model)
+                continue
+            record: dict[str, Any] = {"task": row.abbreviation, "split": split}
+            record["data"] = {"source": shards.path.name, "sha256": shards.sha256, "codec": shards.codec}
+            records.append(record)
+            place = target / row.abbreviation / split
+            try:
+                runs = plan_task(
+                    shards, row.task, choice, place,
+                    split=split, only_folds=only_folds if row.folds else None, seeds=seeds, recipe=recipe,
+                    validation="next" if row.folds else "auto", threads=threads, cpu=cpu,
+                )  # fmt: skip
+                if split not in shards.split_names:
+                    record["note"] = "no such split came with the data: five folds made here, no baselines"
+                outcomes = start_runs(runs, workers=workers, progress=progress)
+                failed = [outcome.error for outcome in outcomes if outcome.error]
+                if failed:
+                    record["note"] = f"{len(failed)} of {len(runs)} runs failed: {failed[0]}"
+                named = {piece.name: piece for piece in pieces}
+                record["network"] = network_scores(row, shards, named, place)
+                if baselines and split in shards.split_names:
+                    record["baselines"] = baseline_scores(row, pieces, split)
+            except MusicBertError as error:
+                record["note"] = str(error)
+            done[split] = record
+            _write(records, target, model)
+            found = record.get("network")
+            say(f"{row.abbreviation}, {split}: {found['score'] if found else record.get('note', 'nothing')}")
+    return records
+
+
+def _open(row: BenchmarkTask, folder: str | PathLike[str] | None) -> Shards:
+    """Open the data set of a task."""
+    if folder is None:
+        raise DatasetError("no-data", f"there is no data for labels of each {row.task.level}")
+    for name in (row.source, *_INSTEAD.get(row.source, ())):
+        place = Path(folder) / name
+        if (place / MANIFEST).is_file():
+            return Shards(place)
+    raise DatasetError(
+        "no-data",
+        f"the data of {row.source} are not there",
+        path=folder,
+        hint=f"scripts/prepare_smc_benchmark.sh - OUT --source {row.source}=PATH",
+    )
+
+
+def _same_split(shards: Shards, split: str, done: Mapping[str, Any]) -> str | None:
+    """Name of a split that is done and has the same pieces in the same parts."""
+    if split not in shards.split_names:
+        return None
+    own = shards.split(split)
+    return next((name for name in done if name in shards.split_names and shards.split(name) == own), None)
+
+
+def _write(records: Sequence[dict[str, Any]], target: Path, model: str) -> None:
+    made_by = provenance(sys.argv, inputs={}, seed=0)
+    write_json(target / "scores.json", {"model": Path(model).name, "rows": list(records), "made_by": made_by})
+    write_text(target / "table.md", markdown_table(records, Path(model).name))
