@@ -9,11 +9,12 @@ from typing import Literal
 
 from musicbert.corpus.labelled import Level, Task
 from musicbert.corpus.shards import Shards
+from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.finetune_models import Family, ModelChoice
 from musicbert.fairseq_plugin.tagging_sums import METRICS
 from musicbert.predict.tagging_windows import cut
 
-__all__ = ["Recipe", "published_recipe", "selection_metric", "training_arguments"]
+__all__ = ["Recipe", "check_metric", "published_recipe", "selection_metric", "training_arguments"]
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,15 @@ def selection_metric(task: Task) -> str:
     if own in known or (own.startswith("f1:") and own.removeprefix("f1:") in task.classes):
         return own
     return known[0]
+
+
+def check_metric(task: Task) -> None:
+    """Raise `DatasetError` (``unknown-metric``) where training cannot select by the metric of a task."""
+    if selection_metric(task) != task.metric:
+        known = [*METRICS[task.kind], *(["f1:CLASS"] if task.kind == "classes" else [])]
+        raise DatasetError(
+            "unknown-metric", f"no metric {task.metric!r} for {task.kind}; there are {', '.join(known)}"
+        )
 
 
 def updates_of(recipe: Recipe, windows: int) -> int:

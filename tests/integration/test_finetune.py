@@ -1,0 +1,232 @@
+"""`musicbert finetune`, `evaluate` and `predict` on small made data: what is learned, resumed, refused."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from musicbert.cli.main import main
+from musicbert.corpus.labelled import LabelledPiece, Task
+from musicbert.corpus.shard_writer import write_shards
+from musicbert.corpus.shards import Shards
+from musicbert.evaluation.tagging_predictions import TagPredictions
+from musicbert.midi import Score, midi_bytes, read_score
+
+FAST = [
+    *("--cpu", "--quiet", "--resamples", "50", "--epochs", "2", "--window", "64", "--batch", "4"),
+    *("--folds", "2", "--learning-rate", "1e-3"),
+]
+
+
+def tune(rng, high, notes=24):
+    """A tune in a high or a low register: what the labels are about."""
+    zeros = np.zeros(notes, np.int64)
+    onset = np.cumsum(rng.integers(1, 3, notes)) * 240
+    return Score(
+        ticks_per_beat=480,
+        onset=onset,
+        offset=onset + 200,
+        pitch=rng.integers(30, 45, notes) + 45 * high,
+        velocity=rng.integers(30, 100, notes),
+        program=zeros,
+        drum=zeros.astype(bool),
+        track=zeros,
+    )
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory):
+    """Folder with ``midi/`` of 16 tunes and three tables."""
+    folder = tmp_path_factory.mktemp("music")
+    (folder / "midi").mkdir()
+    rng = np.random.default_rng(0)
+    pieces, tags, notes = [], [], []
+    for k in range(16):
+        score = tune(rng, k % 2)
+        (folder / "midi" / f"t{k}.mid").write_bytes(midi_bytes(score))
+        pieces.append([f"t{k}.mid", ("low", "high")[k % 2], f"g{k // 2}"])
+        tags.append({"file": f"t{k}", "tags": ["high", "any"] if k % 2 else ["any"] if k % 3 else []})
+        stored = read_score(folder / "midi" / f"t{k}.mid")
+        notes += [[f"t{k}", n, "loud" if v > 64 else "soft"] for n, v in enumerate(stored.velocity)]
+    for name, header, rows in (
+        ("pieces", ["file", "register", "group"], [*pieces, ["gone.mid", "low", "g9"]]),
+        ("notes", ["file", "note", "label"], notes),
+    ):
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([header, *rows])
+    (folder / "tags.jsonl").write_text("".join(json.dumps(line) + "\n" for line in tags))
+    return folder
+
+
+def read_csv(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def finetune(music, table, out, *more, model="scratch:musicbert_tiny"):
+    words = ["finetune", "--labels", music / table, "--midi", music / "midi", "--model", model]
+    return main([str(word) for word in [*words, "--output", out, *FAST, *more]])
+
+
+@pytest.fixture(scope="module")
+def classes(music, tmp_path_factory):
+    """An experiment on classes of pieces, long enough to learn what is easy."""
+    out = tmp_path_factory.mktemp("runs") / "classes"
+    status = finetune(
+        music, "pieces.csv", out, "--epochs", "12", "--head", "mean", "--seeds", "1", "2",
+        "--max-failure-rate", "0.1",
+    )  # fmt: skip
+    return out, status
+
+
+def test_classes_of_pieces_are_learned(classes):
+    out, status = classes
+    assert status == 0
+    report = json.loads((out / "report" / "report.json").read_text())
+    rows = report["rows"]
+    assert rows["network, ensemble of 2 seeds"]["pooled"]["accuracy"]["value"] > 0.9
+    assert rows["majority"]["pooled"]["accuracy"]["value"] <= 0.5
+    assert {"network, one seed", "features: logistic", "features: extra trees"} <= set(rows)
+    assert report["leaks"] == {"0": {"test": 0, "valid": 0}, "1": {"test": 0, "valid": 0}}
+    assert np.sum(report["confusion"]) == report["pieces"] == 16
+    assert report["task"]["name"] == "pieces"
+    files = {path.name for path in (out / "report").iterdir()}
+    assert files == {
+        "report.json", "report.md", "scores.csv", "scores.png", "confusion.png", "curves.png"
+    }  # fmt: skip
+    table = read_csv(out / "report" / "scores.csv")
+    assert {line["row"] for line in table} == set(rows)
+    assert not list(out.glob("fold*/seed*/checkpoint*"))
+
+
+def test_groups_stay_together(classes):
+    out, _ = classes
+    groups = {name: f"g{int(name[1:-4]) // 2}" for name in Shards(out / "data").names}
+    tested = []
+    for fold in ("0", "1"):
+        split = json.loads((out / f"fold{fold}" / "split.json").read_text())
+        sides = [{groups[name] for name in split[part]} for part in ("train", "valid", "test")]
+        assert not (sides[0] & sides[1] | sides[0] & sides[2] | sides[1] & sides[2])
+        tested += split["test"]
+    assert sorted(tested) == sorted(groups)
+
+
+def test_what_has_no_file_is_in_the_ledger(classes):
+    out, _ = classes
+    lines = [json.loads(line) for line in (out / "data" / "ledger.jsonl").read_text().splitlines()]
+    assert [(each["name"], each["outcome"]) for each in lines if each["outcome"] != "ok"] == [
+        ("gone.mid", "no-midi")
+    ]
+
+
+def test_the_model_is_used_by_predict(classes, music, tmp_path, capsys):
+    out, _ = classes
+    files = [str(music / "midi" / f"t{k}.mid") for k in range(4)]
+    assert main(["predict", *files, "--model", str(out / "model"), "--device", "cpu"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["best"] for line in lines] == ["low", "high", "low", "high"]
+    assert all(sum(line["pieces"].values()) == pytest.approx(1, abs=1e-5) for line in lines)
+    target = tmp_path / "scores.csv"
+    assert main(["predict", *files, "--model", str(out / "model"), "--output", str(target)]) == 0
+    table = read_csv(target)
+    assert [row["pieces:best"] for row in table] == ["low", "high", "low", "high"]
+    assert float(table[1]["pieces:high"]) == pytest.approx(lines[1]["pieces"]["high"], abs=1e-5)
+    assert main(["predict", *files, "--model", str(out / "model"), "--heads", "other"]) == 2
+
+
+def test_the_same_command_does_nothing_again_and_goes_on_where_a_run_is_missing(
+    classes, music, tmp_path, capsys
+):
+    made, _ = classes
+    out = tmp_path / "again"
+    shutil.copytree(made, out)
+    before = {path: path.stat().st_mtime_ns for path in out.glob("fold*/seed*/run.json")}
+    lost = out / "fold1" / "seed2" / "run.json"
+    first = TagPredictions.load(lost.with_name("test.npz"))
+    lost.unlink()
+    more = ["--epochs", "12", "--head", "mean", "--seeds", "1", "2", "--max-failure-rate", "0.1"]
+    assert main(["evaluate", str(out), "--quiet"]) == 2
+    assert "incomplete-runs" in capsys.readouterr().err
+    assert finetune(music, "pieces.csv", out, *more, "--no-report") == 0
+    after = {path: path.stat().st_mtime_ns for path in out.glob("fold*/seed*/run.json")}
+    assert {path for path in after if after[path] != before[path]} == {lost}
+    second = TagPredictions.load(lost.with_name("test.npz"))
+    np.testing.assert_array_equal(second.outputs, first.outputs)  # the same numbers, bit for bit
+    assert finetune(music, "pieces.csv", out, *more, "--learning-rate", "2e-3") == 2
+    assert "other-settings" in capsys.readouterr().err
+    assert finetune(music, "tags.jsonl", out, *more) == 2
+    assert "another table" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("table", "model", "more", "metric"),
+    [
+        ("tags.jsonl", "scratch:m2bert_tiny", ["--mix-layers", "--layer-decay", "0.8"], "micro_f1"),
+        ("notes.csv", "scratch:m2bert_tiny", ["--class-weights", "balanced", "--patience", "1"], "accuracy"),
+        (
+            "notes.csv",
+            "scratch:musicbert_tiny",
+            ["--performance-input", "--freeze-layers", "1", "--augment", "transpose=2", "--random-shift"],
+            "accuracy",
+        ),
+    ],
+)
+def test_other_labels_models_and_options(music, tmp_path, table, model, more, metric):
+    out = tmp_path / "runs"
+    assert finetune(music, table, out, *more, "--no-final", model=model) == 0
+    report = json.loads((out / "report" / "report.json").read_text())
+    assert report["headline"] == metric
+    assert report["rows"]["network"]["pooled"][metric]["value"] is not None
+    assert not (out / "model").exists()
+    assert report["data"]["codec"] == ("cp" if "m2bert" in model else "octuple")
+
+
+def test_a_model_of_notes_labels_every_note(music, tmp_path):
+    out = tmp_path / "runs"
+    assert finetune(music, "notes.csv", out, "--no-report", model="scratch:m2bert_tiny") == 0
+    files = [str(music / "midi" / "t0.mid"), str(music / "midi" / "t1.mid")]
+    target = tmp_path / "notes.csv"
+    assert main(["predict", *files, "--model", str(out / "model"), "--output", str(target)]) == 0
+    table = read_csv(target)
+    assert len(table) == sum(len(read_score(file)) for file in files)
+    assert {row["notes:best"] for row in table} <= {"loud", "soft", ""}
+
+
+def test_a_data_set_of_a_reader_with_its_split(music, tmp_path):
+    rng = np.random.default_rng(1)
+    pieces = (
+        LabelledPiece(
+            f"p{k}", tune(rng, k % 2), f"g{k}", {"height": [float(k % 2), float(k)]},
+            {"published": ("train", "train", "valid", "test")[k % 4]},
+        )
+        for k in range(12)
+    )  # fmt: skip
+    task = Task("height", "height", "sequence", "regression", ("high", "number"), "r2")
+    write_shards(pieces, "octuple", tmp_path / "shards", [task], with_features=True)
+    out = tmp_path / "runs"
+    words = ["finetune", "--data", tmp_path / "shards", "--model", "scratch:musicbert_tiny", "--output", out]
+    assert main([str(word) for word in [*words, *FAST, "--no-final"]]) == 0
+    record = json.loads((out / "task.json").read_text())
+    assert record["split"] == "published"
+    found = TagPredictions.load(out / "fold0" / "seed1" / "test.npz")
+    assert found.ids.tolist() == ["p3", "p7", "p11"]
+    report = json.loads((out / "report" / "report.json").read_text())
+    assert {"network", "mean", "features: ridge"} <= set(report["rows"])
+    assert (report["headline"], report["folds"]) == ("r2", 1)
+
+
+def test_wrong_words_are_two(music, tmp_path, capsys):
+    out = tmp_path / "runs"
+    base = ["finetune", "--model", "scratch:musicbert_tiny", "--output", str(out)]
+    assert main(base) == 2
+    assert main([*base, "--labels", str(music / "pieces.csv")]) == 2
+    assert finetune(music, "pieces.csv", out, model="scratch:gigantic") == 2
+    assert "unknown-architecture" in capsys.readouterr().err
+    assert finetune(music, "pieces.csv", out, "--split", "nonsense") == 2
+    assert "unknown-split" in capsys.readouterr().err
+    assert finetune(music, "nothing.csv", out) == 2
+    assert finetune(music, "pieces.csv", out, "--metric", "r2") == 2
+    assert "unknown-metric" in capsys.readouterr().err
+    assert main(["evaluate", str(tmp_path)]) == 2
