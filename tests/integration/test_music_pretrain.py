@@ -222,8 +222,6 @@ def test_a_run_starts_from_given_weights_or_not_at_all(train, tmp_path):
     ],
 )
 def test_options_that_do_not_fit(data, more, reason):
-    from musicbert.errors import ConfigError
-
     with pytest.raises(ConfigError, match=reason):
         set_up(data, "cp", "--arch", "m2bert_tiny", *more)
 
