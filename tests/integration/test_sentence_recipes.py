@@ -1,0 +1,264 @@
+"""next, acc, genre and style through their scripts, at tiny sizes: made, binarised, trained, scored."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from musicbert.corpus.sentence_bin import label_dictionary
+from musicbert.corpus.sentence_set import read_part
+from musicbert.evaluation.pair_features import PAIR_FEATURES, pair_features
+from musicbert.midi import Score, midi_bytes
+from musicbert.predict.databin import class_logits
+
+TINY = [
+    "--arch",
+    "musicbert_tiny",
+    "--cpu",
+    "--updates",
+    "2",
+    "--warmup",
+    "1",
+    "--batch",
+    "8",
+    "--effective-batch",
+    "8",
+]
+BEAT = 480
+
+
+def call(command, folder, *, code=0):
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    words = [str(word) for word in command]
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done
+
+
+def song(seed):
+    """Sixteen bars: a melody in eighths over chords of its key, both in one of twelve keys."""
+    rng = np.random.default_rng(seed)
+    key = int(rng.integers(12))
+    scale = key + np.array([0, 2, 4, 5, 7, 9, 11])
+    melody = [(0, k * BEAT // 2, BEAT // 2, 60 + int(rng.choice(scale))) for k in range(128)]
+    chords = [
+        (1, 4 * bar * BEAT, 4 * BEAT, 36 + int(p))
+        for bar in range(16)
+        for p in rng.choice(scale, 3, replace=False)
+    ]
+    table = np.array(melody + chords)
+    zeros = np.zeros(len(table), np.int64)
+    return Score(
+        ticks_per_beat=BEAT,
+        onset=table[:, 1],
+        offset=table[:, 1] + table[:, 2],
+        pitch=table[:, 3],
+        velocity=zeros + 40 + int(rng.integers(0, 60)),
+        program=zeros + 10 * (seed % 3),
+        drum=zeros.astype(bool),
+        track=table[:, 0],
+    )
+
+
+@pytest.fixture(scope="module")
+def work(root, tmp_path_factory):
+    """Folder with songs, the raw sets and data-bins of all tasks."""
+    folder = tmp_path_factory.mktemp("sentences")
+    genres = {}
+    for number in range(20):
+        name = f"{number:032x}"
+        (folder / "songs").mkdir(exist_ok=True)
+        (folder / "songs" / f"{name}.mid").write_bytes(midi_bytes(song(number)))
+        genres[name] = [["Jazz"], ["Pop Rock"], ["Pop Rock", "Blues"]][number % 3]
+    (folder / "map.json").write_text(json.dumps({"topmagd": genres}))
+    python, scripts = sys.executable, root / "scripts"
+    for task in ("next", "acc"):
+        more = ["--group", "5", "--shares", "0.6,0.2,0.2"]
+        call([python, scripts / "gen_nsp.py", task, "--midi", "songs", *more], folder)
+        call(["bash", scripts / "binarize_nsp.sh", task, "--direct"], folder)
+    call(
+        [python, scripts / "gen_genre.py", "topmagd", "--map", "map.json", "--midi", "songs", "--folds", "2"],
+        folder,
+    )
+    call(["bash", scripts / "binarize_genre.sh", "topmagd", "--direct"], folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_fairseq_preprocess_writes_the_same_bytes(root, work):
+    call(["bash", root / "scripts/binarize_genre.sh", "topmagd", "--bin", "by_fairseq"], work)
+    files = [path for path in (work / "topmagd_data_bin").rglob("*") if path.is_file()]
+    assert len(files) > 30
+    for path in files:
+        other = work / "by_fairseq" / path.relative_to(work / "topmagd_data_bin")
+        assert path.read_bytes() == other.read_bytes(), path
+
+
+def test_the_label_dictionary_is_that_which_fairseq_makes_itself(work, tmp_path):
+    labels = work / "acc_data_raw" / "train.label"
+    command = [sys.executable, "-m", "fairseq_cli.preprocess", "--only-source", "--trainpref", labels]
+    call([*command, "--destdir", tmp_path / "label"], work)
+    assert (tmp_path / "label" / "dict.txt").read_text() == label_dictionary(labels.read_text().splitlines())
+
+
+def test_what_is_damaged_is_one_clear_error(root, work, tmp_path):
+    binarise = [
+        "bash",
+        root / "scripts/binarize_nsp.sh",
+        "next",
+        "--direct",
+        "--bin",
+        tmp_path / "bin",
+        "--raw",
+    ]
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for path in (work / "next_data_raw").iterdir():
+        (raw / path.name).write_bytes(path.read_bytes())
+    (raw / "train.label").write_text("1\n")
+    assert "wrong-length" in call([*binarise, raw], tmp_path, code=1).stderr
+    (raw / "train.txt").unlink()
+    assert "missing-split" in call([*binarise, raw], tmp_path, code=1).stderr
+    (raw / "dict.txt").write_text("a 0\n")
+    assert "wrong-dictionary" in call([*binarise, raw], tmp_path, code=1).stderr
+    assert "not-found" in call([*binarise, tmp_path / "none"], tmp_path, code=1).stderr
+    assert not (tmp_path / "bin").exists()
+    for script in ("train_nsp.sh", "train_genre.sh"):
+        assert call(["bash", root / "scripts" / script], tmp_path, code=2).stderr.startswith(
+            "error: say which"
+        )
+        assert "default:" in call(["bash", root / "scripts" / script, "--help"], tmp_path).stdout
+
+
+def test_hand_features_of_pairs_are_those_of_their_phrases(work):
+    for task in ("next", "acc"):
+        about = read_part(work / f"{task}_data_bin", "train")
+        table = pair_features(work / f"{task}_data_bin", "train", about)
+        column = {name: table[:, at] for at, name in enumerate(PAIR_FEATURES)}
+        assert np.isfinite(table).all()
+        assert np.allclose(np.expm1(column["first: notes"]), 32)  # four bars of eighths
+        assert np.allclose(np.expm1(column["second: notes"]), 32 if task == "next" else 12)
+        true = about.hot[:, about.classes.index("1")]
+        same_key = column["pitch classes: cosine"]
+        assert same_key[true].mean() > same_key[~true].mean() + 0.1
+        assert (column["pitch classes: cosine of the best transposition"] >= same_key - 1e-12).all()
+
+
+@pytest.mark.slow
+def test_pairs_are_trained_and_scored(root, work):
+    data, runs = work / "next_data_bin", work / "nsp"
+    train = [
+        "bash",
+        root / "scripts/finetune_next.sh",
+        "--from-scratch",
+        *TINY,
+        "--seeds",
+        "1 2",
+        "--save-dir",
+        runs,
+    ]
+    call(train, work)
+    assert "already" in call(train, work, code=2).stderr
+    call([*train, "--resume"], work)  # both are done
+    done = call([sys.executable, root / "scripts/eval_nsp.py", runs, data, "--device", "cpu"], work)
+    scores = json.loads((work / "next_data_bin_scores" / "scores.json").read_text())
+    names = [
+        "chance",
+        "pitch classes",
+        "velocity",
+        "register",
+        "logistic",
+        "boosting",
+        "nsp seed1",
+        "nsp seed2",
+    ]
+    assert list(scores["rows"]) == [*names, "nsp, mean of 2 seeds"]
+    assert scores["rows"]["chance"]["hits@1"]["value"] == pytest.approx(0.2)
+    assert scores["rows"]["logistic"]["map"]["value"] > scores["rows"]["chance"]["map"]["value"]
+    assert "| nsp seed1 |" in done.stdout
+    with np.load(work / "next_data_bin_scores" / "nsp seed1.npz") as found:
+        assert len(found["probability"]) == scores["pairs"]
+    # the weights that were fine-tuned are the start of another task, and of another number of outputs
+    start = ["bash", root / "scripts/train_nsp.sh", "acc", runs / "seed1" / "checkpoint_best.pt", *TINY]
+    assert "loaded" in call([*start, "--save-dir", "acc_run"], work).stdout
+
+
+@pytest.mark.slow
+def test_scores_without_fairseq_are_those_of_the_model_in_fairseq(root, work):
+    from fairseq import checkpoint_utils
+
+    import musicbert.fairseq_plugin
+
+    assert musicbert.fairseq_plugin.__all__
+    run = ["bash", root / "scripts/train_nsp.sh", "acc", "--from-scratch", *TINY, "--save-dir", "same"]
+    call(run, work)
+    path = work / "same" / "seed7" / "checkpoint_best.pt"
+    models, _, task = checkpoint_utils.load_model_ensemble_and_task(
+        [str(path)], {"data": str(work / "acc_data_bin")}
+    )
+    dataset = task.load_dataset("test")
+    found = class_logits(path, work / "acc_data_bin", "test", device="cpu")
+    for index in (0, 7, len(dataset) - 1):
+        batch = dataset.collater([dataset[index]])
+        with torch.inference_mode():
+            logits, _ = models[0].eval()(
+                **batch["net_input"], features_only=True, classification_head_name="acc_head"
+            )
+        assert np.allclose(logits[0].numpy(), found[index], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_genres_are_trained_and_scored_on_every_fold(root, work):
+    train = [
+        "bash",
+        root / "scripts/train_genre.sh",
+        "topmagd",
+        "--from-scratch",
+        *TINY,
+        "--save-dir",
+        "genre",
+    ]
+    call(train, work)
+    assert sorted(
+        path.parent.parent.name for path in (work / "genre").glob("fold*/seed7/checkpoint_best.pt")
+    ) == [
+        "fold0",
+        "fold1",
+    ]
+    log = (work / "genre" / "fold0" / "seed7" / "train.log").read_text()
+    assert "valid_roc_auc_score_macro" in log
+    score = [sys.executable, root / "scripts/eval_genre.py"]
+    call([*score, "genre", "topmagd_data_bin", "--device", "cpu"], work)
+    scores = json.loads((work / "topmagd_data_bin_scores" / "scores.json").read_text())
+    assert list(scores["rows"]) == ["majority", "frequency", "logistic", "extra trees", "genre seed7"]
+    assert sum(each["true"] for each in scores["classes"]["genre seed7"].values()) == 7 + 7 + 2 * 6
+    with np.load(work / "topmagd_data_bin_scores" / "genre seed7.npz") as found:
+        assert len(set(found["ids"].tolist())) == 20
+        assert found["scores"].shape == (20, 3)
+    # upstream's way to name the folds, and files anywhere
+    for fold in (0, 1):
+        os.link(
+            work / "genre" / f"fold{fold}" / "seed7" / "checkpoint_best.pt", work / f"best_{fold}_tiny.pt"
+        )
+    for name in ("best_x_tiny.pt", "best_{fold}_tiny.pt"):
+        more = ["--no-baselines", "--output", "again", "--device", "cpu"]
+        call([*score, name, Path("topmagd_data_bin/x"), *more], work)
+        rows = json.loads((work / "again" / "scores.json").read_text())["rows"]
+        (row,) = rows.values()
+        assert row["f1_micro"] == scores["rows"]["genre seed7"]["f1_micro"]
+
+
+def test_scoring_what_is_not_there_is_one_error(root, work):
+    for script, data in (("eval_nsp.py", "next_data_bin"), ("eval_genre.py", "topmagd_data_bin")):
+        done = call([sys.executable, root / "scripts" / script, "nothing", data], work, code=1)
+        assert done.stderr.startswith("error: nothing")
+        assert "not-found" in done.stderr

@@ -1,0 +1,196 @@
+"""Sentence tasks: labels, batches, metrics of the whole set, and the compatible names."""
+
+import numpy as np
+import pytest
+import torch
+from fairseq.data import Dictionary
+from fairseq.logging import metrics
+from fairseq.tasks import TASK_DATACLASS_REGISTRY, TASK_REGISTRY
+from fairseq.tasks.sentence_prediction import SentencePredictionTask
+
+import musicbert.fairseq_plugin
+from musicbert.corpus.databin import read_dictionary, text_to_ids, write_indexed_dataset
+from musicbert.corpus.sentence_bin import label_dictionary
+from musicbert.encoding import dictionary_text, rows_to_ids
+from musicbert.errors import DatasetError
+from musicbert.evaluation.multilabel import AVERAGES, MULTILABEL
+from musicbert.fairseq_plugin.multilabel_criterion import MultilabelCriterion, multilabel_sums
+from musicbert.fairseq_plugin.sentence_data import class_names, label_classes, label_sets, load_labels
+from musicbert.fairseq_plugin.sentence_dataset import SentenceDataset
+from musicbert.fairseq_plugin.sentence_task import OctupleSentenceTask, PublishedSentenceTask
+
+assert musicbert.fairseq_plugin.__all__
+
+
+def piece(rng, notes):
+    return rows_to_ids(np.sort(rng.integers(0, 30, (notes, 8)), axis=0))
+
+
+def make_bin(folder, labels, *, dictionary=None, lengths=(3, 20)):
+    """A data-bin with the labels (lines of text) of each part."""
+    rng = np.random.default_rng(0)
+    for name in ("input0", "label"):
+        (folder / name).mkdir(parents=True)
+    (folder / "input0" / "dict.txt").write_text(dictionary_text())
+    (folder / "label" / "dict.txt").write_text(dictionary or label_dictionary(labels["train"]))
+    ids = read_dictionary(folder / "label" / "dict.txt")
+    for part, lines in labels.items():
+        write_indexed_dataset(
+            [piece(rng, int(rng.integers(*lengths))) for _ in lines], folder / "input0" / part
+        )
+        write_indexed_dataset(text_to_ids(lines, ids), folder / "label" / part)
+    return folder
+
+
+def settings(task, data, **changes):
+    config = TASK_DATACLASS_REGISTRY[task]()
+    config.data, config.seed, config.classification_head_name = str(data), 1, "head"
+    config.max_positions = 8192
+    for name, value in changes.items():
+        setattr(config, name, value)
+    if task != "sentence_prediction_multilabel":
+        config.regression_target = changes.get("regression_target", False)
+    return config
+
+
+def test_the_published_name_reads_octuples_and_nothing_else_changes(tmp_path):
+    assert TASK_REGISTRY["sentence_prediction"] is PublishedSentenceTask
+    assert issubclass(PublishedSentenceTask, SentencePredictionTask)
+    data = make_bin(tmp_path / "bin", {"train": ["1", "0", "0"], "valid": ["1", "0"]})
+    for task in ("sentence_prediction", "octuple_sentence_prediction"):
+        opened = TASK_REGISTRY[task].setup_task(settings(task, data, init_token=0, separator_token=2))
+        assert opened.cfg.num_classes == 2
+        dataset = opened.load_dataset("train")
+        batch = dataset.collater([dataset[0], dataset[1]])
+        assert batch["net_input"]["src_tokens"].shape[1] % 8 == 0  # nothing is put before
+        assert batch["target"].tolist() == [1, 0]  # "0" is the most frequent: class 0
+    other = tmp_path / "other"
+    for name in ("input0", "label"):
+        (other / name).mkdir(parents=True)
+        (other / name / "dict.txt").write_text("hello 3\nworld 2\n")
+    opened = PublishedSentenceTask.setup_task(settings("sentence_prediction", other, num_classes=2))
+    assert len(opened.dictionary) == 4 + 2 + 1  # as fairseq reads it
+    with pytest.raises(DatasetError, match="wrong-dictionary"):
+        OctupleSentenceTask.setup_task(settings("octuple_sentence_prediction", other))
+
+
+def test_numbers_in_place_of_classes(tmp_path):
+    data = make_bin(tmp_path / "bin", {"train": ["1", "0", "0"]})
+    (data / "label" / "train.label").write_text("0.5 1\n-2 3\n0 0\n")
+    config = settings("octuple_sentence_prediction", data, regression_target=True, num_classes=2)
+    dataset = OctupleSentenceTask.setup_task(config).load_dataset("train")
+    assert dataset.targets.tolist() == [[0.5, 1], [-2, 3], [0, 0]]
+    config.num_classes = 3
+    with pytest.raises(DatasetError, match="wrong-label"):
+        OctupleSentenceTask.setup_task(config).load_dataset("train")
+
+
+def test_class_counts_are_checked_against_the_data(tmp_path, caplog):
+    data = make_bin(tmp_path / "bin", {"train": ["a b", "b", "c"]})
+    task = TASK_REGISTRY["sentence_prediction_multilabel"]
+    with pytest.raises(DatasetError, match="class-count-mismatch"):
+        task.setup_task(settings("sentence_prediction_multilabel", data, num_classes=2))
+    # upstream asks for all 13 where a fold's dictionary has fewer
+    opened = task.setup_task(settings("sentence_prediction_multilabel", data, num_classes=13))
+    assert opened.load_dataset("train").targets.shape == (3, 13)
+    assert "only 3 of them" in caplog.text
+
+
+def test_labels_become_classes(tmp_path, caplog):
+    data = make_bin(tmp_path / "bin", {"train": ["b a", "b", "c b"], "valid": ["a", "never c"]})
+    labels = load_labels(data)
+    assert class_names(labels) == ["b", "a", "c"]  # by falling count, then by name
+    assert label_sets(data, "train", labels, 3).tolist() == [[1, 1, 0], [1, 0, 0], [1, 0, 1]]
+    assert label_sets(data, "valid", labels, 3).tolist() == [[0, 1, 0], [0, 0, 1]]
+    assert "1 labels are unknown" in caplog.text
+    with pytest.raises(DatasetError, match="wrong-label"):
+        label_classes(data, "train", labels)
+    assert isinstance(labels, Dictionary)
+
+
+def test_too_long_sequences_are_shortened_or_refused(tmp_path):
+    data = make_bin(tmp_path / "bin", {"train": ["a"] * 8}, lengths=(20, 40))
+    name = "sentence_prediction_multilabel"
+    task = TASK_REGISTRY[name].setup_task(settings(name, data, max_positions=8 * 12))
+    with pytest.raises(DatasetError, match="too-long"):
+        task.load_dataset("train")
+    for method in ("truncate", "random_crop"):
+        task = TASK_REGISTRY[name].setup_task(
+            settings(name, data, max_positions=8 * 12, shorten_method=method)
+        )
+        dataset = task.load_dataset("train")
+        whole = [dataset.tokens[index] for index in range(8)]
+        seen = set()
+        for epoch in (1, 2, 3):
+            dataset.set_epoch(epoch)
+            for index in range(8):
+                source = dataset[index]["source"]
+                assert len(source) == 8 * 12 == dataset.size(index)
+                assert source[:8].eq(0).all()
+                assert source[-8:].eq(2).all()
+                at = [
+                    k
+                    for k in range(8, len(whole[index]), 8)
+                    if torch.equal(whole[index][k : k + 80].long(), source[8:-8])
+                ]
+                assert at
+                seen.add((index, at[0]))
+        assert (len(seen) > 8) == (method == "random_crop")
+
+
+def test_order_is_by_length_and_differs_by_epoch_alone():
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(3, 200, 50) * 8
+    make = lambda: SentenceDataset([], sizes, torch.zeros(50), seed=4)  # noqa: E731
+    first, again = make(), make()
+    assert np.array_equal(first.ordered_indices(), again.ordered_indices())
+    again.set_epoch(2)
+    assert not np.array_equal(first.ordered_indices(), again.ordered_indices())
+    ordered = sizes[first.ordered_indices()]
+    assert (ordered[1:] > 0.9 * ordered[:-1]).all()
+    assert sorted(first.ordered_indices()) == list(range(50))
+
+
+def logged(batches):
+    """Metrics of a validation over several batches, as two workers would report them."""
+    logs = []
+    for logits, targets in batches:
+        log = {
+            "loss": torch.tensor(1.0),
+            "ntokens": 8,
+            "nsentences": len(targets),
+            "sample_size": len(targets),
+            "ncorrect": ((logits > 0) == (targets > 0)).all(1).sum(),
+        }
+        logs.append({**log, **multilabel_sums(logits, targets)})
+    metrics.reset()
+    with metrics.aggregate() as meters:
+        MultilabelCriterion.reduce_metrics(logs[:1])
+        MultilabelCriterion.reduce_metrics(logs[1:])
+    return meters.get_smoothed_values()
+
+
+def test_validation_metrics_are_those_of_the_whole_set():
+    rng = np.random.default_rng(5)
+    targets = (rng.random((37, 6)) < [0.8, 0.3, 0.3, 0.2, 0.1, 0.05]).astype(np.float32)
+    logits = (rng.normal(-0.5, 1.5, targets.shape) + 1.5 * targets).astype(np.float32)
+    batches = [
+        (torch.from_numpy(logits[at : at + 4]), torch.from_numpy(targets[at : at + 4]))
+        for at in range(0, 37, 4)
+    ]
+    found = logged(batches)
+    one = logged([(torch.from_numpy(logits), torch.from_numpy(targets))])
+    scores, weights = 1 / (1 + np.exp(-logits.astype(float))), np.ones((1, 37))
+    for average in AVERAGES:
+        f1 = MULTILABEL[f"f1_{average}"](targets, scores, weights)[0]
+        auc = MULTILABEL[f"roc_auc_{average}"](targets, scores, weights)[0]
+        assert found[f"f1_score_{average}"] == pytest.approx(f1, abs=1e-5)
+        assert found[f"roc_auc_score_{average}"] == pytest.approx(auc, abs=5e-3)
+        assert one[f"f1_score_{average}"] == found[f"f1_score_{average}"]
+    # an average over mini-batches, as published, is another number
+    each = [
+        MULTILABEL["f1_macro"](t.numpy(), torch.sigmoid(x).numpy(), np.ones((1, len(t))))[0]
+        for x, t in batches
+    ]
+    assert abs(np.mean(each) - found["f1_score_macro"]) > 0.01
+    assert found["accuracy"] == pytest.approx(100 * ((logits > 0) == (targets > 0)).all(1).mean(), abs=0.06)
