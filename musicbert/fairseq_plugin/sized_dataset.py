@@ -35,7 +35,7 @@ class SizedDataset(FairseqDataset):
 
     def size(self, index: int) -> int:
         """Return the length of an item."""
-        return int(self.sizes[index])
+        return self.num_tokens(index)
 
     def batch_by_size(
         self,
