@@ -115,9 +115,20 @@ class Tagger(nn.Module):
             self.head = SentenceHead(D, outputs, inner_width=settings.inner or None, **common)
         self.register_buffer("centre", torch.zeros(outputs))
         self.register_buffer("spread", torch.ones(outputs))
+        self._leave_unread_alone()
+
+    def _leave_unread_alone(self) -> None:
+        """Train nothing that the head never sees: other heads, blocks above the layer it reads."""
+        blocks = depth(self.backbone)
+        highest = blocks if self.mix is not None else self.settings.layer % (blocks + 1)
+        unread = set(_UNREAD)
+        if self.settings.head != "first":
+            unread.add("upsampling")
+        if highest < blocks or not getattr(self.backbone.config, "final_norm", False):
+            unread.add("final_norm")
         for name, parameter in self.backbone.named_parameters():
-            unread = _UNREAD if settings.head == "first" else (*_UNREAD, "upsampling")
-            if any(part in name.split(".") for part in unread):
+            above = highest < parameter_depth(f"backbone.{name}", blocks) <= blocks
+            if above or unread & set(name.split(".")):
                 parameter.requires_grad_(False)
 
     @property

@@ -5,6 +5,7 @@ from musicbert.predict.model import Model, from_pretrained
 from musicbert.predict.pieces import Piece, read_piece
 from musicbert.predict.prediction import Prediction
 from musicbert.predict.spans import Span, cover
+from musicbert.predict.tagger import TaggerModel, TagResult, load_tagger_model
 
 __all__ = [
     "FillOptions",
@@ -13,8 +14,11 @@ __all__ = [
     "Piece",
     "Prediction",
     "Span",
+    "TagResult",
+    "TaggerModel",
     "choose_mask",
     "cover",
     "from_pretrained",
+    "load_tagger_model",
     "read_piece",
 ]

@@ -1,13 +1,17 @@
 """`musicbert finetune`, `evaluate` and `predict` on small made data: what is learned, resumed, refused."""
 
+import contextlib
 import csv
+import io
 import json
+import re
+import shlex
 import shutil
 
 import numpy as np
 import pytest
 
-from musicbert.cli.main import main
+from musicbert.cli.main import main, make_parser
 from musicbert.corpus.labelled import LabelledPiece, Task
 from musicbert.corpus.shard_writer import write_shards
 from musicbert.corpus.shards import Shards
@@ -230,3 +234,27 @@ def test_wrong_words_are_two(music, tmp_path, capsys):
     assert finetune(music, "pieces.csv", out, "--metric", "r2") == 2
     assert "unknown-metric" in capsys.readouterr().err
     assert main(["evaluate", str(tmp_path)]) == 2
+
+
+def test_the_commands_of_the_page_are_understood(root):
+    text = (root / "docs" / "finetuning.md").read_text()
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.S)
+    commands = [shlex.split(line) for block in blocks for line in block.splitlines()]
+    assert {words[1] for words in commands} >= {"finetune", "predict"}
+    for words in commands:
+        assert words[0] == "musicbert"
+        make_parser(words[1]).parse_args(words[1:])
+    known = {
+        option
+        for name in ("finetune", "evaluate", "predict", "data")
+        for option in re.findall(r"--[a-z][\w-]+", help_of(name))
+    } | set(re.findall(r"--[a-z][\w-]+", help_of("data", "get")))
+    fairseq = {"--user-dir", "--task", "--criterion", "--arch", "--split-file"}
+    assert set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text)) <= known | fairseq
+
+
+def help_of(*words):
+    """Text of ``--help`` of a command."""
+    with contextlib.redirect_stdout(io.StringIO()) as told, contextlib.suppress(SystemExit):
+        make_parser(words[0]).parse_args([*words, "--help"])
+    return told.getvalue()

@@ -136,13 +136,21 @@ def test_depths_freezing_and_rates(kind):
 
 
 @pytest.mark.parametrize("kind", BACKBONES)
-@pytest.mark.parametrize("head", ["note", "first", "attention"])
-def test_what_is_trained_gets_a_gradient(kind, head):
-    tagger = Tagger(BACKBONES[kind](), TagSettings(2, head=head))
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"head": "note"},
+        {"head": "first"},
+        {"head": "attention", "mix_layers": True},
+        {"head": "mean", "layer": 1},
+    ],
+)
+def test_what_is_trained_gets_a_gradient(kind, settings):
+    tagger = Tagger(BACKBONES[kind](), TagSettings(2, **settings))
     tagger(batch(kind)).sum().backward()
-    without = {n for n, p in tagger.named_parameters() if p.requires_grad and p.grad is None}
-    # the last norm of M2BERT is published, never used and therefore never trained
-    assert {name for name in without if "final_norm" not in name} == set()
+    assert {n for n, p in tagger.named_parameters() if p.requires_grad and p.grad is None} == set()
+    trained = {parameter_depth(n, 2) for n, p in tagger.named_parameters() if p.requires_grad}
+    assert trained == ({0, 1, 3} if "layer" in settings else {0, 1, 2, 3})
 
 
 def test_values_of_a_regression():
