@@ -25,6 +25,7 @@ from musicbert.errors import DatasetError
 
 __all__ = [
     "EOS",
+    "ID_LIMIT",
     "SPECIALS",
     "UNKNOWN",
     "check_dictionary",
@@ -32,6 +33,7 @@ __all__ = [
     "read_index",
     "read_tokens",
     "text_to_ids",
+    "write_index",
     "write_indexed_blocks",
     "write_indexed_dataset",
 ]
@@ -45,9 +47,10 @@ _MAGIC = b"MMIDIDX\x00\x00"
 _HEADER = struct.Struct("<9sQBQ")
 _VERSION = 1
 _UINT16 = 8
+_ID_BYTES = 2
 #: fairseq stores ids as uint16 while they are below this
 #: (`fairseq.data.indexed_dataset.best_fitting_int_dtype`).
-_UINT16_LIMIT = 65500
+ID_LIMIT = 65500
 
 
 def read_dictionary(path: str | PathLike[str]) -> dict[str, int]:
@@ -68,7 +71,7 @@ def read_dictionary(path: str | PathLike[str]) -> dict[str, int]:
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError("not-found", f"The dictionary cannot be read: {error}", path=path) from error
     symbols = [*SPECIALS, *(line.rpartition(" ")[0] for line in lines)]
-    if len(set(symbols)) < len(symbols) or "" in symbols or len(symbols) >= _UINT16_LIMIT:
+    if len(set(symbols)) < len(symbols) or "" in symbols or len(symbols) >= ID_LIMIT:
         raise DatasetError(
             "bad-dictionary", "This is no dictionary of distinct symbols with counts", path=path
         )
@@ -156,15 +159,21 @@ def write_indexed_blocks(
     sizes = array("i")  # 4 bytes a sequence
     with replacing(prefix.with_name(prefix.name + ".bin")) as file:
         for ids, lengths in blocks:
-            if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < _UINT16_LIMIT:
-                raise ValueError(f"sequence {len(sizes)} holds an id outside 0..{_UINT16_LIMIT - 1}")
+            if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < ID_LIMIT:
+                raise ValueError(f"sequence {len(sizes)} holds an id outside 0..{ID_LIMIT - 1}")
             file.write(np.ascontiguousarray(ids, "<u2").data)
             sizes.extend(lengths)
-    starts = 2 * (np.cumsum(sizes, dtype=np.int64) - sizes)
+    write_index(sizes, prefix)
+    return len(sizes)
+
+
+def write_index(sizes: Sequence[int] | NDArray[np.integer], prefix: str | PathLike[str]) -> None:
+    """Write ``prefix.idx`` of sequences of these lengths [shape=(n,), elements], one after the other."""
+    prefix = Path(prefix)
+    starts = _ID_BYTES * (np.cumsum(sizes, dtype=np.int64) - sizes)
     with replacing(prefix.with_name(prefix.name + ".idx")) as file:
         file.write(_HEADER.pack(_MAGIC, _VERSION, _UINT16, len(sizes)))
         file.write(np.array(sizes, "<i4").tobytes() + starts.astype("<i8").tobytes())
-    return len(sizes)
 
 
 def read_index(prefix: str | PathLike[str]) -> NDArray[np.int32]:

@@ -122,7 +122,8 @@ def cp_to_octuples(rows: ArrayLike) -> Ints:
 def octuples_to_remi(octuples: ArrayLike) -> Ints:
     """One token after the other, without empty cells (see `octuples_to_cp`) [shape=(k,), int64]."""
     rows = octuples_to_cp(octuples)
-    return rows[rows != UNK]
+    flat: Ints = rows[rows != UNK]
+    return flat
 
 
 def remi_to_octuples(tokens: ArrayLike) -> Ints:
@@ -237,7 +238,8 @@ def view_sizes(tokens: ArrayLike, sizes: ArrayLike, view: View) -> Ints:
         costs = (1, 1, 1) if view == "cp" else tuple(len(cells) for cells in _HEADS)
         weight = begins @ np.array(costs) + notes * (1 if view == "cp" else len(_NOTE))
     ends = np.concatenate([[0], np.cumsum(weight)])[np.concatenate([[0], np.cumsum(counts)])]
-    return np.diff(ends)
+    lengths: Ints = np.diff(ends)
+    return lengths
 
 
 def _notes(octuples: ArrayLike) -> Ints:

@@ -25,7 +25,16 @@ from musicbert.corpus.databin import write_indexed_blocks
 from musicbert.encoding import BOS, EOS, FIELDS, PERFORMANCE_INPUTS
 from musicbert.encoding.vocabulary import TOKENS
 
-__all__ = ["Part", "PartDone", "plan_parts", "write_part"]
+__all__ = [
+    "Part",
+    "PartDone",
+    "Piece",
+    "part_pieces",
+    "performance_header",
+    "plan_parts",
+    "write_inputs",
+    "write_part",
+]
 
 _WIDTH = len(FIELDS)
 #: What a part needs of each file.
@@ -53,6 +62,11 @@ class Part:
     plan: str
     shards: str
     options: BuildOptions
+
+    @property
+    def note(self) -> Path:
+        """Note of completion."""
+        return Path(self.plan).with_suffix(".done")
 
 
 @dataclass(frozen=True)
@@ -109,27 +123,24 @@ def _cut(files: NDArray[Any], tokens: int, options: BuildOptions) -> list[slice]
 
 def write_part(part: Part) -> PartDone:
     """Write one part, unless its note of completion is there."""
-    note = Path(part.plan).with_suffix(".done")
-    if note.exists():
-        return PartDone(**json.loads(note.read_text(encoding="utf-8")))
+    if part.note.exists():
+        return PartDone(**json.loads(part.note.read_text(encoding="utf-8")))
     plan = np.load(part.plan)
     folder, options = Path(part.folder), part.options
     notes = int(plan["window_rows"].sum())
     sequences = int(plan["n_windows"].sum())
     with ExitStack() as stack:
-        consumers: list[Callable[[_Piece], None]] = []
+        consumers: list[Callable[[Piece], None]] = []
         if options.output != "bin":
             lines = stack.enter_context((folder / f"midi_{part.split}.txt").open("wb"))
             consumers.append(lambda piece: _write_lines(lines, piece))
         if options.performance:
             inputs = stack.enter_context((folder / f"{part.split}.performance.npy").open("wb"))
-            shape = (notes, len(PERFORMANCE_INPUTS))
-            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(inputs, header)
-            consumers.append(lambda piece: _write_inputs(inputs, piece))
+            performance_header(inputs, notes)
+            consumers.append(lambda piece: write_inputs(inputs, piece))
 
         def blocks() -> Iterator[tuple[NDArray[np.uint16], list[int]]]:
-            for piece in _pieces(part, plan):
+            for piece in part_pieces(part, plan):
                 for consume in consumers:
                     consume(piece)
                 yield piece.ids, piece.lengths
@@ -140,12 +151,20 @@ def write_part(part: Part) -> PartDone:
         else:
             write_indexed_blocks(blocks(), folder / part.split)
     done = PartDone(part.folder, part.split, len(plan), sequences, notes)
-    write_json(note, done.__dict__)
+    write_json(part.note, vars(done))
     return done
 
 
+def performance_header(stream: IO[bytes], notes: int) -> int:
+    """Write the header of an array of performance inputs; return its length in bytes."""
+    shape = (notes, len(PERFORMANCE_INPUTS))
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    return stream.tell()
+
+
 @dataclass
-class _Piece:
+class Piece:
     """The sequences of one file.
 
     Attributes
@@ -166,7 +185,8 @@ class _Piece:
     performance: NDArray[np.float32] | None
 
 
-def _pieces(part: Part, plan: NDArray[Any]) -> Iterator[_Piece]:
+def part_pieces(part: Part, plan: NDArray[Any]) -> Iterator[Piece]:
+    """Yield the files of a part, or of some rows of its plan."""
     for chunk, row, n_rows, window, n_windows, _ in plan.tolist():
 
         def load(name: str, dtype: Any, width: int, first: int, count: int, chunk: int = chunk) -> Any:
@@ -182,7 +202,7 @@ def _pieces(part: Part, plan: NDArray[Any]) -> Iterator[_Piece]:
         lengths = part.options.width * (windows[:, 1] - windows[:, 0] + part.options.special_rows)
         octuples = part.options.encoding == "octuple"
         ids = _sequences(rows, windows, lengths) if octuples else rows.reshape(-1)
-        yield _Piece(ids, lengths.tolist(), windows, inputs)
+        yield Piece(ids, lengths.tolist(), windows, inputs)
 
 
 def _sequences(
@@ -201,7 +221,7 @@ def _sequences(
     return ids.reshape(-1)
 
 
-def _write_lines(stream: IO[bytes], piece: _Piece) -> None:
+def _write_lines(stream: IO[bytes], piece: Piece) -> None:
     """Write a line of text a sequence; fairseq's binariser adds the last ``</s>``."""
     at = 0
     for length in piece.lengths:
@@ -210,7 +230,8 @@ def _write_lines(stream: IO[bytes], piece: _Piece) -> None:
         at += length
 
 
-def _write_inputs(stream: IO[bytes], piece: _Piece) -> None:
+def write_inputs(stream: IO[bytes], piece: Piece) -> None:
+    """Write the performance inputs of the sequences of a file."""
     assert piece.performance is not None
     for start, stop, _ in piece.windows.tolist():
         stream.write(piece.performance[start:stop].tobytes())

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from os import PathLike
@@ -29,11 +30,12 @@ from tqdm import tqdm
 from musicbert import __version__
 from musicbert.atomic import write_json, write_text
 from musicbert.corpus.atomic import check_destination, lock_folder
-from musicbert.corpus.builder.assemble import PartDone, plan_parts, write_part
+from musicbert.corpus.builder.assemble import Part, PartDone, plan_parts, write_part
 from musicbert.corpus.builder.division import divide
 from musicbert.corpus.builder.encodings import describe_corpus
 from musicbert.corpus.builder.index import make_index
 from musicbert.corpus.builder.options import BuildOptions
+from musicbert.corpus.builder.ranges import Range, RangeDone, finish_part, plan_ranges, write_range
 from musicbert.corpus.builder.report import BuildReport, write_reports
 from musicbert.corpus.builder.runner import Runner, open_runner
 from musicbert.corpus.builder.shards import committed, entries_hash
@@ -240,14 +242,32 @@ def _assemble(
         raise DatasetError(
             "nothing-to-write", "no file could be encoded", path=output, hint=f"found: {outcomes or 'none'}"
         )
-    done: list[PartDone] = []
-    with tqdm(total=len(parts), desc="writing", unit="part", disable=not progress) as bar:
-        for each in runner.run(write_part, parts):
-            done.append(each)
-            bar.update()
+    done = _write(parts, runner, progress)
     for folder in {each.folder for each in done}:
         describe_corpus(Path(folder), options)
     return write_reports(index, done, chunks, work, target, options)
+
+
+def _write(parts: Sequence[Part], runner: Runner, progress: bool) -> list[PartDone]:
+    """Write parts, large ones by all workers at once."""
+    ranges = {part.plan: plan_ranges(part, runner.local_workers) for part in parts}
+    tasks: list[Part | Range] = []
+    for part in parts:
+        tasks += ranges[part.plan] or [part]
+    done: list[PartDone] = []
+    written: dict[str, list[RangeDone]] = defaultdict(list)
+    with tqdm(total=len(tasks), desc="writing", unit="part", disable=not progress) as bar:
+        for each in runner.run(_write_task, tasks):
+            if isinstance(each, PartDone):
+                done.append(each)
+            else:
+                written[each.plan].append(each)
+            bar.update()
+    return done + [finish_part(part, written[part.plan]) for part in parts if ranges[part.plan]]
+
+
+def _write_task(task: Part | Range) -> PartDone | RangeDone:
+    return write_part(task) if isinstance(task, Part) else write_range(task)
 
 
 def _publish(work: Path, output: Path, plan: str) -> None:

@@ -43,10 +43,14 @@ class Runner:
         Makes an executor; None: this process does the work.
     workers
         Workers of the executor, which bound the tasks in flight.
+    local
+        Whether they are on this machine.
     """
 
-    def __init__(self, make: Callable[[], Executor] | None, workers: int) -> None:
+    def __init__(self, make: Callable[[], Executor] | None, workers: int, *, local: bool = True) -> None:
         self._make, self._workers = make, workers
+        #: workers of this machine that may write into one file; 1 on a cluster
+        self.local_workers = workers if local else 1
         self._executor: Executor | None = None
 
     def run(self, function: Function, tasks: Iterable[Any], on_crash: OnCrash | None = None) -> Iterator[Any]:
@@ -187,7 +191,7 @@ def _cluster(address: str) -> Iterator[Runner]:
         raise DatasetError("no-scheduler", f"No scheduler answers at {address}: {error}") from error
     with client:
         workers = sum(client.nthreads().values()) or 1
-        runner = Runner(lambda: client.get_executor(pure=False), workers)
+        runner = Runner(lambda: client.get_executor(pure=False), workers, local=False)
         try:
             yield runner
         finally:
