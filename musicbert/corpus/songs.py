@@ -40,15 +40,15 @@ def song_groups(
     contents, signatures
         Of `song_marks`, in the order of the names.
     """
-    order = np.argsort(np.array(names, dtype=object), kind="stable").tolist()
+    if not names:
+        return []
+    order = sorted(range(len(names)), key=names.__getitem__)
     groups = Groups(len(names))  # over places in the sorted order: the root is the first name
-    table = np.array([signatures[at] for at in order], np.uint32).reshape(len(order), -1)
+    table = np.array([signatures[at] for at in order], np.uint32)
     first: dict[str, int] = {}
     for place, at in enumerate(order):
         groups.join(place, first.setdefault(contents[at], place))
-    if len(names):
-        usable = np.flatnonzero((table != NO_SIGNATURE).any(axis=1))
-        join_similar(table, usable, groups)
+    join_similar(table, np.flatnonzero((table != NO_SIGNATURE).any(axis=1)), groups)
     result = [""] * len(names)
     for place, root in enumerate(groups.roots().tolist()):
         result[order[place]] = names[order[root]]
