@@ -8,6 +8,8 @@ import sys
 import pytest
 
 PAGES = ["README.md", *(f"docs/{n}.md" for n in ("labels", "training", "pretraining", "encoding", "corpus"))]
+PATH = re.compile(r"(?<![\w/])(?:scripts|docs|results|benchmarks|musicbert)/[\w/]+\.(?:sh|py|md)\b")
+SUB_COMMAND = re.compile(r"^(?:\$ )?musicbert ([a-z]+)|`musicbert ([a-z]+)(?=[` ])", re.M)
 COMMAND = re.compile(r"(?:bash|python) ((?:scripts/)?[\w/]+\.(?:sh|py))((?:[ \t]+[^\s`#|]+)*)")
 
 
@@ -41,3 +43,19 @@ def test_programs_and_options_exist(root):
         options = [word.partition("=")[0] for word in own if word.startswith("--")]
         problems += [f"{page}: {program} has no {name}" for name in options if name not in told[program]]
     assert not problems
+
+
+def test_files_that_pages_name_exist(root):
+    pages = [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+    named = {(page.name, path) for page in pages for path in PATH.findall(page.read_text())}
+    assert ("README.md", "scripts/eval_xai.sh") in named
+    assert not sorted((page, path) for page, path in named if not (root / path).is_file())
+
+
+def test_sub_commands_that_pages_name_exist(root):
+    from musicbert.cli.main import available
+
+    pages = [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+    named = {a or b for page in pages for a, b in SUB_COMMAND.findall(page.read_text())}
+    assert {"encode", "build", "finetune"} <= named
+    assert named <= set(available())
