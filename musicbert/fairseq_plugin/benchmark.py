@@ -1,9 +1,9 @@
 """Any set of the benchmark's tasks on any checkpoint: fine-tuned task by task, and one table.
 
 ``OUT/<ABBREVIATION>/<split>/`` holds the runs of a task (`musicbert.fairseq_plugin.finetune_runs`),
-``scores.json`` everything that was scored, ``table.md`` the table. Both are written anew after each task, so a run that is
-stopped has the tasks that it did, and the same command goes on with the others; runs that are done are not
-done again.
+``scores.json`` everything that was scored, ``table.md`` the table. Both are written anew after each task, so
+a run that is stopped has the tasks that it did, and the same command goes on with the others; what is done is
+not done again.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def run_benchmark(
             choice = choose_model(model, codec=shards.codec)
             pieces = pieces_of(shards)
         except DatasetError as error:
-            records.append({"task": row.abbreviation, "split": "–", "note": str(error)})
+            records.append({"task": row.abbreviation, "split": "–", "note": _said(error)})
             say(f"{row.abbreviation}: {error}")
             _write(records, target, model)
             continue
@@ -140,7 +140,7 @@ def run_benchmark(
                 if baselines and split in shards.split_names:
                     record["baselines"] = baseline_scores(row, pieces, split)
             except MusicBertError as error:
-                record["note"] = str(error)
+                record["note"] = _said(error)
             done[split] = record
             _write(records, target, model)
             found = record.get("network")
@@ -162,6 +162,12 @@ def _open(row: BenchmarkTask, folder: str | PathLike[str] | None) -> Shards:
         path=folder,
         hint=f"scripts/prepare_smc_benchmark.sh - OUT --source {row.source}=PATH",
     )
+
+
+def _said(error: MusicBertError) -> str:
+    """What an error says, without paths: tables are published."""
+    hint = f" ({error.hint})" if error.hint else ""
+    return f"{error.message} [{error.reason}]{hint}"
 
 
 def _same_split(shards: Shards, split: str, done: Mapping[str, Any]) -> str | None:
