@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     data = (
         options.data.parent if options.data.name in ("x", "{fold}") else options.data
     )  # as upstream takes it
-    output = options.output or Path(f"{data.resolve().name}_scores")
+    output = options.output or Path(f"{data.absolute().name}_scores")
     try:
         runs = {row: folds for each in options.checkpoint for row, folds in find_fold_runs(each).items()}
         rows = score_genres(

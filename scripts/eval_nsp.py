@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     from musicbert.predict.runs import find_runs
     from musicbert.predict.score_pairs import score_pairs
 
-    output = options.output or Path(f"{options.data.resolve().name}_scores")
+    output = options.output or Path(f"{options.data.absolute().name}_scores")
     try:
         runs = {row: path for each in options.checkpoint for row, path in find_runs(each).items()}
         rows = score_pairs(

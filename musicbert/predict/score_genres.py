@@ -155,7 +155,7 @@ def score_genres(
     rows = with_means(rows)
     write_scores(
         folder,
-        title=f"{Path(data).resolve().name}, {part}",
+        title=f"{Path(data).absolute().name}, {part}",
         notes=[
             f"{tested} pieces of {len(wanted)} folds, {len(classes)} classes, threshold 0.5.{caution}",
             f"Brackets: 95 % bootstrap interval over {'songs' if songs else 'pieces'}; ± standard deviation "

@@ -122,7 +122,7 @@ def score_pairs(
     rows = with_means(rows)
     write_scores(
         folder,
-        title=f"{Path(data).resolve().name}, {part}",
+        title=f"{Path(data).absolute().name}, {part}",
         notes=[
             f"{len(sizes)} queries of {candidates} candidates, {int(labels.sum())} true pairs. "
             "Brackets: 95 % bootstrap interval over queries.",

@@ -178,6 +178,7 @@ def test_pairs_are_trained_and_scored(root, work):
         "register",
         "logistic",
         "boosting",
+        "second only",
         "nsp seed1",
         "nsp seed2",
     ]
