@@ -1,9 +1,11 @@
 import pickle
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from musicbert.encoding.views import cells_of_piece
 from musicbert.encoding.vocabulary import (
     BOS,
     EOS,
@@ -11,11 +13,12 @@ from musicbert.encoding.vocabulary import (
     FIELD_SIZES,
     MASK,
     PAD,
+    UNK,
     VOCABULARY_SIZE,
     rows_to_ids,
 )
 from musicbert.errors import ConfigError
-from musicbert.masking import MaskPolicy, mask_tokens
+from musicbert.masking import MaskPolicy, mask_cells, mask_tokens
 
 OFFSETS, SIZES = np.array(FIELD_OFFSETS), np.array(FIELD_SIZES)
 
@@ -213,3 +216,69 @@ def test_only_the_groups_present_cost_time():
     ours = fastest(lambda: mask_tokens(tokens, rng, MaskPolicy()))
     table = fastest(lambda: rng.random((256 * 256 + VOCABULARY_SIZE, 8)))
     assert ours < table / 2
+
+
+def cells(notes=120, *, pieces=1, seed=0):
+    """Pieces in the CP-like form, each between its rows of specials [shape=(m, 8)]."""
+    return np.concatenate([cells_of_piece(piece(notes, bars=8, seed=seed + k), "cp") for k in range(pieces)])
+
+
+def repeat_cells(rows, policy, times=300, seed=0):
+    rng = np.random.default_rng(seed)
+    pairs = [mask_cells(rows, rng, policy) for _ in range(times)]
+    return tuple(np.stack(part) for part in zip(*pairs, strict=True))
+
+
+@pytest.mark.parametrize("strategy", ["element", "compound", "bar"])
+def test_cells_are_masked_in_the_same_shares(strategy):
+    rows = cells()
+    source, target = repeat_cells(rows, MaskPolicy(strategy), times=800)
+    asked = rows != UNK
+    assert (source[:, ~asked] == UNK).all()
+    assert (target[:, ~asked] == PAD).all()
+    selected = (target != PAD)[:, asked]
+    assert selected.mean() == pytest.approx(0.15, abs=0.01)
+    assert (source[:, asked] == MASK)[selected].mean() == pytest.approx(0.8, abs=0.01)
+    shown = ~selected
+    assert (source[:, asked][shown] == np.broadcast_to(rows[asked], shown.shape)[shown]).all()
+
+
+def test_cells_of_a_bar_and_program_are_decided_at_once():
+    rows = cells(pieces=2)
+    _, target = repeat_cells(rows, MaskPolicy("bar"), times=60)
+    selected = target != PAD
+    inner = (rows[:, 0] >= 4) | (rows[:, 0] == UNK)
+    bar = program = UNK
+    groups = {}
+    for row in np.flatnonzero(inner):
+        if rows[row, 0] != UNK:
+            bar, program = rows[row, 0], UNK
+        elif rows[row, 1] != UNK:
+            program = UNK
+        elif rows[row, 2] != UNK:
+            program = rows[row, 2]
+        for field in np.flatnonzero(rows[row] != UNK):
+            groups.setdefault((bar, program, field), []).append(selected[:, row, field])
+    assert max(len(members) for members in groups.values()) > 3
+    for members in groups.values():
+        assert (np.stack(members) == members[0]).all()
+    keys = sorted(groups)
+    same = [(groups[a][0] == groups[b][0]).all() for a, b in pairwise(keys)]
+    assert not any(same)  # one group is decided apart from the next
+    # the two pieces share groups, unless they are told apart
+    ends = np.flatnonzero(~inner)
+    first, second = slice(ends[0] + 1, ends[0] + 2), slice(ends[2] + 1, ends[2] + 2)
+    assert rows[first, 0] == rows[second, 0]
+    assert (selected[:, first, 0] == selected[:, second, 0]).all()
+    _, target = repeat_cells(rows, MaskPolicy("bar", per_piece=True), times=60)
+    assert (target[:, first, 0] != target[:, second, 0]).any()
+    for end in ends:
+        assert (selected[:, end] == selected[:, end, :1]).all()
+
+
+def test_random_cells_are_of_their_field():
+    rows = cells()
+    shares = {"random_prob": 1.0, "leave_prob": 0.0, "mask_prob": 1.0}
+    source, _ = repeat_cells(rows, MaskPolicy("element", random_tokens="field", **shares), times=5)
+    asked = rows != UNK
+    assert ((source >= OFFSETS) & (source < OFFSETS + SIZES))[:, asked].all()
