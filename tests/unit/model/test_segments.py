@@ -10,7 +10,7 @@ from musicbert.model import MusicBert
 from musicbert.model.embedding import note_positions
 from musicbert.model.masked_lm import listed_lm_sums, masked_lm_sums
 from musicbert.model.places import MaskedPlaces
-from musicbert.model.segments import Segments, segment_attention
+from musicbert.model.segments import Segments, _jagged_attention, segment_attention
 
 CONFIG = ModelConfig(
     layers=2, width=32, ffn_width=64, heads=4, max_positions=64, dropout=0.0, attention_dropout=0.0
@@ -151,3 +151,17 @@ def test_bad_batches_are_refused(options, message):
     masked = masked_pieces(9, 3)
     with pytest.raises(ValueError, match=message):
         collate(*zip(*masked, strict=True), **options)
+
+
+@pytest.mark.filterwarnings("ignore:.*nested tensors.*:UserWarning")  # torch calls them a prototype
+def test_jagged_attention_is_that_of_each_sequence():
+    """The form that a GPU takes, on a CPU."""
+    torch.manual_seed(0)
+    inputs = [torch.randn(1, 2, 12, 16, requires_grad=True) for _ in range(3)]
+    segments = Segments.of([5, 4, 3])
+    results = []
+    for attend in (_jagged_attention, segment_attention):
+        found = attend(*inputs, segments, 0.0)
+        results.append((found, *torch.autograd.grad(found.sin().sum(), inputs)))
+    for jagged, plain in zip(*results, strict=True):
+        torch.testing.assert_close(jagged, plain, atol=1e-5, rtol=1e-5)
