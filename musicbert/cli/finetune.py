@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("--split", help="clean, or a split of the data (that of the table, else clean)")
     add("--folds", type=int, default=5, help="folds of a clean split (%(default)s)")
+    add("--only-folds", nargs="+", metavar="FOLD", help="run and score these only (all)")
     add("--validation", choices=("auto", "next", "carve"), default="auto",
         help="the next fold, or groups of the training part (auto: next for folds of the data)")  # fmt: skip
     add("--split-seed", type=int, default=7, help="(%(default)s)")
@@ -140,6 +144,22 @@ def run(options: argparse.Namespace) -> int:
     """Prepare, train and score; return the exit status."""
     if (options.data is None) == (options.labels is None or options.midi is None):
         raise ValueError("give --labels and --midi, or --data")
+    with _without_logging():
+        return _finetune(options)
+
+
+@contextmanager
+def _without_logging() -> Iterator[None]:
+    """Keep what fairseq and its friends log off the terminal: each run has a log of its own."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _finetune(options: argparse.Namespace) -> int:
     import musicbert.fairseq_plugin  # noqa: F401 - registers tasks and models
     from musicbert.fairseq_plugin.finetune_models import choose_model
     from musicbert.fairseq_plugin.finetune_recipe import Recipe, check_metric, published_recipe
@@ -167,6 +187,7 @@ def run(options: argparse.Namespace) -> int:
         options.output,
         split=split,
         folds=options.folds,
+        only_folds=options.only_folds,
         seeds=options.seeds,
         recipe=recipe.with_(**recipe_changes(options)),
         validation=options.validation,

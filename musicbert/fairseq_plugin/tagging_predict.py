@@ -22,6 +22,8 @@ from musicbert.fairseq_plugin.tagging_task import _TaggingTask
 
 __all__ = ["load_tagger", "predict_part"]
 
+#: default of fairseq: the run's own last checkpoint, which nobody waits for
+_NO_FILE = "checkpoint_last.pt"
 #: rows of a batch, padding included, at most
 BATCH_ROWS = 1 << 14
 
@@ -60,7 +62,10 @@ def load_tagger(
         ) from error
     if name not in ("music_note_tagging", "music_sequence_tagging"):
         raise CheckpointError("other-task", f"It was trained on the task {name!r}", path=checkpoint)
-    changes: dict[str, dict[str, Any]] = {"model": {"init_from": None, "restore_file": None}, "task": {}}
+    changes: dict[str, dict[str, Any]] = {
+        "model": {"init_from": None, "restore_file": _NO_FILE},
+        "task": {},
+    }
     if data is not None:
         changes["task"]["data"] = str(data)
     if split_file is not None:

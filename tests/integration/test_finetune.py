@@ -171,20 +171,33 @@ def test_the_same_command_does_nothing_again_and_goes_on_where_a_run_is_missing(
         ("notes.csv", "scratch:m2bert_tiny", ["--class-weights", "balanced", "--patience", "1"], "accuracy"),
         (
             "notes.csv",
-            "scratch:musicbert_tiny",
-            ["--performance-input", "--freeze-layers", "1", "--augment", "transpose=2", "--random-shift"],
+            "micro_finetuned_topmagd_cfg.pt",  # a checkpoint with another head
+            [
+                "--only-folds",
+                "1",
+                "--performance-input",
+                "--freeze-layers",
+                "1",
+                "--augment",
+                "transpose=2",
+                "--random-shift",
+            ],
             "accuracy",
         ),
     ],
 )
-def test_other_labels_models_and_options(music, tmp_path, table, model, more, metric):
+def test_other_labels_models_and_options(music, tmp_path, fixtures, table, model, more, metric):
     out = tmp_path / "runs"
+    if model.endswith(".pt"):
+        model = fixtures / "musicbert_model" / model
     assert finetune(music, table, out, *more, "--no-final", model=model) == 0
     report = json.loads((out / "report" / "report.json").read_text())
     assert report["headline"] == metric
     assert report["rows"]["network"]["pooled"][metric]["value"] is not None
     assert not (out / "model").exists()
-    assert report["data"]["codec"] == ("cp" if "m2bert" in model else "octuple")
+    assert report["data"]["codec"] == ("cp" if "m2bert" in str(model) else "octuple")
+    log = next(out.glob("fold*/seed1/train.log")).read_text()
+    assert ("46 tensors loaded" in log) == str(model).endswith(".pt")
 
 
 def test_a_model_of_notes_labels_every_note(music, tmp_path):
