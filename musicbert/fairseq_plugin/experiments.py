@@ -6,8 +6,8 @@ the versions and hashes of its data. A run whose `run.json` is there is not run 
 experiment goes on where it was; where the command was another one, that is an error.
 
 Runs happen in child processes of one server process that has imported torch and fairseq already
-(multiprocessing's `forkserver`), which saves their start-up on every run. Each child computes with `threads`
-threads.
+(multiprocessing's `forkserver`), which saves their start-up on every run. A child does several runs, one
+after the other, which saves the start-up of the GPU, and computes with `threads` threads.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from musicbert.provenance import command_line, provenance
 
 __all__ = ["Run", "RunOutcome", "plan", "run_all", "summary"]
 
+#: runs of one child process, before another takes its place
+RUNS_OF_A_CHILD = 10
 DONE = "run.json"
 LOG = "train.log"
 
@@ -199,7 +201,7 @@ def run_all(runs: Sequence[Run], *, workers: int = 1, progress: bool = True) -> 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["fairseq_cli.train", "musicbert.fairseq_plugin.evaluate"])
     outcomes = []
-    with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=RUNS_OF_A_CHILD) as pool:
         futures = {pool.submit(_run, run): run for run in waiting}
         bar = tqdm(
             as_completed(futures), total=len(runs), initial=len(runs) - len(waiting), disable=not progress
@@ -234,6 +236,7 @@ def _run(run: Run) -> RunOutcome:
     log = os.open(run.out / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    os.close(log)
     try:
         command = _train(run)
         checkpoint = run.out / run.checkpoint
@@ -300,10 +303,13 @@ def _fairseq_train(data: Path, out: Path, options: Sequence[str]) -> None:
 
 
 def _predict(run: Run, checkpoint: Path) -> None:
+    import torch
+
     from musicbert.fairseq_plugin.evaluate import predict, save_predictions
 
+    device = "cuda" if torch.cuda.is_available() and "--cpu" not in run.arguments else "cpu"
     for part in run.parts:
-        save_predictions(predict(checkpoint, run.data, part, device="cpu"), run.out / f"{part}.npz")
+        save_predictions(predict(checkpoint, run.data, part, device=device), run.out / f"{part}.npz")
 
 
 def summary(outcomes: Sequence[RunOutcome]) -> str:
