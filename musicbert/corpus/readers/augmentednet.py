@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import PurePosixPath
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from musicbert.corpus.labelled import BeatNotes
@@ -92,10 +93,14 @@ def frame_notes(
         [shape=(n,), int64].
     """
     ends = np.append(offsets[1:], 2 * offsets[-1] - offsets[-2] if len(offsets) > 1 else offsets[-1] + 0.125)
-    names = {name: midi_pitch(name) for frame in notes for name in frame}
+    names = {name: midi_pitch(name) for name in {name for frame in notes for name in frame}}
     sounding: dict[int, float] = {}
     found: list[tuple[float, int, float]] = []
+    before: list[str] | None = None
     for at, frame, begins in zip(offsets, notes, onsets, strict=True):
+        if frame == before and not any(begins):  # everything sounds on
+            continue
+        before = frame
         here: dict[int, bool] = {}
         for name, begin in zip(frame, begins, strict=True):
             here[names[name]] = here.get(names[name], False) or begin
@@ -153,24 +158,26 @@ def _summary(files: SourceFiles) -> dict[str, str]:
 
 
 def _load(files: SourceFiles, path: str, name: str, score: str, compatible: bool) -> list[Loaded]:
-    rows = _rows(files, path)
+    table = _table(files, path)
     try:
-        offsets, measures = (np.array([float(row[key]) for row in rows]) for key in ("j_offset", "s_measure"))
+        offsets, measures = (np.array(table[key], np.float64) for key in ("j_offset", "s_measure"))
         if compatible:
             onset, offset, pitch = _score_notes(files, score, path)
         else:
-            frames = [_NAME.findall(row["s_notes"]) for row in rows]
-            begins = [[word == "True" for word in _TRUTH.findall(row["s_isOnset"])] for row in rows]
+            names = {text: _NAME.findall(text) for text in set(table["s_notes"])}
+            truths = {text: [w == "True" for w in _TRUTH.findall(text)] for text in set(table["s_isOnset"])}
+            frames = [names[text] for text in table["s_notes"]]
+            begins = [truths[text] for text in table["s_isOnset"]]
             onset, offset, pitch = frame_notes(offsets, frames, begins)
     except (ValueError, TypeError, KeyError) as error:
         raise DatasetError("bad-frames", f"A frame cannot be read: {error}", path=path) from error
     if not len(onset):
         raise DatasetError("no-notes", "No note begins in the frames", path=path)
     lines = measure_lines(offsets, measures, compatible=compatible)
-    frame = np.clip(np.searchsorted(offsets, onset + 1e-9, side="right") - 1, 0, len(rows) - 1)
+    frame = np.clip(np.searchsorted(offsets, onset + 1e-9, side="right") - 1, 0, len(offsets) - 1)
     labels = {
-        "chordroot": _numbers([row["a_root"] for row in rows], CHORD_ROOTS, path)[frame],
-        "localkey": _numbers([row["a_localKey"] for row in rows], LOCAL_KEYS, path)[frame],
+        "chordroot": _numbers(table["a_root"], CHORD_ROOTS, path)[frame],
+        "localkey": _numbers(table["a_localKey"], LOCAL_KEYS, path)[frame],
     }
     notes = BeatNotes(
         times_to_beats(onset, lines),
@@ -181,21 +188,17 @@ def _load(files: SourceFiles, path: str, name: str, score: str, compatible: bool
     return [(name, notes, labels)]
 
 
-def _rows(files: SourceFiles, path: str) -> list[dict[str, str]]:
-    """Frames, with the columns that are needed."""
-    lines = csv.reader(io.StringIO(files.text(path)), delimiter="\t")
-    heading = next(lines, [])
-    if any(column not in heading for column in _COLUMNS):
-        raise DatasetError("no-column", f"The frames lack one of {', '.join(_COLUMNS)}", path=path)
-    at = [heading.index(column) for column in _COLUMNS]
-    rows = [
-        dict(zip(_COLUMNS, (line[index] for index in at), strict=True))
-        for line in lines
-        if len(line) > max(at)
-    ]
-    if not rows:
+def _table(files: SourceFiles, path: str) -> dict[str, list[str]]:
+    """Columns of the frames that are needed."""
+    try:
+        table = pd.read_csv(
+            io.BytesIO(files.read(path)), sep="\t", usecols=list(_COLUMNS), dtype=str, keep_default_na=False
+        )
+    except (ValueError, pd.errors.ParserError) as error:
+        raise DatasetError("not-a-table", f"The frames cannot be read: {error}", path=path) from error
+    if not len(table):
         raise DatasetError("empty-table", "There are no frames", path=path)
-    return rows
+    return {column: table[column].tolist() for column in _COLUMNS}
 
 
 def _numbers(values: list[str], names: ArrayLike, path: str) -> Ints:
