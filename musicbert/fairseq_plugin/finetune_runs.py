@@ -22,9 +22,9 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import wait
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,8 @@ __all__ = ["TagRun", "plan_task", "run_task", "start_runs", "summary"]
 DONE, LOG, SPLIT, TASK, MODEL = "run.json", "train.log", "split.json", "task.json", "model"
 BEST = "checkpoint_best.pt"
 ALL = "all"
+#: what the server process of runs imports beside fairseq
+_PRELOAD = ("musicbert.fairseq_plugin.tagging_predict", "musicbert.fairseq_plugin.finetune_runs")
 
 
 @dataclass(frozen=True)
@@ -295,24 +297,53 @@ def start_runs(runs: Sequence[TagRun], *, workers: int = 1, progress: bool = Tru
     if not waiting:
         return []
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fairseq_cli.train", "musicbert.fairseq_plugin.tagging_predict"])
-    outcomes = []
-    with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool:
-        futures = {pool.submit(_run, run): run for run in waiting}
-        bar = tqdm(
-            as_completed(futures),
-            total=len(runs),
-            initial=len(runs) - len(waiting),
-            desc="runs",
-            disable=None if progress else True,
-        )
-        for future in bar:
-            try:
-                outcomes.append(future.result())
-            except Exception as error:  # a child that was killed; the others go on
-                outcomes.append(RunOutcome(futures[future].out, 0.0, f"{type(error).__name__}: {error}"))
-            bar.set_postfix_str(str(futures[future].out.relative_to(futures[future].out.parents[1])))
+    context.set_forkserver_preload(["fairseq_cli.train", *_PRELOAD])
+    outcomes: list[RunOutcome] = []
+    bar = tqdm(
+        total=len(runs), initial=len(runs) - len(waiting), desc="runs", disable=None if progress else True
+    )
+    with bar:
+        for outcome in _each(context, waiting, workers):
+            outcomes.append(outcome)
+            bar.update()
+            bar.set_postfix_str(str(outcome.out.relative_to(outcome.out.parents[1])))
     return outcomes
+
+
+def _each(context: Any, runs: Sequence[TagRun], workers: int) -> Iterator[RunOutcome]:
+    """Do runs in processes of their own, some at a time; one that is killed is an outcome like others."""
+    waiting = list(reversed(runs))
+    active: dict[Any, tuple[Any, Any, TagRun]] = {}
+    try:
+        while waiting or active:
+            while waiting and len(active) < max(workers, 1):
+                run = waiting.pop()
+                here, there = context.Pipe(duplex=False)
+                process = context.Process(target=_report, args=(there, run))
+                process.start()
+                there.close()
+                active[process.sentinel] = (process, here, run)
+            for sentinel in wait(list(active)):
+                process, here, run = active.pop(sentinel)
+                process.join()
+                try:
+                    yield here.recv()
+                except (EOFError, OSError):
+                    yield RunOutcome(run.out, 0.0, f"its process ended with status {process.exitcode}")
+                finally:
+                    here.close()
+                    process.close()
+    finally:
+        for process, here, _ in active.values():
+            process.terminate()
+            process.join()
+            here.close()
+
+
+def _report(pipe: Any, run: TagRun) -> None:
+    """Do a run and send what became of it."""
+    pipe.send(_run(run))
+    pipe.close()
 
 
 def _run(run: TagRun) -> RunOutcome:

@@ -4,9 +4,15 @@ import contextlib
 import csv
 import io
 import json
+import os
 import re
 import shlex
 import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -271,3 +277,41 @@ def help_of(*words):
     with contextlib.redirect_stdout(io.StringIO()) as told, contextlib.suppress(SystemExit):
         make_parser(words[0]).parse_args([*words, "--help"])
     return told.getvalue()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for the process below /proc")
+def test_a_run_that_is_killed_does_not_stop_the_others(music, tmp_path, capsys):
+    """The first run of two at a time is killed as it trains; the same command then does only that one."""
+    out = tmp_path / "runs"
+    lost = out / "fold0" / "seed1"
+
+    def kill():
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline:
+            for status in Path("/proc").glob("[0-9]*/cmdline"):
+                with contextlib.suppress(OSError):
+                    pid = status.parent.name
+                    if os.getpid() == _parent(_parent(pid)) and _log_of(pid) == str(lost / "train.log"):
+                        os.kill(int(pid), signal.SIGKILL)
+                        return
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    status = finetune(music, "tags.jsonl", out, "--epochs", "6", "--no-final", "--no-report")
+    thread.join()
+    assert status == 1
+    assert "1 runs done, 1 failed" in capsys.readouterr().err
+    assert [path.parent.parent.name for path in out.glob("fold*/seed1/run.json")] == ["fold1"]
+    assert finetune(music, "tags.jsonl", out, "--epochs", "6", "--no-final", "--no-report") == 0
+    assert "1 runs done, 0 failed" in capsys.readouterr().out
+
+
+def _parent(pid):
+    text = Path(f"/proc/{pid}/stat").read_text()
+    return int(text.rpartition(")")[2].split()[1])
+
+
+def _log_of(pid):
+    """Where the standard output of a process goes."""
+    return str(Path(f"/proc/{pid}/fd/1").readlink())
