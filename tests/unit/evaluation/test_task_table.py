@@ -1,0 +1,91 @@
+"""The benchmark's table from folders of runs."""
+
+import numpy as np
+import pytest
+
+from musicbert.corpus.readers import get_task
+from musicbert.corpus.readers.benchmark import load_data_set
+from musicbert.corpus.shard_writer import write_shards
+from musicbert.evaluation.tagging_predictions import TagPredictions
+from musicbert.evaluation.task_scores import pieces_of
+from musicbert.evaluation.task_table import baseline_scores, markdown_table, network_scores
+
+
+def note_predictions(row, shards, part, right):
+    """Predictions of the test pieces; a share of the notes is right."""
+    rng = np.random.default_rng(int(1000 * right))
+    numbers = [n for n, piece in enumerate(shards.pieces) if piece.splits.get("published") == part]
+    lengths = [int(shards.lengths[n]) for n in numbers]
+    truth = np.concatenate([shards.note_labels(row.task.label, n) for n in numbers])
+    hit = rng.random(len(truth)) < right
+    outputs = np.zeros((len(truth), len(row.task.classes)), np.float32)
+    outputs[np.arange(len(truth)), np.where(hit, truth, (truth + 1) % len(row.task.classes))] = 1
+    return TagPredictions(
+        label=row.task.label, level="note", kind="classes", classes=row.task.classes,
+        ids=np.array([shards.names[n] for n in numbers]),
+        groups=np.array([shards.pieces[n].group for n in numbers]),
+        target=truth, outputs=outputs, offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        note_index=np.concatenate([shards.note_index(n) for n in numbers]),
+    ), hit.mean()  # fmt: skip
+
+
+@pytest.fixture
+def notes(make_source, tmp_path):
+    row = get_task("VF")
+    data = load_data_set("tnua", make_source("tnua", tmp_path / "set"))
+    return row, write_shards(data.pieces, "cp", tmp_path / "shards", [row.task]).shards
+
+
+def test_mean_and_deviation_over_seeds(notes, tmp_path):
+    row, shards = notes
+    own = {piece.name: piece for piece in pieces_of(shards)}
+    expected = []
+    for seed, right in ((1, 0.5), (2, 0.9)):
+        folder = tmp_path / "runs" / "fold0" / f"seed{seed}"
+        folder.mkdir(parents=True)
+        predictions, share = note_predictions(row, shards, "test", right)
+        predictions.save(folder / "test.npz")
+        expected.append(share)
+    found = network_scores(row, shards, own, tmp_path / "runs")
+    assert found["score"]["mean"] == pytest.approx(np.mean(expected))
+    assert found["score"]["sd"] == pytest.approx(np.std(expected, ddof=1))
+    assert [run["seed"] for run in found["runs"]] == [1, 2]
+    assert network_scores(row, shards, own, tmp_path / "none") is None
+
+
+def test_segments_and_votes_of_pieces(make_source, tmp_path):
+    row = get_task("PS")
+    data = load_data_set("pianist8", make_source("pianist8", tmp_path / "set"))
+    shards = write_shards(data.pieces, "cp", tmp_path / "shards", [row.task]).shards
+    target = np.asarray(shards.label("composer"))[:4]
+    outputs = np.eye(8, dtype=np.float32)[target]
+    outputs[3] = np.eye(8)[(target[3] + 1) % 8]
+    folder = tmp_path / "runs" / "fold0" / "seed1"
+    folder.mkdir(parents=True)
+    TagPredictions(
+        label="composer", level="sequence", kind="classes", classes=row.task.classes,
+        ids=np.array(shards.names[:4]), groups=np.array(shards.names[:4]), target=target, outputs=outputs,
+        segment_piece=np.array([0, 1, 2, 3, 3, 3]), segment_start=np.array([0, 0, 0, 0, 512, 1024]),
+        segment_outputs=outputs[[0, 1, 2, 3, 3, 3]],
+    ).save(folder / "test.npz")  # fmt: skip
+    found = network_scores(row, shards, {p.name: p for p in pieces_of(shards)}, tmp_path / "runs")
+    assert found["score"]["mean"] == 0.5
+    assert found["pieces"]["mean"] == 0.75
+
+
+def test_the_table_says_everything_of_a_task(notes):
+    row, shards = notes
+    baselines = baseline_scores(row, pieces_of(shards), "published")
+    network = {"runs": [], "score": {"mean": 0.5, "sd": 0.01}}
+    records = [
+        {"task": "VF", "split": "published", "network": network, "baselines": baselines},
+        {"task": "VF", "split": "clean", "network": network, "baselines": baselines},
+        {"task": "MNID", "split": "–", "note": "there is no data"},
+    ]
+    text = markdown_table(records, "mine")
+    lines = [line for line in text.splitlines() if line.startswith("| VF")]
+    assert len(lines) == 2
+    assert "0.500 ± 0.010" in lines[0]
+    assert "0.511" in lines[0]
+    assert "0.511" not in lines[1]  # published scores are of the published split
+    assert "- MNID, –: there is no data" in text
