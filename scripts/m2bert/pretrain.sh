@@ -24,24 +24,34 @@ option lr-scheduler fixed "fixed (published), or polynomial_decay or cosine, whi
 option warmup 0 "updates of rising learning rate"
 option weight-decay 0.01 "weight decay"
 option clip-norm 3.0 "clip the norm of the gradient"
-option effective-batch 12 "crops of one update, over all devices and accumulation"
-option batch 12 "crops of one forward pass on one device"
+option effective-batch 12 "crops of one update, over all processes and accumulation"
+option batch 12 "crops of one forward pass in one process"
 option dropout 0.1 "dropout, of attention too"
 option seed 7 "seed"
-option num-workers 4 "data loading processes"
+option num-workers 4 "data loading processes of each process"
 option validate-every 0 "updates between validations (0: after each epoch)"
+distributed_options
 option init "" "go on from these weights (a fresh optimizer), a published model_best.ckpt too"
 switch full "the recipe for the full data: 25 epochs"
 switch noise-symmetric "include the upper end of the noise (published: left out)"
 switch cpu "train on the CPU even where there is a GPU"
 switch fp16 "half precision (GPU)"
 switch bf16 "mixed precision in bfloat16 (autocast: weights stay float32)"
+switch dry-run "print the command and stop"
 switch resume "go on from the last checkpoint of the save directory"
 switch bar "a progress bar in place of the log, which is in train.log anyway (needs --updates)"
 switch small-checkpoints "store no optimizer states: a third of the size, but the run cannot be resumed"
 parse "$@"
 
 [ -n "$data" ] || die "--data is missing (see --help)"
+# shards of a large corpus: an epoch each
+if [ -d "$data/shard0" ]; then
+    folder=$data data=$data/shard0 shard=1
+    while [ -d "$folder/shard$shard" ]; do
+        data+=:$folder/shard$shard
+        shard=$((shard + 1))
+    done
+fi
 first=${data%%:*}
 if [ "$encoding" = cp ]; then
     need_file "$first/meta.json" "make it with: musicbert build MIDI --encoding cp --output FOLDER"
