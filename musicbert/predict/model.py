@@ -25,8 +25,9 @@ import torch
 from numpy.typing import NDArray
 
 from musicbert.config import ModelConfig
-from musicbert.encoding import Policies
+from musicbert.encoding import FIELDS, Policies
 from musicbert.encoding.policies import COMPATIBLE
+from musicbert.errors import CheckpointError
 from musicbert.model import EncoderOutput, MusicBert
 from musicbert.predict.embedding import Level, TokenPooling, embed_windows
 from musicbert.predict.fill import fill_piece
@@ -322,8 +323,15 @@ def from_pretrained(
     Raises
     ------
     CheckpointError
-        As ``resolve``, ``load_folder`` and ``read_bundle``.
+        ``other-encoding``, and as ``resolve``, ``load_folder`` and ``read_bundle``.
     """
     path = resolve(name, folders=folders, cache=cache, sources=sources, progress=progress)
     bundle = load_folder(path, labels=labels) if path.is_dir() else read_bundle(path, labels=labels)
+    if bundle.config.fields != len(FIELDS):
+        raise CheckpointError(
+            "other-encoding",
+            f"The model reads {bundle.config.fields} token(s) a position, not octuples of {len(FIELDS)}",
+            path=path,
+            hint="ablations are compared in fairseq; the library reads OctupleMIDI",
+        )
     return Model(bundle, device=device, precision=precision)

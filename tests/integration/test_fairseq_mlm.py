@@ -13,6 +13,8 @@ import torch
 from fairseq.data import indexed_dataset
 
 from musicbert.encoding.vocabulary import FIELDS, MASK, dictionary_text, rows_to_ids
+from musicbert.errors import CheckpointError
+from musicbert.predict import from_pretrained
 from musicbert.weights import load_checkpoint, load_model
 
 pytestmark = pytest.mark.slow
@@ -138,8 +140,16 @@ def second_shard(data, folder):
 def test_resuming_over_shards_is_exact(train, data, tmp_path, options):
     """Stopped within the second epoch, which is the second shard."""
     folder = second_shard(data, tmp_path / "second")
-    options = (*options, "--lr-scheduler", "polynomial_decay", "--warmup-updates", "3", "--total-num-update", "9")
-    options = (*options, "--batch-size", "2", "--save-interval-updates", "4", "--num-workers", "1")
+    options = (
+        *options,
+        "--lr-scheduler",
+        "polynomial_decay",
+        "--warmup-updates",
+        "3",
+        "--total-num-update",
+        "9",
+    )
+    options += ("--batch-size", "2", "--save-interval-updates", "4", "--num-workers", "1")
     status, log = train("whole", "--max-update", "7", *options, folder=folder)
     assert status == 0, log
     assert "10 pieces in" in log  # of the second shard
@@ -169,6 +179,9 @@ def test_every_ablation_trains_and_opens_again(train, tmp_path, options, compoun
     assert any("downsampling" in name for name in weights) == compound
     assert load_model(tmp_path / "run" / NAME).config.fields == (8 if compound else 1)
     assert "accuracy_pitch" in log
+    if not compound:  # the library reads octuples
+        with pytest.raises(CheckpointError, match="other-encoding"):
+            from_pretrained(tmp_path / "run" / NAME)
 
 
 @pytest.mark.parametrize(
