@@ -82,5 +82,8 @@ def report_runs(
         entry = row["pooled"].get(report["headline"]) or {}
         value = entry.get("value")
         print(f"{report['headline']} {'–' if value is None else format(value, '.3f')}  {name}")
+    leaked = sum(each["test"] for each in report["leaks"].values())
+    if leaked:
+        print(f"{leaked} of {report['pieces']} test pieces share music with a training piece of their fold")
     print(f"report: {out / 'report.md'}")
     return out

@@ -121,6 +121,7 @@ class Shards:
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = Path(path)
+        self._maps: dict[str, NDArray[Any]] = {}
         self.manifest = _read_manifest(self.path)
         try:
             self.codec: str = self.manifest["codec"]
@@ -179,9 +180,9 @@ class Shards:
         """Part (or fold number) of each piece in a split, by the name of the piece."""
         return {piece.name: piece.splits[name] for piece in self.pieces if name in piece.splits}
 
-    def rows(self, piece: int) -> NDArray[np.int64]:
-        """Rows of a piece [shape=(n, F), int64]."""
-        return np.asarray(self._rows[self._slice(piece)], np.int64)
+    def rows(self, piece: int, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
+        """Rows of a piece, or some of them [shape=(n, F), int64]."""
+        return np.asarray(self._rows[self._slice(piece, start, stop)], np.int64)
 
     def note_index(self, piece: int) -> NDArray[np.int64]:
         """Note that each row of a piece came from [shape=(n,), int64]."""
@@ -214,8 +215,8 @@ class Shards:
         """Performance inputs of a row; 0 where there are none."""
         return int(self.manifest.get("performance", 0))
 
-    def performance(self, piece: int) -> NDArray[np.float32]:
-        """Performance inputs of a piece [shape=(n, P), float32].
+    def performance(self, piece: int, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+        """Performance inputs of a piece, or of some of its rows [shape=(n, P), float32].
 
         Raises
         ------
@@ -225,15 +226,16 @@ class Shards:
         if not self.performance_width:
             raise DatasetError("no-performance", "it holds no performance inputs", path=self.path)
         shape = (int(self.offsets[-1]), self.performance_width)
-        return np.array(self._map(PERFORMANCE, FLOAT_TYPE, shape)[self._slice(piece)])
+        return np.array(self._map(PERFORMANCE, FLOAT_TYPE, shape)[self._slice(piece, start, stop)])
 
     def features(self) -> NDArray[np.float64] | None:
         """Hand-made features of the pieces [shape=(n, K), float64] (NaN rows where undefined), or None."""
         width = len(self.manifest.get("features", ()))
         return np.asarray(self._map(FEATURES, FLOAT_TYPE, (len(self), width)), np.float64) if width else None
 
-    def _slice(self, piece: int) -> slice:
-        return slice(int(self.offsets[piece]), int(self.offsets[piece + 1]))
+    def _slice(self, piece: int, start: int = 0, stop: int | None = None) -> slice:
+        begin, end = int(self.offsets[piece]), int(self.offsets[piece + 1])
+        return slice(begin + start, end if stop is None else min(begin + stop, end))
 
     def _offsets(self) -> NDArray[np.int64]:
         lengths = [piece.rows for piece in self.pieces]
@@ -250,6 +252,12 @@ class Shards:
         return np.asarray(offsets, np.int64)
 
     def _map(self, file: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+        """Map a file of arrays, once."""
+        if file not in self._maps:
+            self._maps[file] = self._opened(file, dtype, shape)
+        return self._maps[file]
+
+    def _opened(self, file: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
         path, size = self.path / file, int(np.prod(shape)) * dtype.itemsize
         found = path.stat().st_size if path.is_file() else -1
         if found != size:

@@ -97,18 +97,18 @@ class TaggingDataset(SizedDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         window = self.windows[index]
         start, stop = window.start, window.stop
-        rows = self.shards.rows(window.piece)
-        first_bar = window.first_bar
-        if self.random_shift and len(window) < len(rows):
+        length = int(self.shards.lengths[window.piece])
+        if self.random_shift and len(window) < length:
             half = len(window) // 2
             shift = int(self._rng(index, 0).integers(-half, half, endpoint=True))
-            start = int(np.clip(start + shift, 0, len(rows) - len(window)))
+            start = int(np.clip(start + shift, 0, length - len(window)))
             stop = start + len(window)
-            first_bar = int(rows[start, 0])
+        rows = self.shards.rows(window.piece, start, stop)
+        first_bar = window.first_bar if start == window.start else int(rows[0, 0])
         cut = slice(start, stop)
-        performance = self.shards.performance(window.piece)[cut] if self.performance else None
+        performance = self.shards.performance(window.piece, start, stop) if self.performance else None
         target = self._target(window.piece, cut)
-        tokens = self.layout.tokens(rows[cut], first_bar)  # (n + special, F)
+        tokens = self.layout.tokens(rows, first_bar)  # (n + special, F)
         if self.augmentation is not None:
             plain = tokens.numpy()[1:-1]
             notes, performance = self.augmentation(plain, performance, self._rng(index, 1))
