@@ -167,3 +167,16 @@ def test_settings_are_checked_and_kept():
         TagSettings(1, head="last")
     settings = TagSettings(3, head="mean", inner=7)
     assert TagSettings.from_dict({**settings.as_dict(), "new": 1}) == settings
+
+
+@pytest.mark.parametrize("kind", BACKBONES)
+@pytest.mark.parametrize("head", ["note", "first", "mean", "attention"])
+def test_a_backbone_in_bfloat16_has_a_head_in_float32(kind, head):
+    backbone = BACKBONES[kind]()
+    tagger, tokens = Tagger(backbone, TagSettings(3, head=head, mix_layers=True)).eval(), batch(kind)
+    exact = tagger(tokens)
+    backbone.autocast_bf16 = True
+    rough = tagger(tokens)
+    assert rough.dtype == torch.float32
+    torch.testing.assert_close(rough, exact, atol=0.05, rtol=0.1)
+    rough.sum().backward()
