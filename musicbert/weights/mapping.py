@@ -157,7 +157,8 @@ def fit_weights(
     -------
     state, report
         A state dict for ``load_state_dict(strict=True)``, and what became of each tensor. A position table
-        that is longer than the model's is cut: both count from the same row.
+        that is longer than the model's is cut, and one that is shorter, but long enough for ``max_positions``
+        tokens, is continued by the model's own rows: both count from the same row.
 
     Raises
     ------
@@ -175,7 +176,7 @@ def fit_weights(
             resized.append(name)
         else:
             loaded.append(name)
-            state[name] = found[: value.shape[0]] if name.endswith("embed_positions.weight") else found
+            state[name] = _positions(found, value) if name.endswith("embed_positions.weight") else found
             continue
         state[name] = value
     lacking = [name for name in missing if name not in OPTIONAL and not name.startswith(NEW_HEADS)]
@@ -184,6 +185,12 @@ def fit_weights(
         raise CheckpointError("missing-weights", message, path=path)
     unexpected = [name for name in weights if name not in own]
     return state, KeyReport(tuple(loaded), tuple(missing), tuple(unexpected), tuple(resized))
+
+
+def _positions(found: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """Rows of the checkpoint as far as they go, then the model's own [shape of ``own``]."""
+    rows = found[: own.shape[0]]
+    return rows if len(rows) == len(own) else torch.cat([rows, own[len(rows) :].to(rows)])
 
 
 def check_heads(settings: Mapping[str, Any], heads: int, *, path: str | PathLike[str] | None = None) -> None:
@@ -219,7 +226,7 @@ def _check_architecture(
         )
     compared = ("layers", "width", "ffn_width", "fields")
     differ = [name for name in compared if getattr(theirs, name) != getattr(ours, name)]
-    if theirs.max_positions < ours.max_positions:
+    if theirs.max_positions < ours.max_positions // ours.fields:  # positions are counted in notes
         differ.append("max_positions")
     if theirs.performance_features not in (0, ours.performance_features):
         differ.append("performance_features")

@@ -80,7 +80,7 @@ def test_safetensors_and_plain_state_dicts_are_read(tmp_path):
         ({"layers": 1}, "other-architecture"),
         ({"ffn_width": 64}, "other-architecture"),
         ({"fields": 1}, "other-architecture"),
-        ({"max_positions": 32}, "other-architecture"),
+        ({"max_positions": 4}, "other-architecture"),
         ({"performance_features": 3}, "other-architecture"),
     ],
 )
@@ -97,6 +97,14 @@ def test_another_number_of_heads_is_told_by_the_settings(fixtures):
     config = infer_config(load_checkpoint(path).weights, load_checkpoint(path).settings)
     load_into(MusicBert(config), path)
     assert reason_of(load_into, MusicBert(config.with_(heads=config.heads * 2)), path) == "other-architecture"
+
+
+def test_a_cut_position_table_is_continued_by_the_models_own_rows():
+    theirs, ours = MusicBert(CONFIG.with_(max_positions=8)), MusicBert(CONFIG)
+    name = "encoder.sentence_encoder.embed_positions.weight"
+    state, _ = fit_weights(theirs.state_dict(), ours.state_dict())
+    assert torch.equal(state[name][:10], theirs.state_dict()[name])
+    assert torch.equal(state[name][10:], ours.state_dict()[name][10:])
 
 
 def test_the_report_names_what_was_loaded_missing_and_unexpected():
