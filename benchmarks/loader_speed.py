@@ -2,10 +2,10 @@
 
     python benchmarks/loader_speed.py DATA_BIN [--write benchmarks/loader_speed_<hardware>_<date>.md]
 
-Batches of four rows of at most 8,191 tokens in random order, as the data loader asks for them, from a data-bin
-that `musicbert build` made. Processor time of one process, best of several rounds; other work on the machine
-changes it a little. Beside it what the published program needs for the random numbers of a row alone: a table
-of (256 * 256 + 1,237) * 8 uniforms, drawn once for the source and once for the target.
+Batches of four rows of at most 8,191 tokens in random order, as the data loader asks for them, from a
+data-bin that `musicbert build` made. Processor time of one process, best of several rounds; other work on the
+machine changes it a little. Beside it what the published program needs for the random numbers of a row alone:
+a table of (256 * 256 + 1,237) * 8 uniforms, drawn once for the source and once for the target.
 """
 
 from __future__ import annotations
