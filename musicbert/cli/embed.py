@@ -10,8 +10,8 @@ from musicbert.cli.inputs import (
     add_model,
     add_policies,
     midi_files,
-    policies_of,
-    read_all,
+    open_model,
+    read_pieces,
     status,
 )
 
@@ -58,21 +58,19 @@ def run(options: argparse.Namespace) -> int:
     import numpy as np
 
     from musicbert.atomic import replacing, write_text
-    from musicbert.predict import from_pretrained, read_piece
 
     if options.output.suffix not in (".npz", ".csv"):
         raise ValueError("--output ends in .npz or .csv")
     if options.output.suffix == ".csv" and options.level != "piece":
         raise ValueError("a .csv holds pieces only: give a .npz")
     files = midi_files(options.inputs)
-    model = from_pretrained(
-        options.model, labels=options.labels, device=options.device, precision=options.precision
-    )
-    policies, inputs = policies_of(options), model.config.performance_features
-    good, pieces = read_all(files, lambda path: read_piece(path, performance=inputs, policies=policies))
+    model = open_model(options, m2bert=True)
+    m2bert = not hasattr(model, "predict")
+    good, pieces = read_pieces(files, model, options)
     if not good:
         return status(0, len(files))
-    vectors = model.embed(pieces, level=options.level, pooling=options.pooling, layer=options.layer)
+    more = {} if m2bert else {"pooling": options.pooling}  # M2BERT has no first token: it is the mean
+    vectors = model.embed(pieces, level=options.level, layer=options.layer, **more)
     parts = [np.atleast_2d(vector) for vector in vectors]
     table = np.concatenate(parts)
     ids = [str(path) for path in good]
@@ -89,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
         "offsets": np.cumsum([0, *map(len, parts)]),
     }
     if options.level != "piece":
-        bars = [piece.rows[:, 0] for piece in pieces]
+        bars = [model.fields.bars(piece) if m2bert else piece.rows[:, 0] for piece in pieces]
         arrays["bar"] = np.concatenate(bars if options.level == "note" else [np.unique(bar) for bar in bars])
     with replacing(options.output) as file:
         np.savez_compressed(file, **arrays)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from musicbert.cli.inputs import add_model, add_policies, policies_of
+from musicbert.cli.inputs import add_model, add_policies, open_model, policies_of
 
 __all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
 
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     """Fill and write; return the exit status."""
     from musicbert.atomic import write_text
     from musicbert.encoding import FIELDS
-    from musicbert.predict import FillOptions, from_pretrained, read_piece
+    from musicbert.predict import FillOptions, read_piece
 
     how = FillOptions(
         order=options.order,
@@ -68,9 +68,7 @@ def run(options: argparse.Namespace) -> int:
         top_k=options.top_k,
         top_p=options.top_p,
     )
-    model = from_pretrained(
-        options.model, labels=options.labels, device=options.device, precision=options.precision
-    )
+    model = open_model(options)
     policies, inputs = policies_of(options), model.config.performance_features
     piece = read_piece(options.input, performance=inputs, masked=True, policies=policies)
     filled = model.fill(

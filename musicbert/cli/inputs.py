@@ -8,12 +8,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
-from musicbert.errors import MidiError, MusicBertError
+from musicbert.errors import CheckpointError, MidiError, MusicBertError
 
 if TYPE_CHECKING:
     from musicbert.encoding import Policies
 
-__all__ = ["add_inputs", "add_model", "add_policies", "midi_files", "policies_of", "read_all", "status"]
+__all__ = [
+    "add_inputs",
+    "add_model",
+    "add_policies",
+    "midi_files",
+    "open_model",
+    "policies_of",
+    "read_all",
+    "read_pieces",
+    "status",
+]
 
 T = TypeVar("T")
 _SUFFIXES = (".mid", ".midi")
@@ -106,6 +116,42 @@ def read_all(files: Sequence[Path], read: Callable[[Path], T]) -> tuple[list[Pat
             text = str(error)
             print(text if text.startswith(str(path)) else f"{path}: {text}", file=sys.stderr)
     return good, results
+
+
+def open_model(options: argparse.Namespace, *, m2bert: bool = False) -> Any:
+    """Open the model that the arguments of `add_model` say.
+
+    Raises
+    ------
+    CheckpointError
+        ``other-model`` for an M2BERT, unless ``m2bert``.
+    """
+    from musicbert.predict import M2BertModel, from_pretrained
+
+    model = from_pretrained(
+        options.model, labels=options.labels, device=options.device, precision=options.precision
+    )
+    if isinstance(model, M2BertModel) and not m2bert:
+        raise CheckpointError(
+            "other-model",
+            "This is an M2BERT that is not fine-tuned: it has no sentence heads and fills no gaps",
+            path=options.model,
+            hint="embed with it, or fine-tune it",
+        )
+    return model
+
+
+def read_pieces(
+    files: Sequence[Path], model: Any, options: argparse.Namespace
+) -> tuple[list[Path], list[Any]]:
+    """Read files as a model wants them (see `read_all`); for an M2BERT rows."""
+    from musicbert.predict import M2BertModel, read_piece
+
+    if isinstance(model, M2BertModel):
+        return read_all(files, model.rows)
+
+    policies, inputs = policies_of(options), model.config.performance_features
+    return read_all(files, lambda path: read_piece(path, performance=inputs, policies=policies))
 
 
 def status(done: int, wanted: int) -> int:

@@ -11,8 +11,8 @@ from musicbert.cli.inputs import (
     add_model,
     add_policies,
     midi_files,
-    policies_of,
-    read_all,
+    open_model,
+    read_pieces,
     status,
 )
 
@@ -48,7 +48,6 @@ def run(options: argparse.Namespace) -> int:
     import json
 
     from musicbert.atomic import write_text
-    from musicbert.predict import from_pretrained, read_piece
     from musicbert.weights.tagger_folder import is_tagger_folder
 
     if options.output is not None and options.output.suffix not in (".jsonl", ".csv"):
@@ -58,11 +57,8 @@ def run(options: argparse.Namespace) -> int:
         from musicbert.cli.tags import predict_tags
 
         return predict_tags(options, files)
-    model = from_pretrained(
-        options.model, labels=options.labels, device=options.device, precision=options.precision
-    )
-    policies, inputs = policies_of(options), model.config.performance_features
-    good, pieces = read_all(files, lambda path: read_piece(path, performance=inputs, policies=policies))
+    model = open_model(options)
+    good, pieces = read_pieces(files, model, options)
     if not good:
         return status(0, len(files))
     found = model.predict(pieces, heads=options.heads)

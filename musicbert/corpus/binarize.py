@@ -11,9 +11,8 @@ Run as ``python -m musicbert.corpus.binarize`` (see ``scripts/binarize_xai.sh``)
 
 from __future__ import annotations
 
-import argparse
+import functools
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from os import PathLike
@@ -22,19 +21,16 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from musicbert.atomic import write_bytes
 from musicbert.corpus.atomic import build_directory
 from musicbert.corpus.databin import (
     EOS,
     UNKNOWN,
-    read_dictionary,
     read_index,
     read_tokens,
-    text_to_ids,
-    write_indexed_dataset,
 )
 from musicbert.corpus.rawset import FIELDS, check_fold, fold_folders, read_part
-from musicbert.errors import DatasetError, MusicBertError
+from musicbert.corpus.text_bin import preprocess, run_program, write_sequences
+from musicbert.errors import DatasetError
 
 __all__ = ["binarize", "main"]
 
@@ -81,7 +77,8 @@ def binarize(
             sources = {part: part for part in summary.pieces}
             sources.setdefault("valid", "test")
             target.mkdir()
-            (_write if direct else _preprocess)(folder, target / "input0", sources, workers)
+            binarise = write_sequences if direct else functools.partial(preprocess, workers=workers)
+            binarise(folder, target / "input0", sources, dictionary=folder / "dict.txt")
             _copy(folder, target, sources, performance=summary.performance)
             _verify(folder, target, sources)
             counts[folder.name] = {part: summary.pieces[source] for part, source in sorted(sources.items())}
@@ -90,68 +87,18 @@ def binarize(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="binarize_xai.sh", description="Binarise the raw rating data set for fairseq-train."
+    return run_program(
+        binarize,
+        arguments,
+        prog="binarize_xai.sh",
+        description="Binarise the raw rating data set for fairseq-train.",
+        prefix=("xai", "names the two folders (default: xai)"),
+        suffix="_apex_reg_cls",
     )
-    parser.add_argument(
-        "prefix", nargs="?", default="xai", help="names the two folders (default: %(default)s)"
-    )
-    parser.add_argument("--raw", type=Path, help="raw data set (default: PREFIX_data_raw_apex_reg_cls)")
-    parser.add_argument("--bin", type=Path, help="binarised data set (default: PREFIX_data_bin_apex_reg_cls)")
-    parser.add_argument(
-        "--workers", type=int, default=1, help="processes of fairseq-preprocess (%(default)s)"
-    )
-    parser.add_argument(
-        "--direct", action="store_true", help="write the same bytes without fairseq-preprocess"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing binarised data set")
-    options = parser.parse_args(arguments)
-    if options.workers < 1:
-        parser.error("--workers must be at least 1")
-    raw = options.raw or Path(f"{options.prefix}_data_raw_apex_reg_cls")
-    output = options.bin or Path(f"{options.prefix}_data_bin_apex_reg_cls")
-    try:
-        counts = binarize(
-            raw, output, direct=options.direct, workers=options.workers, overwrite=options.overwrite
-        )
-    except (MusicBertError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; nothing was written\n")
-        return 130  # 128 + SIGINT, as shells count
-    for fold, parts in counts.items():
-        sys.stdout.write(f"{output / fold}: " + ", ".join(f"{n} {part}" for part, n in parts.items()) + "\n")
-    return 0
 
 
 def _is_databin(folder: Path) -> bool:
     return all((each / "input0" / "dict.txt").is_file() for each in folder.iterdir())
-
-
-def _preprocess(folder: Path, target: Path, sources: dict[str, str], workers: int) -> None:
-    command = [sys.executable, "-m", "fairseq_cli.preprocess", "--only-source", "--workers", str(workers)]
-    command += ["--srcdict", str(folder / "dict.txt"), "--destdir", str(target)]
-    for part, source in sources.items():
-        command += [f"--{part}pref", str(folder / f"{source}.txt")]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode:
-        last = done.stdout.strip().rpartition("\n")[2]
-        raise DatasetError(
-            "preprocess-failed",
-            f"fairseq-preprocess stopped with status {done.returncode}: {last}",
-            path=folder,
-            hint="install fairseq (`make venv`), or pass --direct to do without",
-        )
-
-
-def _write(folder: Path, target: Path, sources: dict[str, str], workers: int) -> None:  # noqa: ARG001
-    target.mkdir()
-    write_bytes(target / "dict.txt", (folder / "dict.txt").read_bytes())
-    dictionary = read_dictionary(target / "dict.txt")
-    for part, source in sources.items():
-        with (folder / f"{source}.txt").open(encoding="utf-8") as lines:
-            write_indexed_dataset(text_to_ids(lines, dictionary), target / part)
 
 
 def _copy(folder: Path, target: Path, sources: dict[str, str], *, performance: bool) -> None:

@@ -15,9 +15,8 @@ Run as ``python -m musicbert.corpus.sentence_bin``.
 
 from __future__ import annotations
 
-import argparse
+import functools
 import shutil
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,13 +30,11 @@ from musicbert.corpus.atomic import build_directory
 from musicbert.corpus.databin import (
     SPECIALS,
     check_dictionary,
-    read_dictionary,
     read_index,
-    text_to_ids,
-    write_indexed_dataset,
 )
+from musicbert.corpus.text_bin import preprocess, run_program, write_sequences
 from musicbert.encoding.vocabulary import FIELDS
-from musicbert.errors import DatasetError, MusicBertError
+from musicbert.errors import DatasetError
 
 __all__ = ["binarize_sentences", "label_dictionary", "main", "sentence_folds"]
 
@@ -139,9 +136,9 @@ def _binarize_fold(folder: Path, target: Path, *, direct: bool, workers: int) ->
     if not labels.is_file():
         labels = target / "label.dict.txt"
         write_text(labels, label_dictionary(_lines(folder / "train.label")))
-    write = _direct if direct else _preprocess
-    write(folder, target / "input0", sources, "txt", folder / "dict.txt", workers)
-    write(folder, target / "label", sources, "label", labels, workers)
+    write = write_sequences if direct else functools.partial(preprocess, workers=workers)
+    write(folder, target / "input0", sources, dictionary=folder / "dict.txt")
+    write(folder, target / "label", sources, dictionary=labels, suffix="label")
     (target / "label.dict.txt").unlink(missing_ok=True)
     for part, source in sources.items():
         shutil.copyfile(folder / f"{source}.label", target / "label" / f"{part}.label")
@@ -159,39 +156,6 @@ def _lines(path: Path) -> Iterator[str]:
             yield from lines
     except OSError as error:
         raise DatasetError("not-found", f"The labels cannot be read: {error.strerror}", path=path) from error
-
-
-def _direct(
-    folder: Path,
-    target: Path,
-    sources: dict[str, str],
-    suffix: str,
-    dictionary: Path,
-    workers: int,  # noqa: ARG001
-) -> None:
-    target.mkdir()
-    write_text(target / "dict.txt", dictionary.read_text(encoding="utf-8"))
-    ids = read_dictionary(dictionary)
-    for part, source in sources.items():
-        write_indexed_dataset(text_to_ids(_lines(folder / f"{source}.{suffix}"), ids), target / part)
-
-
-def _preprocess(
-    folder: Path, target: Path, sources: dict[str, str], suffix: str, dictionary: Path, workers: int
-) -> None:
-    command = [sys.executable, "-m", "fairseq_cli.preprocess", "--only-source", "--workers", str(workers)]
-    command += ["--srcdict", str(dictionary), "--destdir", str(target)]
-    for part, source in sources.items():
-        command += [f"--{part}pref", str(folder / f"{source}.{suffix}")]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode:
-        last = done.stdout.strip().rpartition("\n")[2]
-        raise DatasetError(
-            "preprocess-failed",
-            f"fairseq-preprocess stopped with status {done.returncode}: {last}",
-            path=folder,
-            hint="install fairseq (`make venv`), or pass --direct to do without",
-        )
 
 
 def _verify(target: Path, part: str, text: Path) -> int:
@@ -213,38 +177,13 @@ def _is_databin(folder: Path) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(
+    return run_program(
+        binarize_sentences,
+        arguments,
         prog="binarize_nsp.sh / binarize_genre.sh",
         description="Binarise PREFIX_data_raw for fairseq-train: PREFIX_data_bin, every fold.",
+        prefix=(None, "next, acc, topmagd, masd, ...; names the two folders"),
     )
-    parser.add_argument("prefix", help="next, acc, topmagd, masd, ...; names the two folders")
-    parser.add_argument("--raw", type=Path, help="raw set (default: PREFIX_data_raw)")
-    parser.add_argument("--bin", type=Path, help="data-bin (default: PREFIX_data_bin)")
-    parser.add_argument(
-        "--workers", type=int, default=1, help="processes of fairseq-preprocess (%(default)s)"
-    )
-    parser.add_argument(
-        "--direct", action="store_true", help="write the same bytes without fairseq-preprocess"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing data-bin")
-    options = parser.parse_args(arguments)
-    if options.workers < 1:
-        parser.error("--workers must be at least 1")
-    raw = options.raw or Path(f"{options.prefix}_data_raw")
-    output = options.bin or Path(f"{options.prefix}_data_bin")
-    try:
-        counts = binarize_sentences(
-            raw, output, direct=options.direct, workers=options.workers, overwrite=options.overwrite
-        )
-    except (MusicBertError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; nothing was written\n")
-        return 130  # 128 + SIGINT, as shells count
-    for fold, parts in counts.items():
-        sys.stdout.write(f"{output / fold}: " + ", ".join(f"{n} {part}" for part, n in parts.items()) + "\n")
-    return 0
 
 
 if __name__ == "__main__":

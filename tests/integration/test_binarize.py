@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from musicbert.corpus import binarize as binarize_module
+from musicbert.corpus import text_bin
 from musicbert.corpus.binarize import binarize, main
 from musicbert.corpus.databin import read_index, read_tokens
 from musicbert.corpus.piece import EncodeOptions
 from musicbert.corpus.rawset import read_part
+from musicbert.corpus.text_bin import write_sequences
 from musicbert.corpus.xai import SplitOptions, build
 from musicbert.encoding import line_to_rows, rows_to_ids
 from musicbert.errors import DatasetError
@@ -175,7 +177,7 @@ def test_failing_preprocess_is_one_clear_error(raw, tmp_path, monkeypatch):
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\necho first >&2\necho no module named fairseq_cli >&2\nexit 3\n")
     broken.chmod(0o755)
-    monkeypatch.setattr(binarize_module.sys, "executable", str(broken))
+    monkeypatch.setattr(text_bin.sys, "executable", str(broken))
     with pytest.raises(DatasetError, match="status 3: no module named fairseq_cli") as caught:
         binarize(raw(), tmp_path / "bin")
     assert caught.value.reason == "preprocess-failed"
@@ -186,10 +188,10 @@ def test_failing_preprocess_is_one_clear_error(raw, tmp_path, monkeypatch):
 def test_preprocess_that_writes_something_else_is_noticed(raw, tmp_path, monkeypatch):
     other = raw("other", seed=11, rule="random")
 
-    def preprocess(folder, target, sources, workers):
-        binarize_module._write(other / folder.name, target, sources, workers)
+    def preprocess(folder, target, sources, *, dictionary, workers):
+        write_sequences(other / folder.name, target, sources, dictionary=dictionary)
 
-    monkeypatch.setattr(binarize_module, "_preprocess", preprocess)
+    monkeypatch.setattr(binarize_module, "preprocess", preprocess)
     with pytest.raises(DatasetError) as caught:
         binarize(raw(), tmp_path / "bin")
     assert caught.value.reason == "preprocess-failed"
