@@ -72,11 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Do what is asked; return the exit status."""
     from musicbert.errors import CheckpointError
-    from musicbert.weights import M2BertBundle, record, resolve, verify
+    from musicbert.weights import M2BertBundle, open_checkpoint, record, resolve, verify
     from musicbert.weights.download import sha256_of
 
     path = resolve(options.checkpoint)
-    bundle = _open(path, getattr(options, "labels", None))
+    bundle = open_checkpoint(path, labels=getattr(options, "labels", None))
     if options.action == "info":
         _info(bundle, as_json=options.json)
         return 0
@@ -102,22 +102,6 @@ def run(options: argparse.Namespace) -> int:
     result = verify(bundle, options.expected)
     print(f"{options.checkpoint}: {result}")
     return 0 if result.passed else 1
-
-
-def _open(path: Path, labels: str | None) -> Bundle | M2BertBundle:
-    """Read a checkpoint or a folder, of MusicBERT or of M2BERT."""
-    from musicbert.errors import CheckpointError
-    from musicbert.weights import load_folder, read_bundle, read_m2bert
-
-    try:
-        return load_folder(path, labels=labels) if path.is_dir() else read_bundle(path, labels=labels)
-    except CheckpointError as error:
-        if error.reason not in ("other-model", "other-vocabulary"):
-            raise
-        try:
-            return read_m2bert(path)
-        except CheckpointError as second:
-            raise (error if second.reason == "other-model" else second) from None
 
 
 def _convert(bundle: Bundle | M2BertBundle, target: Path, to: str | None, *, overwrite: bool) -> None:

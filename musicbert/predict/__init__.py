@@ -1,6 +1,7 @@
 """Using a model on music: embeddings, predictions of the heads, and masked notes filled in."""
 
 from musicbert.predict.gaps import Filled, FillOptions, choose_mask
+from musicbert.predict.m2bert_model import M2BertModel
 from musicbert.predict.model import Model, from_pretrained
 from musicbert.predict.pieces import Piece, read_piece
 from musicbert.predict.prediction import Prediction
@@ -10,6 +11,7 @@ from musicbert.predict.tagger import TaggerModel, TagResult, load_tagger_model
 __all__ = [
     "FillOptions",
     "Filled",
+    "M2BertModel",
     "Model",
     "Piece",
     "Prediction",

@@ -32,11 +32,12 @@ from musicbert.model import EncoderOutput, MusicBert
 from musicbert.predict.embedding import Level, TokenPooling, embed_windows
 from musicbert.predict.fill import fill_piece
 from musicbert.predict.gaps import Filled, FillOptions, choose_mask
+from musicbert.predict.m2bert_model import M2BertModel
 from musicbert.predict.pieces import Piece, Source, read_piece
 from musicbert.predict.prediction import Prediction, activate
 from musicbert.predict.runner import Precision, Runner, Window
 from musicbert.predict.spans import OVERLAP, WINDOW, cover
-from musicbert.weights import Bundle, Head, build_model, load_folder, read_bundle, resolve, save_folder
+from musicbert.weights import Bundle, Head, M2BertBundle, build_model, open_checkpoint, resolve, save_folder
 from musicbert.weights import Source as DownloadSource
 
 __all__ = ["Model", "from_pretrained"]
@@ -305,8 +306,8 @@ def from_pretrained(
     cache: str | PathLike[str] | None = None,
     sources: Mapping[str, DownloadSource] | None = None,
     progress: Callable[[int, int | None], None] | None = None,
-) -> Model:
-    """Open a model.
+) -> Any:
+    """Open a model: a :class:`Model`, or an :class:`M2BertModel` where the checkpoint is one of M2BERT.
 
     Parameters
     ----------
@@ -326,7 +327,9 @@ def from_pretrained(
         ``other-encoding``, and as ``resolve``, ``load_folder`` and ``read_bundle``.
     """
     path = resolve(name, folders=folders, cache=cache, sources=sources, progress=progress)
-    bundle = load_folder(path, labels=labels) if path.is_dir() else read_bundle(path, labels=labels)
+    bundle = open_checkpoint(path, labels=labels)
+    if isinstance(bundle, M2BertBundle):
+        return M2BertModel(bundle, device=device, precision=precision)
     if bundle.config.fields != len(FIELDS):
         raise CheckpointError(
             "other-encoding",

@@ -22,7 +22,9 @@ from musicbert.corpus.atomic import build_directory
 from musicbert.errors import CheckpointError
 from musicbert.model.m2bert import M2Bert
 from musicbert.note_fields import CP, OCTUPLE, NoteFields
+from musicbert.weights.bundle import Bundle, read_bundle
 from musicbert.weights.container import Checkpoint, load_checkpoint
+from musicbert.weights.folder import load_folder
 from musicbert.weights.m2bert import fit_m2bert, infer_m2bert_config, rename_m2bert, upstream_m2bert
 from musicbert.weights.mapping import KeyReport
 
@@ -30,6 +32,7 @@ __all__ = [
     "M2BertBundle",
     "build_m2bert",
     "load_m2bert",
+    "open_checkpoint",
     "read_m2bert",
     "save_m2bert_ckpt",
     "save_m2bert_fairseq",
@@ -135,6 +138,27 @@ def _from_settings(
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError("bad-config", f"Its config.json does not fit: {error}", path=path) from error
     return M2BertBundle(config, weights, dict(own.get("origin") or {}))
+
+
+def open_checkpoint(
+    path: str | PathLike[str], *, labels: str | PathLike[str] | None = None
+) -> Bundle | M2BertBundle:
+    """Read a checkpoint or a folder, of MusicBERT or of M2BERT.
+
+    Raises
+    ------
+    CheckpointError
+        As :func:`~musicbert.weights.load_folder`, :func:`~musicbert.weights.read_bundle` and `read_m2bert`.
+    """
+    try:
+        return load_folder(path, labels=labels) if Path(path).is_dir() else read_bundle(path, labels=labels)
+    except CheckpointError as error:
+        if error.reason not in ("other-model", "other-vocabulary"):
+            raise
+        try:
+            return read_m2bert(path)
+        except CheckpointError as second:
+            raise (error if second.reason == "other-model" else second) from None
 
 
 def build_m2bert(
