@@ -11,7 +11,7 @@ VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "musicbert/__init__.py").
 setup(
     name="musicbert",
     version=VERSION,
-    description="MusicBERT and its rating tasks: a fairseq plug-in and a light library",
+    description="MusicBERT and M2BERT on music, labels and ratings: a fairseq plug-in and a light library",
     long_description=(HERE / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="MIT",
