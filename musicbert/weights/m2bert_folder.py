@@ -297,9 +297,10 @@ def _card(bundle: M2BertBundle) -> str:
         "## Use",
         "",
         "```python",
-        "from musicbert.weights import load_m2bert",
+        "import musicbert",
         "",
-        'model = load_m2bert("this/folder")  # model(rows)[0].columns, model(rows, features_only=True)[0]',
+        'model = musicbert.from_pretrained("this/folder")',
+        'notes = model.embed("piece.mid", level="note")',
         "```",
         "",
     ]

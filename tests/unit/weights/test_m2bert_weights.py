@@ -100,7 +100,7 @@ def test_the_folder_says_what_it_is(ckpt, tmp_path):
     assert (config["model_type"], config["encoding"]) == ("m2bert", "cp")
     vocabulary = json.loads((tmp_path / "folder" / "vocab.json").read_text())
     assert vocabulary["pitch"] == {"values": 86, "PAD": 86, "MASK": 87}
-    assert "load_m2bert" in (tmp_path / "folder" / "README.md").read_text()
+    assert "from_pretrained" in (tmp_path / "folder" / "README.md").read_text()
     config["architecture"]["layers"] = 3
     (tmp_path / "folder" / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match="bad-config"):
