@@ -55,13 +55,13 @@ class M2BertEncoder(nn.Module):
             looked_up = [each.lut(cells[..., column]) for column, each in enumerate(self.word_emb)]
             return self.in_linear(torch.cat(looked_up, dim=-1) * width**0.5)  # (B, T, D)
         columns = self.in_linear.weight.unflatten(1, (fields, width)).unbind(1)  # F x (D, E)
-        table = torch.cat(
-            [F.linear(each.lut.weight, column) for each, column in zip(self.word_emb, columns, strict=True)]
-        )  # (sum V_f, D)
-        table = table * width**0.5
         first = torch.tensor([sum(sizes[:column]) for column in range(fields)], device=cells.device)
-        x = F.embedding_bag((cells + first).view(B * T, fields), table, mode="sum")  # (B*T, D)
-        return (x + self.in_linear.bias).view(B, T, -1)  # (B, T, D)
+        # a table of a few hundred rows costs nothing, and gradients of thousands of notes meet in each row
+        with torch.autocast(cells.device.type, enabled=False):
+            parts = zip(self.word_emb, columns, strict=True)
+            table = torch.cat([F.linear(each.lut.weight, column) for each, column in parts])  # (sum V_f, D)
+            x = F.embedding_bag((cells + first).view(B * T, fields), table * width**0.5, mode="sum")
+            return (x + self.in_linear.bias).view(B, T, -1)  # (B, T, D)
 
     def forward(
         self, cells: torch.Tensor, padding_mask: torch.Tensor | None = None, *, all_states: bool = False
