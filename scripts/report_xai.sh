@@ -39,6 +39,8 @@ for folder in "$runs"/trained/*/*/*/; do
         row=$split
         [ "$task" = regression ] || row=${split}_performer
         grep -q "\"$row\"" "$results/baselines_$set.json" || beside=()
+        kept="$runs/baselines/$set"
+        if [ ${#beside[@]} -gt 0 ] && [ -d "$kept/$split/$task" ]; then beside+=(--baseline-predictions "$kept"); fi
         say "$out"
         "$python" "$ROOT/scripts/report_xai.py" --runs "$folder" --labels "$runs/labels/$set.json" --task "$task" \
             --name "$set, $split: $variant, $task" --out "$out" ${beside[@]+"${beside[@]}"} \
