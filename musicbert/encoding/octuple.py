@@ -79,9 +79,22 @@ def encode(
 
 
 def encode_notes(
-    score: Score, *, policies: Policies = COMPATIBLE, limits: ReadLimits | None = None
+    score: Score,
+    *,
+    policies: Policies = COMPATIBLE,
+    limits: ReadLimits | None = None,
+    checked: bool = False,
 ) -> tuple[Ints, Ints]:
     """Encode a score and say which note each row came from.
+
+    Parameters
+    ----------
+    score
+        The music.
+    policies, limits
+        See `encode`.
+    checked
+        It comes from `read_score` as it is, which has checked it.
 
     Returns
     -------
@@ -96,7 +109,8 @@ def encode_notes(
     MidiError
         See `encode`.
     """
-    check_score(score, limits=limits)
+    if not checked:
+        check_score(score, limits=limits)
     start = positions(score.onset, score.ticks_per_beat)
     kept = _kept(score, start, policies)
     if kept is None:

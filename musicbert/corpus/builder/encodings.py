@@ -31,7 +31,7 @@ from musicbert.midi import Score
 __all__ = ["EncodedPiece", "describe_corpus", "encode_piece"]
 
 Ints = NDArray[np.int64]
-_OFFSETS = np.array(FIELD_OFFSETS, np.int64)
+_OFFSETS = np.array(FIELD_OFFSETS, np.uint16)
 _DRUMS = 128
 
 
@@ -53,15 +53,21 @@ class EncodedPiece:
     """
 
     def __init__(
-        self, rows: Ints, windows: Ints, note_index: Ints, program: Ints, pitch: Ints, content: str
+        self,
+        rows: NDArray[np.integer],
+        windows: Ints,
+        note_index: Ints,
+        program: Ints,
+        pitch: Ints,
+        content: str,
     ) -> None:
-        self.rows = rows.astype(np.uint16)
+        self.rows = rows.astype(np.uint16, copy=False)
         self.windows = windows.astype(np.int32).reshape(-1, 3)
         self.note_index, self.program, self.pitch, self.content = note_index, program, pitch, content
 
 
 def encode_piece(score: Score, options: BuildOptions, rng: np.random.Generator) -> EncodedPiece:
-    """Encode a piece and plan its sequences.
+    """Encode a piece, as `read_score` gives it, and plan its sequences.
 
     Raises
     ------
@@ -71,13 +77,15 @@ def encode_piece(score: Score, options: BuildOptions, rng: np.random.Generator) 
     if options.metres == "one-4/4" and not accepted_for_pretraining(score):
         raise MidiError("other-metre", "It does not have exactly one time signature that is 4/4")
     if options.encoding == "octuple":
-        rows, note_index = encode_notes(score, policies=options.policies)
+        rows, note_index = encode_notes(score, policies=options.policies, checked=True)
         windows = plan_windows(
             rows[:, 0], rng, window=options.window, overlap=options.overlap, policies=options.policies
         )
         planned = np.array(list(windows), np.int64)
         program, pitch = rows[:, 2], rows[:, 3]
-        return EncodedPiece(rows + _OFFSETS, planned, note_index, program, pitch, content_md5(rows))
+        return EncodedPiece(
+            rows.astype(np.uint16) + _OFFSETS, planned, note_index, program, pitch, content_md5(rows)
+        )
     rows, note_index = get_codec(options.encoding).encode(score)
     program = np.where(score.drum[note_index], _DRUMS, score.program[note_index])
     pitch = score.pitch[note_index]
