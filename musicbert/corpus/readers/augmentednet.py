@@ -6,9 +6,10 @@ analysis; ``dataset_summary.tsv`` with the score of each piece.
 
 A note has the label of the last frame that begins at or before its onset. Bars begin where ``s_measure``
 changes; each is stretched to 4 beats. Notes come from the frames: pitches that begin in a frame and sound
-until they are gone or begin again, so a tied note is one. ``compatible=True`` takes them from the scores
-(``rawdata/...``) through music21 as the published program does (install the extra ``scores``; about half an
-hour for all), with tied notes apart and a pickup stretched to a whole bar.
+until they are gone or begin again, so a tied note is one, and onsets are exact to 1/8 of a quarter note.
+``compatible=True`` takes them from the scores (``rawdata/...``) through music21 as the published program does
+(install the extra ``scores``; about half an hour for all), with tied notes apart and a pickup stretched to a
+whole bar.
 
 ``published``: AugmentedNet's own parts; no score is in two of them, but versions may be (see
 `musicbert.corpus.readers.duplicates`). ``clean`` is the same unless `regroup` makes it anew; the group of a
@@ -21,7 +22,6 @@ import csv
 import io
 import re
 from functools import partial
-from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,7 @@ from musicbert.corpus.labelled import BeatNotes
 from musicbert.corpus.readers.bars import times_to_beats
 from musicbert.corpus.readers.contract import Item, Loaded, Source
 from musicbert.corpus.readers.files import SourceFiles
+from musicbert.corpus.readers.scores import score_notes
 from musicbert.corpus.readers.tasks import CHORD_ROOTS, LOCAL_KEYS
 from musicbert.errors import DatasetError
 
@@ -210,13 +211,7 @@ def _numbers(values: list[str], names: ArrayLike, path: str) -> Ints:
 
 
 def _score_notes(files: SourceFiles, score: str, path: str) -> tuple[Floats, Floats, Ints]:
-    """Notes of a score as music21 lists them, by onset, pitch and duration."""
-    try:
-        from music21 import converter
-    except ImportError as error:
-        raise DatasetError(
-            "no-music21", "Notes of scores need music21", path=path, hint="pip install musicbert[scores]"
-        ) from error
+    """Notes of the score of a piece."""
     found = [each for each in files.paths if score and each.endswith(score)]
     if not found:
         raise DatasetError(
@@ -225,16 +220,7 @@ def _score_notes(files: SourceFiles, score: str, path: str) -> tuple[Floats, Flo
             path=path,
             hint="put rawdata/ beside dataset/",
         )
-    suffix = PurePosixPath(score).suffix
-    parsed = converter.parseData(files.read(found[0]), format="humdrum" if suffix == ".krn" else "musicxml")
-    table = [
-        (float(note.offset), pitch.midi, float(note.quarterLength))
-        for note in parsed.flatten().notes
-        if note.quarterLength > 0
-        for pitch in note.pitches
-    ]
-    rows = np.array(sorted(table), np.float64).reshape(-1, 3)
-    return rows[:, 0], rows[:, 0] + rows[:, 2], rows[:, 1].astype(np.int64)
+    return score_notes(files.read(found[0]), found[0])
 
 
 AUGMENTEDNET = Source(

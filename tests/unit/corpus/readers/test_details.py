@@ -1,10 +1,13 @@
 """What single readers do beyond the contract."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from musicbert.corpus.ledger import Outcome
 from musicbert.corpus.readers import read
 from musicbert.corpus.readers.augmentednet import frame_notes, measure_lines, midi_pitch
 from musicbert.corpus.readers.bars import fill_gaps, times_to_beats
@@ -13,6 +16,7 @@ from musicbert.corpus.readers.orchestra import bar_lines
 from musicbert.corpus.readers.performed_beats import near_a_beat, pseudo_beat
 from musicbert.corpus.readers.pop909 import velocity_class
 from musicbert.corpus.readers.pop909_beats import align_to_beats
+from musicbert.corpus.readers.scores import score_notes
 from musicbert.corpus.readers.tnua import bars_of, fingering_class
 from musicbert.errors import DatasetError
 from musicbert.midi import Score
@@ -219,13 +223,34 @@ def test_augmentednet_scores_as_published(make_source, tmp_path):
         bars.append(f'<measure number="{number}">{time}{notes * (1 if number == 0 else 3)}</measure>')
     text = MUSICXML.format(measures="".join(bars))
     (folder / "rawdata").mkdir()
-    for number in range(4):
-        (folder / "rawdata" / f"score{number}.mxl").write_text(text)
+    for number in range(1, 4):
+        (folder / "rawdata" / f"score{number}.mxl").write_text(text)  # not compressed, as some are
+    with zipfile.ZipFile(folder / "rawdata" / "score0.mxl", "w") as archive:
+        archive.writestr("META-INF/container.xml", '<rootfile full-path="music/own.xml"/>')
+        archive.writestr("other.xml", "no music")
+        archive.writestr("music/own.xml", text)
     pieces = list(read("augmentednet", folder, compatible=True))
     assert len(pieces) == 6
+    assert len({len(piece.notes) for piece in pieces}) == 1
     notes = pieces[0].notes
     assert len(notes) == 2 * (1 + 6 * 3)
     assert notes.onset[:4].tolist() == pytest.approx([0, 0, 4, 4])  # the pickup is a whole bar there
+    (folder / "rawdata" / "score3.mxl").write_text("<html/>")
+    (folder / "rawdata" / "score2.mxl").unlink()
+    failed = [
+        each
+        for each in read("augmentednet", folder, compatible=True, strict=False)
+        if isinstance(each, Outcome)
+    ]
+    assert sorted(each.outcome for each in failed) == ["bad-score", "not-found"]
+
+
+def test_humdrum_scores():
+    pytest.importorskip("music21")
+    onset, offset, pitch = score_notes(b"**kern\n*M3/4\n=1\n4c\n[4d\n4d]\n=2\n2e 2g\n*-\n", "a.krn")
+    assert list(zip(onset, offset, pitch, strict=True)) == [
+        (0, 1, 60), (1, 2, 62), (2, 3, 62), (3, 5, 64), (3, 5, 67)
+    ]  # fmt: skip
 
 
 def test_tagtraum_is_capped_as_published(make_source, tmp_path, monkeypatch):
