@@ -59,6 +59,7 @@ setup(
             "import-linter>=2",
             "transformers>=4.48,<5",  # the other implementation of ModernBERT
             "pre-commit>=3.7",
+            "music21>=9",
         ],
     },
     classifiers=[

@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
-PAGES = ["README.md", *(f"docs/{n}.md" for n in ("labels", "training", "pretraining", "encoding", "corpus"))]
+PAGES = [
+    "README.md",
+    *(f"docs/{n}.md" for n in ("labels", "training", "pretraining", "encoding", "corpus", "benchmark")),
+]
 PATH = re.compile(r"(?<![\w/])(?:scripts|docs|results|benchmarks|musicbert)/[\w/]+\.(?:sh|py|md)\b")
 SUB_COMMAND = re.compile(r"^(?:\$ )?musicbert ([a-z]+)|`musicbert ([a-z]+)(?=[` ])", re.M)
 COMMAND = re.compile(r"(?:bash|python) ((?:scripts/)?[\w/]+\.(?:sh|py))((?:[ \t]+[^\s`#|]+)*)")
