@@ -125,8 +125,9 @@ def test_every_cross_learns(data, arch, encoding, objective, aux):
 
 #: what a forked process does: run the command line, print into a file
 RUN = """
-import os, sys
+import multiprocessing, os, sys
 import torch
+multiprocessing.set_start_method("fork", force=True)  # loading processes need not import everything again
 from fairseq_cli.train import cli_main
 os.chdir(folder)
 output = os.open("log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
