@@ -288,7 +288,7 @@ def _baseline(
             shards,
             task,
             name,
-            [shards.index[piece] for piece in (*split["train"], *split["valid"])],
+            [shards.index[piece] for piece in split["train"]],
             [shards.index[piece] for piece in split["test"]],
             seed=seed,
         )
