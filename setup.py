@@ -16,15 +16,17 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11,<3.12",
-    packages=find_packages(include=["musicbert", "musicbert.*"]),
+    packages=[*find_packages(include=["musicbert", "musicbert.*"]), "musicbert.shipped"],
+    package_dir={"musicbert.shipped": "checkpoints"},  # weights that `from_pretrained` finds offline
     package_data={
+        "musicbert.shipped": ["*/config.json", "*/model.safetensors", "*/vocab.json", "*/README.md"],
         "musicbert": [
             "py.typed",
             "weights/published_logits.npz",
             "corpus/pairs/chord_mapping.json",
             "corpus/public_data.json",
             "corpus/readers/published_splits.json",
-        ]
+        ],
     },
     entry_points={"console_scripts": ["musicbert = musicbert.cli.main:main"]},
     install_requires=[

@@ -63,6 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     convert.add_argument("--float16", action="store_true", help="half the size, rounded")
     convert.add_argument("--labels", metavar="JSON", help="classes.json that names the outputs of the heads")
+    convert.add_argument(
+        "--about", metavar="MD", type=Path, help="Markdown to put into the model card (folders)"
+    )
     convert.add_argument("--overwrite", action="store_true", help="replace the target")
     verify = action("verify", "Compare the numbers that a checkpoint gives with expected ones.", VERIFY)
     verify.add_argument("--expected", metavar="NPZ", help="recorded numbers (the published checkpoints')")
@@ -71,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do what is asked; return the exit status."""
+    from musicbert.atomic import write_text
     from musicbert.errors import CheckpointError
     from musicbert.weights import M2BertBundle, open_checkpoint, record, resolve, verify
     from musicbert.weights.download import sha256_of
@@ -86,7 +90,12 @@ def run(options: argparse.Namespace) -> int:
         if options.float16:
             halved = {n: v.half() if v.is_floating_point() else v for n, v in bundle.weights.items()}
             bundle = replace(bundle, weights=halved)
+        if options.about is not None and not options.about.is_file():
+            raise CheckpointError("not-found", "There is no such text", path=options.about)
         _convert(bundle, options.target, options.to, overwrite=options.overwrite)
+        if options.about is not None and (card := options.target / "README.md").is_file():
+            about = options.about.read_text(encoding="utf-8")
+            write_text(card, f"{card.read_text(encoding='utf-8')}\n{about}")
         print(f"{len(bundle.weights)} tensors written to {options.target}")
         return 0
     if isinstance(bundle, M2BertBundle):

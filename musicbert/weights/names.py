@@ -1,9 +1,10 @@
 """From what a user writes to a checkpoint on disk: a path, a name, or a name that has to be fetched.
 
-A name is looked for below ``checkpoints/`` of the current folder and of the source tree, then in the cache
-folder (``~/.cache/musicbert``), each time as a folder, as ``NAME.pt`` or ``NAME.safetensors``, and under
-the file name that its publisher gave it. Then come the tables of downloads: ``sources.json`` in any of
-those folders (``{"NAME": {"url": ..., "sha256": ..., "file": ...}}``) and :data:`PUBLISHED`.
+A name is looked for below ``checkpoints/`` of the current folder and of the source tree, or, where the
+package is installed, among the weights that came with it (``musicbert/shipped/``), then in the cache folder
+(``~/.cache/musicbert``), each time as a folder, as ``NAME.pt`` or ``NAME.safetensors``, and under the file
+name that its publisher gave it. Then come the tables of downloads: ``sources.json`` in any of those folders
+(``{"NAME": {"url": ..., "sha256": ..., "file": ...}}``) and :data:`PUBLISHED`.
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ def resolve(
             hint="check the path",
         )
     if folders is None:
-        folders = (Path("checkpoints"), Path(__file__).resolve().parents[2] / "checkpoints")
+        package = Path(__file__).resolve().parents[1]
+        folders = (Path("checkpoints"), package.parent / "checkpoints", package / "shipped")
     store = Path.home() / ".cache" / "musicbert" if cache is None else Path(cache)
     places = [*map(Path, folders), store]
     known = {**PUBLISHED, **_tables(places), **(sources or {})}

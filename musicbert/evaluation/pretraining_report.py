@@ -1,0 +1,166 @@
+"""Report of a masked-LM pre-training: its options, curves, accuracies, speed, and the text of a model card.
+
+Everything is read from the log of fairseq-train (``--log-format json``) and from the ``build.json`` of the
+corpus; nothing is typed by hand but what the caller says about the hardware and the data's licences.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from musicbert import viz
+from musicbert.atomic import write_json, write_text
+from musicbert.errors import DatasetError
+from musicbert.evaluation.training_log import read_curves
+
+__all__ = ["about_text", "pretraining_report", "read_log"]
+
+#: options of fairseq-train that make the recipe
+RECIPE = (
+    *("arch", "mask_strategy", "mask_prob", "random_tokens", "sample_break_mode", "performance_input"),
+    *("dropout", "optimizer", "adam_betas", "adam_eps", "weight_decay", "clip_norm", "lr", "lr_scheduler"),
+    *("warmup_updates", "total_num_update", "max_update", "batch_size", "update_freq", "autocast_bf16"),
+    *("bf16", "fp16", "seed"),
+)
+
+
+def read_log(path: Path) -> dict[str, Any]:
+    """Read options, curves and summary of a log, packed (``.xz``) or not.
+
+    Returns
+    -------
+    ``options`` (of `RECIPE`), ``curves`` (quantity -> part -> [(epoch, value)]), ``final`` (last value of
+    each quantity of the valid part, and of train where there is no valid part), ``updates``, ``seconds``
+
+    Raises
+    ------
+    DatasetError
+        ``not-found``, ``bad-log`` where no epoch was finished.
+    """
+    if not path.is_file():
+        raise DatasetError("not-found", "There is no such log", path=path)
+    content = path.read_bytes()
+    lines = (lzma.decompress(content) if path.suffix == ".xz" else content).decode("utf-8").splitlines()
+    options: dict[str, str] = {}
+    for line in lines:
+        _, found, body = line.partition("| fairseq_cli.train | {'_name'")
+        if found:
+            options = _options("{'_name'" + body)
+            break
+    curves = read_curves_of(lines)
+    summaries = [json.loads(line[line.index("{") :]) for line in lines if "| INFO | train | {" in line]
+    if not summaries:
+        raise DatasetError("bad-log", "No epoch of a training was finished here", path=path)
+    last = summaries[-1]
+    part = "valid" if any("valid" in parts for parts in curves.values()) else "train"
+    final = {quantity: parts[part][-1][1] for quantity, parts in sorted(curves.items()) if part in parts}
+    return {
+        "options": options,
+        "curves": curves,
+        "part": part,
+        "final": final,
+        "updates": int(last["train_num_updates"]),
+        "seconds": float(last["train_wall"]),
+        "rows_of_a_batch": float(last["train_bsz"]),
+        "epochs": int(last["epoch"]),
+    }
+
+
+def read_curves_of(lines: list[str]) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """Return the curves of log lines (see :mod:`musicbert.evaluation.training_log`)."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "train.log"
+        path.write_text("\n".join(lines), encoding="utf-8")
+        return read_curves(path)
+
+
+def _options(text: str) -> dict[str, str]:
+    """Pick the recipe out of fairseq's dump of its configuration, as text."""
+    picked = {}
+    for name in RECIPE:
+        found = re.search(rf"\b{name}(?:': |=)(?:{{'_name': )?('[^']*'|\[[^\]]*\]|\([^)]*\)|[^,)}}]+)", text)
+        if found:
+            picked[name] = found[1].strip("'")
+    return picked
+
+
+def about_text(report: Mapping[str, Any]) -> str:
+    """Return the part of a model card that says how the weights came about, in Markdown."""
+    run, corpus = report["run"], report["corpus"]
+    lines = [
+        "## Pre-training",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| pieces, sequences, notes | {corpus['files']:,}, {corpus['sequences']:,}, {corpus['notes']:,} |",
+        f"| updates, epochs | {run['updates']:,}, {run['epochs']} |",
+        f"| notes seen | {report['notes_seen']:,} |",
+        f"| time | {run['seconds']:.0f} s on {report['hardware']} ({report['notes_a_second']:,} notes/s) |",
+    ]
+    lines += [f"| {name.replace('_', ' ')} | {value} |" for name, value in run["options"].items()]
+    accuracy = {q: v for q, v in run["final"].items() if q.startswith("accuracy_")}
+    if accuracy:
+        lines += ["", f"Accuracy on masked tokens, {run['part']} part, per cent:", ""]
+        names = [name.removeprefix("accuracy_").replace("_", " ") for name in accuracy]
+        lines += ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
+        lines += ["| " + " | ".join(f"{value:.1f}" for value in accuracy.values()) + " |"]
+    if "loss" in run["final"]:
+        lines += ["", f"Loss: {run['final']['loss']:.3f} bits a masked token ({run['part']} part)."]
+    lines += ["", "## Data and limits", "", report["notes"].strip(), ""]
+    return "\n".join(lines)
+
+
+def pretraining_report(
+    log: Path, corpus: Path, out: Path, *, hardware: str, notes: str, provenance: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write ``report.json``, ``about.md`` and ``curves.png`` into a folder.
+
+    Parameters
+    ----------
+    log
+        Log of fairseq-train.
+    corpus
+        ``build.json`` that `musicbert build` wrote beside the data.
+    out
+        Folder to write.
+    hardware
+        What it ran on.
+    notes
+        Sources, licences and limits, in Markdown.
+    provenance
+        See `musicbert.provenance.provenance`.
+
+    Raises
+    ------
+    DatasetError
+        As `read_log`; ``bad-corpus`` where ``build.json`` does not count the train part.
+    """
+    run = read_log(log)
+    try:
+        counted = json.loads(corpus.read_text(encoding="utf-8"))["splits"]["train"]
+        size = {name: int(counted[name]) for name in ("files", "sequences", "notes")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError("bad-corpus", "It does not count the train part", path=corpus) from error
+    seen = round(run["updates"] * run["rows_of_a_batch"] * size["notes"] / size["sequences"])
+    report = {
+        "run": run,
+        "corpus": size,
+        "notes_seen": seen,
+        "notes_a_second": round(seen / run["seconds"]),
+        "hardware": hardware,
+        "notes": notes,
+        "provenance": dict(provenance),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "report.json", report)
+    write_text(out / "about.md", about_text(report))
+    shown = {q: p for q, p in run["curves"].items() if q in ("loss", "accuracy_all", "performance_loss")}
+    viz.curves_plot(shown, out / "curves.png", title=f"{out.name}: masked-LM pre-training")
+    return report

@@ -1,0 +1,63 @@
+"""The report of a pre-training is read from its log."""
+
+import json
+import lzma
+
+import pytest
+
+from musicbert.errors import DatasetError
+from musicbert.evaluation.pretraining_report import about_text, pretraining_report, read_log
+
+STAMP = "2026-01-02 03:04:05 | INFO |"
+
+
+def lines():
+    options = "{'_name': None, 'model': Namespace(arch='musicbert_tiny', lr=[0.001], dropout=0.0), "
+    options += "'optimizer': {'_name': 'fused_adamw', 'adam_betas': '(0.9, 0.98)'}}"
+    yield f"{STAMP} fairseq_cli.train | {options}"
+    for epoch in (1, 2):
+        train = {"epoch": epoch, "train_loss": str(5 - epoch), "train_num_updates": str(10 * epoch)}
+        yield f"{STAMP} train | {json.dumps({**train, 'train_wall': str(4 * epoch), 'train_bsz': '8'})}"
+        valid = {"epoch": epoch, "valid_loss": str(6 - epoch), "valid_accuracy_pitch": "12.5"}
+        yield f"{STAMP} valid | {json.dumps(valid)}"
+
+
+@pytest.fixture
+def log(tmp_path):
+    path = tmp_path / "train.log.xz"
+    path.write_bytes(lzma.compress("\n".join(lines()).encode()))
+    return path
+
+
+def test_options_curves_and_the_end(log):
+    run = read_log(log)
+    assert run["options"]["arch"] == "musicbert_tiny"
+    assert run["options"]["optimizer"] == "fused_adamw"
+    assert run["options"]["lr"] == "[0.001]"
+    assert run["curves"]["loss"] == {"train": [(1.0, 4.0), (2.0, 3.0)], "valid": [(1.0, 5.0), (2.0, 4.0)]}
+    assert (run["part"], run["final"]["loss"], run["final"]["accuracy_pitch"]) == ("valid", 4.0, 12.5)
+    assert (run["updates"], run["seconds"], run["epochs"]) == (20, 8.0, 2)
+
+
+def test_files_and_speed(log, tmp_path):
+    corpus = tmp_path / "build.json"
+    corpus.write_text(json.dumps({"splits": {"train": {"files": 3, "sequences": 50, "notes": 5000}}}))
+    report = pretraining_report(
+        log, corpus, tmp_path / "out", hardware="a machine", notes="Sources.", provenance={"seed": 1}
+    )
+    assert report["notes_seen"] == 20 * 8 * 100
+    assert report["notes_a_second"] == 2000
+    text = (tmp_path / "out" / "about.md").read_text(encoding="utf-8")
+    assert text == about_text(report)
+    for word in ("a machine", "16,000", "| 12.5 |", "Sources.", "4.000 bits"):
+        assert word in text
+    assert (tmp_path / "out" / "curves.png").stat().st_size > 1000
+    with pytest.raises(DatasetError, match="bad-corpus"):
+        pretraining_report(log, log, tmp_path, hardware="", notes="", provenance={})
+
+
+def test_a_log_without_an_epoch(tmp_path):
+    path = tmp_path / "train.log"
+    path.write_text(f"{STAMP} nothing\n")
+    with pytest.raises(DatasetError, match="bad-log"):
+        read_log(path)
