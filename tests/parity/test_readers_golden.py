@@ -110,9 +110,9 @@ def test_pop909_notes_of_the_benchmark(golden, tmp_path):
 #: Beats of song 001 are 2/3 s apart from 2.664 s on, but for these (10 ms): what makes the published notes of
 #: the song from the published recording of it. The beat table itself is not part of the golden data.
 SHIFTED = {
-    4: 1, 8: -1, 27: -2, 32: 1, 47: -2, 63: -1, 64: 1, 75: -2, 78: 1, 91: -2, 100: 1, 112: 1, 114: -5, 122: -2,
-    123: 1, 127: -2, 142: -1, 152: 1, 155: -2, 158: 1, 171: -2, 175: 1, 180: 1, 204: -1, 210: 2, 222: -2,
-    235: -2, 239: 1, 267: -2, 144: -0.1,
+    4: 1, 8: -1, 27: -2, 32: 1, 47: -2, 63: -1, 64: 1, 75: -2, 78: 1, 91: -2, 100: 1, 112: 1, 114: -5,
+    122: -2, 123: 1, 127: -2, 142: -1, 152: 1, 155: -2, 158: 1, 171: -2, 175: 1, 180: 1, 204: -1,
+    210: 2, 222: -2, 235: -2, 239: 1, 267: -2, 144: -0.1,
 }  # fmt: skip
 
 
