@@ -1,14 +1,14 @@
 """Model configurations: one frozen dataclass, one table of presets.
 
-The sizes are those of MusicBERT (Zeng et al. 2021, Table 4) and of the smaller architectures of its code, and
-that of M2BERT with smaller ones of the same proportions.
+The sizes are those of MusicBERT (Zeng et al. 2021, Table 4) and of the smaller architectures of its code,
+that of M2BERT with smaller ones of the same proportions, and that of MidiBERT.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-__all__ = ["M2BERT_PRESETS", "PRESETS", "M2BertConfig", "ModelConfig"]
+__all__ = ["M2BERT_PRESETS", "PRESETS", "M2BertConfig", "MidiBertConfig", "ModelConfig"]
 
 
 @dataclass(frozen=True)
@@ -117,3 +117,37 @@ M2BERT_PRESETS: dict[str, M2BertConfig] = {
     "small": M2BertConfig(layers=8, width=512, ffn_width=768, heads=8, embedding_width=256),
     "base": M2BertConfig(),
 }
+
+
+@dataclass(frozen=True)
+class MidiBertConfig:
+    """Shape and regularisation of the older MidiBERT: compound embedding, BERT with relative positions.
+
+    Attributes
+    ----------
+    layers, width, ffn_width, heads
+        Number of blocks, width ``D``, inner width of the feed-forward layer, attention heads.
+    embedding_width
+        Width of the embedding of one column.
+    field_sizes, field_pads
+        Ids of each column of a note, PAD and MASK included, and which of them is PAD (compound words).
+    max_positions
+        Longest input in notes: distances of 1 - max_positions to max_positions - 1 have embeddings.
+    dropout, attention_dropout
+        Dropout probabilities in 0-1.
+    """
+
+    layers: int = 12
+    width: int = 768
+    ffn_width: int = 3072
+    heads: int = 12
+    embedding_width: int = 256
+    field_sizes: tuple[int, ...] = (4, 18, 88, 66)
+    field_pads: tuple[int, ...] = (2, 16, 86, 64)
+    max_positions: int = 512
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+
+    def with_(self, **changes: object) -> MidiBertConfig:
+        """Return a copy with some attributes changed."""
+        return replace(self, **changes)  # type: ignore[arg-type]

@@ -24,15 +24,51 @@ from musicbert.config import M2BertConfig
 from musicbert.model.modernbert import ModernBert
 from musicbert.model.note_outputs import NoteOutputs
 
-__all__ = ["M2Bert", "M2BertEncoder", "NoteHeads"]
+__all__ = ["ColumnTable", "M2Bert", "M2BertEncoder", "NoteHeads", "cells_of_notes", "embed_columns"]
 
 
-class _Lut(nn.Module):
+class ColumnTable(nn.Module):
     """Embedding of one column, under its published name."""
 
     def __init__(self, size: int, width: int) -> None:
         super().__init__()
         self.lut = nn.Embedding(size, width)
+
+
+def embed_columns(
+    cells: torch.Tensor, tables: nn.ModuleList, linear: nn.Linear, *, by_table: bool
+) -> torch.Tensor:
+    """Embed notes column by column and project them to one vector.
+
+    Parameters
+    ----------
+    cells
+        [shape=(B, T, F), int64]
+    tables
+        F modules with an embedding ``lut``, V_f x E.
+    linear
+        F * E -> D.
+    by_table
+        Project the tables and not every note: the same up to rounding, faster where gradients are needed.
+
+    Returns
+    -------
+    torch.Tensor
+        [shape=(B, T, D)]
+    """
+    B, T, fields = cells.shape
+    sizes, width = [each.lut.num_embeddings for each in tables], tables[0].lut.embedding_dim
+    if not by_table:
+        looked_up = [each.lut(cells[..., column]) for column, each in enumerate(tables)]
+        return linear(torch.cat(looked_up, dim=-1) * width**0.5)  # (B, T, D)
+    columns = linear.weight.unflatten(1, (fields, width)).unbind(1)  # F x (D, E)
+    first = torch.tensor([sum(sizes[:column]) for column in range(fields)], device=cells.device)
+    # a table of a few hundred rows costs nothing, and gradients of thousands of notes meet in each row
+    with torch.autocast(cells.device.type, enabled=False):
+        parts = zip(tables, columns, strict=True)
+        table = torch.cat([F.linear(each.lut.weight, column) for each, column in parts])  # (sum V_f, D)
+        x = F.embedding_bag((cells + first).view(B * T, fields), table * width**0.5, mode="sum")
+        return (x + linear.bias).view(B, T, -1)  # (B, T, D)
 
 
 class M2BertEncoder(nn.Module):
@@ -42,26 +78,17 @@ class M2BertEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.note_bert1 = ModernBert(config)
-        self.word_emb = nn.ModuleList(_Lut(size, config.embedding_width) for size in config.field_sizes)
+        self.word_emb = nn.ModuleList(
+            ColumnTable(size, config.embedding_width) for size in config.field_sizes
+        )
         self.in_linear = nn.Linear(len(config.field_sizes) * config.embedding_width, config.width)
         #: how notes are embedded: ``direct``, ``table``, or ``auto`` (tables in training)
         self.form: Literal["auto", "direct", "table"] = "auto"
 
     def embed(self, cells: torch.Tensor) -> torch.Tensor:
         """Embed notes: cells [shape=(B, T, F), int64] -> [shape=(B, T, D)]."""
-        B, T, fields = cells.shape
-        width, sizes = self.config.embedding_width, self.config.field_sizes
-        if not (self.training if self.form == "auto" else self.form == "table"):
-            looked_up = [each.lut(cells[..., column]) for column, each in enumerate(self.word_emb)]
-            return self.in_linear(torch.cat(looked_up, dim=-1) * width**0.5)  # (B, T, D)
-        columns = self.in_linear.weight.unflatten(1, (fields, width)).unbind(1)  # F x (D, E)
-        first = torch.tensor([sum(sizes[:column]) for column in range(fields)], device=cells.device)
-        # a table of a few hundred rows costs nothing, and gradients of thousands of notes meet in each row
-        with torch.autocast(cells.device.type, enabled=False):
-            parts = zip(self.word_emb, columns, strict=True)
-            table = torch.cat([F.linear(each.lut.weight, column) for each, column in parts])  # (sum V_f, D)
-            x = F.embedding_bag((cells + first).view(B * T, fields), table * width**0.5, mode="sum")
-            return (x + self.in_linear.bias).view(B, T, -1)  # (B, T, D)
+        by_table = self.training if self.form == "auto" else self.form == "table"
+        return embed_columns(cells, self.word_emb, self.in_linear, by_table=by_table)
 
     def forward(
         self, cells: torch.Tensor, padding_mask: torch.Tensor | None = None, *, all_states: bool = False
@@ -86,6 +113,29 @@ class NoteHeads(nn.Module):
     def roll(self, hidden: torch.Tensor) -> torch.Tensor | None:
         """Piano roll: [shape=(..., D)] -> [shape=(..., R)], or None without the head."""
         return self.proj[self.fields](hidden) if len(self.proj) > self.fields else None
+
+
+def cells_of_notes(
+    tokens: torch.Tensor, padding_mask: torch.Tensor | None, pads: tuple[int, ...]
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Cells [shape=(B, T, F)] of tokens [shape=(B, T, F) or (B, T*F)], and what of them is padding.
+
+    Raises
+    ------
+    ValueError
+        The cells are no whole number of notes.
+    """
+    fields = len(pads)
+    if tokens.dim() == 2:
+        if tokens.shape[1] % fields:
+            raise ValueError(f"{tokens.shape[1]} cells are no whole number of notes of {fields}")
+        tokens = tokens.unflatten(1, (-1, fields))
+    if tokens.shape[2] != fields:
+        raise ValueError(f"notes of {tokens.shape[2]} columns for a model of {fields}")
+    if padding_mask is None:
+        padding = tokens[..., 0].eq(pads[0])  # (B, T)
+        padding_mask = padding if padding.any() else None
+    return tokens, padding_mask
 
 
 class M2Bert(nn.Module):
@@ -143,16 +193,7 @@ class M2Bert(nn.Module):
         ValueError
             The cells are no whole number of notes.
         """
-        fields = len(self.config.field_sizes)
-        if src_tokens.dim() == 2:
-            if src_tokens.shape[1] % fields:
-                raise ValueError(f"{src_tokens.shape[1]} cells are no whole number of notes of {fields}")
-            src_tokens = src_tokens.unflatten(1, (-1, fields))
-        if src_tokens.shape[2] != fields:
-            raise ValueError(f"notes of {src_tokens.shape[2]} columns for a model of {fields}")
-        if padding_mask is None:
-            padding = src_tokens[..., 0].eq(self.config.field_pads[0])  # (B, T)
-            padding_mask = padding if padding.any() else None
+        src_tokens, padding_mask = cells_of_notes(src_tokens, padding_mask, self.config.field_pads)
         with self._precision(src_tokens):
             hidden, states = self.encoder(src_tokens, padding_mask, all_states=return_all_hiddens)
             extra = {"hidden": hidden, "padding_mask": padding_mask, "inner_states": states}
