@@ -4,8 +4,8 @@ Legend: ``B`` windows, ``T`` rows (special octuples included), ``D`` width, ``L`
 inputs.
 
 MusicBERT takes tokens [shape=(B, T*8)] of T octuples, of which the first and the last are special; M2BERT
-takes the columns of notes [shape=(B, T, F)] and has no special rows. Another backbone is a module with
-``config.width`` and ``config.layers`` and a method ``note_states(tokens, *, performance=None,
+and MidiBERT take the columns of notes [shape=(B, T, F)] and have no special rows. Another backbone is a
+module with ``config.width`` and ``config.layers`` and a method ``note_states(tokens, *, performance=None,
 all_layers=False) -> NoteStates``.
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from musicbert.model.m2bert import M2Bert
+from musicbert.model.midibert import MidiBert
 from musicbert.model.musicbert import MusicBert
 
 __all__ = ["NoteStates", "depth", "first_row", "note_states", "width"]
@@ -65,7 +66,7 @@ def note_states(
     Parameters
     ----------
     backbone
-        A `MusicBert`, an `M2Bert`, or a module with a method ``note_states``.
+        A `MusicBert`, an `M2Bert`, a `MidiBert`, or a module with a method ``note_states``.
     tokens
         [shape=(B, T*8), int64], or [shape=(B, T, F), int64]; see the module.
     performance
@@ -84,10 +85,12 @@ def note_states(
                 tokens, performance=performance, return_all_hiddens=all_layers
             )
         return NoteStates(out.inner_states if all_layers else [out.hidden], ~out.special)
-    if isinstance(backbone, M2Bert):
+    if isinstance(backbone, M2Bert | MidiBert):
         if performance is not None:
             raise ValueError("performance inputs were given to a model that has none")
-        _, extra = M2Bert.forward(backbone, tokens, features_only=True, return_all_hiddens=all_layers)
+        # not the fairseq model's own forward, which refuses to train before weights have come
+        forward = M2Bert.forward if isinstance(backbone, M2Bert) else MidiBert.forward
+        _, extra = forward(backbone, tokens, features_only=True, return_all_hiddens=all_layers)
         padding = extra["padding_mask"]
         notes = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         states = extra["inner_states"] if all_layers else [extra["hidden"]]

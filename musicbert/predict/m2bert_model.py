@@ -6,7 +6,7 @@
 
 A source is a path, bytes, an open file, a `Score`, `BeatNotes`, or rows of the model's encoding as an array
 [shape=(n, F)]; a list is several sources and gives a list. Windows of 1,024 notes overlap and are stitched
-as for MusicBERT (:mod:`musicbert.predict.spans`).
+as for MusicBERT (:mod:`musicbert.predict.spans`). A MidiBERT is used the same way, in windows of 512 notes.
 
 Legend: ``n`` notes, ``F`` columns of a note, ``D`` width, ``L`` blocks.
 """
@@ -23,26 +23,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from musicbert.config import M2BertConfig
+from musicbert.config import M2BertConfig, MidiBertConfig
 from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.encoding.codec import get_codec
 from musicbert.errors import MidiError
 from musicbert.midi import Score, read_score
 from musicbert.model.m2bert import M2Bert
+from musicbert.model.midibert import MidiBert
 from musicbert.predict.spans import Span, cover
 from musicbert.weights.m2bert_folder import M2BertBundle, build_m2bert, save_m2bert_folder
 
 __all__ = ["M2BertModel"]
 
-#: notes of a crop in training, and notes that neighbouring windows share
-WINDOW, OVERLAP = 1024, 256
+#: notes of a crop in training
+WINDOW = 1024
+#: share of a window that the next one sees too
+OVERLAP = 0.25
 Level = Literal["piece", "note", "bar"]
 #: windows of one length that go through the model together
 BATCH = 8
 
 
 class M2BertModel:
-    """An M2BERT, ready for music.
+    """An M2BERT or a MidiBERT, ready for music.
 
     Parameters
     ----------
@@ -69,22 +72,22 @@ class M2BertModel:
         module, self.report = build_m2bert(bundle)
         self._bundle = bundle
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.module: M2Bert = module.to(self.device)
+        self.module: M2Bert | MidiBert = module.to(self.device)
+        self.window = min(WINDOW, getattr(bundle.config, "max_positions", WINDOW))
         half = self.device.type != "cpu" if precision == "auto" else precision == "bfloat16"
         self.module.autocast_bf16 = half
         self.fields = bundle.columns
         self.codec = get_codec(self.fields.encoding)
 
     @property
-    def config(self) -> M2BertConfig:
+    def config(self) -> M2BertConfig | MidiBertConfig:
         """Architecture."""
         return self._bundle.config
 
     def __repr__(self) -> str:
-        config = self.config
+        kind = f"{self._bundle.model_type}, {self.fields.encoding}"
         return (
-            f"M2BertModel({self.fields.encoding}, layers={config.layers}, width={config.width}, "
-            f"on {self.device})"
+            f"M2BertModel({kind}, layers={self.config.layers}, width={self.config.width}, on {self.device})"
         )
 
     def save(self, folder: str | PathLike[str], *, overwrite: bool = False) -> Path:
@@ -173,7 +176,9 @@ class M2BertModel:
         for piece, rows in enumerate(pieces):
             # only octuples number their bars, and have ids for 256 of them
             bars = rows[:, 0] if octuple else np.zeros(len(rows), np.int64)
-            windows += [(piece, span) for span in cover(bars, window=WINDOW, overlap=OVERLAP)]
+            windows += [
+                (piece, span) for span in cover(bars, window=self.window, overlap=int(OVERLAP * self.window))
+            ]
         windows.sort(key=lambda window: window[1].stop - window[1].start)  # stable
         at = 0
         while at < len(windows):

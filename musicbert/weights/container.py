@@ -176,7 +176,7 @@ def _from_safetensors(path: Path) -> Checkpoint:
     if heads is not None and (type(heads) is not int or heads < 1):
         raise CheckpointError("bad-config", f"{heads!r} is no number of attention heads", path=beside)
     settings = {"encoder_attention_heads": heads} if heads else {}
-    ours = content.get("model_type") in ("musicbert", "m2bert")
+    ours = content.get("model_type") in ("musicbert", "m2bert", "midibert")
     own = content if ours and "architecture" in content else {}
     return Checkpoint(weights, settings, str(path), container, {}, own)
 

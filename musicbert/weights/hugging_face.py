@@ -54,8 +54,8 @@ _PERFORMANCE = "encoder.sentence_encoder.performance_projection.weight"
 
 
 def is_hugging_face(weights: Mapping[str, Any]) -> bool:
-    """Say whether tensors have the names of Hugging Face's BERT."""
-    return _MARK in weights
+    """Say whether tensors have the names of Hugging Face's BERT, and are no MidiBERT around one."""
+    return _MARK in weights and not any(name.startswith("word_emb.") for name in weights)
 
 
 def _translate(name: str, names: Mapping[str, str]) -> str:

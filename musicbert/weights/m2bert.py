@@ -6,8 +6,8 @@ A published ``model_best.ckpt`` is a dictionary with ``state_dict`` (80 tensors 
 our own training has our names, maybe with a wrapper's prefix. Tensors of the backbone may never be missing;
 the heads may, as a whole or the piano roll's alone, which is said.
 
-Checkpoints of the older MidiBERT (``bert.*``: a BERT with relative positions, no ModernBERT) have their own
-layout and are refused by name.
+Checkpoints of the older MidiBERT (``bert.*``: a BERT with relative positions, no ModernBERT) are another
+model (:mod:`musicbert.weights.midibert`) and are refused by name where this one is asked for.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _UNUSED = ("encoder.note_bert1.embeddings.tok_embeddings.weight", "encoder.note_
 
 
 def is_m2bert(weights: Mapping[str, torch.Tensor]) -> bool:
-    """Whether these are tensors of an M2BERT, or of a MidiBERT (which is refused with a reason)."""
+    """Whether these are tensors of an M2BERT, or of a MidiBERT (which training refuses with a reason)."""
     return any("note_bert1." in name or re.search(r"(^|\.)bert\.encoder\.", name) for name in weights)
 
 
@@ -58,7 +58,7 @@ def rename_m2bert(
             "midibert-layout",
             "It is a checkpoint of the older MidiBERT: BERT layers with relative_key_query positions",
             path=path,
-            hint="only M2BERT's ModernBERT backbone can be loaded",
+            hint="from_pretrained and `musicbert embed` open it; training starts from an M2BERT",
         )
     renamed = {}
     for name, value in weights.items():

@@ -3,6 +3,9 @@
 ``config.json`` of a folder: ``model_type`` ``m2bert``, ``format_version`` 1, ``encoding`` (``cp`` or
 ``octuple``), ``architecture`` (the attributes of :class:`~musicbert.config.M2BertConfig`), ``origin``.
 ``vocab.json`` names the columns and the ids of each: values, PAD and MASK.
+
+The older MidiBERT goes the same ways (``model_type`` ``midibert``,
+:class:`~musicbert.config.MidiBertConfig`), but for fairseq's ``.pt``: it is used, not trained.
 """
 
 from __future__ import annotations
@@ -12,21 +15,24 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from musicbert.atomic import replacing, write_json, write_text
-from musicbert.config import M2BERT_PRESETS, M2BertConfig
+from musicbert.config import M2BERT_PRESETS, M2BertConfig, MidiBertConfig
 from musicbert.corpus.atomic import build_directory
 from musicbert.errors import CheckpointError
 from musicbert.model.m2bert import M2Bert
+from musicbert.model.midibert import MidiBert
 from musicbert.note_fields import CP, OCTUPLE, NoteFields
 from musicbert.weights.bundle import Bundle, read_bundle
 from musicbert.weights.container import Checkpoint, load_checkpoint
 from musicbert.weights.folder import load_folder
 from musicbert.weights.m2bert import fit_m2bert, infer_m2bert_config, rename_m2bert, upstream_m2bert
+from musicbert.weights.m2bert_card import model_card
 from musicbert.weights.mapping import KeyReport
+from musicbert.weights.midibert import fit_midibert, infer_midibert_config, is_midibert, rename_midibert
 
 __all__ = [
     "M2BertBundle",
@@ -59,16 +65,21 @@ class M2BertBundle:
     Attributes
     ----------
     config
-        Architecture.
+        Architecture, of M2BERT or of MidiBERT.
     weights
         Our name -> tensor; every tensor of the file, also such as the model has no place for.
     origin
         ``file``, ``container`` and ``sha256`` of the checkpoint this came from, as far as known.
     """
 
-    config: M2BertConfig
+    config: M2BertConfig | MidiBertConfig
     weights: Mapping[str, torch.Tensor]
     origin: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def model_type(self) -> Literal["m2bert", "midibert"]:
+        """Which model this is."""
+        return "midibert" if isinstance(self.config, MidiBertConfig) else "m2bert"
 
     @property
     def columns(self) -> NoteFields:
@@ -79,7 +90,7 @@ class M2BertBundle:
         """Content of ``config.json``."""
         architecture = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self.config).items()}
         return {
-            "model_type": "m2bert",
+            "model_type": self.model_type,
             "format_version": FORMAT_VERSION,
             "encoding": self.columns.encoding,
             "architecture": architecture,
@@ -101,6 +112,12 @@ def read_m2bert(path: str | PathLike[str]) -> M2BertBundle:
         :func:`~musicbert.weights.m2bert.infer_m2bert_config`; ``bad-config``.
     """
     checkpoint = load_checkpoint(path)
+    if is_midibert(checkpoint.weights):
+        weights = rename_midibert(checkpoint.weights)
+        older = infer_midibert_config(weights, path=path)
+        if checkpoint.folder_settings:
+            return _from_settings(checkpoint, older, weights, path)
+        return M2BertBundle(older, weights, {"file": Path(path).name, "container": checkpoint.container})
     weights = rename_m2bert(checkpoint.weights, path=path)
     found = infer_m2bert_config(weights, path=path)
     if checkpoint.folder_settings:
@@ -112,7 +129,7 @@ def read_m2bert(path: str | PathLike[str]) -> M2BertBundle:
 
 def _from_settings(
     checkpoint: Checkpoint,
-    found: M2BertConfig,
+    found: M2BertConfig | MidiBertConfig,
     weights: Mapping[str, torch.Tensor],
     path: str | PathLike[str],
 ) -> M2BertBundle:
@@ -120,18 +137,12 @@ def _from_settings(
     try:
         if int(own["format_version"]) > FORMAT_VERSION:
             raise ValueError(f"format_version {own['format_version']} is newer than this program")
-        names = {entry.name for entry in fields(M2BertConfig)}
+        kind = type(found)
+        names = {entry.name for entry in fields(kind)}
         given = {name: value for name, value in own["architecture"].items() if name in names}
-        config = M2BertConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
-        shaped = (
-            "layers",
-            "width",
-            "ffn_width",
-            "embedding_width",
-            "field_sizes",
-            "field_pads",
-            "roll_outputs",
-        )
+        config = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+        shaped = ["layers", "width", "ffn_width", "embedding_width", "field_sizes", "field_pads"]
+        shaped += ["heads", "max_positions"] if kind is MidiBertConfig else ["roll_outputs"]
         differ = [name for name in shaped if getattr(config, name) != getattr(found, name)]
         if differ or config.width % config.heads:
             raise ValueError(f"the tensors are those of {found}")
@@ -163,21 +174,26 @@ def open_checkpoint(
 
 def build_m2bert(
     bundle: M2BertBundle, *, path: str | PathLike[str] | None = None
-) -> tuple[M2Bert, KeyReport]:
+) -> tuple[M2Bert | MidiBert, KeyReport]:
     """Build the model, in evaluation mode, and say what became of each tensor.
 
     Raises
     ------
     CheckpointError
-        As :func:`~musicbert.weights.m2bert.fit_m2bert`.
+        As :func:`~musicbert.weights.m2bert.fit_m2bert` and :func:`~musicbert.weights.midibert.fit_midibert`.
     """
-    model = M2Bert(bundle.config)
-    state, report = fit_m2bert(bundle.weights, model, path=path)
+    model: M2Bert | MidiBert
+    if isinstance(bundle.config, MidiBertConfig):
+        model = MidiBert(bundle.config)
+        state, report = fit_midibert(bundle.weights, model, path=path)
+    else:
+        model = M2Bert(bundle.config)
+        state, report = fit_m2bert(bundle.weights, model, path=path)
     model.load_state_dict(state, strict=True)
     return model.eval(), report
 
 
-def load_m2bert(path: str | PathLike[str]) -> M2Bert:
+def load_m2bert(path: str | PathLike[str]) -> M2Bert | MidiBert:
     """Open the model of a checkpoint or folder (see `read_m2bert`)."""
     return build_m2bert(read_m2bert(path), path=path)[0]
 
@@ -203,7 +219,7 @@ def save_m2bert_folder(bundle: M2BertBundle, folder: str | PathLike[str], *, ove
         write_json(partial / CONFIG, bundle.settings())
         (partial / WEIGHTS).chmod((partial / CONFIG).stat().st_mode)  # safetensors makes it private
         write_json(partial / VOCABULARY, vocabulary)
-        write_text(partial / CARD, _card(bundle))
+        write_text(partial / CARD, model_card(bundle))
     return Path(folder)
 
 
@@ -215,6 +231,8 @@ def save_m2bert_ckpt(bundle: M2BertBundle, path: str | PathLike[str], *, overwri
     CheckpointError
         ``output-exists``.
     """
+    if bundle.model_type == "midibert":
+        return _save({"epoch": 0, "state_dict": dict(bundle.weights)}, Path(path), overwrite)
     backbone, heads = upstream_m2bert(bundle.weights)
     return _save({"epoch": 0, "state_dict": backbone, "mask_lm": heads}, Path(path), overwrite)
 
@@ -225,9 +243,11 @@ def save_m2bert_fairseq(bundle: M2BertBundle, path: str | PathLike[str], *, over
     Raises
     ------
     CheckpointError
-        ``output-exists``.
+        ``output-exists``; ``not-exportable`` for a MidiBERT.
     """
     config = bundle.config
+    if isinstance(config, MidiBertConfig):
+        raise CheckpointError("not-exportable", "MidiBERT is no model of fairseq here", path=path)
     sizes = ("layers", "width", "ffn_width", "heads")
     same = [n for n, p in M2BERT_PRESETS.items() if all(getattr(p, s) == getattr(config, s) for s in sizes)]
     name = f"m2bert_{same[0]}" if same else "m2bert"
@@ -268,40 +288,3 @@ def _save(state: dict[str, Any], path: Path, overwrite: bool) -> Path:
 
 def _is_ours(folder: Path) -> bool:
     return (folder / WEIGHTS).is_file() and (folder / CONFIG).is_file()
-
-
-def _card(bundle: M2BertBundle) -> str:
-    """Model card in Markdown."""
-    config = bundle.config
-    sizes = ", ".join(map(str, (config.layers, config.width, config.ffn_width, config.heads)))
-    count = sum(value.numel() for value in bundle.weights.values())
-    lines = [
-        "---",
-        "library_name: musicbert",
-        "tags: [music, midi, symbolic-music, m2bert]",
-        "---",
-        "",
-        "# An M2BERT model",
-        "",
-        "M2BERT (ModernBERT blocks over the columns of a note, pre-trained by token denoising and piano-roll",
-        "prediction) in the layout of the package `musicbert`.",
-        "",
-        "| | |",
-        "|---|---|",
-        f"| encoding | {bundle.columns.encoding}: {', '.join(bundle.columns.names)} |",
-        f"| layers, width, feed-forward, heads | {sizes} |",
-        f"| parameters | {count:,} |",
-        f"| piano-roll outputs | {config.roll_outputs or 'none'} |",
-        *(f"| {name} of origin | `{value}` |" for name, value in bundle.origin.items()),
-        "",
-        "## Use",
-        "",
-        "```python",
-        "import musicbert",
-        "",
-        'model = musicbert.from_pretrained("this/folder")',
-        'notes = model.embed("piece.mid", level="note")',
-        "```",
-        "",
-    ]
-    return "\n".join(lines)
