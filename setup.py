@@ -49,6 +49,8 @@ setup(
         # needs --no-build-isolation: see `make venv`
         "fairseq": ["fairseq-fixed==0.12.3.1", "tensorboard>=2.16", "setuptools<81"],
         "cluster": ["distributed>=2024.8"],
+        # what fsspec needs for http, s3 and gs
+        "remote": ["aiohttp>=3.9", "s3fs>=2024.2", "gcsfs>=2024.2"],
         # notes of MusicXML and Humdrum scores, as the published benchmark reads chord roots and keys
         "scores": ["music21>=9"],
         "dev": [
@@ -56,6 +58,7 @@ setup(
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",
             "hypothesis>=6.100",
+            "aiohttp>=3.9",
             "ruff>=0.6",
             "mypy>=1.11",
             "import-linter>=2",

@@ -25,6 +25,9 @@ _ZIP_SIGNATURE = b"PK\x03\x04"
 #: Seconds before a URL is tried again.
 _RETRIES_S = (0.5, 2.0, 8.0)
 _DAMAGE = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, MemoryError)
+#: HTTP status of a file that is not there, or no more; of a server that wants to be asked again later
+_ABSENT, _LATER = (404, 410), (408, 425, 429)
+_SERVER_ERROR = 500
 
 
 class Place(Protocol):
@@ -122,24 +125,35 @@ class UrlPlace:
     url: str
 
     def read(self, limit: int) -> bytes:
-        """Return the bytes; a failing connection is tried again."""
+        """Return the bytes; a failing connection, or a server that is not well, is tried again."""
         import fsspec
 
         for pause in (*_RETRIES_S, None):
             try:
                 with fsspec.open(self.url, "rb") as file:
-                    return _bounded(file.read(limit + 1), limit)
-            except FileNotFoundError as error:
-                raise DatasetError("not-found", "There is no such file", path=self.url) from error
+                    return _bounded(_whole(file, limit + 1), limit)
             except (ImportError, ValueError) as error:  # an unknown protocol, or its package is missing
                 raise DatasetError("cannot-open", f"{error}", path=self.url) from error
             except DatasetError:
                 raise
             except Exception as error:  # each protocol has errors of its own
-                if pause is None:
-                    raise DatasetError("cannot-read", f"Reading failed: {error!r}", path=self.url) from error
+                cause = _cause(error)
+                status = getattr(cause, "status", None)
+                if isinstance(cause, FileNotFoundError) or status in _ABSENT:
+                    raise DatasetError("not-found", "There is no such file", path=self.url) from error
+                refused = status is not None and status < _SERVER_ERROR and status not in _LATER
+                if pause is None or refused:
+                    what = repr(cause) if status is None else f"the server answered {status}"
+                    raise DatasetError("cannot-read", f"Reading failed: {what}", path=self.url) from error
             time.sleep(pause)
         raise AssertionError("unreachable")
+
+
+def _cause(error: Exception) -> BaseException:
+    """What happened: of HTTP, fsspec calls every failure to open a file one that is not found."""
+    cause = error.__cause__
+    over_http = type(cause).__module__.startswith("aiohttp") or isinstance(cause, TimeoutError)
+    return cause if isinstance(error, FileNotFoundError) and cause is not None and over_http else error
 
 
 def _read_range(path: str, offset: int, size: int) -> bytes:
@@ -153,11 +167,15 @@ def _read_range(path: str, offset: int, size: int) -> bytes:
 
 
 def _whole(file: IO[bytes], size: int) -> bytes:
-    """Read up to so many bytes; one unbuffered read may give fewer."""
+    """Read up to so many bytes; one read of an unbuffered file or of a connection may give fewer."""
     content = file.read(size)
-    while len(content) < size and (more := file.read(size - len(content))):
-        content += more
-    return content
+    if len(content) == size:
+        return content
+    parts, missing = [content], size - len(content)
+    while missing and (more := file.read(missing)):
+        parts.append(more)
+        missing -= len(more)
+    return b"".join(parts)
 
 
 def _bounded(content: Any, limit: int) -> bytes:

@@ -1,0 +1,168 @@
+"""URLs over HTTP, with servers of every habit: whole bytes or a reason, never a part of a file."""
+
+import contextlib
+import http.server
+import sys
+import threading
+from functools import partial
+
+import pytest
+
+from musicbert.corpus.builder import BuildOptions, build_corpus, places
+from musicbert.corpus.builder.places import UrlPlace
+from musicbert.corpus.builder.sources import list_files
+from musicbert.corpus.ledger import read_ledger
+from musicbert.errors import DatasetError
+
+pytest.importorskip("aiohttp", reason="fsspec needs it for http; it is in the extra [remote]")
+
+BODY = bytes(range(256)) * 2000
+LIMIT = 1 << 20
+PIECE = 50_000
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """Serves a folder below ``/midi/``, and BODY in several ways; ``busy``: answers 503 still to come."""
+
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, state, *args):
+        self.state = state
+        super().__init__(*args)
+
+    def do_HEAD(self):
+        self.answer(b"")
+
+    def do_GET(self):
+        self.answer(None)
+
+    def answer(self, body):
+        self.state["asked"].append(self.path)
+        if self.path.startswith("/status/"):
+            self.say(int(self.path.split("/")[2].split(".")[0]), {}, b"")
+        elif self.path == "/busy.mid" and self.state["busy"]:
+            self.state["busy"] -= 1
+            self.say(503, {}, b"")
+        elif self.path.startswith("/midi"):
+            self.folder(body)
+        elif self.path == "/chunked.mid":
+            self.say(200, {"Transfer-Encoding": "chunked"}, body, BODY)
+        elif self.path == "/cut.mid":
+            self.close_connection = True
+            self.say(200, {"Content-Length": len(BODY)}, body, BODY[:1000])
+        else:
+            self.say(200, {"Content-Length": len(BODY)}, body, BODY)
+
+    def folder(self, body):
+        path = self.state["folder"] / self.path.removeprefix("/midi").lstrip("/")
+        if path.is_dir() and not self.path.endswith("/"):
+            self.say(301, {"Location": f"{self.path}/", "Content-Length": 0}, b"")
+        elif path.is_dir():
+            names = [f"{each.name}{'/' if each.is_dir() else ''}" for each in sorted(path.iterdir())]
+            page = "".join(f'<a href="{name}">{name}</a>' for name in names).encode()
+            self.say(200, {"Content-Length": len(page), "Content-Type": "text/html"}, body, page)
+        else:
+            content = path.read_bytes()
+            self.say(200, {"Content-Length": len(content)}, body, content)
+
+    def say(self, status, headers, body, content=b""):
+        self.send_response(status)
+        for name, value in (headers or {"Content-Length": 0}).items():
+            self.send_header(name, str(value))
+        self.end_headers()
+        if body is not None:
+            return
+        if "Transfer-Encoding" not in headers:
+            self.wfile.write(content)
+            return
+        for begin in range(0, len(content), PIECE):
+            piece = content[begin : begin + PIECE]
+            self.wfile.write(b"%x\r\n" % len(piece) + piece + b"\r\n")
+            self.wfile.flush()
+        self.wfile.write(b"0\r\n\r\n")
+
+    def log_message(self, *_):
+        pass
+
+    def handle(self):
+        with contextlib.suppress(ConnectionError):  # the reader had enough
+            super().handle()
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    monkeypatch.setattr(places, "_RETRIES_S", (0.01, 0.01))
+    state = {"asked": [], "busy": 0, "folder": tmp_path / "midi"}
+    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, state))
+    thread = threading.Thread(target=httpd.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{httpd.server_port}", state
+    httpd.shutdown()
+    thread.join()
+    httpd.server_close()
+
+
+@pytest.mark.parametrize("name", ["plain.mid", "chunked.mid"])
+def test_the_whole_file_comes(server, name):
+    assert UrlPlace(f"{server[0]}/{name}").read(LIMIT) == BODY
+    with pytest.raises(DatasetError, match="too-large"):
+        UrlPlace(f"{server[0]}/{name}").read(2 * PIECE)
+
+
+def test_a_server_that_is_busy_is_asked_again(server):
+    url, state = server
+    state["busy"] = 3  # fsspec asks twice at a time
+    assert UrlPlace(f"{url}/busy.mid").read(LIMIT) == BODY
+    assert state["busy"] == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "reason", "asked"),
+    [
+        ("status/404.mid", "not-found", 2),
+        ("status/410.mid", "not-found", 2),
+        ("status/403.mid", "cannot-read", 2),
+        ("status/429.mid", "cannot-read", 6),
+        ("status/500.mid", "cannot-read", 6),
+        ("cut.mid", "cannot-read", 6),
+    ],
+)
+def test_what_does_not_come_has_its_reason(server, path, reason, asked):
+    url, state = server
+    with pytest.raises(DatasetError, match=reason) as caught:
+        UrlPlace(f"{url}/{path}").read(LIMIT)
+    assert caught.value.reason == reason
+    assert "status" not in path or reason == "not-found" or path[7:10] in str(caught.value.message)
+    assert len(state["asked"]) == asked
+
+
+def test_no_server_is_not_a_missing_file(server):
+    del server  # for the short pauses
+    with pytest.raises(DatasetError, match="cannot-read"):
+        UrlPlace("http://127.0.0.1:9/x.mid").read(LIMIT)
+
+
+def test_a_list_and_a_folder_of_urls_give_the_corpus_of_the_files(server, tmp_path, make_midi_folder):
+    source = make_midi_folder(8)
+    url, state = server
+    state["folder"] = source
+    paths = sorted(str(path.relative_to(source)) for path in source.rglob("*.mid"))
+    assert [entry.member.path for entry in list_files([f"{url}/midi/"])] == paths
+    lines = [f"{url}/midi/{path}" for path in paths]
+    (tmp_path / "list.txt").write_text("\n".join([*lines, f"{url}/status/404.mid"]))
+    options = BuildOptions(shares=(50, 25, 25))
+    corpora = {}
+    for name, each in (("files", source), ("list", tmp_path / "list.txt"), ("folder", f"{url}/midi/")):
+        report = build_corpus(each, tmp_path / name, options, progress=False)
+        assert report.outcomes == {"ok": 8, **({"not-found": 1} if name == "list" else {})}
+        ledger = read_ledger(tmp_path / name / "ledger.jsonl")
+        assert len(ledger) == report.found
+        corpora[name] = (tmp_path / name / "train.bin").read_bytes()
+    assert corpora["files"] == corpora["folder"]
+
+
+@pytest.mark.parametrize(("url", "package"), [("s3://b/x.mid", "s3fs"), ("gs://b/x.mid", "gcsfs")])
+def test_a_missing_package_is_named(url, package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(DatasetError, match=package):
+        UrlPlace(url).read(LIMIT)
