@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,11 +147,16 @@ def _runs(score: Score, *, written: bool) -> list[_Run]:
 
 def _run(tick: int, numerator: int, denominator: int, ticks_per_beat: int, first: int) -> _Run:
     """A run without its end."""
+    return _Run(tick, *_bar(numerator, denominator, ticks_per_beat), first)
+
+
+@lru_cache(maxsize=256)
+def _bar(numerator: int, denominator: int, ticks_per_beat: int) -> tuple[int, int, int, int]:
+    """``scale``, ``unit``, ``units`` and ``parts`` of a time signature; a corpus has few of them."""
     whole = 4 * ticks_per_beat
     length = Fraction(whole * numerator, denominator)
     if length <= whole:
         length = max(length, Fraction(whole, POSITIONS)).limit_denominator(_FINEST)
-        return _Run(tick, length.denominator, length.numerator, 1, 1, first)
+        return length.denominator, length.numerator, 1, 1
     unit = max(Fraction(whole, denominator), Fraction(1, _FINEST)).limit_denominator(_FINEST)
-    parts = -(-numerator // denominator)
-    return _Run(tick, unit.denominator, unit.numerator, numerator, parts, first)
+    return unit.denominator, unit.numerator, numerator, -(-numerator // denominator)

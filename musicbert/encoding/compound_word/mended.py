@@ -45,5 +45,5 @@ def duration_ids(ticks: Ints, ticks_per_beat: int) -> Ints:
     """Ids of durations in ticks: the nearest of (id + 1) / 32 of a whole note, halves to the shorter."""
     # ceil(8 ticks / ticks_per_beat - 1 - 1/2)
     nearest = -((3 * ticks_per_beat - 2 * DURATIONS_PER_BEAT * ticks) // (2 * ticks_per_beat))
-    ids: Ints = np.clip(nearest, 0, DURATIONS - 1)
+    ids: Ints = np.minimum(np.maximum(nearest, 0), DURATIONS - 1)  # twice as fast as clip for short pieces
     return ids

@@ -63,9 +63,8 @@ def score_rows(score: Score, profile: Profile) -> tuple[Ints, Ints]:
         order, slot, bar, duration, pitch = (
             column[:inside] for column in (order, slot, bar, duration, pitch)
         )
-    steps = np.clip(
-        (duration - DURATION_TICKS + (DURATION_TICKS // 2 - 1)) // DURATION_TICKS, 0, DURATIONS - 1
-    )
+    steps = (duration - DURATION_TICKS + (DURATION_TICKS // 2 - 1)) // DURATION_TICKS
+    steps = np.minimum(np.maximum(steps, 0), DURATIONS - 1)
     rows = pack_rows(bar, slot % POSITIONS, pitch_ids(pitch, profile), steps)
     return rows, order if kept is None else kept[order]
 
