@@ -119,7 +119,7 @@ def read_all(files: Sequence[Path], read: Callable[[Path], T]) -> tuple[list[Pat
 
 
 def open_model(options: argparse.Namespace, *, m2bert: bool = False) -> Any:
-    """Open the model that the arguments of `add_model` say.
+    """Open the model that the arguments of `add_model` say; what was loaded is told on the standard error.
 
     Raises
     ------
@@ -138,6 +138,7 @@ def open_model(options: argparse.Namespace, *, m2bert: bool = False) -> Any:
             path=options.model,
             hint="embed with it, or fine-tune it",
         )
+    print(f"{options.model}: {model.report}", file=sys.stderr)
     return model
 
 

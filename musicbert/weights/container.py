@@ -34,16 +34,22 @@ __all__ = ["Checkpoint", "load_checkpoint"]
 #: classes that are read as records: harmless, and needed only for the settings beside the weights
 RECORDS = (
     "argparse.Namespace",
-    "builtins.dict",
-    "builtins.list",
-    "typing.Any",
     "collections.defaultdict",
     "numpy.dtype",
     "numpy.core.multiarray.scalar",
     "numpy._core.multiarray.scalar",
     "_codecs.encode",
+    # containers and values of omegaconf, and the types that they say their content has
+    "omegaconf.dictconfig.DictConfig",
+    "omegaconf.listconfig.ListConfig",
+    *(f"omegaconf.base.{name}" for name in ("ContainerMetadata", "Metadata")),
+    *(
+        f"omegaconf.nodes.{kind}Node"
+        for kind in ("Any", "Boolean", "Bytes", "Enum", "Float", "Integer", "Path", "String")
+    ),
+    "typing.Any",
+    *(f"builtins.{name}" for name in ("bool", "dict", "float", "int", "list", "str", "tuple")),
 )
-RECORD_PACKAGE = "omegaconf."
 #: what torch raises for a damaged file, by where the damage is
 DAMAGE = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError)
 
@@ -106,6 +112,8 @@ def _plain(value: Any) -> Any:
         return {key: _plain(entry) for key, entry in state.items() if not key.startswith("_")}
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
     return value
 
 
@@ -182,18 +190,12 @@ def _from_safetensors(path: Path) -> Checkpoint:
 
 
 @contextmanager
-def _only_records(path: Path) -> Iterator[None]:
+def _only_records() -> Iterator[None]:
     """Let torch read records and nothing else, whatever the process allows at other times."""
     allowed = torch.serialization.get_safe_globals()
     torch.serialization.clear_safe_globals()
-    names = set(RECORDS)
     try:
-        try:
-            found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-            names.update(name for name in found if name.startswith(RECORD_PACKAGE))
-        except Exception:
-            pass
-        with torch.serialization.safe_globals([(_Record, name) for name in sorted(names)]):
+        with torch.serialization.safe_globals([(_Record, name) for name in RECORDS]):
             yield
     finally:
         torch.serialization.clear_safe_globals()
@@ -202,7 +204,7 @@ def _only_records(path: Path) -> Iterator[None]:
 
 def _read_pickle(path: Path) -> Any:
     try:
-        with _only_records(path), catch_warnings():
+        with _only_records(), catch_warnings():
             simplefilter("ignore", UserWarning)  # pickles of another protocol: they fail or they do not
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -153,7 +153,9 @@ def test_embed(midi, tmp_path, micro, capsys):
     model = musicbert.from_pretrained(micro)
     base = ["embed", str(midi), "--model", str(micro), "--output"]
     assert main([*base, str(tmp_path / "pieces.npz")]) == 1
-    assert "bad.mid" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "bad.mid" in told
+    assert f"{micro}: 50 tensors loaded, 0 missing, 0 unexpected" in told
     with np.load(tmp_path / "pieces.npz") as found:
         assert found["ids"].tolist() == [str(midi / "a.mid"), str(midi / "deep/b.MID")]
         np.testing.assert_allclose(found["embedding"][1], model.embed(midi / "deep/b.MID"), atol=1e-5)
