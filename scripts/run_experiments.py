@@ -33,7 +33,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=1, help="runs at a time (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="threads of one run (%(default)s)")
     parser.add_argument(
-        "--before", default="", help="options of a masked-LM training on the fold's own pieces that comes first"
+        "--before",
+        default="",
+        help="options of a masked-LM training on the fold's own pieces that comes first",
     )
     return parser
 
