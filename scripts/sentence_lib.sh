@@ -5,16 +5,24 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # sentence_options UPDATES WARMUP WEIGHT_DECAY: the published values of a task are its defaults
 sentence_options() {
-    option init checkpoints/checkpoint_last_musicbert_base.pt "pre-trained weights"
-    option arch "" "musicbert_{tiny,mini,small,medium,base,large} (default: the end of the weights' name, or base)"
     option save-dir "" "where checkpoints and logs go (default: checkpoints/ and the name of the run)"
     option updates "$1" "updates in all"
     option warmup "$2" "updates of rising learning rate"
     option weight-decay "$3" "weight decay"
-    option lr 5e-5 "peak learning rate"
-    option effective-batch 64 "sequences of one update, over all devices and accumulation"
     option batch 4 "sequences of one forward pass on one device"
     option max-tokens "" "most tokens of one forward pass (default: 8192 for each sequence of the batch)"
+    switch from-scratch "train without pre-trained weights"
+    switch resume "go on from the last checkpoint of the save directory; runs that are done are passed over"
+    switch small-checkpoints "store no optimizer states: a third of the size, but the run cannot be resumed"
+    shared_sentence_options
+}
+
+# shared_sentence_options: those that do not depend on the task
+shared_sentence_options() {
+    option init checkpoints/checkpoint_last_musicbert_base.pt "pre-trained weights"
+    option arch "" "musicbert_{tiny,mini,small,medium,base,large} (default: the end of the weights' name, or base)"
+    option lr 5e-5 "peak learning rate"
+    option effective-batch 64 "sequences of one update, over all devices and accumulation"
     option dropout 0.1 "dropout of hidden states"
     option attention-dropout 0.1 "dropout of attention"
     option pooling first "what the head reads: first (published) or mean"
@@ -22,13 +30,10 @@ sentence_options() {
     option validate-every 0 "updates between validations (0: after each epoch)"
     option patience -1 "stop after so many validations without a better score (-1: never)"
     option num-workers 0 "data loading processes"
-    switch from-scratch "train without pre-trained weights"
     switch cpu "train on the CPU even where there is a GPU"
     switch fp16 "half precision (GPU)"
     switch bf16 "bfloat16"
-    switch resume "go on from the last checkpoint of the save directory; runs that are done are passed over"
     switch bar "a progress bar in place of the log, which is in train.log anyway"
-    switch small-checkpoints "store no optimizer states: a third of the size, but the run cannot be resumed"
 }
 
 # Sets arch, where it was left open, from the end of the weights' name (checkpoint_last_musicbert_small.pt).

@@ -9,7 +9,10 @@ import pytest
 
 PAGES = [
     "README.md",
-    *(f"docs/{n}.md" for n in ("labels", "training", "pretraining", "encoding", "corpus", "benchmark")),
+    *(
+        f"docs/{n}.md"
+        for n in ("labels", "training", "pretraining", "encoding", "corpus", "benchmark", "downstream")
+    ),
 ]
 PATH = re.compile(r"(?<![\w/])(?:scripts|docs|results|benchmarks|musicbert)/[\w/]+\.(?:sh|py|md)\b")
 SUB_COMMAND = re.compile(r"^(?:\$ )?musicbert ([a-z]+)|`musicbert ([a-z]+)(?=[` ])", re.M)

@@ -263,3 +263,34 @@ def test_scoring_what_is_not_there_is_one_error(root, work):
         done = call([sys.executable, root / "scripts" / script, "nothing", data], work, code=1)
         assert done.stderr.startswith("error: nothing")
         assert "not-found" in done.stderr
+
+
+@pytest.mark.slow
+def test_all_tasks_in_one_go_pass_over_what_is_done_or_has_no_source(root, work):
+    (work / "sources").mkdir()
+    (work / "sources" / "lmd_full").symlink_to(work / "songs")
+    (work / "sources" / "midi_genre_map.json").symlink_to(work / "map.json")
+    run = [
+        "bash",
+        root / "scripts/run_downstream.sh",
+        "--sources",
+        "sources",
+        "--tasks",
+        "next topmagd",
+        "--cpu",
+    ]
+    run += ["--starts", "scratch", "--arch", "musicbert_tiny", "--genre-updates", "5", "--folds", "0 3"]
+    run += ["--effective-batch", "8", "--genre-batch", "8", "--output", "all", "--results", "all_scores"]
+    first = call(run, work)
+    assert "next is passed over" in first.stdout
+    again = call(run, work)
+    assert again.stdout.count("is done") == 2
+    assert "data of" not in again.stdout
+    rows = json.loads((work / "all_scores" / "topmagd" / "scores.json").read_text())["rows"]
+    assert "tiny-scratch seed7" in rows
+
+
+def test_one_go_needs_sources(root, tmp_path):
+    run = ["bash", root / "scripts/run_downstream.sh"]
+    assert "--sources is missing" in call(run, tmp_path, code=2).stderr
+    assert "default:" in call([*run, "--help"], tmp_path).stdout
