@@ -37,7 +37,7 @@ __all__ = [
 
 
 def write_npy(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
-    """Write an array of numbers as ``.npy`` atomically, never as a pickle (see `musicbert.atomic.replacing`)."""
+    """Write an array of numbers as ``.npy``, atomically (`musicbert.atomic.replacing`), never as a pickle."""
     with replacing(path) as file:
         np.save(file, array, allow_pickle=False)
 

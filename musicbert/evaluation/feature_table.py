@@ -11,8 +11,8 @@ import numpy as np
 
 import musicbert.features
 from musicbert.annotation.names import segment_id
-from musicbert.corpus.archive import Member, MidiSource, copy_base
 from musicbert.atomic import replacing
+from musicbert.corpus.archive import Member, MidiSource, copy_base
 from musicbert.errors import DatasetError, MidiError
 from musicbert.features import FEATURES, features
 from musicbert.midi import read_score
