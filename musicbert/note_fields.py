@@ -21,6 +21,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from musicbert.encoding.compound_word import bar_numbers
+from musicbert.encoding.compound_word.vocabulary import FIELD_VALUES as CP_VALUES
+from musicbert.encoding.compound_word.vocabulary import FIELDS as CP_FIELDS
 from musicbert.encoding.quantise import BAR_LENGTHS
 from musicbert.encoding.vocabulary import FIELD_OFFSETS, FIELD_SIZES, FIELDS, MASK, PAD
 
@@ -98,11 +101,9 @@ class NoteFields:
         Compound words begin a bar at the value 0 (New) of their first column; a crop may begin in the middle
         of one. Octuples name their bar.
         """
-        bar = np.asarray(cells)[:, 0]
         if self.encoding == "cp":
-            begins = bar == 0
-            begins[:1] = True
-            return np.cumsum(begins, dtype=np.int64) - 1
+            return bar_numbers(np.asarray(cells))
+        bar = np.asarray(cells)[:, 0]
         begins = np.ones(len(bar), bool)
         begins[1:] = bar[1:] != bar[:-1]
         return np.cumsum(begins, dtype=np.int64) - 1
@@ -134,7 +135,7 @@ class NoteFields:
         return low, high
 
 
-CP: Final = NoteFields("cp", ("bar", "position", "pitch", "duration"), (2, 16, 86, 64))
+CP: Final = NoteFields("cp", CP_FIELDS, CP_VALUES)
 OCTUPLE: Final = NoteFields("octuple", FIELDS, FIELD_SIZES)
 
 

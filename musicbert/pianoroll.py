@@ -29,6 +29,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.encoding.compound_word.vocabulary import DURATIONS, HIGH_PITCH, LOW_PITCH, POSITIONS
 from musicbert.encoding.quantise import BAR_LENGTHS, duration_value
 from musicbert.note_fields import NoteFields
 
@@ -47,13 +48,11 @@ __all__ = [
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
-ROWS, CHROMA, PITCHES = 16, 12, 86
-#: MIDI pitch of the first pitch column
-_LOWEST = 22
+ROWS, CHROMA, PITCHES = POSITIONS, 12, HIGH_PITCH - LOW_PITCH + 1
 #: least sum of a row that it is divided by
 _LEAST_SUM = 0.1
 #: sixteenths of each duration token of compound words (Python and NumPy round halves to even)
-DURATION_SIXTEENTHS: Final[Ints] = np.rint((np.arange(64) + 1) / 2).astype(np.int64)
+DURATION_SIXTEENTHS: Final[Ints] = np.rint((np.arange(DURATIONS) + 1) / 2).astype(np.int64)
 #: columns of `roll_events`
 EVENT = ("bar", "row", "end", "spill", "pitch")
 #: positions of OctupleMIDI in a sixteenth
@@ -113,7 +112,7 @@ def _octuple_events(cells: Ints, bar: Ints, fields: NoteFields, shortest: int) -
     follows = np.append(np.diff(number[first]) == 1, False)[bar]
     spill = np.where(follows, np.clip(end - np.maximum(length, row + 1), 0, ROWS), 0)
     inside = np.minimum(np.minimum(end, np.maximum(length, row + 1)), ROWS)
-    column = np.clip(pitch - _LOWEST, 0, PITCHES - 1)
+    column = np.clip(pitch - LOW_PITCH, 0, PITCHES - 1)
     column = np.where((program == _DRUMS) | (pitch >= _DRUMS), -1, column)
     late = row >= ROWS
     return np.stack([np.where(late, ROWS, row), np.where(late, ROWS, inside), spill, column], axis=1)

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from musicbert.encoding.compound_word import LOW_PITCH, bar_numbers
+from musicbert.encoding.compound_word.vocabulary import POSITIONS
+
 __all__ = ["NoteColumns", "note_columns"]
 
 Ints = NDArray[np.int64]
 
-#: positions of the longest bar of OctupleMIDI (two whole notes), and of a bar of compound words
-_OCTUPLE_BAR, _CP_BAR = 128, 16
-#: MIDI pitch of id 0, id of New in the column of bars (compound words)
-_CP_PITCH, _CP_NEW = 22, 0
+#: positions of the longest bar of OctupleMIDI (two whole notes)
+_OCTUPLE_BAR = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,7 @@ def note_columns(rows: ArrayLike, codec: str) -> NoteColumns:
     if codec == "octuple":
         bar, position, program, pitch, duration = table.T[:5]
         return NoteColumns(bar, position, bar * _OCTUPLE_BAR + position, duration, pitch, program)
-    bar = np.maximum(np.cumsum(table[:, 0] == _CP_NEW) - 1, 0)
-    position, pitch = table[:, 1], table[:, 2] + _CP_PITCH
-    onset = bar * _CP_BAR + position
+    bar = bar_numbers(table)
+    position, pitch = table[:, 1], table[:, 2] + LOW_PITCH
+    onset = bar * POSITIONS + position
     return NoteColumns(bar, position, onset, (table[:, 3] + 1) // 2, pitch, np.zeros_like(pitch))

@@ -17,6 +17,7 @@ from musicbert.corpus.readers.tasks import BenchmarkTask
 from musicbert.corpus.shards import Shards
 from musicbert.encoding.beat_notes import BEATS_PER_BAR, BeatNotes
 from musicbert.encoding.codec import get_codec
+from musicbert.encoding.compound_word import bar_numbers
 from musicbert.encoding.note_columns import note_columns
 from musicbert.errors import MusicBertError
 from musicbert.evaluation.tagging_predictions import TagPredictions
@@ -89,7 +90,7 @@ def _segments(row: BenchmarkTask, piece: LabelledPiece, predicted: np.ndarray[An
     except MusicBertError:  # nothing that can be scored
         return []
     truth = np.asarray(piece.labels[row.task.label])[index]
-    bar = np.cumsum(rows[:, 0] == 0)
+    bar = bar_numbers(rows)
     return segments(truth, predicted[index], bar, rows[:, 1], length=row.window)
 
 

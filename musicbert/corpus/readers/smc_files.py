@@ -31,7 +31,7 @@ from musicbert.corpus.readers.tnua import bars_of
 from musicbert.corpus.shards import Shards
 from musicbert.corpus.upstream_cp import read_label_lists, read_note_lists, read_segments
 from musicbert.encoding.beat_notes import BEATS_PER_BAR
-from musicbert.encoding.compound_word.chunks import chunk_rows, chunk_values
+from musicbert.encoding.compound_word import LOW_PITCH, PAD_ROW, bar_numbers, chunk_rows, chunk_values
 from musicbert.errors import DatasetError
 
 __all__ = ["NAMES", "SmcFile", "export", "find_files", "read_file"]
@@ -51,11 +51,9 @@ NAMES = {
 }
 _TASKS = {row.task.label: row for row in BENCHMARK.values()}
 _FILE = re.compile(rf"(?P<name>{'|'.join(NAMES)})_(?P<split>train|valid|test|fold_(?P<fold>\d))\.npy")
-_LOWEST_PITCH = 22
 _VELOCITY = 64
 #: Positions of a beat, and durations of a beat: ids count sixteenths and thirty-seconds of a bar of four.
 _POSITIONS, _DURATIONS = 4, 8
-_PAD_BAR, _NEW = 2, 0
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ def read_file(file: SmcFile) -> Iterator[LabelledPiece]:
     kept: list[NDArray[np.int64]] | None = None
     if segments:
         tokens, _ = read_segments(file.path)
-        kept = [np.flatnonzero(rows[:, 0] != _PAD_BAR) for rows in tokens]
+        kept = [np.flatnonzero(rows[:, 0] != PAD_ROW[0]) for rows in tokens]
         notes = [_notes_of(rows[at]) for rows, at in zip(tokens, kept, strict=True)]
     else:
         notes = read_note_lists(file.path)
@@ -158,14 +156,10 @@ def read_file(file: SmcFile) -> Iterator[LabelledPiece]:
 
 def _notes_of(rows: NDArray[np.int64]) -> BeatNotes:
     """Notes in beats of compound words without padding; empty bars between them are not known."""
-    new = rows[:, 0] == _NEW
-    bar = np.cumsum(new) - (1 if len(new) and new[0] else 0)
-    onset = bar * BEATS_PER_BAR + rows[:, 1] / _POSITIONS
+    onset = bar_numbers(rows) * BEATS_PER_BAR + rows[:, 1] / _POSITIONS
     offset = onset + (rows[:, 3] + 1) / _DURATIONS
     velocity = np.full(len(rows), _VELOCITY, np.int64)
-    return BeatNotes(
-        onset.astype(np.float64), offset.astype(np.float64), rows[:, 2] + _LOWEST_PITCH, velocity
-    )
+    return BeatNotes(onset.astype(np.float64), offset.astype(np.float64), rows[:, 2] + LOW_PITCH, velocity)
 
 
 def _with_bars(notes: BeatNotes) -> BeatNotes:
