@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from musicbert.cli.inputs import add_policies, policies_of
+from musicbert.cli.inputs import add_policies, policies_of, share
 from musicbert.corpus.builder import BuildOptions, BuildReport, build_corpus
 from musicbert.errors import MusicBertError
 
@@ -24,7 +24,7 @@ EPILOG = """examples:
 A run that was stopped, even by kill -9, goes on when the same command is given again.
 
 exit status: 0 done; 1 done, but more files failed than --max-failure-rate allows; 2 an error, nothing was
-written; 130 stopped by Ctrl-C."""
+written (if no file could be encoded, only OUTPUT.ledger.jsonl); 130 stopped by Ctrl-C."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--overwrite", action="store_true", help="replace an earlier corpus")
     group.add_argument("--restart", action="store_true", help="do not go on with an unfinished run")
     group.add_argument(
-        "--max-failure-rate", type=float, default=0.05, metavar="SHARE",
+        "--max-failure-rate", type=share, default=0.05, metavar="SHARE",
         help="exit with status 1 if more of the files cannot be encoded, in 0-1 (%(default)s)",
     )  # fmt: skip
     group.add_argument("--quiet", action="store_true", help="no progress bar")

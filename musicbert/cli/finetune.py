@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from musicbert.cli.inputs import share
+
 __all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "add_recipe", "recipe_changes", "run"]
 
 DESCRIPTION = "Fine-tune a model on your own labelled MIDI files: labels of pieces or of notes, of any kind."
@@ -116,7 +118,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-final", action="store_true", help="do not train a model on every piece")
     add("--no-report", action="store_true", help="do not score (`musicbert evaluate` does it later)")
     add("--resamples", type=int, default=1000, help="of the bootstrap (%(default)s)")
-    add("--max-failure-rate", type=float, default=0.05, metavar="SHARE",
+    add("--max-failure-rate", type=share, default=0.05, metavar="SHARE",
         help="exit with status 1 if more of the labelled lines fail, in 0-1 (%(default)s)")  # fmt: skip
     add("--quiet", action="store_true", help="no progress bars")
 

@@ -22,6 +22,7 @@ __all__ = [
     "policies_of",
     "read_all",
     "read_pieces",
+    "share",
     "status",
 ]
 
@@ -61,6 +62,17 @@ def add_policies(parser: argparse.ArgumentParser) -> None:
             default = getattr(COMPATIBLE, name)
             flag = "--" + name.replace("_", "-")
             group.add_argument(flag, choices=get_args(hint), default=default, help="%(default)s")
+
+
+def share(text: str) -> float:
+    """Read a share in 0-1, as the type of an argument: 5, meant as per cent, would allow everything."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share in 0-1, such as 0.05")
+    return value
 
 
 def policies_of(options: argparse.Namespace) -> Policies:

@@ -89,7 +89,7 @@ def build_corpus(
     DatasetError
         ``bad-options``, an unusable source (`list_files`), an existing or busy output (`build_directory`),
         ``other-run`` or ``source-changed`` (what an earlier run left was made of other options or files),
-        ``nothing-to-write``.
+        ``nothing-to-write`` (the ledger is then at ``OUTPUT.ledger.jsonl``).
     """
     options = options or BuildOptions()
     names = [sources] if isinstance(sources, str | PathLike) else list(sources)
@@ -238,10 +238,13 @@ def _assemble(
     parts = list(plan_parts(index, work, target, options))
     if not parts:
         outcomes = write_reports(index, [], chunks, work, target, options).outcomes
+        hint = "there is no MIDI file in the sources"
+        if outcomes:
+            ledger = output.with_name(f"{output.name}.ledger.jsonl")
+            (target / "ledger.jsonl").replace(ledger)
+            hint = f"found: {', '.join(f'{n} {reason}' for reason, n in outcomes.items())}; see {ledger}"
         _tidy(work)  # there is nothing to go on with
-        raise DatasetError(
-            "nothing-to-write", "no file could be encoded", path=output, hint=f"found: {outcomes or 'none'}"
-        )
+        raise DatasetError("nothing-to-write", "no file could be encoded", path=output, hint=hint)
     done = _write(parts, runner, progress)
     for folder in {each.folder for each in done}:
         describe_corpus(Path(folder), options)

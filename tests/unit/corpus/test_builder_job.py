@@ -185,13 +185,17 @@ def test_nothing_to_write_is_one_clear_error(tmp_path):
     source = tmp_path / "bad"
     source.mkdir()
     (source / "broken.mid").write_bytes(b"no music")
-    with pytest.raises(DatasetError, match="nothing-to-write"):
+    with pytest.raises(DatasetError, match="nothing-to-write") as caught:
         build_corpus(source, tmp_path / "bin", progress=False)
-    assert not list(tmp_path.glob("*bin*"))
+    ledger = tmp_path / "bin.ledger.jsonl"
+    assert str(ledger) in str(caught.value)
+    assert list(tmp_path.glob("*bin*")) == [ledger]
+    assert [(entry.path, entry.outcome) for entry in read_ledger(ledger)] == [("broken.mid", "unreadable")]
     shutil.rmtree(source)
     source.mkdir()
     with pytest.raises(DatasetError, match="nothing-to-write"):
         build_corpus(source, tmp_path / "other", progress=False)
+    assert not list(tmp_path.glob("*other*"))
 
 
 def test_an_existing_output_is_kept(tmp_path, make_midi_folder):
@@ -272,6 +276,11 @@ def test_exit_status_above_the_failure_rate(tmp_path, folder, capsys):
     assert (tmp_path / "two" / "train.bin").exists()
     assert main([*command, str(tmp_path / "two")]) == 2
     assert "output-exists" in capsys.readouterr().err
+    for wrong in ("5", "-0.1", "nan", "five"):  # 5 is meant as per cent, and would allow everything
+        with pytest.raises(SystemExit) as stopped:
+            main([*command, str(tmp_path / "three"), "--max-failure-rate", wrong])
+        assert stopped.value.code == 2
+    assert "a share in 0-1" in capsys.readouterr().err
 
 
 def test_a_damaged_zip_member_is_a_ledger_entry(tmp_path, make_midi_folder):
