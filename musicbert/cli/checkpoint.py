@@ -23,6 +23,9 @@ EPILOG = """examples:
   musicbert checkpoint convert checkpoints/mine mine_hf --to hugging-face
 
 exit status: 0 done, or it agrees; 1 it differs from the expected numbers; 2 bad usage or input."""
+INFO = """examples:
+  musicbert checkpoint info checkpoint_last_musicbert_small.pt
+  musicbert checkpoint info checkpoints/mine --json"""
 CONVERT = """examples:
   musicbert checkpoint convert checkpoint_best.pt checkpoints/mine --labels data_bin/0/label/classes.json
   musicbert checkpoint convert checkpoints/mine mine.pt
@@ -39,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     source = "checkpoint file in any container, folder, or name"
 
-    def action(name: str, text: str, examples: str | None = None) -> argparse.ArgumentParser:
+    def action(name: str, text: str, examples: str) -> argparse.ArgumentParser:
         made = actions.add_parser(
             name,
             help=text,
@@ -50,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         made.add_argument("checkpoint", metavar="FILE", help=source)
         return made
 
-    info = action("info", "Say what a checkpoint holds: architecture, heads, what can be loaded.")
+    info = action("info", "Say what a checkpoint holds: architecture, heads, what can be loaded.", INFO)
     info.add_argument("--json", action="store_true", help="as JSON")
     convert = action("convert", "Write a checkpoint in another format, bit for bit.", CONVERT)
     convert.add_argument(

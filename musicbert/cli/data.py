@@ -19,6 +19,9 @@ EPILOG = """examples:
 A download that is cut goes on when the command is given again. Mind the licence of each data set.
 
 exit status: 0 done; 2 bad usage, or it could not be fetched; 130 stopped by Ctrl-C."""
+LIST = """examples:
+  musicbert data list
+  musicbert data list --json"""
 GET = """examples:
   musicbert data get pianist8 --output data
   musicbert data get emopia --output data --unverified"""
@@ -27,7 +30,13 @@ GET = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `musicbert data`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listed = actions.add_parser("list", help="what there is", description="List the public data sets.")
+    listed = actions.add_parser(
+        "list",
+        help="what there is",
+        description="List the public data sets.",
+        epilog=LIST,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     listed.add_argument("--json", action="store_true", help="as JSON")
     get = actions.add_parser(
         "get",

@@ -30,6 +30,7 @@ from musicbert.errors import MidiError
 from musicbert.midi import Score, read_score
 from musicbert.model.m2bert import M2Bert
 from musicbert.model.midibert import MidiBert
+from musicbert.predict.runner import Precision, multiplies_in_bfloat16
 from musicbert.predict.spans import Span, cover
 from musicbert.weights.m2bert_folder import M2BertBundle, build_m2bert, save_m2bert_folder
 
@@ -65,16 +66,14 @@ class M2BertModel:
         bundle: M2BertBundle,
         *,
         device: str | torch.device | None = None,
-        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        precision: Precision = "auto",
     ) -> None:
-        if precision not in ("auto", "float32", "bfloat16"):
-            raise ValueError(f"precision is auto, float32 or bfloat16, not {precision!r}")
         module, self.report = build_m2bert(bundle)
         self._bundle = bundle
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.module: M2Bert | MidiBert = module.to(self.device)
         self.window = min(WINDOW, getattr(bundle.config, "max_positions", WINDOW))
-        half = self.device.type != "cpu" if precision == "auto" else precision == "bfloat16"
+        half = multiplies_in_bfloat16(precision, self.device)
         self.module.autocast_bf16 = half
         self.fields = bundle.columns
         self.codec = get_codec(self.fields.encoding)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from musicbert.model import EncoderOutput, MusicBert
 from musicbert.predict.pieces import Piece
 from musicbert.predict.spans import Span
 
-__all__ = ["Precision", "Runner", "Window"]
+__all__ = ["Precision", "Runner", "Window", "multiplies_in_bfloat16"]
 
 Precision = Literal["auto", "float32", "bfloat16"]
 #: padded notes of a batch, at most: four windows of 1,000 notes
@@ -31,6 +31,19 @@ BATCH_NOTES = 4096
 #: a window shorter than this share of the longest of a batch, less a few notes, waits for the next batch
 FILLED, SMALL = 0.8, 16
 F = len(FIELDS)
+
+
+def multiplies_in_bfloat16(precision: Precision, device: torch.device) -> bool:
+    """Say whether matrices are multiplied in bfloat16: ``auto`` does on a GPU, not on a CPU.
+
+    Raises
+    ------
+    ValueError
+        For another word.
+    """
+    if precision not in get_args(Precision):
+        raise ValueError(f"precision is auto, float32 or bfloat16, not {precision!r}")
+    return device.type == "cuda" if precision == "auto" else precision == "bfloat16"
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,9 +112,7 @@ class Runner:
     ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.to(self.device).eval()
-        if precision not in ("auto", "float32", "bfloat16"):
-            raise ValueError(f"precision is auto, float32 or bfloat16, not {precision!r}")
-        self.bfloat16 = precision == "bfloat16" or (precision == "auto" and self.device.type == "cuda")
+        self.bfloat16 = multiplies_in_bfloat16(precision, self.device)
         self.batch_notes = batch_notes
 
     def run(

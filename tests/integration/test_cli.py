@@ -81,6 +81,14 @@ def test_help_is_fast_and_has_examples(name):
     assert "heavy: []" in done.stdout
 
 
+@pytest.mark.parametrize(
+    "words", ["checkpoint info", "checkpoint convert", "checkpoint verify", "data list", "data get"]
+)
+def test_help_of_actions_has_examples(capsys, words):
+    assert main([*words.split(), "--help"]) == 0
+    assert f"  musicbert {words}" in capsys.readouterr().out.partition("examples:")[2]
+
+
 def test_every_command_that_is_there_can_be_asked_for_help(capsys):
     assert set(FROZEN) <= set(available()) <= set(COMMANDS)
     for name in available():

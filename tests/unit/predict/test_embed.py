@@ -7,6 +7,7 @@ import torch
 from musicbert.encoding import encode, rows_to_ids
 from musicbert.errors import MidiError
 from musicbert.predict import Model, cover
+from musicbert.predict.runner import multiplies_in_bfloat16
 
 CLOSE = {"atol": 1e-5, "rtol": 0}
 LONG = ("s13_2600_notes", "s09_long_truncation", "s18_sparse_over_256_bars")
@@ -82,6 +83,14 @@ def test_wrong_requests_are_named(model, midi):
     with pytest.raises(MidiError, match="not-found"):
         model.embed(["nowhere.mid"])
     assert model.embed([]) == []
+
+
+def test_a_cpu_computes_in_float32_and_a_gpu_in_bfloat16(model):
+    assert not model._runner.bfloat16  # on a CPU, by default
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert [multiplies_in_bfloat16("auto", device) for device in (cpu, gpu)] == [False, True]
+    assert [multiplies_in_bfloat16("float32", device) for device in (cpu, gpu)] == [False, False]
+    assert [multiplies_in_bfloat16("bfloat16", device) for device in (cpu, gpu)] == [True, True]
 
 
 def test_bfloat16_is_near(model, midi):
