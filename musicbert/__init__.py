@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         RatingError,
     )
     from musicbert.midi import Score, read_score
-    from musicbert.predict import FillOptions, Model, from_pretrained
+    from musicbert.predict import FillOptions, Model, MusicBert, from_pretrained
 
 __version__ = "0.1.0"
 
@@ -31,6 +31,7 @@ __all__ = [
     "FillOptions",
     "MidiError",
     "Model",
+    "MusicBert",
     "MusicBertError",
     "RatingError",
     "Score",
@@ -49,6 +50,7 @@ _PUBLIC = {
     "FillOptions": "musicbert.predict",
     "MidiError": "musicbert.errors",
     "Model": "musicbert.predict",
+    "MusicBert": "musicbert.predict",
     "MusicBertError": "musicbert.errors",
     "RatingError": "musicbert.errors",
     "Score": "musicbert.midi",

@@ -212,9 +212,9 @@ plan_processes() {
 check_save_dir() {
     local out=$1 word file
     for word in ${EXTRA[@]+"${EXTRA[@]}"}; do
-        case $word in
-            --save-dir | --save-dir=*) die "say --save-dir before the --, to the recipe" ;;
-            --checkpoint-suffix | --checkpoint-suffix=*) die "--checkpoint-suffix changes what is loaded too: use --save-dir" ;;
+        case $word in # fairseq takes the beginning of an option for the option
+            --save-d*) die "say --save-dir before the --, to the recipe" ;;
+            --checkpoint-s[!h]*) die "--checkpoint-suffix changes what is loaded too: use --save-dir" ;;
         esac
     done
     if [ ! -f "$out/train.log" ]; then

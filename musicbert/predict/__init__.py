@@ -8,11 +8,15 @@ from musicbert.predict.prediction import Prediction
 from musicbert.predict.spans import Span, cover
 from musicbert.predict.tagger import TaggerModel, TagResult, load_tagger_model
 
+#: `Model` under the name of the published model (`musicbert.model.MusicBert` is the network in it)
+MusicBert = Model
+
 __all__ = [
     "FillOptions",
     "Filled",
     "M2BertModel",
     "Model",
+    "MusicBert",
     "Piece",
     "Prediction",
     "Span",

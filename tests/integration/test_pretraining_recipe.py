@@ -144,7 +144,10 @@ def test_checkpoints_of_others_are_out_of_reach(recipe, tmp_path):
     for more in ([], ["--resume"]):
         printed = recipe(*base, "--save-dir", "checkpoints", *more, code=2)
         assert "checkpoint_last_musicbert_base.pt, which this recipe did not write" in printed
-    for words in (["--save-dir", "checkpoints"], ["--checkpoint-suffix=_musicbert_base"]):
+    for words in (
+        ["--save-dir", "checkpoints"], ["--save-di=checkpoints"], ["--checkpoint-suffix=_musicbert_base"],
+        ["--checkpoint-suf", "_musicbert_base"],
+    ):  # fmt: skip
         assert "error: " in recipe(*base, "--", *words, code=2)
     assert published.read_bytes() == b"downloaded"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "data"]

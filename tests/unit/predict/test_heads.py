@@ -83,5 +83,6 @@ def test_models_are_opened_by_path_and_by_name(fixtures, tmp_path, midi):
         again = Model.from_pretrained(name, **options)
         np.testing.assert_array_equal(again.embed(midi["s01_basic_4_4"]), model.embed(midi["s01_basic_4_4"]))
         assert again.heads == model.heads
+    assert isinstance(musicbert.MusicBert.from_pretrained(tmp_path / "checkpoints" / "mine"), musicbert.Model)
     assert "topmagd_head" in repr(model)
     assert "tensors loaded" in str(model.report)
