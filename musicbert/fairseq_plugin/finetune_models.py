@@ -16,11 +16,12 @@ from musicbert.weights import read_bundle, resolve
 from musicbert.weights.container import load_checkpoint
 from musicbert.weights.fairseq_file import architecture_name
 from musicbert.weights.m2bert import infer_m2bert_config, is_m2bert, rename_m2bert
+from musicbert.weights.midibert import infer_midibert_config, is_midibert
 
 __all__ = ["ModelChoice", "choose_model"]
 
 SCRATCH = "scratch:"
-Family = Literal["musicbert", "m2bert"]
+Family = Literal["musicbert", "m2bert", "midibert"]
 #: architecture -> family
 _ARCHITECTURES: dict[str, Family] = {
     **{f"musicbert_{name}": "musicbert" for name in PRESETS},
@@ -37,7 +38,7 @@ class ModelChoice:
     name
         As the user wrote it.
     family
-        ``musicbert`` or ``m2bert``.
+        ``musicbert``, ``m2bert`` or ``midibert``.
     arguments
         Of fairseq-train: architecture, sizes, weights to start from.
     codec
@@ -75,7 +76,8 @@ def choose_model(name: str | PathLike[str], *, codec: str | None = None) -> Mode
     Raises
     ------
     CheckpointError
-        ``unknown-architecture``, and those of `musicbert.weights.resolve` and of reading the checkpoint.
+        ``unknown-architecture``; ``other-encoding`` for octuples with a MidiBERT; those of
+        `musicbert.weights.resolve` and of reading the checkpoint.
     """
     text = fspath(name)
     if text.startswith(SCRATCH):
@@ -89,6 +91,8 @@ def choose_model(name: str | PathLike[str], *, codec: str | None = None) -> Mode
         return ModelChoice(text, family, ("--arch", arch), codec or own)
     path = resolve(name).absolute()
     weights = load_checkpoint(path).weights
+    if is_midibert(weights):
+        return _midibert(text, path, weights, codec)
     if is_m2bert(weights):
         return _m2bert(text, path, weights, codec)
     config = read_bundle(path).config
@@ -112,3 +116,22 @@ def _m2bert(text: str, path: Path, weights: Mapping[str, torch.Tensor], codec: s
     )
     own = "cp" if len(config.field_sizes) == 4 else "octuple"
     return ModelChoice(text, "m2bert", arguments, codec or own, path)
+
+
+def _midibert(text: str, path: Path, weights: Mapping[str, torch.Tensor], codec: str | None) -> ModelChoice:
+    config = infer_midibert_config(weights, path=path)
+    if codec is not None and not codec.startswith("cp"):
+        raise CheckpointError(
+            "other-encoding",
+            f"MidiBERT reads compound words, not {codec!r}",
+            path=path,
+            hint="write the data with the codec cp",
+        )
+    arguments = (
+        *("--arch", "midibert_base", "--init-from", str(path)),
+        *("--encoder-layers", str(config.layers), "--encoder-embed-dim", str(config.width)),
+        *("--encoder-ffn-embed-dim", str(config.ffn_width)),
+        *("--encoder-attention-heads", str(config.heads)),
+        *("--field-embed-dim", str(config.embedding_width), "--max-distance", str(config.max_positions)),
+    )
+    return ModelChoice(text, "midibert", arguments, codec or "cp", path, config.max_positions)

@@ -38,7 +38,8 @@ class Recipe:
     patience
         Epochs without a better score after which training stops; 0: never.
     window, overlap, windows
-        Notes of a window (1,000 for MusicBERT; for M2BERT 1,024, and 512 for labels of pieces), notes that
+        Notes of a window (1,000 for MusicBERT; for M2BERT 1,024, and 512 for labels of pieces; 512 for
+        MidiBERT), notes that
         neighbours share, and which windows are read.
     head
         ``first``, ``mean`` or ``attention`` for labels of pieces; ``first`` for MusicBERT, ``attention`` for
@@ -92,7 +93,8 @@ class Recipe:
 
     def window_of(self, family: Family, level: Level) -> int:
         """Notes of a window."""
-        default = 1000 if family == "musicbert" else 1024 if level == "note" else 512
+        short = family == "midibert" or level == "sequence"
+        default = 1000 if family == "musicbert" else 512 if short else 1024
         return self.window or default
 
 
@@ -100,11 +102,12 @@ def published_recipe(family: Family, level: Level) -> Recipe:
     """Recipe of the papers.
 
     M2BERT (and MidiBERT's benchmark): AdamW at a constant 2e-5, decay on everything, 10 epochs, no clipping,
-    batches of 6 windows for notes and 12 for pieces. MusicBERT (genre): 5e-5, linear schedule, batches of 64
-    pieces, of which the first window is read.
+    batches of 6 windows for notes and 12 for pieces. MidiBERT: the same with batches of 12, two layers in the
+    head and an end after 3 epochs without a better score. MusicBERT (genre): 5e-5, linear schedule, batches
+    of 64 pieces, of which the first window is read.
     """
-    if family == "m2bert":
-        return Recipe(
+    if family != "musicbert":
+        recipe = Recipe(
             learning_rate=2e-5,
             schedule="constant",
             warmup=0.0,
@@ -113,6 +116,7 @@ def published_recipe(family: Family, level: Level) -> Recipe:
             batch=6 if level == "note" else 12,
             attend_padding=True,
         )
+        return recipe.with_(batch=12, head_inner=256, patience=3) if family == "midibert" else recipe
     return Recipe(learning_rate=5e-5, batch=8, accumulate=8, warmup=0.2, clip=0.0, windows="first")
 
 
@@ -153,7 +157,7 @@ def training_arguments(
     pieces
         Numbers of the pieces of the training part: their windows say how many updates an epoch has.
     """
-    window = recipe.window_of(model.family, task.level)
+    window = min(recipe.window_of(model.family, task.level), model.max_positions)
     windows = sum(
         len(
             cut(p, shards.rows(p), shards.codec, window=window, overlap=recipe.overlap, choice=recipe.windows)

@@ -19,10 +19,9 @@ from torch import nn
 from musicbert.config import M2BERT_PRESETS, M2BertConfig
 from musicbert.errors import CheckpointError
 from musicbert.fairseq_plugin.flags import flag
-from musicbert.fairseq_plugin.starting_weights import expected_weights, refuse_without_weights
+from musicbert.fairseq_plugin.starting_weights import refuse_without_weights, start_from
 from musicbert.model.m2bert import M2Bert
 from musicbert.note_fields import CP, NoteFields, note_fields
-from musicbert.weights import load_checkpoint
 from musicbert.weights.m2bert import HEADS, fit_m2bert
 
 __all__ = ["M2BERT_ARCHITECTURES", "M2BertFlags", "M2BertModel"]
@@ -95,18 +94,7 @@ class M2BertModel(M2Bert, BaseFairseqModel):
     def build_model(cls, cfg: Any, task: Any) -> "M2BertModel":
         """Build the model for the task's notes, with ``--init-from`` if given."""
         model = cls(cfg, _columns(task), int(getattr(task, "roll_outputs", 0)))
-        model.weights_expected = expected_weights(cfg)
-        if getattr(cfg, "init_from", None):
-            # Models are also built to be evaluated, when this file may be gone: then it is no error.
-            model.weights_expected = cfg.init_from
-            try:
-                checkpoint = load_checkpoint(cfg.init_from)
-            except CheckpointError as error:
-                if error.reason != "not-found":
-                    raise
-                logger.warning("%s", error)
-            else:
-                model.load_weights(checkpoint.weights, path=cfg.init_from)
+        start_from(model, cfg)
         return model
 
     def load_weights(self, weights: Mapping[str, torch.Tensor], *, path: str | None = None) -> None:

@@ -22,7 +22,7 @@ from musicbert.model.tagging_heads import AttentionHead, LayerMix, NoteHead
 __all__ = ["HeadKind", "TagSettings", "Tagger", "freeze", "parameter_depth", "scale_rates"]
 
 HeadKind = Literal["note", "first", "mean", "attention"]
-_BLOCK = re.compile(r"(?:^|\.)layers\.(\d+)\.")
+_BLOCK = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
 #: parts of a backbone that come after its last block
 _ON_TOP = ("upsampling", "final_norm")
 #: parts of a backbone that no tagging head reads

@@ -108,7 +108,7 @@ class TaggerModel:
         self.label: str = task.get("name") or task["label"]
         self.classes: tuple[str, ...] = tuple(task["classes"])
         self.codec = get_codec(settings["codec"])
-        self.layout = Layout(settings["codec"], cells=settings["family"] == "m2bert")
+        self.layout = Layout(settings["codec"], cells=settings["family"] != "musicbert")
         self.performance = int(settings["architecture"].get("performance_features", 0))
 
     def __repr__(self) -> str:

@@ -58,7 +58,8 @@ def rename_m2bert(
             "midibert-layout",
             "It is a checkpoint of the older MidiBERT: BERT layers with relative_key_query positions",
             path=path,
-            hint="from_pretrained and `musicbert embed` open it; training starts from an M2BERT",
+            hint="from_pretrained, `musicbert embed` and `musicbert finetune` open it; pre-training starts "
+            "from an M2BERT",
         )
     renamed = {}
     for name, value in weights.items():

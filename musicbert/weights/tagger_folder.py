@@ -1,8 +1,9 @@
 """A fine-tuned tagger as a folder, for use without fairseq and without its training data.
 
 ``tagger.json``
-    ``model_type`` (``musicbert-tagger``), ``format_version``, ``family`` (``musicbert`` or ``m2bert``),
-    ``architecture`` (attributes of the configuration), ``codec``, ``window`` and ``overlap`` in notes,
+    ``model_type`` (``musicbert-tagger``), ``format_version``, ``family`` (``musicbert``, ``m2bert``
+    or ``midibert``), ``architecture`` (attributes of the configuration), ``codec``, ``window`` and
+    ``overlap`` in notes,
     ``head`` (`musicbert.model.tagging.TagSettings`), ``task`` (name, label, level, kind, classes, ignored
     classes), and ``origin`` (model it started from, seed).
 ``model.safetensors``
@@ -22,11 +23,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from musicbert.config import M2BertConfig, ModelConfig
+from musicbert.config import M2BertConfig, MidiBertConfig, ModelConfig
 from musicbert.corpus.atomic import build_directory
 from musicbert.errors import CheckpointError
 from musicbert.model import MusicBert
 from musicbert.model.m2bert import M2Bert
+from musicbert.model.midibert import MidiBert
 from musicbert.model.tagging import Tagger, TagSettings
 
 __all__ = ["SETTINGS", "is_tagger_folder", "load_tagger_folder", "save_tagger_folder"]
@@ -97,11 +99,11 @@ def load_tagger_folder(folder: str | PathLike[str]) -> tuple[Tagger, dict[str, A
     return tagger.eval(), settings
 
 
-def _backbone(settings: Mapping[str, Any]) -> MusicBert | M2Bert:
-    shape = settings["architecture"]
-    if settings["family"] == "m2bert":
-        known = {entry.name for entry in fields(M2BertConfig)}
-        values = {name: tuple(v) if isinstance(v, list) else v for name, v in shape.items() if name in known}
-        return M2Bert(M2BertConfig(**values))
-    known = {entry.name for entry in fields(ModelConfig)}
-    return MusicBert(ModelConfig(**{name: value for name, value in shape.items() if name in known}))
+def _backbone(settings: Mapping[str, Any]) -> MusicBert | M2Bert | MidiBert:
+    family, shape = settings["family"], settings["architecture"]
+    kind: Any = {"m2bert": M2BertConfig, "midibert": MidiBertConfig}.get(family, ModelConfig)
+    known = {entry.name for entry in fields(kind)}
+    values = {name: tuple(v) if isinstance(v, list) else v for name, v in shape.items() if name in known}
+    module: Any = {"m2bert": M2Bert, "midibert": MidiBert}.get(family, MusicBert)
+    backbone: MusicBert | M2Bert | MidiBert = module(kind(**values))
+    return backbone

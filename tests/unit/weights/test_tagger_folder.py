@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from musicbert.config import M2BERT_PRESETS, ModelConfig
+from musicbert.config import M2BERT_PRESETS, MidiBertConfig, ModelConfig
 from musicbert.encoding.codec import get_codec
 from musicbert.errors import CheckpointError
 from musicbert.midi import Score
 from musicbert.model import MusicBert
 from musicbert.model.m2bert import M2Bert
+from musicbert.model.midibert import MidiBert
 from musicbert.model.tagging import Tagger, TagSettings
 from musicbert.predict.tagger import load_tagger_model
 from musicbert.predict.tagging_windows import Layout
@@ -25,6 +26,10 @@ def backbone(family):
     torch.manual_seed(0)
     if family == "musicbert":
         return MusicBert(ModelConfig(layers=2, width=16, ffn_width=32, heads=2, max_positions=256))
+    if family == "midibert":
+        return MidiBert(
+            MidiBertConfig(layers=2, width=16, ffn_width=24, heads=2, embedding_width=8, max_positions=64)
+        )
     tiny = M2BERT_PRESETS["tiny"]
     return M2Bert(tiny.with_(layers=2, width=16, ffn_width=24, heads=2, embedding_width=8, roll_outputs=0))
 
@@ -63,7 +68,7 @@ def score(seed, notes=30):
     )
 
 
-@pytest.mark.parametrize("family", ["musicbert", "m2bert"])
+@pytest.mark.parametrize("family", ["musicbert", "m2bert", "midibert"])
 def test_weights_and_settings_come_back(tmp_path, family):
     made = make(tmp_path / "model", family)
     assert is_tagger_folder(tmp_path / "model")
@@ -74,13 +79,13 @@ def test_weights_and_settings_come_back(tmp_path, family):
     assert all(torch.equal(value, state[name]) for name, value in made.state_dict().items())
 
 
-@pytest.mark.parametrize("family", ["musicbert", "m2bert"])
+@pytest.mark.parametrize("family", ["musicbert", "m2bert", "midibert"])
 @pytest.mark.parametrize("level", ["sequence", "note"])
 def test_one_window_is_what_the_network_says(tmp_path, family, level):
     tagger = make(tmp_path / "model", family, level=level, window=100)
     music = score(0)
     codec = get_codec("octuple" if family == "musicbert" else "cp")
-    layout = Layout(codec.name, cells=family == "m2bert")
+    layout = Layout(codec.name, cells=family != "musicbert")
     rows, index = codec.encode(music)
     with torch.inference_mode():
         logits = tagger(layout.collate([layout.tokens(rows, 0)]))[0]
@@ -97,7 +102,7 @@ def test_one_window_is_what_the_network_says(tmp_path, family, level):
     assert [value is None for value in found.as_dict()["a"]] == (~found.known).tolist()
 
 
-@pytest.mark.parametrize("family", ["musicbert", "m2bert"])
+@pytest.mark.parametrize("family", ["musicbert", "m2bert", "midibert"])
 @pytest.mark.parametrize("level", ["sequence", "note"])
 def test_the_same_numbers_in_any_batch(tmp_path, family, level):
     make(tmp_path / "model", family, level=level)
