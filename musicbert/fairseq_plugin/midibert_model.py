@@ -81,12 +81,18 @@ class MidiBertModel(MidiBert, BaseFairseqModel):
         Raises
         ------
         ConfigError
-            ``bad-options``: the task's notes are no compound words.
+            ``bad-options``: the task is one of pre-training, or its notes are no compound words.
         """
-        codec = getattr(getattr(task, "shards", None), "codec", CP.encoding)
-        if note_fields(codec) is not CP:
+        shards = getattr(task, "shards", None)
+        if shards is None:
+            raise ConfigError(
+                "bad-options",
+                "MidiBERT has no heads to pre-train: it is fine-tuned from its checkpoints",
+                hint="take --arch m2bert_base; --objective mask --mask-strategy midibert is its objective",
+            )
+        if note_fields(shards.codec) is not CP:
             hint = "write the data with the codec cp"
-            raise ConfigError("bad-options", f"MidiBERT reads compound words, not {codec}", hint=hint)
+            raise ConfigError("bad-options", f"MidiBERT reads compound words, not {shards.codec}", hint=hint)
         model = cls(cfg)
         start_from(model, cfg)
         return model

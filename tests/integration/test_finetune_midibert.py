@@ -1,6 +1,7 @@
 """`musicbert finetune` from a checkpoint of the older MidiBERT, and the model it leaves."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from musicbert.cli.main import main
 from musicbert.config import MidiBertConfig
 from musicbert.corpus.labelled import LabelledPiece, Task
 from musicbert.corpus.shard_writer import write_shards
-from musicbert.errors import CheckpointError
+from musicbert.errors import CheckpointError, ConfigError
 from musicbert.fairseq_plugin.finetune_models import choose_model
 from musicbert.fairseq_plugin.finetune_recipe import published_recipe
+from musicbert.fairseq_plugin.midibert_model import MidiBertFlags, MidiBertModel
 from musicbert.midi import Score
 from musicbert.model.midibert import MidiBert
 from musicbert.predict.tagger import load_tagger_model
@@ -70,6 +72,15 @@ def test_what_is_chosen(ckpt):
     recipe = published_recipe("midibert", "note")
     assert (recipe.batch, recipe.head_inner, recipe.patience) == (12, 256, 3)
     assert recipe.window_of("midibert", "note") == 512
+
+
+def test_tasks_that_it_cannot_do():
+    for task, what in (
+        (SimpleNamespace(), "no heads to pre-train"),
+        (SimpleNamespace(shards=SimpleNamespace(codec="octuple")), "not octuple"),
+    ):
+        with pytest.raises(ConfigError, match=what):
+            MidiBertModel.build_model(MidiBertFlags(), task)
 
 
 def test_notes_are_learned(ckpt, shards, tmp_path, capsys):
