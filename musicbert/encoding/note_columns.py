@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from musicbert.encoding.compound_word import LOW_PITCH, bar_numbers
 from musicbert.encoding.compound_word.vocabulary import POSITIONS
+from musicbert.encoding.quantise import duration_value
 
 __all__ = ["NoteColumns", "note_columns"]
 
@@ -60,7 +61,8 @@ def note_columns(rows: ArrayLike, codec: str) -> NoteColumns:
     table = np.asarray(rows, np.int64)
     if codec == "octuple":
         bar, position, program, pitch, duration = table.T[:5]
-        return NoteColumns(bar, position, bar * _OCTUPLE_BAR + position, duration, pitch, program)
+        onset = bar * _OCTUPLE_BAR + position
+        return NoteColumns(bar, position, onset, duration_value(duration), pitch, program)
     bar = bar_numbers(table)
     position, pitch = table[:, 1], table[:, 2] + LOW_PITCH
     onset = bar * POSITIONS + position

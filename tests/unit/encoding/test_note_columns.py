@@ -21,11 +21,12 @@ def test_compound_words():
 
 
 def test_octuples():
-    rows = np.array([[3, 5, 128, 163, 7, 12, 0, 9], [4, 0, 2, 60, 3, 12, 0, 9]])
+    rows = np.array([[3, 5, 128, 163, 7, 12, 0, 9], [4, 0, 2, 60, 60, 12, 0, 9]])
     columns = note_columns(rows, "octuple")
     assert columns.bar.tolist() == [3, 4]
     assert columns.onset.tolist() == [3 * 128 + 5, 4 * 128]
     assert columns.pitch.tolist() == [163, 60]
+    assert columns.duration.tolist() == [7, 208]  # in positions: long durations have coarse ids
     assert columns.program.tolist() == [128, 2]
 
 
