@@ -41,8 +41,13 @@ def allow_training_state() -> None:
     """Let ``torch.load`` read the settings in fairseq's checkpoints: needed to resume, and to evaluate.
 
     ``argparse.Namespace`` is written by fairseq itself; the classes of omegaconf are in checkpoints of
-    fairseq 1.0.0a0 such as the published ones.
+    fairseq 1.0.0a0 such as the published ones. Numbers of NumPy are there where a score that scikit-learn
+    computed (F1, ROC-AUC) was the best so far; NumPy 1 and 2 name them differently.
     """
+    import _codecs
+
+    from numpy import dtype, dtypes
+    from numpy._core.multiarray import scalar
     from omegaconf import DictConfig, ListConfig, base, nodes
 
     torch.serialization.add_safe_globals(
@@ -62,6 +67,13 @@ def allow_training_state() -> None:
             nodes.FloatNode,
             nodes.IntegerNode,
             nodes.StringNode,
+            (scalar, "numpy._core.multiarray.scalar"),
+            (scalar, "numpy.core.multiarray.scalar"),
+            dtype,
+            dtypes.Float32DType,
+            dtypes.Float64DType,
+            dtypes.Int64DType,
+            _codecs.encode,
         ]
     )
 

@@ -1,0 +1,59 @@
+"""fairseq's own reader of checkpoints (--restore-file, --finetune-from-model) under a torch of today."""
+
+import argparse
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from fairseq import checkpoint_utils
+from omegaconf import OmegaConf
+
+import musicbert.fairseq_plugin  # noqa: F401 - puts harmless classes on the allow-list
+from musicbert.weights import load_checkpoint
+
+BEST = 0.625
+
+
+@pytest.fixture
+def state():
+    """As fairseq 1.0.0a0 writes it where the best score came from scikit-learn."""
+    cfg = OmegaConf.create(
+        {"model": None, "optimization": {"lr": [5e-4], "update_freq": [64]}}, flags={"allow_objects": True}
+    )
+    cfg.model = argparse.Namespace(arch="musicbert_base", _name="musicbert_base")
+    history = {"criterion_name": "c", "optimizer_name": "o", "num_updates": 1, "lr_scheduler_state": {}}
+    return {
+        "cfg": cfg,
+        "args": None,
+        "model": {"weight": torch.ones(2)},
+        "optimizer_history": [history],
+        "extra_state": {"best": np.float64(BEST), "last": np.float32(BEST), "updates": np.int64(3)},
+    }
+
+
+def test_the_training_state_is_read(state, tmp_path):
+    torch.save(state, tmp_path / "new.pt")
+    with zipfile.ZipFile(tmp_path / "new.pt") as new, zipfile.ZipFile(tmp_path / "old.pt", "w") as old:
+        for name in new.namelist():  # as NumPy 1 named its numbers
+            old.writestr(name, new.read(name).replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+    assert (tmp_path / "old.pt").read_bytes().count(b"numpy.core.multiarray") == 1
+    for path in (tmp_path / "new.pt", tmp_path / "old.pt"):
+        found = checkpoint_utils.load_checkpoint_to_cpu(str(path))
+        assert [found["extra_state"][name] for name in ("best", "last", "updates")] == [BEST, BEST, 3]
+        assert found["cfg"].optimization.lr == [5e-4]
+        assert found["cfg"].model.arch == "musicbert_base"
+        assert load_checkpoint(path).settings["arch"] == "musicbert_base"
+
+
+def test_anything_else_is_refused(state, tmp_path):
+    class Malice:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    torch.save({**state, "extra_state": Malice()}, tmp_path / "evil.pt")
+    with pytest.raises(pickle.UnpicklingError, match="mkdir"):
+        checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "evil.pt"))
+    assert not (tmp_path / "ran").exists()
