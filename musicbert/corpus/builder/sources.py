@@ -200,7 +200,11 @@ def _remote_folder(source: str, _limits: ArchiveLimits) -> Listed:
     try:
         system, root = fsspec.core.url_to_fs(source)
         found = system.find(root, detail=True)
-    except (ImportError, ValueError, OSError) as error:
+        if not found:
+            system.ls(root)  # `find` passes over a server that is not there, this says so
+    except FileNotFoundError as error:
+        raise DatasetError("not-found", "There is no such folder", path=source) from error
+    except Exception as error:  # each protocol has errors of its own
         raise DatasetError("cannot-open", f"The folder cannot be listed: {error}", path=source) from error
     if not found:
         raise DatasetError("not-found", "There is no file below this URL", path=source)

@@ -166,3 +166,17 @@ def test_a_missing_package_is_named(url, package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(DatasetError, match=package):
         UrlPlace(url).read(LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [("status/404/", "not-found"), ("status/403/", "cannot-open"), ("status/503/", "cannot-open")],
+)
+def test_a_folder_that_cannot_be_listed_is_one_error(server, path, reason):
+    with pytest.raises(DatasetError, match=reason):
+        list(list_files([f"{server[0]}/{path}"]))
+
+
+def test_no_server_behind_a_folder_is_one_error():
+    with pytest.raises(DatasetError, match="cannot-open"):
+        list(list_files(["http://127.0.0.1:9/midi/"]))
