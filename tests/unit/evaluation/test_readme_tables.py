@@ -32,7 +32,7 @@ def results(tmp_path):
             "network + features, hybrid": _row(0.4),
         },
     }
-    folder = tmp_path / "xai" / "segment" / "plain-scratch" / "regression"
+    folder = tmp_path / "xai" / "segment" / "performance-scratch" / "regression"
     folder.mkdir(parents=True)
     (folder / "report.json").write_text(json.dumps(report))
     return tmp_path
