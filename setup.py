@@ -59,6 +59,7 @@ setup(
             "pytest-xdist>=3.6",
             "hypothesis>=6.100",
             "aiohttp>=3.9",
+            "distributed>=2024.8",
             "ruff>=0.6",
             "mypy>=1.11",
             "import-linter>=2",
