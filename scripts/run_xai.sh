@@ -130,7 +130,7 @@ weights_of() { # VARIANT START
                 pretrain
                 file="$output/mlm/checkpoint_best.pt"
             fi
-            need_file "$file" "masked-LM weights"
+            [ -e "$file" ] || die "$file is missing: masked-LM weights"
             INIT=(--init-from "$(cd "$(dirname "$file")" && pwd)/$(basename "$file")")
             ;;
         *) die "unknown start $2 (scratch, mlm, own, mlm+own)" ;;
