@@ -117,7 +117,7 @@ class MusicBertModel(MusicBert, BaseFairseqModel):
 
     def prepare_start(self, cfg: Any) -> None:
         """Load ``--init-from``, and remember which weights have to come before training starts."""
-        self.weights_expected = expected_weights(cfg)
+        self.weights_expected = expected_weights(cfg) or self.weights_expected
         init_from = _option(cfg, "init_from")
         if init_from:
             # Models are also built to be evaluated, when this file may be gone: then it is no error.

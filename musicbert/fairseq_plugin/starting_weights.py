@@ -43,7 +43,7 @@ def start_from(model: Any, cfg: Any) -> None:
     CheckpointError
         Those of `load_checkpoint` but for ``not-found``, and of ``load_weights``.
     """
-    model.weights_expected = expected_weights(cfg)
+    model.weights_expected = expected_weights(cfg) or model.weights_expected
     if not getattr(cfg, "init_from", None):
         return
     # Models are also built to be evaluated, when this file may be gone: then it is no error.
