@@ -1,8 +1,9 @@
 """Training curves from the logs of fairseq-train: JSON lines, simple lines, or TensorBoard event files.
 
 A summary line of an epoch looks like ``... | INFO | valid | {"epoch": 1, "valid_loss": "0.05", ...}`` with
-``--log-format json`` and like ``... | valid | epoch 001 | valid on 'valid' subset | loss 0.05 | ...`` with
-``--log-format simple``. Lines inside an epoch (``train_inner``) are passed over.
+``--log-format json`` (``INFO:valid:{...}`` where something else set up logging before fairseq), and like
+``... | valid | epoch 001 | valid on 'valid' subset | loss 0.05 | ...`` with ``--log-format simple``. Lines
+inside an epoch (``train_inner``) are passed over.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ __all__ = ["Curves", "read_curves"]
 #: quantity -> part (``train`` or ``valid``) -> points (epoch, value)
 Curves = dict[str, dict[str, list[tuple[float, float]]]]
 
-_JSON = re.compile(r"(?:^|\|\s*)(?P<part>train|valid)?\s*\|?\s*(?P<body>\{.*\})\s*$")
+_JSON = re.compile(r"(?:^|\|\s*|:)(?P<part>train|valid)?\s*[|:]?\s*(?P<body>\{.*\})\s*$")
 _SIMPLE = re.compile(r"epoch\s+(?P<epoch>\d+)\s*\|\s*(?P<rest>.*)")
 _VALID_SUBSET = re.compile(r"valid on '[^']*' subset\s*\|\s*")
 _NUMBER = re.compile(r"^(?P<name>[A-Za-z_][\w.]*)\s+(?P<value>[-+]?[\d.]+(?:[eE][-+]?\d+)?|nan|inf)$")

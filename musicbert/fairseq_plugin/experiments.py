@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -28,6 +26,7 @@ from tqdm import tqdm
 
 from musicbert.atomic import write_json
 from musicbert.errors import DatasetError
+from musicbert.fairseq_plugin.run_process import end_with_parent, write_into
 from musicbert.provenance import command_line, provenance
 
 __all__ = ["Run", "RunOutcome", "plan", "run_all", "summary"]
@@ -215,28 +214,13 @@ def run_all(runs: Sequence[Run], *, workers: int = 1, progress: bool = True) -> 
     return outcomes
 
 
-def _end_with_parent() -> None:
-    """End this process when the one that started it is killed: two must never write into one run."""
-
-    def wait() -> None:
-        parent = multiprocessing.parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def _run(run: Run) -> RunOutcome:
     """Train and predict, in a process of its own."""
     begin = time.monotonic()
-    _end_with_parent()
+    end_with_parent()
     shutil.rmtree(run.out, ignore_errors=True)  # what an interrupted run left
     run.out.mkdir(parents=True)
-    log = os.open(run.out / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
+    write_into(run.out / LOG)
     try:
         command = _train(run)
         checkpoint = run.out / run.checkpoint

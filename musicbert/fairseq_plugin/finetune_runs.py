@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import shutil
 import sys
 import time
@@ -37,9 +36,10 @@ from musicbert.corpus.labelled import Task
 from musicbert.corpus.shards import Shards
 from musicbert.corpus.task_folds import CLEAN, Validation, task_folds
 from musicbert.errors import DatasetError
-from musicbert.fairseq_plugin.experiments import RunOutcome, _end_with_parent, summary
+from musicbert.fairseq_plugin.experiments import RunOutcome, summary
 from musicbert.fairseq_plugin.finetune_models import ModelChoice, choose_model
 from musicbert.fairseq_plugin.finetune_recipe import Recipe, training_arguments
+from musicbert.fairseq_plugin.run_process import end_with_parent, write_into
 from musicbert.provenance import command_line, provenance
 
 __all__ = ["TagRun", "plan_task", "run_task", "start_runs", "summary"]
@@ -349,12 +349,10 @@ def _report(pipe: Any, run: TagRun) -> None:
 def _run(run: TagRun) -> RunOutcome:
     """Train, predict and export, in a process of its own."""
     begin = time.monotonic()
-    _end_with_parent()
+    end_with_parent()
     shutil.rmtree(run.out, ignore_errors=True)  # what an interrupted run left
     run.out.mkdir(parents=True)
-    log = os.open(run.out / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
+    write_into(run.out / LOG)
     try:
         _train(run)
         checkpoint = run.out / BEST

@@ -144,6 +144,15 @@ def test_curves_from_logs(text, tmp_path):
     resumed = tmp_path / "resumed.log"
     resumed.write_text(text + text)
     assert len(read_curves(resumed)["loss"]["train"]) == 2
+
+
+def test_curves_of_a_log_in_pythons_own_format(tmp_path):
+    path = tmp_path / "train.log"
+    path.write_text(
+        'INFO:train_inner:{"epoch": 1, "loss": "9"}\n'
+        'INFO:train:{"epoch": 1, "train_loss": "0.5"}\nINFO:valid:{"epoch": 1, "valid_loss": "0.25"}\n'
+    )
+    assert read_curves(path)["loss"] == {"train": [(1.0, 0.5)], "valid": [(1.0, 0.25)]}
     (tmp_path / "empty.log").write_text("")
     assert read_curves(tmp_path / "empty.log") == {}
 
