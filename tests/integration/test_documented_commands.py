@@ -21,7 +21,8 @@ COMMAND = re.compile(r"(?:bash|python) ((?:scripts/)?[\w/]+\.(?:sh|py))((?:[ \t]
 
 def commands(root):
     for page in PAGES:
-        for found in COMMAND.finditer((root / page).read_text()):
+        text = (root / page).read_text().replace("\\\n", " ")  # continued lines
+        for found in COMMAND.finditer(text):
             yield page, found.group(1), found.group(2)
 
 
