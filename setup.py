@@ -47,7 +47,7 @@ setup(
     ],
     extras_require={
         # needs --no-build-isolation: see `make venv`
-        "fairseq": ["fairseq-fixed==0.12.3.1", "tensorboard>=2.16", "setuptools<81"],
+        "fairseq": ["fairseq-fixed==0.12.3.1", "omegaconf>=2.3", "tensorboard>=2.16", "setuptools<81"],
         "cluster": ["distributed>=2024.8"],
         # what fsspec needs for http, s3 and gs
         "remote": ["aiohttp>=3.9", "s3fs>=2024.2", "gcsfs>=2024.2"],
