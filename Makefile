@@ -14,7 +14,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: help venv demo test lint types format clean
+.PHONY: help venv demo test fuzz lint types format clean
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -29,6 +29,9 @@ demo: venv ## run the main job on made data; ends in a table and pictures in dem
 
 test: venv lint ## style, import contracts, types and all tests
 	$(BIN)/python -m pytest -n 2
+
+fuzz: venv ## the property tests (hypothesis) on examples not seen before
+	HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest -n 2 $$(grep -rl "^from hypothesis import" --include="test_*.py" tests)
 
 lint: venv ## ruff, import contracts and mypy on the torch-free rooms
 	$(BIN)/ruff check .

@@ -1,12 +1,19 @@
 """Fixtures shared by all tests: the shared data beside the checkout, where it is there."""
 
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+
+# the same examples in every run, so that a failure belongs to a change; `make fuzz` draws new ones
+settings.register_profile("repeatable", derandomize=True, database=None)
+settings.register_profile("new", print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 def pytest_collection_modifyitems(items):

@@ -12,12 +12,9 @@ its reason.
 
 from __future__ import annotations
 
-import lzma
 import os
 import re
-import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -35,6 +32,7 @@ from musicbert.corpus.archive import (
     stem,
 )
 from musicbert.corpus.builder.places import FilePlace, Inline, Place, RangePlace, UrlPlace, ZipPlace
+from musicbert.corpus.tar_archive import DAMAGED, open_tar, tar_headers
 from musicbert.errors import DatasetError
 
 __all__ = ["EXCLUDED", "Entry", "list_files"]
@@ -143,9 +141,8 @@ def _zip(source: str, _limits: ArchiveLimits) -> Listed:
 def _tar(source: str, limits: ArchiveLimits) -> Listed:
     plain = bool(_PLAIN_TAR.search(source))
     try:
-        with tarfile.open(source, "r:" if plain else "r|*") as archive:
-            for info in archive:
-                archive.members = []  # type: ignore[attr-defined]  # tarfile keeps every header otherwise
+        with open_tar(source, "r:" if plain else "r|*") as archive:
+            for info in tar_headers(archive):
                 path = info.name.removeprefix("./")
                 if info.isdir() or not _wanted(path):
                     continue
@@ -165,7 +162,7 @@ def _tar(source: str, limits: ArchiveLimits) -> Listed:
                     yield member, Inline(file.read())
     except FileNotFoundError as error:
         raise DatasetError("not-found", "There is no such archive", path=source) from error
-    except (tarfile.TarError, OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+    except (*DAMAGED, OSError) as error:
         raise DatasetError(
             "damaged-archive",
             f"The tar archive is damaged: {error}",

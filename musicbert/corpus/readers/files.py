@@ -8,17 +8,15 @@ is bounded. Links, devices, unsafe names and hidden files are passed over. Verif
 
 from __future__ import annotations
 
-import lzma
 import re
-import tarfile
 import zipfile
-import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 
 from musicbert.corpus.archive import ArchiveLimits, is_hidden, list_folder, list_zip, open_zip
+from musicbert.corpus.tar_archive import DAMAGED, open_tar, tar_headers
 from musicbert.errors import DatasetError
 
 __all__ = ["SourceFiles"]
@@ -26,7 +24,7 @@ __all__ = ["SourceFiles"]
 _TAR = re.compile(r"\.(tar(\.(gz|xz|bz2))?|tgz|txz|tbz2?)$", re.IGNORECASE)
 #: Most bytes of wanted files of a tar archive, which lie in memory.
 _TAR_BYTES = 2 << 30
-_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, NotImplementedError)
+_DAMAGED = (*DAMAGED, zipfile.BadZipFile, NotImplementedError)
 
 
 class SourceFiles:
@@ -192,8 +190,8 @@ class SourceFiles:
         contents: dict[str, bytes] = {}
         total = 0
         try:
-            with tarfile.open(self.path, "r|*") as archive:
-                for number, info in enumerate(self._headers(archive), start=1):
+            with open_tar(self.path) as archive:
+                for number, info in enumerate(tar_headers(archive), start=1):
                     path = info.name.removeprefix("./")
                     if number > self._limits.members:
                         raise DatasetError(
@@ -226,9 +224,3 @@ class SourceFiles:
                 hint="download it again",
             ) from error
         return contents
-
-    @staticmethod
-    def _headers(archive: tarfile.TarFile) -> Iterable[tarfile.TarInfo]:
-        for info in archive:
-            archive.members = []  # type: ignore[attr-defined]  # tarfile keeps every header otherwise
-            yield info

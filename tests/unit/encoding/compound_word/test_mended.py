@@ -75,7 +75,8 @@ def bar_lines(score):
     ]
     lines = []
     for index, (tick, (n, d)) in enumerate(changes):
-        end = changes[index + 1][0] if index + 1 < len(changes) else int(score.onset.max()) + 1
+        last = max(int(score.onset.max()), tick) + 1  # a change after the last onset ends a bar too
+        end = changes[index + 1][0] if index + 1 < len(changes) else last
         at = Fraction(tick)
         while at < end:
             parts = max(-(-n // d), 1)
