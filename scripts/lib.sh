@@ -163,10 +163,18 @@ initial_weights() {
         INIT=()
         say "training from scratch"
     else
-        need_file "$init" "give pre-trained weights with --init FILE, or say --from-scratch"
-        INIT=(--init-from "$init")
-        say "starting from $init"
+        find_weights "$init" "give pre-trained weights with --init, or say --from-scratch"
+        INIT=(--init-from "$WEIGHTS")
+        say "starting from $WEIGHTS"
     fi
+}
+
+# find_weights NAME NEXT_STEP: sets WEIGHTS to a checkpoint file, a folder of weights, or weights that come with the
+# project (musicbert-mini)
+find_weights() {
+    WEIGHTS=$1
+    [ -e "$1" ] || [ ! -d "$ROOT/checkpoints/$1" ] || WEIGHTS=$ROOT/checkpoints/$1
+    [ -f "$WEIGHTS/config.json" ] || need_file "$WEIGHTS" "$2"
 }
 
 # Options of recipes for several machines. Without them a recipe uses all GPUs of this one.
@@ -276,7 +284,7 @@ show_log() {
 rating_options() {
     training_options
     option arch musicbert_base "musicbert_{tiny,mini,small,medium,base,large}"
-    option init checkpoints/checkpoint_last_musicbert_base.pt "pre-trained weights"
+    option init checkpoints/checkpoint_last_musicbert_base.pt "pre-trained weights: a file, a folder or a name"
     option updates 7000 "updates in all"
     option warmup 300 "updates of rising learning rate"
     option lr "$1" "peak learning rate"
@@ -311,7 +319,7 @@ train_rating() {
 contrastive_options() {
     training_options
     option arch xai_pretrain_arch "xai_pretrain_arch (base) or xai_pretrain_{tiny,mini,small,medium,base,large}"
-    option init checkpoints/checkpoint_last_musicbert_base.pt "pre-trained weights"
+    option init checkpoints/checkpoint_last_musicbert_base.pt "pre-trained weights: a file, a folder or a name"
     option updates "$1" "updates in all"
     option warmup "$2" "updates of rising learning rate"
     option lr "$3" "peak learning rate"

@@ -130,8 +130,8 @@ weights_of() { # VARIANT START
                 pretrain
                 file="$output/mlm/checkpoint_best.pt"
             fi
-            [ -e "$file" ] || die "$file is missing: masked-LM weights"
-            INIT=(--init-from "$(cd "$(dirname "$file")" && pwd)/$(basename "$file")")
+            find_weights "$file" "these are the masked-LM weights of $1"
+            INIT=(--init-from "$(cd "$(dirname "$WEIGHTS")" && pwd)/$(basename "$WEIGHTS")")
             ;;
         *) die "unknown start $2 (scratch, mlm, own, mlm+own)" ;;
     esac

@@ -19,8 +19,8 @@ sentence_options() {
 
 # shared_sentence_options: those that do not depend on the task
 shared_sentence_options() {
-    option init checkpoints/checkpoint_last_musicbert_base.pt "pre-trained weights"
-    option arch "" "musicbert_{tiny,mini,small,medium,base,large} (default: the end of the weights' name, or base)"
+    option init checkpoints/checkpoint_last_musicbert_base.pt "pre-trained weights: a file, a folder or a name"
+    option arch "" "musicbert_{tiny,mini,small,medium,base,large} (default: what the weights' name says, or base)"
     option lr 5e-5 "peak learning rate"
     option effective-batch 64 "sequences of one update, over all devices and accumulation"
     option dropout 0.1 "dropout of hidden states"
@@ -36,15 +36,13 @@ shared_sentence_options() {
     switch bar "a progress bar in place of the log, which is in train.log anyway"
 }
 
-# Sets arch, where it was left open, from the end of the weights' name (checkpoint_last_musicbert_small.pt).
+# Sets arch, where it was left open, from the weights' name (checkpoint_last_musicbert_small.pt, musicbert-mini).
 sentence_arch() {
     [ -z "$arch" ] || return 0
-    local size
-    size=$(basename "$init" .pt)
-    case ${size##*_} in
-        tiny | mini | small | medium | base | large) arch=musicbert_${size##*_} ;;
-        *) arch=musicbert_base ;;
-    esac
+    arch=musicbert_base
+    if [[ $(basename "$init") =~ musicbert[-_](tiny|mini|small|medium|base|large) ]]; then
+        arch=musicbert_${BASH_REMATCH[1]}
+    fi
 }
 
 # train_sentences DATA SAVE_DIR TASK HEAD METRIC

@@ -62,7 +62,7 @@ fi
 out=${save_dir:-checkpoints/${arch}_${encoding}_$objective}
 [ -z "$full" ] || [ "$epochs" != 150 ] || epochs=25
 flags=(--task music_pretrain --criterion compound_token --arch "$arch" --max-epoch "$epochs")
-[ -z "$init" ] || { need_file "$init" "these weights were to start from" && flags+=(--init-from "$init"); }
+[ -z "$init" ] || { find_weights "$init" "these weights were to start from" && flags+=(--init-from "$WEIGHTS"); }
 [ -z "$noise_symmetric" ] || flags+=(--noise-symmetric)
 [ -z "$bf16" ] || { flags+=(--autocast-bf16) && bf16=; }
 [ -z "$fp16" ] || flags+=(--fp16-no-flatten-grads)

@@ -59,7 +59,7 @@ need_file "${data%%:*}/dict.txt" "make a data-bin with: musicbert build MIDI --o
 out=${save_dir:-checkpoints/mlm_$arch}
 patience=-1 validate_every=$save_every small_checkpoints=
 flags=(--task octuple_masked_lm --criterion octuple_masked_lm --arch "$arch" --encoding "$encoding")
-[ -z "$init" ] || { need_file "$init" "these weights were to start from" && flags+=(--init-from "$init"); }
+[ -z "$init" ] || { find_weights "$init" "these weights were to start from" && flags+=(--init-from "$WEIGHTS"); }
 [ -z "$crop_length" ] || flags+=(--crop-length "$crop_length")
 for name in separate-pieces group-per-piece no-compound performance-input autocast-bf16 compile; do
     variable=${name//-/_}
