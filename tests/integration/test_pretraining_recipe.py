@@ -97,6 +97,15 @@ def test_the_published_recipe_is_the_default(recipe, tmp_path):
     assert not (tmp_path / "checkpoints").exists()
 
 
+def test_weights_have_a_name_a_folder_or_a_file(recipe, root, tmp_path):
+    write_data(tmp_path / "data", pieces={"train": 2})
+    run = ("--data", "data", "--cpu", "--dry-run", "--init")
+    shipped = root / "checkpoints" / "musicbert-mini"
+    for given in ("musicbert-mini", shipped):
+        assert Path(command(recipe(*run, given))[1]["--init-from"]).resolve() == shipped
+    assert "musicbert-huge is missing" in recipe(*run, "musicbert-huge", code=2)
+
+
 def test_shards_take_turns(recipe, tmp_path):
     for shard in range(3):
         write_data(tmp_path / "big" / f"shard{shard}", pieces={"train": 2})

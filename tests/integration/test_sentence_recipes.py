@@ -15,6 +15,7 @@ from musicbert.corpus.sentence_set import read_part
 from musicbert.evaluation.pair_features import PAIR_FEATURES, pair_features
 from musicbert.midi import Score, midi_bytes
 from musicbert.predict.databin import class_logits
+from musicbert.weights import load_checkpoint
 
 TINY = [
     "--arch",
@@ -108,6 +109,19 @@ def test_the_label_dictionary_is_that_which_fairseq_makes_itself(work, tmp_path)
     command = [sys.executable, "-m", "fairseq_cli.preprocess", "--only-source", "--trainpref", labels]
     call([*command, "--destdir", tmp_path / "label"], work)
     assert (tmp_path / "label" / "dict.txt").read_text() == label_dictionary(labels.read_text().splitlines())
+
+
+@pytest.mark.slow
+def test_weights_that_come_with_the_project_go_by_their_name(root, work, tmp_path):
+    save = ["--data", "next_data_bin", "--save-dir", tmp_path / "out", "--init", "musicbert-mini"]
+    short = ["--cpu", "--updates", 1, "--warmup", 0, "--lr", 0, "--batch", 4, "--effective-batch", 4]
+    call(["bash", root / "scripts/train_nsp.sh", "next", *save, *short, "--small-checkpoints"], work)
+    trained = load_checkpoint(tmp_path / "out" / "seed7" / "checkpoint_last.pt").weights
+    shipped = load_checkpoint(root / "checkpoints" / "musicbert-mini").weights
+    named = [name for name in shipped if "layers.0" in name or "embed_tokens" in name]
+    assert len(named) > 8
+    for name in named:  # a learning rate of 0 leaves them as they were
+        torch.testing.assert_close(trained[name], shipped[name].float())
 
 
 def test_what_is_damaged_is_one_clear_error(root, work, tmp_path):
