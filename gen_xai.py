@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except (MusicBertError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2
     except KeyboardInterrupt:
         print("stopped; nothing was written", file=sys.stderr)
         return 130  # 128 + SIGINT, as shells count

@@ -32,6 +32,6 @@ done
 
 command -v "$PYTHON" >/dev/null || {
     echo "error: no Python at '$PYTHON' (run \`make venv\` in $ROOT, or pass --python PYTHON)" >&2
-    exit 1
+    exit 2
 }
 PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}" exec "$PYTHON" -m musicbert.corpus.binarize ${arguments[@]+"${arguments[@]}"}

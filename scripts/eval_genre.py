@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
     except MusicBertError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2
     print("\n".join(score_table(rows, ["f1_micro", "f1_macro", "roc_auc_micro", "roc_auc_macro", "exact"])))
     print(f"-> {output}/scores.{{json,csv,md}}")
     return 0

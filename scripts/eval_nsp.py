@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
     except MusicBertError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2
     print("\n".join(score_table(rows, ["map", "hits@1", "hits@5", "hits@10", "hits@25", "recall@1"])))
     print(f"-> {output}/scores.{{json,csv,md}}")
     return 0

@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
     except MusicBertError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2
     output = options.output or options.checkpoint.with_suffix(f".{options.split}.npz")
     save_predictions(predictions, output)
     kinds = " and ".join(key for key in ("regression", "class_logits", "embedding") if key in predictions)

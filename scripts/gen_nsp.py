@@ -129,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
             )
     except (MusicBertError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2
     except KeyboardInterrupt:
         print("stopped; nothing was written", file=sys.stderr)
         return 130

@@ -137,7 +137,7 @@ def run_program(
         )
     except (MusicBertError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
-        return 1
+        return 2
     except KeyboardInterrupt:
         sys.stderr.write("stopped; nothing was written\n")
         return 130  # 128 + SIGINT, as shells count

@@ -114,7 +114,7 @@ def test_runs_from_any_directory(raw, script, made_set):
 
 def test_missing_raw_set(script, made_set):
     done = script("nothing")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("error: nothing_data_raw_apex_reg_cls")
     assert "gen_xai.py" in done.stderr
     assert "Traceback" not in done.stderr
@@ -123,7 +123,7 @@ def test_missing_raw_set(script, made_set):
 
 def test_wrong_python_and_options(script):
     done = script("xai", "--python", "/nowhere/python")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "/nowhere/python" in done.stderr
     assert script("xai", "--wrong").returncode == 2
     assert script("xai", "--python").returncode != 0

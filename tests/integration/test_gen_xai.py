@@ -158,7 +158,7 @@ def test_output_is_not_replaced_without_being_asked(run, made_set):
     run("--output", "raw")
     before = tree(made_set / "raw")
     status, _, errors = run("--output", "raw", "--seed", 8)
-    assert status == 1
+    assert status == 2
     assert "[output-exists]" in errors
     assert "--overwrite" in errors
     assert tree(made_set / "raw") == before
@@ -210,7 +210,7 @@ def test_bad_midi_source_is_one_clear_error_and_leaves_nothing(run, made_set, ma
     make(made_set)
     before = sorted(made_set.iterdir())
     status, _, errors = run("--output", "raw", midi="x.zip")
-    assert status == 1
+    assert status == 2
     assert errors.startswith("error: ")
     assert errors.count("\n") == 1
     assert f"[{reason}]" in errors
@@ -246,7 +246,7 @@ def test_bad_files_are_ledger_entries(run, made_set):
 def test_bad_label_map_is_one_clear_error(run, made_set, text):
     (made_set / "bad.json").write_text(text)
     status, _, errors = run("--output", "raw", labels="bad.json")
-    assert status == 1
+    assert status == 2
     assert errors.startswith("error: ")
     assert "bad.json" in errors
     assert not (made_set / "raw").exists()
@@ -255,7 +255,7 @@ def test_bad_label_map_is_one_clear_error(run, made_set, text):
 def test_output_that_cannot_be_made(run, made_set):
     (made_set / "file").write_text("")
     status, _, errors = run("--output", "file/raw")
-    assert status == 1
+    assert status == 2
     assert "[cannot-write]" in errors
 
 

@@ -139,12 +139,12 @@ def test_what_is_damaged_is_one_clear_error(root, work, tmp_path):
     for path in (work / "next_data_raw").iterdir():
         (raw / path.name).write_bytes(path.read_bytes())
     (raw / "train.label").write_text("1\n")
-    assert "wrong-length" in call([*binarise, raw], tmp_path, code=1).stderr
+    assert "wrong-length" in call([*binarise, raw], tmp_path, code=2).stderr
     (raw / "train.txt").unlink()
-    assert "missing-split" in call([*binarise, raw], tmp_path, code=1).stderr
+    assert "missing-split" in call([*binarise, raw], tmp_path, code=2).stderr
     (raw / "dict.txt").write_text("a 0\n")
-    assert "wrong-dictionary" in call([*binarise, raw], tmp_path, code=1).stderr
-    assert "not-found" in call([*binarise, tmp_path / "none"], tmp_path, code=1).stderr
+    assert "wrong-dictionary" in call([*binarise, raw], tmp_path, code=2).stderr
+    assert "not-found" in call([*binarise, tmp_path / "none"], tmp_path, code=2).stderr
     assert not (tmp_path / "bin").exists()
     for script in ("train_nsp.sh", "train_genre.sh"):
         assert call(["bash", root / "scripts" / script], tmp_path, code=2).stderr.startswith(
@@ -274,7 +274,7 @@ def test_genres_are_trained_and_scored_on_every_fold(root, work):
 
 def test_scoring_what_is_not_there_is_one_error(root, work):
     for script, data in (("eval_nsp.py", "next_data_bin"), ("eval_genre.py", "topmagd_data_bin")):
-        done = call([sys.executable, root / "scripts" / script, "nothing", data], work, code=1)
+        done = call([sys.executable, root / "scripts" / script, "nothing", data], work, code=2)
         assert done.stderr.startswith("error: nothing")
         assert "not-found" in done.stderr
 

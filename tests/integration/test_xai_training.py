@@ -304,6 +304,6 @@ def test_command_lines(data, root, tmp_path):
         assert 0 < found["regression"].min() < found["regression"].max() < 1
         assert found["dimensions"].tolist() == ["d0", "d1", "d2", "d3"]
     bad = run(*evaluate, "--split", "nothing")
-    assert bad.returncode == 1
+    assert bad.returncode == 2
     assert "[missing-split]" in bad.stderr
     assert "Traceback" not in bad.stderr
