@@ -131,7 +131,8 @@ def add_recipe(group: argparse._ActionsContainer) -> None:
         group.add_argument(f"--{name}", choices=choices, help=text)
     for name, text in _FLAGS.items():
         group.add_argument(f"--{name}", action="store_true", help=text)
-    group.add_argument("--bf16", action="store_true", help="multiply in bfloat16 (faster on a GPU, and on CPUs with bfloat16 units)")
+    bf16 = "multiply in bfloat16 (faster on a GPU, and on CPUs that have it)"
+    group.add_argument("--bf16", action="store_true", help=bf16)
 
 
 def recipe_changes(options: argparse.Namespace) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def stem(path: str) -> str:
     >>> stem("midi/ Schubert_D935_no.3_4bars_2_1.mid")
     'Schubert_D935_no.3_4bars_2_1'
     """
-    return PurePosixPath(path).name.rpartition(".")[0].strip()
+    return path.rstrip("/").rpartition("/")[2].rpartition(".")[0].strip()
 
 
 def copy_base(name: str) -> str | None:
@@ -218,10 +218,10 @@ class MidiSource:
                     path=self.path,
                     hint="split it up",
                 )
-            path = PurePosixPath(member.path.lower())
-            if not path.name.endswith(MIDI_SUFFIXES + ARCHIVE_SUFFIXES) or is_hidden(path):
+            lower = member.path.lower()
+            if not lower.endswith(MIDI_SUFFIXES + ARCHIVE_SUFFIXES) or is_hidden(lower):
                 continue
-            if path.suffix in MIDI_SUFFIXES:
+            if PurePosixPath(lower).suffix in MIDI_SUFFIXES:
                 total += member.size
             if total > self.limits.total_bytes:
                 raise DatasetError(
@@ -273,9 +273,29 @@ def judge(member: Member, limits: ArchiveLimits) -> Member:
     return Member(member.name, member.path, member.size, reason, detail)
 
 
-def is_hidden(path: PurePosixPath) -> bool:
-    """Whether a path, in lower case, is a hidden file, in a hidden folder, or in ``__MACOSX``."""
-    return any(part == "__macosx" or (part.startswith(".") and part != "..") for part in path.parts)
+def _look_at(path: str, root: Path) -> tuple[int, str | None, str | None]:
+    """Size of a file, and why it cannot be taken. Of large folders this is most of the work: no `Path`."""
+    try:
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode):
+            if not Path(path).resolve().is_relative_to(root):
+                return 0, "symlink", "a symbolic link that leads out of the folder"
+            status = os.stat(path)  # noqa: PTH116
+        if stat.S_ISREG(status.st_mode):
+            return status.st_size, None, None
+    except OSError:  # a link to nothing
+        pass
+    return 0, "not-a-file", "not a regular file"  # a pipe would block
+
+
+def is_hidden(path: str) -> bool:
+    """Whether a path (forward slashes) is a hidden file, in a hidden folder, or in ``__MACOSX``."""
+    lower = path.lower()
+    if "/." not in lower and not lower.startswith(".") and "__macosx" not in lower:
+        return False
+    return any(
+        part == "__macosx" or (part.startswith(".") and part not in (".", "..")) for part in lower.split("/")
+    )
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
@@ -326,14 +346,7 @@ def list_folder(folder: Path) -> Iterator[Member]:
     root = folder.resolve()
     for parent, folders, files in os.walk(folder):
         folders.sort()
+        above = "" if Path(parent) == folder else Path(parent).relative_to(folder).as_posix() + "/"
         for file in sorted(files):
-            path = Path(parent, file)
-            inside = path.relative_to(folder).as_posix()
-            reason, detail, size = None, None, 0
-            if path.is_symlink() and not path.resolve().is_relative_to(root):
-                reason, detail = "symlink", "a symbolic link that leads out of the folder"
-            elif not path.is_file():  # a pipe would block, a dangling link cannot be read
-                reason, detail = "not-a-file", "not a regular file"
-            else:
-                size = path.stat().st_size
-            yield Member(stem(inside), inside, size, reason, detail)
+            inside = above + file
+            yield Member(stem(inside), inside, *_look_at(os.path.join(parent, file), root))  # noqa: PTH118

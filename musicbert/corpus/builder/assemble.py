@@ -8,6 +8,7 @@ that a kill left half-done is written anew.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ __all__ = [
 ]
 
 _WIDTH = len(FIELDS)
+#: Most files of shards that are open at a time.
+_OPEN_FILES = 32
 #: What a part needs of each file.
 _PLAN = ["chunk", "row", "n_rows", "window", "n_windows", "window_rows"]
 
@@ -187,22 +190,31 @@ class Piece:
 
 def part_pieces(part: Part, plan: NDArray[Any]) -> Iterator[Piece]:
     """Yield the files of a part, or of some rows of its plan."""
-    for chunk, row, n_rows, window, n_windows, _ in plan.tolist():
+    with ExitStack() as opened:
+        streams: dict[tuple[int, str], IO[bytes]] = {}
 
-        def load(name: str, dtype: Any, width: int, first: int, count: int, chunk: int = chunk) -> Any:
-            path = shard_file(part.shards, chunk, name)
-            offset = first * width * np.dtype(dtype).itemsize
-            return np.fromfile(path, dtype, count * width, offset=offset).reshape(-1, width)
+        def load(chunk: int, name: str, dtype: Any, width: int, first: int, count: int) -> Any:
+            stream = streams.get((chunk, name))
+            if stream is None:
+                if len(streams) == _OPEN_FILES:
+                    opened.close()
+                    streams.clear()
+                stream = shard_file(part.shards, chunk, name).open("rb", buffering=0)
+                streams[chunk, name] = opened.enter_context(stream)
+            size = width * np.dtype(dtype).itemsize
+            content = os.pread(stream.fileno(), count * size, first * size)
+            return np.frombuffer(content, dtype).reshape(-1, width)
 
-        rows = load("rows", np.uint16, part.options.width, row, n_rows)
-        windows = load("windows", np.int32, 3, window, n_windows)
-        inputs = None
-        if part.options.performance:
-            inputs = load("performance", np.float32, len(PERFORMANCE_INPUTS), row, n_rows)
-        lengths = part.options.width * (windows[:, 1] - windows[:, 0] + part.options.special_rows)
-        octuples = part.options.encoding == "octuple"
-        ids = _sequences(rows, windows, lengths) if octuples else rows.reshape(-1)
-        yield Piece(ids, lengths.tolist(), windows, inputs)
+        for chunk, row, n_rows, window, n_windows, _ in plan.tolist():
+            rows = load(chunk, "rows", np.uint16, part.options.width, row, n_rows)
+            windows = load(chunk, "windows", np.int32, 3, window, n_windows)
+            inputs = None
+            if part.options.performance:
+                inputs = load(chunk, "performance", np.float32, len(PERFORMANCE_INPUTS), row, n_rows)
+            lengths = part.options.width * (windows[:, 1] - windows[:, 0] + part.options.special_rows)
+            octuples = part.options.encoding == "octuple"
+            ids = _sequences(rows, windows, lengths) if octuples else rows.reshape(-1)
+            yield Piece(ids, lengths.tolist(), windows, inputs)
 
 
 def _sequences(

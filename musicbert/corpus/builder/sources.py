@@ -17,7 +17,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from musicbert.corpus.archive import (
     ARCHIVE_SUFFIXES,
@@ -80,8 +80,7 @@ def list_files(
     pattern = re.compile(exclude) if exclude else None
     for source in sources:
         for member, place in _lister(source)(_absolute(source), limits):
-            path = PurePosixPath(member.path.lower())
-            if "://" not in member.path and is_hidden(path):
+            if "://" not in member.path and is_hidden(member.path):
                 continue
             judged = member if isinstance(place, UrlPlace) else judge(member, limits)
             if judged.reason is None and pattern and pattern.search(judged.path):
@@ -154,7 +153,7 @@ def _tar(source: str, limits: ArchiveLimits) -> Listed:
                     )
                 elif plain:
                     yield member, RangePlace(source, info.offset_data, info.size)
-                elif info.size > limits.member_bytes or is_hidden(PurePosixPath(path.lower())):
+                elif info.size > limits.member_bytes or is_hidden(path):
                     yield member, None
                 else:
                     file = archive.extractfile(info)

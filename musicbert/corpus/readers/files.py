@@ -169,7 +169,7 @@ class SourceFiles:
             path.isprintable()
             and not pure.is_absolute()
             and ".." not in pure.parts
-            and not is_hidden(PurePosixPath(path.lower()))
+            and not is_hidden(path)
             and self._inside in f"/{path}"
             and self._wanted.search(path) is not None
         )
