@@ -249,7 +249,11 @@ def confusion_plot(
 
 
 def curves_plot(
-    curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], path: Path_, *, title: str = ""
+    curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]],
+    path: Path_,
+    *,
+    title: str = "",
+    unit: str = "epoch",
 ) -> None:
     """Draw training curves, a panel a quantity and a line a part or run.
 
@@ -257,8 +261,8 @@ def curves_plot(
     ----------
     curves
         Quantity -> line name -> points (epoch or update, value).
-    path, title
-        Picture to write; title.
+    path, title, unit
+        Picture to write; title; name of the horizontal axis.
     """
     if not curves:
         raise ValueError("there is no curve to draw")
@@ -276,7 +280,7 @@ def curves_plot(
         for part in shown:
             axes.plot([], [], color=BLUE if part == "valid" else ORANGE, label=part)
         axes.set_title(quantity, fontsize=9)
-        axes.set_xlabel("epoch", fontsize=8)
+        axes.set_xlabel(unit, fontsize=8)
         axes.tick_params(labelsize=8)
         axes.grid(color="#e5e5e5", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)

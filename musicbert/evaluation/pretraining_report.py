@@ -1,4 +1,4 @@
-"""Report of a masked-LM pre-training: its options, curves, accuracies, speed, and the text of a model card.
+"""Report of a pre-training: its options, curves, accuracies, speed, and the text of a model card.
 
 Everything is read from the log of fairseq-train (``--log-format json``) and from the ``build.json`` of the
 corpus; nothing is typed by hand but what the caller says about the hardware and the data's licences.
@@ -16,17 +16,21 @@ from typing import Any
 from musicbert import viz
 from musicbert.atomic import write_json, write_text
 from musicbert.errors import DatasetError
-from musicbert.evaluation.training_log import read_curves
+from musicbert.evaluation.training_log import Curves
 
 __all__ = ["about_text", "pretraining_report", "read_log"]
 
 #: options of fairseq-train that make the recipe
 RECIPE = (
-    *("arch", "mask_strategy", "mask_prob", "random_tokens", "sample_break_mode", "performance_input"),
+    *("arch", "encoding", "objective", "aux", "crop", "noise_prob", "noise_radius"),
+    *("mask_strategy", "mask_prob", "random_tokens", "sample_break_mode", "performance_input"),
     *("dropout", "optimizer", "adam_betas", "adam_eps", "weight_decay", "clip_norm", "lr", "lr_scheduler"),
     *("warmup_updates", "total_num_update", "max_update", "batch_size", "update_freq", "autocast_bf16"),
     *("bf16", "fp16", "seed"),
 )
+
+#: quantities that are drawn
+SHOWN = ("loss", "accuracy", "accuracy_all", "performance_loss", "roll")
 
 
 def read_log(path: Path) -> dict[str, Any]:
@@ -34,7 +38,7 @@ def read_log(path: Path) -> dict[str, Any]:
 
     Returns
     -------
-    ``options`` (of `RECIPE`), ``curves`` (quantity -> part -> [(epoch, value)]), ``final`` (last value of
+    ``options`` (of `RECIPE`), ``curves`` (quantity -> part -> [(update, value)]), ``final`` (last value of
     each quantity of the valid part, and of train where there is no valid part), ``updates``, ``seconds``
 
     Raises
@@ -52,7 +56,7 @@ def read_log(path: Path) -> dict[str, Any]:
         if found:
             options = _options("{'_name'" + body)
             break
-    curves = read_curves_of(lines)
+    curves = _curves(lines)
     summaries = [json.loads(line[line.index("{") :]) for line in lines if "| INFO | train | {" in line]
     if not summaries:
         raise DatasetError("bad-log", "No epoch of a training was finished here", path=path)
@@ -67,18 +71,26 @@ def read_log(path: Path) -> dict[str, Any]:
         "updates": int(last["train_num_updates"]),
         "seconds": float(last["train_wall"]),
         "rows_of_a_batch": float(last["train_bsz"]),
+        "tokens_of_a_batch": float(last.get("train_wpb", 0)),
         "epochs": int(last["epoch"]),
     }
 
 
-def read_curves_of(lines: list[str]) -> dict[str, dict[str, list[tuple[float, float]]]]:
-    """Return the curves of log lines (see :mod:`musicbert.evaluation.training_log`)."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "train.log"
-        path.write_text("\n".join(lines), encoding="utf-8")
-        return read_curves(path)
+def _curves(lines: list[str]) -> Curves:
+    """Curves over updates, which go on within an epoch where it is validated more than once."""
+    curves: Curves = {}
+    for line in lines:
+        found = re.search(r"(?:\| |INFO:)(train|valid)(?: \| |:)(\{.*\})\s*$", line)
+        if found is None:
+            continue
+        part, body = found[1], json.loads(found[2])
+        update = float(body[f"{part}_num_updates"])
+        for name, value in body.items():
+            quantity = name.removeprefix(f"{part}_")
+            if quantity != name and quantity != "num_updates":
+                points = curves.setdefault(quantity, {}).setdefault(part, [])
+                points[:] = [each for each in points if each[0] != update] + [(update, float(value))]
+    return curves
 
 
 def _options(text: str) -> dict[str, str]:
@@ -86,7 +98,7 @@ def _options(text: str) -> dict[str, str]:
     picked = {}
     for name in RECIPE:
         found = re.search(rf"\b{name}(?:': |=)(?:{{'_name': )?('[^']*'|\[[^\]]*\]|\([^)]*\)|[^,)}}]+)", text)
-        if found:
+        if found and found[1] != "None":
             picked[name] = found[1].strip("'")
     return picked
 
@@ -107,11 +119,12 @@ def about_text(report: Mapping[str, Any]) -> str:
     lines += [f"| {name.replace('_', ' ')} | {value} |" for name, value in run["options"].items()]
     accuracy = {q: v for q, v in run["final"].items() if q.startswith("accuracy_")}
     if accuracy:
-        lines += ["", f"Accuracy on masked tokens, {run['part']} part, per cent:", ""]
+        tokens = "disturbed" if run["options"].get("objective") == "denoise" else "masked"
+        lines += ["", f"Accuracy on {tokens} tokens, {run['part']} part, per cent:", ""]
         names = [name.removeprefix("accuracy_").replace("_", " ") for name in accuracy]
         lines += ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
         lines += ["| " + " | ".join(f"{value:.1f}" for value in accuracy.values()) + " |"]
-    if "loss" in run["final"]:
+    if "loss" in run["final"] and "objective" not in run["options"]:
         lines += ["", f"Loss: {run['final']['loss']:.3f} bits a masked token ({run['part']} part)."]
     lines += ["", "## Data and limits", "", report["notes"].strip(), ""]
     return "\n".join(lines)
@@ -148,7 +161,10 @@ def pretraining_report(
         size = {name: int(counted[name]) for name in ("files", "sequences", "notes")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError("bad-corpus", "It does not count the train part", path=corpus) from error
-    seen = round(run["updates"] * run["rows_of_a_batch"] * size["notes"] / size["sequences"])
+    if "crop" in run["options"]:  # a token of the log is a note, here
+        seen = round(run["updates"] * run["tokens_of_a_batch"])
+    else:
+        seen = round(run["updates"] * run["rows_of_a_batch"] * size["notes"] / size["sequences"])
     report = {
         "run": run,
         "corpus": size,
@@ -161,6 +177,6 @@ def pretraining_report(
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "report.json", report)
     write_text(out / "about.md", about_text(report))
-    shown = {q: p for q, p in run["curves"].items() if q in ("loss", "accuracy_all", "performance_loss")}
-    viz.curves_plot(shown, out / "curves.png", title=f"{out.name}: masked-LM pre-training")
+    shown = {q: p for q, p in run["curves"].items() if q in SHOWN}
+    viz.curves_plot(shown, out / "curves.png", title=f"{out.name}: pre-training", unit="update")
     return report

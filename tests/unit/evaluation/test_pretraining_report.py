@@ -19,6 +19,7 @@ def lines():
         train = {"epoch": epoch, "train_loss": str(5 - epoch), "train_num_updates": str(10 * epoch)}
         yield f"{STAMP} train | {json.dumps({**train, 'train_wall': str(4 * epoch), 'train_bsz': '8'})}"
         valid = {"epoch": epoch, "valid_loss": str(6 - epoch), "valid_accuracy_pitch": "12.5"}
+        valid["valid_num_updates"] = str(10 * epoch)
         yield f"{STAMP} valid | {json.dumps(valid)}"
 
 
@@ -34,7 +35,7 @@ def test_options_curves_and_the_end(log):
     assert run["options"]["arch"] == "musicbert_tiny"
     assert run["options"]["optimizer"] == "fused_adamw"
     assert run["options"]["lr"] == "[0.001]"
-    assert run["curves"]["loss"] == {"train": [(1.0, 4.0), (2.0, 3.0)], "valid": [(1.0, 5.0), (2.0, 4.0)]}
+    assert run["curves"]["loss"] == {"train": [(10.0, 4.0), (20.0, 3.0)], "valid": [(10.0, 5.0), (20.0, 4.0)]}
     assert (run["part"], run["final"]["loss"], run["final"]["accuracy_pitch"]) == ("valid", 4.0, 12.5)
     assert (run["updates"], run["seconds"], run["epochs"]) == (20, 8.0, 2)
 
@@ -54,6 +55,22 @@ def test_files_and_speed(log, tmp_path):
     assert (tmp_path / "out" / "curves.png").stat().st_size > 1000
     with pytest.raises(DatasetError, match="bad-corpus"):
         pretraining_report(log, log, tmp_path, hardware="", notes="", provenance={})
+
+
+def test_a_run_of_crops_counts_notes(tmp_path):
+    text = [line.replace("lr=[0.001]", "lr=[0.001], crop=512, objective='denoise'") for line in lines()]
+    text = [line.replace('"train_bsz"', '"train_wpb": "4096", "train_bsz"') for line in text]
+    text.insert(
+        2, text[2].replace('"valid_num_updates": "10"', '"valid_num_updates": "5"')
+    )  # within an epoch
+    log, corpus = tmp_path / "train.log", tmp_path / "build.json"
+    log.write_text("\n".join(text))
+    corpus.write_text(json.dumps({"splits": {"train": {"files": 3, "sequences": 3, "notes": 5000}}}))
+    out = tmp_path / "out"
+    report = pretraining_report(log, corpus, out, hardware="x", notes="", provenance={"seed": 1})
+    assert report["notes_seen"] == 20 * 4096
+    assert [at for at, _ in report["run"]["curves"]["loss"]["valid"]] == [5, 10, 20]
+    assert "disturbed tokens" in (out / "about.md").read_text(encoding="utf-8")
 
 
 def test_a_log_without_an_epoch(tmp_path):
