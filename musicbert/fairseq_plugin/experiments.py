@@ -13,23 +13,22 @@ after the other, which saves the start-up of the GPU, and computes with `threads
 from __future__ import annotations
 
 import json
-import multiprocessing
 import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
 from musicbert.atomic import write_json
+from musicbert.children import calls_in_children
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.run_process import end_with_parent, write_into
 from musicbert.provenance import command_line, provenance
 
-__all__ = ["Run", "RunOutcome", "plan", "run_all", "summary"]
+__all__ = ["Run", "RunOutcome", "outcome_of", "plan", "run_all", "summary"]
 
 #: runs of one child process, before another takes its place
 RUNS_OF_A_CHILD = 10
@@ -197,21 +196,26 @@ def run_all(runs: Sequence[Run], *, workers: int = 1, progress: bool = True) -> 
     waiting = [run for run in runs if not run.done]
     if not waiting:
         return []
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fairseq_cli.train", "musicbert.fairseq_plugin.evaluate"])
     outcomes = []
-    with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=RUNS_OF_A_CHILD) as pool:
-        futures = {pool.submit(_run, run): run for run in waiting}
-        bar = tqdm(
-            as_completed(futures), total=len(runs), initial=len(runs) - len(waiting), disable=not progress
-        )
-        for future in bar:
-            try:
-                outcomes.append(future.result())
-            except Exception as error:  # a child that was killed; the others go on
-                outcomes.append(RunOutcome(futures[future].out, 0.0, f"{type(error).__name__}: {error}"))
-            bar.set_postfix_str(str(futures[future].out.relative_to(futures[future].out.parents[1])))
+    ended = calls_in_children(
+        _run,
+        waiting,
+        workers=workers,
+        calls_of_a_child=RUNS_OF_A_CHILD,
+        preload=["fairseq_cli.train", "musicbert.fairseq_plugin.evaluate"],
+    )
+    bar = tqdm(ended, total=len(runs), initial=len(runs) - len(waiting), disable=not progress)
+    for run, answer in bar:
+        outcomes.append(outcome_of(run.out, answer))
+        bar.set_postfix_str(str(run.out.relative_to(run.out.parents[1])))
     return outcomes
+
+
+def outcome_of(out: Path, answer: RunOutcome | int) -> RunOutcome:
+    """Outcome of a run from what `calls_in_children` gives: it, or the exit status of a child that died."""
+    if isinstance(answer, RunOutcome):
+        return answer
+    return RunOutcome(out, 0.0, f"its process ended with status {answer}")
 
 
 def _run(run: Run) -> RunOutcome:

@@ -17,13 +17,11 @@ Runs happen in child processes of one server process that has imported torch and
 from __future__ import annotations
 
 import json
-import multiprocessing
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import wait
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -32,11 +30,12 @@ from tqdm import tqdm
 
 from musicbert.annotation.folds import Fold, carve_validation, leaks
 from musicbert.atomic import write_json
+from musicbert.children import calls_in_children
 from musicbert.corpus.labelled import Task
 from musicbert.corpus.shards import Shards
 from musicbert.corpus.task_folds import CLEAN, Validation, task_folds
 from musicbert.errors import DatasetError
-from musicbert.fairseq_plugin.experiments import RunOutcome, summary
+from musicbert.fairseq_plugin.experiments import RunOutcome, outcome_of, summary
 from musicbert.fairseq_plugin.finetune_models import ModelChoice, choose_model
 from musicbert.fairseq_plugin.finetune_recipe import Recipe, training_arguments
 from musicbert.fairseq_plugin.run_process import end_with_parent, write_into
@@ -296,54 +295,18 @@ def start_runs(runs: Sequence[TagRun], *, workers: int = 1, progress: bool = Tru
     waiting = [run for run in runs if not run.done]
     if not waiting:
         return []
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fairseq_cli.train", *_PRELOAD])
     outcomes: list[RunOutcome] = []
     bar = tqdm(
         total=len(runs), initial=len(runs) - len(waiting), desc="runs", disable=None if progress else True
     )
     with bar:
-        for outcome in _each(context, waiting, workers):
-            outcomes.append(outcome)
+        for run, answer in calls_in_children(
+            _run, waiting, workers=workers, preload=["fairseq_cli.train", *_PRELOAD]
+        ):
+            outcomes.append(outcome_of(run.out, answer))
             bar.update()
-            bar.set_postfix_str(str(outcome.out.relative_to(outcome.out.parents[1])))
+            bar.set_postfix_str(str(run.out.relative_to(run.out.parents[1])))
     return outcomes
-
-
-def _each(context: Any, runs: Sequence[TagRun], workers: int) -> Iterator[RunOutcome]:
-    """Do runs in processes of their own, some at a time; one that is killed is an outcome like others."""
-    waiting = list(reversed(runs))
-    active: dict[Any, tuple[Any, Any, TagRun]] = {}
-    try:
-        while waiting or active:
-            while waiting and len(active) < max(workers, 1):
-                run = waiting.pop()
-                here, there = context.Pipe(duplex=False)
-                process = context.Process(target=_report, args=(there, run))
-                process.start()
-                there.close()
-                active[process.sentinel] = (process, here, run)
-            for sentinel in wait(list(active)):
-                process, here, run = active.pop(sentinel)
-                process.join()
-                try:
-                    yield here.recv()
-                except (EOFError, OSError):
-                    yield RunOutcome(run.out, 0.0, f"its process ended with status {process.exitcode}")
-                finally:
-                    here.close()
-                    process.close()
-    finally:
-        for process, here, _ in active.values():
-            process.terminate()
-            process.join()
-            here.close()
-
-
-def _report(pipe: Any, run: TagRun) -> None:
-    """Do a run and send what became of it."""
-    pipe.send(_run(run))
-    pipe.close()
 
 
 def _run(run: TagRun) -> RunOutcome:
