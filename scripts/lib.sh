@@ -157,8 +157,9 @@ training_options() {
     switch small-checkpoints "store no optimizer states: a third of the size, but the run cannot be resumed"
 }
 
-# Sets INIT: how the weights begin.
+# Sets INIT: how the weights begin; and arch, where it was left open, from their name.
 initial_weights() {
+    arch_of_weights
     if [ -n "${from_scratch:-}" ]; then
         INIT=()
         say "training from scratch"
@@ -166,6 +167,15 @@ initial_weights() {
         find_weights "$init" "give pre-trained weights with --init, or say --from-scratch"
         INIT=(--init-from "$WEIGHTS")
         say "starting from $WEIGHTS"
+    fi
+}
+
+# Sets arch, where it was left open, from the weights' name (checkpoint_last_musicbert_small.pt, musicbert-mini).
+arch_of_weights() {
+    [ -z "$arch" ] || return 0
+    arch=musicbert_base
+    if [[ $(basename "$init") =~ musicbert[-_](tiny|mini|small|medium|base|large) ]]; then
+        arch=musicbert_${BASH_REMATCH[1]}
     fi
 }
 
@@ -283,7 +293,7 @@ show_log() {
 # Options of the recipes of the task xai: rating_options LR
 rating_options() {
     training_options
-    option arch musicbert_base "musicbert_{tiny,mini,small,medium,base,large}"
+    option arch "" "musicbert_{tiny,mini,small,medium,base,large} (default: what the weights' name says, or base)"
     option init checkpoints/checkpoint_last_musicbert_base.pt "pre-trained weights: a file, a folder or a name"
     option updates 7000 "updates in all"
     option warmup 300 "updates of rising learning rate"

@@ -24,7 +24,7 @@ need_dir "$sources" "it holds the sources"
 python=$(tool python)
 midi=${midi:-$sources/midi}
 mkdir -p "$output" "$results"
-sentence_arch
+arch_of_weights
 
 # source_of TASK: what its data are made from
 source_of() {

@@ -36,15 +36,6 @@ shared_sentence_options() {
     switch bar "a progress bar in place of the log, which is in train.log anyway"
 }
 
-# Sets arch, where it was left open, from the weights' name (checkpoint_last_musicbert_small.pt, musicbert-mini).
-sentence_arch() {
-    [ -z "$arch" ] || return 0
-    arch=musicbert_base
-    if [[ $(basename "$init") =~ musicbert[-_](tiny|mini|small|medium|base|large) ]]; then
-        arch=musicbert_${BASH_REMATCH[1]}
-    fi
-}
-
 # train_sentences DATA SAVE_DIR TASK HEAD METRIC
 train_sentences() {
     local folder=$1 out=$2 kind=$3 head=$4 metric=$5

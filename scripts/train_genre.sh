@@ -28,7 +28,6 @@ parse "$@"
 
 data=${data:-${subset}_data_bin}
 need_dir "$data" "make it with scripts/gen_genre.py and scripts/binarize_genre.sh"
-sentence_arch
 initial_weights
 if [ "$fold" = all ]; then
     fold=

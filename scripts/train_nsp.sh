@@ -26,7 +26,6 @@ parse "$@"
 
 data=${data:-${task}_data_bin}
 need_dir "$data/input0" "make it with scripts/gen_nsp.py and scripts/binarize_nsp.sh"
-sentence_arch
 initial_weights
 base=${save_dir:-checkpoints/nsp_${task}_$arch}
 for seed in $seeds; do
