@@ -268,7 +268,9 @@ train() {
         [ -z "$resume" ] || die "--resume needs optimizer states: leave --small-checkpoints out"
         device+=(--no-save-optimizer-state)
     fi
-    [ "$validate_every" -eq 0 ] || device+=(--validate-interval-updates "$validate_every")
+    # fairseq keeps what is best within an epoch only where it saves there, too
+    [ "$validate_every" -eq 0 ] || device+=(--validate-interval-updates "$validate_every"
+        --save-interval-updates "$validate_every" --keep-interval-updates 1)
     say "fairseq-train into $out: $PROCESSES process(es), batch $batch x $update_freq"
     local command=("${LAUNCH[@]}" "$data_dir" --user-dir "$ROOT/musicbert"
         --save-dir "$out" --tensorboard-logdir "$out/tensorboard" --log-format json --log-interval 10
@@ -283,6 +285,7 @@ train() {
     fi
     mkdir -p "$out"
     "${command[@]}" 2>&1 | tee -a "$out/train.log" | show_log
+    rm -f "$out"/checkpoint_[0-9]*_[0-9]*.pt # the last one of them is checkpoint_last.pt
 }
 
 # The log as it is, or as a progress bar

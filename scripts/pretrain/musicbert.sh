@@ -76,5 +76,4 @@ train "$data" "$out" "$effective_batch" "$batch" "${flags[@]}" \
     --sample-break-mode "$break_mode" --tokens-per-sample "$tokens" --layout "$layout" \
     --dropout "$dropout" --attention-dropout "$dropout" \
     --lr "$lr" --lr-scheduler polynomial_decay --warmup-updates "$warmup" \
-    --total-num-update "$updates" --max-update "$updates" \
-    --save-interval-updates "$save_every" --keep-interval-updates 1
+    --total-num-update "$updates" --max-update "$updates"

@@ -53,7 +53,10 @@ def test_from_midi_to_a_folder(root, make_midi_folder, tmp_path):
         "--save-dir",
         "run",
     ]
-    call(root, tmp_path, *options, "--bf16", *small)
+    done = call(root, tmp_path, *options, "--validate-every", "1", "--bf16", *small)
+    for update in (1, 2, 3):  # within the first epoch, too
+        assert f"Saved checkpoint run/checkpoint_1_{update}.pt" in done.stdout
+    assert not list((tmp_path / "run").glob("checkpoint_[0-9]*"))
     assert "batch 2 x 2" in call(root, tmp_path, *options, "--resume", "--dry-run").stdout
     assert "--resume" in call(root, tmp_path, *options, code=2).stderr
     best = str(tmp_path / "run" / "checkpoint_best.pt")
