@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from musicbert.errors import DatasetError
+from musicbert.evaluation.readme_tasks import downstream_table, smc_table
 
 __all__ = ["readme_tables", "replace_section"]
 
@@ -107,6 +108,11 @@ def readme_tables(results: Path) -> str:
     for name in names:
         for task in ("regression", "classes"):
             lines += _table(results, name, task)
+    for title, table in (
+        ("MusicBERT's four tasks", downstream_table(results)),
+        ("M2BERT's tasks (accuracy, or F1 for BP, DbP and MNID)", smc_table(results)),
+    ):
+        lines += [f"**{title}**", "", *table] if table else []
     return "\n".join(lines)
 
 

@@ -46,6 +46,43 @@ def test_rows_come_from_the_files(results):
     assert classes.endswith("| 0.100 | 0.700 (svm) |")
 
 
+def _cell(value, **more):
+    return {"map": {"value": value, "low": value - 0.1, "high": value + 0.1, **more}}
+
+
+def test_downstream_tasks(results):
+    folder = results / "downstream" / "next"
+    folder.mkdir(parents=True)
+    rows = {
+        "chance": _cell(0.1), "trees": _cell(0.7), "cosine": _cell(0.4), "second only": _cell(0.9),
+        "mini-init seed1": _cell(0.8), "mini-init seed2": _cell(0.9),
+        "mini-init, mean of 2 seeds": _cell(0.85, sd=0.07), "mini-scratch seed1": _cell(0.3),
+    }  # fmt: skip
+    (folder / "scores.json").write_text(json.dumps({"rows": rows}))
+    lines = readme_tables(results).splitlines()
+    assert "| task | score | by chance | hand features, best | mini-init | mini-scratch |" in lines
+    row = "| MAP | 0.100 | 0.700 (trees) | 0.850 ± 0.070 (2) | 0.300 [0.200, 0.400] |"
+    assert any(line.endswith(row) for line in lines)
+
+
+def test_benchmark_tasks(results):
+    baselines = {"majority": {"score": 0.2}, "previous": {"score": 0.99}, "pitch": {"score": 0.4}}
+    rows = [
+        {"task": "VF", "split": "published", "network": {"score": {"mean": 0.5, "sd": None}}},
+        {"task": "VF", "split": "clean", "network": {"score": {"mean": 0.5, "sd": None}}, "same_as": "x"},
+        {"task": "PS", "split": "clean", "network": {"score": {"mean": 0.6, "sd": 0.05}}},
+        {"task": "ME", "split": "–", "note": "no data"},
+    ]
+    for model, more in (("a", {"baselines": baselines}), ("b", {})):
+        (results / "smc" / model).mkdir(parents=True)
+        content = {"rows": [{**row, **more} for row in rows]}
+        (results / "smc" / model / "scores.json").write_text(json.dumps(content))
+    lines = readme_tables(results).splitlines()
+    assert "| VF | published | 0.200 | 0.400 (pitch) | 0.500 | 0.500 |" in lines
+    assert "| PS | clean | 0.200 | 0.400 (pitch) | 0.600 ± 0.050 | 0.600 ± 0.050 |" in lines
+    assert not any(line.startswith(("| ME", "| VF | clean")) for line in lines)
+
+
 def test_no_results_is_an_error(tmp_path):
     with pytest.raises(DatasetError, match="not-found"):
         readme_tables(tmp_path)
