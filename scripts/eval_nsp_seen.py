@@ -61,6 +61,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     rows: dict[str, dict[str, dict[str, float]]] = {}
+    queries = {name: chosen for name, chosen in queries.items() if len(chosen)}
     for name, chosen in queries.items():
         pairs = np.isin(of_query, np.unique(of_query)[chosen])
         weights = resample(len(chosen), n_resamples=given.resamples, seed=0)

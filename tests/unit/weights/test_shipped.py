@@ -6,10 +6,11 @@ import pytest
 import musicbert
 from musicbert.weights import resolve
 
-NAMES = ("musicbert-mini", "musicbert-mini-performance")
+MUSICBERT = ("musicbert-mini", "musicbert-mini-performance")
+M2BERT = "m2bert-tiny"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*MUSICBERT, M2BERT])
 def test_found_by_name_from_anywhere_and_small(name, root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = resolve(name)
@@ -20,7 +21,7 @@ def test_found_by_name_from_anywhere_and_small(name, root, tmp_path, monkeypatch
     assert "CC BY-NC-SA" in card
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MUSICBERT)
 def test_they_embed_and_fill_what_they_have_learned(name):
     """The program of hidden notes of a made piano piece; random weights give one of 129."""
     from musicbert.predict import choose_mask
@@ -36,3 +37,27 @@ def test_they_embed_and_fill_what_they_have_learned(name):
     assert hidden.sum() > 5
     filled = model.fill(score, mask=hidden, seed=1).rows
     assert (filled[hidden] == rows[hidden]).mean() > 0.9
+
+
+def test_m2bert_says_what_disturbed_notes_were():
+    """Of the pitches of a made piece that were drawn anew, more than chance (one of 24) are found."""
+    import torch
+
+    from musicbert.encoding.codec import get_codec
+    from musicbert.synthesis import make_set
+    from musicbert.weights import load_m2bert
+
+    score = next(iter(make_set(3, performers=1, segments=1, movements=1).scores.values()))
+    model = musicbert.from_pretrained(M2BERT)
+    notes = model.embed(score, level="note")
+    assert notes.shape == (len(get_codec("cp").encode(score)[0]), 128)
+    assert np.isfinite(notes).all()
+    rows = np.repeat(get_codec("cp").encode(score)[0][None], 20, axis=0)  # (20, T, 4): disturbed in 20 ways
+    rng = np.random.default_rng(1)
+    disturbed, hidden = rows.copy(), rng.random(rows.shape[:2]) < 0.3
+    disturbed[hidden, 2] = np.clip(rows[hidden, 2] + rng.integers(-12, 12, hidden.sum()), 0, 85)
+    network = load_m2bert(resolve(M2BERT)).eval()
+    with torch.inference_mode():
+        outputs, _ = network(torch.from_numpy(disturbed))
+    found = outputs.columns[2].reshape(*hidden.shape, -1).argmax(-1).numpy()
+    assert (found[hidden] == rows[hidden, 2]).mean() > 0.1
