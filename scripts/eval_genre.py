@@ -8,10 +8,24 @@ python scripts/eval_genre.py topmagd_data_bin                     (baselines onl
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from musicbert.errors import MusicBertError
+
+
+def _probes(names: list[str], device: str | None) -> dict[str, Any]:
+    """Models by row, each followed by one of random weights."""
+    import musicbert
+    from musicbert.predict.probe import random_twin
+
+    models = {}
+    for name in names:
+        for row in (f"probe of {Path(name).stem}", f"probe of {Path(name).stem}, random weights"):
+            models[row] = musicbert.from_pretrained(name, device=device)
+        models[row].module.load_state_dict(random_twin(models[row]), strict=False)
+    return models
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,6 +44,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--split", default="test", choices=("test", "valid"), help="part (%(default)s)")
     parser.add_argument("--no-baselines", action="store_true", help="leave the baselines out")
+    parser.add_argument(
+        "--probe",
+        nargs="+",
+        default=[],
+        metavar="MODEL",
+        help="probe the embeddings of these models too, and of random weights of their sizes",
+    )
     parser.add_argument("--head", help="classification head (default: the only one)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap and the trees (%(default)s)")
@@ -50,6 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
             data,
             output,
             checkpoints=runs,
+            probes=_probes(options.probe, options.device),
             part=options.split,
             baselines=not options.no_baselines,
             head=options.head,

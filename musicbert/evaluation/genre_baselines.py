@@ -25,7 +25,7 @@ from musicbert.corpus.sentence_set import SentencePart, read_part
 from musicbert.evaluation.baselines import standardise
 from musicbert.evaluation.genre_features import window_features
 
-__all__ = ["first_windows", "genre_baselines", "mean_over_windows"]
+__all__ = ["first_windows", "genre_baselines", "logistic_scores", "mean_over_windows"]
 
 Floats = NDArray[np.float64]
 _TREES = 500
@@ -52,6 +52,29 @@ def mean_over_windows(about: SentencePart, scores: Floats) -> tuple[list[str], N
     average = total / np.bincount(piece)[:, None]
     order = np.argsort(first, kind="stable")
     return [ids[at] for at in first[order]], about.hot[first[order]], average[order]
+
+
+def logistic_scores(train: Floats, labels: NDArray[np.int64], here: Floats) -> Floats:
+    """Fit a logistic regression a label on standardised features; labels that never vary keep their share.
+
+    Parameters
+    ----------
+    train, labels
+        Features [shape=(n, k)] and labels [shape=(n, C), 0 or 1] of the training pieces.
+    here
+        Features to score [shape=(m, k)].
+
+    Returns
+    -------
+    [shape=(m, C), float64, 0-1]
+    """
+    frequency = labels.mean(axis=0)
+    inputs, tested = standardise(train, here)
+    scores = np.tile(frequency, (len(here), 1))
+    for column in np.flatnonzero((frequency > 0) & (frequency < 1)).tolist():
+        model = LogisticRegression(C=0.01, max_iter=2000).fit(inputs, labels[:, column])
+        scores[:, column] = model.predict_proba(tested)[:, 1]
+    return scores
 
 
 def genre_baselines(
@@ -86,12 +109,7 @@ def genre_baselines(
         "majority": np.tile((np.arange(len(frequency)) == frequency.argmax()).astype(float), (len(here), 1)),
         "frequency": np.tile(frequency, (len(here), 1)),
     }
-    inputs, tested = standardise(train, here)
-    logistic = np.tile(frequency, (len(here), 1))
-    for column in np.flatnonzero((frequency > 0) & (frequency < 1)).tolist():
-        model = LogisticRegression(C=0.01, max_iter=2000).fit(inputs, labels[:, column])
-        logistic[:, column] = model.predict_proba(tested)[:, 1]
-    scores["logistic"] = logistic
+    scores["logistic"] = logistic_scores(train, labels, here)
     trees = ExtraTreesClassifier(_TREES, min_samples_leaf=2, n_jobs=1, random_state=seed)
     found = trees.fit(train, labels).predict_proba(here)
     # a label that never, or always, occurs in training has one column

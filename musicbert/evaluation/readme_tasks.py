@@ -27,7 +27,11 @@ SCORES = {"map": "MAP", "roc_auc_macro": "ROC-AUC, macro"}
 #: rows that know nothing, and a control that is no baseline
 NOTHING = ("chance", "majority")
 CONTROLS = ("second only", "frequency")
-_SEED = re.compile(r"(?P<name>.+?)(?: seed\d+|, mean of (?P<seeds>\d+) seeds)$")
+#: rows of networks: seeds of one, their mean, and probes of embeddings
+_SEED = re.compile(
+    r"(?P<name>probe of .+|.+?(?= seed\d+$|, mean of \d+ seeds$))"
+    r"(?: seed\d+|, mean of (?P<seeds>\d+) seeds)?$"
+)
 
 
 def downstream_table(results: Path) -> list[str]:

@@ -24,6 +24,7 @@ from musicbert.evaluation.genre_baselines import genre_baselines, mean_over_wind
 from musicbert.evaluation.multilabel import AVERAGES, MULTILABEL, multilabel_scores, roc_auc_of_classes
 from musicbert.evaluation.score_files import with_means, write_scores
 from musicbert.predict.databin import class_logits
+from musicbert.predict.probe import probe_scores
 from musicbert.provenance import provenance
 
 __all__ = ["score_genres"]
@@ -37,6 +38,7 @@ def score_genres(
     *,
     checkpoints: Mapping[str, Mapping[str, str | PathLike[str]]],
     part: str = "test",
+    probes: Mapping[str, Any] | None = None,
     baselines: bool = True,
     head: str | None = None,
     device: str | None = None,
@@ -55,6 +57,8 @@ def score_genres(
         Folder for the results; ``<row>.npz`` holds ``ids``, ``scores``, ``labels``, ``fold`` and ``classes``.
     checkpoints
         Row -> fold -> fine-tuned checkpoint; the folds that a row has are scored.
+    probes
+        Row -> model whose embeddings are probed (`musicbert.predict.probe`).
     part
         ``test`` or ``valid``.
     baselines
@@ -85,6 +89,7 @@ def score_genres(
     collected: dict[str, list[tuple[str, list[str], NDArray[np.bool_], Floats]]] = {}
     classes: list[str] = []
     known: dict[bytes, Floats] = {}
+    probed: dict[str, dict[bytes, Floats]] = {}
     for fold, folder in folds.items():
         if fold not in wanted:
             continue
@@ -100,6 +105,8 @@ def score_genres(
         found: dict[str, Floats] = {}
         if baselines:
             found |= genre_baselines(folder, part, seed=seed, known=known)
+        for row, model in (probes or {}).items():
+            found[row] = probe_scores(model, folder, part, known=probed.setdefault(row, {}))
         for row, files in checkpoints.items():
             if fold in files:
                 logits = class_logits(files[fold], folder, part, head=head, device=device, progress=progress)

@@ -57,11 +57,15 @@ def test_downstream_tasks(results):
         "chance": _cell(0.1), "trees": _cell(0.7), "cosine": _cell(0.4), "second only": _cell(0.9),
         "mini-init seed1": _cell(0.8), "mini-init seed2": _cell(0.9),
         "mini-init, mean of 2 seeds": _cell(0.85, sd=0.07), "mini-scratch seed1": _cell(0.3),
+        "probe of mini": _cell(0.5),
     }  # fmt: skip
     (folder / "scores.json").write_text(json.dumps({"rows": rows}))
     lines = readme_tables(results).splitlines()
-    assert "| task | score | by chance | hand features, best | mini-init | mini-scratch |" in lines
-    row = "| MAP | 0.100 | 0.700 (trees) | 0.850 ± 0.070 (2) | 0.300 [0.200, 0.400] |"
+    assert (
+        "| task | score | by chance | hand features, best | mini-init | mini-scratch | probe of mini |"
+        in lines
+    )
+    row = "| MAP | 0.100 | 0.700 (trees) | 0.850 ± 0.070 (2) | 0.300 [0.200, 0.400] | 0.500 [0.400, 0.600] |"
     assert any(line.endswith(row) for line in lines)
 
 
