@@ -22,11 +22,14 @@ option optimizer stable_adamw "stable_adamw, or adam"
 option lr 2e-5 "learning rate"
 option lr-scheduler fixed "fixed (published), or polynomial_decay or cosine, which need --updates"
 option warmup 0 "updates of rising learning rate"
+option betas 0.9,0.99 "decay rates of the optimizer's moments"
+option eps 1e-8 "term of the optimizer against division by zero"
 option weight-decay 0.01 "weight decay"
 option clip-norm 3.0 "clip the norm of the gradient"
 option effective-batch 12 "crops of one update, over all processes and accumulation"
 option batch 12 "crops of one forward pass in one process"
 option dropout 0.1 "dropout, of attention too"
+option roll-weight 1 "weight of the piano roll in the loss"
 option seed 7 "seed"
 option num-workers 4 "data loading processes of each process"
 option validate-every 0 "updates between validations (0: after each epoch)"
@@ -81,8 +84,8 @@ case $lr_scheduler in
     *) die "--lr-scheduler is fixed, polynomial_decay or cosine, not $lr_scheduler" ;;
 esac
 case $optimizer in
-    stable_adamw) OPTIMIZER=(--optimizer stable_adamw) ;;
-    adam) OPTIMIZER=(--optimizer adam --adam-betas '(0.9, 0.99)' --adam-eps 1e-8) ;;
+    stable_adamw) OPTIMIZER=(--optimizer stable_adamw --stable-adamw-betas "($betas)" --stable-adamw-eps "$eps") ;;
+    adam) OPTIMIZER=(--optimizer adam --adam-betas "($betas)" --adam-eps "$eps") ;;
     *) die "--optimizer is stable_adamw or adam, not $optimizer (fairseq's others go after --)" ;;
 esac
 OPTIMIZER+=(--weight-decay "$weight_decay" --clip-norm "$clip_norm")
@@ -90,5 +93,5 @@ train "$data" "$out" "$effective_batch" "$batch" "${flags[@]}" \
     --encoding "$encoding" --objective "$objective" --aux "$aux" --crop "$crop" \
     --noise-prob "$noise_prob" --noise-radius "$noise_radius" \
     --mask-strategy "$mask_strategy" --mask-prob "$mask_prob" \
-    --dropout "$dropout" --attention-dropout "$dropout" --lr "$lr" \
+    --dropout "$dropout" --attention-dropout "$dropout" --lr "$lr" --roll-weight "$roll_weight" \
     --best-checkpoint-metric accuracy --maximize-best-checkpoint-metric
