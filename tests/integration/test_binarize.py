@@ -138,7 +138,7 @@ def test_existing_output(raw, tmp_path, capsys):
     command = ["--raw", str(source), "--bin", str(tmp_path / "bin"), "--direct"]
     assert main(command) == 0
     (tmp_path / "bin" / "0" / "mark").write_text("")
-    assert main(command) == 1
+    assert main(command) == 2
     assert "[output-exists]" in capsys.readouterr().err
     assert (tmp_path / "bin" / "0" / "mark").exists()
     assert main([*command, "--overwrite"]) == 0
