@@ -14,7 +14,7 @@ from musicbert.corpus.databin import SPECIALS, read_dictionary, read_index, read
 from musicbert.encoding.vocabulary import FIELD_OFFSETS, FIELDS
 from musicbert.errors import DatasetError
 
-__all__ = ["Notes", "SentencePart", "note_blocks", "read_part"]
+__all__ = ["Notes", "SentencePart", "chosen_rows", "note_blocks", "read_part"]
 
 Ints = NDArray[np.int64]
 WIDTH = len(FIELDS)
@@ -108,6 +108,27 @@ class Notes:
     def __len__(self) -> int:
         """Return the number of sequences."""
         return self.stop - self.start
+
+
+def chosen_rows(
+    folder: str | PathLike[str], part: str, chosen: NDArray[np.int64], *, block: int = 200
+) -> Iterator[list[NDArray[np.int64]]]:
+    """Yield the notes of some sequences of a part, a list of them a block of ``block`` sequences.
+
+    Parameters
+    ----------
+    chosen
+        Numbers of the sequences [shape=(n,)]; they come in ascending order.
+
+    Raises
+    ------
+    DatasetError
+        Those of `note_blocks`.
+    """
+    wanted = set(chosen.tolist())
+    for notes in note_blocks(folder, part, block=block):
+        ends = np.searchsorted(notes.owner, np.arange(len(notes) + 1))
+        yield [notes.rows[ends[at] : ends[at + 1]] for at in range(len(notes)) if notes.start + at in wanted]
 
 
 def note_blocks(folder: str | PathLike[str], part: str, *, block: int = _BLOCK) -> Iterator[Notes]:

@@ -13,7 +13,7 @@ from os import PathLike
 import numpy as np
 from numpy.typing import NDArray
 
-from musicbert.corpus.sentence_set import note_blocks
+from musicbert.corpus.sentence_set import chosen_rows
 from musicbert.encoding import decode
 from musicbert.encoding.vocabulary import FIELD_SIZES
 from musicbert.errors import MidiError
@@ -47,18 +47,14 @@ def window_features(
     -------
     [shape=(n, k), float64], finite
     """
-    wanted = set(chosen.tolist())
     known = {} if known is None else known
     found: list[Floats] = []
-    for block in note_blocks(folder, part, block=200):
-        ends = np.searchsorted(block.owner, np.arange(len(block) + 1))
-        for at in range(len(block)):
-            if block.start + at in wanted:
-                rows = block.rows[ends[at] : ends[at + 1]]
-                key = sha256(rows.tobytes()).digest()
-                if key not in known:
-                    known[key] = _describe(rows)
-                found.append(known[key])
+    for sequences in chosen_rows(folder, part, chosen):
+        for rows in sequences:
+            key = sha256(rows.tobytes()).digest()
+            if key not in known:
+                known[key] = _describe(rows)
+            found.append(known[key])
     return np.stack(found) if found else np.zeros((0, 0))
 
 

@@ -10,10 +10,11 @@ it and does what ``fairseq-train`` does.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+
+from musicbert.fairseq_plugin.run_process import log_as_fairseq
 
 __all__ = ["distributed_arguments", "main"]
 
@@ -48,13 +49,7 @@ def main() -> None:
     from fairseq_cli.train import cli_main
 
     # fairseq sets this up when it is the first to be imported, which the plug-in was here
-    logging.basicConfig(
-        format="%(asctime)s | %(levelname)s | %(name)s | %(message)s",
-        datefmt="%Y-%m-%d %H:%M:%S",
-        level=logging.INFO,
-        stream=sys.stdout,
-        force=True,
-    )
+    log_as_fairseq()
     sys.argv += distributed_arguments(sys.argv[1:], os.environ)
     cli_main()
 

@@ -9,7 +9,7 @@ import sys
 import threading
 from os import PathLike
 
-__all__ = ["end_with_parent", "write_into"]
+__all__ = ["end_with_parent", "log_as_fairseq", "write_into"]
 
 
 def end_with_parent() -> None:
@@ -33,6 +33,11 @@ def write_into(path: str | PathLike[str]) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
+    log_as_fairseq()
+
+
+def log_as_fairseq() -> None:
+    """Set up logging in fairseq's format of lines, whatever set it up before."""
     logging.basicConfig(
         format="%(asctime)s | %(levelname)s | %(name)s | %(message)s",
         datefmt="%Y-%m-%d %H:%M:%S",

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from musicbert.corpus.sentence_set import note_blocks, read_part
+from musicbert.corpus.sentence_set import chosen_rows, read_part
 from musicbert.evaluation.genre_baselines import first_windows, logistic_scores
 from musicbert.model import MusicBert
 
@@ -55,11 +55,9 @@ def window_vectors(
     -------
     [shape=(n, D), float64]
     """
-    wanted, known = set(chosen.tolist()), {} if known is None else known
+    known = {} if known is None else known
     found: list[Floats] = []
-    for block in note_blocks(folder, part, block=64):
-        ends = np.searchsorted(block.owner, np.arange(len(block) + 1))
-        rows = [block.rows[ends[at] : ends[at + 1]] for at in range(len(block)) if block.start + at in wanted]
+    for rows in chosen_rows(folder, part, chosen, block=64):
         keys = [each.tobytes() for each in rows]
         new = {key: each for key, each in zip(keys, rows, strict=True) if key not in known}
         if new:
