@@ -6,8 +6,11 @@ Written into every result file, without anything about the machine: absolute pat
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
+import re
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
@@ -18,6 +21,9 @@ __all__ = ["command_line", "file_hash", "provenance"]
 
 #: Packages whose version can change a number.
 PACKAGES = ("numpy", "scipy", "scikit-learn", "symusic", "torch", "fairseq-fixed")
+
+#: filled in by ``git archive`` (``.gitattributes``)
+ARCHIVAL = ".git_archival.txt"
 
 
 def file_hash(path: str | PathLike[str]) -> str:
@@ -34,6 +40,25 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
+
+
+def _archived_commit() -> str | None:
+    """Commit of a checkout without git: ``git archive`` has written it into ``.git_archival.txt``."""
+    try:
+        text = (Path(__file__).parents[1] / ARCHIVAL).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    found = re.search(r"^node: ([0-9a-f]{40,64})$", text, re.MULTILINE)
+    return found.group(1) if found else None
+
+
+def _hardware() -> dict[str, Any]:
+    """Processor, and the GPU where the program has one in use (nothing is imported or started for it)."""
+    found: dict[str, Any] = {"machine": platform.machine(), "cores": os.cpu_count()}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
 
 
 def _versions(packages: Iterable[str]) -> dict[str, str]:
@@ -78,16 +103,18 @@ def provenance(
 
     Returns
     -------
-    JSON-ready dictionary; ``commit`` is None outside a checkout, ``changed`` says whether tracked code
-    differed from that commit
+    JSON-ready dictionary; ``commit`` is None outside a checkout or archive, ``changed`` says whether tracked
+    code differed from that commit, None where that cannot be known
     """
     commit = _git("rev-parse", "HEAD")
+    changed = None if commit is None else bool(_git("status", "--porcelain", "-uno", "--", "."))
     return {
         "command": command_line(command),
         "configuration": dict(configuration or {}),
-        "commit": commit,
-        "changed": None if commit is None else bool(_git("status", "--porcelain", "-uno", "--", ".")),
+        "commit": commit or _archived_commit(),
+        "changed": changed,
         "versions": _versions(PACKAGES),
+        "hardware": _hardware(),
         "seed": seed,
         "data": {
             role: {"name": Path(path).name, "sha256": file_hash(path)}
