@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from musicbert.cli.finetune import add_recipe, recipe_changes
+from musicbert.cli.finetune import add_recipe, add_train_share, recipe_changes
 
 __all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
 
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--splits", nargs="+", default=["published", "clean"], help="(published clean)")
     add("--seeds", type=int, nargs="+", help="(by the amount of data: 1, 2 or 4 seeds from 2021 on)")
     add("--only-folds", nargs="+", metavar="FOLD", help="folds of cross-validations to run (all)")
+    add_train_share(parser)
     add("--no-baselines", action="store_true", help="do not score the simple baselines")
     add_recipe(parser.add_argument_group("training"))
     group = parser.add_argument_group("running")
@@ -79,6 +80,7 @@ def run(options: argparse.Namespace) -> int:
         seeds=options.seeds,
         changes=recipe_changes(options),
         only_folds=options.only_folds,
+        train_share=options.train_share,
         workers=options.workers,
         threads=options.threads,
         cpu=options.cpu,

@@ -12,7 +12,7 @@ from typing import Any
 
 from musicbert.cli.inputs import share
 
-__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "add_recipe", "recipe_changes", "run"]
+__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "add_recipe", "add_train_share", "recipe_changes", "run"]
 
 DESCRIPTION = "Fine-tune a model on your own labelled MIDI files: labels of pieces or of notes, of any kind."
 EPILOG = """examples:
@@ -101,6 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--validation", choices=("auto", "next", "carve"), default="auto",
         help="the next fold, or groups of the training part (auto: next for folds of the data)")  # fmt: skip
     add("--split-seed", type=int, default=7, help="(%(default)s)")
+    add_train_share(group)
 
     group = parser.add_argument_group("training")
     add = group.add_argument
@@ -121,6 +122,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-failure-rate", type=share, default=0.05, metavar="SHARE",
         help="exit with status 1 if more of the labelled lines fail, in 0-1 (%(default)s)")  # fmt: skip
     add("--quiet", action="store_true", help="no progress bars")
+
+
+def add_train_share(group: argparse._ActionsContainer) -> None:
+    """Add the share of the training part, for learning curves over labels."""
+    group.add_argument("--train-share", type=share, default=1.0, metavar="SHARE",
+        help="train on this share of each training part, in whole groups, in 0-1 (%(default)g)")  # fmt: skip
 
 
 def add_recipe(group: argparse._ActionsContainer) -> None:
@@ -195,6 +202,7 @@ def _finetune(options: argparse.Namespace) -> int:
         recipe=recipe.with_(**recipe_changes(options)),
         validation=options.validation,
         split_seed=options.split_seed,
+        train_share=options.train_share,
         keep_models=options.keep_models,
         final=not options.no_final,
         threads=options.threads,

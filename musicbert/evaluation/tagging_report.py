@@ -252,6 +252,8 @@ def build_tagging_report(
         "model": folder.record["model"],
         "parameters": folder.parameters,
         "split": folder.record["split"],
+        "train_share": folder.record.get("train_share", 1.0),
+        "train_pieces": {fold: len(split["train"]) for fold, split in folder.splits.items()},
         "leaks": folder.record["leaks"],
         "leak_note": folder.record.get("leak_note", ""),
         "recipe": folder.record["recipe"],

@@ -48,6 +48,17 @@ def _shown_metrics(report: Mapping[str, Any]) -> list[str]:
     return [report["headline"], *plain]
 
 
+def _share_lines(report: Mapping[str, Any]) -> list[str]:
+    """What was trained on, where that is not the whole training part."""
+    if report["train_share"] == 1:
+        return []
+    counts = sorted(report["train_pieces"].values())
+    span = f"{counts[0]:,}" if counts[0] == counts[-1] else f"{counts[0]:,} to {counts[-1]:,}"
+    wanted = 100 * report["train_share"]
+    text = f"Networks and baselines learned from {wanted:g} % of each training part: {span} pieces of a fold."
+    return [text, ""]
+
+
 def tagging_markdown(report: Mapping[str, Any]) -> str:
     """Return the report as Markdown."""
     task, shown = report["task"], _shown_metrics(report)
@@ -61,6 +72,7 @@ def tagging_markdown(report: Mapping[str, Any]) -> str:
         f"seeds {', '.join(map(str, report['seeds']))}; {report['parameters']:,} parameters; "
         f"encoding `{report['data']['codec']}`.",
         "",
+        *_share_lines(report),
         f"{leaked} test pieces share a group with a training piece of their fold."
         + (f" {report['leak_note']}" if report["leak_note"] else ""),
         "",

@@ -8,7 +8,7 @@ Verified in ``tests/unit/evaluation/test_task_table.py``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +53,27 @@ def network_scores(
 
 
 def baseline_scores(
-    row: BenchmarkTask, pieces: Sequence[LabelledPiece], split: str
+    row: BenchmarkTask,
+    pieces: Sequence[LabelledPiece],
+    split: str,
+    *,
+    trained: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Score the simple baselines of a task on a split: means over its rounds."""
+    """Score the simple baselines of a task on a split: means over its rounds.
+
+    Parameters
+    ----------
+    row, pieces, split
+        See `musicbert.evaluation.task_scores.rounds`.
+    trained
+        Of each fold, the names of the pieces to fit on; whole training parts if None.
+    """
     parts = rounds(row, pieces, split)
+    if trained is not None:
+        parts = [
+            {**part, "train": [piece for piece in part["train"] if piece.name in trained[str(fold)]]}
+            for fold, part in enumerate(parts)
+        ]
     found = {}
     for name, fit in baselines_of(row.task).items():
         scores = [predict_all(fit, row, each) for each in parts]
@@ -70,8 +87,8 @@ def markdown_table(records: Sequence[Mapping[str, Any]], model: str) -> str:
     Parameters
     ----------
     records
-        ``task``, ``split``, ``network`` (`network_scores`), ``baselines`` (`baseline_scores`), and ``note``
-        where a task could not be run.
+        ``task``, ``split``, ``network`` (`network_scores`), ``baselines`` (`baseline_scores`), ``note``
+        where a task could not be run, and ``train_share`` where not all of the training part was used.
     model
         What was fine-tuned.
     """
@@ -116,6 +133,10 @@ def markdown_table(records: Sequence[Mapping[str, Any]], model: str) -> str:
                 ),
             ]
             lines.append(f"| {' | '.join(cells)} |")
+    shares = sorted({record["train_share"] for record in records if "train_share" in record})
+    notes += [
+        f"- networks and baselines learned from {100 * share:g} % of the training part" for share in shares
+    ]
     return "\n".join([*lines, "", *notes, ""]) if notes else "\n".join([*lines, ""])
 
 

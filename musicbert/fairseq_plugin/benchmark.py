@@ -17,6 +17,8 @@ from typing import Any
 from musicbert.atomic import write_json, write_text
 from musicbert.corpus.readers.tasks import BenchmarkTask
 from musicbert.corpus.shards import MANIFEST, Shards
+from musicbert.corpus.task_folds import Validation, task_folds
+from musicbert.corpus.training_share import check_share, share_folds
 from musicbert.errors import DatasetError, MusicBertError
 from musicbert.evaluation.task_scores import pieces_of
 from musicbert.evaluation.task_table import baseline_scores, markdown_table, network_scores
@@ -52,6 +54,7 @@ def run_benchmark(
     seeds: Sequence[int] | None = None,
     changes: Mapping[str, Any] | None = None,
     only_folds: Sequence[str] | None = None,
+    train_share: float = 1.0,
     workers: int = 1,
     threads: int = 1,
     cpu: bool = False,
@@ -79,6 +82,9 @@ def run_benchmark(
         Attributes of `Recipe` that differ from `benchmark_recipe`.
     only_folds
         Folds of cross-validations to run (all).
+    train_share
+        Share of each training part that networks and baselines learn from, above 0 and up to 1
+        (`musicbert.corpus.training_share`).
     workers, threads, cpu
         See `plan_task` and `start_runs`.
     baselines
@@ -96,7 +102,10 @@ def run_benchmark(
     ------
     CheckpointError
         The model cannot be found or read.
+    ConfigError
+        ``bad-share``.
     """
+    check_share(train_share)
     target = Path(out)
     target.mkdir(parents=True, exist_ok=True)
     records: list[dict[str, Any]] = []
@@ -121,13 +130,16 @@ def run_benchmark(
                 continue
             record: dict[str, Any] = {"task": row.abbreviation, "split": split}
             record["data"] = {"source": shards.path.name, "sha256": shards.sha256, "codec": shards.codec}
+            if train_share != 1:
+                record["train_share"] = train_share
             records.append(record)
             place = target / row.abbreviation / split
+            validation: Validation = "next" if row.folds else "auto"
             try:
                 runs = plan_task(
                     shards, row.task, choice, place,
                     split=split, only_folds=only_folds if row.folds else None, seeds=seeds, recipe=recipe,
-                    validation="next" if row.folds else "auto", threads=threads, cpu=cpu,
+                    validation=validation, train_share=train_share, threads=threads, cpu=cpu,
                 )  # fmt: skip
                 if split not in shards.split_names:
                     record["note"] = "no such split came with the data: five folds made here, no baselines"
@@ -138,7 +150,8 @@ def run_benchmark(
                 named = {piece.name: piece for piece in pieces}
                 record["network"] = network_scores(row, shards, named, place)
                 if baselines and split in shards.split_names:
-                    record["baselines"] = baseline_scores(row, pieces, split)
+                    trained = _trained_on(shards, row, split, validation, train_share)
+                    record["baselines"] = baseline_scores(row, pieces, split, trained=trained)
             except MusicBertError as error:
                 record["note"] = _said(error)
             done[split] = record
@@ -162,6 +175,16 @@ def _open(row: BenchmarkTask, folder: str | PathLike[str] | None) -> Shards:
         path=folder,
         hint=f"scripts/prepare_smc_benchmark.sh - OUT --source {row.source}=PATH",
     )
+
+
+def _trained_on(
+    shards: Shards, row: BenchmarkTask, split: str, validation: Validation, share: float
+) -> dict[str, list[str]] | None:
+    """Names that the networks of each fold learn from; None for whole training parts."""
+    if share == 1:
+        return None
+    folds, groups = task_folds(shards, row.task, split, validation=validation)
+    return {name: fold["train"] for name, fold in share_folds(shards, row.task, folds, groups, share).items()}
 
 
 def _said(error: MusicBertError) -> str:

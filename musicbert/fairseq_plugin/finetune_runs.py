@@ -4,7 +4,8 @@
 
 >>> run_task(Shards("melody"), task, "scratch:musicbert_tiny", "out", seeds=[2021])  # doctest: +SKIP
 
-``OUT/task.json`` says what was asked for. ``OUT/fold<k>/split.json`` names the pieces of each part, and
+``OUT/task.json`` says what was asked for. ``OUT/fold<k>/split.json`` names the pieces of each part (and has
+``train_share`` where only a share of the training part is trained on), and
 ``OUT/fold<k>/seed<s>/`` holds ``train.log``, the predictions ``test.npz``
 (`musicbert.evaluation.tagging_predictions`), ``model/`` where models are kept, and, written last,
 ``run.json``. A run whose ``run.json`` is there is not run again; where it was made in another way, that is an
@@ -34,6 +35,7 @@ from musicbert.children import calls_in_children
 from musicbert.corpus.labelled import Task
 from musicbert.corpus.shards import Shards
 from musicbert.corpus.task_folds import CLEAN, Validation, task_folds
+from musicbert.corpus.training_share import share_folds
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.experiments import RunOutcome, outcome_of, summary
 from musicbert.fairseq_plugin.finetune_models import ModelChoice, choose_model
@@ -119,6 +121,7 @@ def plan_task(
     recipe: Recipe | None = None,
     validation: Validation = "auto",
     split_seed: int | str = 7,
+    train_share: float = 1.0,
     parts: Sequence[str] = ("test",),
     keep_models: bool = False,
     final: bool = False,
@@ -135,6 +138,9 @@ def plan_task(
         Folder of the experiment.
     split, folds, validation, split_seed
         See `musicbert.corpus.task_folds.task_folds`.
+    train_share
+        Share of each training part that is trained on, above 0 and up to 1
+        (`musicbert.corpus.training_share`).
     only_folds
         Names of the folds to run; all if None.
     seeds
@@ -155,6 +161,8 @@ def plan_task(
     DatasetError
         ``wrong-codec``, ``unknown-fold``, ``other-settings`` where a run is done, but with other options, and
         those of `task_folds`.
+    ConfigError
+        ``bad-share``.
     """
     choice = choose_model(model, codec=shards.codec) if isinstance(model, str) else model
     recipe, out = recipe or Recipe(), Path(out).absolute()
@@ -170,6 +178,8 @@ def plan_task(
     if unknown:
         raise DatasetError("unknown-fold", f"no fold {', '.join(unknown)}; there are {', '.join(plans)}")
     chosen = {name: plans[name] for name in (only_folds or plans)}
+    everything = {ALL: _everything(plans, groups, str(split_seed))} if final else {}
+    chosen = share_folds(shards, task, chosen, groups, train_share, seed=split_seed)
     seeds = list(seeds if seeds is not None else task.seeds)
     record = {
         "task": asdict(task),
@@ -177,13 +187,13 @@ def plan_task(
         "model": choice.name,
         "family": choice.family,
         "split": split,
+        "train_share": train_share,
         "leaks": {name: leaks(fold, groups) for name, fold in chosen.items()},
         "leak_note": task.splits.get(split, ""),
         "recipe": asdict(recipe),
         "seeds": seeds,
     }
-    if final:
-        chosen[ALL] = _everything(plans, groups, str(split_seed))
+    chosen |= share_folds(shards, task, everything, groups, train_share, seed=split_seed)
     common = {
         "data": shards.path.absolute(),
         "task": task,
@@ -198,7 +208,7 @@ def plan_task(
     arguments = {}
     for name, fold in chosen.items():
         (out / f"fold{name}").mkdir(exist_ok=True)
-        _write_split(out / f"fold{name}" / SPLIT, fold)
+        _write_split(out / f"fold{name}" / SPLIT, fold, train_share)
         pieces = [shards.index[piece] for piece in fold["train"]]
         arguments[name] = tuple(training_arguments(shards, task, choice, recipe, pieces))
     for seed in seeds:
@@ -229,15 +239,16 @@ def _everything(plans: dict[str, Fold], groups: dict[str, str], seed: str) -> Fo
     return {"train": train, "valid": valid, "test": []}
 
 
-def _write_split(path: Path, fold: Fold) -> None:
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != fold:
+def _write_split(path: Path, fold: Fold, train_share: float) -> None:
+    content = {**fold} if train_share == 1 else {**fold, "train_share": train_share}
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != content:
         raise DatasetError(
             "other-settings",
-            "this experiment was begun with another split",
+            "this experiment was begun with another split, or another share of its training part",
             path=path,
             hint="choose another output folder, or remove this one",
         )
-    write_json(path, fold)
+    write_json(path, content)
 
 
 def _check_settings(run: TagRun) -> None:

@@ -101,6 +101,16 @@ def test_musicbert_on_a_task_of_the_benchmark(recipe, make_source, tmp_path):
     said = recipe("finetune_m2bert.sh", "scratch:musicbert_tiny", tmp_path / "smc" / "note", "-", *options)
     assert "| VF | published | accuracy |" in said
     assert (tmp_path / "results_smc" / "musicbert_tiny" / "table.md").is_file()
+    options = (*options[:-3], "--splits", "published", "--train-share", 0.3, "--output", tmp_path / "less")
+    said = recipe("finetune_m2bert.sh", "scratch:musicbert_tiny", tmp_path / "smc" / "note", "-", *options)
+    assert "learned from 30 % of the training part" in said
+    assert json.loads((tmp_path / "less" / "scores.json").read_text())["rows"][0]["train_share"] == 0.3
+    less, full = (
+        json.loads((tmp_path / place / "VF" / "published" / "fold0" / "split.json").read_text())
+        for place in ("less", "results_smc/musicbert_tiny")
+    )
+    assert set(less["train"]) < set(full["train"])
+    assert (less["valid"], less["test"]) == (full["valid"], full["test"])
 
 
 @pytest.mark.slow

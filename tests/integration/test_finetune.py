@@ -170,6 +170,43 @@ def test_the_same_command_does_nothing_again_and_goes_on_where_a_run_is_missing(
     assert "another table" in capsys.readouterr().err
 
 
+def test_a_share_of_the_training_part(classes, music, tmp_path, capsys):
+    """Learning curves: less to train on, the same test, and no mixing with what another share has made."""
+    whole, _ = classes
+    out = tmp_path / "share"
+    more = ["--epochs", "1", "--max-failure-rate", "0.1", "--train-share"]
+    assert finetune(music, "pieces.csv", out, *more, "0.5") == 0
+    for fold in ("0", "1"):
+        full, split = (json.loads((each / f"fold{fold}" / "split.json").read_text()) for each in (whole, out))
+        assert split.pop("train_share") == 0.5
+        assert "train_share" not in full
+        assert {part: split[part] for part in ("valid", "test")} == {
+            part: full[part] for part in ("valid", "test")
+        }
+        assert set(split["train"]) < set(full["train"])
+        assert {int(name[1:-4]) % 2 for name in split["train"]} == {0, 1}  # both classes
+    everything = json.loads((out / "foldall" / "split.json").read_text())
+    assert everything["train_share"] == 0.5
+    assert json.loads((out / "task.json").read_text())["train_share"] == 0.5
+    report = json.loads((out / "report" / "report.json").read_text())
+    assert report["train_share"] == 0.5
+    assert report["train_pieces"] == {
+        fold: len(json.loads((out / f"fold{fold}" / "split.json").read_text())["train"])
+        for fold in ("0", "1")
+    }
+    text = (out / "report" / "report.md").read_text()
+    assert "learned from 50 % of each training part" in text
+    assert "learned from" not in (whole / "report" / "report.md").read_text()
+    log = next(out.glob("fold0/seed1/train.log")).read_text()
+    assert f"train: {report['train_pieces']['0']} pieces" in log
+    capsys.readouterr()
+    for other in ("0.3", "1"):
+        assert finetune(music, "pieces.csv", out, *more, other) == 2
+        assert "other-settings" in capsys.readouterr().err
+    assert finetune(music, "pieces.csv", tmp_path / "none", *more, "0") == 2
+    assert "bad-share" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("table", "model", "more", "metric"),
     [

@@ -89,3 +89,17 @@ def test_the_table_says_everything_of_a_task(notes):
     assert "0.511" in lines[0]
     assert "0.511" not in lines[1]  # published scores are of the published split
     assert "- MNID, –: there is no data" in text
+
+
+def test_baselines_of_a_share_are_fitted_on_the_same_pieces(notes):
+    row, shards = notes
+    own = pieces_of(shards)
+    whole = [piece.name for piece in own if piece.splits.get("published") == "train"]
+    everything = baseline_scores(row, own, "published")
+    assert baseline_scores(row, own, "published", trained={"0": whole}) == everything
+    less = baseline_scores(row, own, "published", trained={"0": whole[:1]})
+    assert less != everything
+    apart = [piece for piece in own if piece.name not in whole[1:]]
+    assert less == baseline_scores(row, apart, "published")
+    records = [{"task": "VF", "split": "published", "baselines": less, "train_share": 0.1}]
+    assert "learned from 10 % of the training part" in markdown_table(records, "mine")
