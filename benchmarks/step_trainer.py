@@ -1,0 +1,228 @@
+"""Training steps for ``pretrain_step.py``: one setting on one device, its speed and its FLOPs."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from step_data import FIELDS, Blocks, as_tensors, made_pieces
+from step_profile import profile_steps
+
+from musicbert.batches import collate
+from musicbert.config import PRESETS, ModelConfig
+from musicbert.masking import MaskPolicy, mask_tokens
+from musicbert.model import MusicBert
+from musicbert.model.masked_lm import listed_lm_sums
+from musicbert.model.places import MaskedPlaces
+from musicbert.model.segments import Segments
+
+
+def needed_flops(config: ModelConfig, sequences: list[int], selected: int) -> float:
+    """FLOPs of a training step (see ``pretrain_step.py``)."""
+    L, D, W, V = config.layers, config.width, config.ffn_width, config.vocabulary_size
+    notes = sum(sequences)
+    forward = notes * L * (8.0 * D * D + 4.0 * D * W)
+    forward += L * 4.0 * D * sum(float(T) ** 2 for T in sequences)
+    forward += 2.0 * FIELDS * D * D * min(V, notes)
+    forward += selected * (4.0 * D * D + 2.0 * D * V)
+    return 3.0 * forward
+
+
+def measured_ceiling(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOP/s of a large matrix product, best of several sizes."""
+    best = 0.0
+    for size in (4096, 8192, 16384) if device.type == "cuda" else (512, 1024):
+        a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+        for _ in range(3):
+            a @ b
+        for _ in range(3):
+            wait(device)
+            begin = time.perf_counter()
+            for _ in range(5):
+                a @ b
+            wait(device)
+            best = max(best, 5 * 2.0 * size**3 / (time.perf_counter() - begin))
+    return best
+
+
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+@dataclass(frozen=True)
+class Setting:
+    arch: str
+    batch: int
+    notes: int
+    precision: str
+    layout: str
+    separate: bool
+    compile: bool
+    attention_dropout: float
+    down_form: str = "auto"
+
+
+class Trainer:
+    """One setting on one device."""
+
+    def __init__(self, setting: Setting, device: torch.device) -> None:
+        torch.manual_seed(0)
+        self.setting, self.device = setting, device
+        config = PRESETS[setting.arch].with_(max_positions=8192, attention_dropout=setting.attention_dropout)
+        self.model = MusicBert(config).to(device).train()
+        self.model.encoder.sentence_encoder.down_form = setting.down_form
+        # "bf16": bfloat16 weights and a float32 copy for the optimiser, as fairseq's --bf16
+        self.masters = None
+        if setting.precision == "bf16":
+            self.model.bfloat16()
+            self.masters = [p.detach().float().requires_grad_() for p in self.model.parameters()]
+        weights = self.masters or list(self.model.parameters())
+        fused = device.type in ("cpu", "cuda")
+        self.optimizer = torch.optim.AdamW(weights, 5e-4, (0.9, 0.98), 1e-6, 0.01, fused=fused)
+        if setting.compile:
+            self.model.compile_blocks()
+
+    def loss(self, batch: dict[str, Any]) -> torch.Tensor:
+        moved = {
+            name: value.to(self.device, non_blocking=True) if torch.is_tensor(value) else value
+            for name, value in batch.items()
+        }
+        segments = Segments(moved["offsets"], moved["sequences"]) if "offsets" in moved else None
+        places = MaskedPlaces(moved["notes"], moved["counts"])
+        mixed = self.setting.precision == "autocast"
+        with torch.autocast(self.device.type, torch.bfloat16) if mixed else contextlib.nullcontext():
+            logits, _ = self.model(
+                moved["tokens"], masked_places=places, padded=moved["padded"], segments=segments
+            )
+        return listed_lm_sums(logits, moved["wanted"], moved["counts"]).loss
+
+    def step(self, batch: dict[str, Any]) -> None:
+        (self.loss(batch) / max(len(batch["notes"]), 1)).backward()
+        if self.masters is not None:
+            grads = [p.grad for p in self.model.parameters()]
+            for master, grad in zip(self.masters, grads, strict=True):
+                master.grad = None if grad is None else grad.float()
+        self.optimizer.step()
+        if self.masters is not None:
+            with torch.no_grad():
+                torch._foreach_copy_(list(self.model.parameters()), self.masters)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
+
+
+def forever(loader: torch.utils.data.DataLoader) -> Iterator[dict[str, Any]]:
+    while True:
+        yield from loader
+
+
+def loader_of(data: Blocks, workers: int, device: torch.device) -> torch.utils.data.DataLoader:
+    return torch.utils.data.DataLoader(
+        data,
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+        persistent_workers=workers > 0,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def measure(
+    setting: Setting,
+    device: torch.device,
+    data: Blocks,
+    ceiling: float,
+    *,
+    steps: int,
+    warmup: int,
+    workers: int,
+    sync: bool = False,
+    profiled: int = 0,
+    trace: Path | None = None,
+) -> dict[str, Any]:
+    """Rows ``resident`` and, with ``workers`` >= 0, ``loader``; and a profile of ``profiled`` steps."""
+    trainer = Trainer(setting, device)
+    config = trainer.model.config
+    resident = data[0]
+    pinned = {k: v.to(device) if torch.is_tensor(v) else v for k, v in resident.items()}
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    begin = time.perf_counter()
+    for _ in range(warmup):
+        trainer.step(pinned)
+    wait(device)
+    warm = time.perf_counter() - begin
+
+    def row(source: Iterator[dict[str, Any]]) -> dict[str, float]:
+        times, notes, flops = [], 0, 0.0
+        wait(device)
+        for _ in range(steps):
+            begin = time.perf_counter()
+            batch = next(source)
+            trainer.step(batch)
+            if sync:
+                wait(device)
+            times.append(time.perf_counter() - begin)
+            notes += sum(batch["sequences"])
+            flops += needed_flops(config, batch["sequences"], len(batch["notes"]))
+        begin = time.perf_counter()
+        wait(device)
+        seconds = sum(times) + time.perf_counter() - begin
+        return {
+            "ms_per_step": 1000 * seconds / steps,
+            "notes_per_second": notes / seconds,
+            "tflops": flops / seconds / 1e12,
+            "utilisation": flops / seconds / ceiling,
+        }
+
+    result: dict[str, Any] = {**asdict(setting), "warmup_seconds": warm}
+    result["resident"] = row(iter(lambda: pinned, None))
+    if device.type == "cuda":
+        result["peak_gib"] = torch.cuda.max_memory_allocated(device) / 2**30
+    if profiled:
+        result["profile"] = profile_steps(lambda: trainer.step(pinned), profiled, trace=trace)
+    if workers >= 0:
+        source = forever(loader_of(data, workers, device))
+        for _ in range(warmup):  # with and without padding: compiled apart
+            trainer.step(next(source))
+        result["loader"] = {**row(source), "workers": workers}
+    return result
+
+
+def measure_loader(data: Blocks, seconds: float = 1.0) -> float:
+    """Notes that one process masks and collates in a second of processor time."""
+    begin, notes, index = time.process_time(), 0, 0
+    while time.process_time() - begin < seconds:
+        notes += sum(data[index % len(data)]["sequences"])
+        index += 1
+    return notes / (time.process_time() - begin)
+
+
+def check_layouts(device: torch.device) -> float:
+    """Largest difference between the losses of a padded batch and of the same as a stream (float32)."""
+    pieces = made_pieces(12, seed=5)
+    torch.manual_seed(0)
+    model = MusicBert(PRESETS["tiny"].with_(max_positions=8192)).to(device).eval()
+    rng = np.random.default_rng(0)
+    policy = MaskPolicy(random_tokens="field")
+    masked = [mask_tokens(piece, rng, policy) for piece in pieces]
+    losses = []
+    for layout in ("padded", "stream"):
+        batch = as_tensors(collate(*zip(*masked, strict=True), layout=layout), [[p] for p in pieces])
+        batch = {k: v.to(device) if torch.is_tensor(v) else v for k, v in batch.items()}
+        segments = Segments(batch["offsets"], batch["sequences"]) if "offsets" in batch else None
+        places = MaskedPlaces(batch["notes"], batch["counts"])
+        logits, _ = model(batch["tokens"], masked_places=places, padded=batch["padded"], segments=segments)
+        loss = listed_lm_sums(logits, batch["wanted"], batch["counts"]).loss
+        model.zero_grad()
+        (loss / len(batch["wanted"])).backward()
+        grads = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        losses.append((loss.item() / len(batch["wanted"]), grads))
+    (a, one), (b, two) = losses
+    return max(abs(a - b), (one - two).abs().max().item())
