@@ -1,0 +1,183 @@
+"""What ``scripts/run_ablations.sh`` leaves behind: variants with their scores, and logs of pre-training.
+
+``OUT/pretrain/<NAME>@<UPDATES>/train.log`` is the log of a pre-training,
+``OUT/finetune/<VARIANT>/scores.json`` what `musicbert benchmark` wrote, and
+``OUT/finetune/<VARIANT>/pretraining`` the name of the pre-training that it began with. A variant is called
+``NAME[@UPDATES][%SHARE]``: ``bar@500%10`` was pre-trained for 500 updates and fine-tuned on 10 per cent of
+the labels. Verified in ``tests/unit/evaluation/test_ablations.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from musicbert.encoding.vocabulary import FIELDS
+from musicbert.errors import DatasetError
+from musicbert.evaluation.pretraining_report import read_log
+
+__all__ = ["SCRATCH", "Runs", "Task", "Variant", "pretraining_of", "read_pretrainings", "read_variants"]
+
+SCRATCH = "scratch-"
+#: task and split
+Task = tuple[str, str]
+#: (seed, fold) -> score, in 0-1, higher is better
+Runs = Mapping[tuple[int, str], float]
+
+_NAME = re.compile(r"(?P<base>[^@%]+)(?:@(?P<updates>\d+))?(?:%(?P<share>\d+))?")
+#: special octuples at the ends of a row, of which fairseq's log counts the tokens
+_ENDS = 2
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A variant and its scores.
+
+    Attributes
+    ----------
+    name
+        As it was written.
+    base
+        The name without updates and share.
+    share
+        Share of the labels, in 0-1.
+    codec
+        Encoding of the tasks' data; None where no task had data.
+    pretraining
+        Name of the pre-training; None without one.
+    tasks
+        Scores of the complete runs.
+    notes
+        What went wrong, a sentence each.
+    made_by
+        Provenance of the scores.
+    """
+
+    name: str
+    base: str
+    share: float = 1.0
+    codec: str | None = None
+    pretraining: str | None = None
+    tasks: Mapping[Task, Runs] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def scratch(self) -> bool:
+        """Whether it was not pre-trained."""
+        return self.base.startswith(SCRATCH)
+
+    def reference(self, variants: Sequence[Variant]) -> Variant | None:
+        """Return the variant without pre-training on the same encoding and share of the labels."""
+        wanted = f"{SCRATCH}{self.codec}", self.share
+        return next((each for each in variants if (each.base, each.share) == wanted), None)
+
+
+def read_variants(folder: str | PathLike[str]) -> list[Variant]:
+    """Read ``finetune/*/scores.json`` of a folder, those without pre-training first.
+
+    Raises
+    ------
+    DatasetError
+        ``no-runs`` where there are none, ``bad-scores`` where a file or a name cannot be read.
+    """
+    found = [_read(path) for path in sorted(Path(folder).glob("finetune/*/scores.json"))]
+    if not found:
+        raise DatasetError(
+            "no-runs", "No variant was fine-tuned here", path=folder, hint="run scripts/run_ablations.sh"
+        )
+    return sorted(found, key=lambda each: (not each.scratch, each.codec or "", each.base, -each.share))
+
+
+def _read(path: Path) -> Variant:
+    match = _NAME.fullmatch(path.parent.name)
+    if match is None:
+        raise DatasetError("bad-scores", "The folder is not called NAME[@UPDATES][%SHARE]", path=path.parent)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        tasks, notes, codecs = _scores(content["rows"])
+        made_by = dict(content["made_by"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError("bad-scores", "This is no table of `musicbert benchmark`", path=path) from error
+    if len(codecs) > 1:
+        raise DatasetError("bad-scores", f"Tasks on different encodings: {', '.join(codecs)}", path=path)
+    base = match["base"]
+    codec = codecs[0] if codecs else base.removeprefix(SCRATCH) if base.startswith(SCRATCH) else None
+    start = path.with_name("pretraining")
+    return Variant(
+        name=path.parent.name,
+        base=base,
+        share=int(match["share"] or 100) / 100,
+        codec=codec,
+        pretraining=start.read_text(encoding="utf-8").strip() if start.is_file() else None,
+        tasks=tasks,
+        notes=notes,
+        made_by=made_by,
+    )
+
+
+def _scores(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[Task, Runs], list[str], list[str]]:
+    tasks: dict[Task, Runs] = {}
+    notes, codecs = [], set()
+    for row in rows:
+        if "same_as" in row:  # one training, listed under two splits
+            continue
+        task = (row["task"], row["split"])
+        if row.get("note"):
+            notes.append(f"{row['task']}, {row['split']}: {row['note']}")
+        if row.get("network"):
+            tasks[task] = {
+                (int(run["seed"]), str(run["fold"])): float(run["score"]) for run in row["network"]["runs"]
+            }
+            codecs.add(row["data"]["codec"])
+    return tasks, notes, sorted(codecs)
+
+
+def read_pretrainings(folder: str | PathLike[str]) -> dict[str, dict[str, Any]]:
+    """Read the logs of all pre-trainings of a folder.
+
+    Returns
+    -------
+    Name -> ``updates``, ``notes`` (seen in all), ``seconds``, ``notes_a_second``, ``rows`` (of an update),
+    ``loss`` and ``accuracy`` (per cent; of the valid part, None where not logged) and ``options``. Logs
+    without a finished epoch are left out.
+    """
+    found = {}
+    for path in sorted(Path(folder).glob("pretrain/*/train.log")):
+        try:
+            found[path.parent.name] = _summary(read_log(path))
+        except DatasetError as error:
+            if error.reason != "bad-log":
+                raise
+    return found
+
+
+def _summary(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Notes seen are summed over epochs: a column of cells is a note, a token of an octuple is not."""
+    octuples = "crop" not in run["options"]
+    rows = dict(run["curves"]["bsz"]["train"])
+    seen, before = 0.0, 0.0
+    for update, words in sorted(run["curves"]["wpb"]["train"]):
+        notes = words / len(FIELDS) - _ENDS * rows[update] if octuples else words
+        seen, before = seen + (update - before) * notes, update
+    final = run["final"]
+    return {
+        "updates": run["updates"],
+        "notes": round(seen),
+        "seconds": round(run["seconds"]),
+        "notes_a_second": round(seen / run["seconds"]) if run["seconds"] else None,
+        "rows": run["rows_of_a_batch"],
+        "loss": final.get("loss"),
+        "accuracy": final.get("accuracy", final.get("accuracy_all")),
+        "options": run["options"],
+    }
+
+
+def pretraining_of(variant: Variant, pretrainings: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the log of a variant's pre-training; empty where there is none."""
+    return pretrainings.get(variant.pretraining or "", {})
