@@ -3,8 +3,8 @@
 Runs of one task differ in seed and fold. Runs that share a fold share its music, and runs that share a seed
 its first weights, so they are no independent draws: they are averaged to one number a fold (over its seeds),
 or one a seed (over its folds), whichever are more numbers, and the interval is Student's over these. With
-folds it covers other music as well as other seeds; with seeds alone (a fixed split) it says only what another seed
-would give. A difference is taken between runs of one seed and fold, which removes what both share.
+folds it covers other music as well as other seeds; with seeds alone (a fixed split) it says only what another
+seed would give. A difference is taken between runs of one seed and fold, which removes what both share.
 Verified in ``tests/unit/evaluation/test_ablations.py``.
 """
 

@@ -115,14 +115,15 @@ def report_text(
     """
     estimates = [each for row in (*gained.values(), *answered.values()) for each in row.values()]
     decided = sum(each.sign != 0 for each in estimates)
-    over = {f"{each.n} {each.over}" for row in found.values() for each in row.values()}
+    numbers = {f"{each.n} {each.over}" for row in found.values() for each in row.values()}
+    over = " or ".join(sorted(numbers)) or "no run"
     commits = sorted({str(each.made_by.get("commit"))[:7] for each in variants if each.made_by.get("commit")})
     made_on = f" on {hardware}" + (f", commit {', '.join(commits)}" if commits else "")
     lines = [
         "# Ablations",
         "",
         f"Made by `scripts/run_ablations.sh`{made_on}. Scores of the test parts, higher is better. Brackets: "
-        f"95 % t intervals over {' or '.join(sorted(over)) or 'no run'} of fine-tuning (`docs/ablations.md`). "
+        f"95 % t intervals over {over} of fine-tuning (`docs/ablations.md`). "
         "Every pre-training was done once, so its own chance is in none of them.",
         "",
         "## Scores",

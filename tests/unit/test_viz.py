@@ -93,6 +93,33 @@ def test_curves_plot(figures, tmp_path):
         viz.curves_plot({}, tmp_path / "h.png")
 
 
+def test_interval_grid(figures, tmp_path):
+    panels = {
+        "ME": {"bar": (0.1, 0.05, 0.15), "element": (-0.1, -0.2, -0.02), "roll": (0.0, np.nan, np.nan)},
+        "VE": {"bar": (0.02, -0.1, 0.14)},
+    }
+    viz.interval_grid(panels, tmp_path / "k.png", title="gain", unit="difference", columns=2)
+    text = check(tmp_path / "k.png", figures[0])
+    for word in ("ME", "VE", "bar", "element", "roll", "difference"):
+        assert word in text
+    colours = [line.get_color() for line in figures[0].axes[0].lines[:-1:2]]
+    assert colours == [viz.BLUE, viz.ORANGE, viz.GREY]
+    with pytest.raises(ValueError, match="no interval"):
+        viz.interval_grid({"ME": {}}, tmp_path / "l.png")
+
+
+def test_line_grid(figures, tmp_path):
+    lines = {"bar": [(2, 0.5, 0.4, 0.6), (0, 0.3, np.nan, np.nan)], "element": [(1, 0.2, 0.1, 0.3)]}
+    panels = {"ME": lines, "VE": {"bar": lines["bar"]}, "PS": lines}
+    viz.line_grid(panels, tmp_path / "m.png", unit="million notes", columns=2)
+    text = check(tmp_path / "m.png", figures[0])
+    for word in ("ME", "VE", "PS", "bar", "element", "million notes"):
+        assert word in text
+    assert figures[0].axes[0].lines[0].get_xydata().tolist() == [[0, 0.3], [2, 0.5]]
+    with pytest.raises(ValueError, match="no line"):
+        viz.line_grid({}, tmp_path / "n.png")
+
+
 def test_reliability_plot(figures, tmp_path):
     table = pd.DataFrame(
         {
