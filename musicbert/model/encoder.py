@@ -25,10 +25,10 @@ from musicbert.model.layers import EncoderLayer
 from musicbert.model.places import MaskedPlaces, up_project_places
 from musicbert.model.segments import Segments
 
-__all__ = ["FIRST_DATA_TOKEN", "EncoderOutput", "OctupleEncoder"]
+__all__ = ["EncoderOutput", "OctupleEncoder"]
 
-#: ids below are ``<s>``, ``<pad>``, ``</s>`` and ``<unk>``
-FIRST_DATA_TOKEN = 4
+#: ids below are ``<s>``, ``<pad>`` and ``</s>``; this is the empty cell of a note in the CP-like form
+UNK = 3
 
 
 @dataclass
@@ -126,7 +126,7 @@ class OctupleEncoder(nn.Module):
         if tokens.shape[1] % fields:
             raise ValueError(f"{tokens.shape[1]} tokens are no whole number of notes of {fields} fields")
         first = tokens[:, ::fields]  # (B, T)
-        longest = first.shape[1] if segments is None else max(segments.lengths)
+        longest = first.shape[1] if segments is None else segments.longest
         if longest > self.config.max_positions:
             raise ValueError(f"{longest} notes, but the model has {self.config.max_positions} positions")
         padding = first.eq(PAD)
@@ -154,7 +154,7 @@ class OctupleEncoder(nn.Module):
             x = layer(x, padding_mask, segments)  # (B, T, D)
             if inner_states is not None:
                 inner_states.append(x)
-        return EncoderOutput(x, padding_mask, first < FIRST_DATA_TOKEN, inner_states)
+        return EncoderOutput(x, padding_mask, first < UNK, inner_states)
 
     def _performance(self, inputs: torch.Tensor, hidden: torch.Tensor | None) -> torch.Tensor:
         """Performance inputs (B, T, P) as a vector a note (B, T, D)."""

@@ -6,15 +6,23 @@ A batch of sequences of different lengths is either padded to the longest, (B, T
 (1, N, D), with :class:`Segments` saying where each begins. A stream spends no work on padding and needs no
 mask, so that a GPU can use its fastest kernel.
 
-On a GPU the work is done by ``scaled_dot_product_attention`` on jagged nested tensors (FlashAttention in half
-precision, with dropout), elsewhere by one call a sequence. The numbers are those of the padded form up to
-rounding, verified in ``tests/unit/model/test_segments.py``.
+Three ways to the same numbers (those of the padded form up to rounding, verified in
+``tests/unit/model/test_segments.py``):
+
+flash
+    in half precision on a GPU that has FlashAttention (Dao 2023): its kernel for sequences of different
+    lengths, which reads queries, keys and values where the projection left them. It is traced by
+    ``torch.compile``, for any lengths.
+jagged
+    on a GPU otherwise: ``scaled_dot_product_attention`` on nested tensors.
+apart
+    elsewhere: one call a sequence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -34,10 +42,21 @@ class Segments:
         Where each begins, and the end of the last [shape=(S+1,), int32, on the device of the model].
     lengths
         Positions of each, known without asking the device [length S].
+    longest
+        Positions of the longest.
+    flash
+        Whether the device has the kernel of FlashAttention.
     """
 
     offsets: torch.Tensor
     lengths: Sequence[int]
+    longest: int = field(init=False)
+    flash: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Here and not where they are used: a compiled block must not depend on the list of lengths.
+        object.__setattr__(self, "longest", max(self.lengths, default=0))
+        object.__setattr__(self, "flash", _has_flash(self.offsets.device))
 
     @classmethod
     def of(cls, lengths: Sequence[int], device: torch.device | str = "cpu") -> Segments:
@@ -53,8 +72,6 @@ class Segments:
         return torch.arange(total, device=begin.device) - begin + PAD + 1
 
 
-# Not traced: inside a compiled block this is one call between two compiled parts, whatever the lengths.
-@torch.compiler.disable
 def segment_attention(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, segments: Segments, dropout: float = 0.0
 ) -> torch.Tensor:
@@ -74,19 +91,49 @@ def segment_attention(
     torch.Tensor
         [shape=(1, H, N, D/H)]
     """
+    fits = q.shape[-1] <= 256 and q.shape[-1] % 8 == 0  # heads that the kernel takes
+    if segments.flash and fits and q.dtype in (torch.float16, torch.bfloat16):
+        rows = (x[0].transpose(0, 1) for x in (q, k, v))  # (N, H, D/H), views
+        return _flash_attention(*rows, segments.offsets, segments.longest, dropout).transpose(0, 1)[None]
+    return _other_attention(q, k, v, segments, dropout)
+
+
+def _has_flash(device: torch.device) -> bool:
+    if device.type != "cuda" or not torch.backends.cuda.is_flash_attention_available():
+        return False
+    return torch.backends.cuda.flash_sdp_enabled() and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def _flash_attention(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, offsets: torch.Tensor, longest: int, dropout: float
+) -> torch.Tensor:
+    """All sequences in one call, [shape=(N, H, D/H)] -> [shape=(N, H, D/H)].
+
+    The operator is the one that ``scaled_dot_product_attention`` calls for nested tensors, without their
+    copies; ``torch.nn.attention.varlen`` has no dropout.
+    """
+    attend = torch.ops.aten._flash_attention_forward
+    return attend(q, k, v, offsets, offsets, longest, longest, dropout, False, False)[0]
+
+
+# Not traced: inside a compiled block this is one call between two compiled parts, whatever the lengths.
+@torch.compiler.disable
+def _other_attention(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, segments: Segments, dropout: float
+) -> torch.Tensor:
     if len(segments.lengths) == 1:
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-    if not q.is_cuda:
-        lengths = list(segments.lengths)
-        parts = zip(*(x.split(lengths, dim=2) for x in (q, k, v)), strict=True)
-        return torch.cat([F.scaled_dot_product_attention(*p, dropout_p=dropout) for p in parts], dim=2)
-    return _jagged_attention(q, k, v, segments, dropout)
+    if q.is_cuda:
+        return _jagged_attention(q, k, v, segments, dropout)
+    lengths = list(segments.lengths)
+    parts = zip(*(x.split(lengths, dim=2) for x in (q, k, v)), strict=True)
+    return torch.cat([F.scaled_dot_product_attention(*p, dropout_p=dropout) for p in parts], dim=2)
 
 
 def _jagged_attention(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, segments: Segments, dropout: float
 ) -> torch.Tensor:
-    shortest, longest = min(segments.lengths), max(segments.lengths)
+    shortest, longest = min(segments.lengths), segments.longest
 
     def jagged(x: torch.Tensor) -> torch.Tensor:
         rows = x[0].transpose(0, 1)  # (N, H, D/H)

@@ -4,6 +4,7 @@ import torch
 from musicbert.config import ModelConfig
 from musicbert.encoding.vocabulary import BOS, EOS, FIELD_OFFSETS, FIELD_SIZES, PAD
 from musicbert.model import MusicBert
+from musicbert.model.attention import joint_projection
 from musicbert.model.masked_lm import masked_lm_sums
 
 CONFIG = ModelConfig(
@@ -235,3 +236,21 @@ def test_masked_lm_sums_count_by_field():
     assert sums.count.tolist() == [0, 0, 0, 2, 0, 1, 0, 0]
     assert sums.correct.tolist() == [0, 0, 0, 2, 0, 0, 0, 0]
     torch.testing.assert_close(sums.loss, torch.tensor(50.0))
+
+
+def test_one_product_for_queries_keys_and_values_is_three(model):
+    """The form that a GPU takes."""
+    attention = model.encoder.sentence_encoder.layers[0].self_attn
+    layers = (attention.q_proj, attention.k_proj, attention.v_proj)
+    torch.manual_seed(1)
+    for layer in layers:
+        torch.nn.init.normal_(layer.bias)  # new biases are zero
+    x = torch.randn(2, 5, CONFIG.width, requires_grad=True)
+    inputs = [x, *(parameter for layer in layers for parameter in layer.parameters())]
+    results = []
+    for parts in ([layer(x) for layer in layers], joint_projection(x, layers)):
+        loss = sum((number + 1) * part.sin().sum() for number, part in enumerate(parts))
+        results.append((*parts, *torch.autograd.grad(loss, inputs)))
+    assert len(results[0]) == 3 + 7
+    for three, one in zip(*results, strict=True):
+        torch.testing.assert_close(one, three, atol=1e-5, rtol=1e-5)

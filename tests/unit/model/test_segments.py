@@ -7,10 +7,11 @@ from musicbert.config import ModelConfig
 from musicbert.encoding.vocabulary import FIELD_SIZES, PAD, rows_to_ids
 from musicbert.masking import MaskPolicy, mask_tokens
 from musicbert.model import MusicBert
+from musicbert.model import segments as segments_module
 from musicbert.model.embedding import note_positions
 from musicbert.model.masked_lm import listed_lm_sums, masked_lm_sums
 from musicbert.model.places import MaskedPlaces
-from musicbert.model.segments import Segments, _jagged_attention, segment_attention
+from musicbert.model.segments import Segments, _flash_attention, _jagged_attention, segment_attention
 
 CONFIG = ModelConfig(
     layers=2, width=32, ffn_width=64, heads=4, max_positions=64, dropout=0.0, attention_dropout=0.0
@@ -165,3 +166,61 @@ def test_jagged_attention_is_that_of_each_sequence():
         results.append((found, *torch.autograd.grad(found.sin().sum(), inputs)))
     for jagged, plain in zip(*results, strict=True):
         torch.testing.assert_close(jagged, plain, atol=1e-5, rtol=1e-5)
+
+
+def masked_form(q, k, v, offsets, longest, dropout):
+    """What FlashAttention's operator computes, by a mask: for devices without it."""
+    assert dropout == 0.0
+    place = torch.arange(len(q), device=q.device)
+    sequence = torch.searchsorted(offsets, place, right=True)
+    near = (place[:, None] - place).abs() < longest
+    allowed = (sequence[:, None] == sequence) & near  # `longest` must not be too small
+    q, k, v = (x.transpose(0, 1) for x in (q, k, v))
+    return torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=allowed).transpose(0, 1)
+
+
+@pytest.fixture
+def flash(monkeypatch):
+    """As on a device with FlashAttention, but for the operator itself."""
+    monkeypatch.setattr(segments_module, "_has_flash", lambda device: True)
+    monkeypatch.setattr(segments_module, "_flash_attention", masked_form)
+
+
+@pytest.mark.parametrize("lengths", [[9, 3, 20, 1], [7], [2, 2]])
+def test_flash_attention_is_called_with_the_sequences(flash, monkeypatch, lengths):
+    torch.manual_seed(0)
+    inputs = [torch.randn(1, 2, sum(lengths), 16, dtype=torch.bfloat16) for _ in range(3)]
+    found = segment_attention(*inputs, Segments.of(lengths))
+    monkeypatch.setattr(segments_module, "_has_flash", lambda device: False)
+    expected = segment_attention(*inputs, Segments.of(lengths))
+    torch.testing.assert_close(found, expected, atol=1e-2, rtol=2e-2)
+
+
+def test_flash_attention_is_for_half_precision_and_its_heads_only(flash, monkeypatch):
+    monkeypatch.setattr(segments_module, "_flash_attention", None)  # a call would be an error
+    for inputs in (torch.randn(1, 2, 5, 16), torch.randn(1, 2, 5, 12, dtype=torch.bfloat16)):
+        assert segment_attention(inputs, inputs, inputs, Segments.of([3, 2])).shape == inputs.shape
+
+
+def test_the_operator_of_flash_attention_has_the_shapes_and_a_gradient():
+    """Its own numbers need a GPU: `benchmarks/pretrain_step.py` compares them there."""
+    q, k, v = (torch.empty(12, 2, 64, device="meta", dtype=torch.bfloat16) for _ in range(3))
+    for x in (q, k, v):
+        x.requires_grad_()
+    out = _flash_attention(q, k, v, torch.empty(4, device="meta", dtype=torch.int32), 5, 0.1)
+    assert out.shape == q.shape
+    assert [grad.shape for grad in torch.autograd.grad(out.sum(), (q, k, v))] == [q.shape] * 3
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # the compiler looks at it
+def test_with_flash_attention_a_block_is_one_graph_for_all_lengths(model, flash):
+    from torch._dynamo.testing import CompileCounterWithBackend
+
+    model.bfloat16()
+    batches = [masked_pieces(*notes) for notes in ((9, 3), (20, 4, 5, 6, 2), (30,), (8, 8, 8))]
+    expected = [loss_and_gradient(model, masked, layout="stream")[0] for masked in batches]
+    counter = CompileCounterWithBackend("aot_eager")
+    model.compile_blocks(backend=counter)
+    found = [loss_and_gradient(model, masked, layout="stream")[0] for masked in batches]
+    assert found == pytest.approx(expected, rel=1e-2)  # bfloat16
+    assert len([graph for graph in counter.graphs if len(graph.graph.nodes)]) == 1
