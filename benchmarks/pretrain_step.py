@@ -40,9 +40,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from step_checks import OLD_FORMS, check_attention, check_layouts, measure_loader
 from step_data import Blocks, made_pieces, stored_pieces
 from step_profile import profile_lines
-from step_trainer import Setting, check_layouts, measure, measure_loader, measured_ceiling
+from step_trainer import Setting, measure, measured_ceiling
 
 from musicbert.atomic import write_json, write_text
 from musicbert.config import PRESETS
@@ -120,6 +121,10 @@ def arguments() -> argparse.ArgumentParser:
         "--settings", nargs="+", type=setting_changes, metavar="SETTING",
         help="these settings: layout:precision:eager|compiled:attention dropout[:batch]",
     )  # fmt: skip
+    parser.add_argument(
+        "--without", nargs="+", choices=sorted(OLD_FORMS), default=[],
+        help="leave out these changes of the model, to measure what they give",
+    )  # fmt: skip
     parser.add_argument("--data", help="prefix of binarised pieces, such as lmd_data_bin/train")
     parser.add_argument("--pieces", type=int, default=2000, help="pieces to make or to read")
     parser.add_argument("--workers", type=int, default=4, help="loading processes; -1: no loader row")
@@ -140,6 +145,8 @@ def save(options: argparse.Namespace, summary: dict[str, Any]) -> None:
     """Write the files that were asked for, with what there is so far."""
     results, name = summary["results"], summary["device"]
     where = f"{summary['date']}, {name}, torch {summary['torch']}, Python {summary['python']}."
+    if summary["without"]:
+        where += f" Without {', '.join(summary['without'])}."
     if options.json:
         write_json(options.json, summary)
     ceilings = ", ".join(f"{kind} {value:.0f} TFLOP/s" for kind, value in summary["ceiling_tflops"].items())
@@ -173,8 +180,17 @@ def main(arguments_given: list[str] | None = None) -> None:
         torch.set_float32_matmul_precision("high")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     print(f"{name}, torch {torch.__version__}, Python {platform.python_version()}", flush=True)
+    for change in options.without:
+        setattr(*OLD_FORMS[change])
     difference = check_layouts(device)
     print(f"padded against stream: largest difference of loss and gradient {difference:.2e}", flush=True)
+    attention = None
+    try:
+        attention = check_attention(device)
+        text = "{:.1e}, gradient {:.1e}".format(*attention)
+    except RuntimeError as error:  # said, and the padded settings are measured
+        text = f"{type(error).__name__}: {str(error)[:300]}"
+    print(f"attention of a stream against one call a sequence, bfloat16: {text}", flush=True)
     pieces = stored_pieces(options.data, options.pieces) if options.data else made_pieces(options.pieces)
     one_core = measure_loader(Blocks(pieces, options.batch, options.notes, options.layout, False))
     print(f"one process masks and collates {one_core:,.0f} notes/s", flush=True)
@@ -183,7 +199,8 @@ def main(arguments_given: list[str] | None = None) -> None:
     summary = {
         "device": name, "torch": torch.__version__, "python": platform.python_version(),
         "date": f"{datetime.now(UTC):%Y-%m-%d}", "ceiling_tflops": ceilings,
-        "loader_notes_per_second_per_process": one_core, "layout_difference": difference, "results": results,
+        "loader_notes_per_second_per_process": one_core, "layout_difference": difference,
+        "attention_difference": attention, "without": options.without, "results": results,
     }  # fmt: skip
     if options.trace:
         options.trace.mkdir(parents=True, exist_ok=True)

@@ -9,14 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from step_data import FIELDS, Blocks, as_tensors, made_pieces
+from step_data import FIELDS, Blocks
 from step_profile import profile_steps
 
-from musicbert.batches import collate
 from musicbert.config import PRESETS, ModelConfig
-from musicbert.masking import MaskPolicy, mask_tokens
 from musicbert.model import MusicBert
 from musicbert.model.masked_lm import listed_lm_sums
 from musicbert.model.places import MaskedPlaces
@@ -193,36 +190,3 @@ def measure(
             trainer.step(next(source))
         result["loader"] = {**row(source), "workers": workers}
     return result
-
-
-def measure_loader(data: Blocks, seconds: float = 1.0) -> float:
-    """Notes that one process masks and collates in a second of processor time."""
-    begin, notes, index = time.process_time(), 0, 0
-    while time.process_time() - begin < seconds:
-        notes += sum(data[index % len(data)]["sequences"])
-        index += 1
-    return notes / (time.process_time() - begin)
-
-
-def check_layouts(device: torch.device) -> float:
-    """Largest difference between the losses of a padded batch and of the same as a stream (float32)."""
-    pieces = made_pieces(12, seed=5)
-    torch.manual_seed(0)
-    model = MusicBert(PRESETS["tiny"].with_(max_positions=8192)).to(device).eval()
-    rng = np.random.default_rng(0)
-    policy = MaskPolicy(random_tokens="field")
-    masked = [mask_tokens(piece, rng, policy) for piece in pieces]
-    losses = []
-    for layout in ("padded", "stream"):
-        batch = as_tensors(collate(*zip(*masked, strict=True), layout=layout), [[p] for p in pieces])
-        batch = {k: v.to(device) if torch.is_tensor(v) else v for k, v in batch.items()}
-        segments = Segments(batch["offsets"], batch["sequences"]) if "offsets" in batch else None
-        places = MaskedPlaces(batch["notes"], batch["counts"])
-        logits, _ = model(batch["tokens"], masked_places=places, padded=batch["padded"], segments=segments)
-        loss = listed_lm_sums(logits, batch["wanted"], batch["counts"]).loss
-        model.zero_grad()
-        (loss / len(batch["wanted"])).backward()
-        grads = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
-        losses.append((loss.item() / len(batch["wanted"]), grads))
-    (a, one), (b, two) = losses
-    return max(abs(a - b), (one - two).abs().max().item())

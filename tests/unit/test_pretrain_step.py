@@ -86,7 +86,21 @@ def test_settings_are_named_one_by_one(bench):
             changes(wrong)
 
 
-@pytest.mark.filterwarnings("ignore:.*nested tensors.*:UserWarning")
+def test_changes_can_be_left_out(bench, tmp_path, monkeypatch):
+    from musicbert.model import attention, segments
+
+    program, checks = bench("pretrain_step"), bench("step_checks")
+    for module, name in ((attention, "joint_projection"), (segments, "_has_flash")):
+        monkeypatch.setattr(module, name, getattr(module, name))  # put back afterwards
+    monkeypatch.setattr(program, "measure", lambda *args, **options: {})
+    monkeypatch.setattr(program, "table", lambda results: [])
+    path = tmp_path / "out.json"
+    program.main([*TINY, "--json", str(path), "--without", "joint", "flash"])
+    assert json.loads(path.read_text())["without"] == ["joint", "flash"]
+    for module, name, old in checks.OLD_FORMS.values():
+        assert getattr(module, name) is old
+
+
 def test_files_are_written_after_each_setting(bench, tmp_path, monkeypatch, capsys):
     program = bench("pretrain_step")
     measured = []
