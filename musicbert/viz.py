@@ -390,7 +390,8 @@ def line_grid(
         axes.set_axis_off()
     handles, labels = grid[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
-    figure.supxlabel(unit, fontsize=9)
+    for axes in grid[max(len(panels) - columns, 0) : len(panels)]:
+        axes.set_xlabel(unit, fontsize=8)
     figure.suptitle(title, fontsize=11)
     _save(figure, path)
 

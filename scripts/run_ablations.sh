@@ -46,7 +46,9 @@ parse "$@"
 does() { [[ " $stages " == *" $1 "* ]]; }
 python=$(tool python)
 export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # the processes share the cores
+[[ $jobs =~ ^[1-9][0-9]*$ ]] || die "--jobs is at least 1"
+cores=$(getconf _NPROCESSORS_ONLN)
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > jobs ? cores / jobs : 1))} # the processes share the cores
 failed=() RUNNING=()
 
 # variant_of VARIANT: sets NAME, UPDATES and SHARE (empty: all labels)
@@ -147,7 +149,7 @@ start() {
             [ -z "$mark" ] || : > "$mark"
             say "$what: done in $SECONDS s"
         else
-            say "$what: exit status $status after $SECONDS s, see $log: $(tail -n 1 "$log" | cut -c 1-200)"
+            say "$what: exit status $status after $SECONDS s, see $log: $(grep . "$log" | tail -n 1 | cut -c 1-200)"
         fi
         exit "$status"
     ) &
@@ -163,19 +165,23 @@ finish() {
     RUNNING=()
 }
 
+# claim: stops where the folder of pretraining_of holds a pre-training with other settings
+claim() {
+    local setting="$PROGRAM $ARCH ${FLAGS[*]} updates=$UPDATES batch=$batch crop=$crop lr=$lr"
+    setting+=" warmup=${warmup:-5%} seed=$pretrain_seed"
+    mkdir -p "$FOLDER"
+    [ -f "$FOLDER/setting" ] || printf '%s\n' "$setting" > "$FOLDER/setting"
+    [ "$(cat "$FOLDER/setting")" = "$setting" ] ||
+        die "$FOLDER was made with another setting ($(cat "$FOLDER/setting")): choose another --output"
+}
+
 # pretrain VARIANT: starts its pre-training, goes on with it, or does nothing where it is done
 pretrain() {
-    local setting
     pretraining_of "$1"
     [ -n "$PROGRAM" ] || return 0
     [[ " ${planned[*]-} " != *" $FOLDER "* ]] || return 0 # several shares of labels, one pre-training
     planned+=("$FOLDER")
     if [ -z "$dry_run" ]; then
-        setting="$PROGRAM $ARCH ${FLAGS[*]} updates=$UPDATES batch=$batch crop=$crop lr=$lr warmup=${warmup:-5%} seed=$pretrain_seed"
-        mkdir -p "$FOLDER"
-        [ -f "$FOLDER/setting" ] || printf '%s\n' "$setting" > "$FOLDER/setting"
-        [ "$(cat "$FOLDER/setting")" = "$setting" ] ||
-            die "$FOLDER was made with another setting ($(cat "$FOLDER/setting")): choose another --output"
         if [ -f "$FOLDER/done" ]; then
             say "$NAME@$UPDATES: pre-trained already"
             return 0
@@ -187,7 +193,6 @@ pretrain() {
     start "$NAME@$UPDATES, pre-training" "$output/logs/pretrain-$NAME@$UPDATES.log" "$FOLDER/done"
 }
 
-[ "$jobs" -ge 1 ] || die "--jobs is at least 1"
 planned=() count=0
 for variant in $variants; do
     pretraining_of "$variant"
@@ -196,6 +201,7 @@ for variant in $variants; do
     if does pretrain && [ -n "$PROGRAM" ]; then
         [ -n "$data" ] || die "$variant needs --$ENCODING (see --help)"
         need_dir "$data" "musicbert build --encoding $ENCODING makes it"
+        [ -n "$dry_run" ] || claim
     fi
     if does finetune; then
         [ -n "$tasks_here" ] || die "$variant needs --tasks-$ENCODING (see --help)"

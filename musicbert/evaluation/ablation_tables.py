@@ -61,13 +61,13 @@ def _gain_table(estimates: Estimates, what: str) -> list[str]:
     return _table([what, *column_names(tasks)], rows)
 
 
-def _curve_table(found: Estimates, lines: Curves, amount: str, digits: int) -> list[str]:
+def _curve_table(found: Estimates, lines: Curves, amount: str) -> list[str]:
     tasks = tasks_of({name: found[name] for points in lines.values() for _, name in points})
     rows = []
     for line, points in lines.items():
         for x, name in points:
             values = [found[name][task].value if task in found[name] else None for task in tasks]
-            rows.append([line, f"{x:.{digits}f}", *(number_cell(value) for value in values)])
+            rows.append([line, f"{x:.3g}", *(number_cell(value) for value in values)])
     return _table(["variant", amount, *column_names(tasks)], rows)
 
 
@@ -115,7 +115,8 @@ def report_text(
     """
     estimates = [each for row in (*gained.values(), *answered.values()) for each in row.values()]
     decided = sum(each.sign != 0 for each in estimates)
-    numbers = {f"{each.n} {each.over}" for row in found.values() for each in row.values()}
+    each_of = (each for row in found.values() for each in row.values())
+    numbers = {f"{each.n} {each.over if each.n > 1 else each.over[:-1]}" for each in each_of}
     over = " or ".join(sorted(numbers)) or "no run"
     commits = sorted({str(each.made_by.get("commit"))[:7] for each in variants if each.made_by.get("commit")})
     made_on = f" on {hardware}" + (f", commit {', '.join(commits)}" if commits else "")
@@ -150,9 +151,9 @@ def report_text(
         ]
     if curves["notes"]:
         lines += ["## Scores over notes of pre-training", ""]
-        lines += _curve_table(found, curves["notes"], "million notes", 2)
+        lines += _curve_table(found, curves["notes"], "million notes")
     if curves["labels"]:
-        lines += ["## Scores over labels", "", *_curve_table(found, curves["labels"], "labels (%)", 0)]
+        lines += ["## Scores over labels", "", *_curve_table(found, curves["labels"], "labels (%)")]
     if pretrainings:
         lines += [
             "## Pre-training",
