@@ -11,7 +11,16 @@ PAGES = [
     "README.md",
     *(
         f"docs/{n}.md"
-        for n in ("labels", "training", "pretraining", "encoding", "corpus", "benchmark", "downstream")
+        for n in (
+            "labels",
+            "training",
+            "pretraining",
+            "encoding",
+            "corpus",
+            "benchmark",
+            "downstream",
+            "ablations",
+        )
     ),
 ]
 PATH = re.compile(r"(?<![\w/])(?:scripts|docs|results|benchmarks|musicbert)/[\w/]+\.(?:sh|py|md)\b")
