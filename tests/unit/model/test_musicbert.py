@@ -5,6 +5,7 @@ from musicbert.config import ModelConfig
 from musicbert.encoding.vocabulary import BOS, EOS, FIELD_OFFSETS, FIELD_SIZES, PAD
 from musicbert.model import MusicBert
 from musicbert.model.attention import joint_projection
+from musicbert.model.heads import aligned_linear
 from musicbert.model.masked_lm import masked_lm_sums
 
 CONFIG = ModelConfig(
@@ -254,3 +255,19 @@ def test_one_product_for_queries_keys_and_values_is_three(model):
     assert len(results[0]) == 3 + 7
     for three, one in zip(*results, strict=True):
         torch.testing.assert_close(one, three, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("outputs", [13, 16])
+def test_aligned_rows_change_no_logit_and_no_gradient(outputs):
+    """The form that a GPU takes."""
+    torch.manual_seed(0)
+    shapes = ((2, 3, 8), (outputs, 8), (outputs,))
+    inputs = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    results = []
+    for product in (torch.nn.functional.linear, aligned_linear):
+        logits = product(*inputs)
+        results.append((logits, *torch.autograd.grad(logits.sin().sum(), inputs)))
+    for plain, aligned in zip(*results, strict=True):
+        assert aligned.shape == plain.shape
+        torch.testing.assert_close(aligned, plain)
+    assert results[1][0].stride(-2) == 16
