@@ -93,7 +93,7 @@ def segment_attention(
     """
     fits = q.shape[-1] <= 256 and q.shape[-1] % 8 == 0  # heads that the kernel takes
     if segments.flash and fits and q.dtype in (torch.float16, torch.bfloat16):
-        rows = (x[0].transpose(0, 1) for x in (q, k, v))  # (N, H, D/H), views
+        rows = (x.squeeze(0).transpose(0, 1) for x in (q, k, v))  # (N, H, D/H), views, as their gradients
         return _flash_attention(*rows, segments.offsets, segments.longest, dropout).transpose(0, 1)[None]
     return _other_attention(q, k, v, segments, dropout)
 
@@ -136,7 +136,7 @@ def _jagged_attention(
     shortest, longest = min(segments.lengths), segments.longest
 
     def jagged(x: torch.Tensor) -> torch.Tensor:
-        rows = x[0].transpose(0, 1)  # (N, H, D/H)
+        rows = x.squeeze(0).transpose(0, 1)  # (N, H, D/H)
         nested = torch.nested.nested_tensor_from_jagged(
             rows.contiguous(), segments.offsets, min_seqlen=shortest, max_seqlen=longest
         )
