@@ -125,7 +125,7 @@ finetuning_of() {
 # what has begun ends with this program
 stop() {
     local each
-    trap - INT TERM
+    trap - INT TERM HUP
     for each in $(jobs -rp); do kill -TERM -- "-$each" 2> /dev/null || true; done
     say "stopped; the same command goes on"
     exit 130
@@ -210,7 +210,7 @@ for variant in $variants; do
 done
 [ "$count" -gt 0 ] || does report || die "--variants names none (see --help)"
 set -m # a process group for each job, which can be stopped as a whole
-trap stop INT TERM
+trap stop INT TERM HUP
 
 if does pretrain; then
     for variant in $variants; do pretrain "$variant"; done

@@ -20,6 +20,7 @@ from musicbert.evaluation.ablation_runs import (
     pretraining_of,
     read_pretrainings,
     read_variants,
+    unfinished,
 )
 from musicbert.evaluation.ablation_scores import Estimate, answers, gains, scores
 from musicbert.evaluation.ablation_tables import Curves, Estimates, column_names, report_text, tasks_of
@@ -62,6 +63,7 @@ def ablation_report(
         "hardware": hardware,
         "variants": {each.name: _record(each) for each in variants},
         "pretraining": pretrainings,
+        "unfinished": unfinished(folder),
         "scores": _plain(found),
         "gains": _plain(gained),
         "questions": _plain(answered),
@@ -80,6 +82,9 @@ def ablation_report(
     for name in (name for name, drawn in pictures.items() if not drawn):
         (target / name).unlink(missing_ok=True)
     text = report_text(variants, pretrainings, found, gained, answered, curves, hardware)
+    wrong = [f"- {name}: this pre-training did not come to its end" for name in report["unfinished"]]
+    wrong += [f"- {each.name}: {note}" for each in variants for note in each.notes]
+    text += "\n".join(["## What went wrong", "", *wrong, ""]) if wrong else ""
     write_text(target / "table.md", text)
     return report
 

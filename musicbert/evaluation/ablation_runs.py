@@ -21,7 +21,16 @@ from musicbert.encoding.vocabulary import FIELDS
 from musicbert.errors import DatasetError
 from musicbert.evaluation.pretraining_report import read_log
 
-__all__ = ["SCRATCH", "Runs", "Task", "Variant", "pretraining_of", "read_pretrainings", "read_variants"]
+__all__ = [
+    "SCRATCH",
+    "Runs",
+    "Task",
+    "Variant",
+    "pretraining_of",
+    "read_pretrainings",
+    "read_variants",
+    "unfinished",
+]
 
 SCRATCH = "scratch-"
 #: task and split
@@ -155,6 +164,12 @@ def read_pretrainings(folder: str | PathLike[str]) -> dict[str, dict[str, Any]]:
             if error.reason != "bad-log":
                 raise
     return found
+
+
+def unfinished(folder: str | PathLike[str]) -> list[str]:
+    """Return the names of pre-trainings that were begun and have not come to their end (a file ``done``)."""
+    begun = sorted(path for path in Path(folder).glob("pretrain/*") if path.is_dir())
+    return [path.name for path in begun if not (path / "done").is_file()]
 
 
 def _summary(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def report_text(
     curves: Mapping[str, Curves],
     hardware: str,
 ) -> str:
-    """Return ``table.md``.
+    """Return the tables of ``table.md``.
 
     Parameters
     ----------
@@ -163,9 +163,6 @@ def report_text(
             "",
             *_pretraining_table(pretrainings),
         ]
-    notes = [f"- {each.name}: {note}" for each in variants for note in each.notes]
-    if notes:
-        lines += ["## What went wrong", "", *notes, ""]
     return "\n".join(lines)
 
 

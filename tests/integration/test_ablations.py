@@ -155,6 +155,7 @@ def test_a_variant_fails_and_is_mended(recipe, make_source, tmp_path):
     assert "cp-bar@3, pre-training: exit status" in said
     assert "failed: cp-bar, fine-tuning" in said
     assert "failed: bar" not in said
+    assert "- cp-bar@3: this pre-training did not" in (tmp_path / "report" / "table.md").read_text()
     report = json.loads((tmp_path / "report" / "scores.json").read_text())
     assert set(report["variants"]) == {"scratch-octuple", "bar"}
     assert report["gains"]["bar"][0]["runs"] == 2

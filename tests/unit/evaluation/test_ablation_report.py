@@ -55,6 +55,7 @@ def test_report(made, tmp_path):
     made("scratch-cp", {"ME": 0.1}, codec="cp")
     made("bar", {"ME": 0.1, "VE": -0.05}, start="bar@2000")
     made("element", {"ME": 0.0002}, start="element@2000")
+    (tmp_path / "runs" / "pretrain" / "element@2000" / "done").touch()
     broken = {"task": "ME", "split": "clean", "data": {"codec": "cp"}, "note": "3 of 3 runs failed: boom"}
     made("cp-mask", {}, codec="cp", start="cp-mask@2000", rows=[{**broken, "network": None}])
     report, text = report_of(tmp_path)
@@ -67,6 +68,8 @@ def test_report(made, tmp_path):
     assert "- VE: below: bar" in gains
     assert "bar masking or element masking (bar − element) | **+0." in section(text, "The papers' questions")
     assert "4 differences, 3 intervals exclude zero; without any effect about 0.2 would." in text
+    assert "- bar@2000: this pre-training did not come to its end" in section(text, "What went wrong")
+    assert "- element@2000" not in section(text, "What went wrong")
     assert "- cp-mask: ME, clean: 3 of 3 runs failed: boom" in section(text, "What went wrong")
     assert "| cp-mask@2000 | 2,000 | 4 | 100,000,000 | 10 | 10,000,000 | – | – |" in text
     assert "| scratch-cp | 0." in section(text, "Scores")
