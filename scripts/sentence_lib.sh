@@ -10,7 +10,9 @@ sentence_options() {
     option warmup "$2" "updates of rising learning rate"
     option weight-decay "$3" "weight decay"
     option batch 4 "sequences of one forward pass on one device"
-    option max-tokens "" "most tokens of one forward pass (default: 8192 for each sequence of the batch)"
+    option max-tokens "" "most tokens of one forward pass (default: --max-positions for each sequence of the batch)"
+    option encoding octuple "octuple, or cp, remi (ablation; weights that were pre-trained with the same)"
+    option max-positions 8192 "longest sequence in tokens (remi: positions); the rest is cut off"
     switch from-scratch "train without pre-trained weights"
     switch resume "go on from the last checkpoint of the save directory; runs that are done are passed over"
     switch small-checkpoints "store no optimizer states: a third of the size, but the run cannot be resumed"
@@ -46,8 +48,10 @@ train_sentences() {
     # the own names of the tasks: fairseq's sentence_prediction is another one without --user-dir
     train "$folder" "$out" "$effective_batch" "$batch" --task "$kind" \
         --criterion "${kind#octuple_}" --arch "$arch" ${INIT[@]+"${INIT[@]}"} --classification-head-name "$head" \
-        --pooling "$pooling" --init-token 0 --separator-token 2 --max-positions 8192 --shorten-method truncate \
-        --max-tokens "${max_tokens:-$((8192 * batch))}" --dropout "$dropout" --attention-dropout "$attention_dropout" \
+        --pooling "$pooling" --init-token 0 --separator-token 2 --encoding "$encoding" \
+        --max-positions "$max_positions" --shorten-method truncate \
+        --max-tokens "${max_tokens:-$((max_positions * batch))}" \
+        --dropout "$dropout" --attention-dropout "$attention_dropout" \
         --weight-decay "$weight_decay" --lr "$lr" --lr-scheduler polynomial_decay --warmup-updates "$warmup" \
         --total-num-update "$updates" --max-update "$updates" \
         --best-checkpoint-metric "$metric" --maximize-best-checkpoint-metric

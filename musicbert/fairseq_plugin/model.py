@@ -19,13 +19,14 @@ from omegaconf import II
 from torch import nn
 
 from musicbert.config import PRESETS, ModelConfig
+from musicbert.encoding.views import View
 from musicbert.errors import CheckpointError
 from musicbert.fairseq_plugin.flags import flag
 from musicbert.fairseq_plugin.starting_weights import expected_weights, refuse_without_weights
 from musicbert.model import MusicBert, SentenceHead
 from musicbert.model.musicbert_columns import column_outputs
 from musicbert.note_fields import OCTUPLE, NoteFields
-from musicbert.weights import check_heads, fit_weights, load_checkpoint, rename
+from musicbert.weights import check_heads, check_view, fit_weights, load_checkpoint, rename
 
 __all__ = ["ARCHITECTURES", "MusicBertConfig", "MusicBertModel"]
 
@@ -112,11 +113,14 @@ class MusicBertModel(MusicBert, BaseFairseqModel):
             model = cls(cfg, columns.vocabulary_size, columns=columns, roll_outputs=task.roll_outputs)
         else:
             model = cls(cfg, len(task.source_dictionary))
-        model.prepare_start(cfg)
+        model.prepare_start(cfg, view=getattr(task, "view", None))
         return model
 
-    def prepare_start(self, cfg: Any) -> None:
-        """Load ``--init-from``, and remember which weights have to come before training starts."""
+    def prepare_start(self, cfg: Any, *, view: View | None = None) -> None:
+        """Load ``--init-from``, and remember which weights have to come before training starts.
+
+        Weights that were trained on another form of the music than ``view`` are refused (None: taken).
+        """
         self.weights_expected = expected_weights(cfg) or self.weights_expected
         init_from = _option(cfg, "init_from")
         if init_from:
@@ -130,6 +134,8 @@ class MusicBertModel(MusicBert, BaseFairseqModel):
                 logger.warning("%s", error)
             else:
                 check_heads(checkpoint.settings, cfg.encoder_attention_heads, path=init_from)
+                if view is not None:
+                    check_view(checkpoint, view, path=init_from)
                 self.load_weights(checkpoint.weights, path=init_from)
 
     def load_weights(self, weights: Mapping[str, torch.Tensor], *, path: str | None = None) -> None:

@@ -10,6 +10,8 @@ import torch
 from fairseq.data import Dictionary
 
 from musicbert.corpus.databin import read_index, read_tokens
+from musicbert.encoding.sequence_views import sizes_in_view
+from musicbert.encoding.views import View
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.datasets import load_pieces
 from musicbert.fairseq_plugin.sentence_dataset import SentenceDataset
@@ -124,8 +126,9 @@ def open_sentences(
     shuffle: bool,
     seed: int,
     combine: bool = False,
+    view: View = "octuple",
 ) -> SentenceDataset:
-    """Open a split.
+    """Open a split in a form of the music.
 
     Raises
     ------
@@ -134,7 +137,7 @@ def open_sentences(
         longer than ``--max-positions`` and not to be shortened (fairseq would leave it out in silence).
     """
     pieces = load_pieces(Path(folder) / "input0", split, dictionary, combine=combine)
-    sizes = np.asarray(pieces.sizes)
+    stored = np.asarray(pieces.sizes)
     if len(pieces) != len(targets):
         raise DatasetError(
             "wrong-length",
@@ -142,6 +145,9 @@ def open_sentences(
             path=folder,
             hint=BINARISE,
         )
+    sizes = sizes_in_view(
+        lambda begin, end: np.concatenate([np.asarray(pieces[at]) for at in range(begin, end)]), stored, view
+    )
     if shorten == "none" and len(sizes) and int(sizes.max()) > max_positions:
         raise DatasetError(
             "too-long",
@@ -157,6 +163,7 @@ def open_sentences(
         max_tokens=max_positions,
         shuffle=shuffle,
         seed=seed,
+        view=view,
     )
     logger.info("%s: %d sequences", split, len(dataset))
     return dataset

@@ -1,7 +1,8 @@
 """Sequences of octuples with a label each, for the sentence tasks.
 
 Batches hold sequences of similar length. Legend: ``B`` sequences, ``T`` notes (the two special octuples
-included), ``F`` fields of a note, ``C`` classes.
+included), ``F`` fields of a note, ``C`` classes. In the CP-like form ``T`` counts rows of eight cells, in
+the REMI-like form tokens (``F`` is 1); sequences are converted as they are read.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from musicbert.encoding.vocabulary import FIELDS, PAD
+from musicbert.encoding.sequence_views import latest_begin, position_width, sequence_in_view
+from musicbert.encoding.views import View
+from musicbert.encoding.vocabulary import PAD
 from musicbert.fairseq_plugin.sized_dataset import SizedDataset, similar_lengths_together
 
 __all__ = ["SentenceDataset"]
-
-WIDTH = len(FIELDS)
 
 
 class SentenceDataset(SizedDataset):
@@ -26,9 +27,10 @@ class SentenceDataset(SizedDataset):
     Parameters
     ----------
     tokens
-        Ids of each sequence [shape=(T*F,)], special octuples included.
+        Octuples of each sequence [shape=(8 * notes,)], special ones included.
     sizes
-        Lengths in tokens [shape=(n,)].
+        Lengths in tokens of the form that is read, as `musicbert.encoding.sequence_views.sizes_in_view`
+        gives them [shape=(n,)].
     targets
         Class of each sequence [shape=(n,), int64], or one row each [shape=(n, C), float32].
     shorten, max_tokens
@@ -37,6 +39,8 @@ class SentenceDataset(SizedDataset):
         Draw a new order among sequences of similar length in every epoch.
     seed
         With the epoch (and the index), seed of everything that is random.
+    view
+        ``octuple``, or a form of the ablation (`musicbert.encoding.views`).
     """
 
     def __init__(
@@ -49,15 +53,17 @@ class SentenceDataset(SizedDataset):
         max_tokens: int = 8192,
         shuffle: bool = True,
         seed: int = 1,
+        view: View = "octuple",
     ) -> None:
         super().__init__()
         self.tokens, self.targets = tokens, targets
         self.shorten, self.shuffle, self.seed = shorten, shuffle, seed
         self.epoch = 1
-        self.most_notes = max_tokens // WIDTH - 2
-        self.sizes = np.asarray(sizes, np.int64)
+        self.view, self.width = view, position_width(view)
+        self.most = max_tokens // self.width - 2
+        self.whole = self.sizes = np.asarray(sizes, np.int64)
         if shorten != "none":
-            self.sizes = np.minimum(self.sizes, (self.most_notes + 2) * WIDTH)
+            self.sizes = np.minimum(self.whole, (self.most + 2) * self.width)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -72,16 +78,14 @@ class SentenceDataset(SizedDataset):
         self.epoch = epoch
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        source = self.tokens[index].long()
-        spare = (len(source) - int(self.sizes[index])) // WIDTH
-        if spare:
-            begin = 0
+        begin, most = 0, None
+        if self.sizes[index] < self.whole[index]:
+            most = self.most
             if self.shorten == "random_crop":
-                begin = int(np.random.default_rng((self.seed, self.epoch, index)).integers(spare + 1))
-            start = (1 + begin) * WIDTH
-            notes = source[start : start + self.most_notes * WIDTH]
-            source = torch.cat([source[:WIDTH], notes, source[-WIDTH:]])
-        return {"id": index, "source": source, "target": self.targets[index]}
+                last = latest_begin(self.tokens[index], self.view, most)
+                begin = int(np.random.default_rng((self.seed, self.epoch, index)).integers(last + 1))
+        source = sequence_in_view(self.tokens[index], self.view, most=most, begin=begin)
+        return {"id": index, "source": torch.from_numpy(source), "target": self.targets[index]}
 
     def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """Return a batch, padded to its longest sequence.

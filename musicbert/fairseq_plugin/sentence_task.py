@@ -14,6 +14,10 @@ The first two go with fairseq's criterion ``sentence_prediction``, the third wit
 with ``masked_lm``, the entry of the public ``TASK_REGISTRY`` is set to a subclass that does what fairseq's
 own does for any other dictionary. Upstream's ``--init-token 0`` and ``--separator-token 2`` are accepted:
 nothing is put before octuples.
+
+``--encoding cp`` and ``remi`` (not of ``sentence_prediction``) are the forms of the paper's ablation:
+octuples are converted as they are read (`musicbert.encoding.sequence_views`), and weights that are known to
+be pre-trained on another form are refused.
 """
 
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
@@ -30,6 +34,7 @@ from fairseq.tasks import TASK_REGISTRY, FairseqTask, register_task
 from fairseq.tasks.sentence_prediction import SentencePredictionConfig, SentencePredictionTask
 from omegaconf import II, MISSING, OmegaConf, open_dict
 
+from musicbert.encoding.views import VIEWS, View
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.datasets import is_octuple_dictionary, load_dictionary
 from musicbert.fairseq_plugin.one_dictionary import OneDictionary
@@ -54,6 +59,8 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 _SHORTEN = ChoiceEnum(["none", "truncate", "random_crop"])
+_ENCODINGS = ChoiceEnum(list(VIEWS))
+_ENCODING_HELP = "octuple, or the CP-like and REMI-like forms of the paper's ablation"
 
 
 def _outputs(asked: int, classes: list[str], folder: str) -> int:
@@ -79,13 +86,26 @@ def _build(task: Any, cfg: Any, from_checkpoint: bool) -> Any:
     """Build the model with the head of the task."""
     with open_dict(cfg) if OmegaConf.is_config(cfg) else contextlib.nullcontext():
         cfg.max_positions = task.cfg.max_positions
+        if task.view == "remi":
+            cfg.no_compound = True
     model = models.build_model(cfg, task, from_checkpoint)
     model.register_classification_head(task.cfg.classification_head_name, num_classes=task.cfg.num_classes)
     return model
 
 
+def _view(cfg: Any) -> View:
+    """Form of the music; tasks and checkpoints without the flag read octuples."""
+    asked = str(getattr(cfg, "encoding", "octuple"))
+    return next(view for view in VIEWS if view == asked)
+
+
 class PublishedSentenceTask(SentencePredictionTask):
     """fairseq's ``sentence_prediction``, for octuples where the data are octuples."""
+
+    @property
+    def view(self) -> View:
+        """Form of the music that the model reads."""
+        return _view(self.cfg)
 
     @classmethod
     def setup_task(cls, cfg: SentencePredictionConfig, **more: Any) -> "PublishedSentenceTask":
@@ -132,12 +152,19 @@ class PublishedSentenceTask(SentencePredictionTask):
         return _build(self, cfg, from_checkpoint)
 
 
-@register_task("octuple_sentence_prediction", dataclass=SentencePredictionConfig)
+@dataclass
+class OctupleSentenceConfig(SentencePredictionConfig):
+    """fairseq's options of the task, and the form of the music."""
+
+    encoding: _ENCODINGS = field(default="octuple", metadata={"help": _ENCODING_HELP})  # type: ignore[valid-type]
+
+
+@register_task("octuple_sentence_prediction", dataclass=OctupleSentenceConfig)
 class OctupleSentenceTask(PublishedSentenceTask):
     """One label a sequence of octuples; other data are refused."""
 
     @classmethod
-    def setup_task(cls, cfg: SentencePredictionConfig, **more: Any) -> "OctupleSentenceTask":
+    def setup_task(cls, cfg: OctupleSentenceConfig, **more: Any) -> "OctupleSentenceTask":
         """Open the dictionaries.
 
         Raises
@@ -170,6 +197,7 @@ def _sentences(task: Any, split: str, targets: Any, combine: bool) -> SentenceDa
         shuffle=split == "train" and not task.cfg.no_shuffle,
         seed=task.cfg.seed,
         combine=combine,
+        view=task.view,
     )
 
 
@@ -190,6 +218,7 @@ class MultilabelConfig(FairseqDataclass):
         default="none", metadata={"help": "what to do with sequences longer than --max-positions"}
     )
     max_positions: int = field(default=8192, metadata={"help": "longest sequence in tokens"})
+    encoding: _ENCODINGS = field(default="octuple", metadata={"help": _ENCODING_HELP})  # type: ignore[valid-type]
     classification_head_name: str = II("criterion.classification_head_name")
     seed: int = II("common.seed")
 
@@ -201,6 +230,7 @@ class MultilabelTask(OneDictionary, FairseqTask):
     def __init__(self, cfg: MultilabelConfig, dictionary: Dictionary, labels: Dictionary) -> None:
         super().__init__(cfg)
         self.dictionary, self._label_dictionary = dictionary, labels
+        self.view = _view(cfg)
 
     @classmethod
     def setup_task(cls, cfg: MultilabelConfig, **_: Any) -> "MultilabelTask":

@@ -18,6 +18,7 @@ from musicbert.weights.m2bert_folder import (
 from musicbert.weights.mapping import KeyReport, check_heads, fit_weights, infer_config, rename
 from musicbert.weights.names import PUBLISHED, Source, resolve
 from musicbert.weights.verify import Verification, record, verify
+from musicbert.weights.view import check_view, view_of
 
 __all__ = [
     "PUBLISHED",
@@ -31,6 +32,7 @@ __all__ = [
     "build_m2bert",
     "build_model",
     "check_heads",
+    "check_view",
     "fit_weights",
     "infer_config",
     "load_checkpoint",
@@ -50,4 +52,5 @@ __all__ = [
     "save_m2bert_fairseq",
     "save_m2bert_folder",
     "verify",
+    "view_of",
 ]

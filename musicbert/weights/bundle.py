@@ -10,6 +10,8 @@
     What the sentence heads read, ``first`` or ``mean``.
 ``heads``
     One object a sentence head: :class:`Head`.
+``view``
+    ``cp`` or ``remi`` where the model reads such a form (`musicbert.encoding.views`), else left out.
 ``origin``
     File name, container and SHA-256 of the checkpoint it was converted from.
 """
@@ -27,10 +29,12 @@ from typing import Any, Literal, get_args
 import torch
 
 from musicbert.config import ModelConfig
+from musicbert.encoding.views import VIEWS, View
 from musicbert.errors import CheckpointError
 from musicbert.model import MusicBert, Pooling
 from musicbert.weights.container import Checkpoint, load_checkpoint
 from musicbert.weights.mapping import HEADS, KeyReport, fit_weights, infer_config, rename
+from musicbert.weights.view import view_of
 
 __all__ = ["Activation", "Bundle", "Head", "build_model", "read_bundle", "read_labels"]
 
@@ -99,6 +103,8 @@ class Bundle:
         What the sentence heads read.
     origin
         ``file``, ``container`` and ``sha256`` of the checkpoint this came from, as far as known.
+    view
+        Form of the music that the model reads.
     """
 
     config: ModelConfig
@@ -106,6 +112,7 @@ class Bundle:
     heads: tuple[Head, ...] = ()
     pooling: Pooling = "first"
     origin: Mapping[str, str] = field(default_factory=dict)
+    view: View = "octuple"
 
     def settings(self) -> dict[str, Any]:
         """Content of ``config.json``."""
@@ -116,6 +123,7 @@ class Bundle:
             "architecture": asdict(self.config),
             "pooling": self.pooling,
             "heads": [asdict(head) for head in self.heads],
+            **({} if self.view == "octuple" else {"view": self.view}),
             "origin": dict(self.origin),
         }
 
@@ -149,7 +157,8 @@ def read_bundle(path: str | PathLike[str], *, labels: str | PathLike[str] | None
         origin = {"file": Path(path).name, "container": checkpoint.container}
         beside = _heads_beside(Path(path)) if checkpoint.container == "hugging-face" else None
         heads = _heads(weights, checkpoint, path) if beside is None else beside
-        bundle = Bundle(config, weights, heads, pooling, origin)
+        view = view_of(checkpoint) or "octuple"
+        bundle = Bundle(config, weights, heads, pooling, origin, view)
     if labels is None:
         labels = None if own else _labels_of_data(checkpoint.task)
     return bundle if labels is None else replace(bundle, heads=_named(bundle.heads, read_labels(labels)))
@@ -173,6 +182,9 @@ def _from_settings(
         pooling = own.get("pooling", "first")
         if pooling not in get_args(Pooling):
             raise ValueError(f"pooling {pooling!r}")
+        view = own.get("view", "octuple")
+        if view not in VIEWS:
+            raise ValueError(f"view {view!r}")
         same = replace(found, heads=config.heads, **{name: getattr(config, name) for name in _DROPOUTS})
         if config.width % config.heads:
             raise ValueError(f"width {config.width} is not a multiple of {config.heads} heads")
@@ -180,7 +192,7 @@ def _from_settings(
             raise ValueError(f"the tensors are those of {found}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError("bad-config", f"Its config.json does not fit: {error}", path=path) from error
-    return Bundle(config, weights, heads, pooling, dict(own.get("origin") or {}))
+    return Bundle(config, weights, heads, pooling, dict(own.get("origin") or {}), view)
 
 
 def _head(entry: Mapping[str, Any]) -> Head:

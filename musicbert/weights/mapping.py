@@ -231,10 +231,11 @@ def _check_architecture(
     if theirs.performance_features not in (0, ours.performance_features):
         differ.append("performance_features")
     if differ:
+        encoding = " and the --encoding (remi: 1 field; octuple, cp: 8)"
         values = ", ".join(f"{name} {getattr(theirs, name)} (not {getattr(ours, name)})" for name in differ)
         raise CheckpointError(
             "other-architecture",
             f"It is of another architecture: {values}",
             path=path,
-            hint="choose the --arch it was trained with",
+            hint="choose the --arch it was trained with" + (encoding if "fields" in differ else ""),
         )

@@ -15,7 +15,7 @@ from musicbert.corpus.sentence_set import read_part
 from musicbert.evaluation.pair_features import PAIR_FEATURES, pair_features
 from musicbert.midi import Score, midi_bytes
 from musicbert.predict.databin import class_logits
-from musicbert.weights import load_checkpoint
+from musicbert.weights import load_checkpoint, load_model, view_of
 
 TINY = [
     "--arch",
@@ -270,6 +270,38 @@ def test_genres_are_trained_and_scored_on_every_fold(root, work):
         rows = json.loads((work / "again" / "scores.json").read_text())["rows"]
         (row,) = rows.values()
         assert row["f1_micro"] == scores["rows"]["genre seed7"]["f1_micro"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["cp", "remi"])
+def test_other_encodings_from_pretraining_to_scores(root, work, encoding):
+    data, runs = work / "next_data_bin", work / f"nsp_{encoding}"
+    chosen, weights = ["--encoding", encoding, "--max-positions", "4096"], work / f"mlm_{encoding}"
+    first = [data / "input0", "tiny", "--encoding", encoding, "--save-dir", weights, "--cpu"]
+    few = ["--updates", 1, "--warmup", 0, "--effective-batch", 4, "--num-workers", 0]
+    call(["bash", root / "scripts/pretrain/musicbert.sh", *first, *few, "--break-mode", "eos"], work)
+    start = ["bash", root / "scripts/train_nsp.sh", "next", weights / "checkpoint_last.pt", *TINY]
+    call([*start, *chosen, "--save-dir", runs], work)
+    trained = load_checkpoint(runs / "seed7" / "checkpoint_best.pt")
+    assert view_of(trained) == encoding
+    assert ("encoder.sentence_encoder.downsampling.0.weight" in trained.weights) == (encoding == "cp")
+    score = [sys.executable, root / "scripts/eval_nsp.py", runs, data, "--device", "cpu", "--no-baselines"]
+    call([*score, "--output", work / f"scores_{encoding}"], work)
+    rows = json.loads((work / f"scores_{encoding}" / "scores.json").read_text())["rows"]
+    assert 0 < rows[f"nsp_{encoding} seed7"]["map"]["value"] <= 1
+    if encoding == "cp":  # the shapes are those of octuples, but the checkpoint says what it is
+        refused = call([*start, "--save-dir", work / "refused"], work, code=1)
+        assert "other-encoding" in refused.stdout + refused.stderr
+
+
+@pytest.mark.slow
+def test_genres_in_another_encoding(root, work):
+    train = ["bash", root / "scripts/train_genre.sh", "topmagd", "--from-scratch", *TINY, "--fold", "0"]
+    call([*train, "--encoding", "remi", "--max-positions", "300", "--save-dir", "genre_remi"], work)
+    path = work / "genre_remi" / "fold0" / "seed7" / "checkpoint_best.pt"
+    assert load_model(path).config.max_positions == 300
+    logits = class_logits(path, work / "topmagd_data_bin" / "0", "test", device="cpu")
+    assert np.isfinite(logits).all()
 
 
 def test_scoring_what_is_not_there_is_one_error(root, work):

@@ -1,5 +1,7 @@
 """Sentence tasks: labels, batches, metrics of the whole set, and the compatible names."""
 
+from argparse import Namespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,17 +11,28 @@ from fairseq.tasks import TASK_DATACLASS_REGISTRY, TASK_REGISTRY
 from fairseq.tasks.sentence_prediction import SentencePredictionTask
 
 import musicbert.fairseq_plugin
+from musicbert.config import ModelConfig
 from musicbert.corpus.databin import read_dictionary, text_to_ids, write_indexed_dataset
 from musicbert.corpus.sentence_bin import label_dictionary
 from musicbert.encoding import dictionary_text, rows_to_ids
-from musicbert.errors import DatasetError
+from musicbert.encoding.sequence_views import sequence_in_view
+from musicbert.errors import CheckpointError, DatasetError
 from musicbert.evaluation.multilabel import AVERAGES, MULTILABEL
 from musicbert.fairseq_plugin.multilabel_criterion import MultilabelCriterion, multilabel_sums
 from musicbert.fairseq_plugin.sentence_data import class_names, label_classes, label_sets, load_labels
 from musicbert.fairseq_plugin.sentence_dataset import SentenceDataset
 from musicbert.fairseq_plugin.sentence_task import OctupleSentenceTask, PublishedSentenceTask
+from musicbert.model import MusicBert
+from musicbert.predict.databin import class_logits
 
 assert musicbert.fairseq_plugin.__all__
+
+SIZES = {
+    "encoder_layers": 1,
+    "encoder_embed_dim": 16,
+    "encoder_ffn_embed_dim": 32,
+    "encoder_attention_heads": 2,
+}
 
 
 def piece(rng, notes):
@@ -136,6 +149,86 @@ def test_too_long_sequences_are_shortened_or_refused(tmp_path):
                 assert at
                 seen.add((index, at[0]))
         assert (len(seen) > 8) == (method == "random_crop")
+
+
+@pytest.mark.parametrize("view", ["octuple", "cp", "remi"])
+@pytest.mark.parametrize("name", ["octuple_sentence_prediction", "sentence_prediction_multilabel"])
+def test_other_encodings_are_made_as_the_data_are_read(tmp_path, name, view):
+    data = make_bin(tmp_path / "bin", {"train": ["a", "b"] * 4}, lengths=(20, 40))
+    width = 1 if view == "remi" else 8
+    whole = TASK_REGISTRY[name].setup_task(settings(name, data, encoding=view)).load_dataset("train")
+    stored = [np.asarray(whole.tokens[index]) for index in range(8)]
+    for index, tokens in enumerate(stored):
+        source = whole[index]["source"]
+        assert source.tolist() == sequence_in_view(tokens, view).tolist()
+        assert len(source) == whole.size(index)
+    batch = whole.collater([whole[0], whole[1]])
+    rows, lengths = batch["net_input"]["src_tokens"], batch["net_input"]["src_lengths"]
+    assert rows.shape[1] == lengths.max()
+    assert [int((row != 1).sum()) for row in rows] == lengths.tolist()
+    assert (rows == 3).any() == (view == "cp")  # empty cells
+    with pytest.raises(DatasetError, match="too-long"):
+        TASK_REGISTRY[name].setup_task(
+            settings(name, data, encoding=view, max_positions=width * 12)
+        ).load_dataset("train")
+    for method in ("truncate", "random_crop"):
+        chosen = settings(name, data, encoding=view, max_positions=width * 12, shorten_method=method)
+        short = TASK_REGISTRY[name].setup_task(chosen).load_dataset("train")
+        firsts = set()
+        for epoch in (1, 2, 3):
+            short.set_epoch(epoch)
+            for index in range(8):
+                source = short[index]["source"]
+                assert len(source) == width * 12 == short.size(index)
+                firsts.add((index, tuple(source.tolist())))
+                if method == "truncate":
+                    assert source.tolist() == sequence_in_view(stored[index], view, most=10).tolist()
+        assert (len(firsts) > 8) == (method == "random_crop")
+
+
+def test_models_read_the_encoding_that_they_were_trained_on(tmp_path):
+    """Build, score and refuse: rows of cp are compounds, tokens of remi are not."""
+    data = make_bin(tmp_path / "bin", {"train": ["a", "b"] * 3})
+    name, states = "octuple_sentence_prediction", {}
+    for view in ("octuple", "cp", "remi"):
+        cut = settings(name, data, encoding=view, max_positions=176, shorten_method="truncate")
+        task = TASK_REGISTRY[name].setup_task(cut)
+        cfg = Namespace(arch="musicbert", **SIZES)
+        model = task.build_model(cfg).eval()
+        assert model.config.fields == (1 if view == "remi" else 8)
+        dataset = task.load_dataset("train")
+        path = tmp_path / f"{view}.pt"
+        kept = {"model": dict(SIZES), "task": {"_name": name, "encoding": view}}
+        torch.save({"model": model.state_dict(), "cfg": kept}, path)
+        found = class_logits(path, data, "train", device="cpu")
+        for index in range(6):
+            batch = dataset.collater([dataset[index]])
+            with torch.inference_mode():
+                logits, _ = model(**batch["net_input"], features_only=True, classification_head_name="head")
+            np.testing.assert_allclose(logits[0].numpy(), found[index], atol=1e-5)
+        # there are more rows than notes: the longest are cut, alike in training and in scoring
+        assert (dataset.whole > dataset.sizes).any() == (view == "cp")
+        states[view] = path
+    for asked in ("octuple", "cp", "remi"):
+        task = TASK_REGISTRY[name].setup_task(settings(name, data, encoding=asked, max_positions=176))
+        for view, path in states.items():
+            cfg = Namespace(arch="musicbert", init_from=str(path), **SIZES)
+            if view == asked:
+                assert task.build_model(cfg).weights_expected is None
+            else:
+                with pytest.raises(CheckpointError, match="other-encoding"):
+                    task.build_model(cfg)
+
+
+def test_mean_pooling_counts_notes_whose_first_cell_is_empty():
+    model = MusicBert(
+        ModelConfig(layers=1, width=16, ffn_width=32, heads=2, max_positions=64), pooling="mean"
+    )
+    notes = np.array([[0, 0, 0, 60, 1, 9, 5, 5], [0, 0, 0, 64, 1, 9, 5, 5]])
+    tokens = torch.from_numpy(sequence_in_view(rows_to_ids(notes), "cp"))[None]
+    out = model.eval().encoder.sentence_encoder(tokens)
+    assert out.special[0].tolist() == [True, *[False] * 5, True]
+    torch.testing.assert_close(model.pool(out), out.hidden[:, 1:-1].mean(1))
 
 
 def test_order_is_by_length_and_differs_by_epoch_alone():
