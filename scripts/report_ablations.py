@@ -24,7 +24,8 @@ def main() -> int:
     from musicbert.evaluation.ablation_report import ablation_report
     from musicbert.provenance import provenance
 
-    inputs = {path.parent.name: path for path in given.runs.glob("finetune/*/scores.json")}
+    tables = sorted(given.runs.glob("finetune/*/scores*.json"))
+    inputs = {f"{path.parent.name}/{path.name}": path for path in tables}
     made_by = provenance(
         ["python", "scripts/report_ablations.py", *sys.argv[1:]],
         inputs=inputs,

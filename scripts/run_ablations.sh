@@ -122,6 +122,14 @@ finetuning_of() {
         ${SHARE:+--train-share "0.$(printf %02d "$SHARE")"} ${EXTRA[@]+"${EXTRA[@]}"})
 }
 
+# keep_scores FOLDER: musicbert benchmark writes a table of the tasks of this call alone, the report reads all tables
+keep_scores() {
+    local number=1
+    [ -f "$1/scores.json" ] || return 0
+    while [ -f "$1/scores-$number.json" ]; do number=$((number + 1)); done
+    mv "$1/scores.json" "$1/scores-$number.json"
+}
+
 # what has begun ends with this program
 stop() {
     local each
@@ -228,6 +236,7 @@ if does finetune; then
             mkdir -p "$FOLDER" # the report asks which pre-training it was
             printf '%s\n' "$NAME@$UPDATES" > "$FOLDER/pretraining"
         fi
+        [ -n "$dry_run" ] || keep_scores "$FOLDER"
         start "$variant, fine-tuning" "$output/logs/finetune-$variant.log"
     done
     finish

@@ -1,17 +1,17 @@
 """What ``scripts/run_ablations.sh`` leaves behind: variants with their scores, and logs of pre-training.
 
 ``OUT/pretrain/<NAME>@<UPDATES>/train.log`` is the log of a pre-training,
-``OUT/finetune/<VARIANT>/scores.json`` what `musicbert benchmark` wrote, and
-``OUT/finetune/<VARIANT>/pretraining`` the name of the pre-training that it began with. A variant is called
-``NAME[@UPDATES][%SHARE]``: ``bar@500%10`` was pre-trained for 500 updates and fine-tuned on 10 per cent of
-the labels. Verified in ``tests/unit/evaluation/test_ablations.py``.
+``OUT/finetune/<VARIANT>/scores.json`` what `musicbert benchmark` wrote (``scores-1.json`` and so on: earlier
+calls, with other tasks), and ``OUT/finetune/<VARIANT>/pretraining`` the name of the pre-training that it began
+with. A variant is called ``NAME[@UPDATES][%SHARE]``: ``bar@500%10`` was pre-trained for 500 updates and
+fine-tuned on 10 per cent of the labels. Verified in ``tests/unit/evaluation/test_ablations.py``.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -88,14 +88,15 @@ class Variant:
 
 
 def read_variants(folder: str | PathLike[str]) -> list[Variant]:
-    """Read ``finetune/*/scores.json`` of a folder, those without pre-training first.
+    """Read ``finetune/*/scores*.json`` of a folder, those without pre-training first.
 
     Raises
     ------
     DatasetError
         ``no-runs`` where there are none, ``bad-scores`` where a file or a name cannot be read.
     """
-    found = [_read(path) for path in sorted(Path(folder).glob("finetune/*/scores.json"))]
+    places = {path.parent for path in Path(folder).glob("finetune/*/scores*.json")}
+    found = [_read(place) for place in sorted(places)]
     if not found:
         raise DatasetError(
             "no-runs", "No variant was fine-tuned here", path=folder, hint="run scripts/run_ablations.sh"
@@ -103,23 +104,34 @@ def read_variants(folder: str | PathLike[str]) -> list[Variant]:
     return sorted(found, key=lambda each: (not each.scratch, each.codec or "", each.base, -each.share))
 
 
-def _read(path: Path) -> Variant:
-    match = _NAME.fullmatch(path.parent.name)
+def _read(place: Path) -> Variant:
+    match = _NAME.fullmatch(place.name)
     if match is None:
-        raise DatasetError("bad-scores", "The folder is not called NAME[@UPDATES][%SHARE]", path=path.parent)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        tasks, notes, codecs = _scores(content["rows"])
-        made_by = dict(content["made_by"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError("bad-scores", "This is no table of `musicbert benchmark`", path=path) from error
+        raise DatasetError("bad-scores", "The folder is not called NAME[@UPDATES][%SHARE]", path=place)
+    rows: dict[Task, Mapping[str, Any]] = {}
+    # by number, the last call at the end
+    for path in sorted(
+        place.glob("scores*.json"), key=lambda each: (each.stem == "scores", len(each.stem), each.stem)
+    ):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            own = {(row["task"], row["split"]): row for row in content["rows"]}
+            _scores(own.values())
+            made_by = dict(content["made_by"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DatasetError(
+                "bad-scores", "This is no table of `musicbert benchmark`", path=path
+            ) from error
+        # a failure does not undo what an earlier call has scored
+        rows |= {task: row for task, row in own.items() if row.get("network") or task not in rows}
+    tasks, notes, codecs = _scores(rows.values())
     if len(codecs) > 1:
-        raise DatasetError("bad-scores", f"Tasks on different encodings: {', '.join(codecs)}", path=path)
+        raise DatasetError("bad-scores", f"Tasks on different encodings: {', '.join(codecs)}", path=place)
     base = match["base"]
     codec = codecs[0] if codecs else base.removeprefix(SCRATCH) if base.startswith(SCRATCH) else None
-    start = path.with_name("pretraining")
+    start = place / "pretraining"
     return Variant(
-        name=path.parent.name,
+        name=place.name,
         base=base,
         share=int(match["share"] or 100) / 100,
         codec=codec,
@@ -130,7 +142,7 @@ def _read(path: Path) -> Variant:
     )
 
 
-def _scores(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[Task, Runs], list[str], list[str]]:
+def _scores(rows: Iterable[Mapping[str, Any]]) -> tuple[dict[Task, Runs], list[str], list[str]]:
     tasks: dict[Task, Runs] = {}
     notes, codecs = [], set()
     for row in rows:

@@ -116,17 +116,18 @@ def gains(variants: Sequence[Variant]) -> dict[str, dict[Task, Estimate]]:
         reference = each.reference(variants)
         if not each.scratch and reference is not None:
             found[each.name] = _differences(each.tasks, reference.tasks)
-    return found
+    return {name: row for name, row in found.items() if row}
 
 
 def answers(variants: Sequence[Variant]) -> dict[str, dict[Task, Estimate]]:
     """Return the differences that answer `QUESTIONS`, where both variants are there."""
     named = {each.name: each for each in variants}
-    return {
+    found = {
         f"{question} ({one} − {other})": _differences(named[one].tasks, named[other].tasks)
         for question, one, other in QUESTIONS
         if one in named and other in named
     }
+    return {question: row for question, row in found.items() if row}
 
 
 def _differences(tasks: Mapping[Task, Runs], others: Mapping[Task, Runs]) -> dict[Task, Estimate]:

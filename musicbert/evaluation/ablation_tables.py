@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from musicbert.corpus.readers.tasks import BENCHMARK
 from musicbert.evaluation.ablation_runs import Task, Variant
 from musicbert.evaluation.ablation_scores import Estimate
 from musicbert.evaluation.score_tables import interval_cell, number_cell
@@ -21,8 +22,10 @@ _MANY = 20  # comparisons of which one interval of 95 % misses a true zero
 
 
 def tasks_of(estimates: Estimates) -> list[Task]:
-    """Return all tasks of some rows, in the order of the first row that has them."""
-    return list(dict.fromkeys(task for row in estimates.values() for task in row))
+    """Return all tasks of some rows, in the order of the benchmark."""
+    order = {name: number for number, name in enumerate(BENCHMARK)}
+    tasks = dict.fromkeys(task for row in estimates.values() for task in row)
+    return sorted(tasks, key=lambda task: (order.get(task[0].upper(), len(order)), task))
 
 
 def column_names(tasks: Sequence[Task]) -> list[str]:

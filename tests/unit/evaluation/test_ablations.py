@@ -18,10 +18,10 @@ def row(task, runs, *, codec="octuple", **more):
     return {"task": task, "split": "clean", "data": {"codec": codec}, "network": network, **more}
 
 
-def write(folder, name, rows, *, start=None):
+def write(folder, name, rows, *, start=None, file="scores.json"):
     place = folder / "finetune" / name
-    place.mkdir(parents=True)
-    (place / "scores.json").write_text(json.dumps({"model": "m", "rows": rows, "made_by": {"commit": "abc"}}))
+    place.mkdir(parents=True, exist_ok=True)
+    (place / file).write_text(json.dumps({"model": "m", "rows": rows, "made_by": {"commit": "abc"}}))
     if start:
         (place / "pretraining").write_text(f"{start}\n")
 
@@ -41,6 +41,16 @@ def test_variants_are_read(tmp_path):
     assert found["bar"].reference(list(found.values())) is None  # none with all labels
     assert (found["cp-mask"].tasks, found["cp-mask"].codec) == ({}, None)
     assert next(iter(found)) == "scratch-octuple%10"
+
+
+def test_calls_with_other_tasks_are_put_together(tmp_path):
+    failed = row("VE", {}, note="3 of 3 runs failed")
+    write(tmp_path, "bar", [row("ME", {(1, "0"): 0.1}), row("VE", {(1, "0"): 0.2})], file="scores-9.json")
+    write(tmp_path, "bar", [row("ME", {(1, "0"): 0.3})], file="scores-10.json")
+    write(tmp_path, "bar", [failed, row("VF", {}, note="3 of 3 runs failed")])
+    (found,) = read_variants(tmp_path)
+    assert found.tasks == {ME: {(1, "0"): 0.3}, VE: {(1, "0"): 0.2}}
+    assert found.notes == ["VF, clean: 3 of 3 runs failed"]
 
 
 @pytest.mark.parametrize(
