@@ -2,7 +2,7 @@
 
 ``OUT/pretrain/<NAME>@<UPDATES>/train.log`` is the log of a pre-training,
 ``OUT/finetune/<VARIANT>/scores.json`` what `musicbert benchmark` wrote (``scores-1.json`` and so on: earlier
-calls, with other tasks), and ``OUT/finetune/<VARIANT>/pretraining`` the name of the pre-training that it began
+calls, with other tasks), ``OUT/finetune/<VARIANT>/pretraining`` the name of the pre-training that it began
 with. A variant is called ``NAME[@UPDATES][%SHARE]``: ``bar@500%10`` was pre-trained for 500 updates and
 fine-tuned on 10 per cent of the labels. Verified in ``tests/unit/evaluation/test_ablations.py``.
 """
