@@ -192,12 +192,15 @@ def _summary(run: Mapping[str, Any]) -> dict[str, Any]:
     for update, words in sorted(run["curves"]["wpb"]["train"]):
         notes = words / len(FIELDS) - _ENDS * rows[update] if octuples else words
         seen, before = seen + (update - before) * notes, update
+    # fairseq's clock begins anew where a run is resumed
+    clock = [seconds for _, seconds in sorted(run["curves"]["wall"]["train"])]
+    seconds = sum(now for now, then in zip(clock, [*clock[1:], -1.0], strict=True) if then < now)
     final = run["final"]
     return {
         "updates": run["updates"],
         "notes": round(seen),
-        "seconds": round(run["seconds"]),
-        "notes_a_second": round(seen / run["seconds"]) if run["seconds"] else None,
+        "seconds": round(seconds),
+        "notes_a_second": round(seen / seconds) if seconds else None,
         "rows": run["rows_of_a_batch"],
         "loss": final.get("loss"),
         "accuracy": final.get("accuracy", final.get("accuracy_all")),

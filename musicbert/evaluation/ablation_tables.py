@@ -80,7 +80,7 @@ def _decided(gained: Estimates) -> list[str]:
     lines = []
     for task, head in zip(tasks, column_names(tasks), strict=True):
         by_sign: dict[int, list[str]] = {1: [], -1: [], 0: []}
-        unknown = []
+        unknown: list[str] = []
         for name, row in gained.items():
             if task in row:
                 (unknown if row[task].low is None else by_sign[row[task].sign]).append(name)

@@ -137,16 +137,21 @@ VALID = '{"epoch": 2, "valid_loss": "4", "valid_accuracy%s": "30", "valid_num_up
     ("option", "words", "suffix"), [("'crop': 16", (100, 50), ""), ("'seed': 7", (816, 416), "_all")]
 )
 def test_notes_that_a_pretraining_saw(tmp_path, option, words, suffix):
-    """Four updates of 100 notes and six of 50; octuples have one special octuple at each end of a row."""
+    """Four updates of 100 notes and six of 50; octuples have one special octuple at each end of a row.
+
+    The run was stopped after eight updates and went on from the fourth: two seconds, then three.
+    """
     folder = tmp_path / "pretrain" / "a@10"
     folder.mkdir(parents=True)
     (tmp_path / "pretrain" / "begun").mkdir()
     (tmp_path / "pretrain" / "begun" / "train.log").write_text("nothing yet\n")
     (folder / "train.log").write_text(
         f"0 | INFO | fairseq_cli.train | {{'_name': None, 'task': {{'_name': 'x', {option}}}}}\n"
-        f"0 | INFO | train | {STATS % (1, words[0], 1, 4, 3)}\n"
+        f"0 | INFO | train | {STATS % (1, words[0], 1, 4, 2)}\n"
+        f"0 | INFO | train | {STATS % (2, words[1], 1, 7, 4)}\n"
+        f"0 | INFO | train | {STATS % (2, words[1], 1, 7, 1)}\n"
         f"0 | INFO | valid | {VALID % suffix}\n"
-        f"0 | INFO | train | {STATS % (2, words[1], 1, 10, 5)}\n"
+        f"0 | INFO | train | {STATS % (2, words[1], 1, 10, 3)}\n"
     )
     found = read_pretrainings(tmp_path)
     assert set(found) == {"a@10"}
