@@ -139,7 +139,7 @@ VALID = '{"epoch": 2, "valid_loss": "4", "valid_accuracy%s": "30", "valid_num_up
 def test_notes_that_a_pretraining_saw(tmp_path, option, words, suffix):
     """Four updates of 100 notes and six of 50; octuples have one special octuple at each end of a row.
 
-    The run was stopped after eight updates and went on from the fourth: two seconds, then three.
+    The run was stopped after seven updates and went on from the fourth: two seconds, then three.
     """
     folder = tmp_path / "pretrain" / "a@10"
     folder.mkdir(parents=True)
