@@ -12,7 +12,7 @@ import torch
 
 from musicbert.config import M2BERT_PRESETS, PRESETS
 from musicbert.errors import CheckpointError
-from musicbert.weights import read_bundle, resolve
+from musicbert.weights import read_bundle, resolve, view_of
 from musicbert.weights.container import load_checkpoint
 from musicbert.weights.fairseq_file import architecture_name
 from musicbert.weights.m2bert import infer_m2bert_config, is_m2bert, rename_m2bert
@@ -76,8 +76,9 @@ def choose_model(name: str | PathLike[str], *, codec: str | None = None) -> Mode
     Raises
     ------
     CheckpointError
-        ``unknown-architecture``; ``other-encoding`` for octuples with a MidiBERT; those of
-        `musicbert.weights.resolve` and of reading the checkpoint.
+        ``unknown-architecture``; ``other-encoding`` for octuples with a MidiBERT, and for a MusicBERT that
+        was trained on another form than octuples; those of `musicbert.weights.resolve` and of reading the
+        checkpoint.
     """
     text = fspath(name)
     if text.startswith(SCRATCH):
@@ -90,11 +91,20 @@ def choose_model(name: str | PathLike[str], *, codec: str | None = None) -> Mode
         own = "octuple" if family == "musicbert" else "cp"
         return ModelChoice(text, family, ("--arch", arch), codec or own)
     path = resolve(name).absolute()
-    weights = load_checkpoint(path).weights
+    checkpoint = load_checkpoint(path)
+    weights = checkpoint.weights
     if is_midibert(weights):
         return _midibert(text, path, weights, codec)
     if is_m2bert(weights):
         return _m2bert(text, path, weights, codec)
+    view = view_of(checkpoint) or "octuple"
+    if view != "octuple":
+        raise CheckpointError(
+            "other-encoding",
+            f"It was trained on the encoding {view!r}, and the data are octuples",
+            path=path,
+            hint="give weights that were pre-trained on octuples (train_nsp.sh and train_genre.sh read both)",
+        )
     config = read_bundle(path).config
     arguments = (
         *("--arch", architecture_name(config), "--init-from", str(path)),

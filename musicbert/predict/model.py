@@ -330,10 +330,11 @@ def from_pretrained(
     bundle = open_checkpoint(path, labels=labels)
     if isinstance(bundle, M2BertBundle):
         return M2BertModel(bundle, device=device, precision=precision)
-    if bundle.config.fields != len(FIELDS):
+    if bundle.config.fields != len(FIELDS) or bundle.view != "octuple":
         raise CheckpointError(
             "other-encoding",
-            f"The model reads {bundle.config.fields} token(s) a position, not octuples of {len(FIELDS)}",
+            f"The model reads {bundle.config.fields} token(s) a position in the encoding {bundle.view!r}, "
+            f"not octuples of {len(FIELDS)}",
             path=path,
             hint="ablations are compared in fairseq; the library reads OctupleMIDI",
         )

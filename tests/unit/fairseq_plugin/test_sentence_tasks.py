@@ -18,6 +18,7 @@ from musicbert.encoding import dictionary_text, rows_to_ids
 from musicbert.encoding.sequence_views import sequence_in_view
 from musicbert.errors import CheckpointError, DatasetError
 from musicbert.evaluation.multilabel import AVERAGES, MULTILABEL
+from musicbert.fairseq_plugin.finetune_models import choose_model
 from musicbert.fairseq_plugin.multilabel_criterion import MultilabelCriterion, multilabel_sums
 from musicbert.fairseq_plugin.sentence_data import class_names, label_classes, label_sets, load_labels
 from musicbert.fairseq_plugin.sentence_dataset import SentenceDataset
@@ -218,6 +219,22 @@ def test_models_read_the_encoding_that_they_were_trained_on(tmp_path):
             else:
                 with pytest.raises(CheckpointError, match="other-encoding"):
                     task.build_model(cfg)
+
+
+@pytest.mark.parametrize("open_model", [musicbert.from_pretrained, choose_model])
+@pytest.mark.parametrize("view", ["octuple", "cp", "remi"])
+def test_what_reads_octuples_alone_refuses_models_of_other_encodings(tmp_path, open_model, view):
+    config = ModelConfig(
+        layers=1, width=16, ffn_width=32, heads=2, max_positions=64, fields=1 if view == "remi" else 8
+    )
+    task = {"_name": "octuple_masked_lm", "encoding": view}
+    content = {"model": MusicBert(config).state_dict(), "cfg": {"model": dict(SIZES), "task": task}}
+    torch.save(content, tmp_path / "one.pt")
+    if view == "octuple":
+        assert open_model(tmp_path / "one.pt") is not None
+    else:
+        with pytest.raises(CheckpointError, match="other-encoding"):
+            open_model(tmp_path / "one.pt")
 
 
 def test_mean_pooling_counts_notes_whose_first_cell_is_empty():
