@@ -116,7 +116,8 @@ def report_text(
     hardware
         What it ran on.
     """
-    estimates = [each for row in (*gained.values(), *answered.values()) for each in row.values()]
+    differences = [each for row in (*gained.values(), *answered.values()) for each in row.values()]
+    estimates = [each for each in differences if each.low is not None]
     decided = sum(each.sign != 0 for each in estimates)
     each_of = (each for row in found.values() for each in row.values())
     numbers = {f"{each.n} {each.over if each.n > 1 else each.over[:-1]}" for each in each_of}
@@ -148,7 +149,7 @@ def report_text(
         lines += ["## The papers' questions", "", *_gain_table(answered, "question")]
     if estimates:
         lines += [
-            f"{len(estimates)} differences, {decided} intervals exclude zero; without any effect about "
+            f"{len(estimates)} differences with intervals, of which {decided} exclude zero; without any effect about "
             f"{len(estimates) / _MANY:.1f} would.",
             "",
         ]

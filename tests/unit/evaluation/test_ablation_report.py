@@ -67,7 +67,9 @@ def test_report(made, tmp_path):
     assert "- ME: above: bar; undecided: element" in gains
     assert "- VE: below: bar" in gains
     assert "bar masking or element masking (bar − element) | **+0." in section(text, "The papers' questions")
-    assert "4 differences, 3 intervals exclude zero; without any effect about 0.2 would." in text
+    assert (
+        "4 differences with intervals, of which 3 exclude zero; without any effect about 0.2 would." in text
+    )
     assert "- bar@2000: this pre-training did not come to its end" in section(text, "What went wrong")
     assert "- element@2000" not in section(text, "What went wrong")
     assert "- cp-mask: ME, clean: 3 of 3 runs failed: boom" in section(text, "What went wrong")
