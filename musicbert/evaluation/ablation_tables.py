@@ -149,8 +149,8 @@ def report_text(
         lines += ["## The papers' questions", "", *_gain_table(answered, "question")]
     if estimates:
         lines += [
-            f"{len(estimates)} differences with intervals, of which {decided} exclude zero; without any effect "
-            f"about {len(estimates) / _MANY:.1f} would.",
+            f"{len(estimates)} differences with intervals, of which {decided} exclude zero; without any "
+            f"effect about {len(estimates) / _MANY:.1f} would.",
             "",
         ]
     if curves["notes"]:
