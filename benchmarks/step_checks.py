@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -12,7 +13,7 @@ from step_data import Blocks, as_tensors, made_pieces
 from musicbert.batches import collate
 from musicbert.config import PRESETS
 from musicbert.masking import MaskPolicy, mask_tokens
-from musicbert.model import MusicBert, attention, heads, segments
+from musicbert.model import MusicBert, attention, encoder, heads, segments
 from musicbert.model.masked_lm import listed_lm_sums
 from musicbert.model.places import MaskedPlaces
 from musicbert.model.segments import Segments, segment_attention
@@ -21,6 +22,7 @@ from musicbert.model.segments import Segments, segment_attention
 OLD_FORMS: dict[str, tuple[object, str, Callable]] = {
     "flash": (segments, "_has_flash", lambda _: False),
     "aligned": (heads, "aligned_linear", torch.nn.functional.linear),
+    "cudnn": (encoder, "without_cudnn", contextlib.nullcontext),
     "joint": (attention, "joint_projection", lambda x, layers: [layer(x) for layer in layers]),
 }
 

@@ -6,13 +6,16 @@ Separate ``q_proj``, ``k_proj``, ``v_proj`` and ``out_proj`` with biases, scores
 (Vaswani et al. 2017). The work is done by ``scaled_dot_product_attention``, which picks the fastest kernel:
 with ``padding_mask=None`` no mask exists at all, otherwise one row of booleans per piece is broadcast.
 
+cuDNN's kernels are left out (:func:`without_cudnn`).
+
 On a GPU the three projections are one product with the weights one behind the other: the input is read once,
 and three narrow products become a wide one. Parameters and numbers are the same (up to rounding).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +23,7 @@ from torch import nn
 
 from musicbert.model.segments import Segments, segment_attention
 
-__all__ = ["SelfAttention", "joint_projection"]
+__all__ = ["SelfAttention", "joint_projection", "without_cudnn"]
 
 
 class SelfAttention(nn.Module):
@@ -98,3 +101,19 @@ def joint_projection(x: torch.Tensor, layers: Sequence[nn.Linear]) -> tuple[torc
     bias = torch.cat([layer.bias for layer in layers])  # (n*W,)
     # unbind, not chunk: its backward pass writes the gradients side by side, once
     return F.linear(x, weight, bias).unflatten(-1, (len(layers), -1)).unbind(-2)
+
+
+@contextmanager
+def without_cudnn() -> Iterator[None]:
+    """Let ``scaled_dot_product_attention`` choose among the kernels that take any length as it comes.
+
+    On recent GPUs torch prefers cuDNN's, for which a plan is made for each new shape: batches of music are
+    hardly ever of the same length, and a plan takes longer than a training step
+    (``benchmarks/pretrain_step_h100_*.md``).
+    """
+    chosen = torch.backends.cuda.cudnn_sdp_enabled()
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(chosen)

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from musicbert.config import ModelConfig
+from musicbert.model.attention import without_cudnn
 from musicbert.model.embedding import PAD, DownForm, compound_embedding, note_positions
 from musicbert.model.layers import EncoderLayer
 from musicbert.model.places import MaskedPlaces, up_project_places
@@ -150,10 +151,11 @@ class OctupleEncoder(nn.Module):
             x = x.masked_fill(padding_mask[..., None], 0.0)
 
         inner_states = [x] if return_all_hiddens else None
-        for layer in self.layers:
-            x = layer(x, padding_mask, segments)  # (B, T, D)
-            if inner_states is not None:
-                inner_states.append(x)
+        with without_cudnn():
+            for layer in self.layers:
+                x = layer(x, padding_mask, segments)  # (B, T, D)
+                if inner_states is not None:
+                    inner_states.append(x)
         return EncoderOutput(x, padding_mask, first < UNK, inner_states)
 
     def _performance(self, inputs: torch.Tensor, hidden: torch.Tensor | None) -> torch.Tensor:

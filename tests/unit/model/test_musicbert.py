@@ -271,3 +271,23 @@ def test_aligned_rows_change_no_logit_and_no_gradient(outputs):
         assert aligned.shape == plain.shape
         torch.testing.assert_close(aligned, plain)
     assert results[1][0].stride(-2) == 16
+
+
+def test_blocks_run_without_cudnn_and_leave_the_choice_as_it_was(model):
+    seen = []
+
+    def look(*_):
+        seen.append(torch.backends.cuda.cudnn_sdp_enabled())
+        if len(seen) == 4:
+            raise ValueError("stop")
+
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    for layer in model.encoder.sentence_encoder.layers:
+        layer.register_forward_pre_hook(look)
+    model(tokens_of(3))
+    assert torch.backends.cuda.cudnn_sdp_enabled() == before
+    with pytest.raises(ValueError, match="stop"):
+        model(tokens_of(3))
+    assert torch.backends.cuda.cudnn_sdp_enabled() == before
+    assert before
+    assert seen == [False] * 4
