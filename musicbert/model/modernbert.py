@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from musicbert.config import M2BertConfig
+from musicbert.model.attention import without_cudnn
 from musicbert.model.local_attention import Reach, attend
 from musicbert.model.rotary import rotary_table, rotate
 
@@ -162,8 +163,9 @@ class ModernBert(nn.Module):
         }
         x = self.embeddings.norm(x)
         states = [x] if all_states else None
-        for layer in self.layers:
-            x = layer(x, rotary[layer.local], reach)  # (B, T, D)
-            if states is not None:
-                states.append(x)
+        with without_cudnn():
+            for layer in self.layers:
+                x = layer(x, rotary[layer.local], reach)  # (B, T, D)
+                if states is not None:
+                    states.append(x)
         return (self.final_norm(x) if config.final_norm else x), states
