@@ -24,7 +24,8 @@ option updates 2000 "updates of pre-training"
 option batch 48 "rows of an update of pre-training"
 option crop 512 "notes of a row"
 option lr 1e-3 "peak learning rate of pre-training; it falls to zero"
-option warmup "" "updates of rising learning rate (default: 5 % of the updates)"
+option warmup "" "updates of rising learning rate (default: 10 % of the updates)"
+option clip-norm 1 "clip the norm of the gradient in pre-training (without it MusicBERT's post-norm blocks may stop learning)"
 option pretrain-seed 7 "seed of pre-training"
 option tasks "" "tasks such as 'ME VE VF' (default: all whose data are there)"
 option splits clean "splits of the tasks"
@@ -86,7 +87,7 @@ pretraining_of() {
     [ -n "$PROGRAM" ] || return 0
     FOLDER=$output/pretrain/$NAME@$UPDATES START=$output/pretrain/$NAME@$UPDATES/checkpoint_last.pt
     if [ "$ENCODING" = octuple ]; then data=$octuple; else data=$cp; fi
-    rise=${warmup:-$((UPDATES / 20))} every=$(((UPDATES + 3) / 4))
+    rise=${warmup:-$((UPDATES / 10))} every=$(((UPDATES + 3) / 4))
     COMMAND=(bash "$ROOT/scripts/$PROGRAM" --data "$data" --save-dir "$FOLDER" --arch "$ARCH" "${FLAGS[@]}"
         --updates "$UPDATES" --warmup "$rise" --lr "$lr" --effective-batch "$batch" --batch "$batch"
         --dropout 0 --seed "$pretrain_seed" --num-workers 1 --processes 1 ${cpu:+--cpu})
@@ -176,7 +177,7 @@ finish() {
 # claim: stops where the folder of pretraining_of holds a pre-training with other settings
 claim() {
     local setting="$PROGRAM $ARCH ${FLAGS[*]} updates=$UPDATES batch=$batch crop=$crop lr=$lr"
-    setting+=" warmup=${warmup:-5%} seed=$pretrain_seed"
+    setting+=" warmup=${warmup:-10%} clip-norm=$clip_norm seed=$pretrain_seed"
     mkdir -p "$FOLDER"
     [ -f "$FOLDER/setting" ] || printf '%s\n' "$setting" > "$FOLDER/setting"
     [ "$(cat "$FOLDER/setting")" = "$setting" ] ||
@@ -197,7 +198,7 @@ pretrain() {
         [ ! -f "$FOLDER/checkpoint_last.pt" ] || COMMAND+=(--resume)
     fi
     # an epoch of few rows is no reason to validate and to save
-    COMMAND+=(-- --validate-interval 1000000 --save-interval 1000000)
+    COMMAND+=(-- --validate-interval 1000000 --save-interval 1000000 --clip-norm "$clip_norm")
     start "$NAME@$UPDATES, pre-training" "$output/logs/pretrain-$NAME@$UPDATES.log" "$FOLDER/done"
 }
 

@@ -107,8 +107,8 @@ def joint_projection(x: torch.Tensor, layers: Sequence[nn.Linear]) -> tuple[torc
 def without_cudnn() -> Iterator[None]:
     """Let ``scaled_dot_product_attention`` choose among the kernels that take any length as it comes.
 
-    On recent GPUs torch prefers cuDNN's, for which a plan is made for each new shape: batches of music are
-    hardly ever of the same length, and a plan takes longer than a training step
+    On recent GPUs torch prefers cuDNN's, for which a plan is made for each new shape, and batches of music are
+    hardly ever of the same length. That plans are what slows such batches down is inferred, not measured apart
     (``benchmarks/pretrain_step_h100_*.md``).
     """
     chosen = torch.backends.cuda.cudnn_sdp_enabled()
