@@ -63,7 +63,7 @@ def test_plan(recipe, tmp_path):
     assert list(pretrain) == [f"runs_ablations/pretrain/{name}" for name in names]
     masked, crossed, short, _ = pretrain.values()
     for words in (
-        "pretrain/musicbert.sh", "--mask-strategy bar", "--break-mode eos --crop-length 64", "--warmup 20 ",
+        "pretrain/musicbert.sh", "--mask-strategy bar", "--break-mode eos --crop-length 64", "--warmup 40 ",
         "--arch musicbert_mini", "--autocast-bf16", "--optimizer fused_adamw",
     ):  # fmt: skip
         assert words in masked
@@ -72,8 +72,9 @@ def test_plan(recipe, tmp_path):
         "--arch musicbert_mini", "--crop 64", "--lr-scheduler polynomial_decay",
     ):  # fmt: skip
         assert words in crossed
-    assert "--objective mask --mask-strategy midibert --aux none --updates 40 --warmup 2 " in short
+    assert "--objective mask --mask-strategy midibert --aux none --updates 40 --warmup 4 " in short
     for line in pretrain.values():
+        assert line.rstrip().endswith("--clip-norm 1")
         assert (flag(line, "--batch"), flag(line, "--effective-batch"), flag(line, "--dropout")) == (
             "8",
             "8",
