@@ -107,9 +107,9 @@ def joint_projection(x: torch.Tensor, layers: Sequence[nn.Linear]) -> tuple[torc
 def without_cudnn() -> Iterator[None]:
     """Let ``scaled_dot_product_attention`` choose among the kernels that take any length as it comes.
 
-    On recent GPUs torch prefers cuDNN's, for which a plan is made for each new shape, and batches of music are
-    hardly ever of the same length. That plans are what slows such batches down is inferred, not measured apart
-    (``benchmarks/pretrain_step_h100_*.md``).
+    On recent GPUs torch prefers cuDNN's, for which a plan is made for each new shape, and batches of music
+    are hardly ever of the same length. That plans are what slows such batches down is inferred, not measured
+    apart (``benchmarks/pretrain_step_h100_*.md``).
     """
     chosen = torch.backends.cuda.cudnn_sdp_enabled()
     torch.backends.cuda.enable_cudnn_sdp(False)
