@@ -292,6 +292,17 @@ def curves_plot(
     _save(figure, path)
 
 
+def _panels(
+    panels: Mapping[str, Mapping[str, object]], columns: int, what: str
+) -> tuple[list[str], int, int]:
+    """Names of all panels in the order of their first one, columns and lines of the grid."""
+    names = list(dict.fromkeys(name for rows in panels.values() for name in rows))
+    if not names:
+        raise ValueError(f"there is no {what} to draw")
+    columns = min(columns, len(panels))
+    return names, columns, -(-len(panels) // columns)
+
+
 def interval_grid(
     panels: Mapping[str, Mapping[str, tuple[float, float, float]]],
     path: Path_,
@@ -317,11 +328,7 @@ def interval_grid(
     ValueError
         There is nothing to draw.
     """
-    names = list(dict.fromkeys(name for rows in panels.values() for name in rows))
-    if not names:
-        raise ValueError("there is no interval to draw")
-    columns = min(columns, len(panels))
-    lines = -(-len(panels) // columns)
+    names, columns, lines = _panels(panels, columns, "interval")
     size = 2.4 * columns + 1.8, (0.24 * len(names) + 0.9) * lines + 0.5
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
@@ -368,13 +375,9 @@ def line_grid(
     ValueError
         There is nothing to draw.
     """
-    names = list(dict.fromkeys(name for rows in panels.values() for name in rows))
-    if not names:
-        raise ValueError("there is no line to draw")
-    columns = min(columns, len(panels))
-    rows_ = -(-len(panels) // columns)
-    figure = Figure(figsize=(2.9 * columns, 2.4 * rows_ + 0.9), layout="constrained")
-    grid = figure.subplots(rows_, columns, squeeze=False).ravel()
+    names, columns, lines = _panels(panels, columns, "line")
+    figure = Figure(figsize=(2.9 * columns, 2.4 * lines + 0.9), layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes, (panel, rows) in zip(grid, panels.items(), strict=False):
         for number, name in enumerate(names):
             mark, colour = MARKS[number % len(MARKS)]

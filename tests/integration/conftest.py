@@ -2,10 +2,17 @@
 
 import importlib.util
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from musicbert.corpus.databin import write_indexed_dataset
+from musicbert.corpus.rows_bin import write_rows_bin
+from musicbert.encoding.vocabulary import dictionary_text, rows_to_ids
 from musicbert.midi import Score, midi_bytes
 
 PERFORMERS = ("Score", "1", "2", "12")
@@ -34,6 +41,52 @@ def _midi(seed, notes):
             control_track=np.zeros(8, np.int64),
         )
     )
+
+
+@pytest.fixture
+def recipe(root, tmp_path):
+    """Run a program of ``scripts/`` in an empty folder; returns what it printed."""
+
+    def run(program, *arguments, code=0):
+        start = ["bash"] if program.endswith(".sh") else [sys.executable]
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            [*start, str(root / "scripts" / program), *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PATH": path, "PYTHON": sys.executable},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout + done.stderr
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def write_tunes():
+    """Write tunes of each split to ``cp/`` and ``octuple/`` of a folder, for pre-training.
+
+    A tune is its columns: bar, position in sixteenths, pitch, duration in sixteenths.
+    """
+
+    def cp(bar, position, pitch, duration):
+        new = np.diff(bar, prepend=-1) != 0
+        return np.stack([1 - new, position, pitch - 22, 2 * duration - 1], axis=1)
+
+    def octuple(bar, position, pitch, duration):
+        zeros = np.zeros(len(bar), np.int64)
+        return np.stack([bar, 4 * position, zeros, pitch, 4 * duration, zeros + 16, zeros + 9, zeros + 34], 1)
+
+    def write(tunes, folder):
+        write_rows_bin({s: [cp(*t) for t in pieces] for s, pieces in tunes.items()}, folder / "cp", "cp")
+        (folder / "octuple").mkdir()
+        (folder / "octuple" / "dict.txt").write_text(dictionary_text())
+        for split, pieces in tunes.items():
+            write_indexed_dataset([rows_to_ids(octuple(*t)) for t in pieces], folder / "octuple" / split)
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -1,42 +1,10 @@
 """scripts/run_ablations.sh: its plan, and tiny runs of which one fails and is mended."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-from musicbert.corpus.databin import write_indexed_dataset
-from musicbert.corpus.rows_bin import write_rows_bin
-from musicbert.encoding.vocabulary import dictionary_text, rows_to_ids
-
-
-@pytest.fixture
-def recipe(root, tmp_path):
-    """Run a script in an empty folder; returns what it printed."""
-
-    def run(program, *arguments, code=0):
-        done = subprocess.run(
-            ["bash", str(root / "scripts" / program), *map(str, arguments)],
-            cwd=tmp_path,
-            env={
-                **os.environ,
-                "OMP_NUM_THREADS": "1",
-                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-                "PYTHON": sys.executable,
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout[-3000:] + done.stderr[-3000:]
-        return done.stdout + done.stderr
-
-    return run
-
 
 FOLDERS = ("--octuple", "octuple", "--cp", "cp", "--tasks-octuple", "tasks_octuple", "--tasks-cp", "tasks_cp")
 
@@ -120,31 +88,18 @@ def tune(rng, count):
     return onset // 16, onset % 16, 50 + rng.integers(0, 20, count), rng.choice([1, 2, 4], count)
 
 
-def write_pieces(folder):
+def made_tunes():
     rng = np.random.default_rng(0)
-    tunes = {"train": [tune(rng, int(n)) for n in rng.integers(8, 60, 9)], "valid": [tune(rng, 30)]}
-
-    def cp(bar, position, pitch, duration):
-        return np.stack([1 - (np.diff(bar, prepend=-1) != 0), position, pitch - 22, 2 * duration - 1], axis=1)
-
-    def octuple(bar, position, pitch, duration):
-        zeros = np.zeros(len(bar), np.int64)
-        return np.stack([bar, 4 * position, zeros, pitch, 4 * duration, zeros + 16, zeros + 9, zeros + 34], 1)
-
-    write_rows_bin({s: [cp(*t) for t in pieces] for s, pieces in tunes.items()}, folder / "cp", "cp")
-    (folder / "octuple").mkdir()
-    (folder / "octuple" / "dict.txt").write_text(dictionary_text())
-    for split, pieces in tunes.items():
-        write_indexed_dataset([rows_to_ids(octuple(*t)) for t in pieces], folder / "octuple" / split)
+    return {"train": [tune(rng, int(n)) for n in rng.integers(8, 60, 9)], "valid": [tune(rng, 30)]}
 
 
 @pytest.mark.slow
-def test_a_variant_fails_and_is_mended(recipe, make_source, tmp_path):
+def test_a_variant_fails_and_is_mended(recipe, write_tunes, make_source, tmp_path):
     source = make_source("tnua", tmp_path / "tnua")
     for codec in ("octuple", "cp"):
         recipe("prepare_smc_benchmark.sh", "-", tmp_path / f"tasks_{codec}", "--source", f"tnua={source}",
                "--codec", codec)  # fmt: skip
-    write_pieces(tmp_path)
+    write_tunes(made_tunes(), tmp_path)
     whole = (tmp_path / "cp" / "meta.json").read_text()
     (tmp_path / "cp" / "meta.json").write_text("{")
     options = (

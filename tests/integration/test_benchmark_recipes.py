@@ -1,9 +1,6 @@
 """The benchmark's recipes on small made data: corpora of pre-training, shards, fine-tuning and its table."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,27 +9,6 @@ import pytest
 from musicbert.corpus.ledger import read_ledger
 from musicbert.corpus.rows_bin import read_meta
 from musicbert.corpus.shards import Shards
-
-
-@pytest.fixture
-def recipe(root, tmp_path):
-    """Run a program of scripts/ in an empty folder; returns what it printed."""
-
-    def run(program, *arguments, code=0):
-        start = ["bash"] if program.endswith(".sh") else [sys.executable]
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        done = subprocess.run(
-            [*start, str(root / "scripts" / program), *map(str, arguments)],
-            cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PATH": path, "PYTHON": sys.executable},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout[-3000:] + done.stderr[-3000:]
-        return done.stdout + done.stderr
-
-    return run
 
 
 def test_corpora_of_pretraining(recipe, make_source, tmp_path):

@@ -13,9 +13,6 @@ from fairseq import options, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
 import musicbert.fairseq_plugin  # noqa: F401 - registers
-from musicbert.corpus.databin import write_indexed_dataset
-from musicbert.corpus.rows_bin import write_rows_bin
-from musicbert.encoding.vocabulary import dictionary_text, rows_to_ids
 from musicbert.errors import ConfigError, DatasetError
 from musicbert.fairseq_plugin.stable_adamw import StableAdamW
 from musicbert.weights import load_checkpoint
@@ -37,25 +34,12 @@ def tune(rng, count):
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(tmp_path_factory, write_tunes):
     """Folders of both encodings."""
     folder = tmp_path_factory.mktemp("pieces")
     rng = np.random.default_rng(0)
     tunes = {"train": [tune(rng, int(n)) for n in rng.integers(8, 60, 14)], "valid": [tune(rng, 30)]}
-
-    def cp(bar, position, pitch, duration):
-        new = np.diff(bar, prepend=-1) != 0
-        return np.stack([1 - new, position, pitch - 22, 2 * duration - 1], axis=1)
-
-    def octuple(bar, position, pitch, duration):
-        zeros = np.zeros(len(bar), np.int64)
-        return np.stack([bar, 4 * position, zeros, pitch, 4 * duration, zeros + 16, zeros + 9, zeros + 34], 1)
-
-    write_rows_bin({s: [cp(*t) for t in pieces] for s, pieces in tunes.items()}, folder / "cp", "cp")
-    (folder / "octuple").mkdir()
-    (folder / "octuple" / "dict.txt").write_text(dictionary_text())
-    for split, pieces in tunes.items():
-        write_indexed_dataset([rows_to_ids(octuple(*t)) for t in pieces], folder / "octuple" / split)
+    write_tunes(tunes, folder)
     return folder
 
 
