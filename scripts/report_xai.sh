@@ -26,7 +26,7 @@ for folder in "$runs"/trained/*/*/*/; do
         continue
     fi
     kind=mean
-    [ "$set" != xai ] || kind=apex
+    case $set in xai | xai_mnskim) kind=apex ;; esac
     midi=()
     case $set in
         xai*) [ ! -f "$data/xai/segmented_midi.zip" ] || midi=(--midi "$data/xai/segmented_midi.zip") ;;

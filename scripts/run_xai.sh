@@ -48,6 +48,7 @@ setting="arch=$arch updates=$updates lr=$lr batch=$batch augment=$augment"
 [ "$(cat "$output/setting")" = "$setting" ] || die "$output holds runs of another setting ($(cat "$output/setting")): choose another --output"
 
 ALL_SPLITS="xai:segment xai:segment_clean xai:content_8fold xai_centred:content_8fold
+xai_mnskim:content_8fold xai_mnskim_mean:content_8fold
 percepiano:performer_published percepiano:composition_strict4 percepiano:content_4fold percepiano:performer_cv"
 splits=${splits:-$ALL_SPLITS}
 
@@ -61,6 +62,8 @@ make_labels() { # SET
     case $1 in
         xai) flags=(--label apex --columns published) ;;
         xai_centred) flags=(--label mean --columns published --zeros cell --center-raters) ;;
+        xai_mnskim) flags=(--label apex --columns mnskim) ;;
+        xai_mnskim_mean) flags=(--label mean --columns mnskim) ;;
         percepiano) flags=(--label mean) ;;
         *) die "unknown set $1" ;;
     esac
@@ -144,14 +147,14 @@ weights_of() { # VARIANT START
 }
 
 if does prepare; then
-    for set in xai xai_centred percepiano; do
+    for set in xai xai_centred xai_mnskim xai_mnskim_mean percepiano; do
         wanted=$(for each in $splits; do case $each in "$set":*) echo "${each#*:}" ;; esac; done)
         [ -n "$wanted" ] || continue
         [ -d "$(source_of "$set")" ] || { say "$(source_of "$set") is not there: $set is left out" && continue; }
         make_labels "$set"
+        for split in $wanted; do make_databin "$set" "$split"; done
         # shellcheck disable=SC2086
         make_baselines "$set" $wanted
-        for split in $wanted; do make_databin "$set" "$split"; done
     done
 fi
 

@@ -21,6 +21,8 @@ __all__ = ["readme_tables", "replace_section"]
 SETS = {
     "xai": "XAI-music, 25 dimensions, published labels (KDE apex)",
     "xai_centred": "XAI-music, 25 dimensions, rater-centred mean labels",
+    "xai_mnskim": "XAI-music, the other 25 dimensions (mnskim), published labels (KDE apex)",
+    "xai_mnskim_mean": "XAI-music, the other 25 dimensions (mnskim), mean labels",
     "percepiano": "PercePiano, 19 dimensions, published labels (means)",
 }
 #: split -> what a reader has to know about it
