@@ -17,7 +17,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from musicbert.encoding.vocabulary import FIELDS
 from musicbert.errors import DatasetError
 from musicbert.evaluation.pretraining_report import read_log
 
@@ -39,8 +38,6 @@ Task = tuple[str, str]
 Runs = Mapping[tuple[int, str], float]
 
 _NAME = re.compile(r"(?P<base>[^@%]+)(?:@(?P<updates>\d+))?(?:%(?P<share>\d+))?")
-#: special octuples at the ends of a row, of which fairseq's log counts the tokens
-_ENDS = 2
 
 
 @dataclass(frozen=True)
@@ -185,22 +182,12 @@ def unfinished(folder: str | PathLike[str]) -> list[str]:
 
 
 def _summary(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Notes seen are summed over epochs: a column of cells is a note, a token of an octuple is not."""
-    octuples = "crop" not in run["options"]
-    rows = dict(run["curves"]["bsz"]["train"])
-    seen, before = 0.0, 0.0
-    for update, words in sorted(run["curves"]["wpb"]["train"]):
-        notes = words / len(FIELDS) - _ENDS * rows[update] if octuples else words
-        seen, before = seen + (update - before) * notes, update
-    # fairseq's clock begins anew where a run is resumed
-    clock = [seconds for _, seconds in sorted(run["curves"]["wall"]["train"])]
-    seconds = sum(now for now, then in zip(clock, [*clock[1:], -1.0], strict=True) if then < now)
-    final = run["final"]
+    notes, seconds, final = run["notes"] or 0, run["seconds"], run["final"]
     return {
         "updates": run["updates"],
-        "notes": round(seen),
+        "notes": round(notes),
         "seconds": round(seconds),
-        "notes_a_second": round(seen / seconds) if seconds else None,
+        "notes_a_second": round(notes / seconds) if seconds else None,
         "rows": run["rows_of_a_batch"],
         "loss": final.get("loss"),
         "accuracy": final.get("accuracy", final.get("accuracy_all")),

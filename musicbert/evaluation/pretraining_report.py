@@ -16,6 +16,7 @@ from typing import Any
 from musicbert import viz
 from musicbert.atomic import write_json, write_text
 from musicbert.errors import DatasetError
+from musicbert.evaluation.training_effort import notes_seen, training_seconds
 from musicbert.evaluation.training_log import Curves
 
 __all__ = ["about_text", "pretraining_report", "read_log"]
@@ -39,7 +40,8 @@ def read_log(path: Path) -> dict[str, Any]:
     Returns
     -------
     ``options`` (of `RECIPE`), ``curves`` (quantity -> part -> [(update, value)]), ``final`` (last value of
-    each quantity of the valid part, and of train where there is no valid part), ``updates``, ``seconds``
+    each quantity of the valid part, and of train where there is no valid part), ``updates``, ``seconds`` (of
+    all processes of a resumed run) and ``notes`` (seen in all; None where the log does not say)
 
     Raises
     ------
@@ -69,11 +71,19 @@ def read_log(path: Path) -> dict[str, Any]:
         "part": part,
         "final": final,
         "updates": int(last["train_num_updates"]),
-        "seconds": float(last["train_wall"]),
+        "seconds": training_seconds(lines),
+        "notes": _notes(options, curves),
         "rows_of_a_batch": float(last["train_bsz"]),
         "tokens_of_a_batch": float(last.get("train_wpb", 0)),
         "epochs": int(last["epoch"]),
     }
+
+
+def _notes(options: Mapping[str, str], curves: Curves) -> float | None:
+    if "crop" in options:  # rows of notes, octuples too
+        return notes_seen(curves, octuples=False)
+    # in the other forms of MusicBERT, the tokens of a note differ in number
+    return notes_seen(curves, octuples=True) if options.get("encoding", "octuple") == "octuple" else None
 
 
 def _curves(lines: list[str]) -> Curves:
@@ -161,15 +171,15 @@ def pretraining_report(
         size = {name: int(counted[name]) for name in ("files", "sequences", "notes")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError("bad-corpus", "It does not count the train part", path=corpus) from error
-    if "crop" in run["options"]:  # a token of the log is a note, here
-        seen = round(run["updates"] * run["tokens_of_a_batch"])
-    else:
+    if run["notes"] is None:  # rows of the usual length
         seen = round(run["updates"] * run["rows_of_a_batch"] * size["notes"] / size["sequences"])
+    else:
+        seen = round(run["notes"])
     report = {
         "run": run,
         "corpus": size,
         "notes_seen": seen,
-        "notes_a_second": round(seen / run["seconds"]),
+        "notes_a_second": round(seen / run["seconds"]) if run["seconds"] else 0,
         "hardware": hardware,
         "notes": notes,
         "provenance": dict(provenance),

@@ -73,6 +73,30 @@ def test_a_run_of_crops_counts_notes(tmp_path):
     assert "disturbed tokens" in (out / "about.md").read_text(encoding="utf-8")
 
 
+def test_a_resumed_run_counts_the_seconds_of_all_its_processes(tmp_path):
+    """Two processes of 4 and 6 seconds: the clock of the second begins at 0."""
+    first, valid, *_ = list(lines())[1:]
+    words = '"train_wpb": "816", "train_num_updates"'
+    first = first.replace('"train_num_updates"', words)
+    second = first.replace('"train_wall": "4"', '"train_wall": "6"').replace('"10"', '"20"')
+    text = [next(lines()), first, valid, next(lines())]
+    text += [f"{STAMP} fairseq.trainer | Loaded checkpoint x.pt (epoch 2 @ 10 updates)", second]
+    log, corpus = tmp_path / "train.log", tmp_path / "build.json"
+    log.write_text("\n".join(text))
+    corpus.write_text(json.dumps({"splits": {"train": {"files": 3, "sequences": 3, "notes": 5000}}}))
+    report = pretraining_report(log, corpus, tmp_path / "out", hardware="x", notes="", provenance={"seed": 1})
+    # 102 octuples an update, of which two stand at the ends of each of eight rows
+    assert (report["run"]["seconds"], report["notes_seen"]) == (10, 20 * 86)
+    assert report["notes_a_second"] == 172
+
+
+def test_notes_of_a_form_whose_tokens_are_no_octuples_are_estimated(tmp_path):
+    text = [line.replace("lr=[0.001]", "lr=[0.001], encoding='remi'") for line in lines()]
+    text = [line.replace('"train_bsz"', '"train_wpb": "816", "train_bsz"') for line in text]
+    (tmp_path / "train.log").write_text("\n".join(text))
+    assert read_log(tmp_path / "train.log")["notes"] is None
+
+
 def test_a_log_without_an_epoch(tmp_path):
     path = tmp_path / "train.log"
     path.write_text(f"{STAMP} nothing\n")

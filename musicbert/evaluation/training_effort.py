@@ -1,0 +1,108 @@
+"""What a training cost: seconds and notes, over all the processes of a run that was cut off and resumed.
+
+fairseq's clock (``train_wall`` of an epoch, ``wall`` of the lines within it) counts the seconds of a process,
+from its start; a resumed run writes several processes into one log. A process begins with fairseq's dump of
+its configuration and says at which update it goes on (``Loaded checkpoint ... @ 400 updates``). Work that a
+process did after the checkpoint from which the next one went on is no part of the run. The seconds are right
+to the lines of the log: to ``--log-interval`` updates a process. Verified in
+``tests/unit/evaluation/test_training_effort.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from musicbert.encoding.vocabulary import FIELDS
+from musicbert.evaluation.training_log import Curves
+
+__all__ = ["notes_seen", "training_seconds"]
+
+_BEGUN = re.compile(r"fairseq_cli\.train\s*[|:]\s*\{'_name'")
+_LOADED = re.compile(r"Loaded checkpoint .* @ (\d+) updates\)")
+_STATE = re.compile(r"(?:\| |INFO:)train(?:_inner)?(?: \| |:)(\{.*\})\s*$")
+#: special octuples at the ends of a row, of which fairseq's log counts the tokens
+_ENDS = 2
+
+
+@dataclass
+class _Process:
+    """Points (update, seconds) of a process, and the update from which it went on where that is known."""
+
+    start: float | None
+    points: list[tuple[float, float]] = field(default_factory=list)
+
+    def began_at(self) -> float:
+        # a point stands for at least one update
+        return self.points[0][0] - 1 if self.start is None else self.start
+
+
+def training_seconds(lines: Iterable[str]) -> float:
+    """Return the seconds that a training took, of all its processes.
+
+    Parameters
+    ----------
+    lines
+        Log of fairseq-train with ``--log-format json``.
+
+    Returns
+    -------
+    Seconds by fairseq's clocks, up to the last update of each process that counts; 0 where the log has none.
+    """
+    total, limit = 0.0, float("inf")
+    for process in reversed(_processes(lines)):
+        kept = [point for point in process.points if process.began_at() < point[0] <= limit]
+        if kept:
+            total += kept[-1][1]
+            limit = process.began_at()
+    return total
+
+
+def _processes(lines: Iterable[str]) -> list[_Process]:
+    found = [_Process(None)]
+    for line in lines:
+        current = found[-1]
+        if _BEGUN.search(line):
+            found.append(_Process(0.0))
+        elif loaded := _LOADED.search(line):
+            if not current.points:
+                current.start = float(loaded[1])
+        elif state := _STATE.search(line):
+            body = json.loads(state[1])
+            update = body.get("train_num_updates", body.get("num_updates"))
+            # within an epoch, train_wall is the time of the steps alone
+            seconds = body.get("train_wall") if "train_num_updates" in body else body.get("wall")
+            if update is None or seconds is None:
+                continue
+            if current.points and float(seconds) < current.points[-1][1]:  # its beginning is not in the log
+                current = _Process(None)
+                found.append(current)
+            current.points.append((float(update), float(seconds)))
+    return [process for process in found if process.points]
+
+
+def notes_seen(curves: Curves, *, octuples: bool) -> float | None:
+    """Return the notes that a training saw, summed over its epochs.
+
+    Parameters
+    ----------
+    curves
+        Of a log, over updates; ``wpb`` are the words of an update and ``bsz`` its rows.
+    octuples
+        Whether a word is a token of an octuple (MusicBERT: eight are a note, and a row has two special
+        octuples), in place of a column of cells (M2BERT: a note).
+
+    Returns
+    -------
+    None where the log does not say.
+    """
+    words, rows = (dict(curves.get(name, {}).get("train", [])) for name in ("wpb", "bsz"))
+    if not words or (octuples and words.keys() - rows.keys()):
+        return None
+    seen, before = 0.0, 0.0
+    for update, count in sorted(words.items()):
+        notes = count / len(FIELDS) - _ENDS * rows[update] if octuples else count
+        seen, before = seen + (update - before) * notes, update
+    return seen

@@ -1,0 +1,59 @@
+"""Seconds of a run that was cut off and resumed, however its processes follow each other in the log."""
+
+import json
+
+import pytest
+
+from musicbert.evaluation.training_effort import notes_seen, training_seconds
+
+BEGUN = "0 | INFO | fairseq_cli.train | {'_name': None}"
+
+
+def loaded(update):
+    return f"0 | INFO | fairseq.trainer | Loaded checkpoint a/checkpoint_last.pt (epoch 1 @ {update} updates)"
+
+
+def epoch(update, seconds):
+    body = {"train_num_updates": str(update), "train_train_wall": "1", "train_wall": str(seconds)}
+    return f"0 | INFO | train | {json.dumps(body)}"
+
+
+def inner(update, seconds):
+    body = {"num_updates": str(update), "train_wall": "1", "wall": str(seconds)}
+    return f"0 | INFO | train_inner | {json.dumps(body)}"
+
+
+@pytest.mark.parametrize(
+    ("lines", "seconds"),
+    [
+        pytest.param([BEGUN, inner(5, 3), epoch(10, 6)], 6, id="one process"),
+        pytest.param(["nothing"], 0, id="no process"),
+        pytest.param([BEGUN, epoch(10, 6), BEGUN, loaded(10), epoch(20, 9)], 15, id="a longer one follows"),
+        pytest.param([epoch(10, 6), epoch(20, 5)], 11, id="the clock falls, the beginning is missing"),
+        pytest.param(
+            [BEGUN, inner(4, 2), inner(6, 3), inner(8, 4), BEGUN, loaded(6), epoch(10, 3)],
+            6,
+            id="work after the checkpoint is lost",
+        ),
+        pytest.param(
+            [BEGUN, epoch(10, 6), BEGUN, loaded(10), epoch(10, 2)], 6, id="resumed when it was at its end"
+        ),
+        pytest.param([BEGUN, epoch(10, 6), BEGUN, epoch(10, 5)], 5, id="begun anew"),
+        pytest.param(
+            [BEGUN, inner(4, 2), BEGUN, loaded(4), BEGUN, loaded(4), epoch(8, 3)],
+            5,
+            id="one that did nothing",
+        ),
+    ],
+)
+def test_seconds(lines, seconds):
+    assert training_seconds(lines) == seconds
+
+
+def test_notes():
+    curves = {"wpb": {"train": [(4.0, 100.0), (10.0, 50.0)]}}
+    assert notes_seen(curves, octuples=False) == 4 * 100 + 6 * 50
+    assert notes_seen(curves, octuples=True) is None  # nobody says how many rows
+    assert notes_seen({}, octuples=False) is None
+    curves = {"wpb": {"train": [(4.0, 816.0)]}, "bsz": {"train": [(4.0, 1.0)]}}
+    assert notes_seen(curves, octuples=True) == 400
