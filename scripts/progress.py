@@ -1,4 +1,4 @@
-"""Show fairseq's JSON log on standard input as a progress bar; errors are printed as they are.
+"""Show fairseq's JSON log on standard input as a progress bar; errors and warnings stay as they are.
 
 Example: fairseq-train ... --log-format json 2>&1 | python scripts/progress.py --updates 7000
 """
@@ -13,7 +13,9 @@ import sys
 from tqdm import tqdm
 
 STATS = re.compile(r"\| (train_inner|train|valid) \| (\{.*\})\s*$")
-LOUD = re.compile(r"weights:|No existing checkpoint|Loaded checkpoint|^error|Error", re.IGNORECASE)
+LOUD = re.compile(
+    r"weights:|No existing checkpoint|Loaded checkpoint|\| WARNING \||^error|Error", re.IGNORECASE
+)
 
 
 def main() -> int:

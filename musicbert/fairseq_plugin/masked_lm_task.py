@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 import numpy as np
+import torch
 from fairseq import utils
 from fairseq.data import Dictionary
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
@@ -14,6 +15,7 @@ from omegaconf import II, MISSING, open_dict
 
 from musicbert.corpus.performance import performance_width
 from musicbert.encoding.views import VIEWS
+from musicbert.encoding.vocabulary import FIELDS
 from musicbert.errors import ConfigError, DatasetError
 from musicbert.fairseq_plugin.datasets import (
     load_dictionary,
@@ -21,9 +23,11 @@ from musicbert.fairseq_plugin.datasets import (
     load_pieces,
 )
 from musicbert.fairseq_plugin.flags import flag
+from musicbert.fairseq_plugin.learning_watch import BITS, LearningWatch, WatchesLearning
 from musicbert.fairseq_plugin.masked_dataset import AS_STORED, Form, MaskedOctuples, pack, piece_sizes
 from musicbert.fairseq_plugin.one_dictionary import OneDictionary
 from musicbert.masking import MaskPolicy
+from musicbert.model.field_counts import FieldCounts
 
 __all__ = ["OctupleMaskedLMConfig", "OctupleMaskedLMTask", "masked_blocks"]
 
@@ -113,7 +117,7 @@ def masked_blocks(
 
 
 @register_task("octuple_masked_lm", dataclass=OctupleMaskedLMConfig)
-class OctupleMaskedLMTask(OneDictionary, FairseqTask):
+class OctupleMaskedLMTask(WatchesLearning, OneDictionary, FairseqTask):
     """Masked language model over octuples."""
 
     def __init__(self, cfg: OctupleMaskedLMConfig, dictionary: Dictionary) -> None:
@@ -188,3 +192,14 @@ class OctupleMaskedLMTask(OneDictionary, FairseqTask):
     def max_positions(self) -> int:
         """Longest row in tokens."""
         return self.cfg.tokens_per_sample
+
+    def new_watch(self) -> LearningWatch:
+        """Watch over the one vocabulary, in bits as the criterion logs it."""
+        return LearningWatch(FieldCounts(len(FIELDS), len(self.dictionary)), BITS)
+
+    def count_batch(
+        self, counts: FieldCounts, sample: dict[str, Any], logged: dict[str, Any]
+    ) -> torch.Tensor:
+        """Count the selected tokens; their loss stands in the log."""
+        counts.add_listed(sample["masked"]["wanted"], sample["masked"]["counts"])
+        return logged["loss"]

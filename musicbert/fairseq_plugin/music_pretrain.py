@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from fairseq import utils
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
@@ -26,7 +27,9 @@ from omegaconf import II, MISSING
 from musicbert.denoising import CellMaskPolicy, NoisePolicy, add_noise, mask_cells, noise_radii
 from musicbert.errors import ConfigError
 from musicbert.fairseq_plugin.flags import flag
+from musicbert.fairseq_plugin.learning_watch import NATS, LearningWatch, WatchesLearning
 from musicbert.fairseq_plugin.note_crops import Corruption, NoteCrops, open_pieces
+from musicbert.model.field_counts import FieldCounts
 from musicbert.note_fields import NoteFields, note_fields
 from musicbert.pianoroll import roll_size
 
@@ -65,7 +68,7 @@ class MusicPretrainConfig(FairseqDataclass):
 
 
 @register_task("music_pretrain", dataclass=MusicPretrainConfig)
-class MusicPretrainTask(FairseqTask):
+class MusicPretrainTask(WatchesLearning, FairseqTask):
     """Pre-training on crops of notes.
 
     Raises
@@ -135,3 +138,14 @@ class MusicPretrainTask(FairseqTask):
     def max_positions(self) -> int:
         """Longest crop in notes."""
         return self.cfg.crop
+
+    def new_watch(self) -> LearningWatch:
+        """Watch over the columns, in nats as the criterion logs them."""
+        return LearningWatch(FieldCounts(len(self.fields), max(self.fields.sizes)), NATS)
+
+    def count_batch(
+        self, counts: FieldCounts, sample: dict[str, Any], logged: dict[str, Any]
+    ) -> torch.Tensor:
+        """Count the selected cells; the losses of the columns stand in the log."""
+        counts.add_cells(sample["target"], sample["selected"])
+        return torch.stack([logged[f"nll_{name}"] for name in self.fields.names]).sum()

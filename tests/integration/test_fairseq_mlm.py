@@ -117,6 +117,14 @@ def test_an_interrupted_run_ends_where_a_whole_one_does(train, tmp_path):
     assert load_model(tmp_path / "whole" / NAME).config.performance_features == 3
 
 
+def test_a_network_that_does_not_learn_is_told_of(train):
+    options = ("--lr", "0", "--no-save", "--disable-validation", "--mask-strategy", "element")
+    status, log = train("stuck", "--max-update", "301", *options)
+    assert status == 0, log
+    assert log.count("the network is not learning") == 1
+    assert "After 300 updates the loss (" in log
+
+
 def second_shard(data, folder):
     """Another folder of pieces: those of the first in another order."""
     folder.mkdir()
