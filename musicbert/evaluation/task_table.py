@@ -1,6 +1,6 @@
 """The benchmark's one table: scores of networks, mean and deviation, beside published rows and baselines.
 
-A folder of runs is ``OUT/<ABBREVIATION>/<split>/fold<k>/seed<s>/test.npz``
+A folder of runs is ``OUT/<ABBREVIATION>/<split>/fold<k>/seed<s>/{test.npz,run.json}``
 (`musicbert.fairseq_plugin.benchmark` makes it). The score of a seed is the mean over its folds, as published;
 the table shows mean and standard deviation over seeds (over folds where there is one seed and several folds).
 Verified in ``tests/unit/evaluation/test_task_table.py``.
@@ -25,9 +25,23 @@ __all__ = ["baseline_scores", "markdown_table", "network_scores"]
 
 
 def network_scores(
-    row: BenchmarkTask, shards: Shards, pieces: Mapping[str, LabelledPiece], folder: Path
+    row: BenchmarkTask,
+    shards: Shards,
+    pieces: Mapping[str, LabelledPiece],
+    folder: Path,
+    *,
+    known: dict[Path, dict[str, Any]] | None = None,
 ) -> dict[str, Any] | None:
-    """Score the runs of a folder; None where none is complete.
+    """Score the runs of a folder that are complete (``run.json``); None where none is.
+
+    Parameters
+    ----------
+    row, shards, pieces
+        The task, its data, and their pieces by name.
+    folder
+        Folder of the runs.
+    known
+        Scores by file, which are not computed again; new ones are added.
 
     Returns
     -------
@@ -36,8 +50,13 @@ def network_scores(
         ``runs`` (a list of seed, fold and scores).
     """
     runs = []
+    known = {} if known is None else known
     for path in sorted(folder.glob("fold*/seed*/test.npz")):
-        scores = score_predictions(row, TagPredictions.load(path), shards, pieces)
+        if not path.with_name("run.json").is_file():
+            continue
+        if path not in known:
+            known[path] = score_predictions(row, TagPredictions.load(path), shards, pieces)
+        scores = known[path]
         fold, seed = path.parts[-3].removeprefix("fold"), int(path.parts[-2].removeprefix("seed"))
         runs.append({"seed": seed, "fold": fold, **scores})
     if not runs:

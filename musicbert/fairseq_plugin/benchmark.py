@@ -1,9 +1,9 @@
 """Any set of the benchmark's tasks on any checkpoint: fine-tuned task by task, and one table.
 
 ``OUT/<ABBREVIATION>/<split>/`` holds the runs of a task (`musicbert.fairseq_plugin.finetune_runs`),
-``scores.json`` everything that was scored, ``table.md`` the table. Both are written anew after each task, so
-a run that is stopped has the tasks that it did, and the same command goes on with the others; what is done is
-not done again.
+``scores.json`` everything that was scored, ``table.md`` the table. Both are written anew after each run
+(`musicbert.evaluation.task_files`), so a call that is stopped has the runs that it did, and the same command
+goes on with the others; what is done is not done again.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from musicbert.atomic import write_json, write_text
+from musicbert.corpus.labelled import LabelledPiece
 from musicbert.corpus.readers.tasks import BenchmarkTask
 from musicbert.corpus.shards import MANIFEST, Shards
 from musicbert.corpus.task_folds import Validation, task_folds
 from musicbert.corpus.training_share import check_share, share_folds
 from musicbert.errors import DatasetError, MusicBertError
+from musicbert.evaluation.task_files import TaskFiles
 from musicbert.evaluation.task_scores import pieces_of
-from musicbert.evaluation.task_table import baseline_scores, markdown_table, network_scores
+from musicbert.evaluation.task_table import baseline_scores, network_scores
+from musicbert.fairseq_plugin.experiments import RunOutcome
 from musicbert.fairseq_plugin.finetune_models import ModelChoice, choose_model
 from musicbert.fairseq_plugin.finetune_recipe import Recipe, published_recipe
-from musicbert.fairseq_plugin.finetune_runs import plan_task, start_runs
+from musicbert.fairseq_plugin.finetune_runs import TagRun, plan_task, start_runs
 from musicbert.provenance import provenance
 
 __all__ = ["benchmark_recipe", "run_benchmark"]
@@ -108,7 +110,14 @@ def run_benchmark(
     check_share(train_share)
     target = Path(out)
     target.mkdir(parents=True, exist_ok=True)
-    records: list[dict[str, Any]] = []
+    files = TaskFiles(
+        target,
+        Path(model).name,
+        {(row.abbreviation, split) for row in tasks for split in splits},
+        train_share=train_share,
+        made_by=provenance(sys.argv, inputs={}, seed=0),
+    )
+    records = files.records
     for row in tasks:
         folder = note_data if row.task.level == "note" else seq_data
         try:
@@ -118,7 +127,7 @@ def run_benchmark(
         except DatasetError as error:
             records.append({"task": row.abbreviation, "split": "–", "note": _said(error)})
             say(f"{row.abbreviation}: {error}")
-            _write(records, target, model)
+            files.write()
             continue
         recipe = benchmark_recipe(row, choice).with_(**dict(changes or {}))
         done: dict[str, dict[str, Any]] = {}
@@ -126,7 +135,7 @@ def run_benchmark(
             same = _same_split(shards, split, done)
             if same is not None:  # nothing leaks in the published split: one training serves both
                 records.append({**done[same], "split": split, "same_as": same})
-                _write(records, target, model)
+                files.write()
                 continue
             record: dict[str, Any] = {"task": row.abbreviation, "split": split}
             record["data"] = {"source": shards.path.name, "sha256": shards.sha256, "codec": shards.codec}
@@ -141,24 +150,58 @@ def run_benchmark(
                     split=split, only_folds=only_folds if row.folds else None, seeds=seeds, recipe=recipe,
                     validation=validation, train_share=train_share, threads=threads, cpu=cpu,
                 )  # fmt: skip
-                if split not in shards.split_names:
-                    record["note"] = "no such split came with the data: five folds made here, no baselines"
-                outcomes = start_runs(runs, workers=workers, progress=progress)
-                failed = [outcome.error for outcome in outcomes if outcome.error]
-                if failed:
-                    record["note"] = f"{len(failed)} of {len(runs)} runs failed: {failed[0]}"
-                named = {piece.name: piece for piece in pieces}
-                record["network"] = network_scores(row, shards, named, place)
+                scoring = _Scoring(row, shards, pieces, place, runs, record, files)
+                scoring.look()
+                start_runs(runs, workers=workers, progress=progress, after=scoring.look)
                 if baselines and split in shards.split_names:
                     trained = _trained_on(shards, row, split, validation, train_share)
                     record["baselines"] = baseline_scores(row, pieces, split, trained=trained)
             except MusicBertError as error:
                 record["note"] = _said(error)
             done[split] = record
-            _write(records, target, model)
+            files.write()
             found = record.get("network")
             say(f"{row.abbreviation}, {split}: {found['score'] if found else record.get('note', 'nothing')}")
     return records
+
+
+class _Scoring:
+    """Scores of a task's runs, written whenever one of them ends."""
+
+    def __init__(
+        self,
+        row: BenchmarkTask,
+        shards: Shards,
+        pieces: Sequence[LabelledPiece],
+        place: Path,
+        runs: Sequence[TagRun],
+        record: dict[str, Any],
+        files: TaskFiles,
+    ) -> None:
+        self.row, self.shards, self.place, self.runs = row, shards, place, runs
+        self.pieces = {piece.name: piece for piece in pieces}
+        self.record, self.files = record, files
+        self.known: dict[Path, dict[str, Any]] = {}
+        self.failed: list[str] = []
+
+    def look(self, outcome: RunOutcome | None = None) -> None:
+        """Score what is done, after a run where its outcome is given, and write the files."""
+        if outcome is not None and outcome.error:
+            self.failed.append(outcome.error)
+        found = network_scores(self.row, self.shards, self.pieces, self.place, known=self.known)
+        self.record["network"] = found
+        self.record.pop("note", None)
+        notes = []
+        if self.record["split"] not in self.shards.split_names:
+            notes.append("no such split came with the data: five folds made here, no baselines")
+        done, total = sum(run.done for run in self.runs), len(self.runs)
+        if done + len(self.failed) < total:
+            notes.append(f"stopped, or still going on: {done} of {total} runs are done")
+        if self.failed:
+            notes.append(f"{len(self.failed)} of {total} runs failed: {self.failed[0]}")
+        if notes:
+            self.record["note"] = "; ".join(notes)
+        self.files.write()
 
 
 def _open(row: BenchmarkTask, folder: str | PathLike[str] | None) -> Shards:
@@ -199,9 +242,3 @@ def _same_split(shards: Shards, split: str, done: Mapping[str, Any]) -> str | No
         return None
     own = shards.split(split)
     return next((name for name in done if name in shards.split_names and shards.split(name) == own), None)
-
-
-def _write(records: Sequence[dict[str, Any]], target: Path, model: str) -> None:
-    made_by = provenance(sys.argv, inputs={}, seed=0)
-    write_json(target / "scores.json", {"model": Path(model).name, "rows": list(records), "made_by": made_by})
-    write_text(target / "table.md", markdown_table(records, Path(model).name))

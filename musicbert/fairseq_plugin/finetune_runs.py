@@ -296,8 +296,23 @@ def run_task(
     return start_runs(plan_task(shards, task, model, out, **options), workers=workers, progress=progress)
 
 
-def start_runs(runs: Sequence[TagRun], *, workers: int = 1, progress: bool = True) -> list[RunOutcome]:
+def start_runs(
+    runs: Sequence[TagRun],
+    *,
+    workers: int = 1,
+    progress: bool = True,
+    after: Callable[[RunOutcome], None] = lambda _: None,
+) -> list[RunOutcome]:
     """Do all runs that are not done yet; a run that fails does not stop the others.
+
+    Parameters
+    ----------
+    runs
+        See `plan_task`.
+    workers, progress
+        See `run_task`.
+    after
+        Called with the outcome of each run, when it ends.
 
     Returns
     -------
@@ -315,6 +330,7 @@ def start_runs(runs: Sequence[TagRun], *, workers: int = 1, progress: bool = Tru
             _run, waiting, workers=workers, preload=["fairseq_cli.train", *_PRELOAD]
         ):
             outcomes.append(outcome_of(run.out, answer))
+            after(outcomes[-1])
             bar.update()
             bar.set_postfix_str(str(run.out.relative_to(run.out.parents[1])))
     return outcomes

@@ -1,14 +1,20 @@
 """The benchmark's table from folders of runs."""
 
+import json
+
 import numpy as np
 import pytest
 
 from musicbert.corpus.readers import get_task
 from musicbert.corpus.readers.benchmark import load_data_set
 from musicbert.corpus.shard_writer import write_shards
+from musicbert.corpus.shards import Shards
 from musicbert.evaluation.tagging_predictions import TagPredictions
 from musicbert.evaluation.task_scores import pieces_of
 from musicbert.evaluation.task_table import baseline_scores, markdown_table, network_scores
+from musicbert.fairseq_plugin import benchmark
+from musicbert.fairseq_plugin.experiments import RunOutcome
+from musicbert.provenance import command_line
 
 
 def note_predictions(row, shards, part, right):
@@ -45,12 +51,52 @@ def test_mean_and_deviation_over_seeds(notes, tmp_path):
         folder.mkdir(parents=True)
         predictions, share = note_predictions(row, shards, "test", right)
         predictions.save(folder / "test.npz")
+        (folder / "run.json").write_text("{}")
         expected.append(share)
+    begun = tmp_path / "runs" / "fold0" / "seed3"
+    begun.mkdir()
+    predictions.save(begun / "test.npz")  # it was cut off before run.json
     found = network_scores(row, shards, own, tmp_path / "runs")
     assert found["score"]["mean"] == pytest.approx(np.mean(expected))
     assert found["score"]["sd"] == pytest.approx(np.std(expected, ddof=1))
     assert [run["seed"] for run in found["runs"]] == [1, 2]
     assert network_scores(row, shards, own, tmp_path / "none") is None
+
+
+def test_a_call_that_is_stopped_has_the_runs_that_it_did(notes, tmp_path, monkeypatch):
+    """The second of three runs fails, Ctrl-C comes within the third; the next call does what is left."""
+    row, shards = notes
+    (tmp_path / "data").mkdir()
+    shards.path.rename(tmp_path / "data" / "tnua")
+    shards = Shards(tmp_path / "data" / "tnua")
+    ways = iter(["done", "failed", "stopped", "done", "done"])
+
+    def start_runs(runs, *, after, **_):
+        for run in (run for run in runs if not run.done):
+            way = next(ways)
+            run.out.mkdir(parents=True, exist_ok=True)
+            if way != "failed":
+                note_predictions(row, shards, "test", 0.5)[0].save(run.out / "test.npz")
+            if way == "stopped":
+                raise KeyboardInterrupt
+            if way == "done":
+                (run.out / "run.json").write_text(json.dumps({"command": command_line(run.options())}))
+            after(RunOutcome(run.out, 1.0, "boom" if way == "failed" else None))
+
+    monkeypatch.setattr(benchmark, "start_runs", start_runs)
+    options = {"splits": ["published"], "seeds": [1, 2, 3], "baselines": False}
+    arguments = ("scratch:m2bert_tiny", tmp_path / "data", None, tmp_path / "out", [row])
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.run_benchmark(*arguments, **options)
+    (found,) = json.loads((tmp_path / "out" / "scores.json").read_text())["rows"]
+    assert [run["seed"] for run in found["network"]["runs"]] == [1]
+    assert "1 of 3 runs are done" in found["note"]
+    assert "1 of 3 runs failed: boom" in found["note"]
+    assert found["note"] in (tmp_path / "out" / "table.md").read_text()
+    (record,) = benchmark.run_benchmark(*arguments, **options)
+    assert [run["seed"] for run in record["network"]["runs"]] == [1, 2, 3]
+    assert "note" not in record
+    assert json.loads((tmp_path / "out" / "scores.json").read_text())["rows"] == [record]
 
 
 def test_segments_and_votes_of_pieces(make_source, tmp_path):
@@ -68,6 +114,7 @@ def test_segments_and_votes_of_pieces(make_source, tmp_path):
         segment_piece=np.array([0, 1, 2, 3, 3, 3]), segment_start=np.array([0, 0, 0, 0, 512, 1024]),
         segment_outputs=outputs[[0, 1, 2, 3, 3, 3]],
     ).save(folder / "test.npz")  # fmt: skip
+    (folder / "run.json").write_text("{}")
     found = network_scores(row, shards, {p.name: p for p in pieces_of(shards)}, tmp_path / "runs")
     assert found["score"]["mean"] == 0.5
     assert found["pieces"]["mean"] == 0.75
