@@ -265,7 +265,9 @@ train() {
         say "effective batch $((update_freq * batch * PROCESSES)), not $effective: $PROCESSES process(es) of $batch"
     check_save_dir "$out"
     if [ -n "$small_checkpoints" ]; then
-        [ -z "$resume" ] || die "--resume needs optimizer states: leave --small-checkpoints out"
+        # a run that is not begun yet needs none
+        [ -z "$resume" ] || [ ! -f "$out/checkpoint_last.pt" ] ||
+            die "$out: --resume needs optimizer states: leave --small-checkpoints out"
         device+=(--no-save-optimizer-state)
     fi
     # fairseq keeps what is best within an epoch only where it saves there, too

@@ -38,11 +38,19 @@ shared_sentence_options() {
     switch bar "a progress bar in place of the log, which is in train.log anyway"
 }
 
+# runs that were begun and cannot be resumed
+UNFINISHED=()
+
 # train_sentences DATA SAVE_DIR TASK HEAD METRIC
 train_sentences() {
     local folder=$1 out=$2 kind=$3 head=$4 metric=$5
     if [ -n "$resume" ] && [ -f "$out/done" ]; then
         say "$out is done"
+        return
+    fi
+    if [ -n "$resume" ] && [ -n "$small_checkpoints" ] && [ -f "$out/checkpoint_last.pt" ]; then
+        say "$out was begun and cannot be resumed, small checkpoints have no optimizer states: passed over"
+        UNFINISHED+=("$out")
         return
     fi
     # the own names of the tasks: fairseq's sentence_prediction is another one without --user-dir
@@ -56,4 +64,10 @@ train_sentences() {
         --total-num-update "$updates" --max-update "$updates" \
         --best-checkpoint-metric "$metric" --maximize-best-checkpoint-metric
     : > "$out/done"
+}
+
+# all_finished: an error where runs were passed over
+all_finished() {
+    [ ${#UNFINISHED[@]} -eq 0 ] ||
+        die "not finished: ${UNFINISHED[*]}. Remove them to begin them anew, or leave --small-checkpoints out where they have optimizer states"
 }

@@ -45,4 +45,5 @@ for each in $fold; do
             "${subset}_head" "$metric"
     done
 done
+all_finished
 say "score with: python scripts/eval_genre.py $base $data"

@@ -31,4 +31,5 @@ base=${save_dir:-checkpoints/nsp_${task}_$arch}
 for seed in $seeds; do
     train_sentences "$data" "$base/seed$seed" octuple_sentence_prediction "${task}_head" accuracy
 done
+all_finished
 say "score with: python scripts/eval_nsp.py $base $data"

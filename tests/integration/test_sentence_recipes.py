@@ -124,6 +124,24 @@ def test_weights_that_come_with_the_project_go_by_their_name(root, work, tmp_pat
         torch.testing.assert_close(trained[name], shipped[name].float())
 
 
+def test_small_checkpoints_resume_the_runs_that_are_not_begun(root, work, tmp_path):
+    out = tmp_path / "out"
+    for seed in (6, 7):  # one that is done, and one that was cut off
+        (out / f"seed{seed}").mkdir(parents=True)
+        for name in ("train.log", "checkpoint_last.pt"):
+            (out / f"seed{seed}" / name).write_text("begun")
+    (out / "seed6" / "done").touch()
+    recipe = ["bash", root / "scripts/train_nsp.sh", "next", "--data", "next_data_bin", "--save-dir", out]
+    recipe += [*TINY, "--from-scratch", "--small-checkpoints", "--resume", "--seeds", "6 7 8"]
+    said = call(recipe, work, code=2)
+    assert "seed6 is done" in said.stdout
+    assert "seed7 was begun and cannot be resumed" in said.stdout
+    assert f"not finished: {out / 'seed7'}." in said.stderr
+    assert (out / "seed7" / "checkpoint_last.pt").read_text() == "begun"
+    assert (out / "seed8" / "done").is_file()
+    assert load_checkpoint(out / "seed8" / "checkpoint_last.pt").weights
+
+
 def test_what_is_damaged_is_one_clear_error(root, work, tmp_path):
     binarise = [
         "bash",
