@@ -1,6 +1,7 @@
 """Time a training step of the masked language model against a plain path with the same numbers.
 
     python benchmarks/model_step.py [--write benchmarks/model_step_<hardware>_<date>.md] [--arch tiny small]
+    python benchmarks/model_step.py --shape 4x900 --threads 2  # rows x notes, on two idle cores
 
 Plain path, on the same parameters: embed eight tokens a note, concatenate, project; attention as two matrix
 products around a softmax with a dense (B, H, T, T) mask; up-projection of every note; logits of masked
@@ -9,9 +10,10 @@ only. A step is forward, loss and backward (the optimiser is the same on both si
 ours with
 ``--autocast-bf16``.
 
-Both run in turns in one process, one thread; what counts is the CPU time of the process (other work on the
-machine does not), best of several rounds. On a GPU (``--device cuda``) it is the wall time, after
-synchronising.
+Both run in turns in one process. With one thread (the default) what counts is the CPU time of the process
+(other work on the machine does not), best of several rounds. With several (``--threads``) and on a GPU
+(``--device cuda``, after synchronising) it is the wall time: leave the machine idle. Tokens a second are
+eight a note, the two ends of a row not counted.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from __future__ import annotations
 import argparse
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,8 +36,10 @@ from musicbert.model import MusicBert
 from musicbert.model.embedding import compound_embedding, note_positions
 from musicbert.model.masked_lm import masked_lm_sums
 
-#: name -> (pieces, notes): a packed block, a batch of short performances, and one short piece
-BATCHES = {"1 x 1,000 notes": (1, 1000), "16 x 120 notes": (16, 120), "1 x 120 notes": (1, 120)}
+#: (rows, notes): a packed block, a batch of short performances, and one short piece
+SHAPES = ((1, 1000), (16, 120), (1, 120))
+#: paths that are timed, in the order of the columns
+PATHS = ("plain", "ours", "bf16")
 
 
 def make_batch(pieces: int, notes: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -94,21 +98,34 @@ def our_loss_bf16(model: MusicBert, source: torch.Tensor, target: torch.Tensor) 
         model.autocast_bf16 = False
 
 
-def best_times(calls: dict[str, Callable[[], None]], rounds: int, device: str) -> dict[str, float]:
+def clock_of(device: str, threads: int) -> str:
+    """Which time counts: that of the CPU adds up threads, and knows nothing of a GPU."""
+    return "CPU" if device == "cpu" and threads == 1 else "wall"
+
+
+def shape_of(text: str) -> tuple[int, int]:
+    """Rows and notes of ``4x900``."""
+    rows, _, notes = text.partition("x")
+    if not (rows.isdecimal() and notes.isdecimal() and int(rows) and int(notes)):
+        raise argparse.ArgumentTypeError(f"a shape is ROWSxNOTES, such as 4x900, not {text!r}")
+    return int(rows), int(notes)
+
+
+def best_times(
+    calls: dict[str, Callable[[], None]], rounds: int, device: str, threads: int
+) -> dict[str, float]:
     """Best time of each call in milliseconds, taken in turns."""
+    clock = time.process_time if clock_of(device, threads) == "CPU" else time.perf_counter
     best = dict.fromkeys(calls, float("inf"))
     for turn in range(rounds + 1):
         for name, call in calls.items():
             if device == "cuda":
                 torch.cuda.synchronize()
-                begin = time.perf_counter()
-                call()
+            begin = clock()
+            call()
+            if device == "cuda":
                 torch.cuda.synchronize()
-                spent = time.perf_counter() - begin
-            else:
-                begin = time.process_time()
-                call()
-                spent = time.process_time() - begin
+            spent = clock() - begin
             if turn:  # the first round warms up
                 best[name] = min(best[name], 1000 * spent)
     return best
@@ -122,11 +139,14 @@ def step_of(loss: Callable[..., torch.Tensor], model: MusicBert, *batch: torch.T
     return step
 
 
-def measure_steps(arch: str, device: str, rounds: int) -> list[str]:
+def measure_steps(
+    arch: str, shapes: Sequence[tuple[int, int]], device: str, rounds: int, threads: int
+) -> list[str]:
     rows = []
-    for name, shape in BATCHES.items():
+    for shape in shapes:
         torch.manual_seed(0)
-        model = MusicBert(PRESETS[arch].with_(max_positions=1024)).to(device)
+        # two special octuples stand around the notes
+        model = MusicBert(PRESETS[arch].with_(max_positions=max(1024, shape[1] + 2))).to(device)
         batch = make_batch(*shape, device)
         model.eval()
         with torch.inference_mode():
@@ -134,22 +154,29 @@ def measure_steps(arch: str, device: str, rounds: int) -> list[str]:
         torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-2)
         for dropout in (True, False):
             model.train(dropout)
-            paths = {"plain": plain_loss, "ours": our_loss, "bf16": our_loss_bf16}
-            calls = {path: step_of(loss, model, *batch) for path, loss in paths.items()}
-            best = best_times(calls, rounds, device)
+            losses = zip(PATHS, (plain_loss, our_loss, our_loss_bf16), strict=True)
+            calls = {path: step_of(loss, model, *batch) for path, loss in losses}
+            best = best_times(calls, rounds, device, threads)
             kind = "on" if dropout else "off"
             times = " | ".join(f"{value:.1f}" for value in best.values())
             ratios = " | ".join(f"{best['plain'] / best[path]:.2f}" for path in ("ours", "bf16"))
-            rows.append(f"| {arch} | {name} | {kind} | {times} | {ratios} |")
+            tokens = " | ".join(f"{8000 * shape[0] * shape[1] / value:,.0f}" for value in best.values())
+            rows.append(f"| {arch} | {named(shape)} | {kind} | {times} | {ratios} | {tokens} |")
             print(rows[-1], flush=True)
     return rows
 
 
-def measure_forms(arch: str, device: str, rounds: int) -> list[str]:
+def named(shape: tuple[int, int]) -> str:
+    return f"{shape[0]} x {shape[1]:,} notes"
+
+
+def measure_forms(
+    arch: str, shapes: Sequence[tuple[int, int]], device: str, rounds: int, threads: int
+) -> list[str]:
     rows, width = [], PRESETS[arch].width
     table = torch.randn(VOCABULARY_SIZE, width, device=device, requires_grad=True)
     weight = torch.randn(width, 8 * width, device=device, requires_grad=True)
-    for name, shape in BATCHES.items():
+    for shape in shapes:
         source, _ = make_batch(*shape, device)
 
         def call(form: str, source: torch.Tensor = source) -> Callable[[], None]:
@@ -159,41 +186,67 @@ def measure_forms(arch: str, device: str, rounds: int) -> list[str]:
 
             return run
 
-        best = best_times({form: call(form) for form in ("direct", "table", "present")}, rounds, device)
+        calls = {form: call(form) for form in ("direct", "table", "present")}
+        best = best_times(calls, rounds, device, threads)
         times = " | ".join(f"{value:.2f}" for value in best.values())
-        rows.append(f"| {arch} | {name} | {times} |")
+        rows.append(f"| {arch} | {named(shape)} | {times} |")
         print(rows[-1], flush=True)
     return rows
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--arch", nargs="+", default=["tiny", "small"], choices=sorted(PRESETS))
+    parser.add_argument(
+        "--shape",
+        nargs="+",
+        type=shape_of,
+        default=SHAPES,
+        metavar="ROWSxNOTES",
+        help="(1x1000 16x120 1x120)",
+    )
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--write", type=Path, help="Markdown file to write")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    options = parser.parse_args(arguments)
+    if options.threads < 1:
+        parser.error("--threads is at least 1")
+    torch.set_num_threads(options.threads)
     steps, forms = [], []
+    settings = options.device, options.rounds, options.threads
     for arch in options.arch:
-        steps += measure_steps(arch, options.device, options.rounds)
-        forms += measure_forms(arch, options.device, options.rounds)
+        steps += measure_steps(arch, options.shape, *settings)
+        forms += measure_forms(arch, options.shape, *settings)
     if options.write:
-        hardware = (
-            torch.cuda.get_device_name() if options.device == "cuda" else f"{platform.machine()}, one thread"
-        )
-        unit = "wall" if options.device == "cuda" else "CPU"
-        lines = [
+        options.write.write_text(report(options, steps, forms))
+
+
+def report(options: argparse.Namespace, steps: Sequence[str], forms: Sequence[str]) -> str:
+    threads = "one thread" if options.threads == 1 else f"{options.threads} threads"
+    hardware = (
+        torch.cuda.get_device_name() if options.device == "cuda" else f"{platform.machine()}, {threads}"
+    )
+    command = f"--arch {' '.join(options.arch)} --device {options.device}"
+    if options.shape != SHAPES:
+        command += " --shape " + " ".join(f"{rows}x{notes}" for rows, notes in options.shape)
+    if options.threads != 1:
+        command += f" --threads {options.threads}"
+    heads = ["arch", "batch", "dropout", *PATHS, "plain / ours", "plain / bf16"]
+    heads += [f"{path}, tokens/s" for path in PATHS]
+    return "\n".join(
+        [
             "# A training step of the masked language model",
             "",
             f"{datetime.now(UTC):%Y-%m-%d}, {hardware}, torch {torch.__version__}, "
             f"Python {platform.python_version()}, float32.",
-            f"Milliseconds ({unit} time), best of {options.rounds}. Made by",
-            f"`python benchmarks/model_step.py --arch {' '.join(options.arch)} --device {options.device}`,",
+            f"Milliseconds ({clock_of(options.device, options.threads)} time), best of {options.rounds}, and "
+            "tokens (eight a note) a second of it. Made by",
+            f"`python benchmarks/model_step.py {command}`,",
             "which also says what the two paths are and checks that their losses are equal.",
             "",
-            "| arch | batch | dropout | plain | ours | bf16 | plain / ours | plain / bf16 |",
-            "|---|---|---|---|---|---|---|---|",
+            f"| {' | '.join(heads)} |",
+            "|---" * len(heads) + "|",
             *steps,
             "",
             "## The down-projection alone, forward and backward",
@@ -203,7 +256,7 @@ def main() -> None:
             *forms,
             "",
         ]
-        options.write.write_text("\n".join(lines))
+    )
 
 
 if __name__ == "__main__":
