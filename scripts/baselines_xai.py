@@ -39,6 +39,9 @@ def parser() -> argparse.ArgumentParser:
     )
     make.add_argument("--task", nargs="+", choices=("regression", "classes"), default=["regression"])
     make.add_argument("--rows", nargs="+", help="baselines to run (default: all)")
+    make.add_argument(
+        "--ratings", type=Path, help="table of ratings: the committee then uses rater means and counts raters"
+    )
     make.add_argument("--output", type=Path, required=True, help="result without its suffix")
     make.add_argument("--about", default="", help="a sentence for the head of the table")
     make.add_argument("--predictions", type=Path, help="folder for the predictions (DIR/<split>/<task>/...)")
@@ -65,6 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
             columns=options.columns,
             tasks=options.task,
             rows=options.rows,
+            ratings=options.ratings,
             folds_file=options.folds_file,
             about=options.about,
             predictions=options.predictions,

@@ -99,7 +99,7 @@ make_baselines() { # SET SPLIT...
     [ "$set" != percepiano ] || folds=(--folds-file "$data/percepiano/folds.json")
     "$python" "$ROOT/scripts/baselines_xai.py" --labels "$output/labels/$set.json" --midi "$(midi_of "$set")" \
         --split "$@" --task regression classes --output "$file" --cache "$output/features" \
-        --predictions "$output/baselines/$set" \
+        --predictions "$output/baselines/$set" --ratings "$(source_of "$set")/total.csv" \
         ${folds[@]+"${folds[@]}"}
 }
 

@@ -8,7 +8,7 @@ validation part of a fold is published with the split), select inside it, and ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,22 +16,23 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from musicbert.annotation.content import EIGHT_BAR_PARTS, LITERAL_REPEATS, content_groups
 from musicbert.annotation.label_map import LabelMap
-from musicbert.annotation.names import SegmentName, parse_segment
 from musicbert.annotation.splits import Folds, leaks, make_folds
 from musicbert.atomic import write_text
 from musicbert.corpus.folds import read_databin_folds, read_folds
 from musicbert.errors import DatasetError
-from musicbert.evaluation.baselines import CLASSIFIERS, ENSEMBLES, REGRESSORS, Examples, fit_predict
-from musicbert.evaluation.feature_table import feature_table
+from musicbert.evaluation.baselines import CLASSIFIERS, ENSEMBLES, REGRESSORS, fit_predict
+from musicbert.evaluation.examples import Examples
+from musicbert.evaluation.feature_table import feature_table, score_feature_table
+from musicbert.evaluation.labelled_examples import load_examples, rater_means, same_bars
 from musicbert.evaluation.predictions import Predictions, pool
 from musicbert.evaluation.score_tables import baseline_tables, dump, headline
 from musicbert.evaluation.scoring import score
 from musicbert.features import FEATURES
+from musicbert.features.against_score import SCORE_FEATURES
 from musicbert.provenance import provenance
 
-__all__ = ["LOOKUPS", "SPLITS", "baseline_folds", "load_examples", "run_baselines", "run_set"]
+__all__ = ["LOOKUPS", "SPLITS", "baseline_folds", "load_examples", "run_baselines", "run_set", "same_bars"]
 
 #: Name look-ups, weakest first: who plays; which bars; both.
 LOOKUPS = ("lookup:performer", "lookup:bars", "lookup:performer+bars")
@@ -48,55 +49,6 @@ SPLITS: dict[str, dict[str, Any]] = {
 }
 #: Schemes of a fold file whose validation folds are published: training leaves them out.
 PUBLISHED_VALIDATION = ("performer_published", "composition_published_style")
-
-
-def same_bars(segment: SegmentName) -> str:
-    """Name the bars of the score that a segment plays: literal repeats have the same name.
-
-    Finer than a content group, which joins all segments that share any bar.
-    """
-    movement = segment.movement if segment.work == "Schubert_D960" else ""
-    parts = {8: (segment.number,), 16: EIGHT_BAR_PARTS.get(movement, {}).get(segment.number)}.get(
-        segment.bars
-    )
-    if movement not in EIGHT_BAR_PARTS or parts is None:
-        return segment.region
-    first = {n: repeats[0] for repeats in LITERAL_REPEATS[movement] for n in repeats}
-    return f"{segment.piece}_{'+'.join(str(first.get(n, n)) for n in parts)}"
-
-
-def load_examples(labels: LabelMap, table: Mapping[str, np.ndarray]) -> Examples:
-    """Join labels and features by id, in the order of the label map.
-
-    Raises
-    ------
-    DatasetError
-        ``no-match`` where no labelled id has features.
-    """
-    ids = [name for name in labels.ids if name in table]
-    if not ids:
-        raise DatasetError(
-            "no-match",
-            f"none of {len(labels)} labelled names is among {len(table)} MIDI files",
-            hint="do the label map and the MIDI files belong to the same data set?",
-        )
-    mine = labels.subset(ids)
-    names = [parse_segment(name) for name in ids]
-    groups = content_groups(ids)
-    content = np.array([groups[name] for name in ids])
-    return Examples(
-        ids=np.array(ids),
-        features=np.stack([table[name] for name in ids]),
-        labels=mine.values,
-        class_of=mine.class_of,
-        n_classes=len(mine.classes),
-        groups=content,
-        identities={
-            "performer": np.array([f"{n.work} {n.performer}" for n in names]),
-            "piece": np.array([n.piece for n in names]),
-            "bars": np.array([same_bars(n) for n in names]),
-        },
-    )
 
 
 def baseline_folds(
@@ -126,6 +78,19 @@ def baseline_folds(
     return read_folds(f"{folds_file}:{split}", ids, seed=seed, valid=valid)
 
 
+def default_rows(examples: Examples, task: str) -> tuple[str, ...]:
+    """Return the rows of a task; those of further inputs and of ratings only where the examples have them."""
+    if task == "classes":
+        return (*CLASSIFIERS, "ensemble")
+    single = [name for name in REGRESSORS if name not in ("mean", "committee")]
+    rows = ["mean", *LOOKUPS, *single, "ensemble", "committee"]
+    if "score" in examples.more:
+        rows.append("committee+score")
+    if "peers" in examples.more:
+        rows.append("committee+score+peers")
+    return tuple(rows)
+
+
 @threadpool_limits.wrap(limits=1)  # small matrices: threads would spend their time waiting for each other
 def run_baselines(
     examples: Examples,
@@ -149,7 +114,7 @@ def run_baselines(
     task
         ``"regression"`` or ``"classes"``.
     names
-        Rows to run; by default all of the task, with the look-ups for regression.
+        Rows to run; by default :func:`default_rows`.
     seed, n_resamples
         Seed of models and bootstrap; resamples.
     save
@@ -162,8 +127,7 @@ def run_baselines(
     JSON-ready dictionary: ``task``, ``folds`` (sizes and leaks), ``rows`` (name -> scores)
     """
     if names is None:
-        names = ("mean", *LOOKUPS, *list(REGRESSORS)[1:]) if task == "regression" else tuple(CLASSIFIERS)
-        names = (*names, "ensemble")
+        names = default_rows(examples, task)
     index = {name: i for i, name in enumerate(examples.ids.tolist())}
     groups = dict(zip(examples.ids.tolist(), examples.groups.tolist(), strict=True))
     parts = {
@@ -216,6 +180,7 @@ def run_set(
     columns: str | None = None,
     tasks: Sequence[str] = ("regression",),
     rows: Sequence[str] | None = None,
+    ratings: str | PathLike[str] | None = None,
     folds_file: str | PathLike[str] | None = None,
     about: str = "",
     predictions: str | PathLike[str] | None = None,
@@ -239,6 +204,8 @@ def run_set(
         Column set of a label map without a side file.
     tasks, rows
         Tasks; rows (default: all of the task).
+    ratings
+        Table of ratings: the committee then uses rater means and numbers of raters.
     about
         A sentence for the head of the table.
     predictions, cache
@@ -249,12 +216,15 @@ def run_set(
     Raises
     ------
     MusicBertError
-        What reading labels, MIDI files and folds raises.
+        What reading labels, MIDI files, ratings and folds raises.
     """
     say = progress or (lambda _: None)
     labels = LabelMap.load(labels_path, columns=columns)
     table, bad = feature_table(midi, cache=cache)
-    examples = load_examples(labels, table)
+    scores, _ = score_feature_table(midi, cache=cache)
+    examples = load_examples(labels, table, score_table=scores)
+    if ratings is not None:
+        examples = rater_means(examples, labels, ratings)
     missing = [name for name in labels.ids if name not in table]
     counts = f"{len(missing)} labels without MIDI, {len(bad)} unreadable files"
     say(f"{len(examples.ids)} labelled segments with MIDI, {counts}")
@@ -265,6 +235,7 @@ def run_set(
         "dimensions": [{"name": m.name, "low": m.low, "high": m.high} for m in labels.dimensions],
         "classes": list(labels.classes),
         "features": len(FEATURES),
+        "features_against_score": len(SCORE_FEATURES) if "score" in examples.more else 0,
         "segments": len(examples.ids),
         "labels_without_midi": len(missing),
         "splits": {},
@@ -283,7 +254,8 @@ def run_set(
                 save=None if predictions is None else Path(predictions) / split / task,
                 progress=say,
             )
-    inputs = {"labels": labels_path, "midi": midi} | ({} if folds_file is None else {"folds": folds_file})
+    inputs = {"labels": labels_path, "midi": midi}
+    inputs |= {name: path for name, path in (("folds", folds_file), ("ratings", ratings)) if path is not None}
     configuration = {"splits": list(splits), "tasks": list(tasks), "resamples": n_resamples}
     result["provenance"] = provenance(command, inputs=inputs, seed=seed, configuration=configuration)
     Path(output).parent.mkdir(parents=True, exist_ok=True)

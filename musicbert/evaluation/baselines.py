@@ -9,6 +9,8 @@
 | ``svr`` / ``svm`` | features | RBF kernel, one model a dimension / one against one |
 | ``logistic`` | features | L2 logistic regression (classes only) |
 | ``ensemble`` | features | mean of ridge, svr and extra trees / of logistic, svm and extra trees |
+| ``committee`` | features | ratings: four kinds of model, asked labels and rater means, raters counted |
+| ``<name>+<inputs>`` | features and more | any of these with further inputs of `Examples.more` |
 
 Features are standardised with the training part's mean and deviation and clipped at 4 deviations.
 Hyper-parameters that are not selected were fixed beforehand and are the same for all data sets. Missing
@@ -18,7 +20,7 @@ labels (NaN) leave an item out of that dimension only.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +33,10 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.model_selection import GroupKFold
-from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 
+from musicbert.evaluation.committee import committee
+from musicbert.evaluation.examples import Examples, standardise
 from musicbert.evaluation.predictions import Predictions, log_softmax, pool
 
 __all__ = ["CLASSIFIERS", "ENSEMBLES", "REGRESSORS", "Examples", "fit_predict", "standardise"]
@@ -41,73 +44,31 @@ __all__ = ["CLASSIFIERS", "ENSEMBLES", "REGRESSORS", "Examples", "fit_predict", 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-#: Deviations at which a standardised feature is clipped.
-CLIP = 4.0
 #: Strengths that ridge chooses from: about a tenth to 200 times the number of features.
 STRENGTHS = np.logspace(1.0, 4.5, 15)
 INNER_FOLDS, JOBS = 5, 1
 
 
 @dataclass(frozen=True, eq=False)
-class Examples:
-    """Items with features, labels and identities.
-
-    Attributes
-    ----------
-    ids
-        [shape=(n,), str]
-    features
-        [shape=(n, k), float64], finite.
-    labels
-        [shape=(n, d), float64, 0-1], NaN where missing.
-    class_of
-        [shape=(n,), int64, 0..n_classes-1]
-    n_classes
-        Number of classes.
-    groups
-        Items of one group share music; inner cross-validation keeps them together [shape=(n,)].
-    identities
-        Column -> what the name of each item says ([shape=(n,)]), for look-ups.
-    """
-
-    ids: NDArray[np.str_]
-    features: Floats
-    labels: Floats
-    class_of: Ints
-    n_classes: int
-    groups: NDArray[np.str_]
-    identities: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
 class _Fold:
-    """What a model sees: inputs of both parts, groups and seed."""
+    """What a model sees: inputs of both parts, groups and seed; rater means and numbers where known."""
 
     train: Floats
     test: Floats
     groups: NDArray[np.str_]
     seed: int
+    means: Floats | None = None
+    raters: Floats | None = None
 
-
-def standardise(train: Floats, test: Floats, blocks: Sequence[int] | None = None) -> tuple[Floats, Floats]:
-    """Standardise by the training part and clip.
-
-    Parameters
-    ----------
-    train, test
-        [shape=(n, k), float64]
-    blocks
-        Widths of groups of columns that sum to k. Each group then gets the same total variance, so that 768
-        columns of an embedding do not drown 150 features in a distance.
-    """
-    scaler = StandardScaler().fit(train)
-    weight = np.ones(train.shape[1])
-    if blocks is not None:
-        if sum(blocks) != train.shape[1]:
-            raise ValueError(f"blocks {list(blocks)} do not sum to {train.shape[1]} columns")
-        weight = np.repeat([np.sqrt(train.shape[1] / (len(blocks) * width)) for width in blocks], blocks)
-    done = [np.clip(scaler.transform(x), -CLIP, CLIP) * weight for x in (train, test)]
-    return done[0], done[1]
+    def part(self, rows: NDArray[np.bool_], columns: Ints) -> _Fold:
+        """Return the fold with some training items and dimensions only."""
+        return replace(
+            self,
+            train=self.train[rows],
+            groups=self.groups[rows],
+            means=None if self.means is None else self.means[np.ix_(rows, columns)],
+            raters=None if self.raters is None else self.raters[rows],
+        )
 
 
 def _ridge_path(inputs: Floats, labels: Floats, test: Floats) -> Floats:
@@ -161,6 +122,18 @@ def _lookup(fold: _Fold, labels: Floats) -> Floats:
     return np.asarray(Ridge(1.0).fit(fold.train, labels).predict(fold.test)).reshape(len(fold.test), -1)
 
 
+def _committee(fold: _Fold, labels: Floats) -> Floats:
+    return committee(
+        fold.train,
+        fold.test,
+        labels,
+        groups=fold.groups,
+        means=fold.means,
+        raters=fold.raters,
+        seed=fold.seed,
+    )
+
+
 #: name -> (fold, labels [shape=(n, d)] without NaN) -> predictions [shape=(m, d)]
 REGRESSORS: dict[str, Callable[[_Fold, Floats], Floats]] = {
     "mean": _mean,
@@ -168,6 +141,7 @@ REGRESSORS: dict[str, Callable[[_Fold, Floats], Floats]] = {
     "random_forest": _forest(RandomForestRegressor, 1 / 3),
     "extra_trees": _forest(ExtraTreesRegressor, 1 / 2),
     "svr": _svr,
+    "committee": _committee,
 }
 
 
@@ -244,8 +218,7 @@ def _by_mask(fit: Callable[[_Fold, Floats], Floats], fold: _Fold, labels: Floats
     for k, rows in enumerate(patterns.T):
         columns = np.flatnonzero(member == k)
         if rows.any():
-            part = _Fold(fold.train[rows], fold.test, fold.groups[rows], fold.seed)
-            result[:, columns] = fit(part, labels[np.ix_(rows, columns)])
+            result[:, columns] = fit(fold.part(rows, columns), labels[np.ix_(rows, columns)])
     return result
 
 
@@ -264,8 +237,8 @@ def fit_predict(
     Parameters
     ----------
     name
-        A key of :data:`REGRESSORS` or :data:`CLASSIFIERS`, ``ensemble``, or ``lookup:performer+content``
-        (identity columns).
+        A key of :data:`REGRESSORS` or :data:`CLASSIFIERS`, ``ensemble``, or one of these with further inputs
+        (``committee+score``); or ``lookup:performer+content`` (identity columns).
     examples
         All items.
     train, test
@@ -280,30 +253,35 @@ def fit_predict(
     Raises
     ------
     ValueError
-        For an unknown baseline, task or identity column, or parts that share items.
+        For an unknown baseline, task, identity column or further input, or parts that share items.
     """
     train, test = np.asarray(train, np.int64), np.asarray(test, np.int64)
     if np.intersect1d(train, test).size:
         raise ValueError("an item is in the training and in the test part")
-    if name == "ensemble" and task in ENSEMBLES:
+    if name.split("+")[0] == "ensemble" and task in ENSEMBLES:
         return pool(
             [
-                fit_predict(each, examples, train, test, task=task, seed=seed, blocks=blocks)
+                fit_predict(
+                    name.replace("ensemble", each), examples, train, test, task=task, seed=seed, blocks=blocks
+                )
                 for each in ENSEMBLES[task]
             ]
         )
     known: Mapping[str, object] = {"regression": REGRESSORS, "classes": CLASSIFIERS}.get(task, {})
+    model, *more = name.split("+")
     if name.startswith("lookup:"):
         inputs = _one_hot(examples, name.removeprefix("lookup:").split("+"), train, test)
-    elif name in known:
-        inputs = standardise(examples.features[train], examples.features[test], blocks)
+    elif model in known:
+        columns = examples.inputs(more)
+        inputs = standardise(columns[train], columns[test], blocks)
     else:
         raise ValueError(f"no baseline {name!r} for {task!r}; there are {', '.join(known)}")
-    fold = _Fold(*inputs, examples.groups[train], seed)
+    means, raters = (None if x is None else x[train] for x in (examples.means, examples.raters))
+    fold = _Fold(*inputs, examples.groups[train], seed, means, raters)
     labels, classes = examples.labels[train], examples.class_of[train]
     regression = logits = None
     if task == "regression":
-        regression = _by_mask(REGRESSORS.get(name, _lookup), fold, labels)
+        regression = _by_mask(REGRESSORS.get(model, _lookup), fold, labels)
     else:
-        logits = CLASSIFIERS.get(name, _class_lookup)(fold, classes, examples.n_classes)
+        logits = CLASSIFIERS.get(model, _class_lookup)(fold, classes, examples.n_classes)
     return Predictions(examples.ids[test], examples.labels[test], examples.class_of[test], regression, logits)

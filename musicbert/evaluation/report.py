@@ -262,10 +262,15 @@ def _best_baseline(
     labels: LabelMap,
     task: str,
 ) -> tuple[str, list[Predictions] | None]:
-    """Return the best baseline by its pooled headline, and its predictions of each fold where kept."""
+    """Return the best baseline by its pooled headline, and its predictions of each fold where kept.
+
+    Rows that look at other performances of the test (``+peers``) see more than a network does and are left
+    out.
+    """
     if not baselines or folder is None:
         return "", None
-    best = max(baselines["rows"], key=lambda row: _value(baselines["rows"][row], task))
+    fair = [row for row in baselines["rows"] if not row.endswith("+peers")]
+    best = max(fair, key=lambda row: _value(baselines["rows"][row], task))
     runs = read_runs(Path(folder) / best.replace(":", "_"))
     return best, [with_labels(_only(run.parts["test"], task), labels) for run in runs]
 
