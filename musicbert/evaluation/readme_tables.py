@@ -36,7 +36,12 @@ SPLITS = {
     "performer_cv": "5 folds by performer",
 }
 LOOKUP = "lookup:"
-FEATURES = ("ridge", "random_forest", "extra_trees", "svr", "logistic", "svm", "ensemble")
+FEATURES = ("ridge", "random_forest", "extra_trees", "svr", "logistic", "svm", "ensemble", "committee")
+#: rows of further inputs -> column; the last one looks at the other performances of the test as well
+MORE = {
+    "committee+score": "and features against the score",
+    "committee+score+peers": "and against other performances",
+}
 MARKS = ("<!-- results: made by scripts/readme_tables.py -->", "<!-- /results -->")
 
 
@@ -69,6 +74,9 @@ def _table(results: Path, name: str, task: str) -> list[str]:
     columns = ["split", "mean" if task == "regression" else "majority"]
     columns += ["name look-up"] if task == "regression" else []
     columns += ["hand features, best"]
+    more = [row for row in MORE if any(row in split["rows"] for split in content["splits"].values())]
+    more = more if task == "regression" else []
+    columns += [MORE[row] for row in more]
     rows, variants = [], []
     for split, about in SPLITS.items():
         baseline = content["splits"].get(split if task == "regression" else f"{split}_performer")
@@ -81,6 +89,7 @@ def _table(results: Path, name: str, task: str) -> list[str]:
             cells.append(f"{max(value for row, value in scores.items() if row.startswith(LOOKUP)):.3f}")
         best = max((row for row in scores if row in FEATURES), key=lambda row: scores[row])
         cells.append(f"{scores[best]:.3f} ({best.replace('_', ' ')})")
+        cells += [f"{scores[row]:.3f}" if row in scores else "–" for row in more]
         networks = _networks(results / name / split, task)
         variants += [variant for variant in networks if variant not in variants]
         rows.append((about, cells, networks))

@@ -46,6 +46,19 @@ def test_rows_come_from_the_files(results):
     assert classes.endswith("| 0.100 | 0.700 (svm) |")
 
 
+def test_rows_of_further_inputs_are_columns_of_their_own(results):
+    path = results / "baselines_xai.json"
+    content = json.loads(path.read_text())
+    more = {"committee": 0.32, "committee+score": 0.36, "committee+score+peers": 0.38}
+    content["splits"]["segment"]["rows"] |= {name: _row(value) for name, value in more.items()}
+    path.write_text(json.dumps(content))
+    lines = readme_tables(results).splitlines()
+    head = next(line for line in lines if line.startswith("| split"))
+    assert "| hand features, best | and features against the score | and against other performances |" in head
+    regression = next(line for line in lines if line.startswith("| published segments"))
+    assert "| 0.320 (committee) | 0.360 | 0.380 | 0.345 (2) |" in regression
+
+
 def _cell(value, **more):
     return {"map": {"value": value, "low": value - 0.1, "high": value + 0.1, **more}}
 
