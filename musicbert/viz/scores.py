@@ -1,0 +1,173 @@
+"""Pictures of scores: of models, of dimensions, and of the raters who set their ceiling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from musicbert.viz.canvas import BLACK, BLUE, GREEN, MARKS, ORANGE, Path_, plain, poles, save
+
+__all__ = ["dimension_plot", "reliability_plot", "score_bars"]
+
+
+def score_bars(
+    rows: Mapping[str, tuple[float, float, float]],
+    path: Path_,
+    *,
+    ceiling: float | None = None,
+    highlight: Sequence[str] = (),
+    title: str = "",
+    unit: str = "R² (mean over dimensions)",
+) -> None:
+    """Draw one bar a model with its interval, and the noise ceiling.
+
+    Parameters
+    ----------
+    rows
+        Name -> value, low and high end of the interval (NaN: no whisker).
+    path
+        Picture to write.
+    ceiling
+        Highest value that can be expected.
+    highlight
+        Rows drawn in colour: the networks, among baselines in grey.
+    title, unit
+        Title and name of the axis.
+    """
+    names = list(rows)
+    figure = Figure(figsize=(8.2, 0.34 * len(names) + 1.4), layout="constrained")
+    axes = figure.subplots()
+    value, low, high = (np.array([rows[name][k] for name in names], float) for k in range(3))
+    at = np.arange(len(names))
+    axes.barh(at, value, color=[BLUE if name in highlight else "#bbbbbb" for name in names], height=0.7)
+    error = np.nan_to_num(np.maximum([value - low, high - value], 0.0))
+    axes.errorbar(value, at, xerr=error, fmt="none", ecolor=BLACK, elinewidth=1, capsize=2.5)
+    axes.axvline(0, color=BLACK, linewidth=0.8)
+    if ceiling is not None and np.isfinite(ceiling):
+        axes.axvline(ceiling, color=ORANGE, linestyle="--", linewidth=1.4)
+        axes.annotate(
+            f"noise ceiling {ceiling:.2f}",
+            (ceiling, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            color="#9a6a00",
+            fontsize=8,
+        )
+    least = float(np.nanmin([0.0, *(value - error[0])]))
+    most = float(np.nanmax([0.05, *(value + error[1]), ceiling or 0.0]))
+    reach = most - least
+    axes.set_xlim(least - 0.03 * reach, most + 0.16 * reach)
+    for k, each in enumerate(value):
+        if np.isfinite(each):
+            end = max(each + error[1][k], 0.0)
+            axes.text(end + 0.012 * reach, k, f"{each:.3f}", va="center", fontsize=8)
+    axes.set_yticks(at, names, fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"{unit}; whiskers: 95 % bootstrap interval", fontsize=9)
+    figure.suptitle(title, fontsize=11)
+    plain(axes)
+    save(figure, path)
+
+
+def dimension_plot(
+    rows: Mapping[str, ArrayLike],
+    dimensions: Sequence[tuple[str, str]],
+    path: Path_,
+    *,
+    ceiling: ArrayLike | None = None,
+    interval: ArrayLike | None = None,
+    title: str = "",
+    unit: str = "R²",
+) -> None:
+    """Draw the score of each dimension, a mark a model, against the noise ceiling.
+
+    Parameters
+    ----------
+    rows
+        Name -> values [shape=(d,)]; up to four, the first in front.
+    dimensions
+        Low and high pole of each dimension.
+    path
+        Picture to write.
+    ceiling
+        [shape=(d,)]
+    interval
+        Interval of the first row [shape=(d, 2)].
+    title, unit
+        Title and name of the axis.
+    """
+    d = len(dimensions)
+    figure = Figure(figsize=(9.0, 0.3 * d + 1.7), layout="constrained")
+    axes = figure.subplots()
+    at = np.arange(d)
+    if ceiling is not None:
+        axes.barh(
+            at, np.nan_to_num(np.asarray(ceiling, float)), color="#eeeeee", height=0.8, label="noise ceiling"
+        )
+    if interval is not None:
+        low, high = np.asarray(interval, float).T
+        axes.hlines(at, low, high, color=BLUE, linewidth=1.2, alpha=0.6)
+    for zorder, (name, (mark, colour)) in enumerate(
+        zip(reversed(list(rows)), MARKS[len(rows) - 1 :: -1], strict=True)
+    ):
+        axes.scatter(rows[name], at, marker=mark, s=26, color=colour, label=name, zorder=3 + zorder)
+    axes.axvline(0, color=BLACK, linewidth=0.8)
+    axes.set_yticks(at, [poles(*each) for each in dimensions], fontsize=8.5)
+    axes.set_ylim(d - 0.4, -0.6)
+    axes.set_xlabel(unit + ("; line: 95 % bootstrap interval" if interval is not None else ""), fontsize=9)
+    figure.suptitle(title, fontsize=11)
+    figure.legend(loc="outside lower center", ncols=5, fontsize=8.5, frameon=False)
+    plain(axes)
+    save(figure, path)
+
+
+def reliability_plot(table: pd.DataFrame, path: Path_, *, title: str = "") -> None:
+    """Draw how far raters agree on each dimension: which can be learned at all.
+
+    Parameters
+    ----------
+    table
+        Indexed by dimension name, columns ``low_pole``, ``high_pole``, ``icc1``, ``icck``, ``ceiling_mean``,
+        ``ceiling_apex`` (and ``n_segments``, ``mean_raters`` for the title).
+    path, title
+        Picture to write; title.
+
+    Raises
+    ------
+    KeyError
+        Where a column is missing.
+    """
+    table = table.sort_values("ceiling_mean", ascending=False)
+    at = np.arange(len(table))
+    figure = Figure(figsize=(9.0, 0.3 * len(table) + 1.7), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(at, table["ceiling_mean"], color="#c9dff0", height=0.75, label="ceiling of mean labels")
+    axes.scatter(
+        table["ceiling_apex"], at, marker="D", s=26, color=ORANGE, label="ceiling of apex labels", zorder=3
+    )
+    axes.scatter(table["icck"], at, marker="|", s=80, color=BLACK, label="ICC(1,k), all raters", zorder=3)
+    axes.scatter(table["icc1"], at, marker="o", s=22, color=GREEN, label="ICC(1,1), one rater", zorder=3)
+    names = [poles(low, high) for low, high in zip(table["low_pole"], table["high_pole"], strict=True)]
+    axes.set_yticks(at, names, fontsize=8.5)
+    axes.set_ylim(len(table) - 0.4, -0.6)
+    axes.set_xlim(
+        min(0.0, float(np.nanmin(table[["icc1", "ceiling_apex"]].to_numpy(float), initial=0.0)) - 0.02), 1
+    )
+    axes.axvline(0, color=BLACK, linewidth=0.8)
+    axes.set_xlabel("reliability: share of the variance of the labels that is not rater noise", fontsize=9)
+    if not title:
+        title = (
+            f"Agreement of raters (up to {int(table['n_segments'].max())} segments, "
+            f"{table['mean_raters'].mean():.1f} raters each on average)"
+        )
+    figure.suptitle(title, fontsize=11)
+    figure.legend(loc="outside lower center", ncols=4, fontsize=8.5, frameon=False)
+    plain(axes)
+    save(figure, path)
