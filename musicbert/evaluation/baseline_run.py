@@ -81,7 +81,7 @@ def baseline_folds(
 def default_rows(examples: Examples, task: str) -> tuple[str, ...]:
     """Return the rows of a task; those of further inputs and of ratings only where the examples have them."""
     if task == "classes":
-        return (*CLASSIFIERS, "ensemble")
+        return (*CLASSIFIERS, "ensemble", *(["ensemble+score"] if "score" in examples.more else []))
     single = [name for name in REGRESSORS if name not in ("mean", "committee")]
     rows = ["mean", *LOOKUPS, *single, "ensemble", "committee"]
     if "score" in examples.more:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from musicbert.errors import DatasetError
-from musicbert.evaluation.readme_tasks import downstream_table, smc_table
+from musicbert.evaluation.readme_ablations import ablation_table, with_and_without_table
+from musicbert.evaluation.readme_tasks import downstream_table
 
 __all__ = ["readme_tables", "replace_section"]
 
@@ -37,10 +38,13 @@ SPLITS = {
 }
 LOOKUP = "lookup:"
 FEATURES = ("ridge", "random_forest", "extra_trees", "svr", "logistic", "svm", "ensemble", "committee")
-#: rows of further inputs -> column; the last one looks at the other performances of the test as well
+#: task -> rows of further inputs -> column; ``peers`` look at the other performances of the test as well
 MORE = {
-    "committee+score": "and features against the score",
-    "committee+score+peers": "and against other performances",
+    "regression": {
+        "committee+score": "and features against the score",
+        "committee+score+peers": "and against other performances",
+    },
+    "classes": {"ensemble+score": "and features against the score"},
 }
 MARKS = ("<!-- results: made by scripts/readme_tables.py -->", "<!-- /results -->")
 
@@ -74,9 +78,9 @@ def _table(results: Path, name: str, task: str) -> list[str]:
     columns = ["split", "mean" if task == "regression" else "majority"]
     columns += ["name look-up"] if task == "regression" else []
     columns += ["hand features, best"]
-    more = [row for row in MORE if any(row in split["rows"] for split in content["splits"].values())]
-    more = more if task == "regression" else []
-    columns += [MORE[row] for row in more]
+    there = {row for split in content["splits"].values() for row in split["rows"]}
+    more = [row for row in MORE[task] if row in there]
+    columns += [MORE[task][row] for row in more]
     rows, variants = [], []
     for split, about in SPLITS.items():
         baseline = content["splits"].get(split if task == "regression" else f"{split}_performer")
@@ -121,7 +125,11 @@ def readme_tables(results: Path) -> str:
             lines += _table(results, name, task)
     for title, table in (
         ("MusicBERT's four tasks", downstream_table(results)),
-        ("M2BERT's tasks (accuracy, or F1 for BP, DbP and MNID)", smc_table(results)),
+        (
+            "M2BERT's tasks, clean splits, with and without pre-training (accuracy, or F1 for BP, DbP and MNID)",
+            with_and_without_table(results),
+        ),
+        ("What pre-training learns: gain over none, on as many notes each", ablation_table(results)),
     ):
         lines += [f"**{title}**", "", *table] if table else []
     return "\n".join(lines)
