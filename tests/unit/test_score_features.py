@@ -5,10 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from musicbert.annotation.names import parse_segment, segment_id
+from musicbert.corpus.archive import MidiSource
 from musicbert.errors import MidiError
 from musicbert.features.against_score import SCORE_FEATURES, score_features
 from musicbert.features.against_score.alignment import align, written
 from musicbert.features.playing import playing
+from musicbert.midi import read_score
 from musicbert.midi.score import Score
 
 NAMES = list(SCORE_FEATURES)
@@ -160,3 +163,26 @@ def test_other_music_is_refused():
     silent = replace(music(), drum=np.ones(96, bool))
     with pytest.raises(MidiError, match="no-notes"):
         score_features(music(), silent)
+
+
+@pytest.mark.shared
+def test_pianists_play_nearly_all_that_is_written(shared):
+    """Real performances of eight bars: hardly a note is without a partner, and tempo is a pianist's."""
+    with MidiSource(shared / "data/xai/segmented_midi.zip") as source:
+        scores = {
+            parse_segment(name).performer: read_score(source.read(member), name=name)
+            for member in source.members
+            if (name := segment_id(member.name)).startswith("Schubert_D960_mv3_8bars_")
+            and parse_segment(name).number == 5
+            and not parse_segment(name).copy
+        }
+    got = {
+        player: dict(zip(NAMES, score_features(played, scores["Score"]), strict=True))
+        for player, played in scores.items()
+    }
+    assert len(got) > 8
+    assert got["Score"]["notes_missing"] == got["Score"]["notes_extra"] == 0.0
+    people = [values for player, values in got.items() if "Score" not in player]
+    assert np.median([values["notes_missing"] for values in people]) < 0.05
+    assert all(values["beat_sd"] > 2 * got["Score"]["beat_sd"] for values in people)
+    assert all(0 < values["spread_mean"] < 0.1 for values in people)
