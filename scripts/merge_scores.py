@@ -28,6 +28,13 @@ def main(arguments: list[str] | None = None) -> int:
         help="beginnings of rows of later parts",
     )
     parser.add_argument("--note", nargs="+", default=[], help="sentences to put below the heading")
+    parser.add_argument(
+        "--drop",
+        nargs="+",
+        default=[],
+        metavar="BEGINNING",
+        help="beginnings of rows and sentences of the first part that are left out",
+    )
     given = parser.parse_args(arguments)
     if any("=" not in each for each in given.rename):
         parser.error("--rename takes OLD=NEW")
@@ -35,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     names = dict(each.split("=", 1) for each in given.rename)
     try:
-        folder = merge_scores(given.parts, given.output, names=names, notes=given.note)
+        folder = merge_scores(given.parts, given.output, names=names, notes=given.note, drop=given.drop)
     except MusicBertError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -126,7 +126,7 @@ def readme_tables(results: Path) -> str:
     for title, table in (
         ("MusicBERT's four tasks", downstream_table(results)),
         (
-            "M2BERT's tasks, clean splits, with and without pre-training (accuracy, or F1 for BP, DbP and MNID)",
+            "M2BERT's tasks, with and without pre-training (accuracy, or F1 for BP, DbP and MNID)",
             with_and_without_table(results),
         ),
         ("What pre-training learns: gain over none, on as many notes each", ablation_table(results)),

@@ -1,7 +1,6 @@
-"""README tables of the downstream tasks: MusicBERT's four, and M2BERT's twelve.
+"""README table of MusicBERT's four tasks.
 
-`results/downstream/<task>/scores.json` is what ``scripts/eval_nsp.py`` and ``scripts/eval_genre.py`` write,
-`results/smc/<model>/scores.json` what ``scripts/finetune_m2bert.sh`` writes.
+`results/downstream/<task>/scores.json` is what ``scripts/eval_nsp.py`` and ``scripts/eval_genre.py`` write.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["downstream_table", "smc_table"]
+__all__ = ["downstream_table"]
 
 #: task -> what it is, its score
 TASKS = {
@@ -64,35 +63,6 @@ def _networks(scores: Mapping[str, Any], metric: str) -> dict[str, str]:
         else:
             found.setdefault(match["name"], f"{each['value']:.3f} [{each['low']:.3f}, {each['high']:.3f}]")
     return found
-
-
-def smc_table(results: Path) -> list[str]:
-    """Lines of the table of M2BERT's tasks; none where there are no scores."""
-    records: dict[tuple[str, str], dict[str, str]] = {}
-    baselines: dict[tuple[str, str], list[str]] = {}
-    for path in sorted((results / "smc").glob("*/scores.json")):
-        for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
-            if not row.get("network") or "same_as" in row:
-                continue
-            key = (row["task"], row["split"])
-            score = row["network"]["score"]
-            spread = "" if score["sd"] is None else f" ± {score['sd']:.3f}"
-            records.setdefault(key, {})[path.parent.name] = f"{score['mean']:.3f}{spread}"
-            if row.get("baselines"):
-                baselines[key] = _best(row["baselines"])
-    rows = [([*key, *baselines.get(key, ["–", "–"])], found) for key, found in records.items()]
-    return _lines(["task", "split", "majority", "simple baseline, best"], rows)
-
-
-def _best(baselines: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Majority, and the best of the others; ``previous`` sees the true label of the note before."""
-    scores = {name: each["score"] for name, each in baselines.items() if name not in ("majority", "previous")}
-    majority = baselines.get("majority", {}).get("score")
-    best = max(scores, key=lambda name: scores[name]) if scores else None
-    return [
-        "–" if majority is None else f"{majority:.3f}",
-        "–" if best is None else f"{scores[best]:.3f} ({best})",
-    ]
 
 
 def _lines(columns: list[str], rows: list[tuple[list[str], dict[str, str]]]) -> list[str]:

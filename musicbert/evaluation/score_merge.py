@@ -24,6 +24,7 @@ def merge_scores(
     *,
     names: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
+    drop: Sequence[str] = (),
 ) -> Path:
     """Write the rows of several score folders as one.
 
@@ -38,6 +39,9 @@ def merge_scores(
         New names of rows of the later parts, by their beginning: ``{"mini-init": "mini-init, 800 updates"}``.
     notes
         Sentences to add below the heading.
+    drop
+        Beginnings of rows, and of sentences, of the first part that are left out: what later parts replace
+        under another name.
 
     Raises
     ------
@@ -45,7 +49,7 @@ def merge_scores(
         ``bad-scores`` where a part cannot be read, ``other-data`` where parts were scored on other data.
     """
     contents = [_read(Path(part)) for part in parts]
-    first = contents[0]
+    first = contents[0] = _without(contents[0], tuple(drop))
     rows: dict[str, Any] = dict(first["rows"])
     classes: dict[str, Any] = dict(first.get("classes") or {})
     sources = list(first.get("parts") or [{"rows": list(rows), "provenance": first["provenance"]}])
@@ -84,6 +88,24 @@ def merge_scores(
     )
 
 
+def _without(content: dict[str, Any], drop: tuple[str, ...]) -> dict[str, Any]:
+    """Leave out rows and sentences that begin so."""
+    if not drop:
+        return content
+
+    def kept(rows: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: row for name, row in rows.items() if not name.startswith(drop)}
+
+    left = {**content, "rows": kept(content["rows"])}
+    left["notes"] = [note for note in content["notes"] if not note.startswith(drop)]
+    if content.get("classes"):
+        left["classes"] = kept(content["classes"])
+    if "parts" in content:
+        rows = [[row for row in each["rows"] if not row.startswith(drop)] for each in content["parts"]]
+        left["parts"] = [{**each, "rows": row} for each, row in zip(content["parts"], rows, strict=True)]
+    return left
+
+
 def _read(part: Path) -> dict[str, Any]:
     try:
         content = json.loads((part / "scores.json").read_text(encoding="utf-8"))
@@ -101,6 +123,9 @@ def _renamed(row: str, names: Mapping[str, str]) -> str:
 
 def _columns(table: Path) -> list[list[str]]:
     """Columns of each table of a Markdown file."""
-    lines = table.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = table.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise DatasetError("bad-scores", "no scores.md beside the scores.json", path=table) from error
     heads = [line for line in lines if line.startswith("| row |")]
     return [[cell.strip() for cell in head.strip("|").split("|")[1:]] for head in heads]

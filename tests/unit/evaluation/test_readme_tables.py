@@ -5,6 +5,7 @@ import json
 import pytest
 
 from musicbert.errors import DatasetError
+from musicbert.evaluation.readme_ablations import ablation_table, with_and_without_table
 from musicbert.evaluation.readme_tables import MARKS, readme_tables, replace_section
 
 
@@ -82,22 +83,73 @@ def test_downstream_tasks(results):
     assert any(line.endswith(row) for line in lines)
 
 
-def test_benchmark_tasks(results):
-    baselines = {"majority": {"score": 0.2}, "previous": {"score": 0.99}, "pitch": {"score": 0.4}}
+def _estimate(task, value, half=0.01, split="clean"):
+    more = {"low": None, "high": None, "sd": None} if half is None else {
+        "low": value - half, "high": value + half, "sd": half / 2
+    }  # fmt: skip
+    return {"task": task, "split": split, "value": value, **more}
+
+
+@pytest.fixture
+def ablations(results):
+    """Scores with and without pre-training on three tasks, and a simple baseline of one."""
+    content = {
+        "scores": {
+            "scratch-cp": [
+                _estimate("ME", 0.8),
+                _estimate("VF", 0.4),
+                _estimate("PS", 0.9, split="published"),
+            ],
+            "cp-denoise-roll@6000": [_estimate("ME", 0.9), _estimate("VF", 0.41)],
+        },
+        "gains": {
+            "cp-denoise-roll@6000": [_estimate("ME", 0.1), _estimate("VF", 0.005)],
+            "cp-mask": [_estimate("ME", -0.02), _estimate("VF", 0.03, half=None)],
+            "bar": [_estimate("ME", 0.015, half=0.02)],
+        },
+    }
+    (results / "ablations").mkdir()
+    (results / "ablations" / "scores.json").write_text(json.dumps(content))
     rows = [
-        {"task": "VF", "split": "published", "network": {"score": {"mean": 0.5, "sd": None}}},
-        {"task": "VF", "split": "clean", "network": {"score": {"mean": 0.5, "sd": None}}, "same_as": "x"},
-        {"task": "PS", "split": "clean", "network": {"score": {"mean": 0.6, "sd": 0.05}}},
-        {"task": "ME", "split": "–", "note": "no data"},
+        {"task": "ME", "split": split, "baseline": name, "score": score}
+        for split, name, score in (
+            ("clean", "majority", 0.6),
+            ("clean", "previous", 0.99),
+            ("clean", "pitch", 0.7),
+            ("clean", "position", 0.65),
+            ("published", "pitch", 0.75),
+        )
     ]
-    for model, more in (("a", {"baselines": baselines}), ("b", {})):
-        (results / "smc" / model).mkdir(parents=True)
-        content = {"rows": [{**row, **more} for row in rows]}
-        (results / "smc" / model / "scores.json").write_text(json.dumps(content))
-    lines = readme_tables(results).splitlines()
-    assert "| VF | published | 0.200 | 0.400 (pitch) | 0.500 | 0.500 |" in lines
-    assert "| PS | clean | 0.200 | 0.400 (pitch) | 0.600 ± 0.050 | 0.600 ± 0.050 |" in lines
-    assert not any(line.startswith(("| ME", "| VF | clean")) for line in lines)
+    (results / "baselines_smc.json").write_text(json.dumps({"rows": rows}))
+    return results
+
+
+def test_with_and_without_pre_training(ablations):
+    lines = with_and_without_table(ablations)
+    assert lines[0].startswith(
+        "| task | majority | simple baseline, best | M2BERT, scratch | m2bert-mini | gain |"
+    )
+    rest = "– | – | – |"  # MusicBERT has no scores
+    assert lines[2:] == [
+        "| ME | 0.600 | 0.700 (pitch) | 0.800 ± 0.005 | 0.900 ± 0.005 | **+0.100 [+0.090, +0.110]** | "
+        + rest,
+        "| VF | – | – | 0.400 ± 0.005 | 0.410 ± 0.005 | +0.005 [-0.005, +0.015] | " + rest,
+        "",
+    ]
+    assert set(lines) <= set(readme_tables(ablations).splitlines())
+
+
+def test_a_task_that_few_objectives_have_is_no_column(ablations):
+    path = ablations / "ablations" / "scores.json"
+    content = json.loads(path.read_text())
+    assert ablation_table(ablations) == []
+    for name in ("compound", "element", "octuple-bar", "cp-bar"):
+        content["gains"][name] = [_estimate("ME", 0.0)]
+    path.write_text(json.dumps(content))
+    lines = ablation_table(ablations)
+    assert lines[0] == "| pre-training | ME |"
+    assert "| MusicBERT, bar masks | +0.015 [-0.005, +0.035] |" in lines
+    assert "| M2BERT, MidiBERT's masks | **-0.020 [-0.030, -0.010]** |" in lines
 
 
 def test_no_results_is_an_error(tmp_path):

@@ -48,6 +48,17 @@ def test_rows_of_all_parts_with_their_provenance(tmp_path):
     assert "net seed1,map,0.60000,," in (one / "scores.csv").read_text()
 
 
+def test_what_later_parts_replace_is_left_out(tmp_path):
+    one = _scores(tmp_path / "one", {"chance": 0.1, "net seed1": 0.2, "net, mean of 1 seeds": 0.2})
+    two = _scores(tmp_path / "two", {"wide seed1": 0.6}, command="two")
+    merge_scores([one, two], one)
+    merge_scores([one, two], one, drop=["net", "two pieces"])
+    found = json.loads((one / "scores.json").read_text())
+    assert list(found["rows"]) == ["chance", "wide seed1"]
+    assert [each["rows"] for each in found["parts"]] == [["chance"], ["wide seed1"]]
+    assert found["notes"] == []
+
+
 def test_other_data_and_no_scores(tmp_path):
     one = _scores(tmp_path / "one", {"net": 0.2})
     other = _scores(tmp_path / "other", {"net": 0.2}, title="b_data_bin, test")
@@ -56,4 +67,7 @@ def test_other_data_and_no_scores(tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(DatasetError, match=r"no scores\.json"):
         merge_scores([one, tmp_path / "none"], tmp_path / "out")
+    (one / "scores.md").unlink()
+    with pytest.raises(DatasetError, match=r"no scores\.md"):
+        merge_scores([one, one], tmp_path / "out")
     assert not (tmp_path / "out").exists()
