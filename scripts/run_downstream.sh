@@ -75,6 +75,7 @@ for task in $tasks; do
         for each in cpu fp16 bf16 bar; do
             [ -z "${!each}" ] || more+=("--$each")
         done
+        [ -z "$autocast_bf16" ] || more+=(--autocast-bf16)
         if [ "$start" = scratch ]; then more+=(--from-scratch); else more+=(--init "$init"); fi
         folder="$output/$task/${arch#musicbert_}-$start"
         bash "$ROOT/scripts/${recipe[0]}" "${recipe[@]:1}" --data "$output/${task}_data_bin" --save-dir "$folder" \

@@ -34,7 +34,8 @@ shared_sentence_options() {
     option num-workers 0 "data loading processes"
     switch cpu "train on the CPU even where there is a GPU"
     switch fp16 "half precision (GPU)"
-    switch bf16 "bfloat16"
+    switch bf16 "bfloat16 (on a GPU the weights too; on a CPU the products alone)"
+    switch autocast-bf16 "bfloat16 products, float32 weights, on a GPU too"
     switch bar "a progress bar in place of the log, which is in train.log anyway"
 }
 
@@ -59,7 +60,7 @@ train_sentences() {
         --pooling "$pooling" --init-token 0 --separator-token 2 --encoding "$encoding" \
         --max-positions "$max_positions" --shorten-method truncate \
         --max-tokens "${max_tokens:-$((max_positions * batch))}" \
-        --dropout "$dropout" --attention-dropout "$attention_dropout" \
+        --dropout "$dropout" --attention-dropout "$attention_dropout" ${autocast_bf16:+--autocast-bf16} \
         --weight-decay "$weight_decay" --lr "$lr" --lr-scheduler polynomial_decay --warmup-updates "$warmup" \
         --total-num-update "$updates" --max-update "$updates" \
         --best-checkpoint-metric "$metric" --maximize-best-checkpoint-metric

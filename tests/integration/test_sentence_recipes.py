@@ -342,11 +342,14 @@ def test_all_tasks_in_one_go_pass_over_what_is_done_or_has_no_source(root, work)
         "--tasks",
         "next topmagd",
         "--cpu",
+        "--autocast-bf16",
     ]
     run += ["--starts", "scratch", "--arch", "musicbert_tiny", "--genre-updates", "5", "--folds", "0 3"]
     run += ["--effective-batch", "8", "--genre-batch", "8", "--output", "all", "--results", "all_scores"]
     first = call(run, work)
     assert "next is passed over" in first.stdout
+    (log,) = (work / "all").glob("topmagd/tiny-scratch/fold0/seed7/train.log")
+    assert "'autocast_bf16': True" in log.read_text()
     again = call(run, work)
     assert again.stdout.count("is done") == 2
     assert "data of" not in again.stdout
