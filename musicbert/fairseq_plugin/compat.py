@@ -42,7 +42,9 @@ def allow_training_state() -> None:
 
     ``argparse.Namespace`` is written by fairseq itself; the classes of omegaconf are in checkpoints of
     fairseq 1.0.0a0 such as the published ones. Numbers of NumPy are there where a score that scikit-learn
-    computed (F1, ROC-AUC) was the best so far; NumPy 1 and 2 name them differently.
+    computed (F1, ROC-AUC) was the best so far; NumPy 1 and 2 name them differently. Where a run
+    of several processes is resumed, the first one sends the others its checkpoint, with a number in place of
+    each tensor.
     """
     import _codecs
 
@@ -53,6 +55,7 @@ def allow_training_state() -> None:
     torch.serialization.add_safe_globals(
         [
             argparse.Namespace,
+            distributed_utils._TensorPlaceholder,
             collections.defaultdict,
             dict,
             list,

@@ -78,6 +78,11 @@ def test_two_processes_do_what_one_does_with_accumulation(recipe, tmp_path):
     assert losses(printed[1]) == pytest.approx(losses(printed[0]), abs=2e-3)  # printed with three places
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, atol=1e-5, rtol=1e-4, msg=name)
+    # the first process reads the checkpoint and sends it to the other
+    words = [4 if word == 3 else word for word in common]
+    resumed = recipe(*words, "--processes", 2, "--save-dir", "run2", "--resume", "--", "--log-interval", 1)
+    assert "(epoch 1 @ 3 updates)" in resumed
+    assert len(losses(resumed)) == 1
 
 
 def test_the_published_recipe_is_the_default(recipe, tmp_path):
