@@ -3,8 +3,9 @@
 Legend: ``B`` pieces, ``T`` notes, ``D`` width, ``H`` heads.
 
 Separate ``q_proj``, ``k_proj``, ``v_proj`` and ``out_proj`` with biases, scores scaled by ``(D / H) ** -0.5``
-(Vaswani et al. 2017). The work is done by ``scaled_dot_product_attention``, which picks the fastest kernel:
-with ``padding_mask=None`` no mask exists at all, otherwise one row of booleans per piece is broadcast.
+(Vaswani et al. 2017). The work is done by torch's fused kernels or by plain products, whichever is faster
+(`musicbert.model.dot_product`): with ``padding_mask=None`` no mask exists at all, otherwise one row of
+booleans per piece is broadcast.
 
 cuDNN's kernels are left out (:func:`without_cudnn`).
 
@@ -21,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from musicbert.model.dot_product import dot_product_attention
 from musicbert.model.segments import Segments, segment_attention
 
 __all__ = ["SelfAttention", "joint_projection", "without_cudnn"]
@@ -77,8 +79,8 @@ class SelfAttention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         if segments is not None:
             return self.out_proj(segment_attention(q, k, v, segments, dropout).transpose(1, 2).flatten(2))
-        attend = None if padding_mask is None else ~padding_mask[:, None, None, :]  # (B, 1, 1, T)
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=attend, dropout_p=dropout)  # (B, H, T, D/H)
+        mask = None if padding_mask is None else ~padding_mask[:, None, None, :]  # (B, 1, 1, T)
+        x = dot_product_attention(q, k, v, mask, dropout)  # (B, H, T, D/H)
         return self.out_proj(x.transpose(1, 2).flatten(2))  # (B, T, D)
 
 

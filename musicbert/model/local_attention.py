@@ -2,11 +2,11 @@
 
 Legend: ``B`` pieces, ``T`` notes, ``H`` heads, ``d`` width of a head, ``W`` window, ``n`` blocks.
 
-All of it is ``scaled_dot_product_attention``. Global layers get no mask where nothing is padded, and one row
-of booleans a piece otherwise. Local layers of long inputs work in blocks: ``2 W`` queries against the ``4 W``
-keys around them, so the work grows with ``T * 4 W`` and not with ``T * T``; short inputs use a band of the
-dense mask. Every note may attend to itself, also where it is padding, so no row of a mask is empty (what
-padding reads is never used).
+All of it is scaled dot-product attention (`musicbert.model.dot_product`). Global layers get no mask where
+nothing is padded, and one row of booleans a piece otherwise. Local layers of long inputs work in blocks:
+``2 W`` queries against the ``4 W`` keys around them, so the work grows with ``T * 4 W`` and not with
+``T * T``; short inputs use a band of the dense mask. Every note may attend to itself, also where it is
+padding, so no row of a mask is empty (what padding reads is never used).
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+
+from musicbert.model.dot_product import dot_product_attention
 
 __all__ = ["Reach", "attend"]
 
@@ -106,7 +108,7 @@ def attend(
     """
     if not local or not reach.window:
         mask = reach.local if local else reach.mask
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        return dot_product_attention(q, k, v, mask, dropout)
     B, H, T, d = q.shape
     W = reach.window
     n = -(-T // (2 * W))
@@ -116,5 +118,5 @@ def attend(
         F.pad(x, (0, 0, W, W + rest)).unfold(2, 4 * W, 2 * W).permute(0, 2, 1, 4, 3).flatten(0, 1)
         for x in (k, v)
     )  # (B*n, H, 4W, d)
-    x = F.scaled_dot_product_attention(q, k, v, attn_mask=reach.local, dropout_p=dropout)
+    x = dot_product_attention(q, k, v, reach.local, dropout)
     return x.unflatten(0, (B, n)).transpose(1, 2).reshape(B, H, 2 * W * n, d)[:, :, :T]

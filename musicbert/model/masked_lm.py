@@ -51,7 +51,7 @@ def masked_lm_sums(
     loss = F.cross_entropy(logits.float(), wanted, reduction="sum")
     with torch.no_grad():
         field = selected.nonzero()[:, 1] % fields  # (N,)
-        right = (logits.argmax(-1) == wanted).to(torch.float32)
+        right = (logits.max(-1).indices == wanted).to(torch.float32)
         by_field = F.one_hot(field, fields).to(torch.float32)  # (N, F)
         return MaskedLMSums(loss, right @ by_field, by_field.sum(0))
 
@@ -70,6 +70,6 @@ def listed_lm_sums(logits: torch.Tensor, wanted: torch.Tensor, counts: Sequence[
     """
     loss = F.cross_entropy(logits.float(), wanted, reduction="sum")
     with torch.no_grad():
-        right = (logits.argmax(-1) == wanted).to(torch.float32)  # (N,)
+        right = (logits.max(-1).indices == wanted).to(torch.float32)  # (N,)
         correct = torch.stack([part.sum() for part in right.split(list(counts))])  # (F,)
         return MaskedLMSums(loss, correct, torch.tensor(counts, dtype=torch.float32))

@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 
+from musicbert.model.dot_product import dot_product_attention
 from musicbert.model.embedding import PAD
 
 __all__ = ["Segments", "segment_attention"]
@@ -122,12 +123,12 @@ def _other_attention(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, segments: Segments, dropout: float
 ) -> torch.Tensor:
     if len(segments.lengths) == 1:
-        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+        return dot_product_attention(q, k, v, dropout=dropout)
     if q.is_cuda:
         return _jagged_attention(q, k, v, segments, dropout)
     lengths = list(segments.lengths)
     parts = zip(*(x.split(lengths, dim=2) for x in (q, k, v)), strict=True)
-    return torch.cat([F.scaled_dot_product_attention(*p, dropout_p=dropout) for p in parts], dim=2)
+    return torch.cat([dot_product_attention(*part, dropout=dropout) for part in parts], dim=2)
 
 
 def _jagged_attention(

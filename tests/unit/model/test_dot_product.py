@@ -1,0 +1,101 @@
+"""Plain products are the attention of torch's kernels: numbers, gradients, masks, chunks, dropout."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from musicbert.model import dot_product
+from musicbert.model.dot_product import dot_product_attention
+
+B, H, T, S, D = 3, 4, 10, 14, 8
+
+
+def _inputs(dtype=torch.float64, *, grad=False):
+    torch.manual_seed(3)
+    shapes = ((B, H, T, D), (B, H, S, D), (B, H, S, D))
+    return [torch.randn(shape, dtype=dtype).requires_grad_(grad) for shape in shapes]
+
+
+MASKS = {
+    "none": None,
+    "keys of a piece": (B, 1, 1, S),
+    "of one for all": (1, 1, T, S),
+    "of every head": (B, H, T, S),
+}
+
+
+def _mask(shape):
+    if shape is None:
+        return None
+    mask = torch.rand(shape) < 0.6
+    mask[..., 0] = True  # no row is empty
+    return mask
+
+
+# everything at once, some pieces, some heads, one head
+@pytest.mark.parametrize("chunk", [2**20, 2 * H * T * S, 3 * T * S, 1])
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+def test_numbers_and_gradients_are_those_of_torch(monkeypatch, chunk, mask):
+    monkeypatch.setattr(dot_product, "CHUNK", chunk)
+    inputs, mask = _inputs(grad=True), _mask(mask)
+    found = dot_product._in_chunks(*inputs, mask, 0.0)
+    torch.testing.assert_close(found, F.scaled_dot_product_attention(*inputs, attn_mask=mask))
+    weight = torch.randn_like(found)
+    ours = torch.autograd.grad((found * weight).sum(), inputs)
+    theirs = torch.autograd.grad(
+        (F.scaled_dot_product_attention(*inputs, attn_mask=mask) * weight).sum(), inputs
+    )
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_bfloat16_is_as_near_to_the_exact_numbers_as_torch_is():
+    inputs = _inputs(torch.bfloat16)
+    exact = F.scaled_dot_product_attention(*(x.double() for x in inputs))
+    theirs = (F.scaled_dot_product_attention(*inputs).double() - exact).abs().mean()
+    ours = (dot_product_attention(*inputs).double() - exact).abs().mean()
+    assert ours < 3 * theirs
+    assert ours < 0.01
+
+
+def test_a_query_that_sees_nothing_stays_finite():
+    q, k, v = _inputs(torch.bfloat16, grad=True)
+    nothing = torch.zeros(B, 1, 1, S, dtype=torch.bool)
+    found = dot_product_attention(q, k, v, nothing)
+    found.sum().backward()
+    assert all(bool(x.isfinite().all()) for x in (found, q.grad, k.grad, v.grad))
+
+
+@pytest.mark.parametrize("probability", [1e-6, 0.1, 0.5])
+def test_dropout_falls_as_often_as_asked_and_keeps_the_mean(probability):
+    torch.manual_seed(1)
+    kept = dot_product._kept(torch.Size((3, 333_333)), probability, torch.bfloat16)
+    assert set(kept.unique().tolist()) == {0.0, 1.0}
+    fell = kept == 0
+    assert fell.float().mean().item() == pytest.approx(probability, abs=0.002)
+    # neighbours come from one drawn number
+    both = (fell[:, 1:] & fell[:, :-1]).float().mean().item()
+    assert both == pytest.approx(probability**2, abs=0.002)
+    inputs = _inputs(torch.float32)
+    mean = torch.stack([dot_product_attention(*inputs, dropout=probability) for _ in range(3000)]).mean(0)
+    torch.testing.assert_close(mean, F.scaled_dot_product_attention(*inputs), atol=0.12, rtol=0)
+
+
+def test_dropout_of_everything_and_its_seed():
+    inputs = _inputs(torch.float32)
+    assert not dot_product_attention(*inputs, dropout=1.0).any()
+    first, again = (torch.manual_seed(5) and dot_product_attention(*inputs, dropout=0.3) for _ in range(2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, dot_product_attention(*inputs, dropout=0.3))
+
+
+def test_who_computes(monkeypatch):
+    asked = []
+    monkeypatch.setattr(dot_product, "_in_chunks", lambda q, *_: asked.append(q.dtype) or q)
+    dot_product_attention(*_inputs(torch.float32))
+    assert asked == []
+    dot_product_attention(*_inputs(torch.float32), dropout=0.1)
+    dot_product_attention(*_inputs(torch.bfloat16))
+    assert asked == [torch.float32, torch.bfloat16]
+    monkeypatch.setattr(dot_product, "MOST", B * H * T * S - 1)  # too long to keep
+    dot_product_attention(*_inputs(torch.bfloat16))
+    assert len(asked) == 2
