@@ -5,8 +5,9 @@ Legend: ``B`` pieces, ``H`` heads, ``T`` queries, ``S`` keys, ``d`` width of a h
 On a CPU torch's fused kernel knows bfloat16 as a format to store in, and computes in float32; with dropout it
 is not used at all, and what is used instead draws one random number a weight in a slow way. Two plain
 matrix products with a softmax between them, for so many heads at a time that the weights stay in the cache,
-take half to a third of the time there (``benchmarks/model_step.py``). The weights are kept for the
-backward pass, so very long sequences go to the fused kernel all the same.
+take half to a third of the time there (``benchmarks/model_step.py``). They keep the weights for the
+backward pass, which the fused kernel does not, so without dropout very long sequences go to it all the same.
+With dropout torch keeps no less.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ __all__ = ["dot_product_attention"]
 
 #: attention weights of one product: two megabytes in bfloat16
 CHUNK = 2**20
-#: attention weights that a layer keeps at most: half a gigabyte in bfloat16
+#: attention weights that a layer keeps at most where the fused kernel would keep none: half a gigabyte
 MOST = 2**28
 
 
@@ -56,9 +57,10 @@ def dot_product_attention(
 def _plain_is_faster(q: torch.Tensor, k: torch.Tensor, dropout: float) -> bool:
     if q.device.type != "cpu" or torch.compiler.is_compiling():
         return False
-    if q.dtype != torch.bfloat16 and not dropout:
-        return False
-    return 0 < q.shape[:-1].numel() * k.shape[-2] <= MOST
+    weights = q.shape[:-1].numel() * k.shape[-2]
+    if dropout:
+        return weights > 0
+    return q.dtype == torch.bfloat16 and 0 < weights <= MOST
 
 
 def _in_chunks(

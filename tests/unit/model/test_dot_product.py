@@ -99,3 +99,20 @@ def test_who_computes(monkeypatch):
     monkeypatch.setattr(dot_product, "MOST", B * H * T * S - 1)  # too long to keep
     dot_product_attention(*_inputs(torch.bfloat16))
     assert len(asked) == 2
+    dot_product_attention(*_inputs(torch.bfloat16), dropout=0.1)  # torch would keep them, too
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.parametrize("shape", [(0, H, T, D), (B, H, 0, D)], ids=["no pieces", "no notes"])
+def test_nothing_to_attend_from(shape, dropout):
+    empty = torch.zeros(shape, dtype=torch.bfloat16)
+    assert dot_product_attention(empty, empty, empty, dropout=dropout).shape == shape
+
+
+def test_under_autocast_float32_is_multiplied_in_bfloat16():
+    inputs = _inputs(torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = [dot_product_attention(*inputs, dropout=dropout) for dropout in (0.0, 1e-6)]
+    assert [x.dtype for x in found] == [torch.bfloat16] * 2
+    torch.testing.assert_close(*found, atol=0.02, rtol=0.02)
