@@ -131,8 +131,11 @@ class WatchesLearning:
 
     def count_batch(
         self, counts: FieldCounts, sample: dict[str, Any], logged: dict[str, Any]
-    ) -> torch.Tensor:
-        """Count what a batch asks for, and return the loss over that, in nats."""
+    ) -> torch.Tensor | None:
+        """Count what a batch asks for, and return the loss over that, in nats.
+
+        None, and nothing is counted, where the criterion is another one and does not log it.
+        """
         raise NotImplementedError
 
     def train_step(
@@ -152,7 +155,9 @@ class WatchesLearning:
             self._watch = self._watch or self.new_watch()
             if not self._watch.said:
                 self._watch.begin(update_num, float(optimizer.get_lr()))
-                self._watch.add(self.count_batch(self._watch.counts, sample, logged))
+                asked = self.count_batch(self._watch.counts, sample, logged)
+                if asked is not None:
+                    self._watch.add(asked)
         return loss, size, logged
 
     def begin_valid_epoch(self, epoch: int, model: Any) -> None:

@@ -199,7 +199,9 @@ class OctupleMaskedLMTask(WatchesLearning, OneDictionary, FairseqTask):
 
     def count_batch(
         self, counts: FieldCounts, sample: dict[str, Any], logged: dict[str, Any]
-    ) -> torch.Tensor:
+    ) -> torch.Tensor | None:
         """Count the selected tokens; their loss stands in the log."""
+        if "loss" not in logged:
+            return None
         counts.add_listed(sample["masked"]["wanted"], sample["masked"]["counts"])
-        return logged["loss"]
+        return torch.as_tensor(logged["loss"])

@@ -145,7 +145,10 @@ class MusicPretrainTask(WatchesLearning, FairseqTask):
 
     def count_batch(
         self, counts: FieldCounts, sample: dict[str, Any], logged: dict[str, Any]
-    ) -> torch.Tensor:
+    ) -> torch.Tensor | None:
         """Count the selected cells; the losses of the columns stand in the log."""
+        names = [f"nll_{name}" for name in self.fields.names]
+        if not logged.keys() >= set(names):
+            return None
         counts.add_cells(sample["target"], sample["selected"])
-        return torch.stack([logged[f"nll_{name}"] for name in self.fields.names]).sum()
+        return torch.stack([logged[name] for name in names]).sum()

@@ -173,6 +173,33 @@ def test_training(made, tmp_path, monkeypatch, said):
     assert losses[1][-1] < losses[1][0] / 2
 
 
+class Custom(torch.nn.Module):
+    """A criterion of a user, who logs what they like."""
+
+    def __init__(self, logged):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.logged = logged
+
+    def forward(self, model, sample):
+        return self.weight * 2, 1, dict(self.logged)
+
+
+@pytest.mark.parametrize(("made", "watched"), [(octuples, [False, True]), (compound_words, [False, False])])
+def test_criterions_of_users_train_too(made, watched, tmp_path):
+    """Watched where there is the loss that fairseq's convention asks for, also as a plain number."""
+    task, model, _ = made(tmp_path)
+    task.load_dataset("train")
+    dataset = task.datasets["train"]
+    sample = dataset.collater([dataset[index] for index in range(len(dataset))])
+    found = []
+    for logged in ({}, {"loss": 2.0}):
+        task._watch = None
+        task.train_step(sample, model, Custom(logged), Optimizer(model, 0.1), 0)
+        found.append(task._watch.counts.read()[0] > 0)
+    assert found == watched
+
+
 def test_the_other_processes_say_nothing(monkeypatch):
     assert learning_watch._first_process()
     for rank, first in ((0, True), (1, False)):
