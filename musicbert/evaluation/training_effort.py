@@ -70,7 +70,10 @@ def _processes(lines: Iterable[str]) -> list[_Process]:
             if not current.points:
                 current.start = float(loaded[1])
         elif state := _STATE.search(line):
-            body = json.loads(state[1])
+            try:
+                body = json.loads(state[1])
+            except ValueError:  # a process was killed while it wrote, and the next one wrote on
+                continue
             update = body.get("train_num_updates", body.get("num_updates"))
             # within an epoch, train_wall is the time of the steps alone
             seconds = body.get("train_wall") if "train_num_updates" in body else body.get("wall")

@@ -44,6 +44,14 @@ def inner(update, seconds):
             5,
             id="one that did nothing",
         ),
+        pytest.param(
+            [BEGUN, inner(4, 2), inner(8, 4)[:-5] + BEGUN, loaded(4), epoch(10, 3)],
+            5,
+            id="killed while it wrote",
+        ),
+        pytest.param(
+            [BEGUN, inner(4, 2), inner(8, 4)[:-5] + inner(9, 5), epoch(10, 6)], 6, id="two that wrote at once"
+        ),
     ],
 )
 def test_seconds(lines, seconds):
