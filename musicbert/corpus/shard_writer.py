@@ -31,7 +31,7 @@ from musicbert.encoding.performance import PERFORMANCE_INPUTS
 from musicbert.errors import DatasetError
 from musicbert.features import FEATURES as FEATURE_NAMES
 
-__all__ = ["ShardReport", "columns_of", "write_shards"]
+__all__ = ["ShardReport", "write_shards"]
 
 LEDGER = "ledger.jsonl"
 
