@@ -33,6 +33,7 @@ from musicbert.config import PRESETS
 from musicbert.encoding.vocabulary import FIELD_SIZES, PAD, VOCABULARY_SIZE, rows_to_ids
 from musicbert.masking import MaskPolicy, mask_tokens
 from musicbert.model import MusicBert
+from musicbert.model.dot_product import dot_product_attention
 from musicbert.model.embedding import compound_embedding, note_positions
 from musicbert.model.masked_lm import masked_lm_sums
 
@@ -194,6 +195,33 @@ def measure_forms(
     return rows
 
 
+def measure_attention(
+    arch: str, shapes: Sequence[tuple[int, int]], device: str, rounds: int, threads: int
+) -> list[str]:
+    """Attention of one layer, forward and backward: torch's choice of kernel, and ours."""
+    rows, config = [], PRESETS[arch]
+    for pieces, notes in shapes:
+        for dtype in (torch.float32, torch.bfloat16):
+            size = (pieces, notes + 2, config.heads, config.width // config.heads)
+            q, k, v = (
+                torch.randn(size, dtype=dtype, device=device).transpose(1, 2).requires_grad_() for _ in "qkv"
+            )
+            for dropout in (0.1, 0.0):
+
+                def fused(parts: tuple[torch.Tensor, ...] = (q, k, v), rate: float = dropout) -> None:
+                    F.scaled_dot_product_attention(*parts, dropout_p=rate).sum().backward()
+
+                def chosen(parts: tuple[torch.Tensor, ...] = (q, k, v), rate: float = dropout) -> None:
+                    dot_product_attention(*parts, dropout=rate).sum().backward()
+
+                best = best_times({"torch": fused, "ours": chosen}, rounds, device, threads)
+                name, kind = str(dtype).removeprefix("torch."), "on" if dropout else "off"
+                times = f"{best['torch']:.1f} | {best['ours']:.1f} | {best['torch'] / best['ours']:.2f}"
+                rows.append(f"| {arch} | {named((pieces, notes))} | {name} | {kind} | {times} |")
+                print(rows[-1], flush=True)
+    return rows
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--arch", nargs="+", default=["tiny", "small"], choices=sorted(PRESETS))
@@ -213,16 +241,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.threads < 1:
         parser.error("--threads is at least 1")
     torch.set_num_threads(options.threads)
-    steps, forms = [], []
+    steps, forms, attention = [], [], []
     settings = options.device, options.rounds, options.threads
     for arch in options.arch:
         steps += measure_steps(arch, options.shape, *settings)
         forms += measure_forms(arch, options.shape, *settings)
+        attention += measure_attention(arch, options.shape, *settings)
     if options.write:
-        options.write.write_text(report(options, steps, forms))
+        options.write.write_text(report(options, steps, forms, attention))
 
 
-def report(options: argparse.Namespace, steps: Sequence[str], forms: Sequence[str]) -> str:
+def report(
+    options: argparse.Namespace, steps: Sequence[str], forms: Sequence[str], attention: Sequence[str]
+) -> str:
     threads = "one thread" if options.threads == 1 else f"{options.threads} threads"
     hardware = (
         torch.cuda.get_device_name() if options.device == "cuda" else f"{platform.machine()}, {threads}"
@@ -254,6 +285,12 @@ def report(options: argparse.Namespace, steps: Sequence[str], forms: Sequence[st
             "| arch | batch | direct | table | present |",
             "|---|---|---|---|---|",
             *forms,
+            "",
+            "## The attention of one layer alone, forward and backward",
+            "",
+            "| arch | batch | precision | dropout | torch's choice | ours | ratio |",
+            "|---|---|---|---|---|---|---|",
+            *attention,
             "",
         ]
     )

@@ -25,16 +25,21 @@ def test_a_shape_of_its_own(bench, tmp_path):
     assert "(wall time)" in text
     assert "2 threads" in text
     assert "--shape 2x12 --threads 2`" in text
-    (head,) = rows_of(text, "dropout")
-    on, off, form = rows_of(text, "2 x 12 notes")
+    head, attention_head = rows_of(text, "dropout")
+    on, off, form, *attention = rows_of(text, "2 x 12 notes")
     assert (on[2], off[2]) == ("on", "off")
     for row in (on, off):
         row = dict(zip(head, row, strict=True))
         for path in bench.PATHS:
             milliseconds, tokens = float(row[path]), float(row[f"{path}, tokens/s"].replace(",", ""))
-            # the time is rounded to a tenth of a millisecond
-            assert 192_000 / (milliseconds + 0.06) <= tokens <= 192_000 / max(milliseconds - 0.06, 1e-3)
+            # the time is rounded to a tenth of a millisecond, tokens to whole ones
+            assert 192_000 / (milliseconds + 0.06) - 1 <= tokens
+            assert tokens <= 192_000 / max(milliseconds - 0.06, 1e-3) + 1
     assert len(form) == 5
+    assert [(row[2], row[3]) for row in attention] == [
+        (precision, dropout) for precision in ("float32", "bfloat16") for dropout in ("on", "off")
+    ]
+    assert all(len(row) == len(attention_head) for row in attention)
 
 
 def test_clocks_and_shapes(bench):
