@@ -5,10 +5,10 @@
 
 Plain path, on the same parameters: embed eight tokens a note, concatenate, project; attention as two matrix
 products around a softmax with a dense (B, H, T, T) mask; up-projection of every note; logits of masked
-tokens. Ours: look-ups in projected tables, fused attention without a mask, up-projection of masked tokens
-only. A step is forward, loss and backward (the optimiser is the same on both sides and left out). "bf16" is
-ours with
-``--autocast-bf16``.
+tokens. Ours: look-ups in projected tables, attention without a mask (`musicbert.model.dot_product`),
+up-projection of masked tokens only. A step is forward, loss and backward (the optimiser is the same on both
+sides and left out). "bf16" is ours with ``--autocast-bf16``. Two parts are timed alone, too: three forms of
+the down-projection, and the attention of one layer against torch's own choice of a kernel.
 
 Both run in turns in one process. With one thread (the default) what counts is the CPU time of the process
 (other work on the machine does not), best of several rounds. With several (``--threads``) and on a GPU

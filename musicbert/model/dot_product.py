@@ -6,9 +6,9 @@ On a CPU torch's fused kernel knows bfloat16 as a format to store in, and comput
 is not used at all, and what is used instead draws one random number a weight in a slow way. Two plain
 matrix products with a softmax between them, for so many heads at a time that the weights stay in the cache,
 take 30 to 70 % of the time in bfloat16, and in float32 with dropout 55 to 85 % (forward and backward, 120 to
-1,000 notes, one core with AVX512-BF16; ``benchmarks/model_step.py`` times whole steps). They keep the weights
-for the backward pass, which the fused kernel does not, so without dropout very long sequences go to it all
-the same. With dropout torch keeps no less.
+1,000 notes, one core with AVX512-BF16; ``benchmarks/model_step.py`` times it). They keep the weights for the
+backward pass, which the fused kernel does not, so without dropout very long sequences go to it all the same.
+With dropout torch keeps no less.
 """
 
 from __future__ import annotations
