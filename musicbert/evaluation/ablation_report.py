@@ -23,7 +23,14 @@ from musicbert.evaluation.ablation_runs import (
     unfinished,
 )
 from musicbert.evaluation.ablation_scores import Estimate, answers, gains, scores
-from musicbert.evaluation.ablation_tables import Curves, Estimates, column_names, report_text, tasks_of
+from musicbert.evaluation.ablation_tables import (
+    Curves,
+    Estimates,
+    column_names,
+    curve_tasks,
+    report_text,
+    tasks_of,
+)
 from musicbert.evaluation.score_tables import dump
 
 __all__ = ["ablation_report", "curves_of_labels", "curves_of_notes"]
@@ -159,7 +166,7 @@ def _draw_gains(gained: Estimates, path: Path) -> bool:
 
 
 def _draw_curves(found: Estimates, lines: Curves, path: Path, unit: str) -> bool:
-    tasks = tasks_of({name: found[name] for points in lines.values() for _, name in points})
+    tasks = curve_tasks(found, lines)
     panels = {
         head: {
             line: [(x, *_ends(found[name][task])) for x, name in points if task in found[name]]

@@ -13,7 +13,7 @@ from musicbert.evaluation.ablation_runs import Task, Variant
 from musicbert.evaluation.ablation_scores import Estimate
 from musicbert.evaluation.score_tables import interval_cell, number_cell
 
-__all__ = ["Curves", "Estimates", "column_names", "report_text", "tasks_of"]
+__all__ = ["Curves", "Estimates", "column_names", "curve_tasks", "report_text", "tasks_of"]
 
 Estimates = Mapping[str, Mapping[Task, Estimate]]
 #: name of a line -> points (amount, variant)
@@ -64,8 +64,16 @@ def _gain_table(estimates: Estimates, what: str) -> list[str]:
     return _table([what, *column_names(tasks)], rows)
 
 
-def _curve_table(found: Estimates, lines: Curves, amount: str) -> list[str]:
+def curve_tasks(found: Estimates, lines: Curves) -> list[Task]:
+    """Tasks on which some line has more than one point."""
     tasks = tasks_of({name: found[name] for points in lines.values() for _, name in points})
+    return [
+        task for task in tasks if any(sum(task in found[n] for _, n in line) > 1 for line in lines.values())
+    ]
+
+
+def _curve_table(found: Estimates, lines: Curves, amount: str) -> list[str]:
+    tasks = curve_tasks(found, lines)
     rows = []
     for line, points in lines.items():
         for x, name in points:

@@ -103,6 +103,7 @@ def interval_grid(
         axes.axvline(0, color=BLACK, linewidth=0.8)
         axes.set_title(panel, fontsize=9)
         axes.tick_params(labelsize=7)
+        axes.locator_params(axis="x", nbins=5)  # of narrow panels, whose numbers would run into each other
         plain(axes)
     grid[0].set_yticks(range(len(names)), names, fontsize=8)
     grid[0].invert_yaxis()

@@ -85,7 +85,9 @@ def test_report(made, tmp_path):
 def test_curves(made, tmp_path):
     for share, loss in (("", 0), ("%30", 0.1), ("%10", 0.2)):
         made(f"scratch-octuple{share}", {"ME": -loss})
-        made(f"bar{share}", {"ME": 0.1 - loss / 2}, start="bar@2000")
+        # of VE nothing but all labels and all notes: no curve
+        more = {} if share else {"VE": 0.1}
+        made(f"bar{share}", {"ME": 0.1 - loss / 2, **more}, start="bar@2000")
     made("bar@500", {"ME": 0.05}, start="bar@500")
     made("element", {"ME": 0.05}, start="element@2000")
     report, text = report_of(tmp_path)
@@ -94,6 +96,9 @@ def test_curves(made, tmp_path):
     assert set(report["curves"]["labels"]) == {"scratch-octuple", "bar"}
     assert section(text, "Scores over notes of pre-training").count("| bar |") == 3
     assert section(text, "Scores over labels").count("| scratch-octuple |") == 3
+    for heading in ("Scores over notes of pre-training", "Scores over labels"):
+        assert "ME" in section(text, heading)
+        assert "VE" not in section(text, heading)
     gains = {name: row[0]["value"] for name, row in report["gains"].items()}
     assert gains["bar%10"] == pytest.approx(0.2, abs=0.01)  # beside no pre-training on as few labels
     for name in ("gains.png", "notes.png", "labels.png"):
