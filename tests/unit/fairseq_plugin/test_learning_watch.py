@@ -68,6 +68,9 @@ def test_a_resumed_run_counts_anew(said):
         pytest.param(
             [9.0 * 0.9995**n for n in range(4000)], None, id="it learns slowly how often tokens are"
         ),
+        pytest.param(
+            [9.0] * 100 + [5.0 * 0.99988**n for n in range(4000)], None, id="by 1.2 % in a window, but on"
+        ),
         pytest.param([1.0] * 4000, RISE, id="the learning rate still rises"),
         pytest.param([float("nan")] * 500, None, id="no number"),
     ],
