@@ -117,9 +117,9 @@ class LearningWatch:
             self.said = True
             logger.warning(
                 "After %d updates the loss (%.2f %s) is no better than that of guessing the most frequent "
-                "tokens (%.2f): the network is not learning. Change --lr (mostly it is too high), clip the "
-                "gradient (--clip-norm 1) or lengthen --warmup-updates.",
-                *(done, loss / self._unit.nats, self._unit.name, guess / self._unit.nats),
+                "tokens (%.2f): the network is not learning. Change --lr (%.3g now; too high, or for a start "
+                "from scratch too low), clip the gradient (--clip-norm 1) or lengthen --warmup-updates.",
+                *(done, loss / self._unit.nats, self._unit.name, guess / self._unit.nats, self._rate),
             )
         self._loss, self._tokens, self._begun = None, tokens, done
 

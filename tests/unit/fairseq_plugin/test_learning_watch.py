@@ -50,6 +50,7 @@ def test_it_is_said_once_with_both_losses(said):
     (line,) = said()
     assert line.startswith("After 500 updates the loss (1.01 bits a token)")
     assert "(1.00)" in line
+    assert "--lr (0.001 now" in line
     assert "--clip-norm 1" in line
 
 
