@@ -45,6 +45,7 @@ UNFINISHED=()
 # train_sentences DATA SAVE_DIR TASK HEAD METRIC
 train_sentences() {
     local folder=$1 out=$2 kind=$3 head=$4 metric=$5
+    [ -z "$autocast_bf16" ] || [ -z "$bf16$fp16" ] || die "--autocast-bf16, --bf16 and --fp16: choose one"
     if [ -n "$resume" ] && [ -f "$out/done" ]; then
         say "$out is done"
         return

@@ -346,6 +346,8 @@ def test_all_tasks_in_one_go_pass_over_what_is_done_or_has_no_source(root, work)
     ]
     run += ["--starts", "scratch", "--arch", "musicbert_tiny", "--genre-updates", "5", "--folds", "0 3"]
     run += ["--effective-batch", "8", "--genre-batch", "8", "--output", "all", "--results", "all_scores"]
+    both = call([*run, "--bf16"], work, code=2)
+    assert "choose one" in both.stderr
     first = call(run, work)
     assert "next is passed over" in first.stdout
     (log,) = (work / "all").glob("topmagd/tiny-scratch/fold0/seed7/train.log")
