@@ -172,8 +172,9 @@ def _without_logging() -> Iterator[None]:
 def _finetune(options: argparse.Namespace) -> int:
     import musicbert.fairseq_plugin  # noqa: F401 - registers tasks and models
     from musicbert.fairseq_plugin.finetune_models import choose_model
+    from musicbert.fairseq_plugin.finetune_plan import plan_task
     from musicbert.fairseq_plugin.finetune_recipe import Recipe, check_metric, published_recipe
-    from musicbert.fairseq_plugin.finetune_runs import plan_task, start_runs, summary
+    from musicbert.fairseq_plugin.finetune_runs import start_runs, summary
     from musicbert.fairseq_plugin.finetune_table import prepare_shards, publish_model
 
     if options.data is not None:

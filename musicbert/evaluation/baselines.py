@@ -31,11 +31,10 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.model_selection import GroupKFold
-from sklearn.svm import SVC, SVR
+from sklearn.svm import SVC
 
-from musicbert.evaluation.committee import committee
+from musicbert.evaluation.committee import committee, support_vectors
 from musicbert.evaluation.examples import Examples, standardise
 from musicbert.evaluation.predictions import Predictions, log_softmax, pool
 
@@ -104,14 +103,7 @@ def _forest(kind: type, share: float) -> Callable[[_Fold, Floats], Floats]:
 
 
 def _svr(fold: _Fold, labels: Floats) -> Floats:
-    centre, scale = labels.mean(0), np.maximum(labels.std(0), 1e-9)
-    width = 0.5 / fold.train.shape[1]
-    kernel, test_kernel = (rbf_kernel(x, fold.train, gamma=width) for x in (fold.train, fold.test))
-    columns = [
-        SVR(kernel="precomputed", C=0.5, epsilon=0.3).fit(kernel, y).predict(test_kernel)
-        for y in ((labels - centre) / scale).T
-    ]
-    return np.stack(columns, axis=1) * scale + centre
+    return support_vectors(fold.train, fold.test, labels)
 
 
 def _mean(fold: _Fold, labels: Floats) -> Floats:

@@ -24,7 +24,7 @@ from sklearn.metrics.pairwise import laplacian_kernel, rbf_kernel
 from sklearn.model_selection import GroupKFold
 from sklearn.svm import SVR
 
-__all__ = ["MEMBERS", "committee", "kernel_ridge", "rater_weights"]
+__all__ = ["MEMBERS", "committee", "kernel_ridge", "rater_weights", "support_vectors"]
 
 Floats = NDArray[np.float64]
 
@@ -128,17 +128,36 @@ def _laplace(part: _Part, labels: Floats) -> Floats:
     return kernel_ridge(*kernels, labels, weight=part.weight, groups=part.groups)
 
 
-def _support_vectors(part: _Part, labels: Floats) -> Floats:
+def support_vectors(train: Floats, test: Floats, labels: Floats, weight: Floats | None = None) -> Floats:
+    """Regress each dimension by support vectors with an RBF kernel.
+
+    Parameters
+    ----------
+    train, test
+        Standardised inputs [shape=(n, k) and (m, k), float64].
+    labels
+        [shape=(n, d), float64], no NaN.
+    weight
+        Of each training item [shape=(n,)]; equal if None.
+
+    Returns
+    -------
+    [shape=(m, d), float64]
+    """
     centre, scale = labels.mean(0), np.maximum(labels.std(0), 1e-9)
-    width = RBF_WIDTH / part.train.shape[1]
-    kernel, test_kernel = (rbf_kernel(x, part.train, gamma=width) for x in (part.train, part.test))
+    width = RBF_WIDTH / train.shape[1]
+    kernel, test_kernel = (rbf_kernel(x, train, gamma=width) for x in (train, test))
     columns = [
         SVR(kernel="precomputed", C=PENALTY, epsilon=TOLERANCE)
-        .fit(kernel, y, sample_weight=part.weight)
+        .fit(kernel, y, sample_weight=weight)
         .predict(test_kernel)
         for y in ((labels - centre) / scale).T
     ]
     return np.asarray(np.stack(columns, axis=1) * scale + centre)
+
+
+def _support_vectors(part: _Part, labels: Floats) -> Floats:
+    return support_vectors(part.train, part.test, labels, part.weight)
 
 
 def _extra_trees(part: _Part, labels: Floats) -> Floats:

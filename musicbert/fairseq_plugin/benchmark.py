@@ -25,8 +25,9 @@ from musicbert.evaluation.task_scores import pieces_of
 from musicbert.evaluation.task_table import baseline_scores, network_scores
 from musicbert.fairseq_plugin.experiments import RunOutcome
 from musicbert.fairseq_plugin.finetune_models import ModelChoice, choose_model
+from musicbert.fairseq_plugin.finetune_plan import TagRun, plan_task
 from musicbert.fairseq_plugin.finetune_recipe import Recipe, published_recipe
-from musicbert.fairseq_plugin.finetune_runs import TagRun, plan_task, start_runs
+from musicbert.fairseq_plugin.finetune_runs import start_runs
 from musicbert.provenance import provenance
 
 __all__ = ["benchmark_recipe", "run_benchmark"]

@@ -21,7 +21,8 @@ from musicbert.corpus.shard_writer import LEDGER, write_shards
 from musicbert.corpus.shards import Shards
 from musicbert.corpus.tables.reader import METRICS, LabelTable, TableReader
 from musicbert.errors import DatasetError
-from musicbert.fairseq_plugin.finetune_runs import ALL, MODEL, TagRun
+from musicbert.fairseq_plugin.finetune_plan import ALL, TagRun
+from musicbert.fairseq_plugin.finetune_runs import MODEL
 from musicbert.provenance import file_hash
 
 __all__ = ["Prepared", "prepare_shards", "prepare_table", "publish_model"]

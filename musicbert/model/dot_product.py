@@ -5,10 +5,9 @@ Legend: ``B`` pieces, ``H`` heads, ``T`` queries, ``S`` keys, ``d`` width of a h
 On a CPU torch's fused kernel knows bfloat16 as a format to store in, and computes in float32; with dropout it
 is not used at all, and what is used instead draws one random number a weight in a slow way. Two plain
 matrix products with a softmax between them, for so many heads at a time that the weights stay in the cache,
-take 30 to 70 % of the time in bfloat16, and in float32 with dropout 55 to 85 % (forward and backward, 120 to
-1,000 notes, one core with AVX512-BF16; ``benchmarks/model_step.py`` times it). They keep the weights for the
-backward pass, which the fused kernel does not, so without dropout very long sequences go to it all the same.
-With dropout torch keeps no less.
+take less time (measured by ``benchmarks/model_step.py``, forward and backward; see its tables beside it).
+They keep the weights for the backward pass, which the fused kernel does not, so without dropout very long
+sequences go to it all the same. With dropout torch keeps no less.
 """
 
 from __future__ import annotations
