@@ -18,13 +18,8 @@ loss, backward and optimiser. Rows measured for each setting:
 ``--profile FILE`` runs a few more resident steps under torch's profiler and writes where their time goes, by
 kind of kernel. Files are written after each setting: what is stopped keeps what it measured.
 
-Utilisation is model FLOPs / time / ceiling. Both are of dense matrix products: 2 * m * n * k each.
-
-    forward   = notes * L * (8 D^2 + 4 D W)              projections and feed-forward layers (W wide)
-              + sum over sequences of L * 4 T^2 D        scores and weighted values
-              + down-projection                          2 V F D^2 as a table, 2 F D^2 a note directly
-              + selected * (2 D^2 + 2 D^2 + 2 D V)       up-projection, dense of the head, logits
-    training  = 3 * forward                              recomputing is not counted
+Utilisation is model FLOPs / time / ceiling, both of dense matrix products; which are counted is said in
+:mod:`musicbert.model.flops`.
 
 ``ceiling`` is what one large product reaches on this device in the same precision, measured; padding is no
 work that is needed, so only real notes count.

@@ -20,7 +20,7 @@ from musicbert.model.segments import Segments, segment_attention
 
 #: changes that can be left out (``--without``), to measure what each gives: where the old form goes
 OLD_FORMS: dict[str, tuple[object, str, Callable]] = {
-    "flash": (segments, "_has_flash", lambda _: False),
+    "flash": (segments, "has_flash", lambda _: False),
     "aligned": (heads, "aligned_linear", torch.nn.functional.linear),
     "cudnn": (encoder, "without_cudnn", contextlib.nullcontext),
     "joint": (attention, "joint_projection", lambda x, layers: [layer(x) for layer in layers]),

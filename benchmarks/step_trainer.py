@@ -10,25 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from step_data import FIELDS, Blocks
+from step_data import Blocks
 from step_profile import profile_steps
 
-from musicbert.config import PRESETS, ModelConfig
+from musicbert.config import PRESETS
 from musicbert.model import MusicBert
+from musicbert.model.flops import musicbert_flops
 from musicbert.model.masked_lm import listed_lm_sums
 from musicbert.model.places import MaskedPlaces
 from musicbert.model.segments import Segments
-
-
-def needed_flops(config: ModelConfig, sequences: list[int], selected: int) -> float:
-    """FLOPs of a training step (see ``pretrain_step.py``)."""
-    L, D, W, V = config.layers, config.width, config.ffn_width, config.vocabulary_size
-    notes = sum(sequences)
-    forward = notes * L * (8.0 * D * D + 4.0 * D * W)
-    forward += L * 4.0 * D * sum(float(T) ** 2 for T in sequences)
-    forward += 2.0 * FIELDS * D * D * min(V, notes)
-    forward += selected * (4.0 * D * D + 2.0 * D * V)
-    return 3.0 * forward
 
 
 def measured_ceiling(device: torch.device, dtype: torch.dtype) -> float:
@@ -167,7 +157,7 @@ def measure(
                 wait(device)
             times.append(time.perf_counter() - begin)
             notes += sum(batch["sequences"])
-            flops += needed_flops(config, batch["sequences"], len(batch["notes"]))
+            flops += musicbert_flops(config, batch["sequences"], len(batch["notes"]))
         begin = time.perf_counter()
         wait(device)
         seconds = sum(times) + time.perf_counter() - begin

@@ -47,6 +47,7 @@ class M2BertFlags(FairseqDataclass):
     final_norm: bool = flag(False, "use the last LayerNorm (the published model reads what is before it)")
     max_positions: int = flag(8192, "longest input in notes")
     autocast_bf16: bool = flag(False, "mixed precision in bfloat16, on a CPU too (--bf16 needs a GPU)")
+    compile: bool = flag(False, "torch.compile of the blocks: a slow start, then faster")
     init_from: Optional[str] = flag(  # noqa: UP045 - fairseq knows this spelling only
         None, "start from this checkpoint; an error if it is missing or of another architecture or encoding"
     )
@@ -87,6 +88,8 @@ class M2BertModel(M2Bert, BaseFairseqModel):
         )
         self.longest = int(cfg.max_positions)
         self.autocast_bf16 = bool(cfg.autocast_bf16)
+        if getattr(cfg, "compile", False):  # not in checkpoints of before
+            self.compile_blocks()
         #: checkpoint that has to be loaded before the first step of training, None once one was
         self.weights_expected: str | None = None
 

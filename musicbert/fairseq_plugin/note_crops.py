@@ -171,9 +171,10 @@ class NoteCrops(SizedDataset):
     def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """Pad crops to the longest.
 
-        ``net_input``: ``src_tokens`` [shape=(B, T, F)], ``padding_mask`` [shape=(B, T)] or None, and
-        ``note_index``, the N notes with a selected cell. ``target`` and ``selected`` are theirs
-        [shape=(N, F)]. ``events`` [shape=(B, T, 5), int16] and ``bars``: see `roll_events`.
+        ``net_input``: ``src_tokens`` [shape=(B, T, F)], ``padding_mask`` [shape=(B, T)] or None,
+        ``lengths`` [shape=(B,)], and ``note_index``, the N notes with a selected cell. ``target`` and
+        ``selected`` are theirs [shape=(N, F)]. ``events`` [shape=(B, T, 5), int16] and ``bars``: see
+        `roll_events`.
         """
         if not samples:
             return {}
@@ -197,6 +198,7 @@ class NoteCrops(SizedDataset):
             "net_input": {
                 "src_tokens": torch.from_numpy(source),
                 "padding_mask": torch.from_numpy(padding) if padding.any() else None,
+                "lengths": torch.tensor([sample["length"] for sample in samples]),
                 "note_index": torch.from_numpy(notes),
             },
             "target": torch.from_numpy(clean.reshape(B * T, -1)[notes]),

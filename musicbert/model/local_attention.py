@@ -2,11 +2,18 @@
 
 Legend: ``B`` pieces, ``T`` notes, ``H`` heads, ``d`` width of a head, ``W`` window, ``n`` blocks.
 
-All of it is scaled dot-product attention (`musicbert.model.dot_product`). Global layers get no mask where
-nothing is padded, and one row of booleans a piece otherwise. Local layers of long inputs work in blocks:
-``2 W`` queries against the ``4 W`` keys around them, so the work grows with ``T * 4 W`` and not with
-``T * T``; short inputs use a band of the dense mask. Every note may attend to itself, also where it is
-padding, so no row of a mask is empty (what padding reads is never used).
+In half precision on a GPU with FlashAttention (Dao 2023), its kernel does both kinds of layers without a
+mask, where it is known how many notes come before the padding of each piece: notes and padding are two
+sequences of a row, and each attends within its own.
+
+Otherwise all of it is scaled dot-product attention (`musicbert.model.dot_product`). Global layers get no mask
+where nothing is padded, and one row of booleans a piece otherwise. Local layers of long inputs work in
+blocks: ``2 W`` queries against the ``4 W`` keys around them, so the work grows with ``T * 4 W`` and not with
+``T * T``; short inputs use a band of the dense mask.
+
+Every note may attend to itself, also where it is padding, so no row of a mask is empty (what padding reads is
+never used). Held equal to one dense mask in ``tests/unit/model/test_m2bert.py``; FlashAttention's own numbers
+are compared by ``benchmarks/m2bert_step.py`` on a GPU.
 """
 
 from __future__ import annotations
@@ -17,6 +24,7 @@ import torch
 import torch.nn.functional as F
 
 from musicbert.model.dot_product import dot_product_attention
+from musicbert.model.segments import flash_attention
 
 __all__ = ["Reach", "attend"]
 
@@ -33,12 +41,40 @@ class Reach:
         Of local layers: [shape=(B or 1, 1, T, T), bool], or of blocks [shape=(B * n, 1, 2 W, 4 W), bool];
         None where the window holds everything.
     window
-        ``W`` where local layers work in blocks, otherwise 0.
+        ``W`` where local layers work in blocks, or with `offsets`; otherwise 0.
+    offsets
+        For FlashAttention: where the notes and the padding of each piece begin, one piece after the other,
+        and the end [shape=(2 B + 1,), int32]; without padding, where the pieces begin [shape=(B + 1,)]. There
+        are no masks then. None for scaled dot-product attention.
+    longest
+        Length of the longest sequence of `offsets`, or more.
     """
 
     mask: torch.Tensor | None
     local: torch.Tensor | None
     window: int
+    offsets: torch.Tensor | None = None
+    longest: int = 0
+
+    @classmethod
+    def in_sequences(
+        cls, batch: int, length: int, window: int, lengths: torch.Tensor | None, device: torch.device
+    ) -> Reach:
+        """What FlashAttention needs in place of masks.
+
+        Parameters
+        ----------
+        batch, length, window, device
+            As in `of`.
+        lengths
+            Notes before the padding of each piece [shape=(B,), integers on the device]; None if nothing is
+            padded.
+        """
+        begin = torch.arange(batch + 1, device=device, dtype=torch.int32) * length
+        if lengths is None:
+            return cls(None, None, window, begin, length)
+        ends = torch.stack([begin[:-1], begin[:-1] + lengths.to(torch.int32)], dim=1)  # (B, 2)
+        return cls(None, None, window, torch.cat([ends.flatten(), begin[-1:]]), length)
 
     @classmethod
     def of(
@@ -106,6 +142,11 @@ def attend(
     torch.Tensor
         [shape=(B, H, T, d)]
     """
+    if reach.offsets is not None:
+        rows = (x.transpose(1, 2).flatten(0, 1) for x in (q, k, v))  # (B*T, H, d)
+        near = reach.window if local else None
+        y = flash_attention(*rows, reach.offsets, reach.longest, dropout, near)
+        return y.unflatten(0, (len(q), -1)).transpose(1, 2)
     if not local or not reach.window:
         mask = reach.local if local else reach.mask
         return dot_product_attention(q, k, v, mask, dropout)

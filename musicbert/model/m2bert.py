@@ -91,10 +91,15 @@ class M2BertEncoder(nn.Module):
         return embed_columns(cells, self.word_emb, self.in_linear, by_table=by_table)
 
     def forward(
-        self, cells: torch.Tensor, padding_mask: torch.Tensor | None = None, *, all_states: bool = False
+        self,
+        cells: torch.Tensor,
+        padding_mask: torch.Tensor | None = None,
+        *,
+        lengths: torch.Tensor | None = None,
+        all_states: bool = False,
     ) -> tuple[torch.Tensor, list[torch.Tensor] | None]:
         """Encode notes (see :meth:`ModernBert.forward`)."""
-        return self.note_bert1(self.embed(cells), padding_mask, all_states=all_states)
+        return self.note_bert1(self.embed(cells), padding_mask, lengths=lengths, all_states=all_states)
 
 
 class NoteHeads(nn.Module):
@@ -116,9 +121,12 @@ class NoteHeads(nn.Module):
 
 
 def cells_of_notes(
-    tokens: torch.Tensor, padding_mask: torch.Tensor | None, pads: tuple[int, ...]
+    tokens: torch.Tensor, padding_mask: torch.Tensor | None, pads: tuple[int, ...], *, look: bool = True
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Cells [shape=(B, T, F)] of tokens [shape=(B, T, F) or (B, T*F)], and what of them is padding.
+
+    Without a `padding_mask` it is the PAD of the first column, which waits for the device; with
+    ``look=False`` nothing is padded then.
 
     Raises
     ------
@@ -132,7 +140,7 @@ def cells_of_notes(
         tokens = tokens.unflatten(1, (-1, fields))
     if tokens.shape[2] != fields:
         raise ValueError(f"notes of {tokens.shape[2]} columns for a model of {fields}")
-    if padding_mask is None:
+    if padding_mask is None and look:
         padding = tokens[..., 0].eq(pads[0])  # (B, T)
         padding_mask = padding if padding.any() else None
     return tokens, padding_mask
@@ -155,6 +163,10 @@ class M2Bert(nn.Module):
         self.encoder = M2BertEncoder(config)
         self.mask_lm = NoteHeads(config)
 
+    def compile_blocks(self, backend: str = "inductor") -> None:
+        """Compile each block (see :meth:`ModernBert.compile_blocks`)."""
+        self.encoder.note_bert1.compile_blocks(backend)
+
     def forward(
         self,
         src_tokens: torch.Tensor,
@@ -162,6 +174,7 @@ class M2Bert(nn.Module):
         features_only: bool = False,
         return_all_hiddens: bool = False,
         note_index: torch.Tensor | None = None,
+        lengths: torch.Tensor | None = None,
         **_: Any,
     ) -> tuple[Any, dict[str, Any]]:
         """Run the model.
@@ -178,6 +191,9 @@ class M2Bert(nn.Module):
             Put the states between the blocks into ``extra["inner_states"]``.
         note_index
             Notes whose columns are wanted, counted over the whole batch [shape=(N,), int64]; all if None.
+        lengths
+            Notes of each piece, padding comes after them [shape=(B,), int64]: saves masks and waiting on a
+            GPU. With them, ``padding_mask`` None says that nothing is padded.
 
         Returns
         -------
@@ -193,9 +209,13 @@ class M2Bert(nn.Module):
         ValueError
             The cells are no whole number of notes.
         """
-        src_tokens, padding_mask = cells_of_notes(src_tokens, padding_mask, self.config.field_pads)
+        src_tokens, padding_mask = cells_of_notes(
+            src_tokens, padding_mask, self.config.field_pads, look=lengths is None
+        )
         with self._precision(src_tokens):
-            hidden, states = self.encoder(src_tokens, padding_mask, all_states=return_all_hiddens)
+            hidden, states = self.encoder(
+                src_tokens, padding_mask, lengths=lengths, all_states=return_all_hiddens
+            )
             extra = {"hidden": hidden, "padding_mask": padding_mask, "inner_states": states}
             if features_only:
                 return hidden, extra

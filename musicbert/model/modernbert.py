@@ -24,6 +24,7 @@ from musicbert.config import M2BertConfig
 from musicbert.model.attention import without_cudnn
 from musicbert.model.local_attention import Reach, attend
 from musicbert.model.rotary import rotary_table, rotate
+from musicbert.model.segments import has_flash, takes_flash
 
 __all__ = ["ModernBert"]
 
@@ -133,8 +134,35 @@ class ModernBert(nn.Module):
                 std = INIT_STD / (2 * self.config.layers) ** 0.5 if name.endswith(".Wo") else INIT_STD
                 nn.init.trunc_normal_(module.weight, 0.0, std, -2 * std, 2 * std)
 
+    def compile_blocks(self, backend: str = "inductor") -> None:
+        """Compile each block in place (`torch.compile`): same parameters and names, numbers up to rounding.
+
+        One graph each for the first block, global and local ones; lengths may differ from batch to batch.
+        """
+        for layer in self.layers:
+            layer.compile(backend=backend, dynamic=True)
+
+    def _reach(
+        self, x: torch.Tensor, padding_mask: torch.Tensor | None, lengths: torch.Tensor | None
+    ) -> Reach:
+        """What the layers see; without masks where FlashAttention can do it."""
+        B, T, D = x.shape
+        mixed = torch.is_autocast_enabled(x.device.type)
+        dtype = torch.get_autocast_dtype(x.device.type) if mixed else x.dtype
+        known = padding_mask is None or lengths is not None
+        if known and has_flash(x.device) and takes_flash(dtype, D // self.config.heads):
+            return Reach.in_sequences(
+                B, T, self.config.window, None if padding_mask is None else lengths, x.device
+            )
+        return Reach.of(B, T, self.config.window, padding_mask, x.device)
+
     def forward(
-        self, x: torch.Tensor, padding_mask: torch.Tensor | None = None, *, all_states: bool = False
+        self,
+        x: torch.Tensor,
+        padding_mask: torch.Tensor | None = None,
+        *,
+        lengths: torch.Tensor | None = None,
+        all_states: bool = False,
     ) -> tuple[torch.Tensor, list[torch.Tensor] | None]:
         """Encode embedded notes.
 
@@ -144,6 +172,9 @@ class ModernBert(nn.Module):
             [shape=(B, T, D)]
         padding_mask
             True at padding [shape=(B, T), bool], or None if nothing is padded.
+        lengths
+            Notes of each piece, where all padding comes after them [shape=(B,), int64]: a GPU then needs no
+            mask. None if that is not known.
         all_states
             Keep the states between the blocks.
 
@@ -154,9 +185,8 @@ class ModernBert(nn.Module):
         states
             Input of the first block and output of each block, or None.
         """
-        B, T, D = x.shape
-        config, d = self.config, D // self.config.heads
-        reach = Reach.of(B, T, config.window, padding_mask, x.device)
+        T, config, d = x.shape[1], self.config, x.shape[2] // self.config.heads
+        reach = self._reach(x, padding_mask, lengths)
         rotary = {
             local: rotary_table(T, d, config.local_theta if local else config.global_theta, x.device)
             for local in (False, True)

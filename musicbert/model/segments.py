@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from musicbert.model.dot_product import dot_product_attention
 from musicbert.model.embedding import PAD
 
-__all__ = ["Segments", "segment_attention"]
+__all__ = ["Segments", "flash_attention", "has_flash", "segment_attention", "takes_flash"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Segments:
     def __post_init__(self) -> None:
         # Here and not where they are used: a compiled block must not depend on the list of lengths.
         object.__setattr__(self, "longest", max(self.lengths, default=0))
-        object.__setattr__(self, "flash", _has_flash(self.offsets.device))
+        object.__setattr__(self, "flash", has_flash(self.offsets.device))
 
     @classmethod
     def of(cls, lengths: Sequence[int], device: torch.device | str = "cpu") -> Segments:
@@ -92,29 +92,57 @@ def segment_attention(
     torch.Tensor
         [shape=(1, H, N, D/H)]
     """
-    fits = q.shape[-1] <= 256 and q.shape[-1] % 8 == 0  # heads that the kernel takes
-    if segments.flash and fits and q.dtype in (torch.float16, torch.bfloat16):
+    if segments.flash and takes_flash(q.dtype, q.shape[-1]):
         rows = (x.squeeze(0).transpose(0, 1) for x in (q, k, v))  # (N, H, D/H), views, as their gradients
-        return _flash_attention(*rows, segments.offsets, segments.longest, dropout).transpose(0, 1)[None]
+        return flash_attention(*rows, segments.offsets, segments.longest, dropout).transpose(0, 1)[None]
     return _other_attention(q, k, v, segments, dropout)
 
 
-def _has_flash(device: torch.device) -> bool:
+def has_flash(device: torch.device) -> bool:
+    """Whether a device has the kernel of FlashAttention, and it is switched on."""
     if device.type != "cuda" or not torch.backends.cuda.is_flash_attention_available():
         return False
     return torch.backends.cuda.flash_sdp_enabled() and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
-def _flash_attention(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, offsets: torch.Tensor, longest: int, dropout: float
+def takes_flash(dtype: torch.dtype, width: int) -> bool:
+    """Whether the kernel takes queries of this type and width of a head."""
+    return width <= 256 and width % 8 == 0 and dtype in (torch.float16, torch.bfloat16)
+
+
+def flash_attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    offsets: torch.Tensor,
+    longest: int,
+    dropout: float,
+    window: int | None = None,
 ) -> torch.Tensor:
-    """All sequences in one call, [shape=(N, H, D/H)] -> [shape=(N, H, D/H)].
+    """All sequences in one call.
 
     The operator is the one that ``scaled_dot_product_attention`` calls for nested tensors, without their
     copies; ``torch.nn.attention.varlen`` has no dropout.
+
+    Parameters
+    ----------
+    q, k, v
+        [shape=(N, H, D/H)]
+    offsets, longest
+        As in `Segments`.
+    dropout
+        Dropout of the attention weights, in 0-1.
+    window
+        Positions to each side that are seen; all if None.
+
+    Returns
+    -------
+    torch.Tensor
+        [shape=(N, H, D/H)]
     """
     attend = torch.ops.aten._flash_attention_forward
-    return attend(q, k, v, offsets, offsets, longest, longest, dropout, False, False)[0]
+    near = {} if window is None else {"window_size_left": window, "window_size_right": window}
+    return attend(q, k, v, offsets, offsets, longest, longest, dropout, False, False, **near)[0]
 
 
 # Not traced: inside a compiled block this is one call between two compiled parts, whatever the lengths.

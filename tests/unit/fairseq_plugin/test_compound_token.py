@@ -48,7 +48,7 @@ class Answers(torch.nn.Module):
         self.columns = [torch.randn(4000, size) for size in CP.sizes]
         self.roll = torch.randn(4000, 1666)
 
-    def forward(self, src_tokens, padding_mask, note_index):
+    def forward(self, src_tokens, padding_mask, lengths, note_index):
         B, T, _ = src_tokens.shape
         return NoteOutputs([c[: len(note_index)] for c in self.columns], self.roll[: B * T]), {}
 

@@ -11,7 +11,7 @@ from musicbert.model import segments as segments_module
 from musicbert.model.embedding import note_positions
 from musicbert.model.masked_lm import listed_lm_sums, masked_lm_sums
 from musicbert.model.places import MaskedPlaces
-from musicbert.model.segments import Segments, _flash_attention, _jagged_attention, segment_attention
+from musicbert.model.segments import Segments, _jagged_attention, flash_attention, segment_attention
 
 CONFIG = ModelConfig(
     layers=2, width=32, ffn_width=64, heads=4, max_positions=64, dropout=0.0, attention_dropout=0.0
@@ -182,8 +182,8 @@ def masked_form(q, k, v, offsets, longest, dropout):
 @pytest.fixture
 def flash(monkeypatch):
     """As on a device with FlashAttention, but for the operator itself."""
-    monkeypatch.setattr(segments_module, "_has_flash", lambda device: True)
-    monkeypatch.setattr(segments_module, "_flash_attention", masked_form)
+    monkeypatch.setattr(segments_module, "has_flash", lambda device: True)
+    monkeypatch.setattr(segments_module, "flash_attention", masked_form)
 
 
 @pytest.mark.parametrize("lengths", [[9, 3, 20, 1], [7], [2, 2]])
@@ -191,13 +191,13 @@ def test_flash_attention_is_called_with_the_sequences(flash, monkeypatch, length
     torch.manual_seed(0)
     inputs = [torch.randn(1, 2, sum(lengths), 16, dtype=torch.bfloat16) for _ in range(3)]
     found = segment_attention(*inputs, Segments.of(lengths))
-    monkeypatch.setattr(segments_module, "_has_flash", lambda device: False)
+    monkeypatch.setattr(segments_module, "has_flash", lambda device: False)
     expected = segment_attention(*inputs, Segments.of(lengths))
     torch.testing.assert_close(found, expected, atol=1e-2, rtol=2e-2)
 
 
 def test_flash_attention_is_for_half_precision_and_its_heads_only(flash, monkeypatch):
-    monkeypatch.setattr(segments_module, "_flash_attention", None)  # a call would be an error
+    monkeypatch.setattr(segments_module, "flash_attention", None)  # a call would be an error
     for inputs in (torch.randn(1, 2, 5, 16), torch.randn(1, 2, 5, 12, dtype=torch.bfloat16)):
         assert segment_attention(inputs, inputs, inputs, Segments.of([3, 2])).shape == inputs.shape
 
@@ -207,7 +207,7 @@ def test_the_operator_of_flash_attention_has_the_shapes_and_a_gradient():
     q, k, v = (torch.empty(12, 2, 64, device="meta", dtype=torch.bfloat16) for _ in range(3))
     for x in (q, k, v):
         x.requires_grad_()
-    out = _flash_attention(q, k, v, torch.empty(4, device="meta", dtype=torch.int32), 5, 0.1)
+    out = flash_attention(q, k, v, torch.empty(4, device="meta", dtype=torch.int32), 5, 0.1)
     assert out.shape == q.shape
     assert [grad.shape for grad in torch.autograd.grad(out.sum(), (q, k, v))] == [q.shape] * 3
 
