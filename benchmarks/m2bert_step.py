@@ -13,12 +13,14 @@ clipping, and ``stable_adamw``, with products in bfloat16 and float32 weights (`
     crops that ``--workers`` processes cut and disturb, copied from pinned memory: what training sees.
     ``--data`` is a folder of compound words (``musicbert build --encoding cp``), else pieces are made.
 
-``--settings`` names what attends (``masks``: scaled dot-product attention with masks and blocks; ``flash``:
-FlashAttention's kernel for sequences, on a GPU) and whether blocks are compiled, with a batch of its own
-where one follows (``flash:compiled:96``). With ``flash`` both are compared first, outputs and gradients,
-padding included. ``--profile FILE`` writes where the time of resident steps goes, by kind of kernel. Files
-are written after each setting. What counts as work is said in :mod:`musicbert.model.flops`; the ceiling is
-what one large product reaches on the device in bfloat16, measured.
+``--settings`` are words with colons between them (``flash:compiled:half:128``): what attends (``masks``:
+scaled dot-product attention with masks and blocks; ``flash``: FlashAttention's kernel for sequences, on a
+GPU), ``compiled`` blocks, for any shape or (``static``) for each shape anew, ``half`` (sums over the blocks
+in bfloat16), ``undropped`` (no dropout), a batch. With ``flash`` both kinds of attention are compared first,
+outputs and gradients, padding included. ``--profile FILE`` writes where the time of resident steps goes, by
+kind of kernel. Files are written after each setting. What counts as work is said in
+:mod:`musicbert.model.flops`; the ceiling is what one large product reaches on the device in bfloat16,
+measured.
 """
 
 from __future__ import annotations
@@ -103,13 +105,15 @@ def differences(device: torch.device) -> tuple[float, float]:
 class Trainer:
     """One setting."""
 
-    def __init__(self, options: argparse.Namespace, compiled: bool, device: torch.device) -> None:
+    def __init__(self, arch: str, setting: dict[str, Any], device: torch.device) -> None:
         torch.manual_seed(0)
-        self.device = device
-        self.model = M2Bert(M2BERT_PRESETS[options.arch]).to(device).train()
+        self.device, rate = device, setting["dropout"]
+        config = M2BERT_PRESETS[arch].with_(attention_dropout=rate, mlp_dropout=rate)
+        self.model = M2Bert(config).to(device).train()
         self.model.autocast_bf16 = True
-        if compiled:
-            self.model.compile_blocks()
+        self.model.encoder.note_bert1.half_sums = setting["half"]
+        if setting["compile"]:
+            self.model.compile_blocks(dynamic=not setting["static"])
         self.weights = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = StableAdamW(self.weights, lr=2e-5)
         self.columns = torch.tensor([float(size) for size in CP.sizes], device=device)
@@ -122,12 +126,11 @@ class Trainer:
 
 
 def measure(
-    options: argparse.Namespace, setting: tuple[str, bool, int], crops: NoteCrops, ceiling: float
+    options: argparse.Namespace, setting: dict[str, Any], crops: NoteCrops, ceiling: float
 ) -> dict[str, Any]:
     """Rows ``resident`` and ``loader`` of a setting, and its profile."""
-    form, compiled, batch = setting
-    device = torch.device(options.device)
-    trainer = Trainer(options, compiled, device)
+    device, batch = torch.device(options.device), setting["batch"]
+    trainer = Trainer(options.arch, setting, device)
     order = crops.ordered_indices()
     groups = [order[i : i + batch] for i in range(0, len(order) - batch + 1, batch)]
     groups = [groups[i] for i in torch.randperm(len(groups), generator=torch.Generator().manual_seed(0))]
@@ -154,10 +157,11 @@ def measure(
 
     known = resident["net_input"]["lengths"].tolist()  # not asked of the device in each step
     result: dict[str, Any] = {
-        "arch": f"m2bert {options.arch}", "batch": batch, "notes": crops.crop, "layout": form,
-        "precision": "autocast", "compile": compiled, "attention_dropout": 0.1,
+        "arch": f"m2bert {options.arch}", "notes": crops.crop, "precision": "autocast", **setting,
+        "layout": setting["attention"] + (", half sums" if setting["half"] else ""),
+        "attention_dropout": setting["dropout"],
     }  # fmt: skip
-    with attending(form):
+    with attending(setting["attention"]):
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         begin = time.perf_counter()
@@ -184,9 +188,9 @@ def measure(
 
 def table(results: list[dict[str, Any]]) -> list[str]:
     lines = [
-        "| arch | batch | attention | compiled | source | ms a step | notes/s | TFLOP/s | utilisation "
-        "| GiB |",
-        "|---|---:|---|---|---|---:|---:|---:|---:|---:|",
+        "| arch | batch | attention | compiled | sums | dropout | source | ms a step | notes/s | TFLOP/s "
+        "| utilisation | GiB |",
+        "|---|---:|---|---|---|---:|---|---:|---:|---:|---:|---:|",
     ]
     for r in results:
         for name in ("resident", "loader"):
@@ -195,19 +199,28 @@ def table(results: list[dict[str, Any]]) -> list[str]:
             m = r[name]
             source = name if name == "resident" else f"loader, {m['workers']} workers"
             lines.append(
-                f"| {r['arch']} | {r['batch']} x {r['notes']} | {r['layout']} | "
-                f"{'yes' if r['compile'] else 'no'} | {source} | {m['ms_per_step']:.1f} | "
+                f"| {r['arch']} | {r['batch']} x {r['notes']} | {r['attention']} | "
+                f"{('static' if r['static'] else 'yes') if r['compile'] else 'no'} | {'bfloat16' if r['half'] else 'float32'} | "
+                f"{r['dropout']} | {source} | {m['ms_per_step']:.1f} | "
                 f"{m['notes_per_second']:,.0f} | {m['tflops']:.1f} | {m['utilisation']:.1%} | "
                 f"{r.get('peak_gib', 0):.1f} |"
             )
     return lines
 
 
-def setting_of(text: str) -> tuple[str, bool, int]:
-    form, how, *batch = text.split(":")
-    if form not in ("masks", "flash") or how not in ("eager", "compiled") or batch[1:]:
+def setting_of(text: str) -> dict[str, Any]:
+    words = set(text.split(":"))
+    sizes = {word for word in words if word.isdecimal()}
+    if (
+        words - sizes - {"masks", "flash", "eager", "compiled", "static", "half", "undropped"}
+        or len(sizes) > 1
+    ):
         raise ValueError(text)
-    return form, how == "compiled", int(batch[0]) if batch else 0
+    return {
+        "attention": "flash" if "flash" in words else "masks", "compile": "compiled" in words,
+        "static": "static" in words, "half": "half" in words, "dropout": 0.0 if "undropped" in words else 0.1,
+        "batch": int(sizes.pop()) if sizes else 0,
+    }  # fmt: skip
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -215,7 +228,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--arch", default="base", choices=sorted(M2BERT_PRESETS))
     parser.add_argument("--batch", type=int, default=64, help="crops of a step")
     parser.add_argument("--crop", type=int, default=1024, help="notes of a crop")
-    parser.add_argument("--settings", nargs="+", type=setting_of, default=[("masks", False, 0)])
+    parser.add_argument("--settings", nargs="+", type=setting_of, default=[setting_of("masks")])
     parser.add_argument("--data", type=Path, help="folder of compound words")
     parser.add_argument("--workers", type=int, default=4, help="loading processes; -1: no loader row")
     parser.add_argument("--steps", type=int, default=20)
@@ -236,7 +249,7 @@ def main(given: list[str] | None = None) -> None:
     where = f"{datetime.now(UTC):%Y-%m-%d}, {name}, {versions}."
     print(where, flush=True)
     said = ""
-    if any(form == "flash" for form, *_ in options.settings):
+    if any(setting["attention"] == "flash" for setting in options.settings):
         said = "FlashAttention against masks, relative: states {:.1e}, gradients {:.1e}.".format(
             *differences(device)
         )
@@ -249,11 +262,12 @@ def main(given: list[str] | None = None) -> None:
     ceiling = measured_ceiling(device, torch.bfloat16)
     print(f"ceiling, bfloat16: {ceiling / 1e12:.1f} TFLOP/s", flush=True)
     results: list[dict[str, Any]] = []
-    for form, compiled, batch in options.settings:
+    for setting in options.settings:
+        setting["batch"] = setting["batch"] or options.batch
         try:
-            results.append(measure(options, (form, compiled, batch or options.batch), crops, ceiling))
+            results.append(measure(options, setting, crops, ceiling))
         except RuntimeError as error:  # out of memory, or a kernel that is not there
-            print(f"{form}, {compiled}: {type(error).__name__}: {str(error)[:600]}", flush=True)
+            print(f"{setting}: {type(error).__name__}: {str(error)[:600]}", flush=True)
             continue
         print("\n".join(table(results[-1:])[2:]), flush=True)
         summary = {"where": where, "check": said, "ceiling_tflops": ceiling / 1e12, "results": results}

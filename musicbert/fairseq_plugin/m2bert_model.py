@@ -48,6 +48,9 @@ class M2BertFlags(FairseqDataclass):
     max_positions: int = flag(8192, "longest input in notes")
     autocast_bf16: bool = flag(False, "mixed precision in bfloat16, on a CPU too (--bf16 needs a GPU)")
     compile: bool = flag(False, "torch.compile of the blocks: a slow start, then faster")
+    half_sums: bool = flag(
+        False, "in mixed precision, keep the sums over the blocks in half precision too: faster on a GPU"
+    )
     init_from: Optional[str] = flag(  # noqa: UP045 - fairseq knows this spelling only
         None, "start from this checkpoint; an error if it is missing or of another architecture or encoding"
     )
@@ -88,6 +91,7 @@ class M2BertModel(M2Bert, BaseFairseqModel):
         )
         self.longest = int(cfg.max_positions)
         self.autocast_bf16 = bool(cfg.autocast_bf16)
+        self.encoder.note_bert1.half_sums = bool(getattr(cfg, "half_sums", False))
         if getattr(cfg, "compile", False):  # not in checkpoints of before
             self.compile_blocks()
         #: checkpoint that has to be loaded before the first step of training, None once one was

@@ -102,8 +102,7 @@ class StableAdamW(torch.optim.Optimizer):
         updates = torch._foreach_div(means, roots)
         torch._foreach_mul_(updates, rates)
         torch._foreach_mul_(parameters, list((1 - group["weight_decay"] * lr / rms).unbind()))
-        for parameter, update in zip(parameters, updates, strict=True):
-            parameter.sub_(update)
+        torch._foreach_sub_(parameters, updates)
 
 
 @dataclass

@@ -163,9 +163,9 @@ class M2Bert(nn.Module):
         self.encoder = M2BertEncoder(config)
         self.mask_lm = NoteHeads(config)
 
-    def compile_blocks(self, backend: str = "inductor") -> None:
+    def compile_blocks(self, backend: str = "inductor", *, dynamic: bool = True) -> None:
         """Compile each block (see :meth:`ModernBert.compile_blocks`)."""
-        self.encoder.note_bert1.compile_blocks(backend)
+        self.encoder.note_bert1.compile_blocks(backend, dynamic=dynamic)
 
     def forward(
         self,

@@ -39,6 +39,12 @@ def _norm(width: int) -> nn.LayerNorm:
     return nn.LayerNorm(width, eps=NORM_EPS, bias=False)
 
 
+def _product_type(x: torch.Tensor) -> torch.dtype:
+    """Type of matrix products of a tensor."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+
+
 class Attention(nn.Module):
     """Attention with rotary positions."""
 
@@ -54,10 +60,12 @@ class Attention(nn.Module):
         self, x: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor], reach: Reach, *, local: bool
     ) -> torch.Tensor:
         """Attend: [shape=(B, T, D)] -> [shape=(B, T, D)]."""
-        qkv = self.Wqkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (3, B, H, T, d)
-        q, k = rotate(qkv[:2], *rotary).unbind(0)  # (B, H, T, d)
+        # taken apart once: the gradients of the three are then written side by side, once
+        q, k, v = self.Wqkv(x).unflatten(-1, (3, self.heads, -1)).unbind(-3)
+        q, k, v = (each.transpose(1, 2) for each in (q, k, v))  # (B, H, T, d) each
+        q, k = rotate(q, *rotary), rotate(k, *rotary)
         dropout = self.dropout if self.training else 0.0
-        y = attend(q, k, qkv[2], reach, local=local, dropout=dropout)  # (B, H, T, d)
+        y = attend(q, k, v, reach, local=local, dropout=dropout)  # (B, H, T, d)
         return F.dropout(self.Wo(y.transpose(1, 2).flatten(2)), self.dropout, self.training)  # (B, T, D)
 
 
@@ -116,6 +124,8 @@ class ModernBert(nn.Module):
     def __init__(self, config: M2BertConfig) -> None:
         super().__init__()
         self.config = config
+        #: keep the sums over the blocks in the type of the products: faster on a GPU in mixed precision
+        self.half_sums = False
         self.embeddings = Embeddings(config.width)
         self.layers = nn.ModuleList(Block(config, number) for number in range(config.layers))
         self.final_norm = _norm(config.width)
@@ -134,23 +144,27 @@ class ModernBert(nn.Module):
                 std = INIT_STD / (2 * self.config.layers) ** 0.5 if name.endswith(".Wo") else INIT_STD
                 nn.init.trunc_normal_(module.weight, 0.0, std, -2 * std, 2 * std)
 
-    def compile_blocks(self, backend: str = "inductor") -> None:
+    def compile_blocks(self, backend: str = "inductor", *, dynamic: bool = True) -> None:
         """Compile each block in place (`torch.compile`): same parameters and names, numbers up to rounding.
 
-        One graph each for the first block, global and local ones; lengths may differ from batch to batch.
+        Parameters
+        ----------
+        backend
+            Of `torch.compile`.
+        dynamic
+            One graph each for the first block, global and local ones, whatever the lengths of a batch; else
+            one for each shape too.
         """
         for layer in self.layers:
-            layer.compile(backend=backend, dynamic=True)
+            layer.compile(backend=backend, dynamic=dynamic)
 
     def _reach(
         self, x: torch.Tensor, padding_mask: torch.Tensor | None, lengths: torch.Tensor | None
     ) -> Reach:
         """What the layers see; without masks where FlashAttention can do it."""
         B, T, D = x.shape
-        mixed = torch.is_autocast_enabled(x.device.type)
-        dtype = torch.get_autocast_dtype(x.device.type) if mixed else x.dtype
         known = padding_mask is None or lengths is not None
-        if known and has_flash(x.device) and takes_flash(dtype, D // self.config.heads):
+        if known and has_flash(x.device) and takes_flash(_product_type(x), D // self.config.heads):
             return Reach.in_sequences(
                 B, T, self.config.window, None if padding_mask is None else lengths, x.device
             )
@@ -192,6 +206,7 @@ class ModernBert(nn.Module):
             for local in (False, True)
         }
         x = self.embeddings.norm(x)
+        x = x.to(_product_type(x)) if self.half_sums else x
         states = [x] if all_states else None
         with without_cudnn():
             for layer in self.layers:

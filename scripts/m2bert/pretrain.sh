@@ -40,7 +40,8 @@ switch noise-symmetric "include the upper end of the noise (published: left out)
 switch cpu "train on the CPU even where there is a GPU"
 switch fp16 "half precision (GPU)"
 switch bf16 "mixed precision in bfloat16 (autocast: weights stay float32)"
-switch compile "torch.compile of the blocks: a slow start, then faster (GPU)"
+switch compile "torch.compile of the blocks (m2bert_*, musicbert_*): a slow start, then faster on a GPU"
+switch half-sums "with --bf16: keep the sums over the blocks in bfloat16 too, faster on a GPU (m2bert_*)"
 switch dry-run "print the command and stop"
 switch resume "go on from the last checkpoint of the save directory"
 switch bar "a progress bar in place of the log, which is in train.log anyway (needs --updates)"
@@ -70,6 +71,7 @@ flags=(--task music_pretrain --criterion compound_token --arch "$arch" --max-epo
 [ -z "$noise_symmetric" ] || flags+=(--noise-symmetric)
 [ -z "$bf16" ] || { flags+=(--autocast-bf16) && bf16=; }
 [ -z "$compile" ] || flags+=(--compile)
+[ -z "$half_sums" ] || flags+=(--half-sums)
 [ -z "$fp16" ] || flags+=(--fp16-no-flatten-grads)
 [ "$updates" -eq 0 ] || flags+=(--max-update "$updates")
 case $lr_scheduler in

@@ -146,3 +146,18 @@ def test_with_flash_attention_there_is_a_graph_for_each_kind_of_block(flash):
     assert found == pytest.approx(expected, rel=1e-2)  # bfloat16
     # the first block has no LayerNorm before its attention; then local ones and global ones
     assert len([graph for graph in counter.graphs if len(graph.graph.nodes)]) == 3
+
+
+def test_sums_in_half_precision_are_near():
+    torch.manual_seed(0)
+    model = M2Bert(CONFIG).eval()
+    batch = batch_of(30, 30)
+    model.encoder.note_bert1.half_sums = True
+    with torch.inference_mode():
+        assert model(**batch, features_only=True)[0].dtype == torch.float32  # no mixed precision, no change
+        model.autocast_bf16 = True
+        halves = model(**batch, features_only=True)[0]
+        model.encoder.note_bert1.half_sums = False
+        found = model(**batch, features_only=True)[0]
+    assert (halves.dtype, found.dtype) == (torch.bfloat16, torch.float32)
+    torch.testing.assert_close(halves.float(), found, rtol=0.05, atol=0.05)
