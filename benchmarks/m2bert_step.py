@@ -200,7 +200,8 @@ def table(results: list[dict[str, Any]]) -> list[str]:
             source = name if name == "resident" else f"loader, {m['workers']} workers"
             lines.append(
                 f"| {r['arch']} | {r['batch']} x {r['notes']} | {r['attention']} | "
-                f"{('static' if r['static'] else 'yes') if r['compile'] else 'no'} | {'bfloat16' if r['half'] else 'float32'} | "
+                f"{('static' if r['static'] else 'yes') if r['compile'] else 'no'} | "
+                f"{'bfloat16' if r['half'] else 'float32'} | "
                 f"{r['dropout']} | {source} | {m['ms_per_step']:.1f} | "
                 f"{m['notes_per_second']:,.0f} | {m['tflops']:.1f} | {m['utilisation']:.1%} | "
                 f"{r.get('peak_gib', 0):.1f} |"

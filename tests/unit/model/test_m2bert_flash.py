@@ -152,7 +152,7 @@ def test_sums_in_half_precision_are_near():
     torch.manual_seed(0)
     model = M2Bert(CONFIG).eval()
     batch = batch_of(30, 30)
-    model.encoder.note_bert1.half_sums = True
+    model.encoder.form, model.encoder.note_bert1.half_sums = "table", True  # as in training
     with torch.inference_mode():
         assert model(**batch, features_only=True)[0].dtype == torch.float32  # no mixed precision, no change
         model.autocast_bf16 = True
