@@ -19,7 +19,7 @@ GPU), ``compiled`` blocks, for any shape or (``static``) for each shape anew, ``
 in bfloat16), ``undropped`` (no dropout), a batch. With ``flash`` both kinds of attention are compared first,
 outputs and gradients, padding included. ``--profile FILE`` writes where the time of resident steps goes, by
 kind of kernel. Files are written after each setting. What counts as work is said in
-:mod:`musicbert.model.flops`; the ceiling is what one large product reaches on the device in bfloat16,
+:mod:`musicbert.flops`; the ceiling is what one large product reaches on the device in bfloat16,
 measured.
 """
 
@@ -48,7 +48,7 @@ from musicbert.fairseq_plugin.note_crops import NoteCrops, open_pieces
 from musicbert.fairseq_plugin.stable_adamw import StableAdamW
 from musicbert.model import modernbert
 from musicbert.model.compound_loss import column_sums
-from musicbert.model.flops import m2bert_flops
+from musicbert.flops import m2bert_flops
 from musicbert.model.m2bert import M2Bert
 from musicbert.model.pianoroll import roll_loss
 from musicbert.note_fields import CP

@@ -19,7 +19,7 @@ loss, backward and optimiser. Rows measured for each setting:
 kind of kernel. Files are written after each setting: what is stopped keeps what it measured.
 
 Utilisation is model FLOPs / time / ceiling, both of dense matrix products; which are counted is said in
-:mod:`musicbert.model.flops`.
+:mod:`musicbert.flops`.
 
 ``ceiling`` is what one large product reaches on this device in the same precision, measured; padding is no
 work that is needed, so only real notes count.

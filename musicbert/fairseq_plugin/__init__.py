@@ -24,6 +24,7 @@ from musicbert.fairseq_plugin import (
 from musicbert.fairseq_plugin.compat import (
     allow_bfloat16_on_gpu,
     allow_training_state,
+    end_loading_processes,
     use_published_masked_lm,
 )
 from musicbert.fairseq_plugin.sentence_task import use_published_sentence_prediction
@@ -52,5 +53,6 @@ __all__ = [
 
 allow_training_state()
 allow_bfloat16_on_gpu()
+end_loading_processes()
 use_published_masked_lm()
 use_published_sentence_prediction()

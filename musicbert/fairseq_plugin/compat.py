@@ -12,6 +12,9 @@ The published recipe is ``--task masked_lm --criterion masked_lm --arch musicber
 expect bar masking. fairseq has no hook for that, and registering a taken name silently gives the old class
 back. So the entry ``masked_lm`` of the public ``TASK_REGISTRY`` is set to a subclass of fairseq's
 (`musicbert.fairseq_plugin.published_task`).
+
+A training on a GPU with torch before 2.13 stayed for five seconds a loading process after its last line:
+torch waits for each in turn, and nobody has told them to stop. They are told first.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from __future__ import annotations
 import argparse
 import collections
 import functools
+import gc
 import importlib.util
 import typing
 from typing import Any
@@ -33,6 +37,7 @@ from musicbert.fairseq_plugin.published_task import PublishedMaskedLMTask
 __all__ = [
     "allow_bfloat16_on_gpu",
     "allow_training_state",
+    "end_loading_processes",
     "use_published_masked_lm",
 ]
 
@@ -96,6 +101,25 @@ def allow_bfloat16_on_gpu() -> None:
 
     call_main.undoes_tpu = True  # type: ignore[attr-defined]
     distributed_utils.call_main = call_main
+
+
+def end_loading_processes() -> None:
+    """Let the loading processes of a training end together, where torch waits for one after the other."""
+    iterator = torch.utils.data.dataloader._MultiProcessingDataLoaderIter
+    wait = getattr(iterator, "_clean_up_worker", None)  # torch 2.13 ends them by itself
+    if wait is None or getattr(wait, "tells_first", False):
+        return
+
+    @functools.wraps(wait)
+    def tell_and_wait(worker: Any) -> None:
+        if worker.is_alive():
+            for each in gc.get_objects():
+                if type(each) is iterator:
+                    each._shutdown_workers()
+        wait(worker)
+
+    tell_and_wait.tells_first = True  # type: ignore[attr-defined]
+    iterator._clean_up_worker = staticmethod(tell_and_wait)
 
 
 def use_published_masked_lm() -> None:

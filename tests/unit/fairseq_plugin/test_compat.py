@@ -1,8 +1,9 @@
-"""fairseq's own reader of checkpoints (--restore-file, --finetune-from-model) under a torch of today."""
+"""fairseq under a torch of today: its reader of checkpoints, and the end of loading processes."""
 
 import argparse
 import os
 import pickle
+import time
 import zipfile
 
 import numpy as np
@@ -12,6 +13,7 @@ from fairseq import checkpoint_utils
 from omegaconf import OmegaConf
 
 import musicbert.fairseq_plugin  # noqa: F401 - puts harmless classes on the allow-list
+from musicbert.fairseq_plugin.compat import end_loading_processes
 from musicbert.weights import load_checkpoint
 
 BEST = 0.625
@@ -57,3 +59,30 @@ def test_anything_else_is_refused(state, tmp_path):
     with pytest.raises(pickle.UnpicklingError, match="mkdir"):
         checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "evil.pt"))
     assert not (tmp_path / "ran").exists()
+
+
+def test_loading_processes_end_together(monkeypatch):
+    """As torch before 2.13 does it at the end of a program, with a wait that would take a minute each."""
+    iterator = torch.utils.data.dataloader._MultiProcessingDataLoaderIter
+    alive = []
+
+    def wait(worker):
+        alive.append(worker.is_alive())
+        worker.join(timeout=60)
+
+    monkeypatch.setattr(iterator, "_clean_up_worker", staticmethod(wait), raising=False)
+    end_loading_processes()
+    clean_up = iterator._clean_up_worker
+    end_loading_processes()
+    assert iterator._clean_up_worker is clean_up  # once
+    loaders = [
+        torch.utils.data.DataLoader(range(100), num_workers=2, persistent_workers=True) for _ in range(2)
+    ]
+    batches = [iter(loader) for loader in loaders]
+    workers = [worker for each in batches for worker in each._workers]
+    assert all(int(next(each)) == 0 for each in batches)
+    begin = time.monotonic()
+    for worker in workers:
+        clean_up(worker)
+    assert time.monotonic() - begin < 30
+    assert alive == [False] * 4
