@@ -46,9 +46,9 @@ from musicbert.config import M2BERT_PRESETS
 from musicbert.denoising import NoisePolicy, add_noise, noise_radii
 from musicbert.fairseq_plugin.note_crops import NoteCrops, open_pieces
 from musicbert.fairseq_plugin.stable_adamw import StableAdamW
+from musicbert.flops import m2bert_flops
 from musicbert.model import modernbert
 from musicbert.model.compound_loss import column_sums
-from musicbert.flops import m2bert_flops
 from musicbert.model.m2bert import M2Bert
 from musicbert.model.pianoroll import roll_loss
 from musicbert.note_fields import CP

@@ -14,8 +14,8 @@ from step_data import Blocks
 from step_profile import profile_steps
 
 from musicbert.config import PRESETS
-from musicbert.model import MusicBert
 from musicbert.flops import musicbert_flops
+from musicbert.model import MusicBert
 from musicbert.model.masked_lm import listed_lm_sums
 from musicbert.model.places import MaskedPlaces
 from musicbert.model.segments import Segments

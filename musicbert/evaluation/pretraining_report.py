@@ -18,16 +18,17 @@ from musicbert.atomic import write_json, write_text
 from musicbert.errors import DatasetError
 from musicbert.evaluation.training_effort import notes_seen, training_seconds
 from musicbert.evaluation.training_log import Curves
+from musicbert.evaluation.training_speed import SIZES, SteadySpeed, model_utilisation, steady_speed
 
 __all__ = ["about_text", "pretraining_report", "read_log"]
 
 #: options of fairseq-train that make the recipe
 RECIPE = (
-    *("arch", "encoding", "objective", "aux", "crop", "noise_prob", "noise_radius"),
+    *("arch", *SIZES, "layout", "encoding", "objective", "aux", "crop", "noise_prob", "noise_radius"),
     *("mask_strategy", "mask_prob", "random_tokens", "sample_break_mode", "performance_input"),
     *("dropout", "optimizer", "adam_betas", "adam_eps", "weight_decay", "clip_norm", "lr", "lr_scheduler"),
     *("warmup_updates", "total_num_update", "max_update", "batch_size", "update_freq", "autocast_bf16"),
-    *("bf16", "fp16", "seed"),
+    *("bf16", "fp16", "compile", "half_sums", "seed"),
 )
 
 #: quantities that are drawn
@@ -73,6 +74,7 @@ def read_log(path: Path) -> dict[str, Any]:
         "updates": int(last["train_num_updates"]),
         "seconds": training_seconds(lines),
         "notes": _notes(options, curves),
+        "steady": _steady(options, lines),
         "rows_of_a_batch": float(last["train_bsz"]),
         "tokens_of_a_batch": float(last.get("train_wpb", 0)),
         "epochs": int(last["epoch"]),
@@ -84,6 +86,12 @@ def _notes(options: Mapping[str, str], curves: Curves) -> float | None:
         return notes_seen(curves, octuples=False)
     # in the other forms of MusicBERT, the tokens of a note differ in number
     return notes_seen(curves, octuples=True) if options.get("encoding", "octuple") == "octuple" else None
+
+
+def _steady(options: Mapping[str, str], lines: list[str]) -> SteadySpeed | None:
+    if "crop" not in options and options.get("encoding", "octuple") != "octuple":
+        return None
+    return steady_speed(lines, octuples="crop" not in options)
 
 
 def _curves(lines: list[str]) -> Curves:
@@ -110,6 +118,8 @@ def _options(text: str) -> dict[str, str]:
         found = re.search(rf"\b{name}(?:': |=)(?:{{'_name': )?('[^']*'|\[[^\]]*\]|\([^)]*\)|[^,)}}]+)", text)
         if found and found[1] != "None":
             picked[name] = found[1].strip("'")
+    if "arch" not in picked and (found := re.search(r"'model': \{'_name': '([^']+)'", text)):
+        picked = {"arch": found[1], **picked}
     return picked
 
 
@@ -126,6 +136,14 @@ def about_text(report: Mapping[str, Any]) -> str:
         f"| notes seen | {report['notes_seen']:,} |",
         f"| time | {run['seconds']:.0f} s on {report['hardware']} ({report['notes_a_second']:,} notes/s) |",
     ]
+    if speed := report.get("speed"):
+        steady = f"{speed['steady_notes_a_second']:,} notes/s"
+        if "utilisation" in speed:
+            ceiling = speed["ceiling_tflops"]
+            steady += f", {speed['utilisation']:.1%} of the {ceiling:,.0f} TFLOP/s of a large matrix product"
+        if speed.get("least_gib_free") is not None:
+            steady += f"; at least {speed['least_gib_free']:.0f} GiB free on the GPU"
+        lines.append(f"| between validations | {steady} |")
     lines += [f"| {name.replace('_', ' ')} | {value} |" for name, value in run["options"].items()]
     accuracy = {q: v for q, v in run["final"].items() if q.startswith("accuracy_")}
     if accuracy:
@@ -140,8 +158,26 @@ def about_text(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _speed(steady: SteadySpeed, options: Mapping[str, str], ceiling: float | None) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "steady_notes_a_second": round(steady.notes_a_second),
+        "updates_a_second": steady.updates_a_second,
+        "notes_of_a_row": round(steady.notes_of_a_row, 1),
+        "least_gib_free": steady.least_gib_free,
+    }
+    share = model_utilisation(steady, options, ceiling * 1e12) if ceiling else None
+    return found if share is None else {**found, "utilisation": round(share, 4), "ceiling_tflops": ceiling}
+
+
 def pretraining_report(
-    log: Path, corpus: Path, out: Path, *, hardware: str, notes: str, provenance: Mapping[str, Any]
+    log: Path,
+    corpus: Path,
+    out: Path,
+    *,
+    hardware: str,
+    notes: str,
+    provenance: Mapping[str, Any],
+    ceiling: float | None = None,
 ) -> dict[str, Any]:
     """Write ``report.json``, ``about.md`` and ``curves.png`` into a folder.
 
@@ -159,6 +195,8 @@ def pretraining_report(
         Sources, licences and limits, in Markdown.
     provenance
         See `musicbert.provenance.provenance`.
+    ceiling
+        TFLOP/s of the largest matrix product on that hardware, for the utilisation.
 
     Raises
     ------
@@ -175,11 +213,13 @@ def pretraining_report(
         seen = round(run["updates"] * run["rows_of_a_batch"] * size["notes"] / size["sequences"])
     else:
         seen = round(run["notes"])
+    steady = run.pop("steady")
     report = {
         "run": run,
         "corpus": size,
         "notes_seen": seen,
         "notes_a_second": round(seen / run["seconds"]) if run["seconds"] else 0,
+        **({"speed": _speed(steady, run["options"], ceiling)} if steady else {}),
         "hardware": hardware,
         "notes": notes,
         "provenance": dict(provenance),

@@ -3,9 +3,11 @@
 fairseq's clock (``train_wall`` of an epoch, ``wall`` of the lines within it) counts the seconds of a process,
 from its start; a resumed run writes several processes into one log. A process begins with fairseq's dump of
 its configuration and says at which update it goes on (``Loaded checkpoint ... @ 400 updates``). Work that a
-process did after the checkpoint from which the next one went on is no part of the run. The seconds are right
-to the lines of the log: to ``--log-interval`` updates a process. Verified in
-``tests/unit/evaluation/test_training_effort.py``.
+process did after the checkpoint from which the next one went on is no part of the run. Where a run goes on
+from a checkpoint, fairseq's clock stands still at 0 (the meter is loaded, and not started again); then the
+times of the lines count, from the dump of the configuration on. The seconds are right to the lines of the
+log: to ``--log-interval`` updates a process. Verified in ``tests/unit/evaluation/test_training_effort.py``
+and, on a run that was cut off, in ``tests/integration/test_pretraining_recipe.py``.
 """
 
 from __future__ import annotations
@@ -14,17 +16,19 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from musicbert.encoding.vocabulary import FIELDS
 from musicbert.evaluation.training_log import Curves
 
-__all__ = ["notes_seen", "training_seconds"]
+__all__ = ["SPECIAL_ROWS", "STATE", "notes_seen", "training_seconds"]
 
 _BEGUN = re.compile(r"fairseq_cli\.train\s*[|:]\s*\{'_name'")
 _LOADED = re.compile(r"Loaded checkpoint .* @ (\d+) updates\)")
-_STATE = re.compile(r"(?:\| |INFO:)train(?:_inner)?(?: \| |:)(\{.*\})\s*$")
+#: line of a training's state, as JSON
+STATE = re.compile(r"(?:\| |INFO:)train(?:_inner)?(?: \| |:)(\{.*\})\s*$")
 #: special octuples at the ends of a row, of which fairseq's log counts the tokens
-_ENDS = 2
+SPECIAL_ROWS = 2
 
 
 @dataclass
@@ -32,11 +36,20 @@ class _Process:
     """Points (update, seconds) of a process, and the update from which it went on where that is known."""
 
     start: float | None
+    begun: datetime | None = None
     points: list[tuple[float, float]] = field(default_factory=list)
+    times: list[datetime | None] = field(default_factory=list)
 
     def began_at(self) -> float:
         # a point stands for at least one update
         return self.points[0][0] - 1 if self.start is None else self.start
+
+    def seconds_at(self, number: int) -> float:
+        """Seconds at a point, by the times of the lines where the clock stands still."""
+        now = self.times[number]
+        if self.begun is None or now is None or any(seconds for _, seconds in self.points):
+            return self.points[number][1]
+        return (now - self.begun).total_seconds()
 
 
 def training_seconds(lines: Iterable[str]) -> float:
@@ -53,9 +66,10 @@ def training_seconds(lines: Iterable[str]) -> float:
     """
     total, limit = 0.0, float("inf")
     for process in reversed(_processes(lines)):
-        kept = [point for point in process.points if process.began_at() < point[0] <= limit]
+        began = process.began_at()
+        kept = [i for i, (update, _) in enumerate(process.points) if began < update <= limit]
         if kept:
-            total += kept[-1][1]
+            total += process.seconds_at(kept[-1])
             limit = process.began_at()
     return total
 
@@ -65,11 +79,11 @@ def _processes(lines: Iterable[str]) -> list[_Process]:
     for line in lines:
         current = found[-1]
         if _BEGUN.search(line):
-            found.append(_Process(0.0))
+            found.append(_Process(0.0, _time(line)))
         elif loaded := _LOADED.search(line):
             if not current.points:
                 current.start = float(loaded[1])
-        elif state := _STATE.search(line):
+        elif state := STATE.search(line):
             try:
                 body = json.loads(state[1])
             except ValueError:  # a process was killed while it wrote, and the next one wrote on
@@ -83,7 +97,16 @@ def _processes(lines: Iterable[str]) -> list[_Process]:
                 current = _Process(None)
                 found.append(current)
             current.points.append((float(update), float(seconds)))
+            current.times.append(_time(line))
     return [process for process in found if process.points]
+
+
+def _time(line: str) -> datetime | None:
+    """When a line was written, as Python's logging says it; None where it does not."""
+    try:
+        return datetime.strptime(line[:19], "%Y-%m-%d %H:%M:%S")
+    except ValueError:
+        return None
 
 
 def notes_seen(curves: Curves, *, octuples: bool) -> float | None:
@@ -106,6 +129,6 @@ def notes_seen(curves: Curves, *, octuples: bool) -> float | None:
         return None
     seen, before = 0.0, 0.0
     for update, count in sorted(words.items()):
-        notes = count / len(FIELDS) - _ENDS * rows[update] if octuples else count
+        notes = count / len(FIELDS) - SPECIAL_ROWS * rows[update] if octuples else count
         seen, before = seen + (update - before) * notes, update
     return seen

@@ -23,6 +23,11 @@ def main() -> int:
     parser.add_argument("--hardware", required=True, help="what it ran on")
     parser.add_argument("--notes", type=Path, required=True, help="Markdown: sources, licences, limits")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument(
+        "--ceiling",
+        type=float,
+        help="TFLOP/s of a large matrix product there (benchmarks/pretrain_step.py says it)",
+    )
     given = parser.parse_args()
     from musicbert.evaluation.pretraining_report import pretraining_report
     from musicbert.provenance import provenance
@@ -40,6 +45,7 @@ def main() -> int:
             hardware=given.hardware,
             notes=given.notes.read_text(encoding="utf-8"),
             provenance=source,
+            ceiling=given.ceiling,
         )
     except (MusicBertError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -14,6 +14,7 @@ import torch
 
 from musicbert.corpus.databin import write_indexed_dataset
 from musicbert.encoding.vocabulary import dictionary_text, rows_to_ids
+from musicbert.evaluation.training_effort import training_seconds
 from musicbert.fairseq_plugin.launch import distributed_arguments
 from musicbert.weights import load_checkpoint
 
@@ -83,6 +84,9 @@ def test_two_processes_do_what_one_does_with_accumulation(recipe, tmp_path):
     resumed = recipe(*words, "--processes", 2, "--save-dir", "run2", "--resume", "--", "--log-interval", 1)
     assert "(epoch 1 @ 3 updates)" in resumed
     assert len(losses(resumed)) == 1
+    # fairseq's own clock stands still in a resumed run
+    first = training_seconds(printed[1].splitlines())
+    assert training_seconds((tmp_path / "run2" / "train.log").read_text().splitlines()) >= first + 1
 
 
 def test_the_published_recipe_is_the_default(recipe, tmp_path):

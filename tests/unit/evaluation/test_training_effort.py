@@ -58,6 +58,23 @@ def test_seconds(lines, seconds):
     assert training_seconds(lines) == seconds
 
 
+def at(clock, line):
+    return f"2026-01-31 23:{clock}" + line[1:]
+
+
+def test_a_clock_that_stands_still_is_replaced_by_the_times_of_the_lines():
+    lines = [at("58:00", BEGUN), at("58:05", inner(4, 2)), at("58:09", epoch(8, 6))]
+    resumed = [
+        at("59:00", BEGUN),
+        at("59:08", loaded(8)),
+        at("59:10", inner(9, 0)),
+        at("59:30", epoch(12, 0)),
+    ]
+    assert training_seconds(lines + resumed) == 6 + 30
+    again = [at("59:40", BEGUN), at("59:41", loaded(9)), at("59:59", epoch(12, 0))]
+    assert training_seconds(lines + resumed + again) == 6 + 10 + 19
+
+
 def test_notes():
     curves = {"wpb": {"train": [(4.0, 100.0), (10.0, 50.0)]}}
     assert notes_seen(curves, octuples=False) == 4 * 100 + 6 * 50
