@@ -1,7 +1,8 @@
 """README tables of pre-training's worth: M2BERT's tasks with and without it, and which pre-training.
 
 `results/ablations/scores.json` is what ``scripts/report_ablations.py`` writes, and
-`results/baselines_smc.json` what ``scripts/baselines_smc.py`` writes.
+`results/baselines_smc.json` what ``scripts/baselines_smc.py`` writes; `results/smc/<checkpoint>` come from
+``musicbert benchmark`` and ``scripts/merge_benchmarks.py``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ablation_table", "with_and_without_table"]
+from musicbert.evaluation.ablation_scores import difference, estimate
+
+__all__ = ["ablation_table", "size_table", "with_and_without_table"]
 
 #: encoding -> network without pre-training, its variant, checkpoint that comes with the package, its variant
 SHIPPED = {
@@ -32,6 +35,8 @@ OBJECTIVES = {
     "cp-denoise-roll-nochroma": "M2BERT, denoising and piano roll without chroma",
     "cp-denoise-roll": "M2BERT, denoising and piano roll",
 }
+#: pre-trained networks, the smaller one and the larger one
+SIZES = (("m2bert-mini", "m2bert-base"), ("musicbert-mini", "musicbert-small"))
 #: order of the tasks
 TASKS = ("ME", "VE", "OTC", "CR", "LK", "BP", "DbP", "VF", "MNID", "PS", "ER")
 #: the baseline that knows nothing; those that see what networks do not: true labels, the published order
@@ -76,6 +81,38 @@ def ablation_table(results: Path) -> list[str]:
         if gains[name]:
             lines.append(_row([about, *(_gain(gains[name].get(task)) for task in tasks)]))
     return [*lines, ""]
+
+
+def size_table(results: Path) -> list[str]:
+    """Lines of the table of larger pre-trained networks beside smaller ones; none without a larger one."""
+    pairs = [[_runs(results / "smc" / name) for name in pair] for pair in SIZES]
+    columns = ["task", *(name for pair in SIZES for name in (*pair, "difference"))]
+    lines = []
+    for task in TASKS:
+        cells = [task]
+        for small, large in pairs:
+            cells += [
+                _value(estimate(each[task]).as_dict() if task in each else None) for each in (small, large)
+            ]
+            both = task in small and task in large
+            found = difference(large[task], small[task]) if both else None
+            cells.append(_gain(None if found is None else found.as_dict()))
+        if any(task in large for _, large in pairs):
+            lines.append(_row(cells))
+    return [_row(columns), "|" + "---|" * len(columns), *lines, ""] if lines else []
+
+
+def _runs(folder: Path) -> dict[str, dict[tuple[int, str], float]]:
+    """Task -> (seed, fold) -> score, on clean splits, of a benchmark's folder; empty where there is none."""
+    path = folder / "scores.json"
+    if not path.is_file():
+        return {}
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    return {
+        row["task"]: {(run["seed"], run["fold"]): run["score"] for run in row["network"]["runs"]}
+        for row in rows
+        if row["split"] == "clean" and row.get("network")
+    }
 
 
 def _report(results: Path) -> Mapping[str, Any] | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from musicbert.errors import DatasetError
-from musicbert.evaluation.readme_ablations import ablation_table, with_and_without_table
+from musicbert.evaluation.readme_ablations import ablation_table, size_table, with_and_without_table
 from musicbert.evaluation.readme_tasks import downstream_table
 
 __all__ = ["readme_tables", "replace_section"]
@@ -129,6 +129,7 @@ def readme_tables(results: Path) -> str:
             "M2BERT's tasks, with and without pre-training (accuracy, or F1 for BP, DbP and MNID)",
             with_and_without_table(results),
         ),
+        ("Larger networks, pre-trained for more notes (three seeds, 95 % intervals)", size_table(results)),
         ("What pre-training learns: gain over none, on as many notes each", ablation_table(results)),
     ):
         lines += [f"**{title}**", "", *table] if table else []

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from musicbert.errors import DatasetError
-from musicbert.evaluation.readme_ablations import ablation_table, with_and_without_table
+from musicbert.evaluation.readme_ablations import ablation_table, size_table, with_and_without_table
 from musicbert.evaluation.readme_tables import MARKS, readme_tables, replace_section
 
 
@@ -169,3 +169,21 @@ def test_only_the_section_changes():
 def test_the_readme_is_in_step(root):
     text = (root / "README.md").read_text()
     assert replace_section(text, readme_tables(root / "results")) == text
+
+
+def test_larger_networks_are_paired_by_seed_and_fold(tmp_path):
+    assert size_table(tmp_path) == []
+    for name, scores in (("m2bert-mini", [0.5, 0.6, 0.7]), ("m2bert-base", [0.61, 0.69, 0.8])):
+        runs = [{"seed": seed, "fold": "0", "score": score} for seed, score in enumerate(scores)]
+        rows = [
+            {"task": "ME", "split": "clean", "network": {"runs": runs}},
+            {"task": "VE", "split": "clean", "network": None, "note": "stopped"},
+            {"task": "VF", "split": "published", "network": {"runs": runs}},
+        ]
+        (tmp_path / "smc" / name).mkdir(parents=True)
+        (tmp_path / "smc" / name / "scores.json").write_text(json.dumps({"rows": rows}))
+    heading, _, line, _ = size_table(tmp_path)
+    assert heading.startswith("| task | m2bert-mini | m2bert-base | difference |")
+    half = 4.302653 * 0.01 / 3**0.5
+    shown = f"**+0.100 [{0.1 - half:+.3f}, {0.1 + half:+.3f}]**"
+    assert line == f"| ME | 0.600 ± 0.100 | 0.700 ± 0.095 | {shown} | – | – | – |"
