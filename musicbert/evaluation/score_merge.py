@@ -46,9 +46,19 @@ def merge_scores(
     Raises
     ------
     DatasetError
-        ``bad-scores`` where a part cannot be read, ``other-data`` where parts were scored on other data.
+        ``bad-scores`` where a part cannot be read, ``other-data`` where parts were scored on other data,
+        ``nothing-dropped`` where no row and no sentence of the first part begins so.
     """
     contents = [_read(Path(part)) for part in parts]
+    names_of_first = [*contents[0]["rows"], *contents[0]["notes"]]
+    for beginning in drop:
+        if not any(name.startswith(beginning) for name in names_of_first):
+            raise DatasetError(
+                "nothing-dropped",
+                f"no row and no sentence begins with {beginning!r}",
+                path=parts[0],
+                hint=f"its rows are {', '.join(contents[0]['rows'])}",
+            )
     first = contents[0] = _without(contents[0], tuple(drop))
     rows: dict[str, Any] = dict(first["rows"])
     classes: dict[str, Any] = dict(first.get("classes") or {})

@@ -1,8 +1,9 @@
 """Tables of a benchmark put together: tasks that were run by several calls, maybe on several machines.
 
 Each part is a folder with ``scores.json``, as ``musicbert benchmark`` writes it. Where two parts have a task
-and split, later parts add to it and replace it, key by key: networks may come from one machine and baselines
-from another. Verified in ``tests/unit/evaluation/test_task_merge.py``.
+and split, their runs are put together, and of a run that both have (fold and seed) the later one counts:
+folds and seeds may come from several machines, and baselines from another. Verified in
+``tests/unit/evaluation/test_task_merge.py``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from musicbert.atomic import write_json, write_text
 from musicbert.errors import DatasetError
 from musicbert.evaluation.task_files import SCORES, TABLE
-from musicbert.evaluation.task_table import markdown_table
+from musicbert.evaluation.task_table import markdown_table, summary_of_runs
 
 __all__ = ["merge_benchmarks"]
 
@@ -71,6 +72,10 @@ def _joined(old: Mapping[str, Any], new: Mapping[str, Any], part: Path) -> dict[
             "other-data", f"{new['task']}, {new['split']} was scored on other data than before", path=part
         )
     joined = {**old, **{name: value for name, value in new.items() if value is not None}}
+    if old.get("network") and new.get("network"):
+        both = [run for row in (old, new) for run in row["network"]["runs"]]
+        runs = {(str(run["fold"]), int(run["seed"])): run for run in both}
+        joined["network"] = summary_of_runs([runs[key] for key in sorted(runs)])
     if new.get("network") and "note" not in new:
         joined.pop("note", None)  # what the earlier one had left open is done
     return joined

@@ -21,7 +21,7 @@ from musicbert.evaluation.tagging_predictions import TagPredictions
 from musicbert.evaluation.task_baselines import baselines_of
 from musicbert.evaluation.task_scores import predict_all, rounds, score_predictions
 
-__all__ = ["baseline_scores", "markdown_table", "network_scores"]
+__all__ = ["baseline_scores", "markdown_table", "network_scores", "summary_of_runs"]
 
 
 def network_scores(
@@ -59,9 +59,12 @@ def network_scores(
         scores = known[path]
         fold, seed = path.parts[-3].removeprefix("fold"), int(path.parts[-2].removeprefix("seed"))
         runs.append({"seed": seed, "fold": fold, **scores})
-    if not runs:
-        return None
-    found: dict[str, Any] = {"runs": runs}
+    return summary_of_runs(runs) if runs else None
+
+
+def summary_of_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return ``runs`` and ``mean`` and ``sd`` of each of their scores (see `network_scores`)."""
+    found: dict[str, Any] = {"runs": list(runs)}
     for key in (key for key in runs[0] if key not in ("seed", "fold", "n")):
         seeds = sorted({run["seed"] for run in runs})
         means = [np.mean([run[key] for run in runs if run["seed"] == seed]) for seed in seeds]

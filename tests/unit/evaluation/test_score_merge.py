@@ -57,6 +57,8 @@ def test_what_later_parts_replace_is_left_out(tmp_path):
     assert list(found["rows"]) == ["chance", "wide seed1"]
     assert [each["rows"] for each in found["parts"]] == [["chance"], ["wide seed1"]]
     assert found["notes"] == []
+    with pytest.raises(DatasetError, match=r"begins with 'nett'.*its rows are chance, wide seed1"):
+        merge_scores([one, two], one, drop=["chance", "nett"])  # a misspelt name loses nothing silently
 
 
 def test_other_data_and_no_scores(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from musicbert.errors import DatasetError
 from musicbert.evaluation.task_merge import merge_benchmarks
+from musicbert.evaluation.task_table import summary_of_runs
 
 
 def part(folder, rows, model="checkpoint_best.pt"):
@@ -16,8 +17,13 @@ def part(folder, rows, model="checkpoint_best.pt"):
     return folder
 
 
+def run(fold, seed, score):
+    return {"fold": str(fold), "seed": seed, "score": score}
+
+
 def row(task, score=None, *, data="a", **more):
-    network = None if score is None else {"runs": [], "score": {"mean": score, "sd": 0.01}}
+    runs = [] if score is None else [run(0, seed, score + 0.01 * (seed - 1)) for seed in range(3)]
+    network = summary_of_runs(runs) if runs else None
     return {"task": task, "split": "clean", "data": {"sha256": data}, "network": network, **more}
 
 
@@ -31,10 +37,10 @@ def test_networks_of_one_machine_and_baselines_of_another(tmp_path):
     content = json.loads((out / "scores.json").read_text())
     assert content["model"] == "big"
     melody, velocity = content["rows"]
-    assert melody["network"]["score"]["mean"] == 0.9
+    assert melody["network"]["score"]["mean"] == pytest.approx(0.9)
     assert melody["baselines"] == baselines
     assert "note" not in melody
-    assert velocity["network"]["score"]["mean"] == 0.2
+    assert velocity["network"]["score"]["mean"] == pytest.approx(0.2)
     parts = content["made_by"]["parts"]
     assert [(each["tasks"], each["command"]) for each in parts] == [
         (["ME", "VE"], "benchmark a"), (["ME"], "benchmark b"),
@@ -46,8 +52,22 @@ def test_networks_of_one_machine_and_baselines_of_another(tmp_path):
     # into a part of its own, with what came later
     again = merge_benchmarks([out, part(tmp_path / "c", [row("VE", 0.5)])], out)
     content = json.loads((again / "scores.json").read_text())
-    assert (content["model"], content["rows"][1]["network"]["score"]["mean"]) == ("big", 0.5)
+    assert content["model"] == "big"
+    assert content["rows"][1]["network"]["score"]["mean"] == pytest.approx(0.5)
     assert len(content["made_by"]["parts"]) == 3
+
+
+def test_folds_of_several_calls_are_one_table(tmp_path):
+    first, second = row("ER"), row("ER")
+    first["network"] = summary_of_runs([run(0, 1, 0.5), run(0, 2, 0.6), run(1, 1, 0.7), run(1, 2, 0.0)])
+    second["network"] = summary_of_runs([run(1, 2, 0.8), run(2, 1, 0.3)])  # one of them again
+    out = merge_benchmarks([part(tmp_path / "a", [first]), part(tmp_path / "b", [second])], tmp_path / "out")
+    found = json.loads((out / "scores.json").read_text())["rows"][0]["network"]
+    assert [(each["fold"], each["seed"], each["score"]) for each in found["runs"]] == [
+        ("0", 1, 0.5), ("0", 2, 0.6), ("1", 1, 0.7), ("1", 2, 0.8), ("2", 1, 0.3),
+    ]  # fmt: skip
+    # mean over the seeds of the means over their folds
+    assert found["score"]["mean"] == pytest.approx((0.5 + 0.7) / 2)
 
 
 def test_parts_that_do_not_fit(tmp_path):
