@@ -71,7 +71,10 @@ flags=(--task music_pretrain --criterion compound_token --arch "$arch" --max-epo
 [ -z "$noise_symmetric" ] || flags+=(--noise-symmetric)
 [ -z "$bf16" ] || { flags+=(--autocast-bf16) && bf16=; }
 [ -z "$compile" ] || flags+=(--compile)
-[ -z "$half_sums" ] || flags+=(--half-sums)
+if [ -n "$half_sums" ]; then
+    [[ $arch = m2bert* ]] || die "--half-sums is for m2bert_*, not $arch"
+    flags+=(--half-sums)
+fi
 [ -z "$fp16" ] || flags+=(--fp16-no-flatten-grads)
 [ "$updates" -eq 0 ] || flags+=(--max-update "$updates")
 case $lr_scheduler in

@@ -89,10 +89,15 @@ def test_what_the_flags_become(root, tmp_path):
     assert "--roll-weight 1 " in command
     assert "--max-epoch 150" in command
     assert "--max-update 50" in command
+    assert "--compile" not in command
+    command = call(root, tmp_path, *base, "--compile", "--half-sums", "--bf16").stdout
+    assert "--compile --half-sums" in command
+    assert "--autocast-bf16" in command
     for wrong in (
         ["--lr-scheduler", "cosine"],
         ["--optimizer", "sgd"],
         ["--bar"],
         ["--fp16"],
+        ["--half-sums", "--arch", "musicbert_tiny"],
     ):
         assert "error:" in call(root, tmp_path, *base, *wrong, code=2).stderr
