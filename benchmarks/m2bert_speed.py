@@ -146,11 +146,14 @@ def to_device(batch: dict, device: str) -> dict:
 
 
 def loss_of(model: M2Bert, batch: dict) -> torch.Tensor:
+    """As the criterion ``compound_token``, a note."""
     outputs, _ = model(**batch["net_input"])
     sums = column_sums(outputs.columns, batch["target"], batch["selected"])
-    weights = torch.tensor([4.0, 18.0, 88.0, 66.0], device=sums.loss.device)
-    roll = roll_loss(outputs.roll, batch["events"], batch["bars"]) / batch["ntokens"]
-    return ((weights * sums.loss / sums.count).sum() + roll) / 177
+    weights = torch.tensor([float(size) for size in CP.sizes], device=sums.loss.device)
+    padding = batch["net_input"]["padding_mask"]
+    error = roll_loss(outputs.roll, batch["events"], batch["bars"], None if padding is None else ~padding)
+    loss = (weights * sums.loss / sums.count.clamp(min=0.1)).sum() + error / batch["ntokens"]
+    return loss / (sum(CP.sizes) + 1)
 
 
 def dense_reach(batch: int, length: int, window: int, _: object, device: torch.device) -> Reach:

@@ -37,7 +37,7 @@ from typing import Any
 from unittest import mock
 
 import torch
-from m2bert_speed import MadePieces
+from m2bert_speed import MadePieces, loss_of
 from step_profile import profile_lines, profile_steps
 from step_trainer import forever, measured_ceiling, wait
 
@@ -48,20 +48,8 @@ from musicbert.fairseq_plugin.note_crops import NoteCrops, open_pieces
 from musicbert.fairseq_plugin.stable_adamw import StableAdamW
 from musicbert.flops import m2bert_flops
 from musicbert.model import modernbert
-from musicbert.model.compound_loss import column_sums
 from musicbert.model.m2bert import M2Bert
-from musicbert.model.pianoroll import roll_loss
 from musicbert.note_fields import CP
-
-
-def loss_of(model: M2Bert, batch: dict[str, Any], weights: torch.Tensor) -> torch.Tensor:
-    """As the criterion ``compound_token``."""
-    outputs, _ = model(**batch["net_input"])
-    sums = column_sums(outputs.columns, batch["target"], batch["selected"])
-    padding = batch["net_input"]["padding_mask"]
-    error = roll_loss(outputs.roll, batch["events"], batch["bars"], None if padding is None else ~padding)
-    loss = (weights * sums.loss / sums.count.clamp(min=0.1)).sum() + error / batch["ntokens"]
-    return loss / (float(sum(CP.sizes)) + 1)
 
 
 def attending(form: str) -> Any:
@@ -116,10 +104,9 @@ class Trainer:
             self.model.compile_blocks(dynamic=not setting["static"])
         self.weights = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = StableAdamW(self.weights, lr=2e-5)
-        self.columns = torch.tensor([float(size) for size in CP.sizes], device=device)
 
     def step(self, batch: dict[str, Any]) -> None:
-        loss_of(self.model, to_device(batch, self.device), self.columns).backward()
+        loss_of(self.model, to_device(batch, self.device)).backward()
         torch.nn.utils.clip_grad_norm_(self.weights, 3.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -212,10 +199,11 @@ def table(results: list[dict[str, Any]]) -> list[str]:
 def setting_of(text: str) -> dict[str, Any]:
     words = set(text.split(":"))
     sizes = {word for word in words if word.isdecimal()}
-    if (
-        words - sizes - {"masks", "flash", "eager", "compiled", "static", "half", "undropped"}
-        or len(sizes) > 1
-    ):
+    known = {"masks", "flash", "eager", "compiled", "static", "half", "undropped"}
+    against = ({"masks", "flash"}, {"eager", "compiled"})
+    if words - sizes - known or len(sizes) > 1 or any(pair <= words for pair in against):
+        raise ValueError(text)
+    if "static" in words and "compiled" not in words:
         raise ValueError(text)
     return {
         "attention": "flash" if "flash" in words else "masks", "compile": "compiled" in words,
@@ -251,6 +239,8 @@ def main(given: list[str] | None = None) -> None:
     print(where, flush=True)
     said = ""
     if any(setting["attention"] == "flash" for setting in options.settings):
+        if not modernbert.has_flash(device):
+            raise SystemExit(f"error: {name} has no FlashAttention here; leave flash out of --settings")
         said = "FlashAttention against masks, relative: states {:.1e}, gradients {:.1e}.".format(
             *differences(device)
         )

@@ -1,6 +1,6 @@
 """Put tables of `musicbert benchmark` together that were made by several calls, or on several machines.
 
-Example: python scripts/merge_benchmarks.py runs/ME runs/VE runs/baselines --model m2bert-base \
+Example: python scripts/merge_benchmarks.py runs/baselines runs/ME runs/VE --model m2bert-base \
     --output results/smc/m2bert-base
 """
 

@@ -40,9 +40,11 @@ def read_log(path: Path) -> dict[str, Any]:
 
     Returns
     -------
-    ``options`` (of `RECIPE`), ``curves`` (quantity -> part -> [(update, value)]), ``final`` (last value of
-    each quantity of the valid part, and of train where there is no valid part), ``updates``, ``seconds`` (of
-    all processes of a resumed run) and ``notes`` (seen in all; None where the log does not say)
+    ``options`` (of `RECIPE`), ``curves`` (quantity -> part -> [(update, value)]), ``part`` (valid, or
+    train where there is no valid part), ``final`` (last value of each quantity of that part), ``updates``, ``epochs``,
+    ``seconds`` (of all processes of a resumed run), ``notes`` (seen in all; None where the log does not say),
+    ``steady`` (see `steady_speed`; None where the log does not say), and of the last epoch
+    ``rows_of_a_batch`` and ``tokens_of_a_batch``
 
     Raises
     ------
@@ -142,7 +144,7 @@ def about_text(report: Mapping[str, Any]) -> str:
             ceiling = speed["ceiling_tflops"]
             steady += f", {speed['utilisation']:.1%} of the {ceiling:,.0f} TFLOP/s of a large matrix product"
         if speed.get("least_gib_free") is not None:
-            steady += f"; at least {speed['least_gib_free']:.0f} GiB free on the GPU"
+            steady += f"; the training's tensors leave {speed['least_gib_free']:.0f} GiB of the GPU"
         lines.append(f"| between validations | {steady} |")
     lines += [f"| {name.replace('_', ' ')} | {value} |" for name, value in run["options"].items()]
     accuracy = {q: v for q, v in run["final"].items() if q.startswith("accuracy_")}
@@ -196,7 +198,7 @@ def pretraining_report(
     provenance
         See `musicbert.provenance.provenance`.
     ceiling
-        TFLOP/s of the largest matrix product on that hardware, for the utilisation.
+        TFLOP/s of the largest matrix product on that hardware, summed over its GPUs, for the utilisation.
 
     Raises
     ------

@@ -94,7 +94,8 @@ def size_table(results: Path) -> list[str]:
             cells += [
                 _value(estimate(each[task]).as_dict() if task in each else None) for each in (small, large)
             ]
-            both = task in small and task in large
+            # means of the same runs, or there is nothing to compare
+            both = task in small and task in large and small[task].keys() == large[task].keys()
             found = difference(large[task], small[task]) if both else None
             cells.append(_gain(None if found is None else found.as_dict()))
         if any(task in large for _, large in pairs):
@@ -111,7 +112,7 @@ def _runs(folder: Path) -> dict[str, dict[tuple[int, str], float]]:
     return {
         row["task"]: {(run["seed"], run["fold"]): run["score"] for run in row["network"]["runs"]}
         for row in rows
-        if row["split"] == "clean" and row.get("network")
+        if row["split"] == "clean" and row.get("network") and row.get("train_share", 1) == 1
     }
 
 

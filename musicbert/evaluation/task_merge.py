@@ -55,7 +55,7 @@ def merge_benchmarks(
             rows[key] = _joined(rows.get(key, {}), row, part)
         own = content["made_by"]
         tasks = sorted({row["task"] for row in content["rows"]})
-        made_by += own.get("parts", [{"tasks": tasks, **own}])
+        made_by += [each for each in own.get("parts", [{"tasks": tasks, **own}]) if each not in made_by]
     target = Path(out)
     target.mkdir(parents=True, exist_ok=True)
     merged = list(rows.values())
@@ -66,19 +66,22 @@ def merge_benchmarks(
 
 def _joined(old: Mapping[str, Any], new: Mapping[str, Any], part: Path) -> dict[str, Any]:
     """A task and split as two parts have it."""
-    hashes = [row["data"]["sha256"] for row in (old, new) if "data" in row]
+    hashes = [row["data"]["sha256"] for row in (old, new) if row.get("data")]
     if len(set(hashes)) > 1:
         raise DatasetError(
             "other-data", f"{new['task']}, {new['split']} was scored on other data than before", path=part
         )
     joined = {**old, **{name: value for name, value in new.items() if value is not None}}
-    if old.get("network") and new.get("network"):
-        both = [run for row in (old, new) for run in row["network"]["runs"]]
+    joined.pop("note", None)
+    with_runs = [row for row in (old, new) if row.get("network")]
+    # a note is about the runs of its own part
+    notes = [row["note"] for row in (with_runs or (old, new)) if row.get("note")]
+    if len(with_runs) > 1:
+        both = [run for row in with_runs for run in row["network"]["runs"]]
         runs = {(str(run["fold"]), int(run["seed"])): run for run in both}
         joined["network"] = summary_of_runs([runs[key] for key in sorted(runs)])
-    if new.get("network") and "note" not in new:
-        joined.pop("note", None)  # what the earlier one had left open is done
-    return joined
+        notes = [f"{len(runs)} runs, of several calls that were not all complete"] if notes else []
+    return {**joined, "note": notes[-1]} if notes else joined
 
 
 def _read(part: Path) -> dict[str, Any]:

@@ -63,9 +63,11 @@ def network_scores(
 
 
 def summary_of_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return ``runs`` and ``mean`` and ``sd`` of each of their scores (see `network_scores`)."""
+    """Return ``runs``, and ``mean`` and ``sd`` of each score that all have (see `network_scores`)."""
     found: dict[str, Any] = {"runs": list(runs)}
-    for key in (key for key in runs[0] if key not in ("seed", "fold", "n")):
+    for key in (
+        key for key in runs[0] if key not in ("seed", "fold", "n") and all(key in run for run in runs)
+    ):
         seeds = sorted({run["seed"] for run in runs})
         means = [np.mean([run[key] for run in runs if run["seed"] == seed]) for seed in seeds]
         spread = means if len(means) > 1 else [run[key] for run in runs]

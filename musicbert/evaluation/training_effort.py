@@ -62,7 +62,8 @@ def training_seconds(lines: Iterable[str]) -> float:
 
     Returns
     -------
-    Seconds by fairseq's clocks, up to the last update of each process that counts; 0 where the log has none.
+    Seconds by fairseq's clocks (or the times of the lines, see the module), up to the last update of each
+    process that counts; 0 where the log has none.
     """
     total, limit = 0.0, float("inf")
     for process in reversed(_processes(lines)):

@@ -43,7 +43,8 @@ class SteadySpeed:
     rows
         Of an update, in all processes.
     least_gib_free
-        Memory of the GPU that was free at the tightest; None where the log does not say.
+        Memory of the GPU less the most that tensors of the training took; None where the log does not say.
+        What other processes take, or torch keeps in reserve, is not in it.
     """
 
     notes_a_second: float
@@ -65,20 +66,23 @@ def steady_speed(lines: Iterable[str], *, octuples: bool) -> SteadySpeed | None:
 
     Returns
     -------
-    None where the log has no lines within epochs.
+    None where the log has no lines within epochs, or no rows in them.
     """
     updates, words, rows, free = [], [], [], []
     for line in lines:
         if "train_inner" not in line or not (state := STATE.search(line)):
             continue
-        body = json.loads(state[1])
+        try:
+            body = json.loads(state[1])
+        except ValueError:  # a process was killed while it wrote, and the next one wrote on
+            continue
         if all(name in body for name in ("ups", "wpb", "bsz")):
             updates.append(float(body["ups"]))
             words.append(float(body["wpb"]))
             rows.append(float(body["bsz"]))
         if "gb_free" in body:
             free.append(float(body["gb_free"]))
-    if not updates:
+    if not updates or not sum(rows):
         return None
     notes = [w / len(FIELDS) - SPECIAL_ROWS * n if octuples else w for w, n in zip(words, rows, strict=True)]
     return SteadySpeed(

@@ -172,9 +172,9 @@ class NoteCrops(SizedDataset):
         """Pad crops to the longest.
 
         ``net_input``: ``src_tokens`` [shape=(B, T, F)], ``padding_mask`` [shape=(B, T)] or None,
-        ``lengths`` [shape=(B,)], and ``note_index``, the N notes with a selected cell. ``target`` and
-        ``selected`` are theirs [shape=(N, F)]. ``events`` [shape=(B, T, 5), int16] and ``bars``: see
-        `roll_events`.
+        ``lengths`` [shape=(B,)] (but where crops were padded first), and ``note_index``, the N notes with a
+        selected cell. ``target`` and ``selected`` are theirs [shape=(N, F)]. ``events`` [shape=(B, T, 5),
+        int16] and ``bars``: see `roll_events`.
         """
         if not samples:
             return {}
@@ -198,7 +198,8 @@ class NoteCrops(SizedDataset):
             "net_input": {
                 "src_tokens": torch.from_numpy(source),
                 "padding_mask": torch.from_numpy(padding) if padding.any() else None,
-                "lengths": torch.tensor([sample["length"] for sample in samples]),
+                # selected notes in the padding (MidiBERT) read real notes, which a mask lets them
+                **({} if self.pad_first else {"lengths": torch.from_numpy((~padding).sum(1))}),
                 "note_index": torch.from_numpy(notes),
             },
             "target": torch.from_numpy(clean.reshape(B * T, -1)[notes]),

@@ -11,8 +11,9 @@ where nothing is padded, and one row of booleans a piece otherwise. Local layers
 blocks: ``2 W`` queries against the ``4 W`` keys around them, so the work grows with ``T * 4 W`` and not with
 ``T * T``; short inputs use a band of the dense mask.
 
-Every note may attend to itself, also where it is padding, so no row of a mask is empty (what padding reads is
-never used). Held equal to one dense mask in ``tests/unit/model/test_m2bert.py``; FlashAttention's own numbers
+Every note may attend to itself, also where it is padding, so no row of a mask is empty. What padding reads is
+used by MidiBERT's masks alone, which reach into it; they get masks (``note_crops.py``). Held equal to one
+dense mask in ``tests/unit/model/test_m2bert.py`` and ``test_m2bert_flash.py``; FlashAttention's own numbers
 are compared by ``benchmarks/m2bert_step.py`` on a GPU.
 """
 
@@ -146,7 +147,7 @@ def attend(
         rows = (x.transpose(1, 2).flatten(0, 1) for x in (q, k, v))  # (B*T, H, d)
         near = reach.window if local else None
         y = flash_attention(*rows, reach.offsets, reach.longest, dropout, near)
-        return y.unflatten(0, (len(q), -1)).transpose(1, 2)
+        return y.unflatten(0, (len(q), q.shape[2])).transpose(1, 2)
     if not local or not reach.window:
         mask = reach.local if local else reach.mask
         return dot_product_attention(q, k, v, mask, dropout)

@@ -22,6 +22,7 @@ from torch import nn
 
 from musicbert.config import M2BertConfig
 from musicbert.model.attention import without_cudnn
+from musicbert.model.compiled import compile_in_place
 from musicbert.model.local_attention import Reach, attend
 from musicbert.model.rotary import rotary_table, rotate
 from musicbert.model.segments import has_flash, takes_flash
@@ -145,18 +146,12 @@ class ModernBert(nn.Module):
                 nn.init.trunc_normal_(module.weight, 0.0, std, -2 * std, 2 * std)
 
     def compile_blocks(self, backend: str = "inductor", *, dynamic: bool = True) -> None:
-        """Compile each block in place (`torch.compile`): same parameters and names, numbers up to rounding.
+        """Compile each block in place (see `compile_in_place`).
 
-        Parameters
-        ----------
-        backend
-            Of `torch.compile`.
-        dynamic
-            One graph each for the first block, global and local ones, whatever the lengths of a batch; else
-            one for each shape too.
+        In training with FlashAttention there is one graph each for the first block, global and local ones,
+        whatever the lengths of a batch; masks have more forms.
         """
-        for layer in self.layers:
-            layer.compile(backend=backend, dynamic=dynamic)
+        compile_in_place(self.layers, backend, dynamic=dynamic)
 
     def _reach(
         self, x: torch.Tensor, padding_mask: torch.Tensor | None, lengths: torch.Tensor | None

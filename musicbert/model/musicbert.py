@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from musicbert.config import ModelConfig
+from musicbert.model.compiled import compile_in_place
 from musicbert.model.embedding import PAD
 from musicbert.model.encoder import EncoderOutput, OctupleEncoder
 from musicbert.model.heads import LMHead, SentenceHead
@@ -114,12 +115,11 @@ class MusicBert(nn.Module):
         return head
 
     def compile_blocks(self, backend: str = "inductor") -> None:
-        """Compile each block in place (`torch.compile`): same parameters, names and numbers up to rounding.
+        """Compile each block in place (see `compile_in_place`).
 
         The blocks are alike, so that one compilation serves all; lengths may differ from batch to batch.
         """
-        for layer in self.encoder.sentence_encoder.layers:
-            layer.compile(backend=backend, dynamic=True)
+        compile_in_place(self.encoder.sentence_encoder.layers, backend, dynamic=True)
 
     def embed_tokens(self, src_tokens: torch.Tensor) -> torch.Tensor:
         """Token embeddings, to be disturbed and given back as ``token_embeddings`` [shape=(B, T*F, D)]."""

@@ -69,12 +69,13 @@ out=${save_dir:-checkpoints/${arch}_${encoding}_$objective}
 flags=(--task music_pretrain --criterion compound_token --arch "$arch" --max-epoch "$epochs")
 [ -z "$init" ] || { find_weights "$init" "these weights were to start from" && flags+=(--init-from "$WEIGHTS"); }
 [ -z "$noise_symmetric" ] || flags+=(--noise-symmetric)
-[ -z "$bf16" ] || { flags+=(--autocast-bf16) && bf16=; }
-[ -z "$compile" ] || flags+=(--compile)
 if [ -n "$half_sums" ]; then
     [[ $arch = m2bert* ]] || die "--half-sums is for m2bert_*, not $arch"
+    [ -n "$bf16" ] || die "--half-sums needs --bf16"
     flags+=(--half-sums)
 fi
+[ -z "$bf16" ] || { flags+=(--autocast-bf16) && bf16=; }
+[ -z "$compile" ] || flags+=(--compile)
 [ -z "$fp16" ] || flags+=(--fp16-no-flatten-grads)
 [ "$updates" -eq 0 ] || flags+=(--max-update "$updates")
 case $lr_scheduler in

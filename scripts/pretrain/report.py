@@ -26,7 +26,7 @@ def main() -> int:
     parser.add_argument(
         "--ceiling",
         type=float,
-        help="TFLOP/s of a large matrix product there (benchmarks/pretrain_step.py says it)",
+        help="TFLOP/s of a large matrix product there, summed over the GPUs (benchmarks/pretrain_step.py)",
     )
     given = parser.parse_args()
     from musicbert.evaluation.pretraining_report import pretraining_report

@@ -98,6 +98,7 @@ def test_what_the_flags_become(root, tmp_path):
         ["--optimizer", "sgd"],
         ["--bar"],
         ["--fp16"],
-        ["--half-sums", "--arch", "musicbert_tiny"],
+        ["--half-sums", "--bf16", "--arch", "musicbert_tiny"],
+        ["--half-sums"],
     ):
         assert "error:" in call(root, tmp_path, *base, *wrong, code=2).stderr

@@ -179,11 +179,14 @@ def test_larger_networks_are_paired_by_seed_and_fold(tmp_path):
             {"task": "ME", "split": "clean", "network": {"runs": runs}},
             {"task": "VE", "split": "clean", "network": None, "note": "stopped"},
             {"task": "VF", "split": "published", "network": {"runs": runs}},
+            {"task": "ME", "split": "clean", "network": {"runs": runs[:1]}, "train_share": 0.1},
+            {"task": "BP", "split": "clean", "network": {"runs": runs if "mini" in name else runs[1:]}},
         ]
         (tmp_path / "smc" / name).mkdir(parents=True)
         (tmp_path / "smc" / name / "scores.json").write_text(json.dumps({"rows": rows}))
-    heading, _, line, _ = size_table(tmp_path)
+    heading, _, line, other, _ = size_table(tmp_path)
     assert heading.startswith("| task | m2bert-mini | m2bert-base | difference |")
     half = 4.302653 * 0.01 / 3**0.5
     shown = f"**+0.100 [{0.1 - half:+.3f}, {0.1 + half:+.3f}]**"
     assert line == f"| ME | 0.600 ± 0.100 | 0.700 ± 0.095 | {shown} | – | – | – |"
+    assert other.startswith("| BP | 0.600 ± 0.100 | 0.745 ± 0.078 | – |")  # not of the same seeds

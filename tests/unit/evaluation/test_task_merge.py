@@ -66,6 +66,7 @@ def test_folds_of_several_calls_are_one_table(tmp_path):
     assert [(each["fold"], each["seed"], each["score"]) for each in found["runs"]] == [
         ("0", 1, 0.5), ("0", 2, 0.6), ("1", 1, 0.7), ("1", 2, 0.8), ("2", 1, 0.3),
     ]  # fmt: skip
+    assert "note" not in json.loads((out / "scores.json").read_text())["rows"][0]
     # mean over the seeds of the means over their folds
     assert found["score"]["mean"] == pytest.approx((0.5 + 0.7) / 2)
 
@@ -88,3 +89,32 @@ def test_the_script(root, tmp_path, capsys):
     assert (tmp_path / "out" / "table.md").is_file()
     assert script.main([str(tmp_path), "--output", str(tmp_path / "out2")]) == 2
     assert "musicbert benchmark --output" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_notes_are_those_of_the_runs(tmp_path, order):
+    def merged(*rows):
+        folders = [
+            part(tmp_path / f"{tmp_path.name}{len(list(tmp_path.iterdir()))}", [each]) for each in rows
+        ]
+        out = merge_benchmarks([folders[place] for place in order], tmp_path / "out")
+        return json.loads((out / "scores.json").read_text())["rows"][0].get("note")
+
+    assert merged(row("ME", note="0 of 3 runs are done"), row("ME", 0.9)) is None
+    assert (
+        merged(row("ME", baselines={}), row("ME", 0.9, note="1 of 3 runs are done")) == "1 of 3 runs are done"
+    )
+    assert "3 runs, of several" in merged(row("ME", 0.5, note="3 of 6 runs are done"), row("ME", 0.9))
+    assert merged(row("ME", note="no data"), row("ME")) == "no data"
+
+
+def test_scores_that_not_all_runs_have(tmp_path):
+    first, second = row("PS"), row("PS", data="a")
+    first["network"] = summary_of_runs([{**run(0, 1, 0.5), "pieces": 0.6}])
+    second["network"], second["data"] = summary_of_runs([run(1, 1, 0.7)]), None
+    parts = [part(tmp_path / "a", [first]), part(tmp_path / "b", [second])]
+    out = merge_benchmarks([merge_benchmarks(parts, tmp_path / "out"), parts[1]], tmp_path / "out")
+    content = json.loads((out / "scores.json").read_text())
+    assert content["rows"][0]["network"]["score"]["mean"] == pytest.approx(0.6)
+    assert "pieces" not in content["rows"][0]["network"]
+    assert len(content["made_by"]["parts"]) == 2  # a part that is there already comes once

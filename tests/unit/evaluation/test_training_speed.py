@@ -23,6 +23,9 @@ def test_the_middle_of_the_lines_counts():
     octuples = steady_speed([inner(2, 8 * 102, 1)], octuples=True)
     assert (octuples.notes_a_second, octuples.notes_of_a_row, octuples.least_gib_free) == (200, 100, None)
     assert steady_speed(["nothing"], octuples=True) is None
+    assert steady_speed([inner(1, 0, 0)], octuples=True) is None
+    cut = lines[1][:-30] + lines[1]  # killed while it wrote, and resumed
+    assert steady_speed([*lines, cut], octuples=False) == speed
 
 
 def sizes(config):
@@ -90,4 +93,4 @@ def test_the_report_says_it(tmp_path):
     assert report["run"]["options"]["arch"] == "musicbert_small"
     about = (tmp_path / "out" / "about.md").read_text(encoding="utf-8")
     assert "| between validations | 3,000 notes/s, " in about
-    assert "61 GiB free" in about
+    assert "leave 61 GiB of the GPU" in about
