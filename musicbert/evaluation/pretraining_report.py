@@ -41,9 +41,9 @@ def read_log(path: Path) -> dict[str, Any]:
     Returns
     -------
     ``options`` (of `RECIPE`), ``curves`` (quantity -> part -> [(update, value)]), ``part`` (valid, or
-    train where there is no valid part), ``final`` (last value of each quantity of that part), ``updates``, ``epochs``,
-    ``seconds`` (of all processes of a resumed run), ``notes`` (seen in all; None where the log does not say),
-    ``steady`` (see `steady_speed`; None where the log does not say), and of the last epoch
+    train where there is no valid part), ``final`` (last value of each quantity of that part), ``updates``,
+    ``epochs``, ``seconds`` (of all processes of a resumed run), ``notes`` (seen in all; None where the log
+    does not say), ``steady`` (see `steady_speed`; None where the log does not say), and of the last epoch
     ``rows_of_a_batch`` and ``tokens_of_a_batch``
 
     Raises
