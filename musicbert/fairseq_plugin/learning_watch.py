@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 
+from musicbert.encoding.vocabulary import FIELDS
 from musicbert.model.field_counts import FieldCounts
 
-__all__ = ["BITS", "NATS", "LearningWatch", "Unit", "WatchesLearning"]
+__all__ = ["BITS", "NATS", "LearningWatch", "Unit", "WatchesLearning", "WatchesMaskedTokens"]
 
 logger = logging.getLogger(__name__)
 
@@ -169,6 +170,23 @@ class WatchesLearning:
         super().begin_valid_epoch(epoch, model)  # type: ignore[misc]
         if self._watch is not None:
             self._watch.validate()
+
+
+class WatchesMaskedTokens(WatchesLearning):
+    """`WatchesLearning` for tasks with one vocabulary, whose batches list their masked tokens by field."""
+
+    def new_watch(self) -> LearningWatch:
+        """Watch over the one vocabulary, in bits as the criterion logs it."""
+        return LearningWatch(FieldCounts(len(FIELDS), len(self.dictionary)), BITS)  # type: ignore[attr-defined]
+
+    def count_batch(
+        self, counts: FieldCounts, sample: dict[str, Any], logged: dict[str, Any]
+    ) -> torch.Tensor | None:
+        """Count the selected tokens; their loss stands in the log."""
+        if "loss" not in logged or "masked" not in sample:
+            return None
+        counts.add_listed(sample["masked"]["wanted"], sample["masked"]["counts"])
+        return torch.as_tensor(logged["loss"])
 
 
 def _first_process() -> bool:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 import numpy as np
-import torch
 from fairseq import utils
 from fairseq.data import Dictionary
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
@@ -15,7 +14,6 @@ from omegaconf import II, MISSING, open_dict
 
 from musicbert.corpus.performance import performance_width
 from musicbert.encoding.views import VIEWS
-from musicbert.encoding.vocabulary import FIELDS
 from musicbert.errors import ConfigError, DatasetError
 from musicbert.fairseq_plugin.datasets import (
     load_dictionary,
@@ -23,11 +21,10 @@ from musicbert.fairseq_plugin.datasets import (
     load_pieces,
 )
 from musicbert.fairseq_plugin.flags import flag
-from musicbert.fairseq_plugin.learning_watch import BITS, LearningWatch, WatchesLearning
+from musicbert.fairseq_plugin.learning_watch import WatchesMaskedTokens
 from musicbert.fairseq_plugin.masked_dataset import AS_STORED, Form, MaskedOctuples, pack, piece_sizes
 from musicbert.fairseq_plugin.one_dictionary import OneDictionary
 from musicbert.masking import MaskPolicy
-from musicbert.model.field_counts import FieldCounts
 
 __all__ = ["OctupleMaskedLMConfig", "OctupleMaskedLMTask", "masked_blocks"]
 
@@ -117,7 +114,7 @@ def masked_blocks(
 
 
 @register_task("octuple_masked_lm", dataclass=OctupleMaskedLMConfig)
-class OctupleMaskedLMTask(WatchesLearning, OneDictionary, FairseqTask):
+class OctupleMaskedLMTask(WatchesMaskedTokens, OneDictionary, FairseqTask):
     """Masked language model over octuples."""
 
     def __init__(self, cfg: OctupleMaskedLMConfig, dictionary: Dictionary) -> None:
@@ -192,16 +189,3 @@ class OctupleMaskedLMTask(WatchesLearning, OneDictionary, FairseqTask):
     def max_positions(self) -> int:
         """Longest row in tokens."""
         return self.cfg.tokens_per_sample
-
-    def new_watch(self) -> LearningWatch:
-        """Watch over the one vocabulary, in bits as the criterion logs it."""
-        return LearningWatch(FieldCounts(len(FIELDS), len(self.dictionary)), BITS)
-
-    def count_batch(
-        self, counts: FieldCounts, sample: dict[str, Any], logged: dict[str, Any]
-    ) -> torch.Tensor | None:
-        """Count the selected tokens; their loss stands in the log."""
-        if "loss" not in logged:
-            return None
-        counts.add_listed(sample["masked"]["wanted"], sample["masked"]["counts"])
-        return torch.as_tensor(logged["loss"])

@@ -30,6 +30,7 @@ from omegaconf import open_dict
 from musicbert.encoding.views import View
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.datasets import is_octuple_dictionary
+from musicbert.fairseq_plugin.learning_watch import WatchesMaskedTokens
 from musicbert.fairseq_plugin.masked_dataset import Form
 from musicbert.fairseq_plugin.masked_lm_task import masked_blocks
 from musicbert.fairseq_plugin.model import MusicBertModel
@@ -76,7 +77,7 @@ def published_settings(environment: Mapping[str, str]) -> PublishedSettings:
     return PublishedSettings(environment.get("mask_strategy", "bar"), ENCODINGS[encoding], crop, compound)
 
 
-class PublishedMaskedLMTask(MaskedLMTask):
+class PublishedMaskedLMTask(WatchesMaskedTokens, MaskedLMTask):
     """fairseq's ``masked_lm``, with bar masking where the data are octuples."""
 
     #: whether eight tokens are one position of the model
