@@ -91,8 +91,8 @@ def test_what_the_flags_become(root, tmp_path):
     assert "--max-update 50" in command
     assert "--compile" not in command
     command = call(root, tmp_path, *base, "--compile", "--half-sums", "--bf16").stdout
-    assert "--compile --half-sums" in command
-    assert "--autocast-bf16" in command
+    for words in ("--compile", "--half-sums", "--autocast-bf16"):
+        assert words in command
     for wrong in (
         ["--lr-scheduler", "cosine"],
         ["--optimizer", "sgd"],
