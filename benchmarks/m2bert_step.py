@@ -39,7 +39,7 @@ from unittest import mock
 import torch
 from m2bert_speed import MadePieces, loss_of
 from step_profile import profile_lines, profile_steps
-from step_trainer import forever, measured_ceiling, wait
+from step_trainer import forever, measured_ceiling, measured_cells, wait
 
 from musicbert.atomic import write_json, write_text
 from musicbert.config import M2BERT_PRESETS
@@ -180,19 +180,13 @@ def table(results: list[dict[str, Any]]) -> list[str]:
         "|---|---:|---|---|---|---:|---|---:|---:|---:|---:|---:|",
     ]
     for r in results:
-        for name in ("resident", "loader"):
-            if name not in r:
-                continue
-            m = r[name]
-            source = name if name == "resident" else f"loader, {m['workers']} workers"
-            lines.append(
-                f"| {r['arch']} | {r['batch']} x {r['notes']} | {r['attention']} | "
-                f"{('static' if r['static'] else 'yes') if r['compile'] else 'no'} | "
-                f"{'bfloat16' if r['half'] else 'float32'} | "
-                f"{r['dropout']} | {source} | {m['ms_per_step']:.1f} | "
-                f"{m['notes_per_second']:,.0f} | {m['tflops']:.1f} | {m['utilisation']:.1%} | "
-                f"{r.get('peak_gib', 0):.1f} |"
-            )
+        compiled = "static" if r["static"] else "yes"
+        start = (
+            f"| {r['arch']} | {r['batch']} x {r['notes']} | {r['attention']} | "
+            f"{compiled if r['compile'] else 'no'} | {'bfloat16' if r['half'] else 'float32'} | "
+            f"{r['dropout']} | "
+        )
+        lines += [start + cells for cells in measured_cells(r)]
     return lines
 
 

@@ -38,7 +38,7 @@ import torch
 from step_checks import OLD_FORMS, check_attention, check_layouts, measure_loader
 from step_data import Blocks, made_pieces, stored_pieces
 from step_profile import profile_lines
-from step_trainer import Setting, measure, measured_ceiling
+from step_trainer import Setting, measure, measured_ceiling, measured_cells
 
 from musicbert.atomic import write_json, write_text
 from musicbert.config import PRESETS
@@ -54,18 +54,12 @@ def table(results: list[dict[str, Any]]) -> list[str]:
         "|---|---:|---|---|---:|---|---|---:|---:|---:|---:|---:|",
     ]
     for r in results:
-        for name in ("resident", "loader"):
-            if name not in r:
-                continue
-            m = r[name]
-            source = name if name == "resident" else f"loader, {m['workers']} workers"
-            lines.append(
-                f"| {r['arch']} | {r['batch']} x {r['notes']} | {r['precision']} | {r['layout']}"
-                f"{', pieces apart' if r['separate'] else ''} | {r['attention_dropout']} | "
-                f"{'yes' if r['compile'] else 'no'} | {source} | {m['ms_per_step']:.1f} | "
-                f"{m['notes_per_second']:,.0f} | {m['tflops']:.1f} | {m['utilisation']:.1%} | "
-                f"{r.get('peak_gib', 0):.1f} |"
-            )
+        start = (
+            f"| {r['arch']} | {r['batch']} x {r['notes']} | {r['precision']} | {r['layout']}"
+            f"{', pieces apart' if r['separate'] else ''} | {r['attention_dropout']} | "
+            f"{'yes' if r['compile'] else 'no'} | "
+        )
+        lines += [start + cells for cells in measured_cells(r)]
     return lines
 
 

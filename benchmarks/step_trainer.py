@@ -38,6 +38,18 @@ def measured_ceiling(device: torch.device, dtype: torch.dtype) -> float:
     return best
 
 
+def measured_cells(result: dict[str, Any]) -> Iterator[str]:
+    """Last cells of the table's lines: source, ms a step, notes/s, TFLOP/s, utilisation, GiB."""
+    for name in ("resident", "loader"):
+        if name in result:
+            m = result[name]
+            source = name if name == "resident" else f"loader, {m['workers']} workers"
+            yield (
+                f"{source} | {m['ms_per_step']:.1f} | {m['notes_per_second']:,.0f} | {m['tflops']:.1f} | "
+                f"{m['utilisation']:.1%} | {result.get('peak_gib', 0):.1f} |"
+            )
+
+
 def wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

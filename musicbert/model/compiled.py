@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch
 from torch import nn
 
 __all__ = ["compile_in_place"]
@@ -30,8 +29,9 @@ def compile_in_place(layers: Iterable[nn.Module], backend: str, *, dynamic: bool
     dynamic
         For any shapes; else for each shape anew.
     """
-    settings = torch._dynamo.config
-    # its name before torch 2.7
+    from torch._dynamo import config as settings  # slow to import, and not needed before
+
+    # cache_size_limit is its older name
     limit = "recompile_limit" if hasattr(settings, "recompile_limit") else "cache_size_limit"
     setattr(settings, limit, max(getattr(settings, limit), MOST_GRAPHS))
     for layer in layers:

@@ -16,19 +16,8 @@ CONFIG = M2BertConfig(
 )  # fmt: skip
 
 
-def masked_form(q, k, v, offsets, longest, dropout, window=None):
-    """What FlashAttention's operator computes, by a mask."""
-    assert dropout == 0.0
-    place = torch.arange(len(q), device=q.device)
-    sequence = torch.searchsorted(offsets, place, right=True)
-    near = (place[:, None] - place).abs() <= (longest - 1 if window is None else window)
-    allowed = (sequence[:, None] == sequence) & near  # `longest` must not be too small
-    q, k, v = (x.transpose(0, 1) for x in (q, k, v))
-    return torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=allowed).transpose(0, 1)
-
-
 @pytest.fixture
-def flash(monkeypatch):
+def flash(monkeypatch, masked_form):
     """As on a device with FlashAttention, but for the operator itself."""
     monkeypatch.setattr(modernbert, "has_flash", lambda device: True)
     monkeypatch.setattr(local_attention, "flash_attention", masked_form)
@@ -63,7 +52,7 @@ def test_sequences_of_a_row_are_the_masks(flash, lengths, local):
     torch.testing.assert_close(found.transpose(1, 2)[real], wanted.transpose(1, 2)[real])
 
 
-def test_the_model_takes_it_in_half_precision_where_lengths_are_known(flash, monkeypatch):
+def test_the_model_takes_it_in_half_precision_where_lengths_are_known(flash, monkeypatch, masked_form):
     torch.manual_seed(0)
     model = M2Bert(CONFIG).eval()
     batch = batch_of(17, 40, 5)

@@ -168,19 +168,8 @@ def test_jagged_attention_is_that_of_each_sequence():
         torch.testing.assert_close(jagged, plain, atol=1e-5, rtol=1e-5)
 
 
-def masked_form(q, k, v, offsets, longest, dropout):
-    """What FlashAttention's operator computes, by a mask: for devices without it."""
-    assert dropout == 0.0
-    place = torch.arange(len(q), device=q.device)
-    sequence = torch.searchsorted(offsets, place, right=True)
-    near = (place[:, None] - place).abs() < longest
-    allowed = (sequence[:, None] == sequence) & near  # `longest` must not be too small
-    q, k, v = (x.transpose(0, 1) for x in (q, k, v))
-    return torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=allowed).transpose(0, 1)
-
-
 @pytest.fixture
-def flash(monkeypatch):
+def flash(monkeypatch, masked_form):
     """As on a device with FlashAttention, but for the operator itself."""
     monkeypatch.setattr(segments_module, "has_flash", lambda device: True)
     monkeypatch.setattr(segments_module, "flash_attention", masked_form)
