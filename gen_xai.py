@@ -1,4 +1,4 @@
-"""Make the raw rating data set from a label map and MIDI files (see musicbert/corpus/xai.py)."""
+"""Make the raw rating data set from a label map and MIDI files (see musicbert/corpus/ratings/build.py)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from musicbert.annotation.splits import RULES
-from musicbert.corpus.piece import EncodeOptions
-from musicbert.corpus.xai import LABELS, MIDI_NAMES, OUTPUT, SplitOptions, build, find_default
+from musicbert.corpus.ratings.build import LABELS, MIDI_NAMES, OUTPUT, SplitOptions, build, find_default
+from musicbert.corpus.ratings.piece import EncodeOptions
 from musicbert.errors import MusicBertError
 
 
@@ -44,7 +44,9 @@ def _parser() -> argparse.ArgumentParser:
         help="test performers of --split performer (default: each in turn)",
     )
     split.add_argument(
-        "--folds-file", metavar="FILE[:NAME]", help="folds from a file instead (musicbert/corpus/folds.py)"
+        "--folds-file",
+        metavar="FILE[:NAME]",
+        help="folds from a file instead (musicbert/corpus/splits/fold_files.py)",
     )
     split.add_argument(
         "--valid",

@@ -23,8 +23,8 @@ setup(
         "musicbert": [
             "py.typed",
             "weights/published_logits.npz",
-            "corpus/pairs/chord_mapping.json",
-            "corpus/public_data.json",
+            "corpus/sentences/pairs/chord_mapping.json",
+            "corpus/files/public_data.json",
             "corpus/readers/published_splits.json",
         ],
     },

@@ -35,9 +35,9 @@ import miditoolkit
 import numpy as np
 from encode_speed import commit, cpu_name, sample
 
+from musicbert.corpus.bins.databin import read_index, read_tokens
 from musicbert.corpus.builder import BuildOptions, build_corpus
-from musicbert.corpus.databin import read_index, read_tokens
-from musicbert.corpus.ledger import read_ledger
+from musicbert.corpus.files.ledger import read_ledger
 from musicbert.encoding import dictionary_text, encode
 
 LMD_FULL = 178_561

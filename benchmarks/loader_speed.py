@@ -20,9 +20,15 @@ import numpy as np
 import torch
 
 import musicbert.fairseq_plugin  # noqa: F401 - registers
-from musicbert.fairseq_plugin.datasets import load_dictionary, load_pieces
-from musicbert.fairseq_plugin.masked_dataset import AS_STORED, Form, MaskedOctuples, pack, piece_sizes
-from musicbert.masking import MaskPolicy
+from musicbert.fairseq_plugin.data.databin import load_dictionary, load_pieces
+from musicbert.fairseq_plugin.pretraining.masked_dataset import (
+    AS_STORED,
+    Form,
+    MaskedOctuples,
+    pack,
+    piece_sizes,
+)
+from musicbert.objectives.masking import MaskPolicy
 
 LIMIT, ROWS, BATCHES, ROUNDS = 8191, 4, 40, 5
 SETTINGS = {

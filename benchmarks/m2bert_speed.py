@@ -29,14 +29,21 @@ import numpy as np
 import torch
 
 from musicbert.config import M2BERT_PRESETS
-from musicbert.denoising import NoisePolicy, add_noise, noise_radii
-from musicbert.fairseq_plugin.note_crops import NoteCrops
-from musicbert.model.compound_loss import column_sums
-from musicbert.model.local_attention import Reach
-from musicbert.model.m2bert import M2Bert
-from musicbert.model.pianoroll import roll_loss, roll_targets
-from musicbert.note_fields import CP
-from musicbert.pianoroll import CHROMA, DURATION_SIXTEENTHS, PITCHES, ROWS, roll_events, roll_target
+from musicbert.fairseq_plugin.pretraining.note_crops import NoteCrops
+from musicbert.model.backbones.m2bert import M2Bert
+from musicbert.model.blocks.local_attention import Reach
+from musicbert.model.losses.notes import column_sums
+from musicbert.model.losses.pianoroll import roll_loss, roll_targets
+from musicbert.objectives.denoising import NoisePolicy, add_noise, noise_radii
+from musicbert.objectives.note_fields import CP
+from musicbert.objectives.pianoroll import (
+    CHROMA,
+    DURATION_SIXTEENTHS,
+    PITCHES,
+    ROWS,
+    roll_events,
+    roll_target,
+)
 
 NOTES = 1024
 #: seconds a crop, of the published collate function as measured in its specification

@@ -43,13 +43,13 @@ from step_trainer import forever, measured_ceiling, measured_cells, wait
 
 from musicbert.atomic import write_json, write_text
 from musicbert.config import M2BERT_PRESETS
-from musicbert.denoising import NoisePolicy, add_noise, noise_radii
-from musicbert.fairseq_plugin.note_crops import NoteCrops, open_pieces
-from musicbert.fairseq_plugin.stable_adamw import StableAdamW
+from musicbert.fairseq_plugin.optimisers.stable_adamw import StableAdamW
+from musicbert.fairseq_plugin.pretraining.note_crops import NoteCrops, open_pieces
 from musicbert.flops import m2bert_flops
-from musicbert.model import modernbert
-from musicbert.model.m2bert import M2Bert
-from musicbert.note_fields import CP
+from musicbert.model.backbones.m2bert import M2Bert
+from musicbert.model.blocks import modernbert
+from musicbert.objectives.denoising import NoisePolicy, add_noise, noise_radii
+from musicbert.objectives.note_fields import CP
 
 
 def attending(form: str) -> Any:

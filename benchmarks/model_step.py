@@ -5,7 +5,7 @@
 
 Plain path, on the same parameters: embed eight tokens a note, concatenate, project; attention as two matrix
 products around a softmax with a dense (B, H, T, T) mask; up-projection of every note; logits of masked
-tokens. Ours: look-ups in projected tables, attention without a mask (`musicbert.model.dot_product`),
+tokens. Ours: look-ups in projected tables, attention without a mask (`musicbert.model.blocks.dot_product`),
 up-projection of masked tokens only. A step is forward, loss and backward (the optimiser is the same on both
 sides and left out). "bf16" is ours with ``--autocast-bf16``. Two parts are timed alone, too: three forms of
 the down-projection, and the attention of one layer against torch's own choice of a kernel.
@@ -31,11 +31,11 @@ import torch.nn.functional as F
 
 from musicbert.config import PRESETS
 from musicbert.encoding.vocabulary import FIELD_SIZES, PAD, VOCABULARY_SIZE, rows_to_ids
-from musicbert.masking import MaskPolicy, mask_tokens
 from musicbert.model import MusicBert
-from musicbert.model.dot_product import dot_product_attention
-from musicbert.model.embedding import compound_embedding, note_positions
-from musicbert.model.masked_lm import masked_lm_sums
+from musicbert.model.blocks.dot_product import dot_product_attention
+from musicbert.model.blocks.embedding import compound_embedding, note_positions
+from musicbert.model.losses.masked_lm import masked_lm_sums
+from musicbert.objectives.masking import MaskPolicy, mask_tokens
 
 #: (rows, notes): a packed block, a batch of short performances, and one short piece
 SHAPES = ((1, 1000), (16, 120), (1, 120))

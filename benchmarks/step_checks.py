@@ -10,13 +10,16 @@ import numpy as np
 import torch
 from step_data import Blocks, as_tensors, made_pieces
 
-from musicbert.batches import collate
 from musicbert.config import PRESETS
-from musicbert.masking import MaskPolicy, mask_tokens
-from musicbert.model import MusicBert, attention, encoder, heads, segments
-from musicbert.model.masked_lm import listed_lm_sums
-from musicbert.model.places import MaskedPlaces
-from musicbert.model.segments import Segments, segment_attention
+from musicbert.model import MusicBert
+from musicbert.model.backbones import encoder
+from musicbert.model.blocks import attention, segments
+from musicbert.model.blocks.places import MaskedPlaces
+from musicbert.model.blocks.segments import Segments, segment_attention
+from musicbert.model.heads.sentence import sentence as heads
+from musicbert.model.losses.masked_lm import listed_lm_sums
+from musicbert.objectives.batches import collate
+from musicbert.objectives.masking import MaskPolicy, mask_tokens
 
 #: changes that can be left out (``--without``), to measure what each gives: where the old form goes
 OLD_FORMS: dict[str, tuple[object, str, Callable]] = {

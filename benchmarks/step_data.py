@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from musicbert.batches import MaskedBatch, collate
 from musicbert.encoding.vocabulary import FIELD_SIZES, rows_to_ids
-from musicbert.masking import MaskPolicy, mask_tokens
-from musicbert.model.segments import Segments
+from musicbert.model.blocks.segments import Segments
+from musicbert.objectives.batches import MaskedBatch, collate
+from musicbert.objectives.masking import MaskPolicy, mask_tokens
 
 FIELDS = 8
 
@@ -64,7 +64,7 @@ def made_pieces(count: int, seed: int = 0) -> list[np.ndarray]:
 
 
 def stored_pieces(prefix: str, count: int) -> list[np.ndarray]:
-    from musicbert.corpus.databin import read_index
+    from musicbert.corpus.bins.databin import read_index
 
     sizes = read_index(prefix)[:count]
     tokens = np.memmap(f"{prefix}.bin", dtype="<u2", mode="r")

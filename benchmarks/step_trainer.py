@@ -16,9 +16,9 @@ from step_profile import profile_steps
 from musicbert.config import PRESETS
 from musicbert.flops import musicbert_flops
 from musicbert.model import MusicBert
-from musicbert.model.masked_lm import listed_lm_sums
-from musicbert.model.places import MaskedPlaces
-from musicbert.model.segments import Segments
+from musicbert.model.blocks.places import MaskedPlaces
+from musicbert.model.blocks.segments import Segments
+from musicbert.model.losses.masked_lm import listed_lm_sums
 
 
 def measured_ceiling(device: torch.device, dtype: torch.dtype) -> float:

@@ -1,7 +1,7 @@
 """Files written atomically: a reader sees the old file or the whole new one, never a part.
 
 A file is written beside its destination, flushed to disk and renamed over it. Whoever writes a file in this
-package does it here; whole folders are in `musicbert.corpus.atomic`. Verified in
+package does it here; whole folders are in `musicbert.corpus.files.folders`. Verified in
 ``tests/unit/test_atomic.py``.
 """
 

@@ -19,11 +19,12 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from task_baseline_run import markdown, measure  # noqa: E402
+
 from musicbert.atomic import write_json, write_text  # noqa: E402
 from musicbert.corpus.readers.benchmark import load_data_set, parse_source  # noqa: E402
 from musicbert.corpus.readers.tasks import BENCHMARK  # noqa: E402
 from musicbert.errors import MusicBertError  # noqa: E402
-from musicbert.evaluation.task_baseline_run import markdown, measure  # noqa: E402
 from musicbert.provenance import command_line, provenance  # noqa: E402
 
 

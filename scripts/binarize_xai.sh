@@ -34,4 +34,4 @@ command -v "$PYTHON" >/dev/null || {
     echo "error: no Python at '$PYTHON' (run \`make venv\` in $ROOT, or pass --python PYTHON)" >&2
     exit 2
 }
-PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}" exec "$PYTHON" -m musicbert.corpus.binarize ${arguments[@]+"${arguments[@]}"}
+PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}" exec "$PYTHON" -m musicbert.corpus.bins.binarize ${arguments[@]+"${arguments[@]}"}

@@ -18,7 +18,7 @@ from musicbert.errors import MusicBertError
 def _probes(names: list[str], device: str | None) -> dict[str, Any]:
     """Models by row, each followed by one of random weights."""
     import musicbert
-    from musicbert.predict.probe import random_twin
+    from musicbert.predict.sentences.probe import random_twin
 
     models = {}
     for name in names:
@@ -56,10 +56,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap and the trees (%(default)s)")
     options = parser.parse_args(arguments)
 
-    from musicbert.evaluation.score_files import score_table
+    from musicbert.evaluation.reports.score_files import score_table
     from musicbert.predict.progress import line_progress
-    from musicbert.predict.runs import find_fold_runs
-    from musicbert.predict.score_genres import score_genres
+    from musicbert.predict.sentences.genres import score_genres
+    from musicbert.predict.sentences.runs import find_fold_runs
 
     data = (
         options.data.parent if options.data.name in ("x", "{fold}") else options.data

@@ -35,10 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (%(default)s)")
     options = parser.parse_args(arguments)
 
-    from musicbert.evaluation.score_files import score_table
+    from musicbert.evaluation.reports.score_files import score_table
     from musicbert.predict.progress import line_progress
-    from musicbert.predict.runs import find_runs
-    from musicbert.predict.score_pairs import score_pairs
+    from musicbert.predict.sentences.pairs import score_pairs
+    from musicbert.predict.sentences.runs import find_runs
 
     output = options.output or Path(f"{options.data.absolute().name}_scores")
     try:

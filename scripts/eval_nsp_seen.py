@@ -36,10 +36,11 @@ def main() -> int:
     parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (%(default)s)")
     given = parser.parse_args()
 
-    from musicbert.evaluation.bootstrap import resample
-    from musicbert.evaluation.pair_baselines import pair_baselines
-    from musicbert.evaluation.pair_songs import read_songs, seen_queries
-    from musicbert.evaluation.ranking import ranking_scores
+    from pair_songs import read_songs, seen_queries
+
+    from musicbert.evaluation.baselines.pairs import pair_baselines
+    from musicbert.evaluation.metrics.bootstrap import resample
+    from musicbert.evaluation.metrics.ranking import ranking_scores
     from musicbert.provenance import provenance
 
     try:

@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.batch_size < 1:
         parser.error("--batch-size is at least 1")
 
-    from musicbert.fairseq_plugin.evaluate import predict, save_predictions
+    from musicbert.fairseq_plugin.labels.rating_predict import predict, save_predictions
 
     def progress(done: int, every: int) -> None:
         if sys.stderr.isatty():

@@ -9,8 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from musicbert.corpus.genre.build import GenreOptions, build_genre
-from musicbert.corpus.genre.folds import RULES
+from musicbert.corpus.sentences.genre.build import GenreOptions, build_genre
+from musicbert.corpus.splits.genre_folds import RULES
 from musicbert.errors import MusicBertError
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from musicbert.corpus.pairs.convert import ConvertOptions, convert
-from musicbert.corpus.pairs.generate import GenerateOptions, generate
-from musicbert.corpus.pairs.phrases import PhraseOptions
+from musicbert.corpus.sentences.pairs.convert import ConvertOptions, convert
+from musicbert.corpus.sentences.pairs.generate import GenerateOptions, generate
+from musicbert.corpus.sentences.pairs.phrases import PhraseOptions
 from musicbert.errors import MusicBertError
 
 

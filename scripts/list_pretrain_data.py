@@ -14,7 +14,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from musicbert.corpus.ledger import write_ledger  # noqa: E402
+from musicbert.corpus.files.ledger import write_ledger  # noqa: E402
 from musicbert.corpus.readers.pretraining import find_corpora, process_pop909, write_lists  # noqa: E402
 from musicbert.errors import MusicBertError  # noqa: E402
 

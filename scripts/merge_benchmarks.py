@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, help="folder to write, may be one of the parts")
     parser.add_argument("--model", help="name of what was fine-tuned (that of the first part)")
     given = parser.parse_args(arguments)
-    from musicbert.evaluation.task_merge import merge_benchmarks
+    from task_merge import merge_benchmarks
 
     try:
         folder = merge_benchmarks(given.parts, given.output, model=given.model)

@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if any("=" not in each for each in given.rename):
         parser.error("--rename takes OLD=NEW")
-    from musicbert.evaluation.score_merge import merge_scores
+    from score_merge import merge_scores
 
     names = dict(each.split("=", 1) for each in given.rename)
     try:

@@ -14,12 +14,12 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from musicbert.corpus.labelled import LabelledPiece  # noqa: E402
+from musicbert.corpus.labelled.pieces import LabelledPiece  # noqa: E402
+from musicbert.corpus.labelled.shard_writer import write_shards  # noqa: E402
+from musicbert.corpus.labelled.shards import MANIFEST, Shards  # noqa: E402
 from musicbert.corpus.readers.benchmark import load_data_set, parse_source, tasks_of  # noqa: E402
 from musicbert.corpus.readers.smc_files import NAMES, SmcFile, export, find_files, read_file  # noqa: E402
 from musicbert.corpus.readers.tasks import BenchmarkTask  # noqa: E402
-from musicbert.corpus.shard_writer import write_shards  # noqa: E402
-from musicbert.corpus.shards import MANIFEST, Shards  # noqa: E402
 from musicbert.errors import MusicBertError  # noqa: E402
 
 FOLDERS = {"note": "note", "sequence": "seq"}

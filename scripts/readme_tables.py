@@ -9,9 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from readme_tables import readme_tables, replace_section
+
 from musicbert.atomic import write_text
 from musicbert.errors import MusicBertError
-from musicbert.evaluation.readme_tables import readme_tables, replace_section
 
 
 def main() -> int:

@@ -21,7 +21,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--hardware", default="not recorded", help="what it ran on")
     given = parser.parse_args()
-    from musicbert.evaluation.ablation_report import ablation_report
+    from ablation_report import ablation_report
+
     from musicbert.provenance import provenance
 
     tables = sorted(given.runs.glob("finetune/*/scores*.json"))

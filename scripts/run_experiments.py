@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from musicbert.errors import MusicBertError
-from musicbert.fairseq_plugin.experiments import Run, plan, run_all, summary
+from musicbert.fairseq_plugin.runs.rating_runs import Run, plan, run_all, summary
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -75,7 +75,7 @@ def make_databin(root, tmp_path_factory):
         return notes + first, level / 32
 
     def make(pieces=None, *, dimensions=4, classes=3, missing=0.0, performance=0, seed=0, notes=(10, 40)):
-        from musicbert.corpus.databin import write_indexed_dataset
+        from musicbert.corpus.bins.databin import write_indexed_dataset
 
         rng = np.random.default_rng(seed)
         mixing = rng.dirichlet(np.ones(2), size=dimensions)  # (dimensions, 2)

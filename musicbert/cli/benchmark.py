@@ -51,8 +51,8 @@ def run(options: argparse.Namespace) -> int:
     """Run the tasks and print the table; return the exit status."""
     if options.note_data is None and options.seq_data is None:
         raise ValueError("give --note-data, --seq-data or both")
+    from musicbert.corpus.labelled.shards import MANIFEST
     from musicbert.corpus.readers.tasks import BENCHMARK, get_task
-    from musicbert.corpus.shards import MANIFEST
 
     if options.tasks:
         tasks = [get_task(name) for name in options.tasks]
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
         if not tasks:
             raise ValueError("no data of a task is there: scripts/prepare_smc_benchmark.sh makes them")
     import musicbert.fairseq_plugin  # noqa: F401 - registers tasks and models
-    from musicbert.fairseq_plugin.benchmark import run_benchmark
+    from musicbert.fairseq_plugin.runs.benchmark import run_benchmark
 
     records = run_benchmark(
         options.model,

@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do what is asked; return the exit status."""
-    from musicbert.corpus.public_data import public_data
+    from musicbert.corpus.files.public_data import public_data
 
     if options.action == "list":
         entries = public_data()
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _get(options: argparse.Namespace) -> int:
-    from musicbert.corpus.public_data import find_public_data
+    from musicbert.corpus.files.public_data import find_public_data
     from musicbert.errors import DatasetError
     from musicbert.weights.download import download, sha256_of
 

@@ -107,7 +107,7 @@ def _rows(path: Path, options: argparse.Namespace, policies: Policies) -> NDArra
 
 def _write_arrays(files: list[Path], options: argparse.Namespace, policies: Policies) -> int:
     """A file of rows for each piece."""
-    from musicbert.corpus.atomic import write_npy
+    from musicbert.corpus.files.folders import write_npy
 
     names = [path.stem for path in files]
     if len(set(names)) < len(names):

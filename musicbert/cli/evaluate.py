@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Score and write; return the exit status."""
-    from musicbert.corpus.shards import Shards
+    from musicbert.corpus.labelled.shards import Shards
 
     shards = None
     if not options.no_baselines:
@@ -60,8 +60,8 @@ def report_runs(
     quiet: bool = False,
 ) -> Path:
     """Write the report of an experiment, print its headline, and return its folder."""
-    from musicbert.evaluation.tagging_report import build_tagging_report, read_run_folder
-    from musicbert.evaluation.tagging_report_files import write_tagging_report
+    from musicbert.evaluation.reports.build import build_tagging_report, read_run_folder
+    from musicbert.evaluation.reports.write import write_tagging_report
     from musicbert.provenance import provenance
 
     folder = read_run_folder(experiment)

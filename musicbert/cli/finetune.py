@@ -171,11 +171,11 @@ def _without_logging() -> Iterator[None]:
 
 def _finetune(options: argparse.Namespace) -> int:
     import musicbert.fairseq_plugin  # noqa: F401 - registers tasks and models
-    from musicbert.fairseq_plugin.finetune_models import choose_model
-    from musicbert.fairseq_plugin.finetune_plan import plan_task
-    from musicbert.fairseq_plugin.finetune_recipe import Recipe, check_metric, published_recipe
-    from musicbert.fairseq_plugin.finetune_runs import start_runs, summary
-    from musicbert.fairseq_plugin.finetune_table import prepare_shards, publish_model
+    from musicbert.fairseq_plugin.runs.models import choose_model
+    from musicbert.fairseq_plugin.runs.plan import plan_task
+    from musicbert.fairseq_plugin.runs.recipe import Recipe, check_metric, published_recipe
+    from musicbert.fairseq_plugin.runs.runs import start_runs, summary
+    from musicbert.fairseq_plugin.runs.table import prepare_shards, publish_model
 
     if options.data is not None:
         prepared = prepare_shards(
@@ -235,7 +235,7 @@ def _finetune(options: argparse.Namespace) -> int:
 def _from_table(options: argparse.Namespace, model: Any) -> Any:
     """Read the table and write the data set."""
     from musicbert.corpus.tables.reader import read_label_table
-    from musicbert.fairseq_plugin.finetune_table import prepare_table
+    from musicbert.fairseq_plugin.runs.table import prepare_table
 
     table = read_label_table(
         options.labels,

@@ -1,55 +1,31 @@
 """The only door to fairseq: tasks, models and criterions, registered when this package is imported."""
 
-from musicbert.fairseq_plugin import (
-    compound_token,
-    contrastive_criterions,
-    contrastive_model,
-    contrastive_task,
-    fused_adamw,
-    layerwise_adamw,
-    m2bert_model,
-    masked_lm,
-    masked_lm_task,
-    midibert_model,
-    model,
-    multilabel_criterion,
-    music_pretrain,
-    rating_criterions,
-    rating_task,
-    sentence_task,
-    stable_adamw,
-    tagging_criterion,
-    tagging_task,
-)
+import musicbert.fairseq_plugin.backbones.m2bert
+import musicbert.fairseq_plugin.backbones.midibert
+import musicbert.fairseq_plugin.backbones.musicbert
+import musicbert.fairseq_plugin.contrastive.criterions
+import musicbert.fairseq_plugin.contrastive.model
+import musicbert.fairseq_plugin.contrastive.task
+import musicbert.fairseq_plugin.labels.criterion
+import musicbert.fairseq_plugin.labels.multilabel_criterion
+import musicbert.fairseq_plugin.labels.rating_criterions
+import musicbert.fairseq_plugin.labels.ratings
+import musicbert.fairseq_plugin.labels.sentences
+import musicbert.fairseq_plugin.labels.taggers
+import musicbert.fairseq_plugin.optimisers.fused_adamw
+import musicbert.fairseq_plugin.optimisers.layerwise_adamw
+import musicbert.fairseq_plugin.optimisers.stable_adamw
+import musicbert.fairseq_plugin.pretraining.masked_lm_criterion
+import musicbert.fairseq_plugin.pretraining.masked_lm_task
+import musicbert.fairseq_plugin.pretraining.note_criterion
+import musicbert.fairseq_plugin.pretraining.note_task  # noqa: F401
 from musicbert.fairseq_plugin.compat import (
     allow_bfloat16_on_gpu,
     allow_training_state,
     end_loading_processes,
     use_published_masked_lm,
 )
-from musicbert.fairseq_plugin.sentence_task import use_published_sentence_prediction
-
-__all__ = [
-    "compound_token",
-    "contrastive_criterions",
-    "contrastive_model",
-    "contrastive_task",
-    "fused_adamw",
-    "layerwise_adamw",
-    "m2bert_model",
-    "masked_lm",
-    "masked_lm_task",
-    "midibert_model",
-    "model",
-    "multilabel_criterion",
-    "music_pretrain",
-    "rating_criterions",
-    "rating_task",
-    "sentence_task",
-    "stable_adamw",
-    "tagging_criterion",
-    "tagging_task",
-]
+from musicbert.fairseq_plugin.labels.sentences import use_published_sentence_prediction
 
 allow_training_state()
 allow_bfloat16_on_gpu()

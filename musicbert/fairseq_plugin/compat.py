@@ -11,7 +11,7 @@ the GPU, or on the CPU.
 The published recipe is ``--task masked_lm --criterion masked_lm --arch musicbert_<size>``, and its users
 expect bar masking. fairseq has no hook for that, and registering a taken name silently gives the old class
 back. So the entry ``masked_lm`` of the public ``TASK_REGISTRY`` is set to a subclass of fairseq's
-(`musicbert.fairseq_plugin.published_task`).
+(`musicbert.fairseq_plugin.pretraining.published_task`).
 
 A training on a GPU with torch before 2.13 stayed for five seconds a loading process after its last line:
 torch waits for each in turn, and nobody has told them to stop. They are told first.
@@ -32,7 +32,7 @@ from fairseq.distributed import utils as distributed_utils
 from fairseq.tasks import TASK_REGISTRY
 from omegaconf import open_dict
 
-from musicbert.fairseq_plugin.published_task import PublishedMaskedLMTask
+from musicbert.fairseq_plugin.pretraining.published_task import PublishedMaskedLMTask
 
 __all__ = [
     "allow_bfloat16_on_gpu",

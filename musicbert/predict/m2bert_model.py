@@ -28,11 +28,11 @@ from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.encoding.codec import get_codec
 from musicbert.errors import MidiError
 from musicbert.midi import Score, read_score
-from musicbert.model.m2bert import M2Bert
-from musicbert.model.midibert import MidiBert
+from musicbert.model.backbones.m2bert import M2Bert
+from musicbert.model.backbones.midibert import MidiBert
 from musicbert.predict.runner import Precision, multiplies_in_bfloat16
 from musicbert.predict.spans import Span, cover
-from musicbert.weights.m2bert_folder import M2BertBundle, build_m2bert, save_m2bert_folder
+from musicbert.weights.m2bert.folder import M2BertBundle, build_m2bert, save_m2bert_folder
 
 __all__ = ["M2BertModel"]
 

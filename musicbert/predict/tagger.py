@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from musicbert.encoding.codec import get_codec
 from musicbert.encoding.performance import performance_inputs
 from musicbert.midi import Score, read_score
-from musicbert.model.tagging import Tagger
+from musicbert.model.heads.tagger import Tagger
 from musicbert.predict.tagging_windows import Layout, TagWindow, cut
 from musicbert.weights.tagger_folder import load_tagger_folder
 
@@ -42,7 +42,7 @@ class TagResult:
     Attributes
     ----------
     kind, classes
-        See `musicbert.corpus.labelled.Task`.
+        See `musicbert.corpus.labelled.pieces.Task`.
     scores
         Of the piece [shape=(C,), float32], or of each of its notes [shape=(n, C)], in the order of the score:
         probabilities of classes or labels, or values.

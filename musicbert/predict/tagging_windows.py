@@ -3,7 +3,7 @@
 A piece is cut into windows of at most so many notes (and, in OctupleMIDI, 256 bars), one after the other or
 overlapping. How rows become tokens follows from the backbone: MusicBERT reads ids of one vocabulary, with
 ``<s>`` and ``</s>`` around the notes, lying flat; M2BERT reads the columns of notes as they are
-(`musicbert.note_fields`), octuples too.
+(`musicbert.objectives.note_fields`), octuples too.
 
 Legend: ``n`` notes of a window, ``F`` fields of a note.
 """

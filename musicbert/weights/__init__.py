@@ -5,7 +5,7 @@ from musicbert.weights.container import Checkpoint, load_checkpoint
 from musicbert.weights.fairseq_file import save_fairseq
 from musicbert.weights.folder import load_folder, save_folder
 from musicbert.weights.loading import load_into, load_model
-from musicbert.weights.m2bert_folder import (
+from musicbert.weights.m2bert.folder import (
     M2BertBundle,
     build_m2bert,
     load_m2bert,

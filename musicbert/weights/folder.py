@@ -17,7 +17,7 @@ from typing import Literal
 
 import torch
 
-from musicbert.corpus.atomic import build_directory
+from musicbert.corpus.files.folders import build_directory
 from musicbert.encoding.vocabulary import TOKENS
 from musicbert.errors import CheckpointError
 from musicbert.weights.bundle import Bundle, read_bundle
@@ -58,7 +58,7 @@ def save_folder(
     Raises
     ------
     DatasetError
-        As :func:`~musicbert.corpus.atomic.build_directory`.
+        As :func:`~musicbert.corpus.files.folders.build_directory`.
     CheckpointError
         ``not-exportable``.
     """

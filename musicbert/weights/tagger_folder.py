@@ -4,10 +4,10 @@
     ``model_type`` (``musicbert-tagger``), ``format_version``, ``family`` (``musicbert``, ``m2bert``
     or ``midibert``), ``architecture`` (attributes of the configuration), ``codec``, ``window`` and
     ``overlap`` in notes,
-    ``head`` (`musicbert.model.tagging.TagSettings`), ``task`` (name, label, level, kind, classes, ignored
-    classes), and ``origin`` (model it started from, seed).
+    ``head`` (`musicbert.model.heads.tagger.TagSettings`), ``task`` (name, label, level, kind, classes,
+    ignored classes), and ``origin`` (model it started from, seed).
 ``model.safetensors``
-    Tensors of `musicbert.model.tagging.Tagger`.
+    Tensors of `musicbert.model.heads.tagger.Tagger`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from musicbert.config import M2BertConfig, MidiBertConfig, ModelConfig
-from musicbert.corpus.atomic import build_directory
+from musicbert.corpus.files.folders import build_directory
 from musicbert.errors import CheckpointError
 from musicbert.model import MusicBert
-from musicbert.model.m2bert import M2Bert
-from musicbert.model.midibert import MidiBert
-from musicbert.model.tagging import Tagger, TagSettings
+from musicbert.model.backbones.m2bert import M2Bert
+from musicbert.model.backbones.midibert import MidiBert
+from musicbert.model.heads.tagger import Tagger, TagSettings
 
 __all__ = ["SETTINGS", "is_tagger_folder", "load_tagger_folder", "save_tagger_folder"]
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from musicbert.corpus.atomic import build_directory
-from musicbert.corpus.pretraining_pieces import choose, held_out_asap
+from pretraining_pieces import choose, held_out_asap
+
+from musicbert.corpus.files.folders import build_directory
 from musicbert.errors import MusicBertError
 
 

@@ -29,7 +29,8 @@ def main() -> int:
         help="TFLOP/s of a large matrix product there, summed over the GPUs (benchmarks/pretrain_step.py)",
     )
     given = parser.parse_args()
-    from musicbert.evaluation.pretraining_report import pretraining_report
+    from pretraining_report import pretraining_report
+
     from musicbert.provenance import provenance
 
     try:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musicbert.corpus.databin import write_indexed_dataset
-from musicbert.corpus.rows_bin import write_rows_bin
+from musicbert.corpus.bins.databin import write_indexed_dataset
+from musicbert.corpus.bins.rows_bin import write_rows_bin
 from musicbert.encoding.vocabulary import dictionary_text, rows_to_ids
 from musicbert.midi import Score, midi_bytes
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musicbert.corpus.ledger import read_ledger
-from musicbert.corpus.rows_bin import read_meta
-from musicbert.corpus.shards import Shards
+from musicbert.corpus.bins.rows_bin import read_meta
+from musicbert.corpus.files.ledger import read_ledger
+from musicbert.corpus.labelled.shards import Shards
 
 
 def test_corpora_of_pretraining(recipe, make_source, tmp_path):

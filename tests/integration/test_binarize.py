@@ -8,14 +8,14 @@ import sys
 import numpy as np
 import pytest
 
-from musicbert.corpus import binarize as binarize_module
-from musicbert.corpus import text_bin
-from musicbert.corpus.binarize import binarize, main
-from musicbert.corpus.databin import read_index, read_tokens
-from musicbert.corpus.piece import EncodeOptions
-from musicbert.corpus.rawset import read_part
-from musicbert.corpus.text_bin import write_sequences
-from musicbert.corpus.xai import SplitOptions, build
+from musicbert.corpus.bins import binarize as binarize_module
+from musicbert.corpus.bins import text_bin
+from musicbert.corpus.bins.binarize import binarize, main
+from musicbert.corpus.bins.databin import read_index, read_tokens
+from musicbert.corpus.bins.text_bin import write_sequences
+from musicbert.corpus.labelled.rawset import read_part
+from musicbert.corpus.ratings.build import SplitOptions, build
+from musicbert.corpus.ratings.piece import EncodeOptions
 from musicbert.encoding import line_to_rows, rows_to_ids
 from musicbert.errors import DatasetError
 
@@ -200,7 +200,7 @@ def test_preprocess_that_writes_something_else_is_noticed(raw, tmp_path, monkeyp
 def test_module_runs_without_the_heavy_libraries(raw, root, tmp_path):
     source = raw()
     code = (
-        "import sys; from musicbert.corpus.binarize import main; "
+        "import sys; from musicbert.corpus.bins.binarize import main; "
         f"main(['--raw', {str(source)!r}, '--bin', {str(tmp_path / 'bin')!r}, '--direct']); "
         "assert not {'torch', 'fairseq'} & set(sys.modules)"
     )

@@ -13,7 +13,7 @@ import pytest
 
 from musicbert.corpus.builder import BuildOptions, build_corpus
 from musicbert.corpus.builder.runner import open_runner
-from musicbert.corpus.ledger import read_ledger
+from musicbert.corpus.files.ledger import read_ledger
 
 SHARES = ["--shares", "60", "20", "20"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from musicbert.corpus.builder import build_corpus
 from musicbert.corpus.builder import job as job_module
-from musicbert.corpus.ledger import read_ledger
+from musicbert.corpus.files.ledger import read_ledger
 from musicbert.errors import DatasetError
 
 distributed = pytest.importorskip("distributed", reason="the extra [cluster] is not installed")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from musicbert.cli.build import main
+from musicbert.corpus.bins.rows_bin import RowsBin, read_meta, write_rows_bin
 from musicbert.corpus.builder import BuildOptions, build_corpus
-from musicbert.corpus.rows_bin import RowsBin, read_meta, write_rows_bin
 from musicbert.encoding.codec import get_codec
 from musicbert.errors import DatasetError
 from musicbert.midi import midi_bytes, read_score

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from musicbert.cli.main import main
-from musicbert.corpus import public_data as table
+from musicbert.corpus.files import public_data as table
 from musicbert.errors import DatasetError
 
 CONTENT = b"music " * 10_000

@@ -37,7 +37,7 @@ def _command(root, databin, out, *more):
 
 
 def test_plan_lists_one_seed_after_the_other(databin, tmp_path):
-    from musicbert.fairseq_plugin.experiments import plan
+    from musicbert.fairseq_plugin.runs.rating_runs import plan
 
     runs = plan(databin, tmp_path, [1, 2], ["--task", "xai"])
     assert [(run.out.parent.name, run.seed) for run in runs] == [
@@ -54,7 +54,7 @@ def test_plan_lists_one_seed_after_the_other(databin, tmp_path):
 
 def test_a_run_made_with_other_settings_is_not_taken_for_this_one(databin, tmp_path):
     from musicbert.atomic import write_json
-    from musicbert.fairseq_plugin.experiments import _options, plan
+    from musicbert.fairseq_plugin.runs.rating_runs import _options, plan
     from musicbert.provenance import provenance
 
     (run, *_) = plan(databin, tmp_path, [1], ["--lr", "1e-3", "--init-from", "/somewhere/x.pt"])

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 from musicbert.cli.main import main, make_parser
-from musicbert.corpus.labelled import LabelledPiece, Task
-from musicbert.corpus.shard_writer import write_shards
-from musicbert.corpus.shards import Shards
-from musicbert.evaluation.tagging_predictions import TagPredictions
+from musicbert.corpus.labelled.pieces import LabelledPiece, Task
+from musicbert.corpus.labelled.shard_writer import write_shards
+from musicbert.corpus.labelled.shards import Shards
+from musicbert.evaluation.predictions import TagPredictions
 from musicbert.midi import Score, midi_bytes, read_score
 
 FAST = [

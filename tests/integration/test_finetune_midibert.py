@@ -9,14 +9,14 @@ import torch
 
 from musicbert.cli.main import main
 from musicbert.config import MidiBertConfig
-from musicbert.corpus.labelled import LabelledPiece, Task
-from musicbert.corpus.shard_writer import write_shards
+from musicbert.corpus.labelled.pieces import LabelledPiece, Task
+from musicbert.corpus.labelled.shard_writer import write_shards
 from musicbert.errors import CheckpointError, ConfigError
-from musicbert.fairseq_plugin.finetune_models import choose_model
-from musicbert.fairseq_plugin.finetune_recipe import published_recipe
-from musicbert.fairseq_plugin.midibert_model import MidiBertFlags, MidiBertModel
+from musicbert.fairseq_plugin.backbones.midibert import MidiBertFlags, MidiBertModel
+from musicbert.fairseq_plugin.runs.models import choose_model
+from musicbert.fairseq_plugin.runs.recipe import published_recipe
 from musicbert.midi import Score
-from musicbert.model.midibert import MidiBert
+from musicbert.model.backbones.midibert import MidiBert
 from musicbert.predict.tagger import load_tagger_model
 
 TINY = MidiBertConfig(layers=2, width=32, ffn_width=48, heads=4, embedding_width=8, max_positions=24)

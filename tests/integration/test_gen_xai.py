@@ -13,8 +13,8 @@ from hashlib import sha256
 import pytest
 
 from musicbert.annotation.content import content_groups
-from musicbert.corpus.ledger import count, read_ledger
-from musicbert.corpus.rawset import PARTS, check_fold, fold_folders, read_part
+from musicbert.corpus.files.ledger import count, read_ledger
+from musicbert.corpus.labelled.rawset import PARTS, check_fold, fold_folders, read_part
 from musicbert.encoding import PERFORMANCE_INPUTS, line_to_rows
 
 

@@ -14,7 +14,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
 import musicbert.fairseq_plugin  # noqa: F401 - registers
 from musicbert.errors import ConfigError, DatasetError
-from musicbert.fairseq_plugin.stable_adamw import StableAdamW
+from musicbert.fairseq_plugin.optimisers.stable_adamw import StableAdamW
 from musicbert.weights import load_checkpoint
 
 pytestmark = pytest.mark.slow

@@ -179,7 +179,7 @@ def test_resume_goes_on_where_it_was(root, work, tmp_path):
 def test_progress_shows_the_log_as_a_bar_and_errors_as_they_are(root):
     log = [
         'x | INFO | train_inner | {"epoch": 1, "loss": "2.5", "accuracy": "12.5", "num_updates": "5"}',
-        "x | INFO | musicbert.fairseq_plugin.model | weights: 46 tensors loaded, 0 missing",
+        "x | INFO | musicbert.fairseq_plugin.backbones.musicbert | weights: 46 tensors loaded, 0 missing",
         'x | INFO | valid | {"epoch": 1, "valid_loss": "2.1", "valid_R2": "0.1", "valid_num_updates": "10"}',
         "Traceback (most recent call last):",
         "ValueError: the reason",

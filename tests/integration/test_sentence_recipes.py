@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from musicbert.corpus.sentence_bin import label_dictionary
-from musicbert.corpus.sentence_set import read_part
-from musicbert.evaluation.pair_features import PAIR_FEATURES, pair_features
+from musicbert.corpus.bins.binarize_sentences import label_dictionary
+from musicbert.corpus.labelled.sentence_bin import read_part
+from musicbert.evaluation.baselines.pair_features import PAIR_FEATURES, pair_features
 from musicbert.midi import Score, midi_bytes
-from musicbert.predict.databin import class_logits
+from musicbert.predict.sentences.databin import class_logits
 from musicbert.weights import load_checkpoint, load_model, view_of
 
 TINY = [

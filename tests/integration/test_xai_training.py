@@ -125,7 +125,7 @@ def test_rating_recipes(criterion, more, logged, compat, data, train):
 
 
 def test_performance_input_augmentation_and_predictions(data, train):
-    from musicbert.fairseq_plugin.evaluate import predict
+    from musicbert.fairseq_plugin.labels.rating_predict import predict
 
     folder, records = train(
         data,
@@ -151,7 +151,7 @@ def test_validation_r2_is_that_of_the_predictions_of_the_whole_set(data, train):
     """Two batches of unequal size: an average of their own R² is another number."""
     from sklearn.metrics import r2_score
 
-    from musicbert.fairseq_plugin.evaluate import predict
+    from musicbert.fairseq_plugin.labels.rating_predict import predict
 
     folder, records = train(data, *RATING, "--criterion", "M2PF_xai", batch=5, updates=2)
     found = predict(folder / "checkpoint_last.pt", data, "valid", device="cpu")
@@ -185,7 +185,7 @@ def test_training_learns(make_databin, train):
 
 @pytest.mark.parametrize("compat", [(), ("--compat",)], ids=["mended", "compat"])
 def test_contrastive_pre_training_then_fine_tuning(compat, data, train):
-    from musicbert.fairseq_plugin.evaluate import predict
+    from musicbert.fairseq_plugin.labels.rating_predict import predict
 
     for form in ("", "_ntxent", "_unimodal", "_unimodal_ntxent"):
         folder, records = train(

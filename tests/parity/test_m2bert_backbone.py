@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from musicbert.config import M2BERT_PRESETS, M2BertConfig
-from musicbert.model.m2bert import M2Bert
-from musicbert.model.modernbert import ModernBert
+from musicbert.model.backbones.m2bert import M2Bert
+from musicbert.model.blocks.modernbert import ModernBert
 
 #: parameters of the published backbone and heads
 BACKBONE, HEADS = 61_021_184, 1_416_498

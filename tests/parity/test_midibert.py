@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from musicbert.config import MidiBertConfig
-from musicbert.model.midibert import MidiBert
+from musicbert.model.backbones.midibert import MidiBert
 
 #: parameters of the published backbone; of these the unused token embeddings, pooler and position table
 PUBLISHED, TOKENS, POOLER, POSITIONS = 111_100_160, 23_440_896, 590_592, 512 * 768

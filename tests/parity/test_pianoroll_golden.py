@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from musicbert.model.pianoroll import roll_targets
-from musicbert.note_fields import CP
-from musicbert.pianoroll import (
+from musicbert.model.losses.pianoroll import roll_targets
+from musicbert.objectives.note_fields import CP
+from musicbert.objectives.pianoroll import (
     CHROMA,
     DURATION_SIXTEENTHS,
     PITCHES,

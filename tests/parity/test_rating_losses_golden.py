@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from musicbert.model.contrastive import AnnotationEncoder, lascon
-from musicbert.model.rating_losses import (
+from musicbert.model.losses.contrastive import AnnotationEncoder, lascon
+from musicbert.model.losses.ratings import (
     Adversary,
     adversarial_loss,
     masked_mean_squared_error,

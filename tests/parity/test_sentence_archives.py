@@ -9,11 +9,11 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from musicbert.corpus.genre.build import GenreOptions, build_genre
-from musicbert.corpus.genre.labels import SUBSETS
-from musicbert.corpus.ledger import read_ledger
-from musicbert.corpus.pairs.convert import ConvertOptions, convert
-from musicbert.corpus.pairs.generate import GenerateOptions, generate
+from musicbert.corpus.files.ledger import read_ledger
+from musicbert.corpus.sentences.genre.build import GenreOptions, build_genre
+from musicbert.corpus.sentences.genre.labels import SUBSETS
+from musicbert.corpus.sentences.pairs.convert import ConvertOptions, convert
+from musicbert.corpus.sentences.pairs.generate import GenerateOptions, generate
 from musicbert.encoding import line_to_rows
 
 pytestmark = pytest.mark.shared

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from musicbert.corpus.readers.tasks import get_task
-from musicbert.evaluation.task_metrics import Segment, accuracy, bar_accuracy, f1_score, grid_accuracy
+from musicbert.evaluation.metrics.benchmark import Segment, accuracy, bar_accuracy, f1_score, grid_accuracy
 
 pytestmark = pytest.mark.shared
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from musicbert.denoising import (
+from musicbert.objectives.denoising import (
     CellMaskPolicy,
     NoisePolicy,
     add_noise,
     mask_cells,
     noise_radii,
 )
-from musicbert.note_fields import CP, OCTUPLE
+from musicbert.objectives.note_fields import CP, OCTUPLE
 
 BAR, POSITION, PITCH, DURATION = range(4)
 PUBLISHED = NoisePolicy(noise_radii(CP, (4, 12, 12)))

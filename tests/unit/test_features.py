@@ -201,7 +201,7 @@ def test_steps():
 def test_features_follow_the_ratings(shared):
     """Labels have poles: 1 = fast paced, wet, soft; so the features must correlate as the raters hear it."""
     from musicbert.annotation.label_map import LabelMap
-    from musicbert.corpus.archive import MidiSource
+    from musicbert.corpus.files.archive import MidiSource
     from musicbert.midi import read_score
 
     labels = LabelMap.load(shared / "golden/xai/midi_label_map_apex_reg_cls.snu.json")

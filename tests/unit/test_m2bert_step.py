@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from musicbert.config import M2BertConfig
-from musicbert.fairseq_plugin.compound_token import CompoundTokenConfig, CompoundTokenCriterion
-from musicbert.model.m2bert import M2Bert
-from musicbert.note_fields import CP
+from musicbert.fairseq_plugin.pretraining.note_criterion import CompoundTokenConfig, CompoundTokenCriterion
+from musicbert.model.backbones.m2bert import M2Bert
+from musicbert.objectives.note_fields import CP
 
 
 @pytest.fixture

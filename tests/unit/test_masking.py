@@ -18,7 +18,7 @@ from musicbert.encoding.vocabulary import (
     rows_to_ids,
 )
 from musicbert.errors import ConfigError
-from musicbert.masking import MaskPolicy, mask_cells, mask_tokens
+from musicbert.objectives.masking import MaskPolicy, mask_cells, mask_tokens
 
 OFFSETS, SIZES = np.array(FIELD_OFFSETS), np.array(FIELD_SIZES)
 

@@ -5,7 +5,7 @@ import pytest
 
 from musicbert.encoding.codec import get_codec
 from musicbert.encoding.vocabulary import MASK, PAD, VOCABULARY_SIZE, rows_to_ids
-from musicbert.note_fields import CP, OCTUPLE, cells_of_ids, note_fields
+from musicbert.objectives.note_fields import CP, OCTUPLE, cells_of_ids, note_fields
 
 
 def test_compound_words_are_the_codecs():

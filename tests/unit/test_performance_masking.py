@@ -4,8 +4,8 @@ import numpy as np
 
 from musicbert.encoding import PERFORMANCE_INPUTS, rows_to_ids
 from musicbert.encoding.vocabulary import FIELDS, PAD
-from musicbert.masking import MaskPolicy, mask_tokens
-from musicbert.performance_masking import TOLD_BY, hide_performance
+from musicbert.objectives.masking import MaskPolicy, mask_tokens
+from musicbert.objectives.performance_masking import TOLD_BY, hide_performance
 
 
 def piece(notes=400, bars=40, seed=0):

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from musicbert.model.pianoroll import roll_loss, roll_targets
-from musicbert.note_fields import CP, OCTUPLE
-from musicbert.pianoroll import CHROMA, PITCHES, ROWS, rasterise, roll_events, roll_target
+from musicbert.model.losses.pianoroll import roll_loss, roll_targets
+from musicbert.objectives.note_fields import CP, OCTUPLE
+from musicbert.objectives.pianoroll import CHROMA, PITCHES, ROWS, rasterise, roll_events, roll_target
 
 FOUR_FOUR, THREE_FOUR, SIX_FOUR = 9, 8, 11  # codes of time signatures
 

@@ -10,8 +10,8 @@ from musicbert.config import M2BertConfig
 from musicbert.encoding.codec import get_codec
 from musicbert.errors import MidiError
 from musicbert.midi import read_score
-from musicbert.model.m2bert import M2Bert
-from musicbert.note_fields import CP, OCTUPLE
+from musicbert.model.backbones.m2bert import M2Bert
+from musicbert.objectives.note_fields import CP, OCTUPLE
 from musicbert.predict import M2BertModel
 from musicbert.weights import M2BertBundle, save_m2bert_folder
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from musicbert.annotation.names import parse_segment, segment_id
-from musicbert.corpus.archive import MidiSource
+from musicbert.corpus.files.archive import MidiSource
 from musicbert.errors import MidiError
 from musicbert.features.against_score import SCORE_FEATURES, score_features
 from musicbert.features.against_score.alignment import align, written

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.atomic import write_json
+from musicbert.corpus.bins.databin import write_indexed_blocks
 from musicbert.corpus.builder.index import Index
 from musicbert.corpus.builder.options import SPLITS, BuildOptions
 from musicbert.corpus.builder.shards import shard_file
-from musicbert.corpus.databin import write_indexed_blocks
 from musicbert.encoding import BOS, EOS, FIELDS, PERFORMANCE_INPUTS
 from musicbert.encoding.vocabulary import TOKENS
 

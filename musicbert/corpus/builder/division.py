@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from musicbert.corpus.builder.index import Index
 from musicbert.corpus.builder.options import SPLITS, BuildOptions
-from musicbert.corpus.builder.similar import NO_SIGNATURE, Groups, join_similar
+from musicbert.corpus.splits.similar import NO_SIGNATURE, Groups, join_similar
 
 __all__ = ["divide"]
 

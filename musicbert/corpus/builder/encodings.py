@@ -6,7 +6,7 @@ encoding        a sequence                      beside the binarised files
 ``octuple``     a window of a piece between     ``dict.txt``
                 octuples of ``<s>`` and
                 ``</s>``, token ids
-``cp``, ...     a whole piece, rows as they     ``meta.json`` (`musicbert.corpus.rows_bin`)
+``cp``, ...     a whole piece, rows as they     ``meta.json`` (`musicbert.corpus.bins.rows_bin`)
                 are
 ==============  ==============================  ====================================================
 """
@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.atomic import write_text
+from musicbert.corpus.bins.rows_bin import write_meta
 from musicbert.corpus.builder.options import BuildOptions
-from musicbert.corpus.rows_bin import write_meta
 from musicbert.encoding import FIELD_OFFSETS, content_md5, dictionary_text, encode_notes, plan_windows
 from musicbert.encoding.codec import get_codec
 from musicbert.encoding.compound_word import accepted_for_pretraining

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.corpus.builder.shards import read_records, shard_file
-from musicbert.corpus.builder.similar import HASHES, StoredSignatures
-from musicbert.corpus.ledger import OK
+from musicbert.corpus.files.ledger import OK
+from musicbert.corpus.splits.similar import HASHES, StoredSignatures
 
 __all__ = ["INDEX", "Index", "make_index", "seeded_hash"]
 

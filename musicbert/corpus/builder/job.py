@@ -29,7 +29,6 @@ from tqdm import tqdm
 
 from musicbert import __version__
 from musicbert.atomic import write_json, write_text
-from musicbert.corpus.atomic import check_destination, lock_folder
 from musicbert.corpus.builder.assemble import Part, PartDone, plan_parts, write_part
 from musicbert.corpus.builder.division import divide
 from musicbert.corpus.builder.encodings import describe_corpus
@@ -41,6 +40,7 @@ from musicbert.corpus.builder.runner import Runner, open_runner
 from musicbert.corpus.builder.shards import committed, entries_hash
 from musicbert.corpus.builder.sources import Entry, list_files
 from musicbert.corpus.builder.worker import Chunk, ChunkDone, encode_chunk
+from musicbert.corpus.files.folders import check_destination, lock_folder
 from musicbert.errors import DatasetError
 
 __all__ = ["BuildReport", "build_corpus"]

@@ -9,7 +9,7 @@ from typing import Literal
 
 from musicbert.encoding import Policies
 from musicbert.errors import DatasetError
-from musicbert.note_fields import note_fields
+from musicbert.objectives.note_fields import note_fields
 
 __all__ = ["SPLITS", "BuildOptions"]
 
@@ -39,7 +39,7 @@ class BuildOptions:
     duplicates
         ``"drop"``: of files with the same programs and pitches the first stays, as published; ``"keep"``.
     near_duplicates
-        ``"group"``: versions of one song stay in one split (`musicbert.corpus.builder.similar`);
+        ``"group"``: versions of one song stay in one split (`musicbert.corpus.splits.similar`);
         ``"ignore"``: as published.
     exclude
         Regular expression; files whose path matches it are left out (test pieces of other tasks, say).

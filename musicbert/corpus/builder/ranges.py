@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.atomic import write_json
+from musicbert.corpus.bins.databin import ID_LIMIT, write_index
 from musicbert.corpus.builder.assemble import Part, PartDone, part_pieces, performance_header, write_inputs
-from musicbert.corpus.databin import ID_LIMIT, write_index
 from musicbert.encoding import PERFORMANCE_INPUTS
 
 __all__ = ["Range", "RangeDone", "finish_part", "plan_ranges", "write_range"]

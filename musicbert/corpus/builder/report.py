@@ -19,7 +19,7 @@ from musicbert.corpus.builder.index import Index
 from musicbert.corpus.builder.options import SPLITS, BuildOptions
 from musicbert.corpus.builder.shards import read_records
 from musicbert.corpus.builder.sources import EXCLUDED
-from musicbert.corpus.ledger import OK, Outcome
+from musicbert.corpus.files.ledger import OK, Outcome
 from musicbert.errors import DatasetError
 
 __all__ = ["DUPLICATE", "BuildReport", "write_reports"]

@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from musicbert.corpus.archive import (
+from musicbert.corpus.builder.places import FilePlace, Inline, Place, RangePlace, UrlPlace, ZipPlace
+from musicbert.corpus.files.archive import (
     ARCHIVE_SUFFIXES,
     MIDI_SUFFIXES,
     ArchiveLimits,
@@ -31,8 +32,7 @@ from musicbert.corpus.archive import (
     open_zip,
     stem,
 )
-from musicbert.corpus.builder.places import FilePlace, Inline, Place, RangePlace, UrlPlace, ZipPlace
-from musicbert.corpus.tar_archive import DAMAGED, open_tar, tar_headers
+from musicbert.corpus.files.tar_archive import DAMAGED, open_tar, tar_headers
 from musicbert.errors import DatasetError
 
 __all__ = ["EXCLUDED", "Entry", "list_files"]

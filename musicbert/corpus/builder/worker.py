@@ -16,13 +16,13 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
-from musicbert.corpus.archive import ArchiveLimits
 from musicbert.corpus.builder.encodings import encode_piece
 from musicbert.corpus.builder.options import BuildOptions
 from musicbert.corpus.builder.shards import ShardWriter, entries_hash
-from musicbert.corpus.builder.similar import NO_SIGNATURE, signature
 from musicbert.corpus.builder.sources import Entry
-from musicbert.corpus.ledger import OK, Outcome
+from musicbert.corpus.files.archive import ArchiveLimits
+from musicbert.corpus.files.ledger import OK, Outcome
+from musicbert.corpus.splits.similar import NO_SIGNATURE, signature
 from musicbert.encoding import performance_inputs
 from musicbert.encoding.quantise import positions
 from musicbert.errors import DatasetError, MidiError

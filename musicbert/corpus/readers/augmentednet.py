@@ -12,7 +12,7 @@ until they are gone or begin again, so a tied note is one, and onsets are exact 
 whole bar.
 
 ``published``: AugmentedNet's own parts; no score is in two of them, but versions may be (see
-`musicbert.corpus.readers.duplicates`). ``clean`` is the same unless `regroup` makes it anew; the group of a
+`musicbert.corpus.splits.versions`). ``clean`` is the same unless `regroup` makes it anew; the group of a
 piece is its score.
 """
 
@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from musicbert.corpus.labelled import BeatNotes
+from musicbert.corpus.labelled.pieces import BeatNotes
 from musicbert.corpus.readers.bars import times_to_beats
 from musicbert.corpus.readers.contract import Item, Loaded, Source
 from musicbert.corpus.readers.files import SourceFiles

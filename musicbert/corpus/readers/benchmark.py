@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from os import PathLike, fspath
 
-from musicbert.corpus.labelled import LabelledPiece
-from musicbert.corpus.ledger import Outcome
+from musicbert.corpus.files.ledger import Outcome
+from musicbert.corpus.labelled.pieces import LabelledPiece
 from musicbert.corpus.readers.contract import Item
-from musicbert.corpus.readers.duplicates import regroup
 from musicbert.corpus.readers.published_tail import move_tail
 from musicbert.corpus.readers.registry import SOURCES, read
 from musicbert.corpus.readers.tasks import BENCHMARK, BenchmarkTask
+from musicbert.corpus.splits.versions import regroup
 from musicbert.errors import DatasetError
 
 __all__ = ["DataSet", "load_data_set", "parse_source", "tasks_of"]

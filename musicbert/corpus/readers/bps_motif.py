@@ -18,7 +18,7 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 
-from musicbert.corpus.labelled import BeatNotes
+from musicbert.corpus.labelled.pieces import BeatNotes
 from musicbert.corpus.readers.bars import fill_gaps, times_to_beats
 from musicbert.corpus.readers.contract import Item, Loaded, Source
 from musicbert.corpus.readers.files import SourceFiles

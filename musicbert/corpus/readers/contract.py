@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musicbert.corpus.archive import ArchiveLimits
-from musicbert.corpus.labelled import BeatNotes, LabelledPiece
-from musicbert.corpus.ledger import Outcome
+from musicbert.corpus.files.archive import ArchiveLimits
+from musicbert.corpus.files.ledger import Outcome
+from musicbert.corpus.labelled.pieces import BeatNotes, LabelledPiece
 from musicbert.corpus.readers.files import SourceFiles
 from musicbert.errors import DatasetError, MusicBertError
 from musicbert.midi import Score
@@ -47,7 +47,7 @@ class Item:
     group
         What may not lie in two parts of a clean split.
     splits
-        As in `musicbert.corpus.labelled.LabelledPiece`.
+        As in `musicbert.corpus.labelled.pieces.LabelledPiece`.
     load
         Reads the file. May raise any `MusicBertError`.
     """

@@ -15,8 +15,8 @@ from os import PathLike
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 
-from musicbert.corpus.archive import ArchiveLimits, is_hidden, list_folder, list_zip, open_zip
-from musicbert.corpus.tar_archive import DAMAGED, open_tar, tar_headers
+from musicbert.corpus.files.archive import ArchiveLimits, is_hidden, list_folder, list_zip, open_zip
+from musicbert.corpus.files.tar_archive import DAMAGED, open_tar, tar_headers
 from musicbert.errors import DatasetError
 
 __all__ = ["SourceFiles"]

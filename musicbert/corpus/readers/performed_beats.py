@@ -26,11 +26,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from musicbert.corpus.labelled import BeatNotes
-from musicbert.corpus.object_npy import load_pickle
+from musicbert.corpus.files.object_npy import load_pickle
+from musicbert.corpus.labelled.pieces import BeatNotes
 from musicbert.corpus.readers.contract import Item, Loaded, Source
-from musicbert.corpus.readers.division import clean_parts
 from musicbert.corpus.readers.files import SourceFiles
+from musicbert.corpus.splits.division import clean_parts
 from musicbert.errors import DatasetError
 from musicbert.midi import read_score
 

@@ -32,8 +32,8 @@ from os import PathLike
 from pathlib import Path
 
 from musicbert.atomic import write_text
-from musicbert.corpus.archive import list_folder
-from musicbert.corpus.ledger import OK, Outcome
+from musicbert.corpus.files.archive import list_folder
+from musicbert.corpus.files.ledger import OK, Outcome
 from musicbert.corpus.readers.pop909_beats import align_to_beats, read_beats
 from musicbert.corpus.readers.published import asap_pieces, pop909_part
 from musicbert.corpus.readers.tasks import PIANISTS

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from musicbert.corpus.labelled import BeatNotes, LabelledPiece
+from musicbert.corpus.labelled.pieces import BeatNotes, LabelledPiece
 
 __all__ = ["move_tail"]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from os import PathLike
 from typing import Any
 
-from musicbert.corpus.labelled import LabelledPiece
-from musicbert.corpus.ledger import Outcome
+from musicbert.corpus.files.ledger import Outcome
+from musicbert.corpus.labelled.pieces import LabelledPiece
 from musicbert.corpus.readers.augmentednet import AUGMENTEDNET
 from musicbert.corpus.readers.bps_motif import BPS_MOTIF
 from musicbert.corpus.readers.contract import Source, read_source

@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musicbert.corpus.atomic import write_npy
-from musicbert.corpus.labelled import BeatNotes, LabelledPiece
-from musicbert.corpus.object_npy import load_npy
+from musicbert.corpus.bins.upstream_cp import read_label_lists, read_note_lists, read_segments
+from musicbert.corpus.files.folders import write_npy
+from musicbert.corpus.files.object_npy import load_npy
+from musicbert.corpus.labelled.pieces import BeatNotes, LabelledPiece
+from musicbert.corpus.labelled.shards import Shards
 from musicbert.corpus.readers.tasks import BENCHMARK, BenchmarkTask
 from musicbert.corpus.readers.tnua import bars_of
-from musicbert.corpus.shards import Shards
-from musicbert.corpus.upstream_cp import read_label_lists, read_note_lists, read_segments
 from musicbert.encoding.beat_notes import BEATS_PER_BAR
 from musicbert.encoding.compound_word import LOW_PITCH, PAD_ROW, bar_numbers, chunk_rows, chunk_values
 from musicbert.errors import DatasetError

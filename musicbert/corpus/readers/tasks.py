@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from musicbert.corpus.labelled import Task
+from musicbert.corpus.labelled.pieces import Task
 
 __all__ = ["BENCHMARK", "OBJECTIVES", "SEEDS", "BenchmarkTask", "get_task"]
 
@@ -75,7 +75,7 @@ class BenchmarkTask:
     folds
         Folds of the published cross-validation; 0: fixed parts.
     score
-        What is reported: a name of `musicbert.evaluation.task_metrics.SCORES`. Training selects by
+        What is reported: a name of `musicbert.evaluation.metrics.benchmark.SCORES`. Training selects by
         ``task.metric``, which the engine counts batch by batch.
     published
         Scores of `OBJECTIVES`, 0-1.

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from musicbert.corpus.labelled import BeatNotes
+from musicbert.corpus.labelled.pieces import BeatNotes
 from musicbert.corpus.readers.contract import Item, Loaded, Source, check_labels
 from musicbert.corpus.readers.files import SourceFiles
 from musicbert.encoding.beat_notes import BEATS_PER_BAR

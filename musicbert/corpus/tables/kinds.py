@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from musicbert.annotation.names import natural_key
-from musicbert.corpus.labelled import NO_CLASS, Kind
+from musicbert.corpus.labelled.pieces import NO_CLASS, Kind
 from musicbert.corpus.tables.columns import is_missing
 from musicbert.errors import DatasetError
 
@@ -45,7 +45,7 @@ class Labels:
     Attributes
     ----------
     kind, classes
-        See `musicbert.corpus.labelled.Task`.
+        See `musicbert.corpus.labelled.pieces.Task`.
     values
         One a line: an int (-1 missing), or an array [shape=(C,)] (NaN missing).
     why

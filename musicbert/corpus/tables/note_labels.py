@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from musicbert.corpus.labelled import NO_CLASS, Kind
+from musicbert.corpus.labelled.pieces import NO_CLASS, Kind
 from musicbert.corpus.tables.columns import TableColumns
 from musicbert.corpus.tables.kinds import Labels, as_labels
 from musicbert.errors import DatasetError

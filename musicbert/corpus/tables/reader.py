@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from musicbert.corpus.archive import Member, MidiSource
-from musicbert.corpus.labelled import NO_CLASS, Kind, LabelledPiece, Level, Task
-from musicbert.corpus.ledger import NO_LABEL, NO_MIDI, Outcome
+from musicbert.corpus.files.archive import Member, MidiSource
+from musicbert.corpus.files.ledger import NO_LABEL, NO_MIDI, Outcome
+from musicbert.corpus.labelled.pieces import NO_CLASS, Kind, LabelledPiece, Level, Task
 from musicbert.corpus.tables.columns import TableColumns, find_columns, is_missing, read_table
 from musicbert.corpus.tables.kinds import Labels, as_labels
 from musicbert.corpus.tables.note_labels import NoteEntry, NoteOrder, OnsetUnit, label_notes, note_entries

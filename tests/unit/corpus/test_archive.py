@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from musicbert.corpus.archive import ArchiveLimits, MidiSource, copy_base, stem
+from musicbert.corpus.files.archive import ArchiveLimits, MidiSource, copy_base, stem
 from musicbert.errors import DatasetError
 
 

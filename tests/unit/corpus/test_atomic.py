@@ -8,7 +8,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from musicbert.corpus.atomic import build_directory, write_npy
+from musicbert.corpus.files.folders import build_directory, write_npy
 from musicbert.errors import DatasetError
 
 
@@ -104,7 +104,7 @@ def test_two_runs_at_once_are_refused(tmp_path):
 def test_killed_run_leaves_no_output_and_the_next_run_clears_up(tmp_path):
     code = f"""
         import sys, time
-        from musicbert.corpus.atomic import build_directory
+        from musicbert.corpus.files.folders import build_directory
         with build_directory({str(tmp_path / "out")!r}) as partial:
             (partial / "half").write_text("x")
             print("ready", flush=True)

@@ -6,7 +6,7 @@ import pytest
 from musicbert.corpus.builder.division import divide
 from musicbert.corpus.builder.index import INDEX, Index, seeded_hash
 from musicbert.corpus.builder.options import BuildOptions
-from musicbert.corpus.builder.similar import HASHES
+from musicbert.corpus.splits.similar import HASHES
 
 
 def made(n, *, contents=None, seed=0, versions=None):

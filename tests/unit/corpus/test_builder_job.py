@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from musicbert.cli.build import main
+from musicbert.corpus.bins.databin import read_index, read_tokens
 from musicbert.corpus.builder import BuildOptions, BuildReport, build_corpus
 from musicbert.corpus.builder import job as job_module
-from musicbert.corpus.databin import read_index, read_tokens
-from musicbert.corpus.ledger import read_ledger
+from musicbert.corpus.files.ledger import read_ledger
 from musicbert.encoding import (
     PERFORMANCE_INPUTS,
     Policies,

@@ -11,7 +11,7 @@ import pytest
 from musicbert.corpus.builder import BuildOptions, build_corpus, places
 from musicbert.corpus.builder.places import UrlPlace
 from musicbert.corpus.builder.sources import list_files
-from musicbert.corpus.ledger import read_ledger
+from musicbert.corpus.files.ledger import read_ledger
 from musicbert.errors import DatasetError
 
 pytest.importorskip("aiohttp", reason="fsspec needs it for http; it is in the extra [remote]")

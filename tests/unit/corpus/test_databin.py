@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musicbert.corpus.databin import (
+from musicbert.corpus.bins.databin import (
     read_dictionary,
     read_index,
     read_tokens,

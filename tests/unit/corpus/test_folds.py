@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from musicbert.corpus.folds import ARRAYS, read_databin_folds, read_folds
+from musicbert.corpus.splits.fold_files import ARRAYS, read_databin_folds, read_folds
 from musicbert.errors import DatasetError
 
 IDS = [f"P_m_8bars_{performer}_{number}" for performer in (1, 2) for number in range(1, 7)]

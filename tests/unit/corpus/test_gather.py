@@ -4,9 +4,9 @@ import zipfile
 
 import pytest
 
-from musicbert.corpus.archive import MidiSource
-from musicbert.corpus.gather import encode_members, match
-from musicbert.corpus.piece import EncodeOptions
+from musicbert.corpus.files.archive import MidiSource
+from musicbert.corpus.ratings.gather import encode_members, match
+from musicbert.corpus.ratings.piece import EncodeOptions
 from musicbert.errors import DatasetError
 
 

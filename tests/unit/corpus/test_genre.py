@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from musicbert.annotation.folds import leaks
-from musicbert.corpus.databin import read_index
-from musicbert.corpus.genre.build import GenreOptions, build_genre
-from musicbert.corpus.genre.folds import genre_folds
-from musicbert.corpus.genre.labels import read_genres
-from musicbert.corpus.ledger import read_ledger
-from musicbert.corpus.sentence_bin import binarize_sentences
-from musicbert.corpus.sentence_set import note_blocks, read_part
+from musicbert.corpus.bins.binarize_sentences import binarize_sentences
+from musicbert.corpus.bins.databin import read_index
+from musicbert.corpus.files.ledger import read_ledger
+from musicbert.corpus.labelled.sentence_bin import note_blocks, read_part
+from musicbert.corpus.sentences.genre.build import GenreOptions, build_genre
+from musicbert.corpus.sentences.genre.labels import read_genres
+from musicbert.corpus.splits.genre_folds import genre_folds
 from musicbert.encoding import encode, line_to_rows
 from musicbert.errors import DatasetError
 from musicbert.midi import Score, midi_bytes

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from musicbert.corpus.ledger import NO_LABEL, OK, Outcome, count, read_ledger, write_ledger
+from musicbert.corpus.files.ledger import NO_LABEL, OK, Outcome, count, read_ledger, write_ledger
 from musicbert.errors import DatasetError
 
 OUTCOMES = [

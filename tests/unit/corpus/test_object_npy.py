@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from musicbert.corpus.object_npy import load_npy, load_pickle
+from musicbert.corpus.files.object_npy import load_npy, load_pickle
 from musicbert.errors import DatasetError
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from musicbert.corpus.ledger import read_ledger
-from musicbert.corpus.pairs.chords import load_chords
-from musicbert.corpus.pairs.convert import ConvertOptions, convert
-from musicbert.corpus.pairs.pirhdy import pair_rows, parse_block
+from musicbert.corpus.files.ledger import read_ledger
+from musicbert.corpus.sentences.pairs.chords import load_chords
+from musicbert.corpus.sentences.pairs.convert import ConvertOptions, convert
+from musicbert.corpus.sentences.pairs.pirhdy import pair_rows, parse_block
 from musicbert.encoding import dictionary_text, encoding_to_str
 from musicbert.errors import DatasetError
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from musicbert.corpus.ledger import read_ledger
-from musicbert.corpus.pairs.generate import GenerateOptions, generate
-from musicbert.corpus.pairs.phrases import PhraseOptions, melody_track, phrases
+from musicbert.corpus.files.ledger import read_ledger
+from musicbert.corpus.sentences.pairs.generate import GenerateOptions, generate
+from musicbert.corpus.sentences.pairs.phrases import PhraseOptions, melody_track, phrases
 from musicbert.encoding import line_to_rows
 from musicbert.errors import DatasetError
 from musicbert.midi import Score, midi_bytes

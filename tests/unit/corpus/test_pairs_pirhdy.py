@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musicbert.corpus.pairs.chords import load_chords
-from musicbert.corpus.pairs.pirhdy import (
+from musicbert.corpus.sentences.pairs.chords import load_chords
+from musicbert.corpus.sentences.pairs.pirhdy import (
     INTEGERS,
     check_block,
     pair_rows,
@@ -24,7 +24,7 @@ _spec = importlib.util.spec_from_file_location("pirhdy_lines", Path(__file__).wi
 made = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(made)
 
-TABLE = json.loads(files("musicbert.corpus.pairs").joinpath("chord_mapping.json").read_text())
+TABLE = json.loads(files("musicbert.corpus.sentences.pairs").joinpath("chord_mapping.json").read_text())
 
 
 def features(count, seed=0):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from musicbert.corpus.performance import open_performance, performance_path, performance_width
+from musicbert.corpus.bins.performance import open_performance, performance_path, performance_width
 from musicbert.errors import DatasetError
 
 

@@ -1,8 +1,8 @@
 """Which pieces may be pre-trained on: licences, parts of tasks, compositions."""
 
 import pytest
+from pretraining_pieces import choose, held_out_asap
 
-from musicbert.corpus.pretraining_pieces import choose, held_out_asap
 from musicbert.errors import DatasetError
 
 HEADER = "file,subset,licence,downstream_split\n"

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from musicbert.corpus.rawset import check_fold, fold_folders, read_part
+from musicbert.corpus.labelled.rawset import check_fold, fold_folders, read_part
 from musicbert.encoding import dictionary_text, rows_to_line
 from musicbert.errors import DatasetError
 

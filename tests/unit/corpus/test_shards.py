@@ -10,10 +10,10 @@ import time
 import numpy as np
 import pytest
 
-from musicbert.corpus.labelled import BeatNotes, LabelledPiece, Task
-from musicbert.corpus.ledger import Outcome, read_ledger
-from musicbert.corpus.shard_writer import write_shards
-from musicbert.corpus.shards import Shards
+from musicbert.corpus.files.ledger import Outcome, read_ledger
+from musicbert.corpus.labelled.pieces import BeatNotes, LabelledPiece, Task
+from musicbert.corpus.labelled.shard_writer import write_shards
+from musicbert.corpus.labelled.shards import Shards
 from musicbert.encoding import encode_notes
 from musicbert.errors import DatasetError
 from musicbert.features import features
@@ -182,7 +182,7 @@ KILLED = """
 import sys, time
 sys.path.insert(0, {here!r})
 from test_shards import NOTE, piece
-from musicbert.corpus.shard_writer import write_shards
+from musicbert.corpus.labelled.shard_writer import write_shards
 def slow():
     for k in range(6):
         yield piece(k)

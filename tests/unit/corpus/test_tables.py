@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from musicbert.corpus.archive import MidiSource
-from musicbert.corpus.labelled import LabelledPiece
+from musicbert.corpus.files.archive import MidiSource
+from musicbert.corpus.labelled.pieces import LabelledPiece
 from musicbert.corpus.tables.kinds import as_labels, infer_kind
 from musicbert.corpus.tables.reader import TableReader, read_label_table
 from musicbert.errors import DatasetError

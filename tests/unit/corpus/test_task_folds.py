@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musicbert.annotation.folds import leaks
-from musicbert.corpus.labelled import LabelledPiece, Task
-from musicbert.corpus.shard_writer import write_shards
-from musicbert.corpus.task_folds import clean_groups, stratified_group_folds, task_folds
+from musicbert.corpus.labelled.pieces import LabelledPiece, Task
+from musicbert.corpus.labelled.shard_writer import write_shards
+from musicbert.corpus.splits.task_folds import clean_groups, stratified_group_folds, task_folds
 from musicbert.errors import DatasetError
 from musicbert.midi import Score
 

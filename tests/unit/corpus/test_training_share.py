@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musicbert.corpus.labelled import LabelledPiece, Task
-from musicbert.corpus.shard_writer import write_shards
-from musicbert.corpus.task_folds import task_folds
-from musicbert.corpus.training_share import share_folds, take_share
+from musicbert.corpus.labelled.pieces import LabelledPiece, Task
+from musicbert.corpus.labelled.shard_writer import write_shards
+from musicbert.corpus.splits.task_folds import task_folds
+from musicbert.corpus.splits.training_share import share_folds, take_share
 from musicbert.errors import ConfigError
 from musicbert.midi import Score
 

@@ -5,14 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from musicbert.corpus.labelled import BeatNotes as BeatNotesOfTheCorpus
+from musicbert.corpus.labelled.pieces import BeatNotes as BeatNotesOfTheCorpus
 from musicbert.encoding import FIELD_SIZES, encode_notes
 from musicbert.encoding.beat_notes import BeatNotes, beat_notes_to_score
 from musicbert.encoding.codec import CODECS, get_codec
 from musicbert.encoding.compound_word import CompoundWordCodec
 from musicbert.errors import MidiError
 from musicbert.midi import Score
-from musicbert.note_fields import note_fields
+from musicbert.objectives.note_fields import note_fields
 
 NOTES = BeatNotes(
     onset=np.array([2.0, 0.0, 0.0, 5.5]),

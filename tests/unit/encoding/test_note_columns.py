@@ -5,7 +5,7 @@ import numpy as np
 from musicbert.corpus.readers.smc_files import _notes_of
 from musicbert.encoding.compound_word import bar_numbers, decode
 from musicbert.encoding.note_columns import note_columns
-from musicbert.note_fields import CP
+from musicbert.objectives.note_fields import CP
 
 #: a chunk that begins inside a bar: two bars more follow
 CHUNK = np.array([[1, 4, 38, 7], [1, 8, 40, 0], [0, 0, 41, 15], [1, 15, 43, 1], [0, 2, 0, 63]])

@@ -4,8 +4,7 @@ import json
 
 import numpy as np
 import pytest
-
-from musicbert.evaluation.ablation_report import ablation_report
+from ablation_report import ablation_report
 
 OPTIONS = "0 | INFO | fairseq_cli.train | {'_name': None, 'task': {'_name': 'music_pretrain', 'crop': 16}}\n"
 STATS = {"epoch": 1, "train_wpb": "50000", "train_bsz": "4", "train_wall": "10"}

@@ -3,11 +3,11 @@
 import json
 
 import pytest
+from ablation_runs import Variant, read_pretrainings, read_variants
+from ablation_scores import answers, difference, estimate, gains, scores
 from scipy.stats import ttest_1samp
 
 from musicbert.errors import DatasetError
-from musicbert.evaluation.ablation_runs import Variant, read_pretrainings, read_variants
-from musicbert.evaluation.ablation_scores import answers, difference, estimate, gains, scores
 
 ME, VE = ("ME", "clean"), ("VE", "clean")
 

@@ -8,10 +8,16 @@ import pytest
 
 from musicbert.annotation.names import parse_segment
 from musicbert.errors import DatasetError
-from musicbert.evaluation.baseline_run import baseline_folds, load_examples, run_baselines, run_set, same_bars
-from musicbert.evaluation.baselines import CLASSIFIERS, REGRESSORS, Examples, fit_predict, standardise
-from musicbert.evaluation.feature_table import feature_table
-from musicbert.evaluation.metrics import mean, regression
+from musicbert.evaluation.baselines.baseline_run import (
+    baseline_folds,
+    load_examples,
+    run_baselines,
+    run_set,
+    same_bars,
+)
+from musicbert.evaluation.baselines.feature_table import feature_table
+from musicbert.evaluation.baselines.ratings import CLASSIFIERS, REGRESSORS, Examples, fit_predict, standardise
+from musicbert.evaluation.metrics.regression_and_classes import mean, regression
 from musicbert.midi import midi_bytes
 from musicbert.synthesis import make_set
 

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from musicbert.evaluation.bootstrap import bootstrap, bootstrap_difference, resample
-from musicbert.evaluation.metrics import (
+from musicbert.evaluation.metrics.bootstrap import bootstrap, bootstrap_difference, resample
+from musicbert.evaluation.metrics.regression_and_classes import (
     CLASSIFICATION,
     REGRESSION,
     classification,

@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
-from musicbert.evaluation.bootstrap import resample
-from musicbert.evaluation.multilabel import AVERAGES, MULTILABEL, multilabel_scores, roc_auc_of_classes
+from musicbert.evaluation.metrics.bootstrap import resample
+from musicbert.evaluation.metrics.multilabel import (
+    AVERAGES,
+    MULTILABEL,
+    multilabel_scores,
+    roc_auc_of_classes,
+)
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from pair_songs import phrase_intervals, queries_of_songs, read_songs
 
 from musicbert.errors import DatasetError
-from musicbert.evaluation.pair_songs import phrase_intervals, queries_of_songs, read_songs
 
 
 def test_intervals_of_the_highest_notes_whatever_the_key():

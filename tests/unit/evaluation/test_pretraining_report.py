@@ -4,9 +4,9 @@ import json
 import lzma
 
 import pytest
+from pretraining_report import about_text, pretraining_report, read_log
 
 from musicbert.errors import DatasetError
-from musicbert.evaluation.pretraining_report import about_text, pretraining_report, read_log
 
 STAMP = "2026-01-02 03:04:05 | INFO |"
 

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from musicbert.evaluation.ranking import chance, metric_names, per_query, ranking_scores, ranks_of_true
+from musicbert.evaluation.metrics.ranking import (
+    chance,
+    metric_names,
+    per_query,
+    ranking_scores,
+    ranks_of_true,
+)
 
 
 def values(scores, labels, queries=None, places=(1, 2, 3)):

@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from readme_ablations import ablation_table, size_table, with_and_without_table
+from readme_tables import MARKS, readme_tables, replace_section
 
 from musicbert.errors import DatasetError
-from musicbert.evaluation.readme_ablations import ablation_table, size_table, with_and_without_table
-from musicbert.evaluation.readme_tables import MARKS, readme_tables, replace_section
 
 
 def _row(value, task="regression"):

@@ -11,14 +11,14 @@ import pytest
 from musicbert.annotation.dimensions import Dimension
 from musicbert.annotation.label_map import LabelMap
 from musicbert.errors import DatasetError
-from musicbert.evaluation.baseline_run import baseline_folds, load_examples, run_baselines
-from musicbert.evaluation.hybrid import hybrid
-from musicbert.evaluation.metrics import mean, regression
-from musicbert.evaluation.predictions import Predictions, log_softmax, pool
-from musicbert.evaluation.report import build_report
-from musicbert.evaluation.report_files import dimension_table, report_set, write_report
-from musicbert.evaluation.runs import read_runs, with_labels
-from musicbert.evaluation.scoring import score
+from musicbert.evaluation.baselines.baseline_run import baseline_folds, load_examples, run_baselines
+from musicbert.evaluation.baselines.hybrid import hybrid
+from musicbert.evaluation.metrics.regression_and_classes import mean, regression
+from musicbert.evaluation.rating_predictions import Predictions, log_softmax, pool
+from musicbert.evaluation.rating_runs import read_runs, with_labels
+from musicbert.evaluation.rating_scores import score
+from musicbert.evaluation.reports.rating_report import build_report
+from musicbert.evaluation.reports.rating_report_files import dimension_table, report_set, write_report
 from musicbert.evaluation.training_log import read_curves
 from musicbert.provenance import provenance
 

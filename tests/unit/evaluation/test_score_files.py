@@ -6,7 +6,7 @@ import json
 import pytest
 
 from musicbert.errors import CheckpointError
-from musicbert.evaluation.score_files import with_means, write_scores
+from musicbert.evaluation.reports.score_files import with_means, write_scores
 
 
 def cell(value, spread=None):
@@ -57,7 +57,7 @@ def test_the_three_files_say_the_same(tmp_path):
 
 
 def test_checkpoints_are_found_in_runs_and_by_pattern(tmp_path, monkeypatch):
-    from musicbert.predict.runs import find_fold_runs, find_runs
+    from musicbert.predict.sentences.runs import find_fold_runs, find_runs
 
     monkeypatch.chdir(tmp_path)
     for name in ("nsp/seed1/checkpoint_best.pt", "nsp/seed2/checkpoint_last.pt", "one/checkpoint_best.pt"):

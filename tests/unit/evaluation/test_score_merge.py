@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from score_merge import merge_scores
 
 from musicbert.errors import DatasetError
-from musicbert.evaluation.score_files import write_scores
-from musicbert.evaluation.score_merge import merge_scores
+from musicbert.evaluation.reports.score_files import write_scores
 
 
 def _cell(value):

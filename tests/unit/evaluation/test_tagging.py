@@ -5,8 +5,8 @@ import pytest
 from sklearn import metrics as sk
 
 from musicbert.errors import DatasetError
-from musicbert.evaluation.tagging_predictions import TagPredictions, join
-from musicbert.evaluation.tagging_scores import (
+from musicbert.evaluation.predictions import TagPredictions, join
+from musicbert.evaluation.scores import (
     confusion,
     draw_scores,
     metrics_of,

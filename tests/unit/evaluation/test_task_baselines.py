@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
+from task_baseline_run import markdown, measure
 
-from musicbert.corpus.labelled import BeatNotes, LabelledPiece
+from musicbert.corpus.labelled.pieces import BeatNotes, LabelledPiece
+from musicbert.corpus.labelled.shard_writer import write_shards
 from musicbert.corpus.readers import BENCHMARK, get_task, read
 from musicbert.corpus.readers.benchmark import load_data_set, tasks_of
 from musicbert.corpus.readers.contract import Outcome
-from musicbert.corpus.shard_writer import write_shards
-from musicbert.evaluation.task_baseline_run import markdown, measure
-from musicbert.evaluation.task_baselines import baselines_of, note_order
-from musicbert.evaluation.task_scores import pieces_of, predict_all, rounds, score_pieces
+from musicbert.evaluation.baselines.benchmark import baselines_of, note_order
+from musicbert.evaluation.benchmark_scores import pieces_of, predict_all, rounds, score_pieces
 
 
 def piece(onset, pitch, labels, name="p", duration=1.0):

@@ -4,10 +4,10 @@ import importlib.util
 import json
 
 import pytest
+from task_merge import merge_benchmarks
 
 from musicbert.errors import DatasetError
-from musicbert.evaluation.task_merge import merge_benchmarks
-from musicbert.evaluation.task_table import summary_of_runs
+from musicbert.evaluation.reports.benchmark import summary_of_runs
 
 
 def part(folder, rows, model="checkpoint_best.pt"):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from musicbert.evaluation.task_metrics import (
+from musicbert.evaluation.metrics.benchmark import (
     SCORES,
     Segment,
     accuracy,

@@ -5,15 +5,15 @@ import json
 import numpy as np
 import pytest
 
+from musicbert.corpus.labelled.shard_writer import write_shards
+from musicbert.corpus.labelled.shards import Shards
 from musicbert.corpus.readers import get_task
 from musicbert.corpus.readers.benchmark import load_data_set
-from musicbert.corpus.shard_writer import write_shards
-from musicbert.corpus.shards import Shards
-from musicbert.evaluation.tagging_predictions import TagPredictions
-from musicbert.evaluation.task_scores import pieces_of
-from musicbert.evaluation.task_table import baseline_scores, markdown_table, network_scores
-from musicbert.fairseq_plugin import benchmark
-from musicbert.fairseq_plugin.experiments import RunOutcome
+from musicbert.evaluation.benchmark_scores import pieces_of
+from musicbert.evaluation.predictions import TagPredictions
+from musicbert.evaluation.reports.benchmark import baseline_scores, markdown_table, network_scores
+from musicbert.fairseq_plugin.runs import benchmark
+from musicbert.fairseq_plugin.runs.rating_runs import RunOutcome
 from musicbert.provenance import command_line
 
 

@@ -3,8 +3,7 @@
 import json
 
 import pytest
-
-from musicbert.evaluation.training_effort import notes_seen, training_seconds
+from training_effort import notes_seen, training_seconds
 
 BEGUN = "0 | INFO | fairseq_cli.train | {'_name': None}"
 

@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from pretraining_report import pretraining_report
+from training_speed import model_utilisation, steady_speed
 
 from musicbert.config import M2BERT_PRESETS, PRESETS
-from musicbert.evaluation.pretraining_report import pretraining_report
-from musicbert.evaluation.training_speed import model_utilisation, steady_speed
 from musicbert.flops import m2bert_flops, musicbert_flops
 
 

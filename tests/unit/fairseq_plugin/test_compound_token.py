@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from fairseq.logging import meters, metrics
 
-from musicbert.corpus.rows_bin import RowsBin, write_rows_bin
-from musicbert.denoising import CellMaskPolicy, NoisePolicy, add_noise, mask_cells, noise_radii
+from musicbert.corpus.bins.rows_bin import RowsBin, write_rows_bin
 from musicbert.errors import ConfigError, DatasetError
-from musicbert.fairseq_plugin.compound_token import CompoundTokenConfig, CompoundTokenCriterion
-from musicbert.fairseq_plugin.note_crops import NoteCrops, open_pieces
-from musicbert.model.note_outputs import NoteOutputs
-from musicbert.note_fields import CP, OCTUPLE
-from musicbert.pianoroll import roll_target
+from musicbert.fairseq_plugin.pretraining.note_criterion import CompoundTokenConfig, CompoundTokenCriterion
+from musicbert.fairseq_plugin.pretraining.note_crops import NoteCrops, open_pieces
+from musicbert.model.blocks.note_outputs import NoteOutputs
+from musicbert.objectives.denoising import CellMaskPolicy, NoisePolicy, add_noise, mask_cells, noise_radii
+from musicbert.objectives.note_fields import CP, OCTUPLE
+from musicbert.objectives.pianoroll import roll_target
 
 POLICY = NoisePolicy(noise_radii(CP, (4, 12, 12)))
 

@@ -14,7 +14,7 @@ pytestmark = [
 
 
 def contrastive_model(*, compat, **options):
-    from musicbert.fairseq_plugin.contrastive_model import ContrastiveModel, ContrastiveModelConfig
+    from musicbert.fairseq_plugin.contrastive.model import ContrastiveModel, ContrastiveModelConfig
 
     cfg = ContrastiveModelConfig(
         encoder_layers=1,

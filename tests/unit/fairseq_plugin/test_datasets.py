@@ -15,14 +15,14 @@ from musicbert.encoding.vocabulary import (
     rows_to_ids,
 )
 from musicbert.errors import DatasetError
-from musicbert.fairseq_plugin.datasets import (
+from musicbert.fairseq_plugin.data.databin import (
     is_octuple_dictionary,
     load_dictionary,
     load_performance,
     load_pieces,
 )
-from musicbert.fairseq_plugin.masked_dataset import Form, MaskedOctuples, pack, piece_sizes
-from musicbert.masking import MaskPolicy
+from musicbert.fairseq_plugin.pretraining.masked_dataset import Form, MaskedOctuples, pack, piece_sizes
+from musicbert.objectives.masking import MaskPolicy
 
 NOTES = (4, 7, 2, 7, 30, 1)
 

@@ -11,19 +11,22 @@ from fairseq.data import indexed_dataset
 from fairseq.tasks.masked_lm import MaskedLMConfig
 
 import musicbert.fairseq_plugin  # noqa: F401 - registers
-from musicbert.corpus.rows_bin import write_rows_bin
+from musicbert.corpus.bins.rows_bin import write_rows_bin
 from musicbert.encoding.vocabulary import MASK, dictionary_text, rows_to_ids
-from musicbert.fairseq_plugin import learning_watch
-from musicbert.fairseq_plugin.compound_token import CompoundTokenConfig, CompoundTokenCriterion
-from musicbert.fairseq_plugin.learning_watch import BITS, LearningWatch
-from musicbert.fairseq_plugin.m2bert_model import M2BertFlags, M2BertModel
-from musicbert.fairseq_plugin.masked_lm import OctupleMaskedLMCriterion, OctupleMaskedLMCriterionConfig
-from musicbert.fairseq_plugin.masked_lm_task import OctupleMaskedLMConfig, OctupleMaskedLMTask
-from musicbert.fairseq_plugin.model import MusicBertConfig, MusicBertModel
-from musicbert.fairseq_plugin.music_pretrain import MusicPretrainConfig, MusicPretrainTask
-from musicbert.fairseq_plugin.published_task import PublishedMaskedLMTask
-from musicbert.model.field_counts import FieldCounts
-from musicbert.note_fields import CP
+from musicbert.fairseq_plugin.backbones.m2bert import M2BertFlags, M2BertModel
+from musicbert.fairseq_plugin.backbones.musicbert import MusicBertConfig, MusicBertModel
+from musicbert.fairseq_plugin.pretraining import learning_watch
+from musicbert.fairseq_plugin.pretraining.learning_watch import BITS, LearningWatch
+from musicbert.fairseq_plugin.pretraining.masked_lm_criterion import (
+    OctupleMaskedLMCriterion,
+    OctupleMaskedLMCriterionConfig,
+)
+from musicbert.fairseq_plugin.pretraining.masked_lm_task import OctupleMaskedLMConfig, OctupleMaskedLMTask
+from musicbert.fairseq_plugin.pretraining.note_criterion import CompoundTokenConfig, CompoundTokenCriterion
+from musicbert.fairseq_plugin.pretraining.note_task import MusicPretrainConfig, MusicPretrainTask
+from musicbert.fairseq_plugin.pretraining.published_task import PublishedMaskedLMTask
+from musicbert.model.losses.field_counts import FieldCounts
+from musicbert.objectives.note_fields import CP
 
 #: rates of updates of a warm-up
 RISE = [0.01 * (update + 1) for update in range(10000)]

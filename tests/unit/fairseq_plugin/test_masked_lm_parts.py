@@ -14,12 +14,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import musicbert.fairseq_plugin  # noqa: F401 - registers
 from musicbert.encoding.vocabulary import dictionary_text, rows_to_ids
 from musicbert.errors import DatasetError
-from musicbert.fairseq_plugin.datasets import load_dictionary, load_pieces
-from musicbert.fairseq_plugin.masked_dataset import AS_STORED, Form, MaskedOctuples, pack
-from musicbert.fairseq_plugin.masked_lm import OctupleMaskedLMCriterion, OctupleMaskedLMCriterionConfig
-from musicbert.fairseq_plugin.model import ARCHITECTURES, MusicBertConfig, MusicBertModel
-from musicbert.fairseq_plugin.published_task import PublishedSettings, published_settings
-from musicbert.masking import MaskPolicy
+from musicbert.fairseq_plugin.backbones.musicbert import ARCHITECTURES, MusicBertConfig, MusicBertModel
+from musicbert.fairseq_plugin.data.databin import load_dictionary, load_pieces
+from musicbert.fairseq_plugin.pretraining.masked_dataset import AS_STORED, Form, MaskedOctuples, pack
+from musicbert.fairseq_plugin.pretraining.masked_lm_criterion import (
+    OctupleMaskedLMCriterion,
+    OctupleMaskedLMCriterionConfig,
+)
+from musicbert.fairseq_plugin.pretraining.published_task import PublishedSettings, published_settings
+from musicbert.objectives.masking import MaskPolicy
 
 
 def write(folder, text, items):

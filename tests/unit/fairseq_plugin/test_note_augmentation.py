@@ -13,7 +13,7 @@ pytestmark = [
 
 
 def augmented(spec, rows, performance=None, seed=0):
-    from musicbert.fairseq_plugin.note_augmentation import parse_augmentation
+    from musicbert.fairseq_plugin.labels.note_augmentation import parse_augmentation
 
     notes = np.array(rows) + np.array(FIELD_OFFSETS)
     changed, inputs = parse_augmentation(spec)(notes, performance, np.random.default_rng(seed))
@@ -87,7 +87,7 @@ def test_drop_keeps_at_least_one_note():
 
 
 def test_no_augmentation():
-    from musicbert.fairseq_plugin.note_augmentation import parse_augmentation
+    from musicbert.fairseq_plugin.labels.note_augmentation import parse_augmentation
 
     assert parse_augmentation("") is None
     assert parse_augmentation("drop=0") is None

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from musicbert.denoising import CellMaskPolicy, NoisePolicy, add_noise, mask_cells, noise_radii
-from musicbert.fairseq_plugin.m2bert_model import M2BertFlags, M2BertModel
-from musicbert.fairseq_plugin.note_crops import NoteCrops
-from musicbert.note_fields import CP
+from musicbert.fairseq_plugin.backbones.m2bert import M2BertFlags, M2BertModel
+from musicbert.fairseq_plugin.pretraining.note_crops import NoteCrops
+from musicbert.objectives.denoising import CellMaskPolicy, NoisePolicy, add_noise, mask_cells, noise_radii
+from musicbert.objectives.note_fields import CP
 
 
 class Pieces:

@@ -202,7 +202,7 @@ def test_metrics_are_those_of_the_whole_set(workers, plugin):
 
 
 def test_perfect_and_constant_scores(plugin):
-    from musicbert.fairseq_plugin import rating_sums
+    from musicbert.fairseq_plugin.labels import rating_sums
 
     ratings = torch.tensor([[0.1, 0.5], [0.3, 0.5], [0.8, 0.5]])
     sums = rating_sums.rating_sums(ratings, ratings)

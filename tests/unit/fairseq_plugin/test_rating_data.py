@@ -30,8 +30,8 @@ def broken(databin, tmp_path):
 
 
 def open_task(data, name="xai", **options):
-    from musicbert.fairseq_plugin.contrastive_task import ContrastiveTask
-    from musicbert.fairseq_plugin.rating_task import RatingConfig, RatingTask
+    from musicbert.fairseq_plugin.contrastive.task import ContrastiveTask
+    from musicbert.fairseq_plugin.labels.ratings import RatingConfig, RatingTask
 
     cfg = RatingConfig(data=str(data), **{"seed": 3, "criterion_name": "M2PFnP_xai", **options})
     return {"xai": RatingTask, "xai_pretrain_task": ContrastiveTask}[name].setup_task(cfg)
@@ -161,7 +161,7 @@ def test_bad_augmentation(spec, databin):
 def test_missing_and_empty_parts(broken, tmp_path):
     assert reason(tmp_path / "nothing") == "not-found"
     assert reason(broken, "test") == "missing-split"
-    from musicbert.corpus.databin import write_indexed_dataset
+    from musicbert.corpus.bins.databin import write_indexed_dataset
 
     write_indexed_dataset([], broken / "input0" / "test")
     assert reason(broken, "test") == "empty-split"
@@ -227,7 +227,7 @@ def test_data_bin_of_another_dictionary(broken):
 
 @pytest.mark.parametrize("change", ["order", "unknown", "cut"])
 def test_tokens_of_another_dictionary(change, broken):
-    from musicbert.corpus.databin import read_index, read_tokens, write_indexed_dataset
+    from musicbert.corpus.bins.databin import read_index, read_tokens, write_indexed_dataset
 
     prefix = broken / "input0" / "train"
     sizes, tokens = read_index(prefix), read_tokens(prefix).copy()

@@ -12,21 +12,21 @@ from fairseq.tasks.sentence_prediction import SentencePredictionTask
 
 import musicbert.fairseq_plugin
 from musicbert.config import ModelConfig
-from musicbert.corpus.databin import read_dictionary, text_to_ids, write_indexed_dataset
-from musicbert.corpus.sentence_bin import label_dictionary
+from musicbert.corpus.bins.binarize_sentences import label_dictionary
+from musicbert.corpus.bins.databin import read_dictionary, text_to_ids, write_indexed_dataset
 from musicbert.encoding import dictionary_text, rows_to_ids
 from musicbert.encoding.sequence_views import sequence_in_view
 from musicbert.errors import CheckpointError, DatasetError
-from musicbert.evaluation.multilabel import AVERAGES, MULTILABEL
-from musicbert.fairseq_plugin.finetune_models import choose_model
-from musicbert.fairseq_plugin.multilabel_criterion import MultilabelCriterion, multilabel_sums
-from musicbert.fairseq_plugin.sentence_data import class_names, label_classes, label_sets, load_labels
-from musicbert.fairseq_plugin.sentence_dataset import SentenceDataset
-from musicbert.fairseq_plugin.sentence_task import OctupleSentenceTask, PublishedSentenceTask
+from musicbert.evaluation.metrics.multilabel import AVERAGES, MULTILABEL
+from musicbert.fairseq_plugin.labels.multilabel_criterion import MultilabelCriterion, multilabel_sums
+from musicbert.fairseq_plugin.labels.sentence_data import class_names, label_classes, label_sets, load_labels
+from musicbert.fairseq_plugin.labels.sentence_dataset import SentenceDataset
+from musicbert.fairseq_plugin.labels.sentences import OctupleSentenceTask, PublishedSentenceTask
+from musicbert.fairseq_plugin.runs.models import choose_model
 from musicbert.model import MusicBert
-from musicbert.predict.databin import class_logits
+from musicbert.predict.sentences.databin import class_logits
 
-assert musicbert.fairseq_plugin.__all__
+assert musicbert.fairseq_plugin.labels
 
 SIZES = {
     "encoder_layers": 1,

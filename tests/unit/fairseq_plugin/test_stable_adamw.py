@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from musicbert.errors import DatasetError
-from musicbert.fairseq_plugin.stable_adamw import FairseqStableAdamW, StableAdamW
+from musicbert.fairseq_plugin.optimisers.stable_adamw import FairseqStableAdamW, StableAdamW
 
 
 def plain(parameter, gradients, *, lr=2e-5, betas=(0.9, 0.99), eps=1e-8, decay=0.01):

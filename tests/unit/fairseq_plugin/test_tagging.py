@@ -8,16 +8,16 @@ import torch
 from sklearn import metrics as sk
 
 import musicbert.fairseq_plugin  # noqa: F401 - registers tasks
-from musicbert.corpus.labelled import LabelledPiece, Task
-from musicbert.corpus.shard_writer import write_shards
+from musicbert.corpus.labelled.pieces import LabelledPiece, Task
+from musicbert.corpus.labelled.shard_writer import write_shards
 from musicbert.encoding import FIELD_OFFSETS
 from musicbert.errors import DatasetError
-from musicbert.fairseq_plugin.layerwise_adamw import LayerwiseAdamW, LayerwiseAdamWConfig
-from musicbert.fairseq_plugin.note_augmentation import parse_augmentation
-from musicbert.fairseq_plugin.tagging_criterion import TaggingCriterion, TaggingCriterionConfig
-from musicbert.fairseq_plugin.tagging_dataset import TaggingDataset
-from musicbert.fairseq_plugin.tagging_sums import METRICS, f1_of_class, metrics_of, sums_of
-from musicbert.fairseq_plugin.tagging_task import TaggingConfig, read_split
+from musicbert.fairseq_plugin.labels.criterion import TaggingCriterion, TaggingCriterionConfig
+from musicbert.fairseq_plugin.labels.dataset import TaggingDataset
+from musicbert.fairseq_plugin.labels.note_augmentation import parse_augmentation
+from musicbert.fairseq_plugin.labels.sums import METRICS, f1_of_class, metrics_of, sums_of
+from musicbert.fairseq_plugin.labels.taggers import TaggingConfig, read_split
+from musicbert.fairseq_plugin.optimisers.layerwise_adamw import LayerwiseAdamW, LayerwiseAdamWConfig
 from musicbert.midi import Score
 from musicbert.predict.tagging_windows import Layout, cut
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from musicbert.model import dot_product
-from musicbert.model.dot_product import dot_product_attention
+from musicbert.model.blocks import dot_product
+from musicbert.model.blocks.dot_product import dot_product_attention
 
 B, H, T, S, D = 3, 4, 10, 14, 8
 

@@ -6,11 +6,11 @@ import torch.nn.functional as F
 
 from musicbert.config import M2BERT_PRESETS, M2BertConfig, ModelConfig
 from musicbert.model import MusicBert
-from musicbert.model.compound_loss import column_sums
-from musicbert.model.local_attention import Reach, attend
-from musicbert.model.m2bert import M2Bert
-from musicbert.model.musicbert_columns import cells_to_tokens, column_outputs
-from musicbert.note_fields import CP, OCTUPLE
+from musicbert.model.backbones.m2bert import M2Bert
+from musicbert.model.backbones.musicbert_columns import cells_to_tokens, column_outputs
+from musicbert.model.blocks.local_attention import Reach, attend
+from musicbert.model.losses.notes import column_sums
+from musicbert.objectives.note_fields import CP, OCTUPLE
 
 SMALL = M2BertConfig(layers=4, width=32, ffn_width=48, heads=4, embedding_width=8, window=4)
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from musicbert.config import M2BertConfig
-from musicbert.model import local_attention, modernbert
-from musicbert.model.local_attention import Reach, attend
-from musicbert.model.m2bert import M2Bert
-from musicbert.model.segments import flash_attention
-from musicbert.note_fields import CP
+from musicbert.model.backbones.m2bert import M2Bert
+from musicbert.model.blocks import local_attention, modernbert
+from musicbert.model.blocks.local_attention import Reach, attend
+from musicbert.model.blocks.segments import flash_attention
+from musicbert.objectives.note_fields import CP
 
 CONFIG = M2BertConfig(
     layers=6, width=32, ffn_width=48, heads=4, embedding_width=8, window=4, attention_dropout=0.0,

@@ -4,9 +4,9 @@ import torch
 from musicbert.config import ModelConfig
 from musicbert.encoding.vocabulary import BOS, EOS, FIELD_OFFSETS, FIELD_SIZES, PAD
 from musicbert.model import MusicBert
-from musicbert.model.attention import joint_projection
-from musicbert.model.heads import aligned_linear
-from musicbert.model.masked_lm import masked_lm_sums
+from musicbert.model.blocks.attention import joint_projection
+from musicbert.model.heads.sentence import aligned_linear
+from musicbert.model.losses.masked_lm import masked_lm_sums
 
 CONFIG = ModelConfig(
     layers=2, width=32, ffn_width=64, heads=4, max_positions=64, dropout=0.0, attention_dropout=0.0
@@ -54,7 +54,7 @@ def test_forms_of_the_down_projection_have_the_same_gradient(model, form):
 
 
 def test_gradient_of_the_table_form_is_numerically_right():
-    from musicbert.model.embedding import compound_embedding
+    from musicbert.model.blocks.embedding import compound_embedding
 
     torch.manual_seed(1)
     tokens = torch.tensor([[2, 3, 4, 2, 0, 5]])

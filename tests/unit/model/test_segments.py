@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 import torch
 
-from musicbert.batches import collate
 from musicbert.config import ModelConfig
 from musicbert.encoding.vocabulary import FIELD_SIZES, PAD, rows_to_ids
-from musicbert.masking import MaskPolicy, mask_tokens
 from musicbert.model import MusicBert
-from musicbert.model import segments as segments_module
-from musicbert.model.embedding import note_positions
-from musicbert.model.masked_lm import listed_lm_sums, masked_lm_sums
-from musicbert.model.places import MaskedPlaces
-from musicbert.model.segments import Segments, _jagged_attention, flash_attention, segment_attention
+from musicbert.model.blocks import segments as segments_module
+from musicbert.model.blocks.embedding import note_positions
+from musicbert.model.blocks.places import MaskedPlaces
+from musicbert.model.blocks.segments import Segments, _jagged_attention, flash_attention, segment_attention
+from musicbert.model.losses.masked_lm import listed_lm_sums, masked_lm_sums
+from musicbert.objectives.batches import collate
+from musicbert.objectives.masking import MaskPolicy, mask_tokens
 
 CONFIG = ModelConfig(
     layers=2, width=32, ffn_width=64, heads=4, max_positions=64, dropout=0.0, attention_dropout=0.0

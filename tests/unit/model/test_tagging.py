@@ -5,10 +5,10 @@ import torch
 
 from musicbert.config import M2BERT_PRESETS, ModelConfig
 from musicbert.model import MusicBert
-from musicbert.model.m2bert import M2Bert
-from musicbert.model.note_states import note_states
-from musicbert.model.tagging import Tagger, TagSettings, freeze, parameter_depth, scale_rates
-from musicbert.model.tagging_heads import AttentionHead, LayerMix, structured_attention
+from musicbert.model.backbones.m2bert import M2Bert
+from musicbert.model.backbones.note_states import note_states
+from musicbert.model.heads.notes import AttentionHead, LayerMix, structured_attention
+from musicbert.model.heads.tagger import Tagger, TagSettings, freeze, parameter_depth, scale_rates
 
 WIDTH = 16
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import musicbert
-from musicbert.corpus.genre.build import GenreOptions, build_genre
+from musicbert.corpus.sentences.genre.build import GenreOptions, build_genre
 from musicbert.midi import midi_bytes
-from musicbert.predict.probe import probe_scores, random_twin, window_vectors
-from musicbert.predict.score_genres import score_genres
+from musicbert.predict.sentences.genres import score_genres
+from musicbert.predict.sentences.probe import probe_scores, random_twin, window_vectors
 from musicbert.synthesis import make_set
 
 

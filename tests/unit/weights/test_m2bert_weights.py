@@ -9,8 +9,8 @@ import torch
 from musicbert.cli.main import main
 from musicbert.config import M2BertConfig
 from musicbert.errors import CheckpointError
-from musicbert.model.m2bert import M2Bert
-from musicbert.note_fields import OCTUPLE
+from musicbert.model.backbones.m2bert import M2Bert
+from musicbert.objectives.note_fields import OCTUPLE
 from musicbert.weights import (
     build_m2bert,
     load_m2bert,
@@ -19,7 +19,7 @@ from musicbert.weights import (
     save_m2bert_fairseq,
     save_m2bert_folder,
 )
-from musicbert.weights.m2bert import fit_m2bert
+from musicbert.weights.m2bert.mapping import fit_m2bert
 
 TINY = M2BertConfig(layers=2, width=64, ffn_width=24, heads=1, embedding_width=8)
 

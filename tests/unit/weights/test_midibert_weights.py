@@ -12,10 +12,10 @@ from musicbert.config import MidiBertConfig
 from musicbert.encoding.codec import get_codec
 from musicbert.errors import CheckpointError
 from musicbert.midi import read_score
-from musicbert.model.midibert import MidiBert
-from musicbert.model.note_states import note_states
-from musicbert.model.tagging import Tagger, TagSettings
-from musicbert.note_fields import CP
+from musicbert.model.backbones.midibert import MidiBert
+from musicbert.model.backbones.note_states import note_states
+from musicbert.model.heads.tagger import Tagger, TagSettings
+from musicbert.objectives.note_fields import CP
 from musicbert.weights import read_m2bert
 
 TINY = MidiBertConfig(layers=2, width=32, ffn_width=48, heads=4, embedding_width=8, max_positions=64)

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from musicbert.corpus.ledger import Outcome
+from musicbert.corpus.files.ledger import Outcome
 from musicbert.corpus.readers import SOURCES, read
 from musicbert.corpus.readers.benchmark import tasks_of
 from musicbert.encoding.codec import get_codec

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from musicbert.corpus.ledger import Outcome
+from musicbert.corpus.files.ledger import Outcome
 from musicbert.corpus.readers import read
 from musicbert.corpus.readers.augmentednet import frame_notes, measure_lines, midi_pitch
 from musicbert.corpus.readers.bars import fill_gaps, times_to_beats

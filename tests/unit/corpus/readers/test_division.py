@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from musicbert.corpus.readers.division import PARTS, clean_folds, clean_parts
+from musicbert.corpus.splits.division import PARTS, clean_folds, clean_parts
 
 PIECES = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3)), min_size=1, max_size=120)
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from musicbert.corpus.labelled import BeatNotes, LabelledPiece
-from musicbert.corpus.readers.duplicates import content_groups, leaks, regroup
+from musicbert.corpus.labelled.pieces import BeatNotes, LabelledPiece
+from musicbert.corpus.splits.versions import content_groups, leaks, regroup
 
 
 def tune(seed, notes=120):

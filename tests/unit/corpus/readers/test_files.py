@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from musicbert.corpus.archive import ArchiveLimits
+from musicbert.corpus.files.archive import ArchiveLimits
 from musicbert.corpus.readers.files import SourceFiles
 from musicbert.errors import DatasetError
 

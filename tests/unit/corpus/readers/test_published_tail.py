@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from musicbert.corpus.labelled import BeatNotes, LabelledPiece
+from musicbert.corpus.labelled.pieces import BeatNotes, LabelledPiece
 from musicbert.corpus.readers.published_tail import move_tail
 
 

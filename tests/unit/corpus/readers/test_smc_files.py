@@ -6,10 +6,10 @@ import pickle
 import numpy as np
 import pytest
 
+from musicbert.corpus.labelled.shard_writer import write_shards
 from musicbert.corpus.readers import get_task
 from musicbert.corpus.readers.benchmark import load_data_set
 from musicbert.corpus.readers.smc_files import export, find_files, read_file
-from musicbert.corpus.shard_writer import write_shards
 from musicbert.encoding.codec import get_codec
 from musicbert.errors import DatasetError
 

@@ -1,0 +1,1 @@
+"""Binarised data for fairseq: token data-bins, rows of notes, performance inputs, upstream's layouts."""

@@ -1,0 +1,185 @@
+"""Upstream's files of compound words: ``.npy`` of M2BERT, SMCBenchmark and MidiBERT, and the dictionary.
+
+==============================================  =========================================================
+file                                            content
+==============================================  =========================================================
+pre-training, ``pop909.npy``                    object array of pieces, each a list of rows of four ids
+fine-tuning, ``pop909_train.npy``               int64 [shape=(N, L, 4)], filled up with PAD rows
+fine-tuning, ``pop909_train_melans.npy``        int64 [shape=(N, L)] (notes) or [shape=(N,)] (pieces)
+benchmark, ``downstream_note/...npy``           object array of pieces, each a list of [onset, offset,
+                                                pitch] in beats of which a bar has four
+benchmark, ``..._melodyans.npy``                object array of pieces, each a list of ints
+``CP.pkl``                                      (event2word, word2event), four fields or MidiBERT v2's six
+==============================================  =========================================================
+
+None of them is trusted: see `musicbert.corpus.files.object_npy`.
+"""
+
+from __future__ import annotations
+
+from os import PathLike, fspath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.corpus.files.object_npy import load_npy, load_pickle
+from musicbert.encoding.beat_notes import BeatNotes, check_beat_notes
+from musicbert.encoding.compound_word.vocabulary import FIELDS, check_rows
+from musicbert.errors import DatasetError, MidiError
+
+__all__ = ["read_dictionary", "read_label_lists", "read_note_lists", "read_pieces", "read_segments"]
+
+Ints = NDArray[np.int64]
+FilePath = str | PathLike[str]
+
+#: Velocity of notes of lists, which have none.
+NO_VELOCITY = 64
+
+
+def read_segments(tokens: FilePath, answers: FilePath | None = None) -> tuple[Ints, Ints | None]:
+    """Read segments of one length, and their labels.
+
+    Returns
+    -------
+    tokens
+        [shape=(N, L, 4), int64]
+    answers
+        [shape=(N, L), int64] or [shape=(N,), int64]; None without a file.
+
+    Raises
+    ------
+    DatasetError
+        As `load_npy`, and ``bad-value`` for another shape, an id out of range, or labels that do not fit.
+    """
+    x = _integers(load_npy(tokens), tokens)
+    if x.ndim != 3 or x.shape[-1] != len(FIELDS):
+        raise _bad(tokens, f"segments have shape (segments, notes, {len(FIELDS)}), not {x.shape}")
+    _checked_rows(x.reshape(-1, len(FIELDS)), tokens)
+    if answers is None:
+        return x, None
+    y = _integers(load_npy(answers), answers)
+    if y.shape not in (x.shape[:1], x.shape[:2]):
+        raise _bad(answers, f"labels of shape {y.shape} do not fit segments of shape {x.shape}")
+    return x, y
+
+
+def read_pieces(path: FilePath) -> list[Ints]:
+    """Read pieces of any length, as M2BERT's pre-training files hold them.
+
+    Returns
+    -------
+    Rows of each piece [shape=(n, 4), int64].
+
+    Raises
+    ------
+    DatasetError
+        As `load_npy`, and ``bad-value``, naming the piece.
+    """
+    return [
+        _checked_rows(_matrix(piece, number, path), path, f"piece {number}: ")
+        for number, piece in enumerate(load_npy(path))
+    ]
+
+
+def read_note_lists(path: FilePath) -> list[BeatNotes]:
+    """Read the benchmark's lists of notes.
+
+    Raises
+    ------
+    DatasetError
+        As `load_npy`, and ``bad-value``, naming the piece.
+    """
+    pieces = []
+    for number, piece in enumerate(load_npy(path)):
+        table = _matrix(piece, number, path)
+        if table.ndim != 2 or table.shape[1] != 3:
+            raise _bad(path, f"piece {number} has shape {table.shape}, not (notes, 3)")
+        times = table.astype(np.float64)
+        if (times[:, 2] != np.rint(times[:, 2])).any():
+            raise _bad(path, f"piece {number}: a pitch is no whole number")
+        notes = BeatNotes(
+            onset=times[:, 0].copy(),
+            offset=times[:, 1].copy(),
+            pitch=times[:, 2].astype(np.int64),
+            velocity=np.full(len(times), NO_VELOCITY, np.int64),
+        )
+        try:
+            check_beat_notes(notes)
+        except MidiError as error:
+            raise _bad(path, f"piece {number}: {error.message}") from error
+        pieces.append(notes)
+    return pieces
+
+
+def read_label_lists(path: FilePath) -> list[Ints]:
+    """Read lists of labels, one a piece, each an int of every note.
+
+    Raises
+    ------
+    DatasetError
+        As `load_npy`, and ``bad-value``, naming the piece.
+    """
+    labels = []
+    for number, piece in enumerate(load_npy(path)):
+        values = _integers(_matrix(piece, number, path), path)
+        if values.ndim != 1:
+            raise _bad(path, f"piece {number}: labels have shape {values.shape}, not (notes,)")
+        labels.append(values)
+    return labels
+
+
+def read_dictionary(path: FilePath) -> dict[str, dict[str, int]]:
+    """Read ids of words from a dictionary such as ``CP.pkl``.
+
+    Returns
+    -------
+    Field name to word to id.
+
+    Raises
+    ------
+    DatasetError
+        As `load_pickle`, and ``bad-value``.
+    """
+    content = load_pickle(path)
+    if not (isinstance(content, list) and len(content) == 2 and isinstance(content[0], dict)):
+        raise _bad(path, "this is no pair of dictionaries")
+    for field, words in content[0].items():
+        if not isinstance(words, dict) or not all(
+            isinstance(word, str) and isinstance(number, int) for word, number in words.items()
+        ):
+            raise _bad(path, f"the words of {field} have no ids")
+    ids: dict[str, dict[str, int]] = content[0]
+    return ids
+
+
+def _matrix(piece: Any, number: int, path: FilePath) -> NDArray[Any]:
+    """One piece of an object array as an array of numbers."""
+    try:
+        table = np.asarray(piece)
+    except (ValueError, OverflowError) as error:
+        raise _bad(path, f"piece {number}: its rows differ in length, or a number is too large") from error
+    if table.dtype.kind not in "iuf":
+        raise _bad(path, f"piece {number} holds {table.dtype}, not numbers")
+    return table
+
+
+def _integers(values: Any, path: FilePath) -> Ints:
+    """Integers as int64."""
+    array = np.asarray(values) if isinstance(values, np.ndarray) else _matrix(values, 0, path)
+    if array.dtype.kind not in "iu":
+        raise _bad(path, f"the file holds {array.dtype}, not integers")
+    integers: Ints = array.astype(np.int64)
+    return integers
+
+
+def _checked_rows(rows: NDArray[Any], path: FilePath, where: str = "") -> Ints:
+    """Rows whose ids are in range."""
+    try:
+        return check_rows(rows)
+    except MidiError as error:
+        raise _bad(path, where + error.message) from error
+
+
+def _bad(path: FilePath, message: str) -> DatasetError:
+    return DatasetError("bad-value", message, path=fspath(path))

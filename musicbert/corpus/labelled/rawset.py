@@ -1,0 +1,225 @@
+"""The raw rating data set on disk: reading one fold back, and checking that its files agree.
+
+Layout (contract in ``docs/architecture.md``): ``FOLD/{dict.txt,classes.json}`` and for each part (train,
+valid, test) ``PART.txt`` (a line of tokens a piece), ``PART.label`` (a JSON array a line: d ratings in 0-1
+or null, then the class), ``PART.id`` and, where the set has performance inputs, ``PART.performance.npy``.
+Verified in ``tests/unit/corpus/test_rawset.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.corpus.bins.databin import check_dictionary
+from musicbert.corpus.bins.performance import open_performance
+from musicbert.errors import DatasetError
+
+__all__ = ["PARTS", "FoldSummary", "RawPart", "check_fold", "fold_folders", "read_part"]
+
+PARTS = ("train", "valid", "test")
+FIELDS = 8
+_REMAKE = "make the raw data set again with gen_xai.py"
+
+
+@dataclass(frozen=True, eq=False)
+class RawPart:
+    """One part (train, valid or test) of a fold.
+
+    Attributes
+    ----------
+    ids
+        Names of the pieces, in the order of the lines.
+    labels
+        Ratings [shape=(n, d), float64, 0-1, NaN where there is none].
+    class_of
+        Class of each piece [shape=(n,), int64].
+    tokens
+        Tokens of each line, the seven closing ``</s>`` included [shape=(n,), int64].
+    performance
+        Performance inputs [shape=(notes of the part, P), float32], or None.
+    """
+
+    ids: list[str]
+    labels: NDArray[np.float64]
+    class_of: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+    performance: NDArray[np.float32] | None
+
+    @property
+    def notes(self) -> NDArray[np.int64]:
+        """Notes of each piece [shape=(n,), int64]: a line holds 8 tokens a note and 15 special ones."""
+        return (self.tokens + 1) // FIELDS - 2
+
+
+@dataclass(frozen=True)
+class FoldSummary:
+    """What `check_fold` found: pieces and notes of each part that is there, and the label's dimensions."""
+
+    pieces: dict[str, int]
+    notes: dict[str, int]
+    dimensions: int
+    performance: bool
+
+
+def fold_folders(raw: str | PathLike[str]) -> list[Path]:
+    """Return the folders of the folds of a raw data set, in order.
+
+    Raises
+    ------
+    DatasetError
+        ``not-found`` where there is no raw data set.
+    """
+    raw = Path(raw)
+    if raw.is_dir():
+        folders = [each for each in raw.iterdir() if each.name.isdecimal() and (each / "dict.txt").is_file()]
+        if folders:
+            return sorted(folders, key=lambda each: int(each.name))
+    raise DatasetError(
+        "not-found",
+        "There is no raw data set (a folder with the folds 0, 1, ...)",
+        path=raw,
+        hint="run `python gen_xai.py` first, or pass --raw FOLDER",
+    )
+
+
+def read_part(folder: str | PathLike[str], part: str) -> RawPart:
+    """Read one part of a fold.
+
+    Raises
+    ------
+    DatasetError
+        ``not-found``, ``wrong-lines`` (text, labels and ids differ in number), ``bad-text``, ``bad-label``,
+        ``bad-id``, ``bad-performance`` (not one row a note).
+    """
+    folder = Path(folder)
+    text, label_lines, ids = (_lines(folder / f"{part}.{suffix}") for suffix in ("txt", "label", "id"))
+    if not len(text) == len(label_lines) == len(ids):
+        raise DatasetError(
+            "wrong-lines",
+            f"{len(text)} lines of text, {len(label_lines)} of labels and {len(ids)} ids",
+            path=folder / f"{part}.label",
+            hint=_REMAKE,
+        )
+    tokens = np.array([len(line.split()) for line in text], np.int64)
+    odd = np.flatnonzero((tokens + 1) % FIELDS | (tokens < 3 * FIELDS - 1))
+    if len(odd):
+        raise DatasetError(
+            "bad-text",
+            f"Line {odd[0] + 1} is no sequence of whole notes",
+            path=folder / f"{part}.txt",
+            hint=_REMAKE,
+        )
+    labels, class_of = _labels(label_lines, folder / f"{part}.label")
+    if len(set(ids)) < len(ids) or "" in ids:
+        raise DatasetError(
+            "bad-id", "An id is empty or occurs twice", path=folder / f"{part}.id", hint=_REMAKE
+        )
+    part_of = RawPart(ids, labels, class_of, tokens, None)
+    performance = _performance(folder / f"{part}.performance.npy", int(part_of.notes.sum()))
+    return replace(part_of, performance=performance)
+
+
+def check_fold(folder: str | PathLike[str]) -> FoldSummary:
+    """Check that the files of a fold agree with one another.
+
+    Raises
+    ------
+    DatasetError
+        See `read_part`; also ``wrong-dictionary``, ``bad-classes`` (missing, or labels of another
+        width or with unknown classes), ``leak`` (a piece in two parts), ``bad-performance`` (in some parts
+        only).
+    """
+    folder = Path(folder)
+    check_dictionary(folder / "dict.txt", hint=_REMAKE)
+    classes, dimensions = _classes(folder / "classes.json")
+    names = [part for part in PARTS if part != "valid" or (folder / "valid.txt").exists()]
+    parts = {name: read_part(folder, name) for name in names}
+    seen: dict[str, str] = {}
+    for name, part in parts.items():
+        if part.labels.shape[1] != dimensions or not all(0 <= each < classes for each in part.class_of):
+            raise DatasetError(
+                "bad-classes",
+                f"Labels of {part.labels.shape[1]} dimensions or their classes are not those of classes.json "
+                f"({dimensions} dimensions, {classes} classes)",
+                path=folder / f"{name}.label",
+                hint=_REMAKE,
+            )
+        for each in part.ids:
+            if each in seen:
+                raise DatasetError(
+                    "leak", f"{each} is in {seen[each]} and in {name}", path=folder, hint=_REMAKE
+                )
+            seen[each] = name
+    widths = {None if part.performance is None else part.performance.shape[1] for part in parts.values()}
+    if len(widths) > 1:
+        raise DatasetError(
+            "bad-performance", "The parts differ in their performance inputs", path=folder, hint=_REMAKE
+        )
+    return FoldSummary(
+        {name: len(part.ids) for name, part in parts.items()},
+        {name: int(part.notes.sum()) for name, part in parts.items()},
+        dimensions,
+        widths != {None},
+    )
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DatasetError("not-found", f"Missing: {error.strerror}", path=path, hint=_REMAKE) from error
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = _bytes(path).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DatasetError("bad-text", "This is not UTF-8 text", path=path, hint=_REMAKE) from error
+    if not text.endswith("\n"):
+        raise DatasetError("bad-text", "The file is empty or its last line is cut", path=path, hint=_REMAKE)
+    return text[:-1].split("\n")
+
+
+def _labels(lines: list[str], path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    rows: list[list[float]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            *ratings, cls = json.loads(line)
+            row = [math.nan if each is None else float(each) for each in ratings]
+            if isinstance(cls, bool) or not isinstance(cls, int):
+                raise ValueError("the last value is not a class")
+            if any(not 0 <= each <= 1 for each in row if not math.isnan(each)):
+                raise ValueError("a rating is outside 0-1")
+            if rows and len(rows[0]) != len(row) + 1:
+                raise ValueError(f"{len(row) + 1} values where line 1 has {len(rows[0])}")
+        except (ValueError, TypeError) as error:
+            raise DatasetError("bad-label", f"Line {number}: {error}", path=path, hint=_REMAKE) from error
+        rows.append([*row, cls])
+    table = np.array(rows, np.float64)
+    return table[:, :-1], table[:, -1].astype(np.int64)
+
+
+def _performance(path: Path, notes: int) -> NDArray[np.float32] | None:
+    if not path.exists():
+        return None
+    inputs = open_performance(path, notes=notes)
+    if not np.isfinite(inputs).all():
+        raise DatasetError("bad-performance", "A performance input is not finite", path=path, hint=_REMAKE)
+    return inputs
+
+
+def _classes(path: Path) -> tuple[int, int]:
+    try:
+        record = json.loads(_bytes(path))
+        return len(record["classes"]), len(record["dimensions"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(
+            "bad-classes", f"The class names cannot be read: {error!r}", path=path, hint=_REMAKE
+        ) from error

@@ -1,0 +1,145 @@
+"""A labelled piece as bytes of the files of a shard: its rows, labels and inputs.
+
+Verified in ``tests/unit/corpus/test_shards.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.corpus.labelled.pieces import NO_CLASS, BeatNotes, LabelledPiece, Task
+from musicbert.corpus.labelled.shards import (
+    FEATURES,
+    FLOAT_TYPE,
+    INDEX_TYPE,
+    NOTE_INDEX,
+    PERFORMANCE,
+    ROW_TYPE,
+    ROWS,
+    LabelColumn,
+    PieceInfo,
+)
+from musicbert.encoding.beat_notes import beat_notes_to_score
+from musicbert.encoding.codec import Codec
+from musicbert.encoding.performance import performance_inputs
+from musicbert.errors import DatasetError, MidiError
+from musicbert.features import FEATURES as FEATURE_NAMES
+from musicbert.features import features
+
+__all__ = ["columns_of", "label_array", "piece_bytes"]
+
+WRONG_LENGTH, BAD_LABEL, TOO_LARGE = "wrong-length", "bad-label", "bad-value"
+
+
+def columns_of(tasks: Iterable[Task]) -> list[LabelColumn]:
+    """Labels that tasks need, each once.
+
+    Raises
+    ------
+    ValueError
+        Where two tasks read one label in different ways.
+    """
+    found: dict[str, LabelColumn] = {}
+    for task in tasks:
+        column = LabelColumn(task.label, task.level, task.kind, task.classes)
+        if found.setdefault(task.label, column) != column:
+            raise ValueError(f"two tasks read the label {task.label!r} in different ways")
+    return list(found.values())
+
+
+def piece_bytes(
+    piece: LabelledPiece,
+    codec: Codec,
+    columns: Sequence[LabelColumn],
+    *,
+    performance: bool = False,
+    with_features: bool = False,
+) -> tuple[dict[str, bytes], PieceInfo]:
+    """Encode a piece.
+
+    Parameters
+    ----------
+    piece, codec, columns
+        The piece, the encoding of its notes, and the labels that are stored.
+    performance, with_features
+        Performance inputs too; the hand-made features too, NaN where they cannot be had.
+
+    Returns
+    -------
+    What each file gets, and the line of the manifest
+
+    Raises
+    ------
+    MidiError
+        ``no-notes``, ``bad-value``, and those of the codec.
+    DatasetError
+        Those of `label_array`.
+    """
+    rows, index = codec.encode(piece.notes)
+    if len(rows) == 0:
+        raise MidiError("no-notes", "the encoding keeps none of its notes")
+    if rows.min() < 0 or rows.max() > np.iinfo(ROW_TYPE).max:
+        raise MidiError(TOO_LARGE, f"a value of its rows is outside 0-{np.iinfo(ROW_TYPE).max}")
+    content = {ROWS: rows.astype(ROW_TYPE).tobytes(), NOTE_INDEX: index.astype(INDEX_TYPE).tobytes()}
+    for k, column in enumerate(columns):
+        values = label_array(column, piece)
+        content[f"label{k}.bin"] = (values[index] if column.level == "note" else values).tobytes()
+    score = None
+    if performance or with_features:
+        notes = piece.notes
+        score = beat_notes_to_score(notes) if isinstance(notes, BeatNotes) else notes
+    if score is not None and performance:
+        content[PERFORMANCE] = performance_inputs(score, index).astype(FLOAT_TYPE).tobytes()
+    if score is not None and with_features:
+        try:
+            found = features(score)
+        except MidiError:
+            found = np.full(len(FEATURE_NAMES), np.nan)
+        content[FEATURES] = found.astype(FLOAT_TYPE).tobytes()
+    digest = hashlib.sha256(content[ROWS]).hexdigest()
+    info = PieceInfo(
+        piece.name, piece.group, dict(piece.splits), piece.source, len(piece.notes), len(rows), digest
+    )
+    return content, info
+
+
+def label_array(column: LabelColumn, piece: LabelledPiece) -> NDArray[Any]:
+    """Labels of a piece as they are stored, in the order of its notes.
+
+    Returns
+    -------
+    [shape=(n_notes, ...)] for notes, [shape=(...)] for the piece (see `LabelColumn`)
+
+    Raises
+    ------
+    DatasetError
+        ``wrong-length`` where there is not one label a note (a number an output), ``bad-label`` for a class
+        that does not exist, or what is no number.
+    """
+    shape = ((len(piece.notes),) if column.level == "note" else ()) + column.width
+    if column.name not in piece.labels:
+        return np.full(shape, NO_CLASS if column.kind == "classes" else np.nan, column.dtype)
+    try:
+        values = np.asarray(piece.labels[column.name], np.int64 if column.kind == "classes" else np.float64)
+    except (TypeError, ValueError) as error:
+        raise DatasetError(BAD_LABEL, f"{column.name!r} holds what is no number: {error}") from error
+    if column.width == (1,) and values.ndim == len(shape) - 1:
+        values = values[..., None]
+    if values.shape != shape:
+        raise DatasetError(
+            WRONG_LENGTH, f"labels {column.name!r} have shape {values.shape}, the piece asks for {shape}"
+        )
+    if column.kind == "classes":
+        good = (values >= NO_CLASS) & (values < len(column.classes))
+    elif column.kind == "multilabel":
+        good = np.isnan(values) | (values == 0) | (values == 1)
+    else:
+        good = ~np.isinf(values)
+    if not np.all(good):
+        raise DatasetError(BAD_LABEL, f"{column.name!r} holds a value that is none of its classes")
+    return values.astype(column.dtype)

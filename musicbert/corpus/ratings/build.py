@@ -1,0 +1,282 @@
+"""The raw rating data set: a label map and MIDI files in, folds of text lines and labels out.
+
+Every file is accounted for in ``OUT/ledger.jsonl``: each labelled segment, then each MIDI file without a
+label, then whatever could not be taken. The same input gives the same bytes, whatever the number of workers
+or the order of the archive, and the output folder appears when it is complete
+(`musicbert.corpus.files.folders`).
+Layout: ``docs/architecture.md``. Verified in ``tests/integration/test_gen_xai.py``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from musicbert import __version__
+from musicbert.annotation.label_map import LabelMap
+from musicbert.annotation.splits import Fold, Folds, Valid, make_folds
+from musicbert.atomic import write_json, write_text
+from musicbert.corpus.files.archive import MidiSource
+from musicbert.corpus.files.folders import build_directory, write_npy
+from musicbert.corpus.files.ledger import NO_LABEL, NO_MIDI, OK, Outcome, count, write_ledger
+from musicbert.corpus.labelled.rawset import PARTS
+from musicbert.corpus.ratings.gather import encode_members, match
+from musicbert.corpus.ratings.piece import EncodeOptions, Piece
+from musicbert.corpus.splits.fold_files import read_folds
+from musicbert.encoding import PERFORMANCE_INPUTS, dictionary_text
+from musicbert.errors import DatasetError
+
+__all__ = ["LABELS", "MIDI_NAMES", "OUTPUT", "Report", "SplitOptions", "build", "find_default"]
+
+LABELS = "midi_label_map_apex_reg_cls.json"
+#: Names under which the MIDI files have been published, archive or folder.
+MIDI_NAMES = ("segment_midi.zip", "segmented_midi.zip", "segment_midi", "segmented_midi")
+OUTPUT = "xai_data_raw_apex_reg_cls"
+#: Why a file that could be encoded is in no part of any fold.
+NOT_IN_SPLIT = "not-in-split"
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """How the segments are divided.
+
+    Attributes
+    ----------
+    rule
+        One of `musicbert.annotation.splits.RULES`; ignored where there is a folds file.
+    folds_file
+        ``FILE`` or ``FILE:NAME`` (`musicbert.corpus.splits.fold_files`).
+    n_folds, performers
+        See `musicbert.annotation.splits.make_folds`.
+    seed
+        Seed of every choice.
+    valid
+        ``"groups"`` takes a validation part out of training; ``"none"`` is the compatible two-way split.
+    """
+
+    rule: str = "segment"
+    folds_file: str | None = None
+    n_folds: int | None = None
+    performers: tuple[str, ...] | None = None
+    seed: int = 7
+    valid: Valid = "groups"
+
+    def folds(self, ids: Sequence[str]) -> Folds:
+        """Divide segments into folds."""
+        if self.folds_file is not None:
+            return read_folds(self.folds_file, ids, seed=self.seed, valid=self.valid)
+        return make_folds(
+            self.rule,
+            ids,
+            seed=self.seed,
+            valid=self.valid,
+            n_folds=self.n_folds,
+            performers=self.performers,
+        )
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Attributes
+    ----------
+    sizes
+        fold -> part -> number of pieces.
+    outcomes
+        One for every file.
+    """
+
+    sizes: dict[str, dict[str, int]]
+    outcomes: list[Outcome] = field(repr=False)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of files by outcome."""
+        return count(self.outcomes)
+
+    def summary(self) -> str:
+        """Return one line that accounts for every file."""
+        counts = self.counts
+        written = counts.pop(OK, 0)
+        no_midi, no_label = counts.pop(NO_MIDI, 0), counts.pop(NO_LABEL, 0)
+        left_out = counts.pop(NOT_IN_SPLIT, 0)
+        copies = sum(each.outcome == NO_LABEL and each.copy_of is not None for each in self.outcomes)
+        if len(self.sizes) == 1:
+            (sizes,) = self.sizes.values()
+            where = ", ".join(f"{sizes[part]} {part}" for part in PARTS if sizes.get(part))
+        else:
+            tests = sorted({sizes["test"] for sizes in self.sizes.values()})
+            span = str(tests[0]) if len(tests) == 1 else f"{tests[0]}-{tests[-1]}"
+            where = f"in {len(self.sizes)} folds of {span} test"
+        parts = [f"{written} written ({where})"]
+        if left_out:
+            parts.append(f"{left_out} left out by the split")
+        parts.append(f"{no_midi} labelled without MIDI")
+        parts.append(f"{no_label} MIDI without label" + (f" ({copies} of them copies)" if copies else ""))
+        reasons = f" ({', '.join(f'{n} {reason}' for reason, n in counts.items())})" if counts else ""
+        midi = sum(each.path is not None for each in self.outcomes)
+        parts.append(f"{sum(counts.values())} unreadable{reasons} of {midi} MIDI files")
+        return ", ".join(parts)
+
+
+def find_default(names: Iterable[str], folder: str | PathLike[str] = ".") -> Path:
+    """Find the first of some names in a folder or its ``data`` folder.
+
+    Returns
+    -------
+    Path
+        The first that exists; the first name of all where none does (reading it then says that it is
+        missing).
+    """
+    names = list(names)
+    tried = [Path(folder, place, name) for place in ("", "data") for name in names]
+    return next((path for path in tried if path.exists()), tried[0])
+
+
+def build(
+    labels: str | PathLike[str],
+    midi: str | PathLike[str],
+    output: str | PathLike[str],
+    *,
+    encoding: EncodeOptions | None = None,
+    split: SplitOptions | None = None,
+    columns: str | None = None,
+    workers: int = 1,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Report:
+    """Write the raw data set.
+
+    Parameters
+    ----------
+    labels
+        Label map (`musicbert.annotation.label_map.LabelMap`).
+    midi
+        Zip archive or folder of MIDI files named after the segments.
+    output
+        Folder to write; missing or empty.
+    encoding, split
+        How files become lines, and lines are divided.
+    columns
+        Name of the label map's column set, where it has no side file.
+    workers
+        Processes; the result does not depend on it.
+    overwrite
+        Replace an earlier data set.
+    progress
+        Show a progress bar on a terminal.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    RatingError
+        The label map cannot be used.
+    DatasetError
+        The MIDI files cannot be used, none belongs to a label (``no-match``), none can be read
+        (``nothing-readable``), the split leaves a part empty, or the output exists.
+    """
+    encoding, split = encoding or EncodeOptions(), split or SplitOptions()
+    label_map = LabelMap.load(labels, columns=columns)
+    with build_directory(output, overwrite=overwrite, recognise=_is_raw_set) as partial:
+        with MidiSource(midi) as source:
+            matched = match(label_map.ids, source)
+            encoded = encode_members(source, matched.members, encoding, workers=workers, progress=progress)
+        pieces = {piece.name: piece for _, piece in encoded if piece is not None}
+        if not pieces:
+            raise DatasetError(
+                "nothing-readable",
+                f"None of the {len(encoded)} labelled MIDI files can be read: {count(o for o, _ in encoded)}",
+                path=midi,
+            )
+        folds = split.folds([name for name in label_map.ids if name in pieces])
+        used = {name for fold in folds.values() for part in fold.values() for name in part}
+        outcomes = [_unless_left_out(outcome, used) for outcome, _ in encoded]
+        about = {
+            "split": Path(split.folds_file).name if split.folds_file else split.rule,
+            "folds": len(folds),
+            "valid": split.valid,
+            "seed": split.seed,
+            "bar_offset": encoding.bar_offset,
+            "neutral_tempo_and_metre": encoding.neutralise,
+            "performance_inputs": list(PERFORMANCE_INPUTS) if encoding.performance else None,
+            "provenance": {
+                "labels": {
+                    "name": Path(labels).name,
+                    "sha256": sha256(Path(labels).read_bytes()).hexdigest(),
+                },
+                "midi": {"name": Path(midi).resolve().name, "sha256": _content_hash(outcomes)},
+                "reader": encoding.reader,
+                "musicbert": __version__,
+            },
+        }
+        for name, fold in folds.items():
+            _write_fold(partial / name, fold, pieces, label_map, {**about, "fold": int(name)})
+        outcomes += matched.outcomes
+        write_ledger(partial / "ledger.jsonl", outcomes)
+    sizes = {name: {part: len(names) for part, names in fold.items()} for name, fold in folds.items()}
+    return Report(sizes, outcomes)
+
+
+def _unless_left_out(outcome: Outcome, used: set[str]) -> Outcome:
+    if not outcome.ok or outcome.name in used:
+        return outcome
+    return Outcome(
+        outcome.name,
+        NOT_IN_SPLIT,
+        path=outcome.path,
+        notes=outcome.notes,
+        seconds=outcome.seconds,
+        sha256=outcome.sha256,
+    )
+
+
+def _content_hash(outcomes: Iterable[Outcome]) -> str:
+    """Hash of the names and contents of the labelled MIDI files, equal for an archive and its folder."""
+    digest = sha256()
+    for each in sorted(outcomes, key=lambda outcome: outcome.name):
+        digest.update(f"{each.name} {each.sha256}\n".encode())
+    return digest.hexdigest()
+
+
+def _is_raw_set(folder: Path) -> bool:
+    return (folder / "ledger.jsonl").is_file()
+
+
+def _write_fold(
+    folder: Path, fold: Fold, pieces: Mapping[str, Piece], labels: LabelMap, about: Mapping[str, Any]
+) -> None:
+    folder.mkdir()
+    write_text(folder / "dict.txt", dictionary_text())
+    meta = labels.meta()
+    write_json(
+        folder / "classes.json",
+        {
+            "classes": list(labels.classes),
+            "dimensions": meta["dimensions"],
+            "scale": meta["scale"],
+            "kind": labels.kind,
+            "label_source": labels.source,
+            **about,
+        },
+    )
+    for part in PARTS:
+        names = fold.get(part, [])
+        if not names:
+            continue
+        write_text(folder / f"{part}.txt", "".join(pieces[name].line + "\n" for name in names))
+        write_text(folder / f"{part}.label", "".join(json.dumps(labels.row(name)) + "\n" for name in names))
+        write_text(folder / f"{part}.id", "".join(name + "\n" for name in names))
+        tables = [table for name in names if (table := pieces[name].performance) is not None]
+        if tables:
+            write_npy(folder / f"{part}.performance.npy", np.concatenate(tables))

@@ -1,0 +1,1 @@
+"""MusicBERT's four downstream tasks: pairs of phrases (next, acc), genres and styles."""

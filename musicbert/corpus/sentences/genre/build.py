@@ -1,0 +1,325 @@
+"""Genre labels and MIDI files -> the raw set or the data-bin of every fold, as upstream's ``gen_genre.py``.
+
+A piece is cut into windows as for pre-training (`musicbert.encoding.windows`); of those of its largest length
+`windows` are drawn with replacement, each with its own bar offset: so many training lines, and for validation
+and test the first `test_windows` of them (1 as published; with more, the scores of a piece are averaged).
+Draws are seeded by the seed and the file's hash.
+
+``OUT/<fold>/`` holds ``dict.txt``, ``label.dict.txt`` (classes of the whole set, the most frequent first, so
+that every fold has the same) and ``<part>.{txt,label,id}``; labels of a line are separated by blanks. With
+``layout="bin"`` it holds what `musicbert.corpus.bins.binarize_sentences` would make of these, in one
+step and a tenth of
+the space. ``OUT/about.json`` and ``OUT/ledger.jsonl`` account for the folds and for every file. Verified in
+``tests/unit/corpus/test_genre.py``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.annotation.folds import Fold, Valid, leaks
+from musicbert.corpus.bins.binarize_sentences import PARTS, label_dictionary
+from musicbert.corpus.bins.databin import read_dictionary, text_to_ids, write_indexed_dataset
+from musicbert.corpus.files.archive import Member, MidiSource
+from musicbert.corpus.files.folders import build_directory, write_json, write_text
+from musicbert.corpus.files.ledger import NO_LABEL, NO_MIDI, Outcome, write_ledger
+from musicbert.corpus.files.members import each_member
+from musicbert.corpus.files.spool import Spool
+from musicbert.corpus.sentences.genre.labels import read_genres
+from musicbert.corpus.splits.genre_folds import RULES, genre_folds
+from musicbert.corpus.splits.songs import song_groups, song_marks
+from musicbert.encoding import dictionary_text, encode_notes, plan_windows, rows_to_ids
+from musicbert.encoding.vocabulary import TOKENS
+from musicbert.errors import DatasetError
+from musicbert.midi import read_score
+
+__all__ = ["GenreOptions", "GenreReport", "build_genre"]
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class GenreOptions:
+    """How pieces become folds.
+
+    Attributes
+    ----------
+    subset
+        Set of the map: ``topmagd`` or ``masd`` (or another that it holds).
+    length
+        Notes of a window.
+    windows, test_windows
+        Lines of a piece in training, and in validation and test.
+    rule, n_folds, valid
+        See `musicbert.corpus.splits.genre_folds`.
+    seed
+        Of every draw.
+    layout
+        ``text`` as upstream, or ``bin``.
+    workers
+        Processes.
+    """
+
+    subset: str
+    length: int = 1000
+    windows: int = 4
+    test_windows: int = 1
+    rule: str = "grouped"
+    n_folds: int = 5
+    valid: Valid = "groups"
+    seed: int = 7
+    layout: Literal["text", "bin"] = "text"
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class GenreReport:
+    """What was written: fold -> part -> pieces, test pieces that leak, reasons of files left out."""
+
+    sizes: dict[str, dict[str, int]]
+    leaking: dict[str, int]
+    songs: int
+    left_out: dict[str, int]
+
+    def summary(self) -> str:
+        """Return lines for people."""
+        lines = [
+            f"fold {fold}: " + ", ".join(f"{n} {part}" for part, n in parts.items() if n)
+            + (f"; {self.leaking[fold]} test pieces have a version in training" if self.leaking[fold] else "")
+            for fold, parts in self.sizes.items()
+        ]  # fmt: skip
+        left = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
+        pieces = sum(parts["test"] for parts in self.sizes.values())
+        return "\n".join([*lines, f"{pieces} pieces, {self.songs} songs; left out: {left or 'none'}"])
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    notes: int
+    content: str
+    signature: NDArray[np.uint32]
+    windows: list[NDArray[np.uint16]]
+
+
+def _read(member: Member, content: bytes, *, options: GenreOptions) -> _Piece:
+    from hashlib import sha256
+
+    score = read_score(content, name=member.path)
+    rows, note_index = encode_notes(score)
+    words = np.frombuffer(sha256(content).digest()[:16], "<u4").tolist()
+    rng = np.random.default_rng([options.seed, *words])
+    found = list(plan_windows(rows[:, 0], rng, window=options.length))
+    longest = max(window.stop - window.start for window in found)
+    found = [window for window in found if window.stop - window.start == longest]
+    drawn = rng.choice(len(found), max(options.windows, options.test_windows))
+    ids = []
+    for at in drawn.tolist():
+        moved = rows[found[at].start : found[at].stop].copy()
+        moved[:, 0] += found[at].offset
+        ids.append(rows_to_ids(moved).astype(np.uint16))
+    return _Piece(len(score), *song_marks(score, rows, note_index), ids)
+
+
+def build_genre(
+    genres: str | PathLike[str],
+    midi: str | PathLike[str],
+    output: str | PathLike[str],
+    options: GenreOptions,
+    *,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> GenreReport:
+    """Write every fold.
+
+    Parameters
+    ----------
+    genres
+        ``midi_genre_map.json``.
+    midi
+        Folder or zip archive of files named by their md5.
+    output
+        Folder to write.
+    options
+        See `GenreOptions`.
+    overwrite, progress
+        Replace an earlier set; show a progress bar on a terminal.
+
+    Raises
+    ------
+    DatasetError
+        Those of `read_genres`, `MidiSource`, `build_directory` and `genre_folds`; ``no-match`` where no file
+        has a label, ``nothing-readable``.
+    """
+    if min(options.length, options.windows, options.test_windows) < 1:
+        raise ValueError("length, windows and test_windows are at least 1")
+    labels = read_genres(genres, options.subset)
+    recognise = _is_raw if options.layout == "text" else _is_bin
+    with build_directory(output, overwrite=overwrite, recognise=recognise) as folder, Spool(folder) as spool:
+        outcomes, places, groups = _collect(midi, labels, options, spool, progress)
+        kept = {name: labels[name] for name in places}
+        folds = genre_folds(
+            kept, groups, rule=options.rule, n_folds=options.n_folds, seed=options.seed, valid=options.valid
+        )
+        classes = label_dictionary(" ".join(kept[name]) for name in sorted(kept))
+        for fold, parts in folds.items():
+            (folder / fold).mkdir()
+            write = _write_text if options.layout == "text" else _write_bin
+            write(folder / fold, _lines(parts, places, options), kept, classes, spool)
+        sizes = {fold: {part: len(parts[part]) for part in PARTS} for fold, parts in folds.items()}
+        left_out = dict(Counter(each.outcome for each in outcomes if not each.ok).most_common())
+        leaking = {fold: leaks(parts, groups)["test"] for fold, parts in folds.items()}
+        report = GenreReport(sizes, leaking, len(set(groups.values())), left_out)
+        about = {
+            "task": options.subset,
+            "classes": [line.split()[0] for line in classes.splitlines() if "madeupword" not in line],
+            "rule": options.rule,
+            "caution": RULES[options.rule],
+            "folds": sizes,
+            "leaking": leaking,
+            "songs": report.songs,
+            "length": options.length,
+            "windows": options.windows,
+            "test_windows": options.test_windows,
+            "valid": options.valid,
+            "seed": options.seed,
+            "left_out": left_out,
+        }
+        write_json(folder / "about.json", about)
+        write_ledger(folder / "ledger.jsonl", outcomes)
+    return report
+
+
+def _collect(
+    midi: str | PathLike[str],
+    labels: Mapping[str, tuple[str, ...]],
+    options: GenreOptions,
+    spool: Spool,
+    progress: bool,
+) -> tuple[list[Outcome], dict[str, list[int]], dict[str, str]]:
+    """Encode the labelled files; return outcomes, the spooled windows by name, and songs by name."""
+    outcomes: list[Outcome] = []
+    places: dict[str, list[int]] = {}
+    contents, marks = [], []
+    with MidiSource(midi) as source:
+        members: dict[str, Member] = {}
+        for each in source.members:
+            if each.name not in labels:
+                outcomes.append(Outcome(each.name, NO_LABEL, path=each.path))
+            elif each.name in members:  # named by their content: the first will do
+                outcomes.append(
+                    Outcome(each.name, "duplicate-name", path=each.path, copy_of=members[each.name].path)
+                )
+            else:
+                members[each.name] = each
+        if not members:
+            raise DatasetError(
+                "no-match",
+                "No file is named as one of the map",
+                path=midi,
+                hint="give the folder or zip of lmd_full, whose files are named by their md5",
+            )
+        outcomes += [Outcome(name, NO_MIDI) for name in sorted(labels.keys() - members.keys())]
+        outcomes += [
+            Outcome(m.name, m.reason or "unreadable", path=m.path, detail=m.detail) for m in source.rejected
+        ]
+        work = each_member(
+            source,
+            list(members.values()),
+            partial(_read, options=options),
+            workers=options.workers,
+            progress="windows" if progress else "",
+        )
+        encoded = []
+        for done in work:
+            piece = done.result
+            if piece is None:
+                encoded.append(done.outcome)
+                continue
+            written = max(len(ids) for ids in piece.windows) // 8 - 2
+            encoded.append(
+                replace(done.outcome, notes=piece.notes, notes_written=written, content=piece.content)
+            )
+            places[done.outcome.name] = [spool.append(ids) for ids in piece.windows]
+            contents.append(piece.content)
+            marks.append(piece.signature)
+    if not places:
+        raise DatasetError(
+            "nothing-readable", f"None of the {len(members)} labelled files can be read", path=midi
+        )
+    groups = dict(zip(places, song_groups(list(places), contents, marks), strict=True))
+    encoded = [replace(each, group=groups[each.name]) if each.ok else each for each in encoded]
+    return encoded + outcomes, places, groups
+
+
+def _lines(
+    parts: Fold, places: Mapping[str, list[int]], options: GenreOptions
+) -> dict[str, list[tuple[str, int]]]:
+    """Return (name, number in the spool) of every line of each part that is there."""
+    many = {"train": options.windows, "valid": options.test_windows, "test": options.test_windows}
+    return {
+        part: [(name, number) for name in parts[part] for number in places[name][: many[part]]]
+        for part in PARTS
+        if parts[part]
+    }
+
+
+def _text(ids: Sequence[int]) -> str:
+    return " ".join(map(TOKENS.__getitem__, ids[:-1]))  # fairseq appends the last </s>
+
+
+def _write_text(
+    folder: Path,
+    lines: Mapping[str, list[tuple[str, int]]],
+    labels: Mapping[str, tuple[str, ...]],
+    classes: str,
+    spool: Spool,
+) -> None:
+    write_text(folder / "dict.txt", dictionary_text())
+    write_text(folder / "label.dict.txt", classes)
+    for part, entries in lines.items():
+        with (folder / f"{part}.txt").open("w", encoding="utf-8") as file:
+            file.writelines(_text(spool[number].tolist()) + "\n" for _, number in entries)
+        write_text(folder / f"{part}.label", "".join(" ".join(labels[name]) + "\n" for name, _ in entries))
+        write_text(folder / f"{part}.id", "".join(name + "\n" for name, _ in entries))
+
+
+def _write_bin(
+    folder: Path,
+    lines: Mapping[str, list[tuple[str, int]]],
+    labels: Mapping[str, tuple[str, ...]],
+    classes: str,
+    spool: Spool,
+) -> None:
+    for name, text in (("input0", dictionary_text()), ("label", classes)):
+        (folder / name).mkdir()
+        write_text(folder / name / "dict.txt", text)
+    ids = read_dictionary(folder / "label" / "dict.txt")
+    written = dict(lines)
+    written.setdefault("valid", lines["test"])  # as published where there is no validation part
+    for part, entries in written.items():
+        words = [" ".join(labels[name]) for name, _ in entries]
+        write_indexed_dataset(_sequences(spool, entries), folder / "input0" / part)
+        write_indexed_dataset(text_to_ids(words, ids), folder / "label" / part)
+        write_text(folder / "label" / f"{part}.label", "".join(each + "\n" for each in words))
+        write_text(folder / "label" / f"{part}.id", "".join(name + "\n" for name, _ in entries))
+
+
+def _sequences(spool: Spool, entries: Sequence[tuple[str, int]]) -> Iterator[Ints]:
+    return (spool[number] for _, number in entries)
+
+
+def _is_raw(folder: Path) -> bool:
+    return (folder / "about.json").is_file() and (folder / "0" / "label.dict.txt").is_file()
+
+
+def _is_bin(folder: Path) -> bool:
+    return (folder / "about.json").is_file() and (folder / "0" / "input0").is_dir()

@@ -1,0 +1,134 @@
+"""Chords of PiRhDy's files: id -> pitch classes.
+
+The table comes with the package as JSON (``chord_mapping.json``; its source is in the ``README.md`` beside
+it). Upstream publishes it as a pickle; such a file is read too, by an unpickler that makes nothing but plain
+dictionaries, lists, numbers and text. The two ids for chords without a name ("unknown", "over number") stand
+for all twelve pitch classes, as upstream reads them. Verified in ``tests/unit/corpus/test_pairs_pirhdy.py``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from os import PathLike
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.errors import DatasetError
+
+__all__ = ["ChordTable", "load_chords"]
+
+Ints = NDArray[np.int64]
+_PITCH_CLASSES = 12
+#: What stands in the table for chords without a name.
+_NAMELESS = ("unknown", "over number")
+
+
+@dataclass(frozen=True, eq=False)
+class ChordTable:
+    """Pitch classes of every id.
+
+    Attributes
+    ----------
+    starts
+        Where the pitch classes of an id begin [shape=(largest id + 2,), int64]; those of id c are
+        ``pitch_classes[starts[c] : starts[c + 1]]``, none for an id that is no chord.
+    pitch_classes
+        [shape=(k,), int64, 0-11], ascending for each id.
+    """
+
+    starts: Ints
+    pitch_classes: Ints
+
+    def sizes(self, ids: Ints) -> Ints:
+        """Return how many pitch classes ids have [shape as given]; 0 for what is no chord."""
+        known = (ids >= 0) & (ids < len(self.starts) - 1)
+        inside = np.where(known, ids, 0)
+        counts: Ints = np.where(known, self.starts[inside + 1] - self.starts[inside], 0)
+        return counts
+
+
+def load_chords(path: str | PathLike[str] | None = None) -> ChordTable:
+    """Read a table of chords.
+
+    Parameters
+    ----------
+    path
+        JSON or pickle (by its first byte) of ``{id: [pitch classes]}``; the package's own if None.
+
+    Raises
+    ------
+    DatasetError
+        ``not-found``, ``unsafe-pickle`` (it wants to make objects), ``bad-chords``.
+    """
+    if path is None:
+        content = files("musicbert.corpus.sentences.pairs").joinpath("chord_mapping.json").read_bytes()
+    else:
+        try:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            raise DatasetError(
+                "not-found", f"The table of chords cannot be read: {error.strerror}", path=path
+            ) from error
+    try:
+        table = json.loads(content) if content[:1] in (b"{", b" ", b"\n") else _unpickle(content, path)
+        return _table({int(chord): _classes(value) for chord, value in _items(table)})
+    except DatasetError:
+        raise
+    except Exception as error:  # damaged pickles raise anything
+        raise DatasetError(
+            "bad-chords",
+            f"This is no table of chords: {error}",
+            path=path,
+            hint='it is {"id": [pitch classes 0-11], ...} as JSON or pickle',
+        ) from error
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Unpickler of plain data: every class or function is refused."""
+
+    def find_class(self, module: str, name: str) -> NoReturn:
+        raise DatasetError(
+            "unsafe-pickle",
+            f"The pickle wants {module}.{name}; only plain dictionaries and lists are read",
+            hint="use the table that comes with musicbert, or convert it to JSON",
+        )
+
+
+def _unpickle(content: bytes, path: str | PathLike[str] | None) -> Any:
+    try:
+        return _PlainUnpickler(io.BytesIO(content)).load()
+    except DatasetError as error:
+        raise DatasetError(error.reason, error.message, path=path, hint=error.hint) from None
+
+
+def _items(table: Any) -> Any:
+    if not isinstance(table, Mapping) or not table:
+        raise ValueError("it is no mapping of ids")
+    return table.items()
+
+
+def _classes(value: Any) -> list[int]:
+    if isinstance(value, str):
+        if value not in _NAMELESS:
+            raise ValueError(f"{value!r} is neither pitch classes nor one of {_NAMELESS}")
+        return list(range(_PITCH_CLASSES))
+    found = sorted({int(each) for each in value})
+    if not found or found[0] < 0 or found[-1] >= _PITCH_CLASSES:
+        raise ValueError(f"{value!r} are no pitch classes")
+    return found
+
+
+def _table(chords: Mapping[int, list[int]]) -> ChordTable:
+    if min(chords) < 0 or max(chords) > 1 << 16:
+        raise ValueError("an id is negative or above 65536")
+    by_id = [chords.get(chord, []) for chord in range(max(chords) + 1)]
+    starts = np.concatenate([[0], np.cumsum([len(each) for each in by_id])]).astype(np.int64)
+    return ChordTable(starts, np.array([each for classes in by_id for each in classes], np.int64))

@@ -1,0 +1,161 @@
+"""A share of the training part, for learning curves over labels: whole groups, nested, every class.
+
+The groups of a training part are put in one order that depends on nothing but the seed and the pieces; a
+share takes the beginning of it. So the 10 % are among the 30 %, and what must not be split stays together.
+Validation and test are left as they are. Where labels are of pieces, the order deals classes in turn: after
+each group comes one of the class of which the least is there yet, so that a share holds every class that the
+training part has (and more pieces than asked for, where there are fewer of them than classes) in nearly the
+same proportions. Verified in ``tests/unit/corpus/test_training_share.py``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.annotation.folds import Folds, rank
+from musicbert.corpus.labelled.pieces import Task
+from musicbert.corpus.labelled.shards import Shards
+from musicbert.corpus.splits.task_folds import label_counts
+from musicbert.errors import ConfigError
+
+__all__ = ["check_share", "share_folds", "take_share"]
+
+
+def check_share(share: float) -> None:
+    """Refuse what is no share.
+
+    Raises
+    ------
+    ConfigError
+        ``bad-share``.
+    """
+    if not 0 < share <= 1:
+        raise ConfigError(
+            "bad-share",
+            f"{share:g} of the training part cannot be trained on",
+            hint="give a share above 0 and up to 1, such as --train-share 0.3",
+        )
+
+
+def take_share(
+    train: Sequence[str],
+    groups: Mapping[str, str],
+    share: float,
+    *,
+    seed: int | str = 7,
+    counts: NDArray[np.float64] | None = None,
+) -> list[str]:
+    """Take whole groups out of a training part.
+
+    Parameters
+    ----------
+    train
+        Names of the training part.
+    groups
+        ``{name: group}``.
+    share
+        Share of the pieces that is wanted, above 0 and up to 1; the nearest that whole groups give is taken,
+        and one group at least.
+    seed
+        Order of the groups.
+    counts
+        What each piece holds of each class [shape=(n, C), float64], not negative: a share then holds every
+        class. Groups come in random order if None.
+
+    Returns
+    -------
+    Names that were taken, in the order of ``train``; all of them for a share of 1
+
+    Raises
+    ------
+    ConfigError
+        ``bad-share``.
+    """
+    check_share(share)
+    if share == 1 or not train:
+        return list(train)
+    members: defaultdict[str, list[int]] = defaultdict(list)
+    for piece, name in enumerate(train):
+        members[groups[name]].append(piece)
+    order = sorted(members, key=lambda group: rank(seed, group))
+    least = 1
+    if counts is not None:
+        order, least = _classes_in_turn(order, members, np.asarray(counts, np.float64))
+    held = np.cumsum([len(members[group]) for group in order])
+    # the nearest number of pieces grows with the share, so shares are nested
+    taken = set(order[: max(int(np.argmin(np.abs(held - share * len(train)))) + 1, least)])
+    return [name for name in train if groups[name] in taken]
+
+
+def _classes_in_turn(
+    order: Sequence[str], members: Mapping[str, Sequence[int]], counts: NDArray[np.float64]
+) -> tuple[list[str], int]:
+    """Order of the groups, and how many of them hold every class.
+
+    The next group is the first that holds the class of which the smallest share is there (among equals, the
+    rarest); what has no class counts as one class more.
+    """
+    table = np.column_stack([counts, counts.sum(axis=1) == 0])  # (n, C + 1)
+    table = table[:, table.any(axis=0)]
+    total = table.sum(axis=0)
+    content = {group: table[list(members[group])].sum(axis=0) / total for group in order}
+    waiting = [deque(group for group in order if content[group][at]) for at in range(len(total))]
+    held, found, least = np.zeros(len(total)), dict[str, None](), 0
+    while len(found) < len(order):
+        for queue in waiting:
+            while queue and queue[0] in found:
+                queue.popleft()
+        behind = held.round(12)
+        wanted = min(
+            (at for at in range(len(total)) if waiting[at]), key=lambda at: (behind[at], total[at], at)
+        )
+        group = waiting[wanted].popleft()
+        found[group] = None
+        held += content[group]
+        least = least or (len(found) if held.all() else 0)
+    return list(found), least
+
+
+def share_folds(
+    shards: Shards,
+    task: Task,
+    folds: Folds,
+    groups: Mapping[str, str],
+    share: float,
+    *,
+    seed: int | str = 7,
+) -> Folds:
+    """Keep a share of the training part of each fold; validation and test are left as they are.
+
+    Parameters
+    ----------
+    shards, task
+        The pieces, and what is learned: labels of pieces are dealt class by class.
+    folds, groups
+        What `musicbert.corpus.splits.task_folds.task_folds` gives.
+    share, seed
+        See `take_share`.
+
+    Raises
+    ------
+    ConfigError
+        ``bad-share``.
+    """
+    check_share(share)
+    if share == 1:
+        return {name: dict(fold) for name, fold in folds.items()}
+    counts = None
+    if task.level == "sequence" and task.kind != "regression":
+        counts = label_counts(shards, task)
+        counts[:, list(task.ignore)] = 0
+    found: Folds = {}
+    for name, fold in folds.items():
+        train = fold["train"]
+        rows = None if counts is None else counts[[shards.index[piece] for piece in train]]
+        taken = take_share(train, groups, share, seed=f"{seed}/{name}/share", counts=rows)
+        found[name] = {**fold, "train": taken}
+    return found

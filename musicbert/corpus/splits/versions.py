@@ -1,0 +1,129 @@
+"""Versions of one song under several names: groups by content, and clean splits made anew from them.
+
+Names do not tell that two files are arrangements or performances of one song. `content_groups` joins what
+shares melody fragments (`musicbert.corpus.splits.similar`); `leaks` counts what a split lets through;
+`regroup` makes the clean split of a set again, with whole groups in one part. Verified in
+``tests/unit/corpus/readers/test_duplicates.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from musicbert.corpus.labelled.pieces import BeatNotes, LabelledPiece
+from musicbert.corpus.splits.division import PARTS, clean_folds
+from musicbert.corpus.splits.similar import NO_SIGNATURE, Groups, join_similar, signature
+
+__all__ = ["content_groups", "leaks", "regroup"]
+
+#: Positions of a quarter note in signatures.
+_POSITIONS = 16
+#: Fewest onsets of a piece that may be a version of another: cadences of a few bars are alike by chance.
+_FEWEST = 48
+#: Program of percussion in signatures.
+_PERCUSSION = 128
+
+
+def content_groups(pieces: Sequence[LabelledPiece]) -> list[str]:
+    """Group of each piece: named after the first piece of those that share a group or melody fragments."""
+    groups = Groups(len(pieces))
+    first: dict[str, int] = {}
+    signatures = np.stack([_signature(piece) for piece in pieces]) if pieces else np.zeros((0, 0), np.uint32)
+    for index, piece in enumerate(pieces):
+        groups.join(first.setdefault(piece.group, index), index)
+    comparable = np.flatnonzero((signatures != NO_SIGNATURE).any(axis=1)) if pieces else np.zeros(0, np.int64)
+    join_similar(signatures, comparable, groups)
+    return [pieces[root].group for root in groups.roots().tolist()]
+
+
+def _signature(piece: LabelledPiece) -> np.ndarray[Any, np.dtype[np.uint32]]:
+    notes = piece.notes
+    if isinstance(notes, BeatNotes):
+        onset = np.rint((notes.onset - notes.onset.min()) * _POSITIONS).astype(np.int64)
+        program = np.zeros(len(notes), np.int64)
+    else:
+        onset = np.rint(notes.onset * _POSITIONS / notes.ticks_per_beat).astype(np.int64)
+        program = np.where(notes.drum, _PERCUSSION, notes.program)
+    if len(np.unique(onset)) < _FEWEST:
+        return NO_SIGNATURE
+    order = np.argsort(onset, kind="stable")
+    return signature(onset[order], program[order], notes.pitch[order])
+
+
+def leaks(pieces: Sequence[LabelledPiece], groups: Sequence[str], split: str) -> dict[str, int]:
+    """Count what a split lets through.
+
+    Returns
+    -------
+    ``groups``: groups of more than one piece that lie in more than one part; ``tested``: pieces outside train
+    (of folds: all) of which another version lies in another part; ``pieces``: pieces in the split.
+    """
+    parts: dict[str, set[str]] = {}
+    for piece, group in zip(pieces, groups, strict=True):
+        if split in piece.splits:
+            parts.setdefault(group, set()).add(piece.splits[split])
+    tested = sum(
+        len(parts[group]) > 1 and piece.splits[split] != "train"
+        for piece, group in zip(pieces, groups, strict=True)
+        if split in piece.splits
+    )
+    return {
+        "groups": sum(len(each) > 1 for each in parts.values()),
+        "tested": tested,
+        "pieces": sum(split in piece.splits for piece in pieces),
+    }
+
+
+def regroup(
+    pieces: Sequence[LabelledPiece], *, split: str = "clean", label: str | None = None
+) -> list[LabelledPiece]:
+    """Give pieces the groups of their content, and the split anew where these leak through it.
+
+    Pieces that are in no part stay so. A group that lies in several parts goes as a whole to the part that
+    holds most of it (ties: the later one, so that training loses rather than gains); folds, of which none is
+    special, are dealt anew altogether.
+
+    Parameters
+    ----------
+    pieces
+        Of one data set.
+    split
+        Split that is made anew.
+    label
+        Label of the pieces whose classes folds balance.
+    """
+    groups = content_groups(pieces)
+    inside = [index for index, piece in enumerate(pieces) if split in piece.splits]
+    if leaks(pieces, groups, split)["groups"] == 0:
+        dealt = {index: pieces[index].splits[split] for index in inside}
+    elif all(pieces[index].splits[split] in PARTS for index in inside):
+        dealt = _majority(pieces, groups, inside, split)
+    else:
+        names = {str(index): groups[index] for index in inside}
+        classes = {str(index): pieces[index].labels[label] for index in inside} if label else None
+        folds = len({pieces[index].splits[split] for index in inside})
+        dealt = {int(name): fold for name, fold in clean_folds(names, classes, folds=folds).items()}
+    return [
+        replace(piece, group=groups[index], splits={**piece.splits, split: dealt[index]})
+        if index in dealt
+        else replace(piece, group=groups[index])
+        for index, piece in enumerate(pieces)
+    ]
+
+
+def _majority(
+    pieces: Sequence[LabelledPiece], groups: Sequence[str], inside: Sequence[int], split: str
+) -> dict[int, str]:
+    counts: dict[str, dict[str, int]] = {}
+    for index in inside:
+        count = counts.setdefault(groups[index], dict.fromkeys(PARTS, 0))
+        count[pieces[index].splits[split]] += 1
+    part_of = {
+        group: max(PARTS, key=lambda part: (count[part], PARTS.index(part)))
+        for group, count in counts.items()
+    }
+    return {index: part_of[groups[index]] for index in inside}

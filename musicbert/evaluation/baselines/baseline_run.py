@@ -1,0 +1,265 @@
+"""Baselines on a label map, MIDI files and folds: examples in, one result file out.
+
+The result holds, for each split and each row (a baseline, or the average of several), the scores of
+:func:`musicbert.evaluation.rating_scores.score`, the sizes of the folds and how many test segments share
+their
+music with training. Baselines train on everything outside the test (on the training part alone where the
+validation part of a fold is published with the split), select inside it, and never see the test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from musicbert.annotation.label_map import LabelMap
+from musicbert.annotation.splits import Folds, leaks, make_folds
+from musicbert.atomic import write_text
+from musicbert.corpus.splits.fold_files import read_databin_folds, read_folds
+from musicbert.errors import DatasetError
+from musicbert.evaluation.baselines.examples import Examples
+from musicbert.evaluation.baselines.feature_table import feature_table, score_feature_table
+from musicbert.evaluation.baselines.labelled_examples import load_examples, rater_means, same_bars
+from musicbert.evaluation.baselines.ratings import CLASSIFIERS, ENSEMBLES, REGRESSORS, fit_predict
+from musicbert.evaluation.rating_predictions import Predictions, pool
+from musicbert.evaluation.rating_scores import score
+from musicbert.evaluation.tables import baseline_tables, dump, headline
+from musicbert.features import FEATURES
+from musicbert.features.against_score import SCORE_FEATURES
+from musicbert.provenance import provenance
+
+__all__ = ["LOOKUPS", "SPLITS", "baseline_folds", "load_examples", "run_baselines", "run_set", "same_bars"]
+
+#: Name look-ups, weakest first: who plays; which bars; both.
+LOOKUPS = ("lookup:performer", "lookup:bars", "lookup:performer+bars")
+
+#: split -> (rule and options of ``make_folds``); any other name is a scheme of a fold file.
+SPLITS: dict[str, dict[str, Any]] = {
+    "segment": {"rule": "segment"},
+    "segment_clean": {"rule": "segment_clean"},
+    "content_8fold": {"rule": "k-fold", "n_folds": 8},
+    "content_4fold": {"rule": "k-fold", "n_folds": 4},
+    "random_10fold": {"rule": "random", "n_folds": 10},
+    "leave_performer_out": {"rule": "performer"},
+    "performer_12": {"rule": "performer", "performers": ("12",)},
+}
+#: Schemes of a fold file whose validation folds are published: training leaves them out.
+PUBLISHED_VALIDATION = ("performer_published", "composition_published_style")
+
+
+def baseline_folds(
+    split: str, ids: Sequence[str], *, folds_file: str | PathLike[str] | None = None, seed: int = 7
+) -> Folds:
+    """Return the folds of a split by name (a key of :data:`SPLITS`, or a scheme of ``folds_file``).
+
+    The name ``databin`` takes the folds of the data-bin that ``folds_file`` names.
+
+    Raises
+    ------
+    DatasetError
+        ``unknown-split`` for a scheme without a fold file, and what the splits raise.
+    """
+    if split in SPLITS:
+        return make_folds(ids=ids, seed=seed, valid="none", **SPLITS[split])
+    if folds_file is None:
+        raise DatasetError(
+            "unknown-split", f"there is no split {split!r}", hint=f"there are {', '.join(SPLITS)}"
+        )
+    if split == "databin":
+        return {
+            k: {"train": [*fold["train"], *fold["valid"]], "valid": [], "test": fold["test"]}
+            for k, fold in read_databin_folds(folds_file).items()
+        }
+    valid = "groups" if split in PUBLISHED_VALIDATION else "none"
+    return read_folds(f"{folds_file}:{split}", ids, seed=seed, valid=valid)
+
+
+def default_rows(examples: Examples, task: str) -> tuple[str, ...]:
+    """Return the rows of a task; those of further inputs and of ratings only where the examples have them."""
+    if task == "classes":
+        return (*CLASSIFIERS, "ensemble", *(["ensemble+score"] if "score" in examples.more else []))
+    single = [name for name in REGRESSORS if name not in ("mean", "committee")]
+    rows = ["mean", *LOOKUPS, *single, "ensemble", "committee"]
+    if "score" in examples.more:
+        rows.append("committee+score")
+    if "peers" in examples.more:
+        rows.append("committee+score+peers")
+    return tuple(rows)
+
+
+@threadpool_limits.wrap(limits=1)  # small matrices: threads would spend their time waiting for each other
+def run_baselines(
+    examples: Examples,
+    folds: Folds,
+    *,
+    task: str = "regression",
+    names: Sequence[str] | None = None,
+    seed: int = 0,
+    n_resamples: int = 1000,
+    save: str | PathLike[str] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Run baselines over folds and score them.
+
+    Parameters
+    ----------
+    examples
+        Items; those that no fold names are left out.
+    folds
+        Fold -> part -> ids. Ids without an example are passed over.
+    task
+        ``"regression"`` or ``"classes"``.
+    names
+        Rows to run; by default :func:`default_rows`.
+    seed, n_resamples
+        Seed of models and bootstrap; resamples.
+    save
+        Folder for ``<row>/fold<k>/seed<seed>/test.npz``.
+    progress
+        Called with a line after each row.
+
+    Returns
+    -------
+    JSON-ready dictionary: ``task``, ``folds`` (sizes and leaks), ``rows`` (name -> scores)
+    """
+    if names is None:
+        names = default_rows(examples, task)
+    index = {name: i for i, name in enumerate(examples.ids.tolist())}
+    groups = dict(zip(examples.ids.tolist(), examples.groups.tolist(), strict=True))
+    parts = {
+        k: {part: np.array([index[n] for n in fold[part] if n in index], np.int64) for part in fold}
+        for k, fold in folds.items()
+    }
+    rows: dict[str, Any] = {}
+    done: dict[str, list[Predictions]] = {}
+    for name in names:
+        members = [done.get(each) for each in ENSEMBLES[task]] if name == "ensemble" else [None]
+        done[name] = (
+            [pool(fold) for fold in zip(*members, strict=True)]  # type: ignore[arg-type]
+            if all(members)
+            else [
+                fit_predict(name, examples, part["train"], part["test"], task=task, seed=seed)
+                for part in parts.values()
+            ]
+        )
+        if save is not None:
+            for k, predictions in zip(parts, done[name], strict=True):
+                predictions.save(
+                    Path(save) / name.replace(":", "_") / f"fold{k}" / f"seed{seed}" / "test.npz"
+                )
+        rows[name] = score(done[name], groups=groups, n_resamples=n_resamples, seed=seed)
+        if progress is not None:
+            progress(f"{name}: {headline(rows[name])}")
+    shared = {
+        k: leaks({p: [n for n in f[p] if n in index] for p in f}, groups)["test"] for k, f in folds.items()
+    }
+    return {
+        "task": task,
+        "folds": {
+            k: {
+                "train": len(p["train"]),
+                "test": len(p["test"]),
+                "test_sharing_music_with_training": shared[k],
+            }
+            for k, p in parts.items()
+        },
+        "rows": rows,
+    }
+
+
+def run_set(
+    labels_path: str | PathLike[str],
+    midi: str | PathLike[str],
+    splits: Sequence[str],
+    output: str | PathLike[str],
+    *,
+    columns: str | None = None,
+    tasks: Sequence[str] = ("regression",),
+    rows: Sequence[str] | None = None,
+    ratings: str | PathLike[str] | None = None,
+    folds_file: str | PathLike[str] | None = None,
+    about: str = "",
+    predictions: str | PathLike[str] | None = None,
+    cache: str | PathLike[str] | None = None,
+    n_resamples: int = 1000,
+    seed: int = 7,
+    command: Sequence[str] = (),
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Run baselines on several splits of one data set and write ``OUTPUT.json`` and ``OUTPUT.md``.
+
+    Parameters
+    ----------
+    labels_path, midi
+        Label map; zip archive or folder of MIDI files.
+    splits, folds_file
+        Names for :func:`baseline_folds`, and the file of folds they may need.
+    output
+        Result files without their suffix.
+    columns
+        Column set of a label map without a side file.
+    tasks, rows
+        Tasks; rows (default: all of the task).
+    ratings
+        Table of ratings: the committee then uses rater means and numbers of raters.
+    about
+        A sentence for the head of the table.
+    predictions, cache
+        Folders for predictions and features.
+    n_resamples, seed, command, progress
+        As in :func:`run_baselines` and :func:`musicbert.provenance.provenance`.
+
+    Raises
+    ------
+    MusicBertError
+        What reading labels, MIDI files, ratings and folds raises.
+    """
+    say = progress or (lambda _: None)
+    labels = LabelMap.load(labels_path, columns=columns)
+    table, bad = feature_table(midi, cache=cache)
+    scores, _ = score_feature_table(midi, cache=cache)
+    examples = load_examples(labels, table, score_table=scores)
+    if ratings is not None:
+        examples = rater_means(examples, labels, ratings)
+    missing = [name for name in labels.ids if name not in table]
+    counts = f"{len(missing)} labels without MIDI, {len(bad)} unreadable files"
+    say(f"{len(examples.ids)} labelled segments with MIDI, {counts}")
+    result: dict[str, Any] = {
+        "name": Path(output).name,
+        "about": about,
+        "kind": labels.kind,
+        "dimensions": [{"name": m.name, "low": m.low, "high": m.high} for m in labels.dimensions],
+        "classes": list(labels.classes),
+        "features": len(FEATURES),
+        "features_against_score": len(SCORE_FEATURES) if "score" in examples.more else 0,
+        "segments": len(examples.ids),
+        "labels_without_midi": len(missing),
+        "splits": {},
+    }
+    for split in splits:
+        folds = baseline_folds(split, examples.ids.tolist(), folds_file=folds_file, seed=seed)
+        for task in tasks:
+            say(f"{split} ({task})")
+            result["splits"][split if task == "regression" else f"{split}_performer"] = run_baselines(
+                examples,
+                folds,
+                task=task,
+                names=rows,
+                seed=seed,
+                n_resamples=n_resamples,
+                save=None if predictions is None else Path(predictions) / split / task,
+                progress=say,
+            )
+    inputs = {"labels": labels_path, "midi": midi}
+    inputs |= {name: path for name, path in (("folds", folds_file), ("ratings", ratings)) if path is not None}
+    configuration = {"splits": list(splits), "tasks": list(tasks), "resamples": n_resamples}
+    result["provenance"] = provenance(command, inputs=inputs, seed=seed, configuration=configuration)
+    Path(output).parent.mkdir(parents=True, exist_ok=True)
+    write_text(f"{output}.json", dump(result))
+    write_text(f"{output}.md", baseline_tables(result))
+    return result

@@ -1,0 +1,280 @@
+"""Simple baselines of the benchmark tasks: what is learned without learning anything of the music.
+
+A baseline is a function ``fit(train, task) -> predict(piece)``: from labelled pieces to a rule that gives a
+class to each note of a piece (or to the piece). `BASELINES` says which of them make sense for which task.
+
+majority
+    The most frequent class of training.
+always
+    The class of which F1 is the score, for every note.
+pitch, pitch+position, pitch+duration, position
+    The most frequent class of training among notes of this pitch (and sixteenth of the bar, and duration).
+previous
+    The true label of the note before: how much longer labels last than a note. Not a competitor, since it
+    sees the truth.
+skyline
+    Melody: the highest of the notes that begin together, the rest is piano.
+order
+    Melody, from the order of notes alone: where notes that begin together are listed track by track, each in
+    rising pitch, a falling step is a new track. It works on the published order and on no other.
+bass
+    Chord root: the most frequent root of training above this lowest pitch class of the last beat.
+key
+    Local key: the best Krumhansl-Kessler profile (Krumhansl, "Cognitive Foundations of Musical Pitch", 1990)
+    for the pitch classes of nine bars around the note.
+centroid
+    Pieces: the class with the nearest mean of pitch-class shares, pitch height, spread, density and duration.
+
+Verified in ``tests/unit/evaluation/test_task_baselines.py``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.corpus.labelled.pieces import LabelledPiece, Task
+from musicbert.encoding.beat_notes import BEATS_PER_BAR, BeatNotes
+
+__all__ = ["BASELINES", "Fit", "Predict", "baselines_of", "note_columns"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Predict = Callable[[LabelledPiece], Any]
+Fit = Callable[[Sequence[LabelledPiece], Task], Predict]
+
+SIXTEENTHS = 16
+MELODY, BRIDGE, PIANO = 1, 2, 3
+#: Krumhansl and Kessler 1982, from the tonic.
+_MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
+_MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
+_AROUND_BARS = 4
+_NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+
+
+def note_columns(piece: LabelledPiece) -> dict[str, Any]:
+    """Return onset and offset in quarter notes (beats of which a bar has four), pitch, position and duration.
+
+    Returns
+    -------
+    ``onset``, ``offset`` [shape=(n,), float64]; ``pitch``, ``position`` (sixteenth of a bar, 0-15) and
+    ``duration`` (sixteenths, 0-32) [shape=(n,), int64].
+    """
+    notes = piece.notes
+    unit = 1.0 if isinstance(notes, BeatNotes) else float(notes.ticks_per_beat)
+    onset, offset = notes.onset / unit, notes.offset / unit
+    steps = SIXTEENTHS // BEATS_PER_BAR
+    return {
+        "onset": onset,
+        "offset": offset,
+        "pitch": notes.pitch,
+        "position": np.rint(onset * steps).astype(np.int64) % SIXTEENTHS,
+        "duration": np.clip(np.rint((offset - onset) * steps), 0, 2 * SIXTEENTHS).astype(np.int64),
+    }
+
+
+def _most_frequent(counts: Counter[Any], default: int = 0) -> int:
+    """Most frequent key, the smallest among equals."""
+    return int(min(counts, key=lambda key: (-counts[key], key))) if counts else default
+
+
+def majority(train: Sequence[LabelledPiece], task: Task) -> Predict:
+    """Fit the most frequent class."""
+    counts: Counter[int] = Counter()
+    for piece in train:
+        labels = np.atleast_1d(piece.labels[task.label])
+        counts.update(int(each) for each in labels if each >= 0 and each not in task.ignore)
+    best = _most_frequent(counts)
+    return lambda piece: np.full(len(piece.notes), best) if task.level == "note" else best
+
+
+def always(_train: Sequence[LabelledPiece], task: Task) -> Predict:
+    """Fit nothing: every note is of the class that is looked for."""
+    wanted = task.classes.index(task.metric.removeprefix("f1:"))
+    return lambda piece: np.full(len(piece.notes), wanted)
+
+
+def lookup(*columns: str) -> Fit:
+    """Return the fit of a table over columns; what training has not, the first column alone decides."""
+
+    def keys(piece: LabelledPiece, names: Sequence[str]) -> list[tuple[int, ...]]:
+        table = note_columns(piece)
+        return list(zip(*(table[name].tolist() for name in names), strict=True))
+
+    def fit(train: Sequence[LabelledPiece], task: Task) -> Predict:
+        tables: list[tuple[Sequence[str], dict[Any, int]]] = []
+        for names in (columns, columns[:1]):
+            counts: defaultdict[Any, Counter[int]] = defaultdict(Counter)
+            for piece in train:
+                for key, label in zip(keys(piece, names), piece.labels[task.label].tolist(), strict=True):
+                    if label >= 0 and label not in task.ignore:
+                        counts[key][label] += 1
+            tables.append((names, {key: _most_frequent(count) for key, count in counts.items()}))
+        rest = majority(train, task)
+
+        def predict(piece: LabelledPiece) -> Ints:
+            found = rest(piece)
+            for names, table in reversed(tables):
+                found = np.array(
+                    [table.get(key, old) for key, old in zip(keys(piece, names), found, strict=True)],
+                    np.int64,
+                )
+            return np.asarray(found, np.int64)
+
+        return predict
+
+    return fit
+
+
+def previous(train: Sequence[LabelledPiece], task: Task) -> Predict:
+    """Fit the true label of the note before; the first note has the most frequent one."""
+    first = majority(train, task)
+
+    def predict(piece: LabelledPiece) -> Ints:
+        order = np.lexsort((piece.notes.pitch, piece.notes.onset))
+        labels = np.asarray(piece.labels[task.label])[order]
+        found = np.empty(len(order), np.int64)
+        found[order] = np.concatenate([first(piece)[:1], labels[:-1]])
+        return found
+
+    return predict
+
+
+def skyline(_train: Sequence[LabelledPiece], _task: Task) -> Predict:
+    """Fit nothing: the highest of the notes that begin together is the melody."""
+
+    def predict(piece: LabelledPiece) -> Ints:
+        onset, pitch = piece.notes.onset, piece.notes.pitch
+        order = np.lexsort((pitch, onset))
+        last = np.append(np.diff(onset[order]) != 0, True)
+        found = np.full(len(order), PIANO, np.int64)
+        found[order[last]] = MELODY
+        return found
+
+    return predict
+
+
+def note_order(_train: Sequence[LabelledPiece], _task: Task) -> Predict:
+    """Fit nothing: among notes that begin together, a falling step of the list is a new track."""
+
+    def predict(piece: LabelledPiece) -> Ints:
+        onset, pitch = piece.notes.onset, piece.notes.pitch
+        by_track = np.zeros(len(onset), np.int64) if isinstance(piece.notes, BeatNotes) else piece.notes.track
+        # the published program sorts each track by onset and pitch, then all by onset
+        order = np.lexsort((pitch, by_track, onset)) if by_track.any() else np.argsort(onset, kind="stable")
+        found = np.empty(len(order), np.int64)
+        starts = np.flatnonzero(np.append(True, np.diff(onset[order]) != 0))
+        for start, stop in zip(starts, np.append(starts[1:], len(order)), strict=True):
+            group = order[start:stop]
+            track = np.concatenate([[0], np.cumsum(np.diff(pitch[group]) < 0)])
+            tracks = int(track[-1]) + 1
+            names = {1: [PIANO], 2: [MELODY, PIANO]}.get(tracks, [MELODY, BRIDGE] + [PIANO] * (tracks - 2))
+            found[group] = np.array(names)[track]
+        return found
+
+    return predict
+
+
+def bass(train: Sequence[LabelledPiece], task: Task) -> Predict:
+    """Fit the most frequent class above each lowest pitch class of a beat."""
+
+    def lowest(piece: LabelledPiece) -> Ints:
+        table = note_columns(piece)
+        beat = np.floor(table["onset"] + 1e-6).astype(np.int64)
+        _, where = np.unique(beat, return_inverse=True)
+        low = np.full(where.max() + 1, 128)
+        np.minimum.at(low, where, table["pitch"])
+        found: Ints = low[where] % 12
+        return found
+
+    counts = np.zeros((12, len(task.classes)), np.int64)
+    for piece in train:
+        labels = np.asarray(piece.labels[task.label])
+        np.add.at(counts, (lowest(piece)[labels >= 0], labels[labels >= 0]), 1)
+    best = counts.argmax(axis=1)
+    return lambda piece: best[lowest(piece)]
+
+
+def key_profile(train: Sequence[LabelledPiece], task: Task) -> Predict:
+    """Fit the spelling of each of the 24 keys; the profile decides which it is."""
+    spelling = np.zeros((2, 12), np.int64)
+    seen: Counter[int] = Counter()
+    for piece in train:
+        seen.update(np.asarray(piece.labels[task.label]).tolist())
+    for number, _ in sorted(seen.items(), key=lambda item: item[1]):
+        name = task.classes[number]
+        if name[0].upper() in _NATURALS and name != "none":
+            tonic = (_NATURALS[name[0].upper()] + name.count("#") - name.count("-")) % 12
+            spelling[int(name[0].islower()), tonic] = number
+    profiles = np.array([np.roll(profile, tonic) for profile in (_MAJOR, _MINOR) for tonic in range(12)])
+    profiles = (profiles - profiles.mean(axis=1, keepdims=True)) / profiles.std(axis=1, keepdims=True)
+
+    def predict(piece: LabelledPiece) -> Ints:
+        table = note_columns(piece)
+        bar = np.floor(table["onset"] / BEATS_PER_BAR + 1e-6).astype(np.int64)
+        bar -= bar.min()
+        shares = np.zeros((bar.max() + 1, 12))
+        np.add.at(shares, (bar, table["pitch"] % 12), table["offset"] - table["onset"])
+        total = np.cumsum(np.concatenate([np.zeros((1, 12)), shares]), axis=0)
+        at = np.arange(len(shares))
+        around = (
+            total[np.minimum(at + _AROUND_BARS + 1, len(shares))] - total[np.maximum(at - _AROUND_BARS, 0)]
+        )
+        key = (around @ profiles.T).argmax(axis=1)
+        found: Ints = spelling.reshape(-1)[key][bar]
+        return found
+
+    return predict
+
+
+def centroid(train: Sequence[LabelledPiece], task: Task) -> Predict:
+    """Fit the mean of a few features of each class; the nearest is the class of a piece."""
+
+    def features(piece: LabelledPiece) -> Floats:
+        table = note_columns(piece)
+        length = max(float(table["offset"].max() - table["onset"].min()), 1e-9)
+        share = np.bincount(table["pitch"] % 12, minlength=12) / len(table["pitch"])
+        duration = table["offset"] - table["onset"]
+        rest = [table["pitch"].mean(), table["pitch"].std(), np.median(duration)]
+        rest += [np.log(len(table["pitch"]) / length), duration.mean(), piece.notes.velocity.std()]
+        return np.concatenate([share, rest])
+
+    table = np.stack([features(piece) for piece in train])
+    middle, spread = table.mean(axis=0), np.maximum(table.std(axis=0), 1e-9)
+    classes = np.array([int(piece.labels[task.label]) for piece in train])
+    known = np.unique(classes)
+    means = np.stack([((table - middle) / spread)[classes == each].mean(axis=0) for each in known])
+
+    def predict(piece: LabelledPiece) -> int:
+        distance = np.linalg.norm(means - (features(piece) - middle) / spread, axis=1)
+        return int(known[distance.argmin()])
+
+    return predict
+
+
+_NOTES: dict[str, Fit] = {
+    "majority": majority,
+    "pitch": lookup("pitch"),
+    "pitch+position": lookup("pitch", "position"),
+    "pitch+duration": lookup("pitch", "duration"),
+    "position": lookup("position"),
+    "previous": previous,
+}
+#: Baselines of one task, beside those of all.
+BASELINES: dict[str, dict[str, Fit]] = {
+    "melody": {"skyline": skyline, "order": note_order},
+    "chordroot": {"bass": bass},
+    "localkey": {"key": key_profile},
+}
+
+
+def baselines_of(task: Task) -> dict[str, Fit]:
+    """Return the baselines that make sense for a task, by name."""
+    if task.level == "sequence":
+        return {"majority": majority, "centroid": centroid}
+    found = {**_NOTES, **BASELINES.get(task.name, {})}
+    return {"always": always, **found} if task.metric.startswith("f1:") else found

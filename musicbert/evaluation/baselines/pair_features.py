@@ -1,0 +1,166 @@
+"""Hand-made features of pairs of phrases: what a network for ``next`` and ``acc`` has to beat.
+
+Each phrase is described by its pitch classes (weighted by duration), onsets on the sixteenth grid of the bar,
+register, loudness, note lengths and density; a pair by how these agree, and by the step from the end of the
+first phrase to the beginning of the second. `PAIR_FEATURES` names the columns. Duration and velocity are
+codes of OctupleMIDI; intervals are semitones.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.corpus.labelled.sentence_bin import Notes, SentencePart, note_blocks
+from musicbert.encoding.quantise import duration_value
+from musicbert.errors import DatasetError
+
+__all__ = ["PAIR_FEATURES", "pair_features"]
+
+Floats = NDArray[np.float64]
+BAR, POSITION, PROGRAM, PITCH, DURATION, VELOCITY = range(6)
+BAR_POSITIONS, GRID = 64, 16
+#: Program of the first phrase of ``acc``.
+MELODY = 80
+
+_EACH = (
+    "notes",
+    "mean pitch",
+    "lowest pitch",
+    "highest pitch",
+    "mean velocity",
+    "mean duration",
+    "last onset",
+)
+PAIR_FEATURES = (
+    *(f"first: {name}" for name in _EACH),
+    *(f"second: {name}" for name in _EACH),
+    *(f"difference: {name}" for name in _EACH),
+    *(f"distance: {name}" for name in _EACH),
+    "pitch classes: cosine",
+    "pitch classes: cosine of the best transposition",
+    "pitch classes: shared of all",
+    "onsets: cosine",
+    "durations: cosine",
+    "pitches: shared of all",
+    "step between the phrases",
+    "size of that step",
+)
+
+
+def pair_features(folder: str | PathLike[str], part: str, about: SentencePart) -> Floats:
+    """Describe every pair of a part.
+
+    Parameters
+    ----------
+    folder, part
+        Data-bin and part.
+    about
+        What `read_part` says of it.
+
+    Returns
+    -------
+    [shape=(n, len(PAIR_FEATURES)), float64], finite
+
+    Raises
+    ------
+    DatasetError
+        ``no-boundaries`` where nothing says which notes belong to the second phrase.
+    """
+    found = []
+    for block in note_blocks(folder, part):
+        second = _second(block, about, folder)
+        found.append(_describe(block, second))
+    return np.concatenate(found) if found else np.zeros((0, len(PAIR_FEATURES)))
+
+
+def _second(block: Notes, about: SentencePart, folder: str | PathLike[str]) -> NDArray[np.int64]:
+    """Which notes belong to the second phrase [shape=(notes,), 0 or 1]."""
+    program = block.rows[:, PROGRAM]
+    if (program != MELODY).any():
+        return (program != MELODY).astype(np.int64)
+    if about.firsts is None:
+        raise DatasetError(
+            "no-boundaries",
+            "Nothing says where the second phrase begins (label/<part>.first)",
+            path=folder,
+            hint="make the data with scripts/gen_nsp.py",
+        )
+    at = block.rows[:, BAR] * BAR_POSITIONS + block.rows[:, POSITION]
+    return (at >= about.firsts[block.start : block.stop][block.owner]).astype(np.int64)
+
+
+def _describe(block: Notes, second: NDArray[np.int64]) -> Floats:
+    rows, n = block.rows, len(block)
+    voice = 2 * block.owner + second  # phrases as 0 .. 2 n - 1
+    count = np.bincount(voice, minlength=2 * n).astype(float)
+
+    def average(values: NDArray) -> Floats:
+        total = np.bincount(voice, weights=values, minlength=2 * n)
+        return np.divide(total, count, out=np.zeros(2 * n), where=count > 0)
+
+    def extreme(values: NDArray, kind: np.ufunc, empty: float) -> Floats:
+        result = np.full(2 * n, empty)
+        kind.at(result, voice, values)
+        return np.where(count > 0, result, 0.0)
+
+    def shares(bins: NDArray, size: int, weights: NDArray | None = None) -> Floats:
+        return np.bincount(voice * size + bins, weights=weights, minlength=2 * n * size).reshape(2 * n, size)
+
+    pitch = rows[:, PITCH].astype(float)
+    onset = (rows[:, BAR] * BAR_POSITIONS + rows[:, POSITION]).astype(float)
+    each = np.stack(
+        [
+            np.log1p(count),
+            average(pitch),
+            extreme(pitch, np.minimum, np.inf),
+            extreme(pitch, np.maximum, -np.inf),
+            average(rows[:, VELOCITY]),
+            average(rows[:, DURATION]),
+            extreme(onset, np.maximum, -np.inf),
+        ],
+        axis=1,
+    )  # (2 n, features)
+    one, other = each[0::2], each[1::2]
+    length = duration_value(rows[:, DURATION]) + 1.0
+    classes = shares(rows[:, PITCH] % 12, 12, length)
+    grid = shares(rows[:, POSITION] * GRID // BAR_POSITIONS % GRID, GRID)
+    durations = shares(np.minimum(rows[:, DURATION] // 4, 31), 32)
+    pitches = shares(rows[:, PITCH], 256) > 0
+    step = _step(block, second, onset, pitch, n)
+    turned = np.stack([_cosine(classes[0::2], np.roll(classes[1::2], k, axis=1)) for k in range(12)])
+    columns = [
+        _cosine(classes[0::2], classes[1::2]),
+        turned.max(axis=0),
+        _shared(classes[0::2] > 0, classes[1::2] > 0),
+        _cosine(grid[0::2], grid[1::2]),
+        _cosine(durations[0::2], durations[1::2]),
+        _shared(pitches[0::2], pitches[1::2]),
+        step,
+        np.abs(step),
+    ]
+    return np.concatenate([one, other, other - one, np.abs(other - one), np.stack(columns, axis=1)], axis=1)
+
+
+def _step(block: Notes, second: NDArray[np.int64], onset: Floats, pitch: Floats, n: int) -> Floats:
+    """Interval from the last, highest note of the first phrase to the first, highest of the second."""
+    order = np.lexsort((pitch, onset, block.owner))
+    owner, which, sorted_pitch = block.owner[order], second[order], pitch[order]
+    last, first = np.full(n, np.nan), np.full(n, np.nan)
+    last[owner[which == 0]] = sorted_pitch[which == 0]  # the last to write stays
+    order = np.lexsort((-pitch, onset, block.owner))[::-1]
+    owner, which, sorted_pitch = block.owner[order], second[order], pitch[order]
+    first[owner[which == 1]] = sorted_pitch[which == 1]
+    return np.nan_to_num(first - last)
+
+
+def _cosine(one: Floats, other: Floats) -> Floats:
+    size = np.sqrt((one**2).sum(1) * (other**2).sum(1))
+    return np.divide((one * other).sum(1), size, out=np.zeros(len(one)), where=size > 0)
+
+
+def _shared(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> Floats:
+    union = (one | other).sum(1)
+    return np.divide((one & other).sum(1), union, out=np.zeros(len(one)), where=union > 0)

@@ -1,0 +1,1 @@
+"""Metrics of whole test sets, and their bootstrap intervals."""

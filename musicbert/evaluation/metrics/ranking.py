@@ -1,0 +1,138 @@
+"""Ranking of candidates: MAP, HITS@k and recall@k over queries.
+
+Contract
+--------
+A query has candidates with a score (the higher the better) and a label (1 true, 0 false). They are put in
+order of falling score; among equal scores the false ones come first, so a model that says the same of all is
+not rewarded. Each metric has one value a query, and its mean over the queries is the result:
+
+=============  ====================================================================================
+name           value of a query with m true candidates
+=============  ====================================================================================
+``map``        mean over the true candidates of the precision at their place (average precision)
+``hits@k``     1 where a true candidate is among the first k, else 0
+``recall@k``   share of the true candidates that are among the first k
+=============  ====================================================================================
+
+MusicBERT publishes ``recall@k`` under the name HITS@k: with 3 true candidates its HITS@1 is at most 1/3. The
+two agree where every query has one. NaN for a query without a true candidate. `chance` is the mean of each
+metric over all orders. Verified against scikit-learn and by counting all orders in
+``tests/unit/evaluation/test_ranking.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import comb
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from musicbert.evaluation.metrics.bootstrap import Interval, bootstrap
+
+__all__ = ["PLACES", "chance", "metric_names", "per_query", "ranking_scores", "ranks_of_true"]
+
+Floats = NDArray[np.float64]
+#: k of the published table and of the published program.
+PLACES = (1, 5, 10, 15, 20, 25)
+
+
+def metric_names(places: Sequence[int] = PLACES) -> list[str]:
+    """Return the names of the metrics, in their order."""
+    return ["map", *(f"hits@{k}" for k in places), *(f"recall@{k}" for k in places)]
+
+
+def ranks_of_true(scores: ArrayLike, labels: ArrayLike, queries: ArrayLike) -> dict[int, NDArray[np.int64]]:
+    """Return the places of the true candidates of each query, from 1, ascending.
+
+    Parameters
+    ----------
+    scores, labels, queries
+        [shape=(n,)] of every candidate, in any order.
+
+    Raises
+    ------
+    ValueError
+        For lengths that differ, or a score that is no number.
+    """
+    score, true, query = np.asarray(scores, float), np.asarray(labels) > 0, np.asarray(queries)
+    if not len(score) == len(true) == len(query):
+        raise ValueError(f"{len(score)} scores, {len(true)} labels and {len(query)} queries")
+    if not np.isfinite(score).all():
+        raise ValueError("a score is NaN or infinite")
+    order = np.lexsort((true, -score, query))
+    query, true = query[order], true[order]
+    starts = np.flatnonzero(np.concatenate([[True], query[1:] != query[:-1]])) if len(query) else []
+    ends = [*starts[1:], len(query)]
+    return {
+        int(query[begin]): 1 + np.flatnonzero(true[begin:end])
+        for begin, end in zip(starts, ends, strict=True)
+    }
+
+
+def per_query(
+    scores: ArrayLike, labels: ArrayLike, queries: ArrayLike, *, places: Sequence[int] = PLACES
+) -> Floats:
+    """Return every metric of every query.
+
+    Returns
+    -------
+    [shape=(queries, metrics), float64], queries ascending, metrics in the order of `metric_names`
+    """
+    rows = []
+    for ranks in ranks_of_true(scores, labels, queries).values():
+        if len(ranks) == 0:
+            rows.append([np.nan] * (1 + 2 * len(places)))
+            continue
+        found = [int((ranks <= k).sum()) for k in places]
+        precision = float((np.arange(1, len(ranks) + 1) / ranks).mean())
+        rows.append([precision, *(float(n > 0) for n in found), *(n / len(ranks) for n in found)])
+    return np.array(rows, np.float64).reshape(-1, 1 + 2 * len(places))
+
+
+def ranking_scores(
+    scores: ArrayLike,
+    labels: ArrayLike,
+    queries: ArrayLike,
+    *,
+    places: Sequence[int] = PLACES,
+    weights: Floats | None = None,
+) -> dict[str, Interval]:
+    """Return every metric with its bootstrap interval over queries.
+
+    Parameters
+    ----------
+    weights
+        Resamples of the queries (`musicbert.evaluation.metrics.bootstrap.resample`); by default 1,000.
+    """
+    table = per_query(scores, labels, queries, places=places)
+
+    def average(values: NDArray, _: NDArray, resamples: Floats) -> Floats:
+        known = np.isfinite(values)
+        count = resamples @ known
+        total = resamples @ np.where(known, values, 0.0)
+        return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+
+    _, intervals = bootstrap(average, table, table, weights=weights)
+    return dict(zip(metric_names(places), intervals, strict=True))
+
+
+def chance(labels: ArrayLike, queries: ArrayLike, *, places: Sequence[int] = PLACES) -> dict[str, float]:
+    """Return what candidates in random order score on average.
+
+    With n candidates, m of them true: recall@k is k / n, hits@k is 1 - C(n - m, k) / C(n, k), and the
+    expected average precision is (1 / n) times the sum over places i of (1 + (i - 1)(m - 1) / (n - 1)) / i.
+    """
+    _, query = np.unique(np.asarray(queries), return_inverse=True)
+    sizes = np.stack([np.bincount(query), np.bincount(query, weights=np.asarray(labels) > 0)], axis=1)
+    kinds, counts = np.unique(sizes[sizes[:, 1] > 0].astype(int), axis=0, return_counts=True)
+    rows = []
+    for n, m in kinds.tolist():
+        place = np.arange(1, n + 1)
+        precision = ((1 + (place - 1) * (m - 1) / max(n - 1, 1)) / place).sum() / n
+        hits = [1 - comb(n - m, min(k, n)) / comb(n, min(k, n)) for k in places]
+        rows.append([precision, *hits, *(min(k, n) / n for k in places)])
+    values = (
+        np.average(np.array(rows), axis=0, weights=counts) if rows else np.full(1 + 2 * len(places), np.nan)
+    )
+    return dict(zip(metric_names(places), values.tolist(), strict=True))

@@ -1,0 +1,1 @@
+"""Reports: scores of networks and baselines as JSON, CSV, Markdown and pictures."""

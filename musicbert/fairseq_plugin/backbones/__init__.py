@@ -1,0 +1,1 @@
+"""The backbones as fairseq models, with their flags and architectures."""

@@ -1,0 +1,210 @@
+"""The fairseq model ``xai_pretrain_model``: MusicBERT, an encoder of annotations, and a head for performers.
+
+Architectures: ``xai_pretrain_arch`` (base, as published) and ``xai_pretrain_{tiny,...,large}``. Widths come
+from the architecture, numbers of ratings and performers from the data. State-dict names are the published
+ones (``mainEncoder.*``, ``annotationEncoder.*``, ``classificationHead.*``; with ``--compat`` also the
+``projectionHead.*`` that was never used). Plain MusicBERT weights load into ``mainEncoder``.
+
+Legend: ``B`` pieces, ``T`` notes, ``F`` fields of a note, ``P`` performance inputs, ``R`` ratings, ``D``
+width, ``C`` performers.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from fairseq.models import (
+    ARCH_CONFIG_REGISTRY,
+    BaseFairseqModel,
+    register_model,
+    register_model_architecture,
+)
+from torch import Tensor, nn
+
+from musicbert.config import PRESETS
+from musicbert.errors import CheckpointError
+from musicbert.fairseq_plugin.backbones.musicbert import MusicBertConfig, MusicBertModel
+from musicbert.model.losses.contrastive import AnnotationEncoder, projection
+
+__all__ = ["ContrastiveModel", "ContrastiveModelConfig"]
+
+logger = logging.getLogger(__name__)
+
+_MAIN = "mainEncoder."
+
+
+@dataclass
+class ContrastiveModelConfig(MusicBertConfig):
+    """Flags of MusicBERT, and which of the two stages it is."""
+
+    is_fine_tuning: bool = field(
+        default=False, metadata={"help": "predict performers, in place of contrasting"}
+    )
+    from_scratch: bool = field(
+        default=False, metadata={"help": "allow --is-fine-tuning without pre-trained weights"}
+    )
+
+
+@register_model("xai_pretrain_model", dataclass=ContrastiveModelConfig)
+class ContrastiveModel(BaseFairseqModel):
+    """Music and annotation in one space.
+
+    Parameters
+    ----------
+    cfg
+        Flags of the model.
+    vocabulary_size, annotation_width, performer_count
+        Sizes that come from the data.
+    compat
+        Exactly the published parameters, and the performer's class among the inputs of the annotation
+        encoder.
+    """
+
+    prepare_start = MusicBertModel.prepare_start
+
+    def __init__(
+        self,
+        cfg: Any,
+        *,
+        vocabulary_size: int,
+        annotation_width: int,
+        performer_count: int,
+        compat: bool = False,
+    ) -> None:
+        super().__init__()
+        width = cfg.encoder_embed_dim
+        self.mainEncoder = MusicBertModel(cfg, vocabulary_size)
+        self.annotationEncoder = AnnotationEncoder(annotation_width, width, compat=compat)
+        self.classificationHead = projection(width, performer_count)
+        if compat:
+            self.projectionHead = projection(width, width)
+        self.fine_tuning = bool(getattr(cfg, "is_fine_tuning", False))
+        self.compat = compat
+        #: checkpoint that has to be loaded before the first step of training, None once one was
+        self.weights_expected: str | None = None
+
+    @classmethod
+    def build_model(cls, cfg: Any, task: Any) -> "ContrastiveModel":
+        """Build the model for the task's data, with ``--init-from`` if given."""
+        if not hasattr(task, "annotation_width"):
+            raise ValueError("xai_pretrain_model needs --task xai_pretrain_task")
+        model = cls(
+            cfg,
+            vocabulary_size=len(task.source_dictionary),
+            annotation_width=task.annotation_width,
+            performer_count=task.performer_count,
+            compat=task.compat,
+        )
+        if model.fine_tuning and not getattr(cfg, "from_scratch", False):
+            model.weights_expected = "--init-from (not given)"
+        model.prepare_start(cfg)
+        return model
+
+    def load_weights(self, weights: Mapping[str, Tensor], *, path: str | None = None) -> None:
+        """Load plain MusicBERT weights, or those of this model; small parts of another size stay as they are.
+
+        Raises
+        ------
+        CheckpointError
+            If the encoder is of another architecture or vocabulary, or lacks tensors.
+        """
+        main = {name.removeprefix(_MAIN): value for name, value in weights.items() if name.startswith(_MAIN)}
+        self.mainEncoder.load_weights(main or weights, path=path)
+        own = {name: value for name, value in self.state_dict().items() if not name.startswith(_MAIN)}
+        fitting = {
+            name: weights[name]
+            for name, value in own.items()
+            if name in weights and weights[name].shape == value.shape
+        }
+        nn.Module.load_state_dict(self, fitting, strict=False)
+        self.weights_expected = None
+        kept = ", ".join(sorted(set(own) - set(fitting)))
+        logger.info("%d tensors of the heads loaded%s", len(fitting), f"; new: {kept}" if kept else "")
+
+    def load_state_dict(
+        self,
+        state_dict: Mapping[str, Tensor],
+        strict: bool = True,
+        model_cfg: Any = None,
+        args: Any = None,
+    ) -> None:
+        """Load a checkpoint that fairseq has read; see :meth:`load_weights`."""
+        del strict, model_cfg, args  # parts of fairseq's interface
+        self.load_weights(state_dict)
+
+    def embed_music(self, src_tokens: Tensor, *, performance: Tensor | None = None) -> Tensor:
+        """Return the embeddings of pieces [shape=(B, D)].
+
+        Parameters
+        ----------
+        src_tokens
+            Token ids [shape=(B, T*F), int64].
+        performance
+            Performance inputs [shape=(B, T, P)], or None.
+        """
+        return self.mainEncoder.sentence_features(src_tokens, performance=performance)
+
+    def forward(
+        self,
+        src_tokens: Tensor,
+        target: Tensor | None = None,
+        performance: Tensor | None = None,
+        **_: Any,
+    ) -> tuple[Any, ...]:
+        """Run the model.
+
+        Parameters
+        ----------
+        src_tokens, performance
+            See :meth:`embed_music`.
+        target
+            Performer, ratings and class [shape=(B, 1 + R + 1)], NaN where a rating is missing; not needed for
+            fine-tuning.
+
+        Returns
+        -------
+        tuple
+            Fine-tuning: logits [shape=(B, C)] and None. Else the embeddings of music and annotation, both
+            [shape=(B, D)], and None.
+
+        Raises
+        ------
+        CheckpointError
+            ``weights-not-loaded`` when training was to start from weights that never came.
+        """
+        if self.training and self.weights_expected is not None:
+            raise CheckpointError(
+                "weights-not-loaded",
+                "Training was to start from pre-trained weights, but none were found",
+                path=self.weights_expected,
+                hint="use --init-from FILE.pt (with --checkpoint-suffix, --restore-file looks for "
+                "FILE<suffix>.pt), or --from-scratch",
+            )
+        music = self.embed_music(src_tokens, performance=performance)  # (B, D)
+        if self.fine_tuning:
+            return self.classificationHead(music), None
+        if target is None:
+            raise ValueError("contrast needs the target with the ratings")
+        ratings = target[:, 1:] if self.compat else target[:, 1:-1]  # (B, R) or (B, R + 1)
+        return music, self.annotationEncoder(ratings), None
+
+    def max_positions(self) -> int:
+        """Longest input in tokens."""
+        return self.mainEncoder.max_positions()
+
+    def get_normalized_probs(
+        self, net_output: tuple[Any, ...], log_probs: bool, sample: Any = None
+    ) -> torch.Tensor:
+        """(Log-)probabilities of the performers, in float32."""
+        del sample
+        logits = net_output[0].float()
+        return logits.log_softmax(-1) if log_probs else logits.softmax(-1)
+
+
+for _name in PRESETS:
+    register_model_architecture("xai_pretrain_model", f"xai_pretrain_{_name}")(
+        ARCH_CONFIG_REGISTRY[f"musicbert_{_name}"]
+    )
+register_model_architecture("xai_pretrain_model", "xai_pretrain_arch")(ARCH_CONFIG_REGISTRY["musicbert_base"])

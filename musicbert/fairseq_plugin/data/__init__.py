@@ -1,0 +1,1 @@
+"""Opening data-bins, and what all data sets and tasks share."""

@@ -1,0 +1,212 @@
+"""Crops of pieces with their corruption and targets: what every objective of pre-training reads.
+
+A data folder holds rows (``meta.json``, see :mod:`musicbert.corpus.bins.rows_bin`) or binarised octuples
+(``dict.txt``, as ``musicbert build`` writes them). As published, a piece of n notes is visited ``ceil(min(n,
+512000) / (crop / 2))`` times an epoch, each time in a crop of ``crop`` notes that begins anywhere.
+
+The random numbers of an item depend on (seed, epoch, item) alone: other crops and other noise in every epoch,
+whatever the number of workers, and a resumed run sees what the interrupted one would have seen. Validation
+always sees the first epoch's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from musicbert.corpus.bins.rows_bin import META, RowsBin
+from musicbert.encoding.vocabulary import EOS, FIELDS
+from musicbert.errors import DatasetError
+from musicbert.fairseq_plugin.data.databin import load_dictionary, load_pieces
+from musicbert.fairseq_plugin.data.sized_dataset import SizedDataset
+from musicbert.objectives.note_fields import OCTUPLE, NoteFields, cells_of_ids
+from musicbert.objectives.pianoroll import ROWS, roll_events
+
+__all__ = ["Corruption", "NoteCrops", "NotePieces", "OctuplePieces", "open_pieces"]
+
+Ints = NDArray[np.int64]
+#: ``f(cells, rng) -> source, selected``
+Corruption = Callable[[Ints, np.random.Generator], tuple[Ints, NDArray[np.bool_]]]
+
+#: notes of a piece that are counted for its visits
+LONGEST = 512_000
+
+
+class NotePieces(Protocol):
+    """Pieces of a split."""
+
+    fields: NoteFields
+    lengths: Ints
+
+    def rows(self, piece: int, start: int = 0, stop: int | None = None) -> Ints:
+        """Cells `start` to `stop` of a piece [shape=(n, F), int64]."""
+
+
+class OctuplePieces:
+    """Binarised octuples of a data-bin as cells."""
+
+    fields = OCTUPLE
+
+    def __init__(self, folder: str | Path, split: str) -> None:
+        self._pieces = load_pieces(folder, split, load_dictionary(folder))
+        #: notes of each piece, the special octuples left out [shape=(pieces,), int64]
+        self.lengths = np.asarray(self._pieces.sizes, np.int64) // len(FIELDS) - 2
+
+    def rows(self, piece: int, start: int = 0, stop: int | None = None) -> Ints:
+        """Cells of a piece (see `NotePieces`)."""
+        ids = np.asarray(self._pieces[piece]).reshape(-1, len(FIELDS))
+        stop = int(self.lengths[piece]) if stop is None else stop
+        cells = cells_of_ids(ids[1 + start : 1 + stop])
+        if len(cells) != min(stop, int(self.lengths[piece])) - start or (ids[-1] != EOS).any():
+            raise DatasetError("wrong-tokens", f"Piece {piece} is no sequence of octuples")
+        return cells
+
+
+def open_pieces(folder: str | Path, split: str, fields: NoteFields) -> NotePieces:
+    """Open a split of rows or of binarised octuples.
+
+    Raises
+    ------
+    DatasetError
+        ``other-encoding``, ``no-pieces``; those of the two formats.
+    """
+    folder = Path(folder)
+    if (folder / META).is_file() or fields.encoding != "octuple":
+        pieces: NotePieces = RowsBin(folder, split)
+    else:
+        pieces = OctuplePieces(folder, split)
+    if pieces.fields != fields:
+        raise DatasetError(
+            "other-encoding",
+            f"These are rows of {pieces.fields.encoding}, not of {fields.encoding}",
+            path=folder,
+            hint=f"use --encoding {pieces.fields.encoding}, or build the data again",
+        )
+    if not (pieces.lengths > 0).any():
+        raise DatasetError("no-pieces", "The split is empty", path=folder / split)
+    return pieces
+
+
+class NoteCrops(SizedDataset):
+    """Corrupted crops.
+
+    Parameters
+    ----------
+    pieces
+        What to cut.
+    corrupt
+        What is done to a crop.
+    crop
+        Notes of a crop.
+    pad_first
+        Pad a short crop to ``crop`` notes before it is corrupted (MidiBERT's masks reach into the padding).
+    roll
+        Also give what the piano-roll target is drawn from.
+    fixed
+        Always draw as in the first epoch: for validation.
+    seed
+        With the epoch and the number of the item, decides crop and corruption.
+    """
+
+    def __init__(
+        self,
+        pieces: NotePieces,
+        corrupt: Corruption,
+        *,
+        crop: int = 1024,
+        pad_first: bool = False,
+        roll: bool = False,
+        fixed: bool = False,
+        seed: int = 1,
+    ) -> None:
+        super().__init__()
+        self.pieces, self.corrupt, self.crop, self.pad_first = pieces, corrupt, crop, pad_first
+        self.roll, self.fixed, self.seed = roll, fixed, seed
+        self.fields = pieces.fields
+        lengths = np.asarray(pieces.lengths)
+        visits = -(-np.minimum(lengths, LONGEST) // max(crop // 2, 1))
+        self.piece_of = np.repeat(np.arange(len(lengths)), visits)
+        self.sizes = np.minimum(np.maximum(lengths, crop * pad_first), crop)[self.piece_of]
+        self._epoch = torch.ones(1, dtype=torch.int64).share_memory_()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let crops and noise of this epoch be drawn, in worker processes too."""
+        self._epoch.fill_(1 if self.fixed else epoch)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Crop: ``clean``, ``source`` and ``selected`` [shape=(T, F)], ``events`` [shape=(T, 5)]."""
+        piece = int(self.piece_of[index])
+        rng = np.random.default_rng([self.seed, int(self._epoch), int(index)])
+        beyond = int(self.pieces.lengths[piece]) - self.crop
+        start = int(rng.integers(0, beyond, endpoint=True)) if beyond > 0 else 0
+        clean = self.pieces.rows(piece, start, start + self.crop)
+        length = len(clean)
+        if self.pad_first and length < self.crop:
+            padding = np.broadcast_to(np.asarray(self.fields.pads), (self.crop - length, len(self.fields)))
+            clean = np.concatenate([clean, padding])
+        source, selected = self.corrupt(clean, rng)
+        return {
+            "id": index,
+            "length": length,
+            "clean": clean,
+            "source": source,
+            "selected": selected,
+            "events": roll_events(clean, self.fields) if self.roll else None,
+        }
+
+    def __len__(self) -> int:
+        """Number of crops."""
+        return len(self.piece_of)
+
+    def ordered_indices(self) -> NDArray[np.int64]:
+        """Crops by length, in random order where equal: most batches need no padding, hence no mask."""
+        shuffled = np.random.default_rng(self.seed).permutation(len(self))
+        return shuffled[np.argsort(self.sizes[shuffled], kind="stable")]
+
+    def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        """Pad crops to the longest.
+
+        ``net_input``: ``src_tokens`` [shape=(B, T, F)], ``padding_mask`` [shape=(B, T)] or None,
+        ``lengths`` [shape=(B,)] (but where crops were padded first), and ``note_index``, the N notes with a
+        selected cell. ``target`` and ``selected`` are theirs [shape=(N, F)]. ``events`` [shape=(B, T, 5),
+        int16] and ``bars``: see `roll_events`.
+        """
+        if not samples:
+            return {}
+        B, T = len(samples), max(len(sample["source"]) for sample in samples)
+        source = np.empty((B, T, len(self.fields)), np.int64)
+        source[:] = self.fields.pads
+        clean, selected = source.copy(), np.zeros(source.shape, bool)
+        padding = np.ones((B, T), bool)
+        events = np.zeros((B, T, 5), np.int16)
+        events[:, :, 1], events[:, :, 4] = ROWS, -1
+        for number, sample in enumerate(samples):
+            n = len(sample["source"])
+            source[number, :n], clean[number, :n] = sample["source"], sample["clean"]
+            selected[number, :n], padding[number, : sample["length"]] = sample["selected"], False
+            if self.roll:
+                events[number, :n] = sample["events"]
+        selected = selected.reshape(B * T, -1)
+        notes = np.flatnonzero(selected.any(axis=1))
+        batch = {
+            "id": torch.tensor([sample["id"] for sample in samples]),
+            "net_input": {
+                "src_tokens": torch.from_numpy(source),
+                "padding_mask": torch.from_numpy(padding) if padding.any() else None,
+                # selected notes in the padding (MidiBERT) read real notes, which a mask lets them
+                **({} if self.pad_first else {"lengths": torch.from_numpy((~padding).sum(1))}),
+                "note_index": torch.from_numpy(notes),
+            },
+            "target": torch.from_numpy(clean.reshape(B * T, -1)[notes]),
+            "selected": torch.from_numpy(selected[notes]),
+            "nsentences": B,
+            "ntokens": int(B * T - padding.sum()),
+        }
+        if self.roll:
+            batch["events"], batch["bars"] = torch.from_numpy(events), int(events[:, :, 0].max()) + 1
+        return batch

@@ -1,0 +1,1 @@
+"""Many trainings: every fold of a split with every seed, resumable, several at a time."""

@@ -1,0 +1,245 @@
+"""Any set of the benchmark's tasks on any checkpoint: fine-tuned task by task, and one table.
+
+``OUT/<ABBREVIATION>/<split>/`` holds the runs of a task (`musicbert.fairseq_plugin.runs.runs`),
+``scores.json`` everything that was scored, ``table.md`` the table. Both are written anew after each run
+(`musicbert.evaluation.reports.task_files`), so a call that is stopped has the runs that it did, and the
+same command goes on with the others; what is done is not done again.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from musicbert.corpus.labelled.pieces import LabelledPiece
+from musicbert.corpus.labelled.shards import MANIFEST, Shards
+from musicbert.corpus.readers.tasks import BenchmarkTask
+from musicbert.corpus.splits.task_folds import Validation, task_folds
+from musicbert.corpus.splits.training_share import check_share, share_folds
+from musicbert.errors import DatasetError, MusicBertError
+from musicbert.evaluation.benchmark_scores import pieces_of
+from musicbert.evaluation.reports.benchmark import baseline_scores, network_scores
+from musicbert.evaluation.reports.task_files import TaskFiles
+from musicbert.fairseq_plugin.runs.models import ModelChoice, choose_model
+from musicbert.fairseq_plugin.runs.plan import TagRun, plan_task
+from musicbert.fairseq_plugin.runs.rating_runs import RunOutcome
+from musicbert.fairseq_plugin.runs.recipe import Recipe, published_recipe
+from musicbert.fairseq_plugin.runs.runs import start_runs
+from musicbert.provenance import provenance
+
+__all__ = ["benchmark_recipe", "run_benchmark"]
+
+#: Sources that have the labels of another, where that one is not there.
+_INSTEAD = {"pm2s": ("asap",)}
+
+
+def benchmark_recipe(row: BenchmarkTask, model: ModelChoice) -> Recipe:
+    """Recipe of the published benchmark, for either backbone; from scratch, with the engine's learning rate.
+
+    Constant 2e-5, no clipping, 10 epochs, all windows: 6 of 1,024 notes, or 12 of 512 for labels of pieces
+    (MusicBERT's positions hold 1,000 notes).
+    """
+    recipe = published_recipe("m2bert", row.task.level)
+    return recipe if model.pretrained else recipe.with_(learning_rate=0.0)
+
+
+def run_benchmark(
+    model: str,
+    note_data: str | PathLike[str] | None,
+    seq_data: str | PathLike[str] | None,
+    out: str | PathLike[str],
+    tasks: Sequence[BenchmarkTask],
+    *,
+    splits: Sequence[str] = ("published", "clean"),
+    seeds: Sequence[int] | None = None,
+    changes: Mapping[str, Any] | None = None,
+    only_folds: Sequence[str] | None = None,
+    train_share: float = 1.0,
+    workers: int = 1,
+    threads: int = 1,
+    cpu: bool = False,
+    baselines: bool = True,
+    progress: bool = True,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[dict[str, Any]]:
+    """Fine-tune and score.
+
+    Parameters
+    ----------
+    model
+        Checkpoint, folder, name, or ``scratch:ARCH``.
+    note_data, seq_data
+        Folders of shards by source, for labels of notes and of pieces (``scripts/prepare_smc_benchmark.sh``).
+    out
+        Folder of the runs and the table.
+    tasks
+        What to run, in this order.
+    splits
+        Splits; those that a data set lacks are noted.
+    seeds
+        Seeds; those of the task's resource class if None.
+    changes
+        Attributes of `Recipe` that differ from `benchmark_recipe`.
+    only_folds
+        Folds of cross-validations to run (all).
+    train_share
+        Share of each training part that networks and baselines learn from, above 0 and up to 1
+        (`musicbert.corpus.splits.training_share`).
+    workers, threads, cpu
+        See `plan_task` and `start_runs`.
+    baselines
+        Score the simple baselines, too.
+    progress
+        Show bars.
+    say
+        Told about each task.
+
+    Returns
+    -------
+    One record a task and split, as in ``scores.json``; ``same_as`` where two splits have the same parts.
+
+    Raises
+    ------
+    CheckpointError
+        The model cannot be found or read.
+    ConfigError
+        ``bad-share``.
+    """
+    check_share(train_share)
+    target = Path(out)
+    target.mkdir(parents=True, exist_ok=True)
+    files = TaskFiles(
+        target,
+        Path(model).name,
+        {(row.abbreviation, split) for row in tasks for split in splits},
+        train_share=train_share,
+        made_by=provenance(sys.argv, inputs={}, seed=0),
+    )
+    records = files.records
+    for row in tasks:
+        folder = note_data if row.task.level == "note" else seq_data
+        try:
+            shards = _open(row, folder)
+            choice = choose_model(model, codec=shards.codec)
+            pieces = pieces_of(shards)
+        except DatasetError as error:
+            records.append({"task": row.abbreviation, "split": "–", "note": _said(error)})
+            say(f"{row.abbreviation}: {error}")
+            files.write()
+            continue
+        recipe = benchmark_recipe(row, choice).with_(**dict(changes or {}))
+        done: dict[str, dict[str, Any]] = {}
+        for split in splits:
+            same = _same_split(shards, split, done)
+            if same is not None:  # nothing leaks in the published split: one training serves both
+                records.append({**done[same], "split": split, "same_as": same})
+                files.write()
+                continue
+            record: dict[str, Any] = {"task": row.abbreviation, "split": split}
+            record["data"] = {"source": shards.path.name, "sha256": shards.sha256, "codec": shards.codec}
+            if train_share != 1:
+                record["train_share"] = train_share
+            records.append(record)
+            place = target / row.abbreviation / split
+            validation: Validation = "next" if row.folds else "auto"
+            try:
+                runs = plan_task(
+                    shards, row.task, choice, place,
+                    split=split, only_folds=only_folds if row.folds else None, seeds=seeds, recipe=recipe,
+                    validation=validation, train_share=train_share, threads=threads, cpu=cpu,
+                )  # fmt: skip
+                scoring = _Scoring(row, shards, pieces, place, runs, record, files)
+                scoring.look()
+                start_runs(runs, workers=workers, progress=progress, after=scoring.look)
+                if baselines and split in shards.split_names:
+                    trained = _trained_on(shards, row, split, validation, train_share)
+                    record["baselines"] = baseline_scores(row, pieces, split, trained=trained)
+            except MusicBertError as error:
+                record["note"] = _said(error)
+            done[split] = record
+            files.write()
+            found = record.get("network")
+            say(f"{row.abbreviation}, {split}: {found['score'] if found else record.get('note', 'nothing')}")
+    return records
+
+
+class _Scoring:
+    """Scores of a task's runs, written whenever one of them ends."""
+
+    def __init__(
+        self,
+        row: BenchmarkTask,
+        shards: Shards,
+        pieces: Sequence[LabelledPiece],
+        place: Path,
+        runs: Sequence[TagRun],
+        record: dict[str, Any],
+        files: TaskFiles,
+    ) -> None:
+        self.row, self.shards, self.place, self.runs = row, shards, place, runs
+        self.pieces = {piece.name: piece for piece in pieces}
+        self.record, self.files = record, files
+        self.known: dict[Path, dict[str, Any]] = {}
+        self.failed: list[str] = []
+
+    def look(self, outcome: RunOutcome | None = None) -> None:
+        """Score what is done, after a run where its outcome is given, and write the files."""
+        if outcome is not None and outcome.error:
+            self.failed.append(outcome.error)
+        found = network_scores(self.row, self.shards, self.pieces, self.place, known=self.known)
+        self.record["network"] = found
+        self.record.pop("note", None)
+        notes = []
+        if self.record["split"] not in self.shards.split_names:
+            notes.append("no such split came with the data: five folds made here, no baselines")
+        done, total = sum(run.done for run in self.runs), len(self.runs)
+        if done + len(self.failed) < total:
+            notes.append(f"stopped, or still going on: {done} of {total} runs are done")
+        if self.failed:
+            notes.append(f"{len(self.failed)} of {total} runs failed: {self.failed[0]}")
+        if notes:
+            self.record["note"] = "; ".join(notes)
+        self.files.write()
+
+
+def _open(row: BenchmarkTask, folder: str | PathLike[str] | None) -> Shards:
+    """Open the data set of a task."""
+    if folder is None:
+        raise DatasetError("no-data", f"there is no data for labels of each {row.task.level}")
+    for name in (row.source, *_INSTEAD.get(row.source, ())):
+        place = Path(folder) / name
+        if (place / MANIFEST).is_file():
+            return Shards(place)
+    raise DatasetError(
+        "no-data",
+        f"the data of {row.source} are not there",
+        path=folder,
+        hint=f"scripts/prepare_smc_benchmark.sh - OUT --source {row.source}=PATH",
+    )
+
+
+def _trained_on(
+    shards: Shards, row: BenchmarkTask, split: str, validation: Validation, share: float
+) -> dict[str, list[str]] | None:
+    """Names that the networks of each fold learn from; None for whole training parts."""
+    if share == 1:
+        return None
+    folds, groups = task_folds(shards, row.task, split, validation=validation)
+    return {name: fold["train"] for name, fold in share_folds(shards, row.task, folds, groups, share).items()}
+
+
+def _said(error: MusicBertError) -> str:
+    """What an error says, without paths: tables are published."""
+    hint = f" ({error.hint})" if error.hint else ""
+    return f"{error.message} [{error.reason}]{hint}"
+
+
+def _same_split(shards: Shards, split: str, done: Mapping[str, Any]) -> str | None:
+    """Name of a split that is done and has the same pieces in the same parts."""
+    if split not in shards.split_names:
+        return None
+    own = shards.split(split)
+    return next((name for name in done if name in shards.split_names and shards.split(name) == own), None)

@@ -1,0 +1,1 @@
+"""Networks that turn notes into hidden states: MusicBERT, M2BERT and MidiBERT."""

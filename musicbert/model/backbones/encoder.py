@@ -1,0 +1,216 @@
+"""The OctupleEncoder of MusicBERT: one position a note between a down- and an up-projection.
+
+Legend: ``B`` pieces, ``T`` notes (the two special octuples included), ``F`` fields of a note, ``D`` width,
+``V`` vocabulary, ``P`` performance inputs, ``N`` selected tokens.
+
+tokens (B, T*F) -> compound embedding (B, T, D) [+ performance inputs] + positions -> LayerNorm -> dropout ->
+padding to zero -> blocks -> hidden (B, T, D). The up-projection to F vectors a note, (B, T*F, D), is done
+only where somebody looks: :meth:`OctupleEncoder.up` (everything), :meth:`OctupleEncoder.up_first` (what the
+sentence heads read) and :meth:`OctupleEncoder.up_selected` (masked tokens). Zeng et al. 2021, "MusicBERT:
+Symbolic Music Understanding with Large-Scale Pre-Training". Verified against the golden model in
+``tests/parity``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from musicbert.config import ModelConfig
+from musicbert.model.blocks.attention import without_cudnn
+from musicbert.model.blocks.embedding import PAD, DownForm, compound_embedding, note_positions
+from musicbert.model.blocks.layers import EncoderLayer
+from musicbert.model.blocks.places import MaskedPlaces, up_project_places
+from musicbert.model.blocks.segments import Segments
+
+__all__ = ["EncoderOutput", "OctupleEncoder"]
+
+#: ids below are ``<s>``, ``<pad>`` and ``</s>``; this is the empty cell of a note in the CP-like form
+UNK = 3
+
+
+@dataclass
+class EncoderOutput:
+    """What the encoder returns.
+
+    Attributes
+    ----------
+    hidden
+        Last hidden states, one a note, not up-projected [shape=(B, T, D)].
+    padding_mask
+        True at padding [shape=(B, T), bool], or None if nothing is padded.
+    special
+        True at ``<s>``, ``</s>`` and padding, by the first field [shape=(B, T), bool].
+    inner_states
+        Input of the first block and output of each block, each [shape=(B, T, D)], or None.
+    """
+
+    hidden: torch.Tensor
+    padding_mask: torch.Tensor | None
+    special: torch.Tensor
+    inner_states: list[torch.Tensor] | None = None
+
+
+class OctupleEncoder(nn.Module):
+    """Embedding, blocks and projections; parameter names are those of the published checkpoints.
+
+    Parameters
+    ----------
+    config
+        Shape and dropouts. ``performance_features`` > 0 adds ``performance_projection`` and, for hidden
+        inputs, ``performance_hidden_projection``. Both start at zero: the outputs are those of the model
+        without them until they are trained.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        D, fields = config.width, config.fields
+        self.embed_tokens = nn.Embedding(config.vocabulary_size, D, padding_idx=PAD)
+        self.embed_positions = nn.Embedding(config.max_positions + PAD + 1, D, padding_idx=PAD)
+        self.emb_layer_norm = nn.LayerNorm(D)
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.layers))
+        self.downsampling = nn.Sequential(nn.Linear(fields * D, D)) if fields > 1 else None
+        self.upsampling = nn.Sequential(nn.Linear(D, fields * D)) if fields > 1 else None
+        self.performance_projection = (
+            nn.Linear(config.performance_features, D, bias=False) if config.performance_features else None
+        )
+        self.performance_hidden_projection = (
+            nn.Linear(config.performance_features, D, bias=False) if config.performance_features else None
+        )
+        #: how the down-projection is computed (see :mod:`musicbert.model.blocks.embedding`)
+        self.down_form: DownForm = "auto"
+
+    def forward(
+        self,
+        tokens: torch.Tensor,
+        *,
+        token_embeddings: torch.Tensor | None = None,
+        performance: torch.Tensor | None = None,
+        performance_hidden: torch.Tensor | None = None,
+        return_all_hiddens: bool = False,
+        padded: bool | None = None,
+        segments: Segments | None = None,
+    ) -> EncoderOutput:
+        """Encode token ids.
+
+        Parameters
+        ----------
+        tokens
+            Token ids [shape=(B, T*F), int64].
+        token_embeddings
+            Used in place of the look-up of ``tokens`` [shape=(B, T*F, D)]; ``tokens`` still says what is
+            padding.
+        performance
+            Performance inputs, zero at special octuples and padding [shape=(B, T, P)].
+        performance_hidden
+            True where a performance input is hidden, to be predicted [shape=(B, T, P), bool]; it is read as
+            zero, and as hidden.
+        return_all_hiddens
+            Keep the states between the blocks.
+        padded
+            Whether any first field is ``<pad>``; None looks, for which a GPU has to be waited for.
+        segments
+            Sequences of a stream: ``tokens`` is one row of them, one after the other, each with positions of
+            its own, and they do not see each other. ``<pad>`` is a token like others there.
+
+        Raises
+        ------
+        ValueError
+            If T*F is no multiple of F, if the input is longer than the position table, or if performance
+            inputs are given to a model without them.
+        """
+        fields = self.config.fields
+        if tokens.shape[1] % fields:
+            raise ValueError(f"{tokens.shape[1]} tokens are no whole number of notes of {fields} fields")
+        first = tokens[:, ::fields]  # (B, T)
+        longest = first.shape[1] if segments is None else segments.longest
+        if longest > self.config.max_positions:
+            raise ValueError(f"{longest} notes, but the model has {self.config.max_positions} positions")
+        padding = first.eq(PAD)
+        if padded is None:
+            padded = segments is None and bool(padding.any())
+        padding_mask = padding if padded else None
+
+        x = self._embed(tokens, token_embeddings)  # (B, T, D)
+        if performance is not None:
+            if self.performance_projection is None:
+                raise ValueError("performance inputs were given to a model that has none")
+            x = x + self._performance(performance, performance_hidden)
+        if segments is not None:
+            x = x + self.embed_positions(segments.positions())
+        elif padding_mask is None:
+            x = x + self.embed_positions.weight[PAD + 1 : PAD + 1 + x.shape[1]]
+        else:
+            x = x + self.embed_positions(note_positions(padding))
+        x = F.dropout(self.emb_layer_norm(x), self.config.dropout, self.training)
+        if padding_mask is not None:
+            x = x.masked_fill(padding_mask[..., None], 0.0)
+
+        inner_states = [x] if return_all_hiddens else None
+        with without_cudnn():
+            for layer in self.layers:
+                x = layer(x, padding_mask, segments)  # (B, T, D)
+                if inner_states is not None:
+                    inner_states.append(x)
+        return EncoderOutput(x, padding_mask, first < UNK, inner_states)
+
+    def _performance(self, inputs: torch.Tensor, hidden: torch.Tensor | None) -> torch.Tensor:
+        """Performance inputs (B, T, P) as a vector a note (B, T, D)."""
+        inputs = inputs.to(self.performance_projection.weight.dtype)
+        if hidden is None:
+            return self.performance_projection(inputs)
+        shown = self.performance_projection(inputs.masked_fill(hidden, 0.0))
+        return shown + self.performance_hidden_projection(hidden.to(inputs.dtype))
+
+    def _embed(self, tokens: torch.Tensor, token_embeddings: torch.Tensor | None) -> torch.Tensor:
+        if self.downsampling is None:
+            return self.embed_tokens(tokens) if token_embeddings is None else token_embeddings
+        down, fields = self.downsampling[0], self.config.fields
+        if token_embeddings is not None:
+            return down(token_embeddings.unflatten(1, (-1, fields)).flatten(2))  # (B, T, D)
+        table = self.embed_tokens.weight
+        return compound_embedding(tokens, table, down.weight, down.bias, fields=fields, form=self.down_form)
+
+    def up(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Up-project every note: [shape=(B, T, D)] -> [shape=(B, T*F, D)]."""
+        if self.upsampling is None:
+            return hidden
+        return self.upsampling[0](hidden).view(hidden.shape[0], -1, hidden.shape[2])  # (B, T*F, D)
+
+    def up_first(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Vector of the first token, by a slice of the projection: [shape=(B, T, D)] -> [shape=(B, D)]."""
+        first = hidden[:, 0]  # (B, D)
+        if self.upsampling is None:
+            return first
+        D, linear = hidden.shape[2], self.upsampling[0]
+        return F.linear(first, linear.weight[:D], linear.bias[:D])  # (B, D)
+
+    def up_selected(self, hidden: torch.Tensor, selected: torch.Tensor) -> torch.Tensor:
+        """Vectors of the selected tokens only, as ``up(hidden)[selected]`` would give them.
+
+        Parameters
+        ----------
+        hidden
+            [shape=(B, T, D)]
+        selected
+            True at the tokens that are wanted [shape=(B, T*F), bool].
+
+        Returns
+        -------
+        torch.Tensor
+            In the order of the tokens [shape=(N, D)].
+        """
+        if self.upsampling is None:
+            return hidden[selected]
+        fields = self.config.fields
+        places = MaskedPlaces.of(selected, fields)
+        x = self.up_places(hidden, places)
+        return x[(places.notes * fields + places.fields()).argsort()]  # (N, D), in the order of the tokens
+
+    def up_places(self, hidden: torch.Tensor, places: MaskedPlaces) -> torch.Tensor:
+        """Vectors of the listed tokens, in their order: [shape=(B, T, D)] -> [shape=(N, D)]."""
+        return up_project_places(hidden, None if self.upsampling is None else self.upsampling[0], places)

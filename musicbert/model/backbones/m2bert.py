@@ -1,0 +1,232 @@
+"""M2BERT: compound embedding of a note, ModernBERT blocks, one linear head a column and a piano roll.
+
+Legend: ``B`` pieces, ``T`` notes, ``F`` columns of a note, ``D`` width, ``E`` width of a column's embedding,
+``N`` notes whose columns are wanted, ``V_f`` ids of column f, ``R`` outputs of the piano-roll head.
+
+Cells (B, T, F), ids as in :mod:`musicbert.objectives.note_fields`. Each column is embedded in E numbers
+and multiplied
+by ``sqrt(E)``; the F * E numbers of a note are projected to D. The projection is linear, so it may be done on
+the tables of the columns (176 rows for compound words) and not on every note: ``form="table"``, the same
+numbers up to rounding, is used in training. The same model reads octuples: eight columns in place of four.
+
+State-dict names: ``encoder.`` before those of the published ``state_dict``, and ``mask_lm.`` before those of
+its heads.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from musicbert.config import M2BertConfig
+from musicbert.model.blocks.modernbert import ModernBert
+from musicbert.model.blocks.note_outputs import NoteOutputs
+
+__all__ = ["ColumnTable", "M2Bert", "M2BertEncoder", "NoteHeads", "cells_of_notes", "embed_columns"]
+
+
+class ColumnTable(nn.Module):
+    """Embedding of one column, under its published name."""
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.lut = nn.Embedding(size, width)
+
+
+def embed_columns(
+    cells: torch.Tensor, tables: nn.ModuleList, linear: nn.Linear, *, by_table: bool
+) -> torch.Tensor:
+    """Embed notes column by column and project them to one vector.
+
+    Parameters
+    ----------
+    cells
+        [shape=(B, T, F), int64]
+    tables
+        F modules with an embedding ``lut``, V_f x E.
+    linear
+        F * E -> D.
+    by_table
+        Project the tables and not every note: the same up to rounding, faster where gradients are needed.
+
+    Returns
+    -------
+    torch.Tensor
+        [shape=(B, T, D)]
+    """
+    B, T, fields = cells.shape
+    sizes, width = [each.lut.num_embeddings for each in tables], tables[0].lut.embedding_dim
+    if not by_table:
+        looked_up = [each.lut(cells[..., column]) for column, each in enumerate(tables)]
+        return linear(torch.cat(looked_up, dim=-1) * width**0.5)  # (B, T, D)
+    columns = linear.weight.unflatten(1, (fields, width)).unbind(1)  # F x (D, E)
+    first = torch.tensor([sum(sizes[:column]) for column in range(fields)], device=cells.device)
+    # a table of a few hundred rows costs nothing, and gradients of thousands of notes meet in each row
+    with torch.autocast(cells.device.type, enabled=False):
+        parts = zip(tables, columns, strict=True)
+        table = torch.cat([F.linear(each.lut.weight, column) for each, column in parts])  # (sum V_f, D)
+        x = F.embedding_bag((cells + first).view(B * T, fields), table * width**0.5, mode="sum")
+        return (x + linear.bias).view(B, T, -1)  # (B, T, D)
+
+
+class M2BertEncoder(nn.Module):
+    """Compound embedding and blocks."""
+
+    def __init__(self, config: M2BertConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.note_bert1 = ModernBert(config)
+        self.word_emb = nn.ModuleList(
+            ColumnTable(size, config.embedding_width) for size in config.field_sizes
+        )
+        self.in_linear = nn.Linear(len(config.field_sizes) * config.embedding_width, config.width)
+        #: how notes are embedded: ``direct``, ``table``, or ``auto`` (tables in training)
+        self.form: Literal["auto", "direct", "table"] = "auto"
+
+    def embed(self, cells: torch.Tensor) -> torch.Tensor:
+        """Embed notes: cells [shape=(B, T, F), int64] -> [shape=(B, T, D)]."""
+        by_table = self.training if self.form == "auto" else self.form == "table"
+        return embed_columns(cells, self.word_emb, self.in_linear, by_table=by_table)
+
+    def forward(
+        self,
+        cells: torch.Tensor,
+        padding_mask: torch.Tensor | None = None,
+        *,
+        lengths: torch.Tensor | None = None,
+        all_states: bool = False,
+    ) -> tuple[torch.Tensor, list[torch.Tensor] | None]:
+        """Encode notes (see :meth:`ModernBert.forward`)."""
+        return self.note_bert1(self.embed(cells), padding_mask, lengths=lengths, all_states=all_states)
+
+
+class NoteHeads(nn.Module):
+    """One linear layer a column, and one for the piano roll."""
+
+    def __init__(self, config: M2BertConfig) -> None:
+        super().__init__()
+        outputs = [*config.field_sizes, *([config.roll_outputs] if config.roll_outputs else [])]
+        self.fields = len(config.field_sizes)
+        self.proj = nn.ModuleList(nn.Linear(config.width, size) for size in outputs)
+
+    def columns(self, hidden: torch.Tensor) -> list[torch.Tensor]:
+        """Logits of every column: [shape=(..., D)] -> F x [shape=(..., V_f)]."""
+        return [head(hidden) for head in self.proj[: self.fields]]
+
+    def roll(self, hidden: torch.Tensor) -> torch.Tensor | None:
+        """Piano roll: [shape=(..., D)] -> [shape=(..., R)], or None without the head."""
+        return self.proj[self.fields](hidden) if len(self.proj) > self.fields else None
+
+
+def cells_of_notes(
+    tokens: torch.Tensor, padding_mask: torch.Tensor | None, pads: tuple[int, ...], *, look: bool = True
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Cells [shape=(B, T, F)] of tokens [shape=(B, T, F) or (B, T*F)], and what of them is padding.
+
+    Without a `padding_mask` it is the PAD of the first column, which waits for the device; with
+    ``look=False`` nothing is padded then.
+
+    Raises
+    ------
+    ValueError
+        The cells are no whole number of notes.
+    """
+    fields = len(pads)
+    if tokens.dim() == 2:
+        if tokens.shape[1] % fields:
+            raise ValueError(f"{tokens.shape[1]} cells are no whole number of notes of {fields}")
+        tokens = tokens.unflatten(1, (-1, fields))
+    if tokens.shape[2] != fields:
+        raise ValueError(f"notes of {tokens.shape[2]} columns for a model of {fields}")
+    if padding_mask is None and look:
+        padding = tokens[..., 0].eq(pads[0])  # (B, T)
+        padding_mask = padding if padding.any() else None
+    return tokens, padding_mask
+
+
+class M2Bert(nn.Module):
+    """The whole model.
+
+    Parameters
+    ----------
+    config
+        Shape and dropouts.
+    """
+
+    def __init__(self, config: M2BertConfig) -> None:
+        super().__init__()
+        self.config = config
+        #: multiply in bfloat16, keep float32 weights
+        self.autocast_bf16 = False
+        self.encoder = M2BertEncoder(config)
+        self.mask_lm = NoteHeads(config)
+
+    def compile_blocks(self, backend: str = "inductor", *, dynamic: bool = True) -> None:
+        """Compile each block (see :meth:`ModernBert.compile_blocks`)."""
+        self.encoder.note_bert1.compile_blocks(backend, dynamic=dynamic)
+
+    def forward(
+        self,
+        src_tokens: torch.Tensor,
+        padding_mask: torch.Tensor | None = None,
+        features_only: bool = False,
+        return_all_hiddens: bool = False,
+        note_index: torch.Tensor | None = None,
+        lengths: torch.Tensor | None = None,
+        **_: Any,
+    ) -> tuple[Any, dict[str, Any]]:
+        """Run the model.
+
+        Parameters
+        ----------
+        src_tokens
+            Cells [shape=(B, T, F) or (B, T*F), int64].
+        padding_mask
+            True at padding [shape=(B, T), bool]; by the PAD of the first column if None.
+        features_only
+            Return the hidden states instead of logits.
+        return_all_hiddens
+            Put the states between the blocks into ``extra["inner_states"]``.
+        note_index
+            Notes whose columns are wanted, counted over the whole batch [shape=(N,), int64]; all if None.
+        lengths
+            Notes of each piece, padding comes after them [shape=(B,), int64]: saves masks and waiting on a
+            GPU. With them, ``padding_mask`` None says that nothing is padded.
+
+        Returns
+        -------
+        output
+            Hidden states [shape=(B, T, D)], or
+            :class:`~musicbert.model.blocks.note_outputs.NoteOutputs`: logits F x [shape=(N, V_f)] and
+            the piano roll of all notes [shape=(B*T, R)].
+        extra
+            ``hidden`` [shape=(B, T, D)], ``padding_mask`` and ``inner_states``.
+
+        Raises
+        ------
+        ValueError
+            The cells are no whole number of notes.
+        """
+        src_tokens, padding_mask = cells_of_notes(
+            src_tokens, padding_mask, self.config.field_pads, look=lengths is None
+        )
+        with self._precision(src_tokens):
+            hidden, states = self.encoder(
+                src_tokens, padding_mask, lengths=lengths, all_states=return_all_hiddens
+            )
+            extra = {"hidden": hidden, "padding_mask": padding_mask, "inner_states": states}
+            if features_only:
+                return hidden, extra
+            flat = hidden.flatten(0, 1)  # (B*T, D)
+            wanted = flat if note_index is None else flat[note_index]  # (N, D)
+            return NoteOutputs(self.mask_lm.columns(wanted), self.mask_lm.roll(flat)), extra
+
+    def _precision(self, tokens: torch.Tensor) -> torch.autocast:
+        """Mixed precision where ``autocast_bf16`` asks for it, else whatever is set outside."""
+        device = tokens.device.type
+        outside = torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if outside else torch.bfloat16
+        return torch.autocast(device, dtype, enabled=outside or self.autocast_bf16)

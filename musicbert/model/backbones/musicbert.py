@@ -1,0 +1,268 @@
+"""MusicBERT: the encoder with its masked-LM head and any number of sentence heads.
+
+Legend: ``B`` pieces, ``T`` notes, ``F`` fields of a note, ``D`` width, ``V`` vocabulary, ``P`` performance
+inputs, ``N`` selected tokens, ``C`` outputs of a head.
+
+State-dict names are those of the published checkpoints: ``encoder.sentence_encoder.*``,
+``encoder.lm_head.*``, ``classification_heads.<name>.*``, and ``regression_heads.<name>.*`` beside them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import torch
+from torch import nn
+
+from musicbert.config import ModelConfig
+from musicbert.model.backbones.encoder import EncoderOutput, OctupleEncoder
+from musicbert.model.blocks.compiled import compile_in_place
+from musicbert.model.blocks.embedding import PAD
+from musicbert.model.blocks.places import MaskedPlaces
+from musicbert.model.blocks.segments import Segments
+from musicbert.model.heads.sentence import LMHead, SentenceHead
+
+__all__ = ["MusicBert", "Pooling", "initialise"]
+
+Pooling = Literal["first", "mean"]
+
+#: standard deviation of new weights (Devlin et al. 2019)
+INIT_STD = 0.02
+
+
+class MusicBertEncoder(nn.Module):
+    """Container that gives the encoder and the masked-LM head their published names."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.sentence_encoder = OctupleEncoder(config)
+        self.lm_head = LMHead(config.width, config.vocabulary_size)
+        #: says what hidden performance inputs were
+        self.performance_head = (
+            nn.Linear(config.width, config.performance_features) if config.performance_features else None
+        )
+
+
+class MusicBert(nn.Module):
+    """The whole model, in plain torch.
+
+    Parameters
+    ----------
+    config
+        Shape and dropouts.
+    pooling
+        What the sentence heads read. ``first`` (published): the up-projected first token. ``mean``: the mean
+        of the hidden states over the notes of a piece, without the up-projection; padding and the special
+        octuples (``<s>``, ``</s>``) do not count.
+    """
+
+    def __init__(self, config: ModelConfig, *, pooling: Pooling = "first") -> None:
+        super().__init__()
+        if pooling not in get_args(Pooling):
+            raise ValueError(f"pooling {pooling!r} is none of {get_args(Pooling)}")
+        self.config = config
+        self.pooling = pooling
+        #: multiply in bfloat16, keep float32 weights: mixed precision on a CPU too
+        self.autocast_bf16 = False
+        self.encoder = MusicBertEncoder(config)
+        self.classification_heads = nn.ModuleDict()
+        self.regression_heads = nn.ModuleDict()
+        initialise(self)
+
+    def register_classification_head(
+        self,
+        name: str,
+        num_classes: int,
+        inner_dim: int | None = None,
+        *,
+        dropout: float | None = None,
+        spectral: bool = False,
+    ) -> SentenceHead:
+        """Add (or replace) the classification head ``name`` with ``num_classes`` outputs."""
+        return self._register(self.classification_heads, name, num_classes, inner_dim, dropout, spectral)
+
+    def register_regression_head(
+        self,
+        name: str,
+        num_outputs: int,
+        inner_dim: int | None = None,
+        *,
+        dropout: float | None = None,
+        spectral: bool = False,
+    ) -> SentenceHead:
+        """Add (or replace) the regression head ``name`` with ``num_outputs`` outputs."""
+        return self._register(self.regression_heads, name, num_outputs, inner_dim, dropout, spectral)
+
+    def _register(
+        self,
+        heads: nn.ModuleDict,
+        name: str,
+        outputs: int,
+        inner_width: int | None,
+        dropout: float | None,
+        spectral: bool,
+    ) -> SentenceHead:
+        if outputs < 1:
+            raise ValueError(f"head {name!r} needs at least one output, not {outputs}")
+        head = SentenceHead(
+            self.config.width,
+            outputs,
+            inner_width=inner_width,
+            dropout=self.config.pooler_dropout if dropout is None else dropout,
+            spectral=spectral,
+        )
+        heads[name] = head.to(self.encoder.lm_head.weight)  # device and type of the rest
+        return head
+
+    def compile_blocks(self, backend: str = "inductor") -> None:
+        """Compile each block in place (see `compile_in_place`).
+
+        The blocks are alike, so that one compilation serves all; lengths may differ from batch to batch.
+        """
+        compile_in_place(self.encoder.sentence_encoder.layers, backend, dynamic=True)
+
+    def embed_tokens(self, src_tokens: torch.Tensor) -> torch.Tensor:
+        """Token embeddings, to be disturbed and given back as ``token_embeddings`` [shape=(B, T*F, D)]."""
+        return self.encoder.sentence_encoder.embed_tokens(src_tokens)
+
+    def pool(self, output: EncoderOutput) -> torch.Tensor:
+        """One vector a piece, by ``self.pooling`` [shape=(B, D)]."""
+        if self.pooling == "first":
+            return self.encoder.sentence_encoder.up_first(output.hidden)
+        notes = (~output.special).to(output.hidden.dtype)[..., None]  # (B, T, 1)
+        return (output.hidden * notes).sum(1) / notes.sum(1).clamp(min=1)  # (B, D)
+
+    def sentence_features(
+        self,
+        src_tokens: torch.Tensor,
+        *,
+        token_embeddings: torch.Tensor | None = None,
+        performance: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Vectors that the sentence heads read [shape=(B, D)]."""
+        encode = self.encoder.sentence_encoder
+        with self._precision(src_tokens):
+            out = encode(src_tokens, token_embeddings=token_embeddings, performance=performance)
+            features = self.pool(out)
+        return features.float() if self.autocast_bf16 else features
+
+    def _precision(self, tokens: torch.Tensor) -> torch.autocast:
+        """Mixed precision where ``autocast_bf16`` asks for it, else whatever is set outside."""
+        device = tokens.device.type
+        outside = torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if outside else torch.bfloat16
+        return torch.autocast(device, dtype, enabled=outside or self.autocast_bf16)
+
+    def forward(
+        self,
+        src_tokens: torch.Tensor,
+        features_only: bool = False,
+        return_all_hiddens: bool = False,
+        classification_head_name: str | None = None,
+        regression_head_name: str | None = None,
+        token_embeddings: torch.Tensor | None = None,
+        performance: torch.Tensor | None = None,
+        performance_hidden: torch.Tensor | None = None,
+        masked_tokens: torch.Tensor | None = None,
+        masked_places: MaskedPlaces | None = None,
+        padded: bool | None = None,
+        segments: Segments | None = None,
+        **_: Any,
+    ) -> tuple[Any, dict[str, Any]]:
+        """Run the model.
+
+        Parameters
+        ----------
+        src_tokens
+            Token ids [shape=(B, T*F), int64].
+        features_only
+            Return features instead of logits.
+        return_all_hiddens
+            Put the states between the blocks into ``extra["inner_states"]``.
+        classification_head_name, regression_head_name
+            Sentence heads to run in place of the masked-LM head.
+        token_embeddings
+            Used in place of the look-up of ``src_tokens`` [shape=(B, T*F, D)].
+        performance
+            Performance inputs [shape=(B, T, P)].
+        performance_hidden
+            Performance inputs to hide and to predict [shape=(B, T, P), bool].
+        masked_tokens
+            Tokens whose logits are wanted [shape=(B, T*F), bool]; all if None.
+        masked_places
+            The same as a list, sorted by field: logits come in its order, and no device is waited for.
+        padded, segments
+            See :meth:`~musicbert.model.backbones.encoder.OctupleEncoder.forward`.
+
+        Returns
+        -------
+        output
+            With both heads named ``(class logits, regression)``, with one its output [shape=(B, C)];
+            otherwise features [shape=(B, T*F, D)] or logits [shape=(B, T*F, V)], or [shape=(N, V)] with
+            ``masked_tokens`` or ``masked_places``.
+        extra
+            ``hidden`` [shape=(B, T, D)], ``padding_mask`` and ``inner_states`` (see ``EncoderOutput``);
+            with ``performance_hidden`` also ``performance``, the inputs as predicted [shape=(B, T, P)].
+        """
+        with self._precision(src_tokens):
+            out = self.encoder.sentence_encoder(
+                src_tokens,
+                token_embeddings=token_embeddings,
+                performance=performance,
+                performance_hidden=performance_hidden,
+                return_all_hiddens=return_all_hiddens,
+                padded=padded,
+                segments=segments,
+            )
+            extra = {"hidden": out.hidden, "padding_mask": out.padding_mask, "inner_states": out.inner_states}
+            if performance_hidden is not None:
+                extra["performance"] = self.encoder.performance_head(out.hidden)
+            if classification_head_name is not None or regression_head_name is not None:
+                return self._sentence_outputs(out, classification_head_name, regression_head_name), extra
+            return self._token_outputs(out, features_only, masked_tokens, masked_places), extra
+
+    def _sentence_outputs(
+        self, out: EncoderOutput, classification: str | None, regression: str | None
+    ) -> Any:
+        features = self.pool(out)  # (B, D)
+        named = ((self.classification_heads, classification), (self.regression_heads, regression))
+        outputs = tuple(heads[name](features) for heads, name in named if name is not None)  # (B, C) each
+        if self.autocast_bf16:
+            outputs = tuple(output.float() for output in outputs)
+        return outputs if len(outputs) > 1 else outputs[0]
+
+    def _token_outputs(
+        self,
+        out: EncoderOutput,
+        features_only: bool,
+        selected: torch.Tensor | None,
+        places: MaskedPlaces | None,
+    ) -> torch.Tensor:
+        encoder, lm_head = self.encoder.sentence_encoder, self.encoder.lm_head
+        if places is not None:
+            return lm_head(encoder.up_places(out.hidden, places))  # (N, V)
+        if features_only:
+            return encoder.up(out.hidden)  # (B, T*F, D)
+        if selected is None:
+            return lm_head(encoder.up(out.hidden))  # (B, T*F, V)
+        return lm_head(encoder.up_selected(out.hidden, selected))  # (N, V)
+
+
+@torch.no_grad()
+def initialise(model: MusicBert) -> None:
+    """Initialise as BERT does: normal(0, 0.02); biases, rows of ``<pad>`` and performance inputs zero."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.weight.normal_(0.0, INIT_STD)
+            if module.bias is not None:
+                module.bias.zero_()
+        elif isinstance(module, nn.Embedding):
+            module.weight.normal_(0.0, INIT_STD)
+            module.weight[PAD].zero_()
+    head = model.encoder.lm_head.weight
+    head.normal_(0.0, INIT_STD)
+    head[PAD].zero_()
+    encoder = model.encoder.sentence_encoder
+    for projection in (encoder.performance_projection, encoder.performance_hidden_projection):
+        if projection is not None:
+            projection.weight.zero_()

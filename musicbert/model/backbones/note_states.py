@@ -1,0 +1,110 @@
+"""`note_states`: one vector a note from any backbone, so that heads need not know which one it is.
+
+Legend: ``B`` windows, ``T`` rows (special octuples included), ``D`` width, ``L`` blocks, ``P`` performance
+inputs.
+
+MusicBERT takes tokens [shape=(B, T*8)] of T octuples, of which the first and the last are special; M2BERT
+and MidiBERT take the columns of notes [shape=(B, T, F)] and have no special rows. Another backbone is a
+module with ``config.width`` and ``config.layers`` and a method ``note_states(tokens, *, performance=None,
+all_layers=False) -> NoteStates``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from musicbert.model.backbones.m2bert import M2Bert
+from musicbert.model.backbones.midibert import MidiBert
+from musicbert.model.backbones.musicbert import MusicBert
+
+__all__ = ["NoteStates", "depth", "first_row", "note_states", "width"]
+
+
+@dataclass
+class NoteStates:
+    """Hidden states of a batch.
+
+    Attributes
+    ----------
+    states
+        The last one [shape=(B, T, D)], or all: the input of the first block and the output of each.
+    notes
+        True at notes, False at special rows and padding [shape=(B, T), bool].
+    """
+
+    states: list[torch.Tensor]
+    notes: torch.Tensor
+
+    @property
+    def last(self) -> torch.Tensor:
+        """Output of the last block [shape=(B, T, D)]."""
+        return self.states[-1]
+
+
+def width(backbone: Any) -> int:
+    """Width D of a backbone."""
+    return int(backbone.config.width)
+
+
+def depth(backbone: Any) -> int:
+    """Number L of blocks of a backbone."""
+    return int(backbone.config.layers)
+
+
+def note_states(
+    backbone: Any,
+    tokens: torch.Tensor,
+    *,
+    performance: torch.Tensor | None = None,
+    all_layers: bool = False,
+) -> NoteStates:
+    """Run a backbone.
+
+    Parameters
+    ----------
+    backbone
+        A `MusicBert`, an `M2Bert`, a `MidiBert`, or a module with a method ``note_states``.
+    tokens
+        [shape=(B, T*8), int64], or [shape=(B, T, F), int64]; see the module.
+    performance
+        Performance inputs [shape=(B, T, P)], zero at special rows and padding.
+    all_layers
+        Keep the states between the blocks.
+
+    Raises
+    ------
+    ValueError
+        Where performance inputs are given to a backbone without them, or the input is too long.
+    """
+    if isinstance(backbone, MusicBert):
+        with backbone._precision(tokens):
+            out = backbone.encoder.sentence_encoder(
+                tokens, performance=performance, return_all_hiddens=all_layers
+            )
+        return NoteStates(out.inner_states if all_layers else [out.hidden], ~out.special)
+    if isinstance(backbone, M2Bert | MidiBert):
+        if performance is not None:
+            raise ValueError("performance inputs were given to a model that has none")
+        # not the fairseq model's own forward, which refuses to train before weights have come
+        forward = M2Bert.forward if isinstance(backbone, M2Bert) else MidiBert.forward
+        _, extra = forward(backbone, tokens, features_only=True, return_all_hiddens=all_layers)
+        padding = extra["padding_mask"]
+        notes = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        states = extra["inner_states"] if all_layers else [extra["hidden"]]
+        return NoteStates(states, notes if padding is None else ~padding)
+    more = {} if performance is None else {"performance": performance}
+    found: NoteStates = backbone.note_states(tokens, all_layers=all_layers, **more)
+    return found
+
+
+def first_row(backbone: Any, hidden: torch.Tensor) -> torch.Tensor:
+    """Vector that the published sentence heads read [shape=(B, D)].
+
+    MusicBERT: the first token, up-projected. Others: the state of the first row.
+    """
+    if isinstance(backbone, MusicBert):
+        return backbone.encoder.sentence_encoder.up_first(hidden)
+    return hidden[:, 0]

@@ -1,0 +1,1 @@
+"""Parts of the backbones: embeddings, attention, feed-forward layers, compiled blocks."""

@@ -1,0 +1,1 @@
+"""Heads on hidden states: sentences, notes and pieces."""

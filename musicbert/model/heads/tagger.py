@@ -1,0 +1,219 @@
+"""`Tagger`: a backbone with one head that labels notes or windows of notes.
+
+Legend: ``B`` windows, ``T`` rows, ``D`` width, ``C`` outputs, ``L`` blocks.
+
+State-dict names: ``backbone.*`` (those of the backbone), ``head.*``, where layers are mixed ``mix.*``, and
+``centre`` and ``spread`` [shape=(C,)], by which the outputs of a regression become values.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+import torch
+from torch import nn
+
+from musicbert.model.backbones.note_states import NoteStates, depth, first_row, note_states, width
+from musicbert.model.heads.notes import AttentionHead, LayerMix, NoteHead
+from musicbert.model.heads.sentence import SentenceHead
+
+__all__ = ["HeadKind", "TagSettings", "Tagger", "freeze", "parameter_depth", "scale_rates"]
+
+HeadKind = Literal["note", "first", "mean", "attention"]
+_BLOCK = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
+#: parts of a backbone that come after its last block
+_ON_TOP = ("upsampling", "final_norm")
+#: parts of a backbone that no tagging head reads
+_UNREAD = ("lm_head", "classification_heads", "regression_heads", "mask_lm", "tok_embeddings")
+
+
+@dataclass(frozen=True)
+class TagSettings:
+    """Shape of the head.
+
+    Attributes
+    ----------
+    outputs
+        ``C``.
+    head
+        ``note``: a label each note. For windows: ``first`` (what the published sentence heads of MusicBERT
+        read), ``mean`` (over notes), ``attention`` (structured self-attention, M2BERT's).
+    inner
+        Width between two layers of the head; 0: one layer, or as wide as the backbone for ``first`` and
+        ``mean``.
+    dropout
+        Dropout in the head, in 0-1.
+    attend_padding
+        See `AttentionHead`.
+    layer
+        State that the head reads: -1 is the last one, 0 the input of the first block.
+    mix_layers
+        Read a learned mixture of all states instead.
+    """
+
+    outputs: int
+    head: HeadKind = "note"
+    inner: int = 0
+    dropout: float = 0.1
+    attend_padding: bool = False
+    layer: int = -1
+    mix_layers: bool = False
+
+    def __post_init__(self) -> None:
+        if self.outputs < 1:
+            raise ValueError(f"a head needs at least one output, not {self.outputs}")
+        if self.head not in get_args(HeadKind):
+            raise ValueError(f"a head is one of {', '.join(get_args(HeadKind))}, not {self.head!r}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what `from_dict` reads."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TagSettings:
+        """Read settings; names that a later version added are passed over."""
+        known = {entry.name for entry in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
+
+
+class Tagger(nn.Module):
+    """A backbone with a head.
+
+    Parameters
+    ----------
+    backbone
+        See `musicbert.model.backbones.note_states`.
+    settings
+        Shape of the head.
+
+    Raises
+    ------
+    ValueError
+        Where the backbone has no such layer.
+    """
+
+    def __init__(self, backbone: nn.Module, settings: TagSettings) -> None:
+        super().__init__()
+        blocks = depth(backbone)
+        if not -blocks - 1 <= settings.layer <= blocks:
+            raise ValueError(f"layer is in {-blocks - 1} to {blocks}, not {settings.layer}")
+        self.backbone = backbone
+        self.settings = settings
+        D, outputs = width(backbone), settings.outputs
+        self.mix = LayerMix(blocks + 1) if settings.mix_layers else None
+        common = {"dropout": settings.dropout}
+        self.head: nn.Module
+        if settings.head == "note":
+            self.head = NoteHead(D, outputs, inner=settings.inner, **common)
+        elif settings.head == "attention":
+            self.head = AttentionHead(
+                D, outputs, inner=settings.inner, attend_padding=settings.attend_padding, **common
+            )
+        else:
+            self.head = SentenceHead(D, outputs, inner_width=settings.inner or None, **common)
+        self.register_buffer("centre", torch.zeros(outputs))
+        self.register_buffer("spread", torch.ones(outputs))
+        self._leave_unread_alone()
+
+    def _leave_unread_alone(self) -> None:
+        """Train nothing that the head never sees: other heads, blocks above the layer it reads."""
+        blocks = depth(self.backbone)
+        highest = blocks if self.mix is not None else self.settings.layer % (blocks + 1)
+        unread = set(_UNREAD)
+        if self.settings.head != "first":
+            unread.add("upsampling")
+        if highest < blocks or not getattr(self.backbone.config, "final_norm", False):
+            unread.add("final_norm")
+        for name, parameter in self.backbone.named_parameters():
+            above = highest < parameter_depth(f"backbone.{name}", blocks) <= blocks
+            if above or unread & set(name.split(".")):
+                parameter.requires_grad_(False)
+
+    @property
+    def last_only(self) -> bool:
+        """Whether the head reads nothing but the last state."""
+        return self.mix is None and self.settings.layer in (-1, depth(self.backbone))
+
+    def forward(self, src_tokens: torch.Tensor, performance: torch.Tensor | None = None) -> torch.Tensor:
+        """Label notes or windows.
+
+        Parameters
+        ----------
+        src_tokens, performance
+            See `musicbert.model.backbones.note_states.note_states`.
+
+        Returns
+        -------
+        torch.Tensor
+            Logits, in float32: [shape=(B, T, C)] of a note head, else [shape=(B, C)].
+        """
+        states = note_states(
+            self.backbone, src_tokens, performance=performance, all_layers=not self.last_only
+        )
+        hidden = self.read(states)  # (B, T, D)
+        if self.settings.head == "first":
+            logits = self.head(first_row(self.backbone, hidden))  # (B, C)
+        elif self.settings.head == "mean":
+            notes = states.notes.to(hidden.dtype)[..., None]  # (B, T, 1)
+            logits = self.head((hidden * notes).sum(1) / notes.sum(1).clamp(min=1))  # (B, C)
+        else:
+            logits = self.head(hidden, states.notes)
+        return logits.float()
+
+    def values(self, logits: torch.Tensor) -> torch.Tensor:
+        """Values of a regression from its standardised outputs [shape=(..., C)]."""
+        return logits * self.spread + self.centre
+
+    def read(self, states: NoteStates) -> torch.Tensor:
+        """State that the head reads [shape=(B, T, D)]."""
+        hidden = states.states[0 if self.last_only else self.settings.layer]
+        hidden = hidden if self.mix is None else self.mix(states.states)
+        # the backbone may have computed in bfloat16; heads are small and stay in their own type
+        weight = next(self.head.parameters())
+        return hidden if torch.is_autocast_enabled(hidden.device.type) else hidden.to(weight.dtype)
+
+
+def parameter_depth(name: str, blocks: int) -> int:
+    """Depth of a parameter of a `Tagger`: 0 embeddings, 1 to L blocks, L + 1 what comes after them.
+
+    Parameters
+    ----------
+    name
+        As in ``named_parameters``.
+    blocks
+        ``L``.
+    """
+    if not name.startswith("backbone."):
+        return blocks + 1
+    if found := _BLOCK.search(name):
+        return int(found[1]) + 1
+    return blocks + 1 if any(part in name.split(".") for part in _ON_TOP) else 0
+
+
+def freeze(tagger: Tagger, blocks: int) -> None:
+    """Keep the embeddings and the first ``blocks`` blocks as they are; 0 keeps nothing.
+
+    Raises
+    ------
+    ValueError
+        Where the backbone has fewer blocks.
+    """
+    have = depth(tagger.backbone)
+    if not 0 <= blocks <= have:
+        raise ValueError(f"0 to {have} blocks can be frozen, not {blocks}")
+    for name, parameter in tagger.named_parameters():
+        if blocks and parameter_depth(name, have) <= blocks:
+            parameter.requires_grad_(False)
+
+
+def scale_rates(tagger: Tagger, decay: float) -> None:
+    """Note on each parameter what its learning rate is multiplied with: ``decay`` for each block above it.
+
+    The optimiser `layerwise_adamw` reads the attribute ``rate_scale`` (Howard and Ruder 2018, "discriminative
+    fine-tuning"; as in ELECTRA and BEiT, by a power of the depth).
+    """
+    blocks = depth(tagger.backbone)
+    for name, parameter in tagger.named_parameters():
+        parameter.rate_scale = decay ** (blocks + 1 - parameter_depth(name, blocks))  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""Losses of pre-training and fine-tuning, as functions of tensors."""

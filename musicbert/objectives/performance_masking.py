@@ -1,0 +1,87 @@
+"""Which performance inputs are hidden in masked-language-model training, to be predicted like the tokens.
+
+A performance input that says what a masked token said would give it away (the velocity of a note, in its
+continuous form), so the inputs of a note follow its tokens: where a token is selected, the columns that tell
+it are hidden. Columns that no token tells (pedals) are hidden for all notes of a program in a bar, drawn with
+the same probability, as bar masking does: a neighbour cannot be copied.
+
+=================  ============================================================
+selected field     hidden columns
+=================  ============================================================
+bar                time
+position           ioi_previous, ioi_next, legato, asynchrony
+pitch              pitch
+duration           duration, sounding, legato
+velocity           velocity
+(drawn by bar)     sustain_*, soft_onset, sostenuto_onset
+=================  ============================================================
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.encoding.performance import PERFORMANCE_INPUTS
+from musicbert.encoding.vocabulary import EOS, FIELDS, PAD
+from musicbert.objectives.masking import group_keys
+
+__all__ = ["TOLD_BY", "hide_performance"]
+
+#: field -> columns that tell its token
+TOLD_BY: Final[dict[str, tuple[str, ...]]] = {
+    "bar": ("time",),
+    "position": ("ioi_previous", "ioi_next", "legato", "asynchrony"),
+    "pitch": ("pitch",),
+    "duration": ("duration", "sounding", "legato"),
+    "velocity": ("velocity",),
+}
+_TOLD = {
+    FIELDS.index(field): [PERFORMANCE_INPUTS.index(name) for name in names]
+    for field, names in TOLD_BY.items()
+}
+#: columns that no token tells
+_OWN = sorted(set(range(len(PERFORMANCE_INPUTS))) - {column for told in _TOLD.values() for column in told})
+_BAR = FIELDS.index("bar")
+
+
+def hide_performance(
+    tokens: NDArray[np.int64],
+    target: NDArray[np.int64],
+    rng: np.random.Generator,
+    share: float = 0.15,
+    width: int = len(PERFORMANCE_INPUTS),
+) -> NDArray[np.bool_]:
+    """Decide which performance inputs of a block are hidden.
+
+    Parameters
+    ----------
+    tokens
+        Token ids as they were before masking [shape=(T*8,)], special octuples included.
+    target
+        As from `mask_tokens`: ``<pad>`` where a token was not selected [shape=(T*8,)].
+    rng
+        Where the random numbers come from.
+    share
+        Probability that the pedals of a bar and program are hidden, 0-1.
+    width
+        ``P``. Inputs other than `PERFORMANCE_INPUTS` are hidden wherever any token of the note is selected.
+
+    Returns
+    -------
+    [shape=(T, P), bool], False at special octuples
+    """
+    octuples = np.asarray(tokens, np.int64).reshape(-1, len(FIELDS))
+    selected = np.asarray(target).reshape(octuples.shape) != PAD
+    if width != len(PERFORMANCE_INPUTS):
+        hidden = np.repeat(selected.any(axis=1, keepdims=True), width, axis=1)
+    else:
+        hidden = np.zeros((len(octuples), width), bool)
+        for field, columns in _TOLD.items():
+            hidden[:, columns] |= selected[:, field, None]
+        groups, group = np.unique(group_keys(octuples, per_piece=True), return_inverse=True)
+        hidden[:, _OWN] = (rng.random(len(groups)) < share)[group][:, None]
+    hidden[octuples[:, _BAR] <= EOS] = False
+    return hidden

@@ -1,0 +1,1 @@
+"""Predictions and scores of MusicBERT's four downstream tasks."""

@@ -1,0 +1,83 @@
+"""Linear probes: what labels of genre and style a model's embeddings tell, without fine-tuning it.
+
+A window is the mean of the last states over its notes. On these vectors one logistic regression a label is
+fitted, as on the hand-made features (`musicbert.evaluation.baselines.genre`): the two can be compared.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from musicbert.corpus.labelled.sentence_bin import chosen_rows, read_part
+from musicbert.evaluation.baselines.genre import first_windows, logistic_scores
+from musicbert.model import MusicBert
+
+__all__ = ["probe_scores", "random_twin", "window_vectors"]
+
+Floats = NDArray[np.float64]
+
+
+def random_twin(model: Any, *, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Weights of a new model of the same sizes: the control of a probe."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fresh = MusicBert(model.config).state_dict()
+    return {name: value for name, value in fresh.items() if name in model.module.state_dict()}
+
+
+def window_vectors(
+    model: Any,
+    folder: str | PathLike[str],
+    part: str,
+    chosen: NDArray[np.int64],
+    *,
+    known: dict[bytes, Floats] | None = None,
+) -> Floats:
+    """Embed some sequences of a part.
+
+    Parameters
+    ----------
+    model
+        With ``embed``, as `musicbert.from_pretrained` gives it.
+    folder, part
+        Data-bin (one fold) and part.
+    chosen
+        Numbers of the sequences, ascending [shape=(n,)].
+    known
+        Vectors by window, looked up and filled: folds share their windows.
+
+    Returns
+    -------
+    [shape=(n, D), float64]
+    """
+    known = {} if known is None else known
+    found: list[Floats] = []
+    for rows in chosen_rows(folder, part, chosen, block=64):
+        keys = [each.tobytes() for each in rows]
+        new = {key: each for key, each in zip(keys, rows, strict=True) if key not in known}
+        if new:
+            vectors = model.embed(list(new.values()), pooling="mean")
+            known.update(zip(new, np.asarray(vectors, np.float64), strict=True))
+        found += [known[key] for key in keys]
+    return np.stack(found) if found else np.zeros((0, 0))
+
+
+def probe_scores(
+    model: Any, folder: str | PathLike[str], part: str = "test", *, known: dict[bytes, Floats] | None = None
+) -> Floats:
+    """Score every sequence of a part by logistic regressions on the embeddings of the training part.
+
+    Returns
+    -------
+    [shape=(n, C), float64, 0-1]
+    """
+    training, about = read_part(folder, "train"), read_part(folder, part)
+    chosen = first_windows(training)
+    train = window_vectors(model, folder, "train", chosen, known=known)
+    here = window_vectors(model, folder, part, np.arange(len(about)), known=known)
+    return logistic_scores(train, training.hot[chosen].astype(np.int64), here)

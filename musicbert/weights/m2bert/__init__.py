@@ -1,0 +1,1 @@
+"""Checkpoints of M2BERT and MidiBERT: names of tensors, folders, model cards."""

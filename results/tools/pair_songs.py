@@ -1,0 +1,185 @@
+"""Which songs the queries of ``next`` and ``acc`` are from, and which of these a pre-training has seen.
+
+PiRhDy's files name the songs of a part (``songs.txt``: a name, a tab, ``train`` or ``test``), in the order
+of their pairs, but not which pair is of which song. Here the first phrase of each query is looked up in the
+songs' MIDI files, as the intervals of its highest notes. Phrases that are found in one song only fix where
+that song's queries lie, and those between two fixed ones are of the same song or of one in between.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Collection, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.corpus.bins.databin import read_index, read_tokens
+from musicbert.corpus.labelled.sentence_bin import read_part
+from musicbert.encoding import FIELDS
+from musicbert.errors import DatasetError
+from musicbert.midi import Score, read_score
+
+__all__ = [
+    "phrase_intervals",
+    "queries_of_songs",
+    "query_phrases",
+    "read_songs",
+    "seen_queries",
+    "track_intervals",
+]
+
+Ints = NDArray[np.int64]
+_WIDTH = len(FIELDS)
+_BAR, _POSITION, _PITCH = (FIELDS.index(name) for name in ("bar", "position", "pitch"))
+
+
+def read_songs(path: str | PathLike[str], part: str = "test") -> list[str]:
+    """Read the names of the songs of a part, in their order.
+
+    Raises
+    ------
+    DatasetError
+        ``not-found``, ``bad-songs`` where a line is no name and part.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise DatasetError("not-found", "There is no such list of songs", path=path)
+    lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if any(len(words) != 2 for words in lines):
+        raise DatasetError("bad-songs", "Each line has to be the name of a song and its part", path=path)
+    return [name for name, where in lines if where == part]
+
+
+def phrase_intervals(place: Ints, pitch: Ints) -> bytes:
+    """Intervals in semitones between the highest notes at successive places, a byte each."""
+    order = np.lexsort((-pitch, place))
+    place, pitch = place[order], pitch[order]
+    highest = pitch[np.r_[True, place[1:] != place[:-1]]] if len(place) else pitch
+    return bytes((np.diff(highest) + 128).astype(np.uint8))
+
+
+def track_intervals(score: Score) -> list[bytes]:
+    """`phrase_intervals` of each track."""
+    return [
+        phrase_intervals(score.onset[score.track == track], score.pitch[score.track == track])
+        for track in np.unique(score.track)
+    ]
+
+
+def query_phrases(folder: str | PathLike[str], part: str = "test") -> list[bytes]:
+    """`phrase_intervals` of the first phrase of each query, in the order of the queries.
+
+    Raises
+    ------
+    DatasetError
+        Those of `read_part`; ``no-queries`` where the data do not name queries and phrases.
+    """
+    about = read_part(folder, part)
+    if about.queries is None or about.firsts is None:
+        raise DatasetError(
+            "no-queries", "The data do not say which pairs belong to a query", path=str(folder)
+        )
+    place = Path(folder) / "input0" / part
+    tokens, ends = read_tokens(place), np.cumsum(read_index(place))
+    phrases = []
+    for at in np.unique(about.queries, return_index=True)[1].tolist():
+        begin = int(ends[at - 1]) if at else 0
+        rows = tokens[begin : begin + int(about.firsts[at])].reshape(-1, _WIDTH)[1:].astype(np.int64)
+        phrases.append(phrase_intervals(rows[:, _BAR] * 4096 + rows[:, _POSITION], rows[:, _PITCH]))
+    return phrases
+
+
+def queries_of_songs(
+    phrases: Sequence[bytes], tracks: Sequence[Sequence[bytes]], *, shortest: int = 8
+) -> Ints:
+    """First and last song that each query can be of.
+
+    Parameters
+    ----------
+    phrases
+        Of the queries, in the order of their songs.
+    tracks
+        Of each song, in the same order.
+    shortest
+        Intervals that have to agree, at least.
+
+    Returns
+    -------
+    [shape=(queries, 2), int64]
+    """
+    fixed: list[tuple[int, int]] = []
+    for number, phrase in enumerate(phrases):
+        for length in (len(phrase), 12, 8):
+            if not shortest <= length <= len(phrase):
+                continue
+            found = [
+                song for song, lines in enumerate(tracks) if any(phrase[:length] in line for line in lines)
+            ]
+            if len(found) == 1:
+                fixed.append((number, found[0]))
+            if found:
+                break
+    fixed = _rising(fixed)
+    result = np.empty((len(phrases), 2), np.int64)
+    for number in range(len(phrases)):
+        before = bisect.bisect_right(fixed, (number, len(tracks))) - 1
+        after = bisect.bisect_left(fixed, (number, -1))
+        result[number, 0] = fixed[before][1] if before >= 0 else 0
+        result[number, 1] = fixed[after][1] if after < len(fixed) else len(tracks) - 1
+    return result
+
+
+def _rising(found: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Longest part of what was found in which songs follow one another: the rest are chance finds."""
+    tails: list[int] = []
+    last: list[int] = []
+    previous: list[int] = []
+    for number, (_, song) in enumerate(found):
+        at = bisect.bisect_right(tails, song)
+        previous.append(last[at - 1] if at else -1)
+        tails[at : at + 1] = [song]
+        last[at : at + 1] = [number]
+    kept = []
+    number = last[-1] if last else -1
+    while number >= 0:
+        kept.append(found[number])
+        number = previous[number]
+    return kept[::-1]
+
+
+def seen_queries(
+    folder: str | PathLike[str],
+    songs: Sequence[str],
+    midi: Mapping[str, str | PathLike[str]],
+    seen: Collection[str],
+    part: str = "test",
+) -> dict[str, Ints]:
+    """Queries by whether a pre-training has seen their song.
+
+    Parameters
+    ----------
+    folder
+        Data-bin of ``next`` or ``acc``.
+    songs
+        Of the part (`read_songs`).
+    midi
+        Name of a song -> its file; a song without one can only be found by its neighbours.
+    seen
+        Names of the songs of the pre-training.
+
+    Returns
+    -------
+    ``seen``, ``unseen`` and ``unknown`` -> positions of queries
+    """
+    tracks = [track_intervals(read_score(midi[name])) if name in midi else [] for name in songs]
+    bounds = queries_of_songs(query_phrases(folder, part), tracks)
+    known = np.array([name in seen for name in songs])
+    share = np.array([known[low : high + 1].mean() for low, high in bounds])
+    return {
+        "seen": np.flatnonzero(share == 1),
+        "unseen": np.flatnonzero(share == 0),
+        "unknown": np.flatnonzero((share > 0) & (share < 1)),
+    }

@@ -1,0 +1,153 @@
+"""The result tables of the README, made from the files in `results/` and nothing else.
+
+`results/baselines_<set>.json` holds the baselines (:mod:`musicbert.evaluation.baselines.baseline_run`), and
+`results/<set>/<split>/<variant>/<task>/report.json` a network's report
+(:mod:`musicbert.evaluation.reports.rating_report`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from readme_ablations import ablation_table, size_table, with_and_without_table
+from readme_tasks import downstream_table
+
+from musicbert.errors import DatasetError
+
+__all__ = ["readme_tables", "replace_section"]
+
+#: set -> what its labels are
+SETS = {
+    "xai": "XAI-music, 25 dimensions, published labels (KDE apex)",
+    "xai_centred": "XAI-music, 25 dimensions, rater-centred mean labels",
+    "xai_mnskim": "XAI-music, the other 25 dimensions (mnskim), published labels (KDE apex)",
+    "xai_mnskim_mean": "XAI-music, the other 25 dimensions (mnskim), mean labels",
+    "percepiano": "PercePiano, 19 dimensions, published labels (means)",
+}
+#: split -> what a reader has to know about it
+SPLITS = {
+    "segment": "published segments (**leaks**: the same bars by the same players are in training)",
+    "segment_clean": "the same test, its music left out of training",
+    "content_8fold": "8 folds by content, no shared bars",
+    "content_4fold": "4 folds by content, no shared bars",
+    "composition_strict4": "4 folds by composition as handed down (**leaks**: 16-bar and 8-bar cuts overlap)",
+    "performer_published": "published performer split",
+    "performer_cv": "5 folds by performer",
+}
+LOOKUP = "lookup:"
+FEATURES = ("ridge", "random_forest", "extra_trees", "svr", "logistic", "svm", "ensemble", "committee")
+#: task -> rows of further inputs -> column; ``peers`` look at the other performances of the test as well
+MORE = {
+    "regression": {
+        "committee+score": "and features against the score",
+        "committee+score+peers": "and against other performances",
+    },
+    "classes": {"ensemble+score": "and features against the score"},
+}
+MARKS = ("<!-- results: made by scripts/readme_tables.py -->", "<!-- /results -->")
+
+
+def _score(row: Mapping[str, Any], task: str) -> float:
+    pooled = row[task]["pooled"]
+    value = pooled["r2"]["mean"]["value"] if task == "regression" else pooled["accuracy"]["value"]
+    return float(value)
+
+
+def _networks(folder: Path, task: str) -> dict[str, tuple[str, float]]:
+    """Variant -> (shown score with its spread, score) of the reports below a split's folder."""
+    found = {}
+    for path in sorted(folder.glob(f"*/{task}/report.json")):
+        report = json.loads(path.read_text())
+        rows = report["rows"]
+        seeds = len({run["seed"] for run in report["runs"]})
+        name = next(row for row in rows if row == "network" or row.startswith("network, ensemble"))
+        value = _score(rows[name], task)
+        found[path.parts[-3]] = (f"{value:.3f} ({seeds})", value)
+        for row in rows:
+            if row.startswith("network + features") and path.parts[-3].startswith("performance"):
+                mixed = _score(rows[row], task)
+                found[f"{path.parts[-3]}, {row.rpartition(', ')[2]}"] = (f"{mixed:.3f}", mixed)
+    return found
+
+
+def _table(results: Path, name: str, task: str) -> list[str]:
+    content = json.loads((results / f"baselines_{name}.json").read_text())
+    metric = "R², mean over dimensions" if task == "regression" else "performer accuracy"
+    columns = ["split", "mean" if task == "regression" else "majority"]
+    columns += ["name look-up"] if task == "regression" else []
+    columns += ["hand features, best"]
+    there = {row for split in content["splits"].values() for row in split["rows"]}
+    more = [row for row in MORE[task] if row in there]
+    columns += [MORE[task][row] for row in more]
+    rows, variants = [], []
+    for split, about in SPLITS.items():
+        baseline = content["splits"].get(split if task == "regression" else f"{split}_performer")
+        if baseline is None or (task == "classes" and split.startswith("performer")):
+            continue  # performers of a test by performer are in no training part
+        scores = {row: _score(value, task) for row, value in baseline["rows"].items()}
+        nothing = scores["mean" if task == "regression" else "majority"]
+        cells = [f"{nothing:.3f}"]
+        if task == "regression":
+            cells.append(f"{max(value for row, value in scores.items() if row.startswith(LOOKUP)):.3f}")
+        best = max((row for row in scores if row in FEATURES), key=lambda row: scores[row])
+        cells.append(f"{scores[best]:.3f} ({best.replace('_', ' ')})")
+        cells += [f"{scores[row]:.3f}" if row in scores else "–" for row in more]
+        networks = _networks(results / name / split, task)
+        variants += [variant for variant in networks if variant not in variants]
+        rows.append((about, cells, networks))
+    if not rows:
+        return []
+    variants = [each for each in variants if ", " not in each] + [each for each in variants if ", " in each]
+    lines = [f"**{SETS[name]}: {metric}**", ""]
+    lines += ["| " + " | ".join([*columns, *variants]) + " |", "|" + "---|" * (len(columns) + len(variants))]
+    for about, cells, networks in rows:
+        shown = [networks[variant][0] if variant in networks else "–" for variant in variants]
+        lines.append("| " + " | ".join([about, *cells, *shown]) + " |")
+    return [*lines, ""]
+
+
+def readme_tables(results: Path) -> str:
+    """Return the tables of all sets there are results of, as Markdown.
+
+    Raises
+    ------
+    DatasetError
+        ``not-found`` where there are no results.
+    """
+    names = [name for name in SETS if (results / f"baselines_{name}.json").exists()]
+    if not names:
+        raise DatasetError("not-found", "no results here", path=results, hint="run scripts/run_xai.sh")
+    lines: list[str] = []
+    for name in names:
+        for task in ("regression", "classes"):
+            lines += _table(results, name, task)
+    for title, table in (
+        ("MusicBERT's four tasks", downstream_table(results)),
+        (
+            "M2BERT's tasks, with and without pre-training (accuracy, or F1 for BP, DbP and MNID)",
+            with_and_without_table(results),
+        ),
+        ("Larger networks, pre-trained for more notes (three seeds, 95 % intervals)", size_table(results)),
+        ("What pre-training learns: gain over none, on as many notes each", ablation_table(results)),
+    ):
+        lines += [f"**{title}**", "", *table] if table else []
+    return "\n".join(lines)
+
+
+def replace_section(text: str, tables: str) -> str:
+    """Put the tables between the marks of a text.
+
+    Raises
+    ------
+    DatasetError
+        ``no-marks``.
+    """
+    begin, end = MARKS
+    if begin not in text or end not in text:
+        raise DatasetError("no-marks", f"the text has no section between {begin} and {end}")
+    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+    return pattern.sub(lambda _: f"{begin}\n\n{tables}\n{end}", text)

@@ -1,0 +1,141 @@
+"""Score files of one data set put together: rows scored in several calls, maybe on several machines.
+
+Each part is a folder with ``scores.{json,md}`` (`musicbert.evaluation.reports.score_files`). The result
+keeps the provenance of every part under the rows that came with it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from musicbert.errors import DatasetError
+from musicbert.evaluation.reports.score_files import write_scores
+
+__all__ = ["merge_scores"]
+
+
+def merge_scores(
+    parts: Sequence[str | PathLike[str]],
+    out: str | PathLike[str],
+    *,
+    names: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
+    drop: Sequence[str] = (),
+) -> Path:
+    """Write the rows of several score folders as one.
+
+    Parameters
+    ----------
+    parts
+        Folders; where two have a row of one name, that of the later part counts. Title, sentences and columns
+        are those of the first.
+    out
+        Folder to write; it may be one of the parts.
+    names
+        New names of rows of the later parts, by their beginning: ``{"mini-init": "mini-init, 800 updates"}``.
+    notes
+        Sentences to add below the heading.
+    drop
+        Beginnings of rows, and of sentences, of the first part that are left out: what later parts replace
+        under another name.
+
+    Raises
+    ------
+    DatasetError
+        ``bad-scores`` where a part cannot be read, ``other-data`` where parts were scored on other data,
+        ``nothing-dropped`` where no row and no sentence of the first part begins so.
+    """
+    contents = [_read(Path(part)) for part in parts]
+    names_of_first = [*contents[0]["rows"], *contents[0]["notes"]]
+    for beginning in drop:
+        if not any(name.startswith(beginning) for name in names_of_first):
+            raise DatasetError(
+                "nothing-dropped",
+                f"no row and no sentence begins with {beginning!r}",
+                path=parts[0],
+                hint=f"its rows are {', '.join(contents[0]['rows'])}",
+            )
+    first = contents[0] = _without(contents[0], tuple(drop))
+    rows: dict[str, Any] = dict(first["rows"])
+    classes: dict[str, Any] = dict(first.get("classes") or {})
+    sources = list(first.get("parts") or [{"rows": list(rows), "provenance": first["provenance"]}])
+    for part, content in zip(parts[1:], contents[1:], strict=True):
+        for key in ("title", "about"):
+            if content.get(key) != first.get(key):
+                raise DatasetError(
+                    "other-data",
+                    f"scored on other data: {content.get('title')}, not {first.get('title')}",
+                    path=part,
+                )
+        renamed = {row: _renamed(row, names or {}) for row in content["rows"]}
+        new = {renamed[row]: row for row in content["rows"] if renamed[row] not in rows or row != "chance"}
+        rows |= {name: content["rows"][row] for name, row in new.items()}
+        if content.get("classes"):
+            classes |= {renamed[row]: each for row, each in content["classes"].items() if renamed[row] in new}
+        sources = [
+            {**each, "rows": [row for row in each["rows"] if row not in new]} for each in sources
+        ]  # what a later part replaced
+        sources.append({"rows": list(new), "provenance": content["provenance"]})
+    more = {
+        key: value
+        for key, value in first.items()
+        if key not in ("title", "notes", "rows", "classes", "parts", "provenance")
+    }
+    if classes:
+        more["classes"] = classes
+    more["parts"] = [each for each in sources if each["rows"]]
+    return write_scores(
+        out,
+        title=first["title"],
+        notes=[*first["notes"], *(note for note in notes if note not in first["notes"])],
+        rows=rows,
+        metrics=_columns(Path(parts[0]) / "scores.md"),
+        more=more,
+    )
+
+
+def _without(content: dict[str, Any], drop: tuple[str, ...]) -> dict[str, Any]:
+    """Leave out rows and sentences that begin so."""
+    if not drop:
+        return content
+
+    def kept(rows: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: row for name, row in rows.items() if not name.startswith(drop)}
+
+    left = {**content, "rows": kept(content["rows"])}
+    left["notes"] = [note for note in content["notes"] if not note.startswith(drop)]
+    if content.get("classes"):
+        left["classes"] = kept(content["classes"])
+    if "parts" in content:
+        rows = [[row for row in each["rows"] if not row.startswith(drop)] for each in content["parts"]]
+        left["parts"] = [{**each, "rows": row} for each, row in zip(content["parts"], rows, strict=True)]
+    return left
+
+
+def _read(part: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((part / "scores.json").read_text(encoding="utf-8"))
+        _ = content["rows"].items(), content["title"], content["notes"]
+        if "parts" not in content:
+            _ = content["provenance"]["command"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DatasetError("bad-scores", "no scores.json of an evaluation", path=part) from error
+    return dict(content)
+
+
+def _renamed(row: str, names: Mapping[str, str]) -> str:
+    return next((new + row.removeprefix(old) for old, new in names.items() if row.startswith(old)), row)
+
+
+def _columns(table: Path) -> list[list[str]]:
+    """Columns of each table of a Markdown file."""
+    try:
+        lines = table.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise DatasetError("bad-scores", "no scores.md beside the scores.json", path=table) from error
+    heads = [line for line in lines if line.startswith("| row |")]
+    return [[cell.strip() for cell in head.strip("|").split("|")[1:]] for head in heads]
