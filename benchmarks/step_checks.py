@@ -16,7 +16,7 @@ from musicbert.model.backbones import encoder
 from musicbert.model.blocks import attention, segments
 from musicbert.model.blocks.places import MaskedPlaces
 from musicbert.model.blocks.segments import Segments, segment_attention
-from musicbert.model.heads.sentence import sentence as heads
+from musicbert.model.heads import sentence as heads
 from musicbert.model.losses.masked_lm import listed_lm_sums
 from musicbert.objectives.batches import collate
 from musicbert.objectives.masking import MaskPolicy, mask_tokens

@@ -6,12 +6,12 @@ import pytest
 from musicbert.annotation.dimensions import unnamed
 from musicbert.annotation.label_map import LabelMap
 from musicbert.errors import RatingError
+from musicbert.evaluation.baselines import committee as module
 from musicbert.evaluation.baselines.baseline_run import default_rows
 from musicbert.evaluation.baselines.committee import MEMBERS, committee, kernel_ridge, rater_weights
 from musicbert.evaluation.baselines.examples import Examples, standardise
 from musicbert.evaluation.baselines.feature_table import score_feature_table
 from musicbert.evaluation.baselines.labelled_examples import load_examples, rater_means
-from musicbert.evaluation.baselines.ratings import committee as module
 from musicbert.evaluation.baselines.ratings import fit_predict
 from musicbert.evaluation.metrics.regression_and_classes import mean, regression
 from musicbert.features import FEATURES
