@@ -49,4 +49,4 @@ for folder in "$runs"/trained/*/*/*/; do
         [ -n "$pictures" ] || rm -f "$out"/*.png
     done
 done
-"$python" "$ROOT/scripts/readme_tables.py" --results "$results" --readme "$ROOT/README.md"
+"$python" "$ROOT/results/tools/readme_tables.py" --results "$results" --readme "$ROOT/README.md"

@@ -247,7 +247,7 @@ if does report; then
         hardware=$("$python" -c 'import torch
 print(torch.cuda.get_device_name(0) if torch.cuda.is_available() else "CPU")')
     fi
-    COMMAND=("$python" "$ROOT/scripts/report_ablations.py" "$output" --out "$results" --hardware "${hardware:-CPU}")
+    COMMAND=("$python" "$ROOT/results/tools/report_ablations.py" "$output" --out "$results" --hardware "${hardware:-CPU}")
     if [ -n "$dry_run" ]; then
         printf '%q ' "${COMMAND[@]}"
         printf '\n'

@@ -4,7 +4,7 @@
 ``OUT/finetune/<VARIANT>/scores.json`` what `musicbert benchmark` wrote (``scores-1.json`` and so on: earlier
 calls, with other tasks), ``OUT/finetune/<VARIANT>/pretraining`` the name of the pre-training that it began
 with. A variant is called ``NAME[@UPDATES][%SHARE]``: ``bar@500%10`` was pre-trained for 500 updates and
-fine-tuned on 10 per cent of the labels. Verified in ``tests/unit/evaluation/test_ablations.py``.
+fine-tuned on 10 per cent of the labels. Verified in ``tests/results_tools/test_ablation_scores.py``.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ its first weights, so they are no independent draws: they are averaged to one nu
 or one a seed (over its folds), whichever are more numbers, and the interval is Student's over these. With
 folds it covers other music as well as other seeds; with seeds alone (a fixed split) it says only what another
 seed would give. A difference is taken between runs of one seed and fold, which removes what both share.
-Verified in ``tests/unit/evaluation/test_ablations.py``.
+Verified in ``tests/results_tools/test_ablation_scores.py``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Tables of ablations in Markdown: scores, gains, the papers' questions, learning curves, pre-trainings.
 
-Verified in ``tests/unit/evaluation/test_ablation_report.py``.
+Verified in ``tests/results_tools/test_report_ablations.py``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Report of a pre-training: its options, curves, accuracies, speed, and the text of a model card.
+r"""Write the report of a pre-training from its log: report.json, about.md (for a model card) and curves.png.
+
+Example: python results/tools/pretraining_report.py --log checkpoints/mlm/train.log \
+    --corpus data_bin/build.json --hardware "one NVIDIA H100" --notes notes.md \
+    --out results/pretraining/musicbert-mini
 
 Everything is read from the log of fairseq-train (``--log-format json``) and from the ``build.json`` of the
 corpus; nothing is typed by hand but what the caller says about the hardware and the data's licences.
@@ -9,10 +13,12 @@ from __future__ import annotations
 import json
 import lzma
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from program import make_parser, report_errors
 from training_effort import notes_seen, training_seconds
 from training_speed import SIZES, SteadySpeed, model_utilisation, steady_speed
 
@@ -20,6 +26,7 @@ from musicbert import viz
 from musicbert.atomic import write_json, write_text
 from musicbert.errors import DatasetError
 from musicbert.evaluation.training_log import Curves
+from musicbert.provenance import provenance
 
 __all__ = ["about_text", "pretraining_report", "read_log"]
 
@@ -179,7 +186,7 @@ def pretraining_report(
     *,
     hardware: str,
     notes: str,
-    provenance: Mapping[str, Any],
+    made_by: Mapping[str, Any],
     ceiling: float | None = None,
 ) -> dict[str, Any]:
     """Write ``report.json``, ``about.md`` and ``curves.png`` into a folder.
@@ -196,7 +203,7 @@ def pretraining_report(
         What it ran on.
     notes
         Sources, licences and limits, in Markdown.
-    provenance
+    made_by
         See `musicbert.provenance.provenance`.
     ceiling
         TFLOP/s of the largest matrix product on that hardware, summed over its GPUs, for the utilisation.
@@ -225,7 +232,7 @@ def pretraining_report(
         **({"speed": _speed(steady, run["options"], ceiling)} if steady else {}),
         "hardware": hardware,
         "notes": notes,
-        "provenance": dict(provenance),
+        "provenance": dict(made_by),
     }
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "report.json", report)
@@ -233,3 +240,39 @@ def pretraining_report(
     shown = {q: p for q, p in run["curves"].items() if q in SHOWN}
     viz.curves_plot(shown, out / "curves.png", title=f"{out.name}: pre-training", unit="update")
     return report
+
+
+def main() -> int:
+    """Parse the arguments and write the report. Exit code 2 for bad input."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--log", type=Path, required=True, help="log of fairseq-train, also packed (.xz)")
+    parser.add_argument("--corpus", type=Path, required=True, help="build.json of the corpus")
+    parser.add_argument("--hardware", required=True, help="what it ran on")
+    parser.add_argument("--notes", type=Path, required=True, help="Markdown: sources, licences, limits")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument(
+        "--ceiling",
+        type=float,
+        help="TFLOP/s of a large matrix product there, summed over the GPUs (benchmarks/pretrain_step.py)",
+    )
+    given = parser.parse_args()
+
+    def report() -> str:
+        inputs = {"log": given.log, "corpus": given.corpus}
+        command = ["python", "results/tools/pretraining_report.py", *sys.argv[1:]]
+        report = pretraining_report(
+            given.log,
+            given.corpus,
+            given.out,
+            hardware=given.hardware,
+            notes=given.notes.read_text(encoding="utf-8"),
+            made_by=provenance(command, inputs=inputs, seed=0),
+            ceiling=given.ceiling,
+        )
+        return f"{report['notes_seen']:,} notes seen, {report['notes_a_second']:,} a second: {given.out}"
+
+    return report_errors(report)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,8 +1,7 @@
 """README tables of pre-training's worth: M2BERT's tasks with and without it, and which pre-training.
 
-`results/ablations/scores.json` is what ``scripts/report_ablations.py`` writes, and
-`results/baselines_smc.json` what ``scripts/baselines_smc.py`` writes; `results/smc/<checkpoint>` come from
-``musicbert benchmark`` and ``scripts/merge_benchmarks.py``.
+They are made from `results/ablations/scores.json` (``report_ablations.py``), `results/baselines_smc.json`
+(``baselines_smc.py``) and `results/smc/<checkpoint>` (``musicbert benchmark``, ``merge_benchmarks.py``).
 """
 
 from __future__ import annotations

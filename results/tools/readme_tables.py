@@ -1,4 +1,6 @@
-"""The result tables of the README, made from the files in `results/` and nothing else.
+"""Write the result tables of the README from the files in results/, and from nothing else.
+
+Example: python results/tools/readme_tables.py
 
 `results/baselines_<set>.json` holds the baselines (:mod:`musicbert.evaluation.baselines.baseline_run`), and
 `results/<set>/<split>/<variant>/<task>/report.json` a network's report
@@ -9,14 +11,17 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from program import die, make_parser
 from readme_ablations import ablation_table, size_table, with_and_without_table
 from readme_tasks import downstream_table
 
-from musicbert.errors import DatasetError
+from musicbert.atomic import write_text
+from musicbert.errors import DatasetError, MusicBertError
 
 __all__ = ["readme_tables", "replace_section"]
 
@@ -48,7 +53,7 @@ MORE = {
     },
     "classes": {"ensemble+score": "and features against the score"},
 }
-MARKS = ("<!-- results: made by scripts/readme_tables.py -->", "<!-- /results -->")
+MARKS = ("<!-- results: made by results/tools/readme_tables.py -->", "<!-- /results -->")
 
 
 def _score(row: Mapping[str, Any], task: str) -> float:
@@ -151,3 +156,25 @@ def replace_section(text: str, tables: str) -> str:
         raise DatasetError("no-marks", f"the text has no section between {begin} and {end}")
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
     return pattern.sub(lambda _: f"{begin}\n\n{tables}\n{end}", text)
+
+
+def main() -> int:
+    """Parse the arguments and rewrite the section of the README. Exit code 2 for bad input."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the results")
+    parser.add_argument("--readme", type=Path, default=Path("README.md"), help="file to change")
+    parser.add_argument("--check", action="store_true", help="only compare; exit code 1 if they differ")
+    given = parser.parse_args()
+    try:
+        before = given.readme.read_text(encoding="utf-8")
+        after = replace_section(before, readme_tables(given.results))
+    except (MusicBertError, OSError) as error:
+        die(str(error))
+    if given.check:
+        return int(before != after)
+    write_text(given.readme, after)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -6,7 +6,7 @@ its configuration and says at which update it goes on (``Loaded checkpoint ... @
 process did after the checkpoint from which the next one went on is no part of the run. Where a run goes on
 from a checkpoint, fairseq's clock stands still at 0 (the meter is loaded, and not started again); then the
 times of the lines count, from the dump of the configuration on. The seconds are right to the lines of the
-log: to ``--log-interval`` updates a process. Verified in ``tests/unit/evaluation/test_training_effort.py``
+log: to ``--log-interval`` updates a process. Verified in ``tests/results_tools/test_training_effort.py``
 and, on a run that was cut off, in ``tests/integration/test_pretraining_recipe.py``.
 """
 

@@ -1,7 +1,7 @@
 """How fast a training went between its validations, and how much of the device's arithmetic it needed.
 
 Read from fairseq's lines within epochs (``train_inner``). Verified in
-``tests/unit/evaluation/test_training_speed.py``.
+``tests/results_tools/test_training_speed.py``.
 """
 
 from __future__ import annotations

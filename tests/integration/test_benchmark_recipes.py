@@ -132,7 +132,7 @@ def test_baselines_of_two_data_sets(recipe, make_source, tmp_path):
         make_source("tnua", tmp_path / "tnua"),
     )
     recipe(
-        "baselines_smc.py", "--source", f"pop909={songs}", "--source", f"tnua={fingers}",
+        "../results/tools/baselines_smc.py", "--source", f"pop909={songs}", "--source", f"tnua={fingers}",
         "--output", tmp_path / "table",
     )  # fmt: skip
     rows = json.loads((tmp_path / "table.json").read_text())["rows"]
@@ -141,5 +141,5 @@ def test_baselines_of_two_data_sets(recipe, make_source, tmp_path):
     assert by_order["order (published notes)"] > by_order["order"]
     assert "| order (published notes) |" in (tmp_path / "table.md").read_text()
     assert "unknown-source" in recipe(
-        "baselines_smc.py", "--source", "x=y", "--output", tmp_path / "t", code=2
+        "../results/tools/baselines_smc.py", "--source", "x=y", "--output", tmp_path / "t", code=2
     )

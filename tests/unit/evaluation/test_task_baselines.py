@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from task_baseline_run import markdown, measure
+from baselines_smc import markdown, measure
 
 from musicbert.corpus.labelled.pieces import BeatNotes, LabelledPiece
 from musicbert.corpus.labelled.shard_writer import write_shards

@@ -1,18 +1,24 @@
-"""Tables of a benchmark put together: tasks that were run by several calls, maybe on several machines.
+r"""Merge tables of `musicbert benchmark` that were made by several calls, or on several machines.
+
+Example: python results/tools/merge_benchmarks.py runs/baselines runs/ME runs/VE --model m2bert-base \
+    --output results/smc/m2bert-base
 
 Each part is a folder with ``scores.json``, as ``musicbert benchmark`` writes it. Where two parts have a task
 and split, their runs are put together, and of a run that both have (fold and seed) the later one counts:
 folds and seeds may come from several machines, and baselines from another. Verified in
-``tests/unit/evaluation/test_task_merge.py``.
+``tests/results_tools/test_merge_benchmarks.py``.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
+
+from program import make_parser, report_errors
 
 from musicbert.atomic import write_json, write_text
 from musicbert.errors import DatasetError
@@ -100,3 +106,22 @@ def _read(part: Path) -> dict[str, Any]:
             hint="name folders that musicbert benchmark --output wrote",
         ) from error
     return content
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the arguments and merge. Exit code 2 for bad input."""
+    parser = make_parser(__doc__)
+    parser.add_argument("parts", nargs="+", type=Path, help="folders with scores.json; later ones win")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write, may be one of the parts")
+    parser.add_argument("--model", help="name of what was fine-tuned (default: that of the first part)")
+    given = parser.parse_args(arguments)
+
+    def merge() -> str:
+        folder = merge_benchmarks(given.parts, given.output, model=given.model)
+        return f"-> {folder}/scores.json, table.md"
+
+    return report_errors(merge)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

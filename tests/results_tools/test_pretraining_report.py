@@ -44,7 +44,7 @@ def test_files_and_speed(log, tmp_path):
     corpus = tmp_path / "build.json"
     corpus.write_text(json.dumps({"splits": {"train": {"files": 3, "sequences": 50, "notes": 5000}}}))
     report = pretraining_report(
-        log, corpus, tmp_path / "out", hardware="a machine", notes="Sources.", provenance={"seed": 1}
+        log, corpus, tmp_path / "out", hardware="a machine", notes="Sources.", made_by={"seed": 1}
     )
     assert report["notes_seen"] == 20 * 8 * 100
     assert report["notes_a_second"] == 2000
@@ -54,7 +54,7 @@ def test_files_and_speed(log, tmp_path):
         assert word in text
     assert (tmp_path / "out" / "curves.png").stat().st_size > 1000
     with pytest.raises(DatasetError, match="bad-corpus"):
-        pretraining_report(log, log, tmp_path, hardware="", notes="", provenance={})
+        pretraining_report(log, log, tmp_path, hardware="", notes="", made_by={})
 
 
 def test_a_run_of_crops_counts_notes(tmp_path):
@@ -67,7 +67,7 @@ def test_a_run_of_crops_counts_notes(tmp_path):
     log.write_text("\n".join(text))
     corpus.write_text(json.dumps({"splits": {"train": {"files": 3, "sequences": 3, "notes": 5000}}}))
     out = tmp_path / "out"
-    report = pretraining_report(log, corpus, out, hardware="x", notes="", provenance={"seed": 1})
+    report = pretraining_report(log, corpus, out, hardware="x", notes="", made_by={"seed": 1})
     assert report["notes_seen"] == 20 * 4096
     assert [at for at, _ in report["run"]["curves"]["loss"]["valid"]] == [5, 10, 20]
     assert "disturbed tokens" in (out / "about.md").read_text(encoding="utf-8")
@@ -84,7 +84,7 @@ def test_a_resumed_run_counts_the_seconds_of_all_its_processes(tmp_path):
     log, corpus = tmp_path / "train.log", tmp_path / "build.json"
     log.write_text("\n".join(text))
     corpus.write_text(json.dumps({"splits": {"train": {"files": 3, "sequences": 3, "notes": 5000}}}))
-    report = pretraining_report(log, corpus, tmp_path / "out", hardware="x", notes="", provenance={"seed": 1})
+    report = pretraining_report(log, corpus, tmp_path / "out", hardware="x", notes="", made_by={"seed": 1})
     # 102 octuples an update, of which two stand at the ends of each of eight rows
     assert (report["run"]["seconds"], report["notes_seen"]) == (10, 20 * 86)
     assert report["notes_a_second"] == 172

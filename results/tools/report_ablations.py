@@ -1,13 +1,16 @@
-"""Report of ablations: ``scores.json``, ``table.md`` and pictures, from what `ablation_runs` reads.
+"""Write a report of ablations: scores.json, table.md and pictures, from what scripts/run_ablations.sh made.
+
+Example: python results/tools/report_ablations.py runs_ablations --out results/ablations --hardware "one H100"
 
 Tables: scores of every variant, gains over no pre-training, the papers' questions, learning curves over the
 notes of pre-training and over the share of labels, and the pre-trainings themselves. Verified in
-``tests/unit/evaluation/test_ablation_report.py``.
+``tests/results_tools/test_report_ablations.py``.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -29,16 +32,18 @@ from ablation_tables import (
     report_text,
     tasks_of,
 )
+from program import make_parser, report_errors
 
 from musicbert import viz
 from musicbert.atomic import write_text
 from musicbert.evaluation.tables import dump
+from musicbert.provenance import provenance
 
 __all__ = ["ablation_report", "curves_of_labels", "curves_of_notes"]
 
 
 def ablation_report(
-    folder: str | PathLike[str], out: str | PathLike[str], *, hardware: str, provenance: Mapping[str, Any]
+    folder: str | PathLike[str], out: str | PathLike[str], *, hardware: str, made_by: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Write the report of a folder of ``scripts/run_ablations.sh``.
 
@@ -50,7 +55,7 @@ def ablation_report(
         Folder to write; pictures of an earlier report that this one has not are removed.
     hardware
         What it ran on.
-    provenance
+    made_by
         See `musicbert.provenance.provenance`.
 
     Returns
@@ -77,7 +82,7 @@ def ablation_report(
         "questions": _plain(answered),
         "curves": {kind: {name: [list(p) for p in points] for name, points in lines.items()}
                    for kind, lines in curves.items()},
-        "made_by": dict(provenance),
+        "made_by": dict(made_by),
     }  # fmt: skip
     write_text(target / "scores.json", dump(report))
     pictures = {
@@ -178,3 +183,26 @@ def _draw_curves(found: Estimates, lines: Curves, path: Path, unit: str) -> bool
     if panels:
         viz.line_grid(panels, path, title="Score", unit=unit)
     return bool(panels)
+
+
+def main() -> int:
+    """Parse the arguments and write the report. Exit code 2 for bad input."""
+    parser = make_parser(__doc__)
+    parser.add_argument("runs", type=Path, help="folder with pretrain/ and finetune/")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--hardware", default="not recorded", help="what it ran on")
+    given = parser.parse_args()
+
+    def report() -> str:
+        tables = sorted(given.runs.glob("finetune/*/scores*.json"))
+        inputs = {f"{path.parent.name}/{path.name}": path for path in tables}
+        command = ["python", "results/tools/report_ablations.py", *sys.argv[1:]]
+        made_by = provenance(command, inputs=inputs, seed=0)
+        report = ablation_report(given.runs, given.out, hardware=given.hardware, made_by=made_by)
+        return f"{len(report['variants'])} variants: {given.out / 'table.md'}"
+
+    return report_errors(report)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

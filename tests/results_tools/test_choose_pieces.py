@@ -1,7 +1,7 @@
 """Which pieces may be pre-trained on: licences, parts of tasks, compositions."""
 
 import pytest
-from pretraining_pieces import choose, held_out_asap
+from choose_pieces import choose, held_out_asap
 
 from musicbert.errors import DatasetError
 

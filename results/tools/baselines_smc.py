@@ -1,16 +1,31 @@
-"""The table of simple baselines of the benchmark, measured: `measure` and `markdown`."""
+r"""Measure the simple baselines of the benchmark tasks whose data are given.
+
+Example: python results/tools/baselines_smc.py --source tnua=vf_tnua.tar.xz \
+    --source pop909=me_ve_pop909.tar.xz --source emopia=er_emopia_vgmidi.tar.xz#VGMIDI_as_EMOPIA_1.0 \
+    --output results/baselines_smc
+
+Writes OUTPUT.json and OUTPUT.md. Sources and their layouts: docs/benchmark.md.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from program import die, make_parser
+from tqdm import tqdm
 
-from musicbert.corpus.readers.benchmark import DataSet, tasks_of
-from musicbert.corpus.readers.tasks import OBJECTIVES
+from musicbert.atomic import write_json, write_text
+from musicbert.corpus.readers.benchmark import DataSet, load_data_set, parse_source, tasks_of
+from musicbert.corpus.readers.tasks import BENCHMARK, OBJECTIVES
+from musicbert.errors import MusicBertError
 from musicbert.evaluation.baselines.benchmark import baselines_of, note_order
 from musicbert.evaluation.benchmark_scores import predict_all, rounds
+from musicbert.provenance import command_line, provenance
 
 __all__ = ["markdown", "measure"]
 
@@ -78,3 +93,38 @@ def markdown(records: Sequence[dict[str, Any]], published: Mapping[str, Sequence
             lines.append(f"| {name} | {shown} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def main() -> int:
+    """Parse the arguments, measure and write both files. Exit code 2 for bad input."""
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        "--source", action="append", required=True, metavar="NAME=PATH[#FOLDER]", help="a data set"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="without a suffix")
+    given = parser.parse_args()
+    records, files = [], {}
+    try:
+        for text in given.source:
+            name, path, inside = parse_source(text)
+            progress = partial(tqdm, desc=name, unit="file")
+            data = load_data_set(name, path, inside=inside, progress=progress)
+            for outcome in data.failed:
+                print(f"left out: {outcome.detail}", file=sys.stderr)
+            ordered = (
+                load_data_set(name, path, compatible=True, progress=progress) if name == "pop909" else None
+            )
+            records += measure(data, ordered, say=print)
+            files[text.partition("=")[0] + (f"#{inside}" if inside else "")] = path
+    except MusicBertError as error:
+        die(str(error))
+    published = {row.abbreviation: row.published for row in BENCHMARK.values()}
+    record = {"made_by": provenance(sys.argv, inputs=files, seed=0), "rows": records}
+    write_json(given.output.with_suffix(".json"), record)
+    heading = f"# Simple baselines of the benchmark tasks\n\n`{command_line(sys.argv)}`\n\n"
+    write_text(given.output.with_suffix(".md"), heading + markdown(records, published))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

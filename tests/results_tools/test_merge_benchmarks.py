@@ -1,10 +1,9 @@
 """Tables of a benchmark from several calls."""
 
-import importlib.util
 import json
 
 import pytest
-from task_merge import merge_benchmarks
+from merge_benchmarks import main, merge_benchmarks
 
 from musicbert.errors import DatasetError
 from musicbert.evaluation.reports.benchmark import summary_of_runs
@@ -80,14 +79,11 @@ def test_parts_that_do_not_fit(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_script(root, tmp_path, capsys):
-    spec = importlib.util.spec_from_file_location("merge", root / "scripts" / "merge_benchmarks.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+def test_the_program(tmp_path, capsys):
     first = part(tmp_path / "a", [row("ME", 0.9)])
-    assert script.main([str(first), "--output", str(tmp_path / "out"), "--model", "x"]) == 0
+    assert main([str(first), "--output", str(tmp_path / "out"), "--model", "x"]) == 0
     assert (tmp_path / "out" / "table.md").is_file()
-    assert script.main([str(tmp_path), "--output", str(tmp_path / "out2")]) == 2
+    assert main([str(tmp_path), "--output", str(tmp_path / "out2")]) == 2
     assert "musicbert benchmark --output" in capsys.readouterr().err
 
 

@@ -1,26 +1,40 @@
-"""Which songs the queries of ``next`` and ``acc`` are from, and which of these a pre-training has seen.
+r"""Score ``next`` and ``acc`` apart for songs that a pre-training has seen and for those that it has not.
 
-PiRhDy's files name the songs of a part (``songs.txt``: a name, a tab, ``train`` or ``test``), in the order
-of their pairs, but not which pair is of which song. Here the first phrase of each query is looked up in the
-songs' MIDI files, as the intervals of its highest notes. Phrases that are found in one song only fix where
-that song's queries lie, and those between two fixed ones are of the same song or of one in between.
+Example: python results/tools/eval_nsp_seen.py results/downstream/next next_data_bin \
+    --songs context_next/songs.txt --midi lmd_a lmd_b --ledger chosen/choice.jsonl
+
+The first argument is what scripts/eval_nsp.py wrote (its .npz files); seen.json and seen.md go there.
+
+PiRhDy's files name the songs of a part (``songs.txt``: a name, a tab, ``train`` or ``test``) in the order of
+their pairs, but not which pair is of which song. So the first phrase of each query is searched in the songs'
+MIDI files, as the intervals of its highest notes. A phrase that occurs in one song only fixes where that
+song's queries lie; those between two fixed ones are of the same song or of one in between.
 """
 
 from __future__ import annotations
 
+import argparse
 import bisect
+import json
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from program import make_parser, report_errors
 
+from musicbert.atomic import write_json, write_text
 from musicbert.corpus.bins.databin import read_index, read_tokens
 from musicbert.corpus.labelled.sentence_bin import read_part
 from musicbert.encoding import FIELDS
 from musicbert.errors import DatasetError
+from musicbert.evaluation.baselines.pairs import pair_baselines
+from musicbert.evaluation.metrics.bootstrap import resample
+from musicbert.evaluation.metrics.ranking import ranking_scores
 from musicbert.midi import Score, read_score
+from musicbert.provenance import provenance
 
 __all__ = [
     "phrase_intervals",
@@ -183,3 +197,74 @@ def seen_queries(
         "unseen": np.flatnonzero(share == 0),
         "unknown": np.flatnonzero((share > 0) & (share < 1)),
     }
+
+
+def main() -> int:
+    """Parse the arguments, score and report. Exit code 2 for bad input."""
+    parser = make_parser(__doc__)
+    parser.add_argument("results", type=Path, help="folder with the predictions")
+    parser.add_argument("data", type=Path, help="data-bin, such as next_data_bin")
+    parser.add_argument("--songs", type=Path, required=True, help="songs.txt of the PiRhDy files")
+    parser.add_argument(
+        "--midi", type=Path, nargs="+", required=True, help="folders with the songs' MIDI files"
+    )
+    parser.add_argument(
+        "--ledger", type=Path, required=True, help="choice.jsonl of the pre-training's pieces"
+    )
+    parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap")
+    given = parser.parse_args()
+    return report_errors(lambda: _report(given))
+
+
+def _report(given: argparse.Namespace) -> str:
+    """Write ``seen.json`` and ``seen.md`` and return the latter."""
+    songs = read_songs(given.songs)
+    midi = {path.stem: path for folder in given.midi for path in folder.rglob("*.mid")}
+    lines = map(json.loads, given.ledger.read_text(encoding="utf-8").splitlines())
+    seen = {Path(line["file"]).stem for line in lines if line["reason"] is None}
+    queries = {name: at for name, at in seen_queries(given.data, songs, midi, seen).items() if len(at)}
+    files = sorted(given.results.glob("*.npz"))
+    if not files:
+        raise DatasetError("not-found", "There are no predictions", path=given.results)
+    with np.load(files[0], allow_pickle=False) as first:
+        labels, of_query = first["labels"], first["queries"]
+    scores = dict(pair_baselines(given.data, "test"))
+    for path in files:
+        with np.load(path, allow_pickle=False) as found:
+            scores[path.stem] = found["probability"]
+    rows: dict[str, dict[str, dict[str, float]]] = {}
+    for name, chosen in queries.items():
+        pairs = np.isin(of_query, np.unique(of_query)[chosen])
+        weights = resample(len(chosen), n_resamples=given.resamples, seed=0)
+        for row, values in scores.items():
+            interval = ranking_scores(values[pairs], labels[pairs], of_query[pairs], weights=weights)["map"]
+            rows.setdefault(row, {})[name] = interval.as_dict()
+    counts = {name: len(chosen) for name, chosen in queries.items()}
+    songs_seen = sum(name in seen for name in songs)
+    inputs = {"songs": given.songs, "ledger": given.ledger}
+    record = {
+        "songs": {"test": len(songs), "seen": songs_seen},
+        "queries": counts,
+        "map": rows,
+        "provenance": provenance(sys.argv, inputs=inputs, seed=0),
+    }
+    write_json(given.results / "seen.json", record)
+    text = [
+        f"# {given.data.name}: songs of the test part that the pre-training has seen",
+        "",
+        f"{songs_seen} of {len(songs)} songs are among its pieces (as music, without labels). Mean average",
+        "precision, brackets: 95 % bootstrap interval over queries. `unknown`: queries whose song is one of",
+        "several.",
+        "",
+        "| row | " + " | ".join(f"{name} ({count})" for name, count in counts.items()) + " |",
+        "|---" * (1 + len(counts)) + "|",
+    ]
+    for row, cells in rows.items():
+        shown = (f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]" for cell in cells.values())
+        text.append(f"| {row} | " + " | ".join(shown) + " |")
+    write_text(given.results / "seen.md", "\n".join([*text, ""]))
+    return "\n".join(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -86,7 +86,7 @@ def test_the_report_says_it(tmp_path):
     log.write_text("\n".join(text))
     corpus.write_text(json.dumps({"splits": {"train": {"files": 3, "sequences": 3, "notes": 5000}}}))
     report = pretraining_report(
-        log, corpus, tmp_path / "out", hardware="x", notes="", provenance={}, ceiling=0.001
+        log, corpus, tmp_path / "out", hardware="x", notes="", made_by={}, ceiling=0.001
     )
     needed = 3 * musicbert_flops(config, [500] * 2, 0.15 * 8 * 1000)
     assert report["speed"]["utilisation"] == pytest.approx(needed / 1e9, rel=1e-3)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from score_merge import merge_scores
+from merge_scores import merge_scores
 
 from musicbert.errors import DatasetError
 from musicbert.evaluation.reports.score_files import write_scores

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from ablation_report import ablation_report
+from report_ablations import ablation_report
 
 OPTIONS = "0 | INFO | fairseq_cli.train | {'_name': None, 'task': {'_name': 'music_pretrain', 'crop': 16}}\n"
 STATS = {"epoch": 1, "train_wpb": "50000", "train_bsz": "4", "train_wall": "10"}
@@ -40,7 +40,7 @@ def made(tmp_path):
 
 
 def report_of(tmp_path):
-    report = ablation_report(tmp_path / "runs", tmp_path / "out", hardware="one CPU", provenance={"seed": 0})
+    report = ablation_report(tmp_path / "runs", tmp_path / "out", hardware="one CPU", made_by={"seed": 0})
     assert json.loads((tmp_path / "out" / "scores.json").read_text())["hardware"] == "one CPU"
     return report, (tmp_path / "out" / "table.md").read_text()
 

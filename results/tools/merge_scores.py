@@ -1,4 +1,7 @@
-"""Score files of one data set put together: rows scored in several calls, maybe on several machines.
+r"""Merge the scores of one data set that were made in several calls, or on several machines.
+
+Example: python results/tools/merge_scores.py results/downstream/next_midi runs/init runs/scratch \
+    --output results/downstream/next_midi
 
 Each part is a folder with ``scores.{json,md}`` (`musicbert.evaluation.reports.score_files`). The result
 keeps the provenance of every part under the rows that came with it.
@@ -7,10 +10,13 @@ keeps the provenance of every part under the rows that came with it.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
+
+from program import make_parser, report_errors
 
 from musicbert.errors import DatasetError
 from musicbert.evaluation.reports.score_files import write_scores
@@ -139,3 +145,35 @@ def _columns(table: Path) -> list[list[str]]:
         raise DatasetError("bad-scores", "no scores.md beside the scores.json", path=table) from error
     heads = [line for line in lines if line.startswith("| row |")]
     return [[cell.strip() for cell in head.strip("|").split("|")[1:]] for head in heads]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the arguments and merge. Exit code 2 for bad input."""
+    parser = make_parser(__doc__)
+    parser.add_argument("parts", nargs="+", type=Path, help="folders with scores.json; later rows win")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write, may be one of the parts")
+    parser.add_argument(
+        "--rename", nargs="+", default=[], metavar="OLD=NEW", help="beginnings of rows of later parts"
+    )
+    parser.add_argument("--note", nargs="+", default=[], help="sentences to put below the heading")
+    parser.add_argument(
+        "--drop",
+        nargs="+",
+        default=[],
+        metavar="BEGINNING",
+        help="beginnings of rows and sentences of the first part that are left out",
+    )
+    given = parser.parse_args(arguments)
+    if any("=" not in word for word in given.rename):
+        parser.error("--rename takes OLD=NEW")
+    names = dict(word.split("=", 1) for word in given.rename)
+
+    def merge() -> str:
+        folder = merge_scores(given.parts, given.output, names=names, notes=given.note, drop=given.drop)
+        return f"-> {folder}/scores.{{json,csv,md}}"
+
+    return report_errors(merge)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

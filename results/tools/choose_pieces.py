@@ -1,4 +1,7 @@
-"""Which pieces of a collection may be used to pre-train weights that are given away, and be tested with.
+r"""Gather the pieces that weights to be given away may be pre-trained on, and say why others are left out.
+
+Example: python results/tools/choose_pieces.py pretrain_small --asap asap-dataset \
+    --held-out PM2S/dev/metadata/metadata.csv --output licensed
 
 Two questions are asked of every file of a collection with a ``manifest.csv`` (columns ``file``, ``subset``,
 ``licence``, ``downstream_split``) and of an ASAP folder: does its licence allow it (`LICENSED`), and is its
@@ -9,11 +12,18 @@ whatever subset)? Every file gets a line in the ledger: taken, or why not.
 from __future__ import annotations
 
 import csv
+import json
 import re
+import shutil
+import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from program import make_parser, report_errors
+
+from musicbert.corpus.files.folders import build_directory
 from musicbert.errors import DatasetError
 
 __all__ = ["BARRED", "LICENSED", "Choice", "choose", "held_out_asap"]
@@ -127,3 +137,37 @@ def _barred(piece: PurePosixPath, held_out: set[str]) -> str | None:
         if re.search(rule, str(piece), re.IGNORECASE):
             return "composition of a downstream test"
     return None
+
+
+def main() -> int:
+    """Parse the arguments, copy the files that are taken and write the ledger. Exit code 2 for bad input."""
+    parser = make_parser(__doc__)
+    parser.add_argument("collection", type=Path, help="folder with manifest.csv")
+    parser.add_argument("--asap", type=Path, help="whole ASAP data set, in place of the collection's part")
+    parser.add_argument("--held-out", type=Path, help="table of PM2S, whose test compositions are left out")
+    parser.add_argument("--piano", action="store_true", help="leave out the band arrangements (lmd)")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    given = parser.parse_args()
+
+    def gather() -> str:
+        counts: Counter[str] = Counter()
+        held_out = held_out_asap(given.held_out) if given.held_out else set()
+        with build_directory(given.output) as partial, (partial / "choice.jsonl").open("w") as ledger:
+            for choice in choose(given.collection, given.asap, held_out):
+                reason = choice.reason
+                if reason is None and given.piano and choice.name.startswith("lmd/"):
+                    reason = "no piano music"
+                line = {"file": choice.name, "licence": choice.licence, "reason": reason}
+                ledger.write(json.dumps(line) + "\n")
+                counts[reason or f"taken: {choice.name.partition('/')[0]}"] += 1
+                if reason is None:
+                    target = partial / choice.name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(choice.path, target)
+        return "\n".join(f"{count:6d}  {reason}" for reason, count in sorted(counts.items()))
+
+    return report_errors(gather)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pair_songs import phrase_intervals, queries_of_songs, read_songs
+from eval_nsp_seen import phrase_intervals, queries_of_songs, read_songs
 
 from musicbert.errors import DatasetError
 
