@@ -29,7 +29,7 @@ from musicbert.evaluation.metrics.benchmark import (
     piece_votes,
     segments,
 )
-from musicbert.evaluation.predictions import TagPredictions
+from musicbert.evaluation.predictions import Predictions
 
 __all__ = ["pieces_of", "predict_all", "rounds", "score_pieces", "score_predictions"]
 
@@ -119,7 +119,7 @@ def pieces_of(shards: Shards) -> list[LabelledPiece]:
 
 
 def score_predictions(
-    row: BenchmarkTask, found: TagPredictions, shards: Shards, pieces: Mapping[str, LabelledPiece]
+    row: BenchmarkTask, found: Predictions, shards: Shards, pieces: Mapping[str, LabelledPiece]
 ) -> dict[str, float]:
     """Score what a fine-tuned network said about a part (see `score_pieces`).
 

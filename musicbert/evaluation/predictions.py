@@ -1,7 +1,11 @@
-"""`TagPredictions`: what a tagger (or a baseline) said about the notes or pieces of one part of a split.
+"""`Predictions`: labels and predictions of the notes or pieces of one part of a split, and their file.
 
-On disk one ``.npz`` (``test.npz``), never pickled, with the arrays below and ``meta``, a JSON text of the
-other attributes. Outputs are logits of classes or labels, and values of a regression.
+Every network with labels and every baseline writes this, and every score is computed from it.
+
+On disk (``test.npz``): one compressed archive, never pickled, with one or several labels. Arrays are named
+``<label>/<array>``; ``<label>/meta`` is a JSON text of the attributes that are no arrays. Ratings have the
+labels ``ratings`` (regression, 0-1) and ``performer`` (classes). `load_predictions` also reads the two former
+layouts: arrays of one label without a prefix, and ``ids, labels, class_of, regression, class_logits``.
 
 Legend: ``n`` pieces, ``N`` notes of all pieces, ``S`` segments (windows), ``C`` outputs.
 """
@@ -11,7 +15,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -19,22 +23,29 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit, softmax
 
 from musicbert.atomic import write_bytes
 from musicbert.corpus.labelled.pieces import NO_CLASS, Kind, Level
 from musicbert.errors import DatasetError
 
-__all__ = ["TagPredictions", "join"]
+__all__ = ["Predictions", "load_predictions", "outputs_of", "pool", "probabilities", "save_predictions"]
 
+Floats = NDArray[np.float64]
+#: labels of ratings in a file
+RATINGS, PERFORMER = "ratings", "performer"
+_ATTRIBUTES = ("label", "level", "kind", "classes", "ignore")
 _ARRAYS = (
     "ids", "groups", "target", "outputs", "offsets", "note_index", "segment_piece", "segment_start",
-    "segment_outputs",
+    "segment_outputs", "embedding",
 )  # fmt: skip
+#: smallest probability of an averaged prediction
+_TINY = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class TagPredictions:
-    """Labels and predictions.
+class Predictions:
+    """One label of some pieces and what was predicted.
 
     Attributes
     ----------
@@ -50,14 +61,16 @@ class TagPredictions:
         Labels of the notes [shape=(N,), -1 missing] or pieces [shape=(n,)]; of several outputs
         [shape=(N or n, C), NaN missing].
     outputs
-        [shape=(N or n, C), float32]. Of pieces: the vote, the mean over their segments.
+        [shape=(N or n, C), float]: logits of classes or labels, values of a regression. Of pieces: the vote,
+        the mean over their segments.
     offsets
         Notes of piece i are ``offsets[i]`` to ``offsets[i + 1] - 1`` [shape=(n + 1,)]; None for pieces.
     note_index
         Note of its piece that each label belongs to [shape=(N,)]; None for pieces.
     segment_piece, segment_start, segment_outputs
-        Piece of each segment, its first row, and what was said about it [shape=(S,), (S,), (S, C)]; None for
-        notes.
+        Piece of each segment, its first row, and its outputs [shape=(S,), (S,), (S, C)]; None for notes.
+    embedding
+        Pooled representation of each piece [shape=(n, D), float], or None.
 
     Raises
     ------
@@ -72,13 +85,14 @@ class TagPredictions:
     ids: NDArray[np.str_]
     groups: NDArray[np.str_]
     target: NDArray[Any]
-    outputs: NDArray[np.float32]
+    outputs: NDArray[Any]
     ignore: tuple[int, ...] = ()
     offsets: NDArray[np.int64] | None = None
     note_index: NDArray[np.int64] | None = None
     segment_piece: NDArray[np.int64] | None = None
     segment_start: NDArray[np.int64] | None = None
-    segment_outputs: NDArray[np.float32] | None = None
+    segment_outputs: NDArray[Any] | None = None
+    embedding: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         notes = self.level == "note"
@@ -94,6 +108,8 @@ class TagPredictions:
                 f"{rows} items with {count} outputs, but targets {self.target.shape} and outputs "
                 f"{self.outputs.shape}"
             )
+        if self.embedding is not None and len(self.embedding) != len(self.ids):
+            raise ValueError(f"{len(self.ids)} pieces, but {len(self.embedding)} embeddings")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -119,8 +135,8 @@ class TagPredictions:
             return self.outputs.argmax(axis=1)
         return (self.outputs > 0).astype(np.int64)
 
-    def segments(self) -> TagPredictions:
-        """Segments in place of pieces, each with the label of its piece.
+    def segments(self) -> Predictions:
+        """Segments in place of pieces, each with the label and group of its piece and a name of its own.
 
         Raises
         ------
@@ -132,71 +148,142 @@ class TagPredictions:
         which = self.segment_piece
         return replace(
             self,
-            ids=self.ids[which],
+            ids=np.array([f"{name}#{k}" for k, name in enumerate(self.ids[which])], np.str_),
             groups=self.groups[which],
             target=self.target[which],
             outputs=self.segment_outputs,
             segment_piece=None,
             segment_start=None,
             segment_outputs=None,
+            embedding=None,
         )
 
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the ``.npz``, whole or not at all (its folder must exist)."""
-        meta = {name: getattr(self, name) for name in ("label", "level", "kind", "classes", "ignore")}
-        arrays = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, meta=np.array(json.dumps(meta)), **arrays)
-        write_bytes(path, buffer.getvalue())
 
-    @classmethod
-    def load(cls, path: str | PathLike[str]) -> TagPredictions:
-        """Read an ``.npz``.
-
-        Raises
-        ------
-        DatasetError
-            ``not-found``, ``bad-predictions``.
-        """
-        try:
-            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as data:
-                arrays = {name: data[name] for name in data.files}
-            meta = json.loads(str(arrays.pop("meta")))
-            meta = {**meta, "classes": tuple(meta["classes"]), "ignore": tuple(meta["ignore"])}
-            return cls(**meta, **{name: value for name, value in arrays.items() if name in _ARRAYS})
-        except FileNotFoundError as error:
-            raise DatasetError("not-found", "There are no predictions here", path=path) from error
-        except (KeyError, TypeError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-            raise DatasetError(
-                "bad-predictions",
-                f"These predictions cannot be read: {error}",
-                path=path,
-                hint="make them again",
-            ) from error
+def probabilities(outputs: NDArray[Any], kind: Kind) -> Floats:
+    """Return probabilities of classes (labels), or the values of a regression, from outputs [float64]."""
+    values = np.asarray(outputs, np.float64)
+    found: Floats = {"classes": lambda x: softmax(x, axis=-1), "multilabel": expit}.get(kind, np.asarray)(
+        values
+    )
+    return found
 
 
-def join(parts: Sequence[TagPredictions]) -> TagPredictions:
-    """Put the test parts of folds side by side (a piece may occur once only).
+def outputs_of(chance: NDArray[Any], kind: Kind) -> Floats:
+    """Return the outputs of which `probabilities` gives these values; 0 and 1 stay finite."""
+    if kind == "regression":
+        return np.asarray(chance, np.float64)
+    inside = np.clip(chance, _TINY, 1 - _TINY if kind == "multilabel" else None)
+    found: Floats = logit(inside) if kind == "multilabel" else np.log(inside)
+    return found
+
+
+def save_predictions(path: str | PathLike[str], predictions: Mapping[str, Predictions]) -> Path:
+    """Write predictions by label as one ``.npz``, whole or not at all; parent folders are made."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for label, part in predictions.items():
+        meta = json.dumps({name: getattr(part, name) for name in _ATTRIBUTES})
+        arrays[f"{label}/meta"] = np.array(meta)
+        arrays |= {f"{label}/{k}": value for k in _ARRAYS if (value := getattr(part, k)) is not None}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, buffer.getvalue())
+    return Path(path)
+
+
+def load_predictions(path: str | PathLike[str]) -> dict[str, Predictions]:
+    """Read a file of predictions by label.
+
+    Raises
+    ------
+    DatasetError
+        ``not-found``, ``bad-predictions`` (not an archive of these arrays, pickled, or of unequal lengths).
+    """
+    try:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as data:
+            arrays = {name: data[name] for name in data.files}
+        if "class_of" in arrays:
+            return _former_ratings(arrays)
+        if "meta" in arrays:  # former layout of one label
+            arrays = {f"/{name}": value for name, value in arrays.items()}
+        labels: dict[str, dict[str, Any]] = {}
+        for name, value in arrays.items():
+            label, _, key = name.rpartition("/")
+            labels.setdefault(label, {})[key] = value
+        parts = [_from_arrays(columns) for columns in labels.values()]
+        if not parts:
+            raise ValueError("it has no label")
+        return {part.label: part for part in parts}
+    except FileNotFoundError as error:
+        raise DatasetError("not-found", "There are no predictions here", path=path) from error
+    except (KeyError, TypeError, ValueError, AttributeError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise DatasetError(
+            "bad-predictions",
+            f"These predictions cannot be read: {error}",
+            path=path,
+            hint="predict again",
+        ) from error
+
+
+def _from_arrays(columns: dict[str, Any]) -> Predictions:
+    meta = json.loads(str(columns.pop("meta")))
+    values = {name: value for name, value in columns.items() if name in _ARRAYS}
+    return Predictions(
+        **{**meta, "classes": tuple(meta["classes"]), "ignore": tuple(meta["ignore"])}, **values
+    )
+
+
+def _former_ratings(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Predictions]:
+    """Ratings and performers of the layout without labels; every piece is a group of its own."""
+    ids = arrays["ids"].astype(np.str_)
+    regression, logits = arrays.get("regression"), arrays.get("class_logits")
+    labels = np.asarray(arrays["labels"], np.float64)
+    found = {}
+    if regression is not None or logits is None:
+        values = np.full(labels.shape, np.nan) if regression is None else regression
+        found[RATINGS] = ("regression", arrays.get("dimensions"), labels, values)
+    if logits is not None:
+        found[PERFORMER] = ("classes", arrays.get("classes"), arrays["class_of"].astype(np.int64), logits)
+    return {
+        label: Predictions(
+            label=label,
+            level="sequence",
+            kind=kind,
+            classes=tuple(map(str, range(values.shape[1]) if names is None else names)),
+            ids=ids,
+            groups=ids,
+            target=target,
+            outputs=values,
+            embedding=arrays.get("embedding"),
+        )
+        for label, (kind, names, target, values) in found.items()
+    }
+
+
+def pool(parts: Sequence[Predictions]) -> Predictions:
+    """Put parts together: folds beside each other, seeds and committees averaged.
+
+    A piece that occurs more than once gets the mean of its predictions: of values, or of probabilities (the
+    outputs are then their logarithms or logits). Embeddings are left out: different networks share no axes.
 
     Raises
     ------
     ValueError
-        Without parts, for parts of different labels, or where a piece is in two of them.
+        Without parts, for parts of different labels, or where a piece has different labels in two parts.
     """
     if not parts:
-        raise ValueError("nothing to join")
+        raise ValueError("nothing to pool")
     first = parts[0]
+    if len(parts) == 1 and len(np.unique(first.ids)) == len(first):
+        return first
     if any((p.label, p.kind, p.classes) != (first.label, first.kind, first.classes) for p in parts):
-        raise ValueError("predictions of different labels cannot be joined")
-    ids = np.concatenate([part.ids for part in parts])
-    if len(set(ids.tolist())) < len(ids):
-        raise ValueError("a piece is in two parts")
+        raise ValueError("predictions of different labels cannot be pooled")
 
     def put(name: str) -> Any:
-        found = [getattr(part, name) for part in parts]
-        return None if any(value is None for value in found) else np.concatenate(found)
+        values = [getattr(part, name) for part in parts]
+        return None if any(value is None for value in values) else np.concatenate(values)
 
-    changes = {name: put(name) for name in _ARRAYS}
+    changes: dict[str, Any] = {name: put(name) for name in _ARRAYS}
     starts = np.cumsum([0, *(len(part) for part in parts)])
     if first.offsets is not None:
         lengths = np.concatenate([np.diff(part.offsets) for part in parts])  # type: ignore[arg-type]
@@ -205,4 +292,42 @@ def join(parts: Sequence[TagPredictions]) -> TagPredictions:
         changes["segment_piece"] = np.concatenate(
             [part.segment_piece + start for part, start in zip(parts, starts, strict=False)]
         )
-    return replace(first, **changes)
+    changes["embedding"] = None
+    whole = replace(first, **changes)
+    return whole if len(np.unique(whole.ids)) == len(whole) else _averaged(whole)
+
+
+def _averaged(whole: Predictions) -> Predictions:
+    """Every piece once, in the order of first occurrence, with the mean of its predictions."""
+    _, at, piece = np.unique(whole.ids, return_index=True, return_inverse=True)
+    order = np.argsort(at)
+    at, piece = at[order], np.argsort(order)[piece]  # first occurrence; number of each occurrence's piece
+    changes: dict[str, Any] = {"ids": whole.ids[at], "groups": whole.groups[at]}
+    row, kept = piece, at
+    if whole.offsets is not None:
+        lengths = np.diff(whole.offsets)
+        if not np.array_equal(lengths, lengths[at][piece]):
+            raise ValueError("a piece has different notes in different parts")
+        changes["offsets"] = offsets = np.concatenate([[0], np.cumsum(lengths[at])])
+        inside = np.arange(len(whole.target)) - np.repeat(whole.offsets[:-1], lengths)
+        row = np.repeat(offsets[piece], lengths) + inside
+        kept = np.unique(row, return_index=True)[1]
+        changes["note_index"] = None if whole.note_index is None else whole.note_index[kept]
+    target = changes["target"] = whole.target[kept]
+    if not np.array_equal(whole.target, target[row], equal_nan=whole.kind != "classes"):
+        raise ValueError("an item has different labels in different parts")
+    changes["outputs"] = _mean_by(row, whole.outputs, whole.kind)
+    if whole.segment_outputs is not None:
+        keys = np.stack([piece[whole.segment_piece], whole.segment_start], axis=1)
+        keys, segment = np.unique(keys, axis=0, return_inverse=True)
+        changes["segment_piece"], changes["segment_start"] = keys.T
+        changes["segment_outputs"] = _mean_by(segment.reshape(-1), whole.segment_outputs, whole.kind)
+    return replace(whole, **changes)
+
+
+def _mean_by(index: NDArray[np.int64], outputs: NDArray[Any], kind: Kind) -> Floats:
+    """Mean of the predictions with the same index [shape=(indices, C)]."""
+    values = probabilities(outputs, kind)
+    total = np.zeros((int(index.max(initial=-1)) + 1, values.shape[1]))
+    np.add.at(total, index, values)
+    return outputs_of(total / np.bincount(index)[:, None], kind)

@@ -7,7 +7,6 @@ any of ``regression``, ``class_logits``, ``embedding``. Never pickled.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from musicbert.errors import DatasetError
+from musicbert.evaluation.predictions import PERFORMER, RATINGS, load_predictions
 
 __all__ = ["Predictions", "log_softmax", "pool"]
 
@@ -111,25 +110,19 @@ class Predictions:
             ``not-found``, ``bad-predictions`` (not an archive of these arrays, pickled, or of unequal
             lengths).
         """
-        try:
-            with np.load(path, allow_pickle=False) as data:
-                columns = {name: data[name] for name in data.files}
-            optional = {name: np.asarray(columns[name], np.float64) for name in _OPTIONAL if name in columns}
-            return cls(
-                ids=columns["ids"].astype(np.str_),
-                labels=np.asarray(columns["labels"], np.float64),
-                class_of=np.asarray(columns["class_of"], np.int64),
-                **optional,
-            )
-        except FileNotFoundError as error:
-            raise DatasetError("not-found", "There are no predictions here", path=path) from error
-        except (KeyError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-            raise DatasetError(
-                "bad-predictions",
-                f"These predictions cannot be read: {error}",
-                path=path,
-                hint="write them again with the evaluation script",
-            ) from error
+        found = load_predictions(path)
+        first = next(iter(found.values()))
+        ratings, performer = found.get(RATINGS), found.get(PERFORMER)
+        return cls(
+            ids=first.ids,
+            labels=np.zeros((len(first), 0)) if ratings is None else np.asarray(ratings.target, np.float64),
+            class_of=np.full(len(first), -1) if performer is None else np.asarray(performer.target, np.int64),
+            regression=None
+            if ratings is None or np.isnan(ratings.outputs).any()
+            else np.asarray(ratings.outputs, np.float64),
+            class_logits=None if performer is None else np.asarray(performer.outputs, np.float64),
+            embedding=None if first.embedding is None else np.asarray(first.embedding, np.float64),
+        )
 
 
 def _mean_by(index: NDArray[np.int64], n: int, parts: Sequence[Floats]) -> Floats:

@@ -30,7 +30,7 @@ from scipy.stats import rankdata
 
 from musicbert.evaluation.metrics.bootstrap import resample
 from musicbert.evaluation.metrics.regression_and_classes import mean
-from musicbert.evaluation.predictions import TagPredictions
+from musicbert.evaluation.predictions import Predictions
 
 __all__ = ["Draws", "confusion", "draw_scores", "metrics_of", "per_class", "resampled_groups"]
 
@@ -68,7 +68,7 @@ class Items:
     groups: int
 
 
-def items_of(predictions: TagPredictions) -> Items:
+def items_of(predictions: Predictions) -> Items:
     """Scored items, and their groups."""
     _, number = np.unique(predictions.groups, return_inverse=True)
     keep = predictions.scored
@@ -202,7 +202,7 @@ _DRAWS: dict[str, Callable[[Items, Floats, Sequence[str]], Draws]] = {
 }
 
 
-def draw_scores(predictions: TagPredictions, weights: Floats | None = None) -> Draws:
+def draw_scores(predictions: Predictions, weights: Floats | None = None) -> Draws:
     """Scores on all items and on resamples.
 
     Parameters
@@ -218,21 +218,21 @@ def draw_scores(predictions: TagPredictions, weights: Floats | None = None) -> D
 
 
 def metrics_of(
-    predictions: TagPredictions, extra: Mapping[str, Callable[[TagPredictions], float]] | None = None
+    predictions: Predictions, extra: Mapping[str, Callable[[Predictions], float]] | None = None
 ) -> dict[str, float]:
     """Scores of a test set by name, with further metrics of the predictions as a whole."""
     found = {name: float(values[0]) for name, values in draw_scores(predictions).items()}
     return found | {name: float(metric(predictions)) for name, metric in (extra or {}).items()}
 
 
-def confusion(predictions: TagPredictions) -> NDArray[np.int64]:
+def confusion(predictions: Predictions) -> NDArray[np.int64]:
     """Count items [shape=(C, C)]: row = true class, column = predicted class."""
     items, count = items_of(predictions), len(predictions.classes)
     cell = items.target.astype(np.int64) * count + items.predicted
     return np.bincount(cell, minlength=count * count).reshape(count, count)
 
 
-def per_class(predictions: TagPredictions) -> list[dict[str, Any]]:
+def per_class(predictions: Predictions) -> list[dict[str, Any]]:
     """Precision, recall, F1 and support of each class, or the scores of each output of a regression."""
     items, names = items_of(predictions), predictions.classes
     if predictions.kind == "regression":

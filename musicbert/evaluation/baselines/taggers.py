@@ -8,7 +8,7 @@
 | ``skyline table`` | notes | how frequent each class is at this rank in a chord of this size |
 | ``note rules: extra trees`` | notes | 100 trees on 15 numbers of the note and its neighbours |
 
-Outputs are those of `TagPredictions`: logarithms of probabilities, logits of labels, values. Settings were
+Outputs are those of `Predictions`: logarithms of probabilities, logits of labels, values. Settings were
 fixed beforehand and are the same for all data sets.
 """
 
@@ -27,7 +27,7 @@ from musicbert.corpus.labelled.shards import Shards
 from musicbert.encoding.note_columns import NoteColumns, note_columns
 from musicbert.evaluation.baselines.note_rules import MOST, chord_rank, note_features
 from musicbert.evaluation.baselines.ratings import standardise
-from musicbert.evaluation.predictions import TagPredictions
+from musicbert.evaluation.predictions import Predictions
 
 __all__ = ["baseline_names", "baseline_predictions"]
 
@@ -48,7 +48,7 @@ def baseline_names(shards: Shards, task: Task) -> list[str]:
 
 def baseline_predictions(
     shards: Shards, task: Task, name: str, train: Sequence[int], test: Sequence[int], *, seed: int = 0
-) -> TagPredictions:
+) -> Predictions:
     """Fit a baseline on some pieces and predict others.
 
     Parameters
@@ -188,7 +188,7 @@ def _logit(chance: NDArray[np.float64]) -> Floats:
     return np.asarray(np.log(inside / (1 - inside)))
 
 
-def _predictions(shards: Shards, task: Task, pieces: Sequence[int], outputs: Floats) -> TagPredictions:
+def _predictions(shards: Shards, task: Task, pieces: Sequence[int], outputs: Floats) -> Predictions:
     notes = task.level == "note"
     lengths = [int(shards.lengths[piece]) for piece in pieces]
     target = (
@@ -196,7 +196,7 @@ def _predictions(shards: Shards, task: Task, pieces: Sequence[int], outputs: Flo
         if notes
         else np.asarray(shards.label(task.label)[np.asarray(pieces, np.int64)])
     )
-    return TagPredictions(
+    return Predictions(
         label=task.label,
         level=task.level,
         kind=task.kind,

@@ -20,7 +20,7 @@ from musicbert.corpus.labelled.shards import Shards
 from musicbert.corpus.readers.tasks import BENCHMARK, OBJECTIVES, BenchmarkTask
 from musicbert.evaluation.baselines.benchmark import baselines_of
 from musicbert.evaluation.benchmark_scores import predict_all, rounds, score_predictions
-from musicbert.evaluation.predictions import TagPredictions
+from musicbert.evaluation.predictions import load_predictions
 
 __all__ = ["baseline_scores", "markdown_table", "network_scores", "summary_of_runs"]
 
@@ -56,7 +56,7 @@ def network_scores(
         if not path.with_name("run.json").is_file():
             continue
         if path not in known:
-            known[path] = score_predictions(row, TagPredictions.load(path), shards, pieces)
+            known[path] = score_predictions(row, load_predictions(path)[row.task.label], shards, pieces)
         scores = known[path]
         fold, seed = path.parts[-3].removeprefix("fold"), int(path.parts[-2].removeprefix("seed"))
         runs.append({"seed": seed, "fold": fold, **scores})

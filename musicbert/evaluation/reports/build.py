@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from musicbert.corpus.labelled.shards import Shards
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.taggers import baseline_names, baseline_predictions
 from musicbert.evaluation.metrics.bootstrap import Interval
-from musicbert.evaluation.predictions import TagPredictions, join
+from musicbert.evaluation.predictions import Predictions, load_predictions, pool
 from musicbert.evaluation.scores import (
     confusion,
     draw_scores,
@@ -46,8 +45,8 @@ from musicbert.evaluation.scores import (
 __all__ = ["RunFolder", "build_tagging_report", "read_run_folder"]
 
 #: runs by seed and fold
-Runs = dict[int, dict[str, TagPredictions]]
-Extra = Mapping[str, Callable[[TagPredictions], float]]
+Runs = dict[int, dict[str, Predictions]]
+Extra = Mapping[str, Callable[[Predictions], float]]
 
 
 class RunFolder:
@@ -100,7 +99,8 @@ class RunFolder:
         }
         self.runs: Runs = {
             seed: {
-                fold: TagPredictions.load(path / f"fold{fold}" / f"seed{seed}" / "test.npz") for fold in folds
+                fold: load_predictions(path / f"fold{fold}" / f"seed{seed}" / "test.npz")[self.task.label]
+                for fold in folds
             }
             for seed in seeds
         }
@@ -120,28 +120,6 @@ def read_run_folder(path: str | PathLike[str]) -> RunFolder:
     return RunFolder(Path(path))
 
 
-def _ensemble(parts: Sequence[TagPredictions]) -> TagPredictions:
-    """Mean of the predictions of several seeds of one fold: of probabilities, or of values."""
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-
-    def average(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        stacked = np.stack(outputs).astype(np.float64)
-        if first.kind == "regression":
-            return stacked.mean(0).astype(np.float32)
-        if first.kind == "multilabel":
-            chance = (0.5 * (1 + np.tanh(stacked / 2))).mean(0).clip(1e-6, 1 - 1e-6)
-            return np.log(chance / (1 - chance)).astype(np.float32)
-        powers = np.exp(stacked - stacked.max(-1, keepdims=True))
-        return np.log((powers / powers.sum(-1, keepdims=True)).mean(0) + 1e-9).astype(np.float32)
-
-    changes: dict[str, Any] = {"outputs": average([part.outputs for part in parts])}
-    if first.segment_outputs is not None:
-        changes["segment_outputs"] = average([part.segment_outputs for part in parts])  # type: ignore[misc]
-    return replace(first, **changes)
-
-
 def _interval(draws: NDArray[np.float64]) -> dict[str, float | None]:
     """Value (first) with its percentile interval over the resamples (the rest)."""
     value, rest = draws[0], draws[1:][np.isfinite(draws[1:])]
@@ -152,13 +130,13 @@ def _interval(draws: NDArray[np.float64]) -> dict[str, float | None]:
 
 
 def _row(
-    seeds: Sequence[Mapping[str, TagPredictions]],
+    seeds: Sequence[Mapping[str, Predictions]],
     weights: NDArray[np.float64],
     kind: str,
     extra: Extra | None,
 ) -> dict[str, Any]:
     """Scores of a row: pooled over folds, averaged over seeds."""
-    joined = [join(list(folds.values())) for folds in seeds]
+    joined = [pool(list(folds.values())) for folds in seeds]
     drawn = [draw_scores(each, weights) for each in joined]
     pooled = {name: _interval(np.mean([each[name] for each in drawn], axis=0)) for name in drawn[0]}
     for name, metric in (extra or {}).items():
@@ -224,10 +202,10 @@ def build_tagging_report(
     task, runs = folder.task, list(folder.runs.values())
     if shards is not None and shards.sha256 != folder.record["data"]["sha256"]:
         raise DatasetError("other-data", "the runs were made with other data", path=shards.path)
-    whole = join(list(runs[0].values()))
+    whole = pool(list(runs[0].values()))
     weights = resampled_groups(len(np.unique(whole.groups)), n_resamples=n_resamples, seed=seed)
     rows: dict[str, dict[str, Any]] = {}
-    ensemble = [{fold: _ensemble([run[fold] for run in runs]) for fold in runs[0]}]
+    ensemble = [{fold: pool([run[fold] for run in runs]) for fold in runs[0]}]
     if len(runs) > 1:
         rows["network, one seed"] = _row(runs, weights, "network", extra)
         rows[f"network, ensemble of {len(runs)} seeds"] = _row(ensemble, weights, "network", extra)
@@ -235,7 +213,7 @@ def build_tagging_report(
         rows["network"] = _row(runs, weights, "network", extra)
     has_segments = whole.segment_piece is not None and len(whole.segment_piece) > len(whole)
     if has_segments:
-        cut = [{fold: _unique_segments(part) for fold, part in run.items()} for run in runs]
+        cut = [{fold: part.segments() for fold, part in run.items()} for run in runs]
         rows["network, segments"] = _row(cut, weights, "network", None)
     if shards is not None:
         for name in baseline_names(shards, task):
@@ -244,7 +222,7 @@ def build_tagging_report(
             rows[name] = _row([_baseline(shards, task, folder, name, seed)], weights, "baseline", extra)
     metric = _headline(task, rows)
     main = next(name for name in rows if "one seed" not in name)
-    best = join(list(ensemble[0].values()))
+    best = pool(list(ensemble[0].values()))
     result = {
         "format": "musicbert-tagging-report",
         "task": folder.record["task"],
@@ -275,16 +253,7 @@ def build_tagging_report(
     return result
 
 
-def _unique_segments(part: TagPredictions) -> TagPredictions:
-    """Segments with names of their own, so that folds can be joined."""
-    segments = part.segments()
-    numbered = [f"{name}#{k}" for k, name in enumerate(segments.ids)]
-    return replace(segments, ids=np.array(numbered, np.str_))
-
-
-def _baseline(
-    shards: Shards, task: Task, folder: RunFolder, name: str, seed: int
-) -> dict[str, TagPredictions]:
+def _baseline(shards: Shards, task: Task, folder: RunFolder, name: str, seed: int) -> dict[str, Predictions]:
     return {
         fold: baseline_predictions(
             shards,

@@ -16,7 +16,7 @@ from omegaconf import open_dict
 
 from musicbert.corpus.labelled.pieces import NO_CLASS
 from musicbert.errors import CheckpointError
-from musicbert.evaluation.predictions import TagPredictions
+from musicbert.evaluation.predictions import Predictions
 from musicbert.fairseq_plugin.labels.taggers import _TaggingTask
 from musicbert.fairseq_plugin.labels.tagging_model import TaggingModel
 
@@ -87,7 +87,7 @@ def predict_part(
     device: str | torch.device | None = None,
     batch_rows: int = BATCH_ROWS,
     progress: Callable[[int, int], None] | None = None,
-) -> TagPredictions:
+) -> Predictions:
     """Predict one part.
 
     Outputs of a note that lies in several windows are averaged by the windows' shares; those of a piece are
@@ -167,9 +167,9 @@ def predict_part(
             target = target.copy()
             target[~covered] = NO_CLASS if column.kind == "classes" else np.nan
         index = np.concatenate([shards.note_index(piece) for piece in pieces])
-        return TagPredictions(**common, target=target, offsets=offsets, note_index=index)
+        return Predictions(**common, target=target, offsets=offsets, note_index=index)
     segments.sort(key=lambda each: each[:2])
-    return TagPredictions(
+    return Predictions(
         **common,
         target=np.asarray(shards.label(column.name)[np.asarray(pieces)]),
         segment_piece=np.array([each[0] for each in segments], np.int64),

@@ -154,12 +154,14 @@ def _train(run: TagRun) -> None:
 
 def _predict(run: TagRun, checkpoint: Path) -> dict[str, Any]:
     """Predict the parts, export the model; return what to record."""
+    from musicbert.evaluation.predictions import save_predictions
     from musicbert.fairseq_plugin.labels.predict import load_tagger, predict_part
 
     model, task = load_tagger(checkpoint)
     device = "cpu" if run.cpu else None
     for part in run.parts:
-        predict_part(model, task, part, device=device).save(run.out / f"{part}.npz")
+        predictions = predict_part(model, task, part, device=device)
+        save_predictions(run.out / f"{part}.npz", {predictions.label: predictions})
     if run.keep_model:
         export_tagger(run, model.cpu(), task.cfg)
     count: Callable[[Any], int] = lambda values: sum(value.numel() for value in values)  # noqa: E731

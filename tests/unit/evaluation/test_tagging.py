@@ -1,11 +1,20 @@
 """Scores of taggers against scikit-learn, intervals over groups, and predictions on disk."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn import metrics as sk
 
 from musicbert.errors import DatasetError
-from musicbert.evaluation.predictions import TagPredictions, join
+from musicbert.evaluation.predictions import (
+    Predictions,
+    load_predictions,
+    pool,
+    probabilities,
+    save_predictions,
+)
 from musicbert.evaluation.scores import (
     confusion,
     draw_scores,
@@ -27,7 +36,7 @@ def of_pieces(kind, target, outputs, groups=None, **changes):
         "target": np.asarray(target),
         "outputs": np.asarray(outputs, np.float32),
     }
-    return TagPredictions(**{**values, **changes})
+    return Predictions(**{**values, **changes})
 
 
 @pytest.fixture
@@ -104,7 +113,7 @@ def test_numbers_agree_with_scikit_learn(rng):
 def of_notes(rng, ids=("p", "q", "r"), lengths=(4, 9, 2)):
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     total = int(offsets[-1])
-    return TagPredictions(
+    return Predictions(
         "x",
         "note",
         "classes",
@@ -131,25 +140,27 @@ def test_resamples_draw_whole_groups(rng):
 
 def test_predictions_come_back_from_disk(rng, tmp_path):
     notes = of_notes(rng)
-    notes.save(tmp_path / "n.npz")
-    back = TagPredictions.load(tmp_path / "n.npz")
+    pieces = of_pieces("regression", np.zeros((3, 1)), np.ones((3, 1)), label="y", embedding=np.eye(3))
+    save_predictions(tmp_path / "n.npz", {"x": notes, "y": pieces})
+    found = load_predictions(tmp_path / "n.npz")
+    assert list(found) == ["x", "y"]
+    np.testing.assert_array_equal(found["y"].embedding, np.eye(3))
+    back = found["x"]
     for name in ("ids", "groups", "target", "outputs", "offsets", "note_index"):
         np.testing.assert_array_equal(getattr(back, name), getattr(notes, name))
     assert (back.classes, back.ignore, back.level, back.kind) == (("a", "b"), (), "note", "classes")
     with pytest.raises(DatasetError, match="not-found"):
-        TagPredictions.load(tmp_path / "x.npz")
+        load_predictions(tmp_path / "x.npz")
     (tmp_path / "x.npz").write_bytes((tmp_path / "n.npz").read_bytes()[:100])
     with pytest.raises(DatasetError, match="bad-predictions"):
-        TagPredictions.load(tmp_path / "x.npz")
+        load_predictions(tmp_path / "x.npz")
 
 
 def test_folds_are_joined_piece_by_piece(rng):
     one, two = of_notes(rng), of_notes(rng, ids=("s", "t", "u"))
-    both = join([one, two])
+    both = pool([one, two])
     assert both.offsets.tolist() == [0, 4, 13, 15, 19, 28, 30]
     np.testing.assert_array_equal(both.outputs[15:], two.outputs)
-    with pytest.raises(ValueError, match="in two parts"):
-        join([one, one])
 
 
 def test_segments_have_the_label_of_their_piece():
@@ -163,7 +174,7 @@ def test_segments_have_the_label_of_their_piece():
     assert parts.target.tolist() == [0, 0, 1]
     assert metrics_of(parts)["accuracy"] == pytest.approx(2 / 3)
     assert metrics_of(pieces)["accuracy"] == 0.5
-    joined = join([pieces, of_pieces("classes", [1], [[0, 1]], ids=np.array(["z"]), **{
+    joined = pool([pieces, of_pieces("classes", [1], [[0, 1]], ids=np.array(["z"]), **{
         "segment_piece": np.array([0]), "segment_start": np.array([0]),
         "segment_outputs": np.array([[0, 1]], np.float32)})])  # fmt: skip
     assert joined.segment_piece.tolist() == [0, 0, 1, 2]
@@ -174,3 +185,48 @@ def test_shapes_that_do_not_fit_are_errors():
         of_pieces("classes", [0, 1, 2], np.zeros((2, 3)))
     with pytest.raises(ValueError, match="offsets"):
         of_pieces("classes", [0, 1], np.zeros((2, 3)), level="note")
+
+
+def test_repeated_pieces_are_averaged(rng):
+    """Seeds of one fold: the mean of their probabilities, for notes, pieces and segments."""
+    one = of_notes(rng)
+    two = replace(one, outputs=rng.normal(size=one.outputs.shape))
+    both = pool([one, two])
+    assert both.ids.tolist() == one.ids.tolist()
+    mean = (probabilities(one.outputs, "classes") + probabilities(two.outputs, "classes")) / 2
+    np.testing.assert_allclose(probabilities(both.outputs, "classes"), mean)
+    segments = {"segment_piece": np.array([0, 0, 1]), "segment_start": np.array([0, 8, 0])}
+    parts = [
+        of_pieces(
+            "multilabel", [[1.0], [0]], [[x], [0]], **segments, segment_outputs=np.array([[x], [0], [1]])
+        )
+        for x in (-1, 2)
+    ]
+    more = {"segment_piece": np.array([0]), "segment_start": np.array([0])}
+    more |= {"ids": np.array(["z"]), "segment_outputs": np.ones((1, 1))}
+    both = pool([*parts, of_pieces("multilabel", [[1.0]], [[0]], **more)])
+    mean = probabilities(np.array([-1, 2]), "multilabel").mean()
+    np.testing.assert_allclose(probabilities(both.outputs[:, 0], "multilabel"), [mean, 0.5, 0.5])
+    assert both.segment_piece.tolist() == [0, 0, 1, 2]
+    np.testing.assert_allclose(both.segment_outputs[1:, 0], [0, 1, 1])
+    with pytest.raises(ValueError, match="different labels"):
+        pool([one, replace(two, target=1 - one.target)])
+    with pytest.raises(ValueError, match="nothing"):
+        pool([])
+
+
+def test_former_layouts_are_read(rng, tmp_path):
+    notes = of_notes(rng)
+    meta = {"label": "x", "level": "note", "kind": "classes", "classes": ["a", "b"], "ignore": []}
+    arrays = {name: getattr(notes, name) for name in ("ids", "groups", "target", "outputs", "offsets")}
+    np.savez(tmp_path / "tags.npz", meta=np.array(json.dumps(meta)), **arrays)
+    np.testing.assert_array_equal(load_predictions(tmp_path / "tags.npz")["x"].outputs, notes.outputs)
+    old = {"ids": np.array(["a", "b"]), "labels": np.eye(2), "class_of": np.array([0, -1])}
+    np.savez(
+        tmp_path / "r.npz", **old, regression=np.ones((2, 2)), class_logits=np.eye(2), embedding=np.eye(2)
+    )
+    found = load_predictions(tmp_path / "r.npz")
+    assert list(found) == ["ratings", "performer"]
+    assert found["ratings"].classes == found["performer"].classes == ("0", "1")
+    np.testing.assert_array_equal(found["ratings"].target, np.eye(2))
+    np.testing.assert_array_equal(found["performer"].embedding, np.eye(2))

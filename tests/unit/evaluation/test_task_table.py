@@ -10,7 +10,7 @@ from musicbert.corpus.labelled.shards import Shards
 from musicbert.corpus.readers import get_task
 from musicbert.corpus.readers.benchmark import load_data_set
 from musicbert.evaluation.benchmark_scores import pieces_of
-from musicbert.evaluation.predictions import TagPredictions
+from musicbert.evaluation.predictions import Predictions, save_predictions
 from musicbert.evaluation.reports.benchmark import baseline_scores, markdown_table, network_scores
 from musicbert.fairseq_plugin.runs import benchmark
 from musicbert.fairseq_plugin.runs.rating_runs import RunOutcome
@@ -26,7 +26,7 @@ def note_predictions(row, shards, part, right):
     hit = rng.random(len(truth)) < right
     outputs = np.zeros((len(truth), len(row.task.classes)), np.float32)
     outputs[np.arange(len(truth)), np.where(hit, truth, (truth + 1) % len(row.task.classes))] = 1
-    return TagPredictions(
+    return Predictions(
         label=row.task.label, level="note", kind="classes", classes=row.task.classes,
         ids=np.array([shards.names[n] for n in numbers]),
         groups=np.array([shards.pieces[n].group for n in numbers]),
@@ -50,12 +50,12 @@ def test_mean_and_deviation_over_seeds(notes, tmp_path):
         folder = tmp_path / "runs" / "fold0" / f"seed{seed}"
         folder.mkdir(parents=True)
         predictions, share = note_predictions(row, shards, "test", right)
-        predictions.save(folder / "test.npz")
+        save_predictions(folder / "test.npz", {row.task.label: predictions})
         (folder / "run.json").write_text("{}")
         expected.append(share)
     begun = tmp_path / "runs" / "fold0" / "seed3"
     begun.mkdir()
-    predictions.save(begun / "test.npz")  # it was cut off before run.json
+    save_predictions(begun / "test.npz", {row.task.label: predictions})  # it was cut off before run.json
     found = network_scores(row, shards, own, tmp_path / "runs")
     assert found["score"]["mean"] == pytest.approx(np.mean(expected))
     assert found["score"]["sd"] == pytest.approx(np.std(expected, ddof=1))
@@ -76,7 +76,8 @@ def test_a_call_that_is_stopped_has_the_runs_that_it_did(notes, tmp_path, monkey
             way = next(ways)
             run.out.mkdir(parents=True, exist_ok=True)
             if way != "failed":
-                note_predictions(row, shards, "test", 0.5)[0].save(run.out / "test.npz")
+                found = note_predictions(row, shards, "test", 0.5)[0]
+                save_predictions(run.out / "test.npz", {row.task.label: found})
             if way == "stopped":
                 raise KeyboardInterrupt
             if way == "done":
@@ -108,12 +109,13 @@ def test_segments_and_votes_of_pieces(make_source, tmp_path):
     outputs[3] = np.eye(8)[(target[3] + 1) % 8]
     folder = tmp_path / "runs" / "fold0" / "seed1"
     folder.mkdir(parents=True)
-    TagPredictions(
+    found = Predictions(
         label="composer", level="sequence", kind="classes", classes=row.task.classes,
         ids=np.array(shards.names[:4]), groups=np.array(shards.names[:4]), target=target, outputs=outputs,
         segment_piece=np.array([0, 1, 2, 3, 3, 3]), segment_start=np.array([0, 0, 0, 0, 512, 1024]),
         segment_outputs=outputs[[0, 1, 2, 3, 3, 3]],
-    ).save(folder / "test.npz")  # fmt: skip
+    )  # fmt: skip
+    save_predictions(folder / "test.npz", {"composer": found})
     (folder / "run.json").write_text("{}")
     found = network_scores(row, shards, {p.name: p for p in pieces_of(shards)}, tmp_path / "runs")
     assert found["score"]["mean"] == 0.5
