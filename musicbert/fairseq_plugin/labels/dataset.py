@@ -187,5 +187,5 @@ class TaggingDataset(SizedDataset):
         """Return all indices by rising length, in random order among similar lengths (when shuffled)."""
         if not self.shuffle:
             return np.argsort(self.sizes, kind="stable")
-        order = np.random.permutation(len(self))  # noqa: NPY002 - fairseq seeds the global generator
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(len(self))
         return similar_lengths_together(self.sizes, order)
