@@ -50,6 +50,7 @@ def calls_in_children(
     workers: int = 1,
     calls_of_a_child: int = 1,
     preload: Sequence[str] = (),
+    ends_child: Callable[[Result], bool] = lambda _: False,
 ) -> Iterator[tuple[Item, Result | int]]:
     """Call a function with each item, in child processes.
 
@@ -65,6 +66,8 @@ def calls_in_children(
         Calls of one child before another takes its place.
     preload
         Modules that the server process imports once for all children.
+    ends_child
+        Whether, after this result, another child takes over (a failure may leave a child in a bad state).
 
     Yields
     ------
@@ -93,7 +96,7 @@ def calls_in_children(
                 except (EOFError, OSError):
                     answer = child.end()
                 else:
-                    if waiting and child.calls < calls_of_a_child:
+                    if waiting and child.calls < calls_of_a_child and not ends_child(answer):
                         begin(child)
                     else:
                         child.end()

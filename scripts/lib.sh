@@ -215,14 +215,14 @@ plan_processes() {
     fi
     machines=${machines:-1}
     PROCESSES=$((here * machines))
-    LAUNCH=("$(tool python)" -m musicbert.fairseq_plugin.runs.launch)
+    LAUNCH=("$(tool python)" -m musicbert.fairseq_plugin.launch)
     export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
     if [ "$machines" -gt 1 ]; then
         [ -n "$rank" ] && [ -n "$head" ] || die "--nodes $machines needs --node-rank and --master HOST:PORT"
         LAUNCH=("$(tool torchrun)" --nnodes "$machines" --node-rank "$rank" --nproc-per-node "$here"
-            --master-addr "${head%:*}" --master-port "${head##*:}" -m musicbert.fairseq_plugin.runs.launch)
+            --master-addr "${head%:*}" --master-port "${head##*:}" -m musicbert.fairseq_plugin.launch)
     elif [ "$here" -gt 1 ]; then
-        LAUNCH=("$(tool torchrun)" --standalone --nproc-per-node "$here" -m musicbert.fairseq_plugin.runs.launch)
+        LAUNCH=("$(tool torchrun)" --standalone --nproc-per-node "$here" -m musicbert.fairseq_plugin.launch)
     fi
 }
 

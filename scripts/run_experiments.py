@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 
 from musicbert.errors import MusicBertError
-from musicbert.fairseq_plugin.runs.rating_runs import Run, plan, run_all, summary
+from musicbert.fairseq_plugin.runs.engine import LAST, Run, start_runs, summary
+from musicbert.fairseq_plugin.runs.plan import plan_folds
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -28,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="seeds (1 2 3)")
     parser.add_argument("--folds", nargs="+", help="folds to run (all)")
     parser.add_argument("--parts", nargs="+", default=["test"], help="parts to predict (test)")
-    parser.add_argument("--checkpoint", default="checkpoint_last.pt", help="which predicts (%(default)s)")
+    parser.add_argument("--checkpoint", default=LAST, help="which predicts (%(default)s)")
     parser.add_argument("--keep-checkpoints", action="store_true", help="do not delete them after predicting")
     parser.add_argument("--workers", type=int, default=1, help="runs at a time (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="threads of one run (%(default)s)")
@@ -49,17 +50,17 @@ def _runs(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.N
         return given, [run for line in lines if line.strip() for run in _runs(parser, shlex.split(line))[1]]
     if given.data is None or given.output is None:
         parser.error("--data and --output are required (or --plan)")
-    return given, plan(
+    return given, plan_folds(
         given.data,
         given.output,
         given.seeds,
         words[end + 1 :],
         folds=given.folds,
-        parts=given.parts,
+        parts=tuple(given.parts),
         checkpoint=given.checkpoint,
         keep_checkpoint=given.keep_checkpoints,
         threads=given.threads,
-        before=shlex.split(given.before),
+        before=tuple(shlex.split(given.before)),
     )
 
 
@@ -70,7 +71,7 @@ def main() -> int:
     except MusicBertError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    outcomes = run_all(runs, workers=given.workers)
+    outcomes = start_runs(runs, workers=given.workers)
     print(summary(outcomes))
     return 1 if any(outcome.error for outcome in outcomes) else 0
 

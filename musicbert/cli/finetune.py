@@ -171,10 +171,10 @@ def _without_logging() -> Iterator[None]:
 
 def _finetune(options: argparse.Namespace) -> int:
     import musicbert.fairseq_plugin  # noqa: F401 - registers tasks and models
+    from musicbert.fairseq_plugin.runs.engine import start_runs, summary
     from musicbert.fairseq_plugin.runs.models import choose_model
     from musicbert.fairseq_plugin.runs.plan import plan_task
     from musicbert.fairseq_plugin.runs.recipe import Recipe, check_metric, published_recipe
-    from musicbert.fairseq_plugin.runs.runs import start_runs, summary
     from musicbert.fairseq_plugin.runs.table import prepare_shards, publish_model
 
     if options.data is not None:

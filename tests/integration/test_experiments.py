@@ -37,9 +37,9 @@ def _command(root, databin, out, *more):
 
 
 def test_plan_lists_one_seed_after_the_other(databin, tmp_path):
-    from musicbert.fairseq_plugin.runs.rating_runs import plan
+    from musicbert.fairseq_plugin.runs.plan import plan_folds
 
-    runs = plan(databin, tmp_path, [1, 2], ["--task", "xai"])
+    runs = plan_folds(databin, tmp_path, [1, 2], ["--task", "xai"])
     assert [(run.out.parent.name, run.seed) for run in runs] == [
         ("fold0", 1),
         ("fold1", 1),
@@ -47,22 +47,22 @@ def test_plan_lists_one_seed_after_the_other(databin, tmp_path):
         ("fold1", 2),
     ]
     with pytest.raises(DatasetError, match="unknown-fold"):
-        plan(databin, tmp_path, [1], [], folds=["7"])
+        plan_folds(databin, tmp_path, [1], [], folds=["7"])
     with pytest.raises(DatasetError, match="not-found"):
-        plan(tmp_path, tmp_path, [1], [])
+        plan_folds(tmp_path, tmp_path, [1], [])
 
 
 def test_a_run_made_with_other_settings_is_not_taken_for_this_one(databin, tmp_path):
     from musicbert.atomic import write_json
-    from musicbert.fairseq_plugin.runs.rating_runs import _options, plan
+    from musicbert.fairseq_plugin.runs.plan import plan_folds
     from musicbert.provenance import provenance
 
-    (run, *_) = plan(databin, tmp_path, [1], ["--lr", "1e-3", "--init-from", "/somewhere/x.pt"])
+    (run, *_) = plan_folds(databin, tmp_path, [1], ["--lr", "1e-3", "--init-from", "/somewhere/x.pt"])
     run.out.mkdir(parents=True)
-    write_json(run.out / "run.json", provenance(_options(run), inputs={}, seed=1))
-    assert plan(databin, tmp_path, [1], ["--lr", "1e-3", "--init-from", "/elsewhere/x.pt"])[0].done
+    write_json(run.out / "run.json", provenance(run.options(), inputs={}, seed=1))
+    assert plan_folds(databin, tmp_path, [1], ["--lr", "1e-3", "--init-from", "/elsewhere/x.pt"])[0].done
     with pytest.raises(DatasetError, match=r"--lr 1e-3.*other-settings"):
-        plan(databin, tmp_path, [1], ["--lr", "1e-4", "--init-from", "/somewhere/x.pt"])
+        plan_folds(databin, tmp_path, [1], ["--lr", "1e-4", "--init-from", "/somewhere/x.pt"])
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from training_effort import training_seconds
 
 from musicbert.corpus.bins.databin import write_indexed_dataset
 from musicbert.encoding.vocabulary import dictionary_text, rows_to_ids
-from musicbert.fairseq_plugin.runs.launch import distributed_arguments
+from musicbert.fairseq_plugin.launch import distributed_arguments
 from musicbert.weights import load_checkpoint
 
 

@@ -50,7 +50,7 @@ Extra = Mapping[str, Callable[[Predictions], float]]
 
 
 class RunFolder:
-    """What `musicbert.fairseq_plugin.runs.runs` has left in a folder.
+    """What `musicbert.fairseq_plugin.runs.engine` has left in a folder.
 
     Attributes
     ----------

@@ -1,1 +1,1 @@
-"""Many trainings: every fold of a split with every seed, resumable, several at a time."""
+"""Many trainings: which (`plan`), how (`recipe`, `models`), on what (`table`), the `engine`, `benchmark`."""

@@ -1,6 +1,6 @@
 """Any set of the benchmark's tasks on any checkpoint: fine-tuned task by task, and one table.
 
-``OUT/<ABBREVIATION>/<split>/`` holds the runs of a task (`musicbert.fairseq_plugin.runs.runs`),
+``OUT/<ABBREVIATION>/<split>/`` holds the runs of a task (`musicbert.fairseq_plugin.runs.engine`),
 ``scores.json`` everything that was scored, ``table.md`` the table. Both are written anew after each run
 (`musicbert.evaluation.reports.task_files`), so a call that is stopped has the runs that it did, and the
 same command goes on with the others; what is done is not done again.
@@ -23,11 +23,10 @@ from musicbert.errors import DatasetError, MusicBertError
 from musicbert.evaluation.benchmark_scores import pieces_of
 from musicbert.evaluation.reports.benchmark import baseline_scores, network_scores
 from musicbert.evaluation.reports.task_files import TaskFiles
+from musicbert.fairseq_plugin.runs.engine import Run, RunOutcome, start_runs
 from musicbert.fairseq_plugin.runs.models import ModelChoice, choose_model
-from musicbert.fairseq_plugin.runs.plan import TagRun, plan_task
-from musicbert.fairseq_plugin.runs.rating_runs import RunOutcome
+from musicbert.fairseq_plugin.runs.plan import plan_task
 from musicbert.fairseq_plugin.runs.recipe import Recipe, published_recipe
-from musicbert.fairseq_plugin.runs.runs import start_runs
 from musicbert.provenance import provenance
 
 __all__ = ["benchmark_recipe", "run_benchmark"]
@@ -175,7 +174,7 @@ class _Scoring:
         shards: Shards,
         pieces: Sequence[LabelledPiece],
         place: Path,
-        runs: Sequence[TagRun],
+        runs: Sequence[Run],
         record: dict[str, Any],
         files: TaskFiles,
     ) -> None:

@@ -1,16 +1,20 @@
-"""What fine-tuning on labelled shards is to do: the runs of every fold with every seed, and their splits.
+"""Which runs an experiment has: every fold with every seed.
 
-``plan_task`` lists them and writes ``OUT/task.json`` and ``OUT/fold<k>/split.json``; they are done by
-`musicbert.fairseq_plugin.runs.runs`, which says what lies where.
+`plan_task` lists those of a task on labelled pieces and writes ``OUT/task.json`` (what was asked for) and
+``OUT/fold<k>/split.json`` (the pieces of each part); `run_task` also does them. `plan_folds` lists those of
+any recipe on the fold folders of a data-bin. `musicbert.fairseq_plugin.runs.engine` says what the folder
+``OUT/fold<k>/seed<s>`` of a run holds. The fold ``all`` has no test part: its model has seen every piece and
+is the one to use.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from musicbert.annotation.folds import Fold, carve_validation, leaks
 from musicbert.atomic import write_json
@@ -19,70 +23,78 @@ from musicbert.corpus.labelled.shards import Shards
 from musicbert.corpus.splits.task_folds import CLEAN, Validation, task_folds
 from musicbert.corpus.splits.training_share import share_folds
 from musicbert.errors import DatasetError
+from musicbert.fairseq_plugin.runs.engine import LAST, Run, RunOutcome, check_settings, start_runs
 from musicbert.fairseq_plugin.runs.models import ModelChoice, choose_model
 from musicbert.fairseq_plugin.runs.recipe import Recipe, training_arguments
-from musicbert.provenance import command_line
 
-__all__ = ["ALL", "DONE", "TagRun", "plan_task"]
+__all__ = ["ALL", "fold_folders", "plan_folds", "plan_task", "run_task"]
 
-DONE, SPLIT, TASK = "run.json", "split.json", "task.json"
+SPLIT, TASK = "split.json", "task.json"
 ALL = "all"
 
 
-@dataclass(frozen=True)
-class TagRun:
-    """One training and its predictions.
+def plan_folds(
+    data: Path,
+    out: Path,
+    seeds: Iterable[int],
+    arguments: Sequence[str],
+    *,
+    folds: Sequence[str] | None = None,
+    checkpoint: str = LAST,
+    **how: Any,
+) -> list[Run]:
+    """List the runs of every fold of a data-bin with every seed, seeds outermost.
 
-    Attributes
+    Parameters
     ----------
-    data, split, out
-        Shards, file with the parts, and folder of the run.
-    seed
-        Seed of the training.
-    arguments
-        Options of fairseq-train beside the data, the split, the seed and the save directory.
-    task
-        What is learned.
-    codec, family, model_name
-        Encoding and model, for the export.
-    parts
-        Parts to predict.
-    keep_model
-        Export the model.
-    threads
-        Threads of torch.
-    cpu
-        Compute on the CPU even where there is a GPU.
+    data
+        Data-bin, with a folder for each fold.
+    out
+        Folder of the experiment.
+    folds
+        Names of the folds to run; all if None.
+    seeds, arguments, checkpoint, how
+        See `Run`: ``parts``, ``keep_checkpoint``, ``threads``, ``before``.
+
+    Raises
+    ------
+    DatasetError
+        ``not-found``, ``unknown-fold``, ``other-settings``.
     """
+    folders = _chosen(fold_folders(data), folds, data)
+    runs = [
+        Run(
+            data=folder.absolute(),
+            out=_run_folder(out, name, seed),
+            seed=seed,
+            arguments=tuple(arguments),
+            checkpoint=checkpoint,
+            **how,
+        )
+        for seed in seeds
+        for name, folder in folders.items()
+    ]
+    check_settings(runs)
+    return runs
 
-    data: Path
-    split: Path
-    out: Path
-    seed: int
-    arguments: tuple[str, ...]
-    task: Task
-    codec: str
-    family: str
-    model_name: str
-    parts: tuple[str, ...] = ("test",)
-    keep_model: bool = False
-    threads: int = 1
-    cpu: bool = False
 
-    @property
-    def done(self) -> bool:
-        """Whether the run is complete."""
-        return (self.out / DONE).exists()
+def fold_folders(data: Path) -> dict[str, Path]:
+    """Name -> folder of the folds of a data-bin, in order.
 
-    def options(self) -> list[str]:
-        """Options of fairseq-train as they would be typed elsewhere."""
-        return [
-            *self.arguments,
-            *("--seed", str(self.seed), "--required-batch-size-multiple", "1"),
-            *("--no-epoch-checkpoints", "--no-last-checkpoints", "--no-save-optimizer-state"),
-            *("--log-format", "json", "--num-workers", "0"),
-            *(("--cpu",) if self.cpu else ()),
-        ]
+    Raises
+    ------
+    DatasetError
+        ``not-found``.
+    """
+    folders = [place.parent for place in data.glob("*/input0") if place.parent.name.isdecimal()]
+    if not folders:
+        raise DatasetError(
+            "not-found",
+            "no data-bin here (a folder for each fold)",
+            path=data,
+            hint="run scripts/binarize_xai.sh",
+        )
+    return {folder.name: folder for folder in sorted(folders, key=lambda place: int(place.name))}
 
 
 def plan_task(
@@ -104,7 +116,7 @@ def plan_task(
     final: bool = False,
     threads: int = 1,
     cpu: bool = False,
-) -> list[TagRun]:
+) -> list[Run]:
     """List the runs of every fold with every seed, seeds outermost, and write their splits.
 
     Parameters
@@ -129,15 +141,15 @@ def plan_task(
     keep_models
         Export the model of every run.
     final
-        Also train one model on every piece, of the first seed: the fold ``all``.
+        Also train one model on every piece, with the first seed: the fold ``all``.
     threads, cpu
-        See `TagRun`.
+        See `Run`.
 
     Raises
     ------
     DatasetError
-        ``wrong-codec``, ``unknown-fold``, ``other-settings`` where a run is done, but with other options, and
-        those of `task_folds`.
+        ``wrong-codec``, ``unknown-fold``, ``other-settings`` (the folder holds runs, or a split, of other
+        settings), and those of `task_folds`.
     ConfigError
         ``bad-share``.
     """
@@ -151,11 +163,8 @@ def plan_task(
             hint="write it with the codec 'octuple'",
         )
     plans, groups = task_folds(shards, task, split, n_folds=folds, seed=split_seed, validation=validation)
-    unknown = sorted(set(only_folds or ()) - set(plans))
-    if unknown:
-        raise DatasetError("unknown-fold", f"no fold {', '.join(unknown)}; there are {', '.join(plans)}")
-    chosen = {name: plans[name] for name in (only_folds or plans)}
     everything = {ALL: _everything(plans, groups, str(split_seed))} if final else {}
+    chosen = _chosen(plans, only_folds, shards.path)
     chosen = share_folds(shards, task, chosen, groups, train_share, seed=split_seed)
     seeds = list(seeds if seeds is not None else task.seeds)
     record = {
@@ -171,53 +180,86 @@ def plan_task(
         "seeds": seeds,
     }
     chosen |= share_folds(shards, task, everything, groups, train_share, seed=split_seed)
-    common = {
-        "data": shards.path.absolute(),
-        "task": task,
-        "codec": shards.codec,
+    about = {
         "family": choice.family,
-        "model_name": choice.name if not choice.pretrained else Path(choice.name).name,
-        "threads": threads,
-        "cpu": cpu,
+        "task": {
+            **{name: getattr(task, name) for name in ("name", "label", "level", "kind")},
+            "classes": list(task.classes),
+            "ignore": list(task.ignore),
+        },
     }
-    out.mkdir(parents=True, exist_ok=True)
-    runs = []
-    arguments = {}
-    for name, fold in chosen.items():
-        (out / f"fold{name}").mkdir(exist_ok=True)
-        _write_split(out / f"fold{name}" / SPLIT, fold, train_share)
-        pieces = [shards.index[piece] for piece in fold["train"]]
-        arguments[name] = tuple(training_arguments(shards, task, choice, recipe, pieces))
-    for seed in seeds:
-        for name in chosen:
-            if name == ALL and seed != seeds[0]:
-                continue
-            runs.append(
-                TagRun(
-                    split=out / f"fold{name}" / SPLIT,
-                    out=out / f"fold{name}" / f"seed{seed}",
-                    seed=seed,
-                    arguments=arguments[name],
-                    parts=() if name == ALL else tuple(parts),
-                    keep_model=keep_models or name == ALL,
-                    **common,
-                )
-            )
-    for run in runs:
-        _check_settings(run)
-    write_json(out / TASK, record)
+    origin = Path(choice.name).name if choice.pretrained else choice.name
+    arguments = {
+        name: tuple(
+            training_arguments(shards, task, choice, recipe, [shards.index[piece] for piece in fold["train"]])
+        )
+        for name, fold in chosen.items()
+    }
+    runs = [
+        Run(
+            data=shards.path.absolute(),
+            split=out / f"fold{name}" / SPLIT,
+            out=_run_folder(out, name, seed),
+            seed=seed,
+            arguments=arguments[name],
+            parts=() if name == ALL else tuple(parts),
+            keep_model=keep_models or name == ALL,
+            about={**about, "origin": {"model": origin, "seed": seed}},
+            threads=threads,
+            cpu=cpu,
+        )
+        for seed in seeds
+        for name in chosen
+        if name != ALL or seed == seeds[0]
+    ]
+    share = {} if train_share == 1 else {"train_share": train_share}
+    splits = {out / f"fold{name}" / SPLIT: {**fold, **share} for name, fold in chosen.items()}
+    check_settings(runs)
+    for path, content in splits.items():
+        _check_split(path, content)
+    for path, content in {**splits, out / TASK: record}.items():
+        _write(path, content)
     return runs
 
 
+def run_task(
+    shards: Shards,
+    task: Task,
+    model: ModelChoice | str,
+    out: str | PathLike[str],
+    *,
+    workers: int = 1,
+    progress: bool = True,
+    **options: Any,
+) -> list[RunOutcome]:
+    """Fine-tune on every fold with every seed (see `plan_task` and `start_runs`).
+
+    >>> run_task(Shards("melody"), task, "scratch:musicbert_tiny", "out", seeds=[2021])  # doctest: +SKIP
+    """
+    return start_runs(plan_task(shards, task, model, out, **options), workers=workers, progress=progress)
+
+
+def _chosen(folds: Mapping[str, Any], names: Sequence[str] | None, path: Path) -> dict[str, Any]:
+    unknown = sorted(set(names or ()) - set(folds))
+    if unknown:
+        raise DatasetError(
+            "unknown-fold", f"no fold {', '.join(unknown)}; there are {', '.join(folds)}", path=path
+        )
+    return {name: folds[name] for name in (names or folds)}
+
+
+def _run_folder(out: Path, fold: str, seed: int) -> Path:
+    return (out / f"fold{fold}" / f"seed{seed}").absolute()
+
+
 def _everything(plans: dict[str, Fold], groups: dict[str, str], seed: str) -> Fold:
-    """Every piece for training, but a validation part to select by."""
+    """Every piece for training, except for a validation part to select by."""
     names = sorted({name for fold in plans.values() for part in fold.values() for name in part})
     train, valid = carve_validation(names, groups, seed=f"{seed}/{ALL}")
     return {"train": train, "valid": valid, "test": []}
 
 
-def _write_split(path: Path, fold: Fold, train_share: float) -> None:
-    content = {**fold} if train_share == 1 else {**fold, "train_share": train_share}
+def _check_split(path: Path, content: Mapping[str, Any]) -> None:
     if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != content:
         raise DatasetError(
             "other-settings",
@@ -225,21 +267,11 @@ def _write_split(path: Path, fold: Fold, train_share: float) -> None:
             path=path,
             hint="choose another output folder, or remove this one",
         )
-    write_json(path, content)
 
 
-def _check_settings(run: TagRun) -> None:
-    """Refuse to pass off what other settings have made as the result of these."""
-    if not run.done:
-        return
-    try:
-        made = json.loads((run.out / DONE).read_text(encoding="utf-8"))["command"]
-    except (ValueError, KeyError, TypeError):
-        made = "?"
-    if made != command_line(run.options()):
-        raise DatasetError(
-            "other-settings",
-            f"this run was made with other settings: {made}",
-            path=run.out,
-            hint="choose another output folder, or remove this run",
-        )
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file, unless it holds this already."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.loads(json.dumps(content))  # tuples are lists on disk
+    if not path.is_file() or json.loads(path.read_text(encoding="utf-8")) != text:
+        write_json(path, content)

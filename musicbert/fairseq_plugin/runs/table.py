@@ -1,7 +1,7 @@
 """From a table of labels and MIDI files to trained models, scores and a model to use: `musicbert finetune`.
 
 `OUT/data` (or a data set that is there already), `OUT/task.json` and `OUT/fold*/seed*` (see
-`musicbert.fairseq_plugin.runs.runs`), `OUT/report`, and `OUT/model`, trained on every piece.
+`musicbert.fairseq_plugin.runs.engine`), `OUT/report`, and `OUT/model`, trained on every piece.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from musicbert.corpus.labelled.shard_writer import LEDGER, write_shards
 from musicbert.corpus.labelled.shards import Shards
 from musicbert.corpus.tables.reader import METRICS, LabelTable, TableReader
 from musicbert.errors import DatasetError
-from musicbert.fairseq_plugin.runs.plan import ALL, TagRun
-from musicbert.fairseq_plugin.runs.runs import MODEL
+from musicbert.fairseq_plugin.runs.engine import MODEL, Run
+from musicbert.fairseq_plugin.runs.plan import ALL
 from musicbert.provenance import file_hash
 
 __all__ = ["Prepared", "prepare_shards", "prepare_table", "publish_model"]
@@ -184,9 +184,9 @@ def prepare_shards(
     return Prepared(shards, task, tuple(read_ledger(ledger)) if ledger.is_file() else ())
 
 
-def publish_model(runs: Sequence[TagRun], out: str | PathLike[str]) -> Path | None:
+def publish_model(runs: Sequence[Run], out: str | PathLike[str]) -> Path | None:
     """Copy the model of the fold ``all`` to ``OUT/model``; None where there is none."""
-    made = [run.out / MODEL for run in runs if run.split.parent.name == f"fold{ALL}" and run.done]
+    made = [run.out / MODEL for run in runs if run.out.parent.name == f"fold{ALL}" and run.done]
     if not made:
         return None
     target = Path(out) / MODEL

@@ -13,7 +13,7 @@ from musicbert.evaluation.benchmark_scores import pieces_of
 from musicbert.evaluation.predictions import Predictions, save_predictions
 from musicbert.evaluation.reports.benchmark import baseline_scores, markdown_table, network_scores
 from musicbert.fairseq_plugin.runs import benchmark
-from musicbert.fairseq_plugin.runs.rating_runs import RunOutcome
+from musicbert.fairseq_plugin.runs.engine import RunOutcome
 from musicbert.provenance import command_line
 
 

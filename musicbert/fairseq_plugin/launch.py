@@ -1,22 +1,21 @@
 """One process of a training run in several: what ``torchrun`` starts.
 
-    torchrun --standalone --nproc-per-node 2 -m musicbert.fairseq_plugin.runs.launch DATA --task ... --cpu
+    torchrun --standalone --nproc-per-node 2 -m musicbert.fairseq_plugin.launch DATA --task ... --cpu
 
-fairseq finds the processes of torchrun on GPUs only (on a CPU it divides by the number of GPUs), and the
-processes that it starts itself cannot find the classes of a plug-in that is not installed. So every process
-runs this module, which imports the plug-in and tells fairseq its place in the run. One process needs none of
-it and does what ``fairseq-train`` does.
+fairseq finds torchrun's processes on GPUs only (on a CPU it divides by the number of GPUs), and processes
+that it starts itself do not find the classes of a plug-in that is not installed. So every process runs this
+module, which imports the plug-in and tells fairseq its place in the run. With a single process it does the
+same as ``fairseq-train``.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from musicbert.fairseq_plugin.runs.run_process import log_as_fairseq
-
-__all__ = ["distributed_arguments", "main"]
+__all__ = ["distributed_arguments", "log_as_fairseq", "main"]
 
 
 def distributed_arguments(arguments: Sequence[str], environment: Mapping[str, str]) -> list[str]:
@@ -25,7 +24,7 @@ def distributed_arguments(arguments: Sequence[str], environment: Mapping[str, st
     Parameters
     ----------
     arguments
-        Those of the command line. What they say already is left as it is.
+        Those of the command line. Options given there are not added again.
     environment
         ``WORLD_SIZE``, ``RANK`` and ``LOCAL_RANK``, as torchrun sets them.
     """
@@ -39,16 +38,29 @@ def distributed_arguments(arguments: Sequence[str], environment: Mapping[str, st
         }
         if "--cpu" in arguments:
             options |= {"--distributed-backend": "gloo", "--ddp-backend": "legacy_ddp"}
-    said = {argument.partition("=")[0] for argument in arguments}
-    added = [word for name, value in options.items() if name not in said for word in (name, value)]
+    given = {argument.partition("=")[0] for argument in arguments}
+    added = [word for name, value in options.items() if name not in given for word in (name, value)]
     return [*added, "--distributed-no-spawn"] if world > 1 else added
+
+
+def log_as_fairseq() -> None:
+    """Set up logging in fairseq's format.
+
+    fairseq does this itself only if no other module has set up logging before it is imported.
+    """
+    logging.basicConfig(
+        format="%(asctime)s | %(levelname)s | %(name)s | %(message)s",
+        datefmt="%Y-%m-%d %H:%M:%S",
+        level=logging.INFO,
+        stream=sys.stdout,
+        force=True,
+    )
 
 
 def main() -> None:
     """Train."""
     from fairseq_cli.train import cli_main
 
-    # fairseq sets this up when it is the first to be imported, which the plug-in was here
     log_as_fairseq()
     sys.argv += distributed_arguments(sys.argv[1:], os.environ)
     cli_main()

@@ -1,0 +1,325 @@
+"""The run engine: trainings in child processes, several at a time, each done once.
+
+The folder of a run holds ``train.log``, the predictions (``test.npz``: `musicbert.evaluation.predictions`),
+``model/`` if the model is kept and, written last, ``run.json``: command, duration, versions, hashes of the
+data. A run with a ``run.json`` is complete and is not started again, so an interrupted experiment continues
+where it stopped; `check_settings` refuses one that was made with other options.
+
+Child processes come from one server process that has already imported torch and fairseq (multiprocessing's
+``forkserver``). A child does several runs, one after the other, which also saves the start-up of the GPU.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from musicbert.atomic import write_json
+from musicbert.children import calls_in_children
+from musicbert.errors import DatasetError
+from musicbert.fairseq_plugin.launch import log_as_fairseq
+from musicbert.provenance import command_line, provenance
+
+__all__ = ["BEST", "LAST", "MODEL", "Run", "RunOutcome", "check_settings", "start_runs", "summary"]
+
+DONE, LOG, MODEL = "run.json", "train.log", "model"
+BEST, LAST = "checkpoint_best.pt", "checkpoint_last.pt"
+#: runs of one child process, before another takes its place
+RUNS_PER_CHILD = 10
+#: what is kept on disk; these options change no result
+_HOUSEKEEPING = ("--no-epoch-checkpoints", "--no-last-checkpoints", "--no-save-optimizer-state")
+_PRELOAD = ("fairseq_cli.train", "musicbert.fairseq_plugin.labels.predict")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training and its predictions.
+
+    Attributes
+    ----------
+    data
+        Folder of shards, or of one fold of a data-bin.
+    out
+        Folder of the run.
+    seed
+        Seed of the training.
+    arguments
+        Options of fairseq-train, without data, user directory, split, seed and save directory.
+    split
+        File with the parts of the pieces of shards; None for a data-bin, whose folder holds its parts.
+    parts
+        Parts to predict.
+    checkpoint
+        Which checkpoint predicts: ``checkpoint_best.pt`` or ``checkpoint_last.pt``.
+    keep_checkpoint
+        Leave the checkpoints in the folder of the run.
+    keep_model
+        Export the model to ``model/``, for use without fairseq and the data.
+    about
+        What an exported model says about itself beyond its checkpoint (``family``, ``task``, ``origin``).
+    threads
+        Threads of torch.
+    cpu
+        Compute on the CPU even if there is a GPU.
+    before
+        Options of a training that comes first, on the tokens of the same fold, and whose weights this one
+        starts from (masked-LM pre-training on the pieces that this fold may see); none if empty.
+    """
+
+    data: Path
+    out: Path
+    seed: int
+    arguments: tuple[str, ...]
+    split: Path | None = None
+    parts: tuple[str, ...] = ("test",)
+    checkpoint: str = BEST
+    keep_checkpoint: bool = False
+    keep_model: bool = False
+    about: Mapping[str, Any] = field(default_factory=dict)
+    threads: int = 1
+    cpu: bool = False
+    before: tuple[str, ...] = ()
+
+    @property
+    def done(self) -> bool:
+        """Whether the run is complete."""
+        return (self.out / DONE).exists()
+
+    def options(self) -> list[str]:
+        """Options of fairseq-train as recorded in ``run.json``."""
+        first = [f"--before {command_line(self.before)}"] if self.before else []
+        return [*first, *self._complete(self.arguments)]
+
+    def _complete(self, arguments: Sequence[str], *, last: bool = False) -> list[str]:
+        """Add the options that all runs share."""
+        only_best = self.checkpoint == BEST and not self.keep_checkpoint and not last
+        return [
+            *arguments,
+            *("--seed", str(self.seed), "--required-batch-size-multiple", "1", "--no-epoch-checkpoints"),
+            *(("--no-last-checkpoints",) if only_best else ()),
+            *("--no-save-optimizer-state", "--log-format", "json"),
+            *("--num-workers", "0"),  # a worker would be started anew in every epoch
+            *(("--cpu",) if self.cpu else ()),
+        ]
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How a run ended: ``error`` is None if it is complete."""
+
+    out: Path
+    seconds: float
+    error: str | None = None
+
+
+def check_settings(runs: Sequence[Run]) -> None:
+    """Refuse complete runs that were made with other options.
+
+    Raises
+    ------
+    DatasetError
+        ``other-settings``.
+    """
+    for run in (run for run in runs if run.done):
+        try:
+            recorded = str(json.loads((run.out / DONE).read_text(encoding="utf-8"))["command"])
+        except (ValueError, KeyError, TypeError):
+            recorded = "?"
+        if _settings(recorded) != _settings(command_line(run.options())):
+            raise DatasetError(
+                "other-settings",
+                f"this run was made with other settings: {recorded}",
+                path=run.out,
+                hint="choose another output folder, or remove this run",
+            )
+
+
+def _settings(command: str) -> list[str]:
+    return [word for word in command.split() if word not in _HOUSEKEEPING]
+
+
+def start_runs(
+    runs: Sequence[Run],
+    *,
+    workers: int = 1,
+    progress: bool = True,
+    after: Callable[[RunOutcome], None] = lambda _: None,
+) -> list[RunOutcome]:
+    """Do all runs that are not complete yet; a run that fails does not stop the others.
+
+    Parameters
+    ----------
+    runs
+        What to do, in this order.
+    workers
+        Runs at a time.
+    progress
+        Show a bar.
+    after
+        Called with the outcome of each run when it ends.
+
+    Returns
+    -------
+    Outcomes of the runs that were started, in the order they ended.
+    """
+    waiting = [run for run in runs if not run.done]
+    if not waiting:
+        return []
+    outcomes: list[RunOutcome] = []
+    bar = tqdm(
+        total=len(runs), initial=len(runs) - len(waiting), desc="runs", disable=None if progress else True
+    )
+    ended = calls_in_children(
+        _run,
+        waiting,
+        workers=workers,
+        calls_of_a_child=RUNS_PER_CHILD,
+        preload=_PRELOAD,
+        ends_child=lambda outcome: outcome.error is not None,
+    )
+    with bar:
+        for run, answer in ended:
+            if isinstance(answer, int):  # the child was killed
+                answer = RunOutcome(run.out, 0.0, f"its process ended with status {answer}")
+            outcomes.append(answer)
+            after(answer)
+            bar.update()
+            bar.set_postfix_str(str(run.out.relative_to(run.out.parents[1])))
+    return outcomes
+
+
+def summary(outcomes: Sequence[RunOutcome]) -> str:
+    """Return how the runs ended: one line, and one more for each run that failed."""
+    failed = [outcome for outcome in outcomes if outcome.error]
+    lines = [f"{len(outcomes) - len(failed)} runs done, {len(failed)} failed"]
+    return "\n".join(lines + [f"  {outcome.out}: {outcome.error} (see {LOG})" for outcome in failed])
+
+
+# -- in a child process
+
+
+def _run(run: Run) -> RunOutcome:
+    """Train, predict and export."""
+    begin = time.monotonic()
+    _end_with_parent()
+    shutil.rmtree(run.out, ignore_errors=True)  # what an interrupted run left
+    run.out.mkdir(parents=True)
+    _write_into(run.out / LOG)
+    try:
+        _train(run)
+        record = _predict(run)
+        if not run.keep_checkpoint:
+            for file in run.out.glob("checkpoint*.pt"):
+                file.unlink()
+        seconds = time.monotonic() - begin
+        record |= provenance(run.options(), inputs=_inputs(run), seed=run.seed)
+        write_json(run.out / DONE, {"seconds": round(seconds, 1), **record})
+    except (Exception, SystemExit) as error:
+        print(f"failed: {error!r}", file=sys.stderr, flush=True)  # noqa: T201 - into the log
+        return RunOutcome(run.out, time.monotonic() - begin, f"{type(error).__name__}: {error}")
+    return RunOutcome(run.out, seconds)
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is killed: two processes must never write into one run."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _write_into(path: Path) -> None:
+    """Append everything that this process prints and logs to a file."""
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    log_as_fairseq()
+
+
+def _inputs(run: Run) -> dict[str, Path]:
+    """Files that tell one data set from another (`provenance` records those that exist)."""
+    inputs = {f"{part}.label": run.data / "label" / f"{part}.label" for part in ("train", "test")}
+    inputs |= {"train.bin": run.data / "input0" / "train.bin", "manifest": run.data / "manifest.json"}
+    return inputs if run.split is None else {**inputs, "split": run.split}
+
+
+def _train(run: Run) -> None:
+    """Run fairseq-train in this process, once or twice."""
+    import torch
+
+    torch.set_num_threads(run.threads)
+    arguments = run._complete(run.arguments)
+    first = run.out / "before"
+    if run.before:
+        _fairseq_train(run.data / "input0", first, run._complete(run.before, last=True))
+        arguments += ["--init-from", str(first / LAST)]
+    if run.split is not None:
+        arguments = ["--split-file", str(run.split), *arguments]
+    _fairseq_train(run.data, run.out, arguments)
+    if run.before and not run.keep_checkpoint:
+        shutil.rmtree(first)
+
+
+def _fairseq_train(data: Path, out: Path, options: Sequence[str]) -> None:
+    from fairseq.checkpoint_utils import save_checkpoint
+    from fairseq_cli.train import cli_main, should_stop_early
+
+    for function in (save_checkpoint, should_stop_early):  # they remember the best score of an earlier run
+        vars(function).clear()
+    package = Path(__file__).resolve().parents[2]
+    sys.argv = ["fairseq-train", str(data), "--user-dir", str(package), "--save-dir", str(out), *options]
+    cli_main()
+
+
+def _predict(run: Run) -> dict[str, Any]:
+    """Predict the parts and export the model; return what to record."""
+    checkpoint = run.out / run.checkpoint
+    device = "cpu" if run.cpu or "--cpu" in run.arguments else None
+    if run.split is None:
+        from musicbert.fairseq_plugin.labels.rating_predict import predict, save_predictions
+
+        for part in run.parts:
+            save_predictions(predict(checkpoint, run.data, part, device=device), run.out / f"{part}.npz")
+        return {}
+    from musicbert.evaluation.predictions import save_predictions
+    from musicbert.fairseq_plugin.labels.predict import load_tagger, predict_part
+
+    model, task = load_tagger(checkpoint)
+    for part in run.parts:
+        predictions = predict_part(model, task, part, device=device)
+        save_predictions(run.out / f"{part}.npz", {predictions.label: predictions})
+    if run.keep_model:
+        export_tagger(run, model.cpu(), task)
+    return {"parameters": sum(value.numel() for value in model.parameters())}
+
+
+def export_tagger(run: Run, model: Any, task: Any) -> Path:
+    """Write the model as a folder (`musicbert.weights.tagger_folder`)."""
+    from musicbert.weights.tagger_folder import save_tagger_folder
+
+    settings = {
+        **run.about,
+        "architecture": asdict(model.backbone.config),
+        "codec": task.shards.codec,
+        "window": task.cfg.window,
+        "overlap": task.cfg.overlap,
+        "windows": str(task.cfg.windows),
+        "head": model.settings.as_dict(),
+    }
+    return save_tagger_folder(run.out / MODEL, model.state_dict(), settings)
