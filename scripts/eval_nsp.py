@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     from musicbert.evaluation.reports.score_files import score_table
-    from musicbert.predict.progress import line_progress
+    from musicbert.predict.runner import line_progress
     from musicbert.predict.sentences.pairs import score_pairs
     from musicbert.predict.sentences.runs import find_runs
 

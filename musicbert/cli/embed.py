@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
         "offsets": np.cumsum([0, *map(len, parts)]),
     }
     if options.level != "piece":
-        bars = [model.fields.bars(piece) if m2bert else piece.rows[:, 0] for piece in pieces]
+        bars = [model.fields.bars(piece.rows) if m2bert else piece.rows[:, 0] for piece in pieces]
         arrays["bar"] = np.concatenate(bars if options.level == "note" else [np.unique(bar) for bar in bars])
     with replacing(options.output) as file:
         np.savez_compressed(file, **arrays)

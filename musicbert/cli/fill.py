@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     """Fill and write; return the exit status."""
     from musicbert.atomic import write_text
     from musicbert.encoding import FIELDS
-    from musicbert.predict import FillOptions, read_piece
+    from musicbert.predict import FillOptions
 
     how = FillOptions(
         order=options.order,
@@ -69,8 +69,7 @@ def run(options: argparse.Namespace) -> int:
         top_p=options.top_p,
     )
     model = open_model(options)
-    policies, inputs = policies_of(options), model.config.performance_features
-    piece = read_piece(options.input, performance=inputs, masked=True, policies=policies)
+    piece = model.read(options.input, policies=policies_of(options), masked=True)
     filled = model.fill(
         piece,
         fields=options.fields,

@@ -157,14 +157,13 @@ def open_model(options: argparse.Namespace, *, m2bert: bool = False) -> Any:
 def read_pieces(
     files: Sequence[Path], model: Any, options: argparse.Namespace
 ) -> tuple[list[Path], list[Any]]:
-    """Read files as a model wants them (see `read_all`); for an M2BERT rows."""
-    from musicbert.predict import M2BertModel, read_piece
+    """Read files as a model wants them (see `read_all`)."""
+    from musicbert.predict import M2BertModel
 
     if isinstance(model, M2BertModel):
-        return read_all(files, model.rows)
-
-    policies, inputs = policies_of(options), model.config.performance_features
-    return read_all(files, lambda path: read_piece(path, performance=inputs, policies=policies))
+        return read_all(files, model.read)
+    policies = policies_of(options)
+    return read_all(files, lambda path: model.read(path, policies=policies))
 
 
 def status(done: int, wanted: int) -> int:

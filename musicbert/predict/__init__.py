@@ -4,9 +4,9 @@ from musicbert.predict.gaps import Filled, FillOptions, choose_mask
 from musicbert.predict.m2bert_model import M2BertModel
 from musicbert.predict.model import Model, from_pretrained
 from musicbert.predict.pieces import Piece, read_piece
-from musicbert.predict.prediction import Prediction
-from musicbert.predict.spans import Span, cover
-from musicbert.predict.tagger import TaggerModel, TagResult, load_tagger_model
+from musicbert.predict.prediction import Prediction, TagResult
+from musicbert.predict.tagger import TaggerModel, load_tagger_model
+from musicbert.predict.windows import Window, cover
 
 #: `Model` under the name of the published model (`musicbert.model.MusicBert` is the network in it)
 MusicBert = Model
@@ -19,9 +19,9 @@ __all__ = [
     "MusicBert",
     "Piece",
     "Prediction",
-    "Span",
     "TagResult",
     "TaggerModel",
+    "Window",
     "choose_mask",
     "cover",
     "from_pretrained",

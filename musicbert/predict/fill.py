@@ -21,21 +21,21 @@ Orders, fastest first (midiformers calls the last two "octuple" and "vanilla"):
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from musicbert.encoding import FIELD_OFFSETS, FIELD_SIZES, FIELDS
 from musicbert.encoding.octuple import DRUM_PITCH, DRUM_PROGRAM
 from musicbert.encoding.quantise import BAR_LENGTHS
 from musicbert.errors import MidiError
-from musicbert.model import EncoderOutput
 from musicbert.predict.gaps import Filled, FillOptions, Order
 from musicbert.predict.pieces import Piece
-from musicbert.predict.runner import Runner, Window
-from musicbert.predict.spans import Span
+from musicbert.predict.runner import Runner
 
 __all__ = ["fill_piece"]
 
@@ -46,17 +46,13 @@ F = len(FIELDS)
 BAR, POSITION, PROGRAM, PITCH, METRE = 0, 1, 2, 3, 6
 
 
-def fill_piece(
-    runner: Runner, piece: Piece, spans: Sequence[Span], mask: Mask, options: FillOptions, *, seed: int = 0
-) -> Filled:
+def fill_piece(runner: Runner, piece: Piece, mask: Mask, options: FillOptions, *, seed: int = 0) -> Filled:
     """Fill the hidden tokens of one piece.
 
     Parameters
     ----------
-    runner
-        The model.
-    piece, spans
-        The piece and its windows.
+    runner, piece
+        The model and the piece.
     mask
         True at what to hide [shape=(n, 8), bool].
     options
@@ -78,7 +74,7 @@ def fill_piece(
         raise MidiError("nothing-masked", "no token is hidden", hint="choose other notes, bars or programs")
     digest = blake2b(piece.rows.tobytes() + mask.tobytes(), digest_size=8).digest()
     rng = np.random.default_rng([seed, int.from_bytes(digest, "little")])
-    work = _Work(runner, piece, spans, mask, options, rng)
+    work = _Work(runner, piece, mask, options, rng)
     if options.order == "confident":
         work.by_confidence()
     else:
@@ -110,23 +106,23 @@ class _Work:
         self,
         runner: Runner,
         piece: Piece,
-        spans: Sequence[Span],
         mask: Mask,
         options: FillOptions,
         rng: np.random.Generator,
     ) -> None:
-        self.runner, self.piece, self.spans, self.options, self.rng = runner, piece, spans, options, rng
+        self.runner, self.piece, self.options, self.rng = runner, piece, options, rng
+        self.windows = runner.windows([piece])
         self.rows = piece.rows.copy()
         self.hidden = mask.copy()
         self.probability = np.full(mask.shape, np.nan, np.float32)
         self.tables: dict[tuple[int, int], Floats] = {}
         deepest = np.full(len(piece.rows), -1.0)
         self.owner = np.zeros(len(piece.rows), np.int64)
-        for index, span in enumerate(spans):
-            notes = np.arange(span.start, span.stop)
-            better = span.share > deepest[notes]
+        for index, window in enumerate(self.windows):
+            notes = np.arange(window.start, window.stop)
+            better = window.share > deepest[notes]
             self.owner[notes[better]] = index
-            deepest[notes[better]] = span.share[better]
+            deepest[notes[better]] = window.share[better]
 
     def by_confidence(self) -> None:
         """Keep the most probable choices of each of ``steps`` passes."""
@@ -158,9 +154,9 @@ class _Work:
         for (row, number), line in zip(tokens, logits, strict=True):
             offset, size = FIELD_OFFSETS[number], FIELD_SIZES[number]
             possible = self._possible(rows[row], hidden[row], int(number))
-            table = _softmax(np.where(possible, line[offset : offset + size], -np.inf))
+            table = softmax(np.where(possible, line[offset : offset + size], -np.inf).astype(np.float64))
             value = self._choose(table, self.options.heat(int(number)))
-            base = self.spans[self.owner[row]].first_bar if number == BAR else 0
+            base = self.windows[self.owner[row]].first_bar if number == BAR else 0
             values.append(value + base)
             chances.append(table[value])
             tables.append(table.astype(np.float32))
@@ -171,33 +167,36 @@ class _Work:
         """Logits of hidden tokens [shape=(m, V)], each by the window in which its note lies deepest."""
         owners = self.owner[tokens[:, 0]]
         numbers = np.unique(owners)
-        piece = Piece(self.rows, self.piece.performance)
-        windows, wanted = [], []
-        for number in numbers:
-            span = self.spans[number]
-            windows.append(Window(piece, span, self.hidden[span.start : span.stop]))
+        windows = [self.windows[number] for number in numbers]
+        wanted = []
+        for number, window in zip(numbers, windows, strict=True):
             own = tokens[owners == number]
-            flat = np.zeros((len(windows[-1]) + 2, F), bool)  # with the special octuples
-            flat[own[:, 0] - span.start + 1, own[:, 1]] = True
+            flat = np.zeros((len(window) + 2, F), bool)  # with the special octuples
+            flat[own[:, 0] - window.start + 1, own[:, 1]] = True
             wanted.append(flat.reshape(-1))
+        encoder = self.runner.model.encoder
         result = np.zeros((len(tokens), self.runner.model.config.vocabulary_size), np.float32)
 
-        def use(chosen: list[int], output: EncoderOutput, ids: torch.Tensor) -> None:
+        def forward(ids: torch.Tensor, performance: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+            return encoder.sentence_encoder(ids, performance=performance).hidden, ids
+
+        def take(chosen: list[int], output: tuple[torch.Tensor, torch.Tensor]) -> None:
+            hidden, ids = output
             selected = np.zeros(tuple(ids.shape), bool)
             for row, index in enumerate(chosen):
                 selected[row, : len(wanted[index])] = wanted[index]
-            encoder = self.runner.model.encoder
             where = torch.from_numpy(selected).to(ids.device)
-            logits = encoder.lm_head(encoder.sentence_encoder.up_selected(output.hidden, where))  # (N, V)
-            found = logits.float().cpu().numpy()
+            logits = encoder.lm_head(encoder.sentence_encoder.up_selected(hidden, where))  # (N, V)
+            values = logits.float().cpu().numpy()
             at = 0
             for index in chosen:
                 own = np.flatnonzero(owners == numbers[index])
                 order = np.lexsort((tokens[own, 1], tokens[own, 0]))  # as `up_selected` has them
-                result[own[order]] = found[at : at + len(own)]
+                result[own[order]] = values[at : at + len(own)]
                 at += len(own)
 
-        self.runner.run(windows, use)
+        piece = replace(self.piece, rows=self.rows, hidden=self.hidden)
+        self.runner.run([piece], windows, forward, take)
         return result
 
     def _possible(self, row: Ints, hidden: Mask, number: int) -> Mask:
@@ -225,7 +224,7 @@ class _Work:
         if heat == 0:
             return int(table.argmax())
         with np.errstate(divide="ignore"):
-            table = _softmax(np.log(table) / heat)
+            table = softmax(np.log(table) / heat)
         order = np.argsort(-table, kind="stable")
         ranked = table[order]
         keep = np.cumsum(ranked) - ranked < self.options.top_p  # the first is always kept
@@ -233,8 +232,3 @@ class _Work:
             keep[self.options.top_k :] = False
         ranked = np.where(keep, ranked, 0.0)
         return int(order[np.searchsorted(np.cumsum(ranked) / ranked.sum(), self.rng.random(), side="right")])
-
-
-def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    powers: NDArray[np.float64] = np.exp(logits.astype(np.float64) - logits.max())
-    return powers / float(powers.sum())

@@ -6,7 +6,7 @@
 
 A source is a path, bytes, an open file, a `Score`, or rows as an array [shape=(n, 8)]; a list is several
 sources and gives a list. Pieces of any length are taken: windows of 1,000 notes and 256 bars overlap, and
-their results are stitched (:mod:`musicbert.predict.spans`). Results are float32 arrays, equal for any batch
+their results are stitched (:mod:`musicbert.predict.windows`). Results are float32 arrays, equal for any batch
 or order up to rounding (on a GPU the rounding is that of bfloat16).
 
 Legend: ``n`` notes, ``D`` width, ``L`` blocks.
@@ -28,15 +28,15 @@ from musicbert.config import ModelConfig
 from musicbert.encoding import FIELDS, Policies
 from musicbert.encoding.policies import COMPATIBLE
 from musicbert.errors import CheckpointError
-from musicbert.model import EncoderOutput, MusicBert
-from musicbert.predict.embedding import Level, TokenPooling, embed_windows
+from musicbert.model import MusicBert
+from musicbert.predict.embedding import Level, Stitch, TokenPooling, check_layer, embed_pieces
 from musicbert.predict.fill import fill_piece
 from musicbert.predict.gaps import Filled, FillOptions, choose_mask
 from musicbert.predict.m2bert_model import M2BertModel
 from musicbert.predict.pieces import Piece, Source, read_piece
 from musicbert.predict.prediction import Prediction, activate
-from musicbert.predict.runner import Precision, Runner, Window
-from musicbert.predict.spans import OVERLAP, WINDOW, cover
+from musicbert.predict.runner import Precision, Runner
+from musicbert.predict.windows import OVERLAP, WINDOW, Layout
 from musicbert.weights import Bundle, Head, M2BertBundle, build_model, open_checkpoint, resolve, save_folder
 from musicbert.weights import Source as DownloadSource
 
@@ -65,10 +65,20 @@ class Model:
     ) -> None:
         module, self.report = build_model(bundle)
         self._bundle = bundle
-        self._runner = Runner(module, device=device, precision=precision)
         #: notes of a window: those of training, or fewer where the position table is shorter
         self.window = min(WINDOW, bundle.config.max_positions - 2)
         self.overlap = min(OVERLAP, self.window // 4)
+        self._runner = Runner(
+            module,
+            Layout("octuple", cells=False),
+            performance=bundle.config.performance_features,
+            window=self.window,
+            overlap=self.overlap,
+            device=device,
+            precision=precision,
+        )
+        #: the network, a ``torch.nn.Module``
+        self.module: MusicBert = module
 
     @classmethod
     def from_pretrained(cls, name: str | PathLike[str], **options: Any) -> Model:
@@ -84,11 +94,6 @@ class Model:
     def heads(self) -> dict[str, Head]:
         """Sentence heads by name."""
         return {head.name: head for head in self._bundle.heads}
-
-    @property
-    def module(self) -> MusicBert:
-        """The network, a ``torch.nn.Module``."""
-        return self._runner.model
 
     def __repr__(self) -> str:
         config = self.config
@@ -142,21 +147,29 @@ class Model:
         ValueError
             For another level, pooling or layer.
         """
-        if level not in get_args(Level) or pooling not in get_args(TokenPooling):
+        if pooling not in get_args(TokenPooling):
             raise ValueError(f"level is one of {get_args(Level)} and pooling of {get_args(TokenPooling)}")
-        depth = self.config.layers
-        if not -depth - 1 <= layer <= depth:
-            raise ValueError(f"layer is in {-depth - 1} to {depth}, not {layer}")
-        number = layer % (depth + 1)
-        pieces, windows, owners, single = self._windows(source, policies)
-        bars = [np.unique(piece.rows[:, 0], return_inverse=True)[1] for piece in pieces]
-        sizes = [
-            {"piece": (), "note": (len(piece.rows),), "bar": (int(at[-1]) + 1,)}[level]
-            for piece, at in zip(pieces, bars, strict=True)
-        ]
-        results = embed_windows(self._runner, windows, owners, sizes, bars, level, pooling, number)
-        found = [result.astype(np.float32) for result in results]
-        return found[0] if single else found
+        number = check_layer(layer, self.config.layers)
+        last = number == self.config.layers
+        encode = self.module.encoder.sentence_encoder
+
+        def forward(tokens: torch.Tensor, performance: torch.Tensor | None) -> torch.Tensor:
+            output = encode(tokens, performance=performance, return_all_hiddens=not last)
+            states: torch.Tensor = output.hidden if last else output.inner_states[number]  # (B, T, D)
+            if level != "piece" or pooling == "mean":
+                return states
+            return encode.up_first(states) if last else states[:, 0]
+
+        single, pieces = self._read(source, policies)
+        vectors = embed_pieces(
+            self._runner,
+            pieces,
+            forward,
+            level=level,
+            width=self.config.width,
+            bars=lambda rows: np.unique(rows[:, 0], return_inverse=True)[1],
+        )
+        return vectors[0] if single else vectors
 
     def predict(
         self,
@@ -194,28 +207,30 @@ class Model:
             have = ", ".join(self.heads) or "none: it is not fine-tuned"
             raise ValueError(f"no head {', '.join(map(repr, unknown)) or 'to run'}; the model has {have}")
         chosen_heads = [self.heads[name] for name in names]
-        pieces, windows, owners, single = self._windows(source, policies)
-        logits = [{head.name: np.zeros(head.outputs) for head in chosen_heads} for _ in pieces]
+        single, pieces = self._read(source, policies)
+        windows = self._runner.windows(pieces)
+        one_item = [np.zeros(len(piece.rows), np.int64) for piece in pieces]
+        stitches = [Stitch(one_item, head.outputs) for head in chosen_heads]
 
-        def use(chosen: list[int], output: EncoderOutput, _: torch.Tensor) -> None:
-            features = self.module.pool(output)  # (B, D)
-            for head in chosen_heads:
-                module = getattr(self.module, f"{head.kind}_heads")[head.name]
-                found = module(features).float().cpu().numpy()  # (B, C)
-                for row, index in enumerate(chosen):
-                    mass = windows[index].span.share.sum() / len(pieces[owners[index]].rows)
-                    logits[owners[index]][head.name] += mass * found[row]
-
-        self._runner.run(windows, use)
-        results = [
-            {
-                head.name: Prediction(
-                    head, of[head.name].astype(np.float32), activate(of[head.name], head.activation)
-                )
+        def forward(tokens: torch.Tensor, performance: torch.Tensor | None) -> list[torch.Tensor]:
+            encode = self.module.encoder.sentence_encoder
+            features = self.module.pool(encode(tokens, performance=performance))  # (B, D)
+            return [
+                getattr(self.module, f"{head.kind}_heads")[head.name](features)  # (B, C)
                 for head in chosen_heads
-            }
-            for of in logits
-        ]
+            ]
+
+        def take(chosen: list[int], outputs: list[torch.Tensor]) -> None:
+            for stitch, output in zip(stitches, outputs, strict=True):
+                for index, logits in zip(chosen, output.float().cpu().numpy(), strict=True):
+                    stitch.add(windows[index], logits)
+
+        self._runner.run(pieces, windows, forward, take)
+        results: list[dict[str, Prediction]] = [{} for _ in pieces]
+        for head, stitch in zip(chosen_heads, stitches, strict=True):
+            for result, mean in zip(results, stitch.means(), strict=True):
+                scores = activate(mean[0], head.activation)
+                result[head.name] = Prediction(head, mean[0].astype(np.float32), scores)
         return results[0] if single else results
 
     def fill(
@@ -271,29 +286,23 @@ class Model:
         ValueError
             For unknown fields, or a mask of another shape.
         """
-        features = self.config.performance_features
-        piece = read_piece(source, performance=features, masked=True, policies=policies)
+        piece = self.read(source, policies=policies, masked=True)
         if mask is None:
             mask = choose_mask(
                 piece.rows, fields=fields, notes=notes, bars=bars, programs=programs, share=share, seed=seed
             )
-        spans = cover(piece.rows[:, 0], window=self.window, overlap=self.overlap)
-        return fill_piece(self._runner, piece, spans, mask, options or FillOptions(), seed=seed)
+        return fill_piece(self._runner, piece, mask, options or FillOptions(), seed=seed)
 
-    def _windows(
-        self, source: Source | Sequence[Source], policies: Policies
-    ) -> tuple[list[Piece], list[Window], list[int], bool]:
-        """Pieces, their windows, the piece of each window, and whether there was one source only."""
+    def read(self, source: Source, *, policies: Policies = COMPATIBLE, masked: bool = False) -> Piece:
+        """Read one source (see :func:`~musicbert.predict.read_piece`)."""
+        inputs = self.config.performance_features
+        return read_piece(source, performance=inputs, masked=masked, policies=policies)
+
+    def _read(self, source: Source | Sequence[Source], policies: Policies) -> tuple[bool, list[Piece]]:
+        """Whether there was one source only, and the pieces."""
         single = not isinstance(source, list | tuple)
         sources: Sequence[Any] = source if isinstance(source, list | tuple) else [source]
-        features = self.config.performance_features
-        pieces = [read_piece(entry, performance=features, policies=policies) for entry in sources]
-        windows, owners = [], []
-        for owner, piece in enumerate(pieces):
-            for span in cover(piece.rows[:, 0], window=self.window, overlap=self.overlap):
-                windows.append(Window(piece, span))
-                owners.append(owner)
-        return pieces, windows, owners, single
+        return single, [self.read(entry, policies=policies) for entry in sources]
 
 
 def from_pretrained(

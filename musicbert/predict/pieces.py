@@ -1,4 +1,4 @@
-"""From what a user has (a file, bytes, a score, rows) to rows with what a model needs beside them."""
+"""From what a user has (a file, bytes, a score, rows) to rows and what a model needs beside them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.encoding import PERFORMANCE_INPUTS, Policies, encode_notes, performance_inputs
+from musicbert.encoding.beat_notes import BeatNotes, beat_notes_to_score
+from musicbert.encoding.codec import get_codec
 from musicbert.encoding.octuple import MAX_POSITIONS
 from musicbert.encoding.policies import COMPATIBLE
 from musicbert.encoding.vocabulary import check_rows
 from musicbert.errors import MidiError
 from musicbert.midi import Score, read_score
+from musicbert.objectives.note_fields import note_fields
 
 __all__ = ["Piece", "Source", "read_piece"]
 
-#: what is one piece: anything that `read_score` takes, or rows [shape=(n, 8), integers]
-Source = str | PathLike[str] | bytes | IO[bytes] | Score | NDArray[Any] | Any
+#: one piece: anything that `read_score` takes, notes in beats, or rows [shape=(n, F), integers]
+Source = str | PathLike[str] | bytes | IO[bytes] | Score | BeatNotes | NDArray[Any] | Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,62 +32,91 @@ class Piece:
     Attributes
     ----------
     rows
-        [shape=(n, 8), int64], n >= 1, sorted; bars may exceed 255.
+        [shape=(n, F), int64], n >= 1; octuples are sorted by bar, and bars may exceed 255.
     performance
         Performance inputs [shape=(n, P), float32], or None.
+    note_index
+        Row i is note ``note_index[i]`` of the source [shape=(n,), int64]; None where rows were given.
+    hidden
+        True at tokens that the model does not see [shape=(n, F), bool], or None.
     """
 
     rows: NDArray[np.int64]
     performance: NDArray[np.float32] | None = None
+    note_index: NDArray[np.int64] | None = None
+    hidden: NDArray[np.bool_] | None = None
 
 
 def read_piece(
-    source: Source, *, performance: int = 0, masked: bool = False, policies: Policies = COMPATIBLE
+    source: Source,
+    *,
+    codec: str = "octuple",
+    performance: int = 0,
+    masked: bool = False,
+    policies: Policies = COMPATIBLE,
 ) -> Piece:
     """Read and encode one piece.
 
     Parameters
     ----------
     source
-        Anything that `read_score` takes, or an array of rows.
+        See `Source`.
+    codec
+        Encoding that the model reads.
     performance
-        Performance inputs of the model; 0 for none.
+        Number of performance inputs of the model.
     masked
-        Whether a model with performance inputs does without them where there are only rows (it then sees
-        zeros, as at masked notes).
+        Accept rows for a model with performance inputs: it then sees zeros, as at masked notes.
     policies
-        See `encode`.
+        See `encode` (OctupleMIDI only).
 
     Raises
     ------
     MidiError
-        As `encode`; ``bad-value`` for rows that are not sorted; ``needs-music`` for rows where the model has
-        performance inputs; ``other-inputs`` where these are not the ones that this program computes.
+        As `encode`; ``bad-value`` for rows out of range or not sorted by bar; ``needs-music`` for rows where
+        the model has performance inputs; ``other-inputs`` where these are not the ones that this program
+        computes.
     TypeError
         For another type of source.
     """
     if isinstance(source, Piece):
         return source
     if isinstance(source, np.ndarray):
-        rows = check_rows(source, bars=MAX_POSITIONS)
-        if len(rows) == 0:
-            raise MidiError("no-notes", "there are no rows")
-        if (np.diff(rows[:, 0]) < 0).any():
-            raise MidiError("bad-value", "rows are not sorted by bar", hint="sort them as encode does")
         if performance and not masked:
             raise MidiError(
                 "needs-music",
                 "the model has performance inputs, and rows do not hold them",
                 hint="give the MIDI file or the score",
             )
-        return Piece(rows)
-    score = source if isinstance(source, Score) else read_score(source)
-    rows, note_index = encode_notes(score, policies=policies)
-    if not performance:
-        return Piece(rows)
-    if performance != len(PERFORMANCE_INPUTS):
+        return Piece(_checked(source, codec))
+    if performance not in (0, len(PERFORMANCE_INPUTS)):
         raise MidiError(
             "other-inputs",
             f"the model has {performance} performance inputs, not {len(PERFORMANCE_INPUTS)} as computed here",
         )
-    return Piece(rows, performance_inputs(score, note_index))
+    notes = source if isinstance(source, Score | BeatNotes) else read_score(source)
+    if codec == "octuple":
+        notes = beat_notes_to_score(notes) if isinstance(notes, BeatNotes) else notes
+        rows, note_index = encode_notes(notes, policies=policies)
+    else:
+        rows, note_index = get_codec(codec).encode(notes)
+    if not performance:
+        return Piece(rows, note_index=note_index)
+    return Piece(rows, performance_inputs(notes, note_index), note_index)
+
+
+def _checked(source: NDArray[Any], codec: str) -> NDArray[np.int64]:
+    """Rows of a codec as int64."""
+    if codec == "octuple":
+        rows = check_rows(source, bars=MAX_POSITIONS)
+        if (np.diff(rows[:, 0]) < 0).any():
+            raise MidiError("bad-value", "rows are not sorted by bar", hint="sort them as encode does")
+    else:
+        values = np.asarray(note_fields(codec).values)
+        shaped = source.ndim == 2 and source.shape[1] == len(values) and source.dtype.kind in "iu"
+        if not shaped or (source < 0).any() or (source >= values).any():
+            raise MidiError("bad-value", f"An array of shape {source.shape} does not hold rows of {codec!r}")
+        rows = source.astype(np.int64)
+    if len(rows) == 0:
+        raise MidiError("no-notes", "there are no rows")
+    return rows

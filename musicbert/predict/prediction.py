@@ -1,15 +1,17 @@
-"""What a sentence head says about a piece."""
+"""Outputs of heads as named scores: `Prediction` of sentence heads, `TagResult` of taggers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, softmax
 
 from musicbert.weights import Head
 
-__all__ = ["Prediction", "activate"]
+__all__ = ["Prediction", "TagResult", "activate"]
 
 Floats = NDArray[np.float32]
 
@@ -44,11 +46,59 @@ class Prediction:
         return dict(zip(names, self.scores.tolist(), strict=True))
 
 
+@dataclass(frozen=True, eq=False)
+class TagResult:
+    """What a tagger says about one piece.
+
+    Attributes
+    ----------
+    kind, classes
+        See `musicbert.corpus.labelled.pieces.Task`.
+    scores
+        Of the piece [shape=(C,), float32], or of each of its notes [shape=(n, C)], in the order of the score:
+        probabilities of classes or labels, or values.
+    known
+        Whether the encoding kept the note [shape=(n,), bool]; the scores of others are NaN. None for pieces.
+    """
+
+    kind: str
+    classes: tuple[str, ...]
+    scores: Floats
+    known: NDArray[np.bool_] | None = None
+
+    @property
+    def best(self) -> Any:
+        """Class with the highest score, names of the labels above a half, or values by name.
+
+        Of notes a list, None where a note is not known.
+        """
+        if self.known is None:
+            return self._best(self.scores)
+        return [
+            self._best(row) if known else None for row, known in zip(self.scores, self.known, strict=True)
+        ]
+
+    def _best(self, row: Floats) -> Any:
+        if self.kind == "classes":
+            return self.classes[int(row.argmax())]
+        if self.kind == "multilabel":
+            return [name for name, value in zip(self.classes, row, strict=True) if value > 0.5]
+        return dict(zip(self.classes, row.tolist(), strict=True))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Scores by name; of notes a list for each name (None where a note is not known)."""
+        if self.known is None:
+            return dict(zip(self.classes, self.scores.tolist(), strict=True))
+        return {
+            name: [value if known else None for value, known in zip(column, self.known, strict=True)]
+            for name, column in zip(self.classes, self.scores.T.tolist(), strict=True)
+        }
+
+
 def activate(logits: NDArray[np.float64], activation: str) -> Floats:
-    """Scores from logits [shape=(C,)], by the activation of a head."""
-    if activation == "softmax":
-        powers: NDArray[np.float64] = np.exp(logits - logits.max())
-        return (powers / float(powers.sum())).astype(np.float32)
-    if activation == "sigmoid":
-        return np.asarray(0.5 * (1 + np.tanh(logits / 2)), np.float32)
+    """Scores from logits [shape=(..., C)], by the activation of a head or the kind of a task."""
+    if activation in ("softmax", "classes"):
+        return np.asarray(softmax(logits, axis=-1), np.float32)
+    if activation in ("sigmoid", "multilabel"):
+        return np.asarray(expit(logits), np.float32)
     return logits.astype(np.float32)

@@ -1,164 +1,221 @@
-"""Windows through the encoder in batches of similar length, whatever the order they came in.
+"""One loop over windows, in batches of similar length, for embeddings, predictions, filling and evaluation.
 
-Legend: ``B`` windows, ``T`` notes of the longest (the two special octuples included), ``F`` 8 fields, ``D``
-width.
+Legend: ``B`` windows, ``T`` rows of the longest (special rows included), ``F`` fields, ``P`` performance
+inputs.
 
-Windows are sorted by length, so that little is padded, and a batch is bounded by its padded notes. In
-float32 a window gives the same numbers in any batch up to rounding (1e-5, tested); on a GPU the matrices
-are multiplied in bfloat16, with less.
+:func:`run_batches` knows only lengths: it sorts, batches, and hands results back. :class:`Runner` puts
+windows of pieces through it. In float32 a window gives the same numbers in any batch up to rounding (1e-5,
+tested); with bfloat16 products, the default on a GPU, the rounding is coarser.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from torch import nn
+from tqdm import tqdm
 
-from musicbert.encoding.vocabulary import FIELD_SIZES, FIELDS, MASK, PAD, rows_to_ids
-from musicbert.model import EncoderOutput, MusicBert
+from musicbert.encoding.vocabulary import MASK
 from musicbert.predict.pieces import Piece
-from musicbert.predict.spans import Span
+from musicbert.predict.windows import OVERLAP, WINDOW, Layout, Window, WindowChoice, cut
 
-__all__ = ["Precision", "Runner", "Window", "multiplies_in_bfloat16"]
+__all__ = ["Precision", "Runner", "line_progress", "multiplies_in_bfloat16", "pick_device", "run_batches"]
 
 Precision = Literal["auto", "float32", "bfloat16"]
-#: padded notes of a batch, at most: four windows of 1,000 notes
-BATCH_NOTES = 4096
-#: a window shorter than this share of the longest of a batch, less a few notes, waits for the next batch
-FILLED, SMALL = 0.8, 16
-F = len(FIELDS)
+#: rows of a batch, padding included: four windows of 1,000 notes
+BATCH_ROWS = 4096
+#: a window stays out of a batch if more than this share of its rows would be padding, and a few rows more
+PADDING, SLACK = 0.2, 14
+
+Batch = TypeVar("Batch")
+Output = TypeVar("Output")
+
+
+def run_batches(
+    lengths: ArrayLike,
+    make_batch: Callable[[NDArray[np.int64]], Batch],
+    forward: Callable[[Batch], Output],
+    take: Callable[[NDArray[np.int64], Output], None],
+    *,
+    batch_rows: int,
+    batch_items: int | None = None,
+    padding: float = 1.0,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Run items of different lengths through a model, the longest first, without gradients.
+
+    Parameters
+    ----------
+    lengths
+        Rows of each item, special rows included [shape=(n,), integers].
+    make_batch
+        Makes a batch of the items with these indices [shape=(B,), int64].
+    forward
+        Runs the model on a batch.
+    take
+        Receives the indices of a batch and its output.
+    batch_rows
+        Largest number of rows in a batch, padding included. A longer item is a batch of its own.
+    batch_items
+        Largest number of items in a batch, if any.
+    padding
+        Largest share of an item's rows that may be padding, in 0-1; `SLACK` rows more are tolerated.
+    progress
+        Called with the number of items done and the number of all items.
+    """
+    sizes = np.asarray(lengths, np.int64)
+    order = np.argsort(-sizes, kind="stable")  # the longest first: too little memory shows at once
+    done = 0
+    with torch.inference_mode():
+        while done < len(order):
+            longest = int(sizes[order[done]])
+            count = max(batch_rows // max(longest, 1), 1)
+            chosen = order[done : done + min(count, batch_items or count)]
+            chosen = chosen[sizes[chosen] >= int(longest * (1 - padding)) - SLACK]  # sorted: the first ones
+            take(chosen, forward(make_batch(chosen)))
+            done += len(chosen)
+            if progress is not None:
+                progress(done, len(order))
+
+
+def pick_device(device: str | torch.device | None) -> torch.device:
+    """Device of this name; a GPU if there is one when None."""
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def multiplies_in_bfloat16(precision: Precision, device: torch.device) -> bool:
-    """Say whether matrices are multiplied in bfloat16: ``auto`` does on a GPU, not on a CPU.
+    """Whether matrices are multiplied in bfloat16: ``auto`` does so on a GPU, not on a CPU.
 
     Raises
     ------
     ValueError
-        For another word.
+        For an unknown precision.
     """
     if precision not in get_args(Precision):
         raise ValueError(f"precision is auto, float32 or bfloat16, not {precision!r}")
     return device.type == "cuda" if precision == "auto" else precision == "bfloat16"
 
 
-@dataclass(frozen=True, eq=False)
-class Window:
-    """One window of one piece.
-
-    Attributes
-    ----------
-    piece
-        The piece.
-    span
-        Which of its rows.
-    mask
-        True at tokens to hide [shape=(n, 8), bool] over the rows of the window, or None.
-    """
-
-    piece: Piece
-    span: Span
-    mask: NDArray[np.bool_] | None = None
-
-    def __len__(self) -> int:
-        return self.span.stop - self.span.start
-
-    def ids(self) -> NDArray[np.int64]:
-        """Token ids with the special octuples [shape=(8 * (n + 2),)]."""
-        rows = self.piece.rows[self.span.start : self.span.stop].copy()
-        # no change, except where a hidden bar was filled from a window with another first bar
-        rows[:, 0] = np.clip(rows[:, 0] - self.span.first_bar, 0, FIELD_SIZES[0] - 1)
-        ids = rows_to_ids(rows)
-        if self.mask is not None:
-            ids[F:-F][self.mask.reshape(-1)] = MASK
-        return ids
-
-    def performance(self) -> NDArray[np.float32] | None:
-        """Performance inputs, zero at special octuples and masked notes [shape=(n + 2, P)]."""
-        if self.piece.performance is None:
-            return None
-        inputs = self.piece.performance[self.span.start : self.span.stop]
-        if self.mask is not None:
-            inputs = inputs * ~self.mask.any(axis=1, keepdims=True)
-        return np.pad(inputs, ((1, 1), (0, 0)))
-
-
 class Runner:
-    """A model on a device, in one precision.
+    """A model on a device, in one precision, that reads windows of pieces.
 
     Parameters
     ----------
     model
-        In evaluation mode; it is moved to the device.
+        Moved to the device and put into evaluation mode.
+    layout
+        How rows become the model's tokens.
+    performance
+        Number of performance inputs of a note, 0 for none.
+    window, overlap, choice
+        See :func:`~musicbert.predict.windows.cut`.
     device
         ``cpu``, ``cuda``, ...; a GPU if there is one when None.
     precision
         ``auto``: float32 on a CPU, bfloat16 on a GPU (weights stay float32).
-    batch_notes
-        Padded notes of a batch, at most (a longer window is a batch of its own).
+    batch_rows
+        See :func:`run_batches`.
     """
 
     def __init__(
         self,
-        model: MusicBert,
+        model: nn.Module,
+        layout: Layout,
         *,
+        performance: int = 0,
+        window: int = WINDOW,
+        overlap: int = OVERLAP,
+        choice: WindowChoice = "all",
         device: str | torch.device | None = None,
         precision: Precision = "auto",
-        batch_notes: int = BATCH_NOTES,
+        batch_rows: int = BATCH_ROWS,
     ) -> None:
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = pick_device(device)
         self.model = model.to(self.device).eval()
+        self.layout = layout
+        self.performance = performance
+        self.window, self.overlap, self.choice = window, overlap, choice
         self.bfloat16 = multiplies_in_bfloat16(precision, self.device)
-        self.batch_notes = batch_notes
+        self.batch_rows = batch_rows
+
+    def windows(self, pieces: Sequence[Piece]) -> list[Window]:
+        """Windows of all pieces, in order."""
+        size: dict[str, Any] = {"window": self.window, "overlap": self.overlap, "choice": self.choice}
+        return [
+            window
+            for number, piece in enumerate(pieces)
+            for window in cut(number, piece.rows, self.layout.codec, **size)
+        ]
 
     def run(
         self,
+        pieces: Sequence[Piece],
         windows: Sequence[Window],
-        use: Callable[[list[int], EncoderOutput, torch.Tensor], None],
-        *,
-        layers: bool = False,
+        forward: Callable[[torch.Tensor, torch.Tensor | None], Output],
+        take: Callable[[list[int], Output], None],
     ) -> None:
         """Run windows.
 
         Parameters
         ----------
-        windows
-            In any order.
-        use
-            Called for each batch, without gradients and in the chosen precision, with the indices of the
-            windows that it holds, what the encoder says, and the token ids [shape=(B, T*F), int64].
-        layers
-            Keep the states between the blocks.
+        pieces, windows
+            ``window.piece`` is an index into ``pieces``.
+        forward
+            Runs the model on tokens (see :class:`~musicbert.predict.windows.Layout`) and performance inputs
+            [shape=(B, T, P), float32], in the runner's precision.
+        take
+            Receives the indices of the windows of a batch and the output for it.
         """
-        order = sorted(range(len(windows)), key=lambda index: -len(windows[index]))
-        at = 0
-        while at < len(order):
-            longest = len(windows[order[at]]) + 2
-            chosen = order[at : at + max(self.batch_notes // longest, 1)]
-            shortest = int(longest * FILLED) - SMALL
-            chosen = [index for index in chosen if len(windows[index]) >= shortest]  # sorted: a prefix
-            at += len(chosen)
-            tokens, performance = self._collate([windows[index] for index in chosen], longest)
-            autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
-            with torch.inference_mode(), autocast:
-                output = self.model.encoder.sentence_encoder(
-                    tokens, performance=performance, return_all_hiddens=layers
-                )
-                use(chosen, output, tokens)
 
-    def _collate(self, windows: Sequence[Window], longest: int) -> tuple[torch.Tensor, torch.Tensor | None]:
-        tokens = np.full((len(windows), longest * F), PAD)
-        features = self.model.config.performance_features
-        inputs = np.zeros((len(windows), longest, features), np.float32) if features else None
-        for row, window in enumerate(windows):
-            ids = window.ids()
-            tokens[row, : len(ids)] = ids
-            found = window.performance()
-            if inputs is not None and found is not None:
-                inputs[row, : len(found)] = found
-        performance = None if inputs is None else torch.from_numpy(inputs).to(self.device)
-        return torch.from_numpy(tokens).to(self.device), performance
+        def make_batch(chosen: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor | None]:
+            return self._collate([(pieces[windows[index].piece], windows[index]) for index in chosen])
+
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            run_batches(
+                [len(window) + self.layout.special for window in windows],
+                make_batch,
+                lambda batch: forward(*batch),
+                lambda chosen, output: take(chosen.tolist(), output),
+                batch_rows=self.batch_rows,
+                padding=PADDING,
+            )
+
+    def _collate(self, chosen: Sequence[tuple[Piece, Window]]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Tokens and performance inputs, which are zero at special rows, padding and masked notes."""
+        sequences = []
+        lead = self.layout.lead
+        longest = max(len(window) for _, window in chosen) + self.layout.special
+        inputs = torch.zeros(len(chosen), longest, self.performance)  # (B, T, P)
+        for row, (piece, window) in zip(inputs, chosen, strict=True):
+            part = slice(window.start, window.stop)
+            tokens = self.layout.tokens(piece.rows[part], window.first_bar)
+            notes = slice(lead, lead + len(window))
+            if piece.hidden is not None:
+                tokens[notes][torch.from_numpy(piece.hidden[part])] = MASK
+            if piece.performance is not None and self.performance:
+                row[notes] = torch.from_numpy(piece.performance[part])
+                if piece.hidden is not None:
+                    row[notes][torch.from_numpy(piece.hidden[part].any(axis=1))] = 0
+            sequences.append(tokens)
+        tokens = self.layout.collate(sequences).to(self.device)
+        return tokens, inputs.to(self.device) if self.performance else None
+
+
+def line_progress(unit: str) -> Callable[[int, int], None]:
+    """Return a function of (done, all) that shows a bar on a terminal, and nothing elsewhere."""
+    bar: tqdm | None = None
+
+    def show(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = tqdm(total=total, unit=unit, disable=None)
+        bar.update(done - bar.n)
+        if done >= total:
+            bar.close()
+            bar = None
+
+    return show

@@ -4,8 +4,8 @@
 >>> model.predict(["a.mid"])[0].best  # doctest: +SKIP
 'calm'
 
-Pieces of any length are cut into the windows of training; what is said about a note that lies in several is
-averaged by the windows' shares, and what is said about a piece is the mean over its windows. The same numbers
+Pieces of any length are cut into the windows of training. Outputs of a note that lies in several windows are
+averaged by the windows' shares; those of a piece are the mean over its windows. The numbers are the same
 whatever the batch or order.
 
 Legend: ``n`` notes, ``B`` windows of a batch, ``T`` rows, ``C`` outputs.
@@ -14,7 +14,6 @@ Legend: ``n`` notes, ``B`` windows of a batch, ``T`` rows, ``C`` outputs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
@@ -23,66 +22,19 @@ import torch
 from numpy.typing import NDArray
 
 from musicbert.encoding.codec import get_codec
-from musicbert.encoding.performance import performance_inputs
 from musicbert.midi import Score, read_score
 from musicbert.model.heads.tagger import Tagger
-from musicbert.predict.tagging_windows import Layout, TagWindow, cut
+from musicbert.predict.embedding import Stitch
+from musicbert.predict.pieces import read_piece
+from musicbert.predict.prediction import TagResult, activate
+from musicbert.predict.runner import Runner
+from musicbert.predict.windows import Layout
 from musicbert.weights.tagger_folder import load_tagger_folder
 
-__all__ = ["TagResult", "TaggerModel", "load_tagger_model"]
+__all__ = ["TaggerModel", "load_tagger_model"]
 
-#: rows of a batch, padding included, at most
+#: default of `TaggerModel.predict`: rows of a batch, padding included, at most
 BATCH_ROWS = 1 << 13
-
-
-@dataclass(frozen=True, eq=False)
-class TagResult:
-    """What a tagger says about one piece.
-
-    Attributes
-    ----------
-    kind, classes
-        See `musicbert.corpus.labelled.pieces.Task`.
-    scores
-        Of the piece [shape=(C,), float32], or of each of its notes [shape=(n, C)], in the order of the score:
-        probabilities of classes or labels, or values.
-    known
-        Whether the encoding kept the note [shape=(n,), bool]; the scores of others are NaN. None for pieces.
-    """
-
-    kind: str
-    classes: tuple[str, ...]
-    scores: NDArray[np.float32]
-    known: NDArray[np.bool_] | None = None
-
-    @property
-    def best(self) -> Any:
-        """Class with the highest score, names of the labels above a half, or values by name.
-
-        Of notes a list, None where a note is not known.
-        """
-        if self.known is None:
-            return self._best(self.scores)
-        return [
-            self._best(row) if known else None for row, known in zip(self.scores, self.known, strict=True)
-        ]
-
-    def _best(self, row: NDArray[np.float32]) -> Any:
-        if self.kind == "classes":
-            return self.classes[int(row.argmax())]
-        if self.kind == "multilabel":
-            return [name for name, value in zip(self.classes, row, strict=True) if value > 0.5]
-        return dict(zip(self.classes, row.tolist(), strict=True))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Scores by name; of notes a list for each name (None where a note is not known)."""
-        if self.known is None:
-            return dict(zip(self.classes, self.scores.tolist(), strict=True))
-        columns = np.where(self.known[:, None], self.scores, np.nan).T.tolist()
-        return {
-            name: [None if value != value else value for value in column]
-            for name, column in zip(self.classes, columns, strict=True)
-        }
 
 
 class TaggerModel:
@@ -99,8 +51,6 @@ class TaggerModel:
     def __init__(
         self, tagger: Tagger, settings: dict[str, Any], *, device: str | torch.device | None = None
     ) -> None:
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.tagger = tagger.to(self.device).eval()
         self.settings = settings
         task = settings["task"]
         self.kind: str = task["kind"]
@@ -109,7 +59,18 @@ class TaggerModel:
         self.classes: tuple[str, ...] = tuple(task["classes"])
         self.codec = get_codec(settings["codec"])
         self.layout = Layout(settings["codec"], cells=settings["family"] != "musicbert")
-        self.performance = int(settings["architecture"].get("performance_features", 0))
+        self.tagger = tagger
+        self._runner = Runner(
+            tagger,
+            self.layout,
+            performance=int(settings["architecture"].get("performance_features", 0)),
+            window=int(settings["window"]),
+            overlap=int(settings["overlap"]),
+            choice=settings.get("windows", "all"),
+            device=device,
+            precision="float32",
+        )
+        self.device = self._runner.device
 
     def __repr__(self) -> str:
         return f"TaggerModel({self.label}: {self.kind} of {self.level}, {len(self.classes)} outputs)"
@@ -129,88 +90,42 @@ class TaggerModel:
         MidiError
             For a source that cannot be read or encoded.
         """
-        scores = [s if isinstance(s, Score) else read_score(s) for s in sources]
-        encoded = [self.codec.encode(score) for score in scores]
-        windows = [
-            window
-            for piece, (rows, _) in enumerate(encoded)
-            for window in cut(
-                piece,
-                rows,
-                self.codec.name,
-                window=int(self.settings["window"]),
-                overlap=int(self.settings["overlap"]),
-                choice=self.settings.get("windows", "all"),
-            )
+        scores = [source if isinstance(source, Score) else read_score(source) for source in sources]
+        runner, lead = self._runner, self.layout.lead
+        runner.batch_rows = batch_rows
+        pieces = [
+            read_piece(score, codec=self.codec.name, performance=runner.performance) for score in scores
         ]
-        found = [self._blank(len(rows)) for rows, _ in encoded]
-        order = sorted(range(len(windows)), key=lambda index: -len(windows[index]))
-        at = 0
-        while at < len(order):
-            longest = len(windows[order[at]]) + self.layout.special
-            chosen = [windows[index] for index in order[at : at + max(batch_rows // longest, 1)]]
-            at += len(chosen)
-            for window, values in zip(chosen, self._run(chosen, scores, encoded), strict=True):
-                self._add(found[window.piece], window, values)
+        note_level = self.level == "note"
+        items = [np.arange(len(piece.rows)) * note_level for piece in pieces]
+        stitch, windows = Stitch(items, len(self.classes), votes=True), runner.windows(pieces)
+
+        def forward(tokens: torch.Tensor, performance: torch.Tensor | None) -> torch.Tensor:
+            logits = self.tagger(tokens, performance)  # (B, T, C) or (B, C)
+            return self.tagger.values(logits) if self.kind == "regression" else logits
+
+        def take(chosen: list[int], outputs: torch.Tensor) -> None:
+            for index, values in zip(chosen, outputs.cpu().numpy(), strict=True):
+                window = windows[index]
+                stitch.add(window, values[lead : lead + len(window)] if note_level else values)
+
+        runner.run(pieces, windows, forward, take)
+        means, covered = stitch.means(), stitch.covered()
+        if not note_level:
+            return [TagResult(self.kind, self.classes, activate(mean[0], self.kind)) for mean in means]
         return [
-            self._result(total, weight, score, index)
-            for (total, weight), score, (_, index) in zip(found, scores, encoded, strict=True)
+            self._of_notes(activate(mean, self.kind)[known], piece.note_index[known], len(score))
+            for mean, known, piece, score in zip(means, covered, pieces, scores, strict=True)
+            if piece.note_index is not None
         ]
 
-    def _blank(self, rows: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        items = rows if self.level == "note" else 1
-        return np.zeros((items, len(self.classes))), np.zeros(items)
-
-    def _run(
-        self, windows: Sequence[TagWindow], scores: Sequence[Score], encoded: Sequence[Any]
-    ) -> NDArray[np.float32]:
-        tokens = [self.layout.tokens(encoded[w.piece][0][w.start : w.stop], w.first_bar) for w in windows]
-        inputs = {"src_tokens": self.layout.collate(tokens).to(self.device)}
-        if self.performance:
-            longest = max(len(each) for each in tokens)
-            table = torch.zeros(len(windows), longest, self.performance)  # (B, T, P)
-            for row, window in zip(table, windows, strict=True):
-                index = encoded[window.piece][1]
-                found = performance_inputs(scores[window.piece], index)[window.start : window.stop]
-                row[self.layout.lead : self.layout.lead + len(found)] = torch.from_numpy(found)
-            inputs["performance"] = table.to(self.device)
-        with torch.inference_mode():
-            logits = self.tagger(**inputs)
-            return (self.tagger.values(logits) if self.kind == "regression" else logits).cpu().numpy()
-
-    def _add(self, found: Any, window: TagWindow, values: NDArray[np.float32]) -> None:
-        total, weight = found
-        if self.level == "note":
-            lead = self.layout.lead
-            total[window.start : window.stop] += window.share[:, None] * values[lead : lead + len(window)]
-            weight[window.start : window.stop] += window.share
-        else:
-            total[0] += values
-            weight[0] += 1
-
-    def _result(
-        self,
-        total: NDArray[np.float64],
-        weight: NDArray[np.float64],
-        score: Score,
-        index: NDArray[np.int64],
-    ) -> TagResult:
-        logits = total / np.maximum(weight, 1e-12)[:, None]
-        if self.kind == "classes":
-            powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-            values = powers / powers.sum(axis=1, keepdims=True)
-        elif self.kind == "multilabel":
-            values = 0.5 * (1 + np.tanh(logits / 2))
-        else:
-            values = logits
-        if self.level != "note":
-            return TagResult(self.kind, self.classes, values[0].astype(np.float32))
-        by_note = np.full((len(score), len(self.classes)), np.nan, np.float32)
-        covered = weight > 0
-        by_note[index[covered]] = values[covered]
-        known = np.zeros(len(score), bool)
-        known[index[covered]] = True
-        return TagResult(self.kind, self.classes, by_note, known)
+    def _of_notes(self, values: NDArray[np.float32], index: NDArray[np.int64], notes: int) -> TagResult:
+        """Result for all notes of a score, of which some were labelled."""
+        scores = np.full((notes, len(self.classes)), np.nan, np.float32)
+        scores[index] = values
+        known = np.zeros(notes, bool)
+        known[index] = True
+        return TagResult(self.kind, self.classes, scores, known)
 
 
 def load_tagger_model(

@@ -16,7 +16,7 @@ from musicbert.corpus.labelled.pieces import NO_CLASS
 from musicbert.corpus.labelled.shards import LabelColumn, Shards
 from musicbert.fairseq_plugin.data.sized_dataset import SizedDataset, similar_lengths_together
 from musicbert.fairseq_plugin.labels.note_augmentation import NoteAugmentation
-from musicbert.predict.tagging_windows import Layout, TagWindow
+from musicbert.predict.windows import Layout, Window
 
 __all__ = ["TaggingDataset"]
 
@@ -54,7 +54,7 @@ class TaggingDataset(SizedDataset):
         self,
         shards: Shards,
         column: LabelColumn,
-        windows: Sequence[TagWindow],
+        windows: Sequence[Window],
         layout: Layout,
         *,
         ignore: Sequence[int] = (),

@@ -36,7 +36,7 @@ from musicbert.fairseq_plugin.labels.sums import METRICS
 from musicbert.fairseq_plugin.labels.tagging_model import TaggingModel
 from musicbert.model import MusicBert
 from musicbert.model.heads.tagger import TagSettings, freeze, scale_rates
-from musicbert.predict.tagging_windows import Layout, cut
+from musicbert.predict.windows import Layout, cut
 
 __all__ = ["NoteTaggingTask", "SequenceTaggingTask", "TaggingConfig", "read_split"]
 

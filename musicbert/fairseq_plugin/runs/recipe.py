@@ -12,7 +12,7 @@ from musicbert.corpus.labelled.shards import Shards
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.labels.sums import METRICS
 from musicbert.fairseq_plugin.runs.models import Family, ModelChoice
-from musicbert.predict.tagging_windows import cut
+from musicbert.predict.windows import cut
 
 __all__ = ["Recipe", "check_metric", "published_recipe", "selection_metric", "training_arguments"]
 

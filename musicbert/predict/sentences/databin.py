@@ -21,6 +21,7 @@ from musicbert.corpus.bins.databin import read_index
 from musicbert.encoding.sequence_views import position_width, sequence_in_view, sizes_in_view
 from musicbert.encoding.vocabulary import FIELDS, PAD
 from musicbert.errors import CheckpointError, DatasetError
+from musicbert.predict.runner import pick_device, run_batches
 from musicbert.weights import build_model, read_bundle
 
 __all__ = ["class_logits"]
@@ -83,7 +84,7 @@ def class_logits(
             path=checkpoint,
             hint=f"choose with --head: {', '.join(heads)}" if heads else "fine-tune it first",
         )
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = pick_device(device)
     model = model.to(where).eval()
     prefix = Path(data) / "input0" / part
     stored = read_index(prefix).astype(np.int64)
@@ -98,23 +99,26 @@ def class_logits(
     most = None if bundle.view == "octuple" else model.config.max_positions // width - 2
     if most is not None:
         sizes = np.minimum(sizes, (most + 2) * width)
-    order = np.argsort(-sizes, kind="stable")  # the longest first: too little memory shows at once
     logits = np.zeros((len(sizes), model.classification_heads[head].out_proj.out_features), np.float32)
-    # as many positions, whatever the tokens of each
-    batch_tokens, done = _BATCH_TOKENS.get(where.type, _BATCH_TOKENS["cpu"]) * width // WIDTH, 0
-    with torch.inference_mode(), torch.autocast(where.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        while done < len(order):
-            longest = int(sizes[order[done]])
-            chosen = order[done : done + max(batch_tokens // longest, 1)]
-            batch = np.full((len(chosen), longest), PAD, np.int64)  # (B, T*F)
-            for row, at in zip(batch, chosen, strict=True):
-                sequence = tokens[ends[at] : ends[at + 1]]
-                row[: sizes[at]] = sequence_in_view(sequence, bundle.view, most=most)
-            output, _ = model(
-                torch.from_numpy(batch).to(where), features_only=True, classification_head_name=head
-            )
-            logits[chosen] = output.float().cpu().numpy()  # (B, C)
-            done += len(chosen)
-            if progress is not None:
-                progress(done, len(order))
+
+    def make_batch(chosen: NDArray[np.int64]) -> torch.Tensor:
+        batch = np.full((len(chosen), int(sizes[chosen].max())), PAD, np.int64)  # (B, T*F)
+        for row, at in zip(batch, chosen, strict=True):
+            sequence = tokens[ends[at] : ends[at + 1]]
+            row[: sizes[at]] = sequence_in_view(sequence, bundle.view, most=most)
+        return torch.from_numpy(batch).to(where)
+
+    def take(chosen: NDArray[np.int64], output: torch.Tensor) -> None:
+        logits[chosen] = output.float().cpu().numpy()  # (B, C)
+
+    batch_tokens = _BATCH_TOKENS.get(where.type, _BATCH_TOKENS["cpu"])
+    with torch.autocast(where.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        run_batches(
+            sizes,
+            make_batch,
+            lambda batch: model(batch, features_only=True, classification_head_name=head)[0],
+            take,
+            batch_rows=batch_tokens * width // WIDTH,  # as many positions, whatever the tokens of each
+            progress=progress,
+        )
     return logits

@@ -19,7 +19,7 @@ from musicbert.fairseq_plugin.labels.sums import METRICS, f1_of_class, metrics_o
 from musicbert.fairseq_plugin.labels.taggers import TaggingConfig, read_split
 from musicbert.fairseq_plugin.optimisers.layerwise_adamw import LayerwiseAdamW, LayerwiseAdamWConfig
 from musicbert.midi import Score
-from musicbert.predict.tagging_windows import Layout, cut
+from musicbert.predict.windows import Layout, cut
 
 PITCH = Task("octave", "octave", "note", "classes", tuple("0123456789"), "accuracy")
 LOUD = Task("loud", "loud", "note", "regression", ("velocity",), "r2")
