@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -17,7 +18,20 @@ from typing import NoReturn
 
 from musicbert.errors import MusicBertError
 
-__all__ = ["ROOT", "die", "make_parser", "need", "report_errors", "run", "say", "split_extra"]
+__all__ = [
+    "ROOT",
+    "arch_of",
+    "die",
+    "environment",
+    "full_command",
+    "make_parser",
+    "need",
+    "print_command",
+    "report_errors",
+    "run",
+    "say",
+    "split_extra",
+]
 
 #: the checkout
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,3 +133,9 @@ def environment() -> dict[str, str]:
 def print_command(command: Sequence[str]) -> None:
     """Print a command as a shell reads it."""
     print(shlex.join(command), flush=True)
+
+
+def arch_of(weights: str) -> str:
+    """Return the network that the name of weights says, such as ``musicbert-mini``; else the base size."""
+    match = re.search(r"musicbert[-_](tiny|mini|small|medium|base|large)", Path(weights).name)
+    return f"musicbert_{match[1] if match else 'base'}"

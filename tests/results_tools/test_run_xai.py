@@ -1,0 +1,106 @@
+"""Drivers of the project's own results: which programs they call, with which options."""
+
+import json
+import shlex
+
+import pytest
+import report_xai_all
+import run_downstream
+import run_xai
+
+
+@pytest.fixture
+def calls(monkeypatch, tmp_path):
+    """Commands that would have run."""
+    found = []
+    for module in (run_xai, run_downstream, report_xai_all):
+        monkeypatch.setattr(module, "run", lambda *words, **_: found.append([*map(str, words)]))
+    monkeypatch.chdir(tmp_path)
+    return found
+
+
+def option(words, name):
+    return words[words.index(name) + 1]
+
+
+def test_the_main_job_is_planned_once_for_each_variant_start_and_split(calls, tmp_path):
+    for name in ("xai_segment", "percepiano_performer_cv"):
+        (tmp_path / "runs" / "bin" / name).mkdir(parents=True)
+    (tmp_path / "weights.pt").touch()
+    more = ["--starts", "scratch mlm+own", "--init", "weights.pt", "--variants", "published performance"]
+    assert run_xai.main(["--stages", "train", "--workers", "3", *more]) == 0
+    plan = [shlex.split(line) for line in (tmp_path / "runs" / "plan").read_text().splitlines()]
+    assert [option(words, "--output").partition("trained/")[2] for words in plan] == [
+        f"{split}/{variant}"
+        for variant in (
+            "published-scratch",
+            "published-mlm+own",
+            "performance-scratch",
+            "performance-mlm+own",
+        )
+        for split in ("xai/segment", "percepiano/performer_cv")
+    ]
+    assert calls == [["scripts/run_experiments.py", "--plan", "runs/plan", "--workers", "3"]]
+    own = shlex.split(option(plan[-1], "--before"))
+    assert option(own, "--init-from") == str(tmp_path / "weights.pt")
+    assert "--performance-input" in own
+    assert option(own, "--adam-betas") == "(0.9, 0.98)"
+    assert "--init-from" not in plan[-1]
+    assert "--cpu" in plan[0]
+
+
+def test_runs_of_another_setting_are_refused(calls, tmp_path, capsys):
+    assert run_xai.main(["--stages", "plan", "--starts", "scratch"]) == 0
+    with pytest.raises(SystemExit):
+        run_xai.main(["--stages", "plan", "--lr", "1"])
+    assert "holds runs of another setting (arch=musicbert_tiny updates=450" in capsys.readouterr().err
+    assert not calls
+
+
+def test_what_is_missing_is_prepared(calls, tmp_path):
+    (tmp_path / "data" / "percepiano").mkdir(parents=True)
+    (tmp_path / "runs" / "labels").mkdir(parents=True)
+    (tmp_path / "runs" / "labels" / "percepiano.json").touch()
+    splits = "xai:segment percepiano:performer_published percepiano:content_4fold"
+    assert run_xai.main(["--data", "data", "--stages", "prepare", "--splits", splits]) == 0
+    programs = [words[0].rpartition("/")[2] for words in calls]
+    assert programs == ["gen_xai.py", "binarize_xai.sh", "gen_xai.py", "binarize_xai.sh", "baselines_xai.py"]
+    assert option(calls[0], "--folds-file") == "data/percepiano/folds.json:performer_published"
+    assert "--valid" not in calls[0]
+    assert option(calls[2], "--folds") == "4"
+    assert calls[-1][-2:] == ["--folds-file", "data/percepiano/folds.json"]
+
+
+def test_only_complete_experiments_are_reported(calls, tmp_path, capsys):
+    for fold in ("0", "1"):
+        (tmp_path / "runs" / "bin" / "xai_segment" / fold).mkdir(parents=True)
+        for variant in ("plain-scratch", "plain-mlm"):
+            (tmp_path / f"runs/trained/xai/segment/{variant}/fold{fold}/seed1").mkdir(parents=True)
+    for path in (tmp_path / "runs/trained/xai/segment/plain-mlm").glob("fold*/seed1"):
+        (path / "run.json").touch()
+    (tmp_path / "results").mkdir()
+    baselines = {"splits": {"segment": {}}}
+    (tmp_path / "results" / "baselines_xai.json").write_text(json.dumps(baselines))
+    assert report_xai_all.main([]) == 0
+    assert "plain-scratch: 0 of 2 runs are done, no report yet" in capsys.readouterr().out
+    ratings, performers, tables = calls
+    assert option(ratings, "--out") == "results/xai/segment/plain-mlm/regression"
+    assert option(ratings, "--kind") == "apex"
+    assert "--baselines" in ratings
+    assert "--baselines" not in performers
+    assert tables[0].endswith("readme_tables.py")
+
+
+def test_downstream_recipes_get_what_was_given(calls, tmp_path, capsys):
+    (tmp_path / "s" / "midi").mkdir(parents=True)
+    words = ["--sources", "s", "--tasks", "next acc_midi", "--starts", "init", "--init", "musicbert-mini"]
+    (tmp_path / "runs_downstream" / "acc_midi_data_bin").mkdir(parents=True)
+    assert run_downstream.main([*words, "--patience", "-1", "--cpu", "--", "--foo", "1"]) == 0
+    assert "next is passed over" in capsys.readouterr().out
+    train, score = calls
+    assert train[:2] == ["scripts/train_nsp.sh", "acc"]
+    assert option(train, "--save-dir") == "runs_downstream/acc_midi/mini-init"
+    assert (option(train, "--warmup"), option(train, "--patience")) == ("50000", "-1")
+    assert "--lr" not in train
+    assert train[-3:] == ["--", "--foo", "1"]
+    assert score[-2:] == ["--device", "cpu"]
