@@ -194,7 +194,7 @@ def read_index(prefix: str | PathLike[str]) -> NDArray[np.int32]:
         content, data_bytes = index.read_bytes(), data.stat().st_size
     except OSError as error:
         raise DatasetError(
-            "not-found", "The binarised data set is missing", path=index, hint="run scripts/binarize_xai.sh"
+            "not-found", "The binarised data set is missing", path=index, hint="binarise the data first"
         ) from error
     if len(content) >= _HEADER.size:
         magic, version, code, count = _HEADER.unpack_from(content)

@@ -28,6 +28,7 @@ __all__ = [
     "build_directory",
     "check_destination",
     "lock_folder",
+    "replace_folder",
     "replacing",
     "write_bytes",
     "write_json",
@@ -74,7 +75,6 @@ def build_directory(
     path = Path(path).absolute()
     check_destination(path, overwrite, recognise)
     partial = path.parent / f".{path.name}.partial"
-    old = path.parent / f".{path.name}.old"
     try:
         partial.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -89,17 +89,23 @@ def build_directory(
         _clear(partial)  # what a killed run left
         yield partial
         check_destination(path, overwrite, recognise)
-        if path.is_dir():
-            shutil.rmtree(old, ignore_errors=True)
-            path.rename(old)
-        partial.rename(path)
-        shutil.rmtree(old, ignore_errors=True)
+        replace_folder(partial, path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     finally:
         if lock is not None:
             os.close(lock)
+
+
+def replace_folder(partial: Path, path: Path) -> None:
+    """Rename a complete folder to its destination, and remove the folder that was there."""
+    old = path.parent / f".{path.name}.old"
+    if path.is_dir():
+        shutil.rmtree(old, ignore_errors=True)  # a killed run may have left one
+        path.rename(old)
+    partial.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def check_destination(path: Path, overwrite: bool, recognise: Callable[[Path], bool]) -> None:

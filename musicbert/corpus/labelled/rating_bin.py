@@ -1,40 +1,53 @@
-"""Labels of a data-bin: ratings, performer classes and identifiers of one split.
+"""Ratings and performers of pieces: label files, and `RatingBin`, one fold of a rating data-bin.
 
-``BIN/<fold>/label/`` holds ``<split>.label`` (a JSON array a line: ``d`` ratings on 0-1 or null, then the
-class), ``<split>.id`` (one identifier a line) and ``classes.json`` (names of classes and dimensions). Where
-a data-bin of older code has no ``classes.json``, sizes come from the label files and names are numbers.
+``FOLD/label/`` holds, beside what `musicbert.corpus.labelled.token_bin` names, ``<part>.label`` (a JSON array
+a line: d ratings on 0-1 or null, then the class or null) and ``classes.json`` (names of classes and
+dimensions). A data-bin of older code has no ``classes.json``: sizes then come from the label files, and names
+are numbers. The raw data set (`musicbert.corpus.labelled.rawset`) has the same two files.
 """
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from musicbert.errors import DatasetError
+from musicbert.annotation.names import parse_segment
+from musicbert.corpus.labelled.contract import LabelColumn
+from musicbert.corpus.labelled.token_bin import TokenBin
+from musicbert.errors import DatasetError, RatingError
 
-__all__ = ["RatingLabels", "RatingSchema", "published_performer", "read_labels", "read_schema"]
+__all__ = [
+    "PUBLISHED_CLASSES",
+    "RatingBin",
+    "RatingLabels",
+    "RatingSchema",
+    "parse_ratings",
+    "published_performer",
+    "read_classes",
+    "read_labels",
+    "read_schema",
+]
 
-#: class that the published contrastive task gives to the score's own rendering
+#: What to do about a data-bin that is damaged.
+BINARISE = "binarise the data set again with scripts/binarize_xai.sh"
+#: Class that the published contrastive task gives to the score's own rendering.
 _SCORE_CLASS = 13
-
-#: number of classes of the published contrastive model
+#: Number of classes of the published contrastive model.
 PUBLISHED_CLASSES = 14
 
 
 @dataclass(frozen=True)
 class RatingSchema:
-    """What the labels of a data-bin mean.
-
-    Attributes
-    ----------
-    classes
-        Names of the performers in class order.
-    dimensions
-        Names of the rated dimensions (the low pole).
-    """
+    """Names of the performers, in the order of their classes, and of the rated dimensions (the low pole)."""
 
     classes: tuple[str, ...]
     dimensions: tuple[str, ...]
@@ -42,7 +55,7 @@ class RatingSchema:
 
 @dataclass(frozen=True)
 class RatingLabels:
-    """Labels of one split.
+    """Labels of one part.
 
     Attributes
     ----------
@@ -54,68 +67,120 @@ class RatingLabels:
         Identifier of each piece; empty where the data-bin has none.
     """
 
-    ratings: np.ndarray
-    class_of: np.ndarray
+    ratings: NDArray[np.float32]
+    class_of: NDArray[np.int64]
     ids: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.ratings)
 
 
-def _rows(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read a label file into ratings and classes."""
+class RatingBin(TokenBin):
+    """One fold of a rating data-bin (see `TokenBin`).
+
+    Labels: ``ratings`` (regression, 0-1, one output a dimension) and ``performer`` (classes). The group of a
+    piece is its segment of music (`musicbert.annotation.names.SegmentName.region`) where its name has one,
+    else its name.
+
+    Raises
+    ------
+    DatasetError
+        Those of `TokenBin`, `read_schema` and `read_labels`; ``wrong-length`` where there is not one label a
+        piece.
+    """
+
+    BINARISE = BINARISE
+
+    def __init__(self, path: str | PathLike[str], *, parts: Sequence[str] | None = None) -> None:
+        super().__init__(path, parts=parts)
+        self.schema = read_schema(self.path)
+        self.labels = {
+            "ratings": LabelColumn("ratings", "sequence", "regression", self.schema.dimensions),
+            "performer": LabelColumn("performer", "sequence", "classes", self.schema.classes),
+        }
+        ratings, classes = [], []
+        for part in self.parts:
+            labels = read_labels(self.path, part, self.schema)
+            if len(labels) != len(self.part(part)):
+                raise self._error(
+                    "wrong-length",
+                    f"{len(labels)} labels for {len(self.part(part))} pieces",
+                    self.path / "label" / f"{part}.label",
+                )
+            ratings.append(labels.ratings)
+            classes.append(labels.class_of)
+        self._values: dict[str, NDArray[Any]] = {
+            "ratings": np.concatenate(ratings).reshape(len(self), len(self.schema.dimensions)),
+            "performer": np.concatenate(classes).astype(np.int32),
+        }
+
+    def label(self, name: str) -> NDArray[Any]:
+        """Ratings [shape=(n, d), float32] or performers [shape=(n,), int32] of the pieces."""
+        return self._values[self.column(name).name]
+
+    @cached_property
+    def groups(self) -> dict[str, str]:
+        """Segment of music of each piece by its name."""
+        return dict(zip(self.names, map(_region, self.ids or self.names), strict=True))
+
+
+def _region(name: str) -> str:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise DatasetError(
-            "missing-labels", "the label file is missing", path=path, hint="binarise the data set again"
-        ) from None
-    except UnicodeDecodeError:
-        raise DatasetError(
-            "bad-label", "this is not UTF-8 text", path=path, hint="binarise the data set again"
-        ) from None
-    ratings: list[list[float]] = []
+        return parse_segment(name).region
+    except RatingError:
+        return name
+
+
+def parse_ratings(
+    lines: Sequence[str], path: Path, *, hint: str = "each line is [rating or null, ..., class]"
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Read ratings and classes from the lines of a label file.
+
+    Returns
+    -------
+    ratings
+        [shape=(n, d), float64, 0-1], NaN where there is none.
+    class_of
+        [shape=(n,), int64], -1 where there is none.
+
+    Raises
+    ------
+    DatasetError
+        ``bad-label``: not a JSON array of d ratings on 0-1 or null and a whole number or null, with the same
+        d on every line.
+    """
+    rows: list[list[float]] = []
     classes: list[int] = []
     for number, line in enumerate(lines, start=1):
         try:
-            row = json.loads(line)
-            values = [float("nan") if value is None else float(value) for value in row[:-1]]
-            performer = -1 if row[-1] is None else int(row[-1])
-        except (ValueError, TypeError, IndexError, KeyError, OverflowError, RecursionError):
-            raise DatasetError(
-                "bad-label",
-                f"line {number} is no JSON array of ratings and a class",
-                path=path,
-                hint="each line is [rating or null, ..., class]",
-            ) from None
-        if ratings and len(values) != len(ratings[0]):
-            raise DatasetError(
-                "bad-label",
-                f"line {number} has {len(values)} ratings, line 1 has {len(ratings[0])}",
-                path=path,
-                hint="write all labels of a data set with the same dimensions",
-            )
-        ratings.append(values)
-        classes.append(performer)
-    table = np.array(ratings, dtype=np.float32).reshape(len(ratings), -1)  # (n, d)
-    if ((table < 0) | (table > 1)).any():  # NaN is neither
-        raise DatasetError(
-            "bad-label", "a rating is outside 0-1", path=path, hint="ratings are on 0-1 or null"
-        )
-    return table, np.array(classes, dtype=np.int64)
+            *ratings, cls = json.loads(line)
+            if any(isinstance(value, bool | str) for value in ratings):
+                raise ValueError("a rating is not a number")
+            row = [math.nan if value is None else float(value) for value in ratings]
+            if any(not 0 <= value <= 1 for value in row if not math.isnan(value)):
+                raise ValueError("a rating is outside 0-1")
+            if cls is not None and (isinstance(cls, bool) or not isinstance(cls, int) or abs(cls) >= 2**31):
+                raise ValueError("the last value is not a class")
+            if rows and len(row) != len(rows[0]):
+                raise ValueError(f"it has {len(row)} ratings, line 1 has {len(rows[0])}")
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise DatasetError("bad-label", f"Line {number}: {error}", path=path, hint=hint) from None
+        rows.append(row)
+        classes.append(-1 if cls is None else cls)
+    return np.array(rows, np.float64).reshape(len(rows), -1 if rows else 0), np.array(classes, np.int64)
 
 
-def read_labels(data: str | Path, split: str, schema: RatingSchema | None = None) -> RatingLabels:
-    """Read the labels of a split.
+def _label_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise DatasetError("missing-labels", "There is no label file", path=path, hint=BINARISE) from None
+    except UnicodeDecodeError:
+        raise DatasetError("bad-label", "This is not UTF-8 text", path=path, hint=BINARISE) from None
 
-    Parameters
-    ----------
-    data
-        Folder of one fold of a data-bin.
-    split
-        Name of the split.
-    schema
-        What the labels must agree with.
+
+def read_labels(data: str | PathLike[str], part: str, schema: RatingSchema | None = None) -> RatingLabels:
+    """Read the labels of a part of one fold, and check that they agree with a schema.
 
     Raises
     ------
@@ -123,52 +188,62 @@ def read_labels(data: str | Path, split: str, schema: RatingSchema | None = None
         ``missing-labels``, ``bad-label``, ``wrong-length`` (labels and identifiers), ``label-mismatch``
         (another number of dimensions or a class that the schema lacks).
     """
-    path = Path(data) / "label" / f"{split}.label"
-    ratings, classes = _rows(path)
+    path = Path(data) / "label" / f"{part}.label"
+    ratings, classes = parse_ratings(_label_lines(path), path)
     id_path = path.with_suffix(".id")
-    ids = tuple(id_path.read_text(encoding="utf-8").split("\n")) if id_path.exists() else ()
-    ids = tuple(name.strip() for name in ids if name.strip())
+    text = id_path.read_text(encoding="utf-8") if id_path.exists() else ""
+    ids = tuple(name.strip() for name in text.split("\n") if name.strip())
     if ids and len(ids) != len(ratings):
         raise DatasetError(
             "wrong-length",
             f"{len(ratings)} labels, but {len(ids)} identifiers in {id_path.name}",
             path=path,
-            hint="binarise the data set again",
+            hint=BINARISE,
         )
     if schema is not None and len(ratings):
+        problem = None
         if ratings.shape[1] != len(schema.dimensions):
-            raise DatasetError(
-                "label-mismatch",
-                f"{ratings.shape[1]} ratings a line, but {len(schema.dimensions)} dimensions are named",
-                path=path,
-                hint="labels and classes.json must come from the same data set",
-            )
-        if classes.max() >= len(schema.classes) or classes.min() < -1:
-            raise DatasetError(
-                "label-mismatch",
-                f"class {classes.max()}, but {len(schema.classes)} classes are named",
-                path=path,
-                hint="labels and classes.json must come from the same data set",
-            )
-    return RatingLabels(ratings, classes, ids)
+            problem = f"{ratings.shape[1]} ratings a line, but {len(schema.dimensions)} dimensions are named"
+        elif classes.max() >= len(schema.classes) or classes.min() < -1:
+            wrong = classes.max() if classes.max() >= len(schema.classes) else classes.min()
+            problem = f"Class {wrong}, but {len(schema.classes)} classes are named"
+        if problem:
+            hint = "labels and classes.json must come from the same data set"
+            raise DatasetError("label-mismatch", problem, path=path, hint=hint)
+    return RatingLabels(ratings.astype(np.float32), classes, ids)
 
 
-def _names(values: object, path: Path, key: str) -> tuple[str, ...]:
-    """Return names from a list of strings or of objects with a ``name``."""
+def read_classes(path: Path, *, hint: str = BINARISE) -> RatingSchema:
+    """Read ``classes.json``.
+
+    Raises
+    ------
+    DatasetError
+        ``not-found``, ``bad-classes``.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return RatingSchema(_names(content["classes"]), _names(content["dimensions"]))
+    except OSError as error:
+        raise DatasetError("not-found", f"Missing: {error.strerror}", path=path, hint=hint) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(
+            "bad-classes", f"Not a JSON object with classes and dimensions: {error!r}", path=path, hint=hint
+        ) from error
+
+
+def _names(values: object) -> tuple[str, ...]:
+    """Names from a list of strings or of objects with a ``name``."""
     if isinstance(values, list):
         names = [value.get("name") if isinstance(value, dict) else value for value in values]
-        if all(isinstance(name, str) for name in names):
-            return tuple(names)
-    raise DatasetError("bad-classes", f"{key!r} is no list of names", path=path, hint="write it again")
+        strings = tuple(name for name in names if isinstance(name, str))
+        if len(strings) == len(names):
+            return strings
+    raise ValueError("a list of names is expected")
 
 
-def read_schema(data: str | Path) -> RatingSchema:
-    """Read what the labels of a data-bin mean.
-
-    Parameters
-    ----------
-    data
-        Folder of one fold of a data-bin.
+def read_schema(data: str | PathLike[str]) -> RatingSchema:
+    """Read what the labels of one fold of a data-bin mean.
 
     Raises
     ------
@@ -178,28 +253,16 @@ def read_schema(data: str | Path) -> RatingSchema:
     folder = Path(data) / "label"
     path = folder / "classes.json"
     if path.exists():
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            return RatingSchema(
-                _names(content["classes"], path, "classes"),
-                _names(content["dimensions"], path, "dimensions"),
-            )
-        except (ValueError, TypeError, KeyError) as error:
-            raise DatasetError(
-                "bad-classes",
-                f"no JSON object with classes and dimensions ({error})",
-                path=path,
-                hint="make the data set again",
-            ) from None
-    found = sorted(folder.glob("*.label"))
-    if not found:
+        return read_classes(path)
+    files = sorted(folder.glob("*.label"))
+    if not files:
         raise DatasetError(
             "missing-labels",
-            "no label file",
+            "There is no label file",
             path=folder,
             hint="give the folder of one fold of a data-bin, such as xai_data_bin_apex_reg_cls/0",
         )
-    tables = [_rows(label_path) for label_path in found]
+    tables = [parse_ratings(_label_lines(file), file) for file in files]
     largest = max(int(classes.max(initial=-1)) for _, classes in tables)
     width = max(ratings.shape[1] for ratings, _ in tables)
     return RatingSchema(tuple(map(str, range(largest + 1))), tuple(map(str, range(width))))

@@ -8,8 +8,6 @@ Verified in ``tests/unit/corpus/test_rawset.py``.
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 
 from musicbert.corpus.bins.databin import check_dictionary
 from musicbert.corpus.bins.performance import open_performance
+from musicbert.corpus.labelled.rating_bin import parse_ratings, read_classes
 from musicbert.errors import DatasetError
 
 __all__ = ["PARTS", "FoldSummary", "RawPart", "check_fold", "fold_folders", "read_part"]
@@ -116,7 +115,7 @@ def read_part(folder: str | PathLike[str], part: str) -> RawPart:
             path=folder / f"{part}.txt",
             hint=_REMAKE,
         )
-    labels, class_of = _labels(label_lines, folder / f"{part}.label")
+    labels, class_of = parse_ratings(label_lines, folder / f"{part}.label", hint=_REMAKE)
     if len(set(ids)) < len(ids) or "" in ids:
         raise DatasetError(
             "bad-id", "An id is empty or occurs twice", path=folder / f"{part}.id", hint=_REMAKE
@@ -138,7 +137,8 @@ def check_fold(folder: str | PathLike[str]) -> FoldSummary:
     """
     folder = Path(folder)
     check_dictionary(folder / "dict.txt", hint=_REMAKE)
-    classes, dimensions = _classes(folder / "classes.json")
+    schema = read_classes(folder / "classes.json", hint=_REMAKE)
+    classes, dimensions = len(schema.classes), len(schema.dimensions)
     names = [part for part in PARTS if part != "valid" or (folder / "valid.txt").exists()]
     parts = {name: read_part(folder, name) for name in names}
     seen: dict[str, str] = {}
@@ -187,25 +187,6 @@ def _lines(path: Path) -> list[str]:
     return text[:-1].split("\n")
 
 
-def _labels(lines: list[str], path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    rows: list[list[float]] = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            *ratings, cls = json.loads(line)
-            row = [math.nan if each is None else float(each) for each in ratings]
-            if isinstance(cls, bool) or not isinstance(cls, int):
-                raise ValueError("the last value is not a class")
-            if any(not 0 <= each <= 1 for each in row if not math.isnan(each)):
-                raise ValueError("a rating is outside 0-1")
-            if rows and len(rows[0]) != len(row) + 1:
-                raise ValueError(f"{len(row) + 1} values where line 1 has {len(rows[0])}")
-        except (ValueError, TypeError) as error:
-            raise DatasetError("bad-label", f"Line {number}: {error}", path=path, hint=_REMAKE) from error
-        rows.append([*row, cls])
-    table = np.array(rows, np.float64)
-    return table[:, :-1], table[:, -1].astype(np.int64)
-
-
 def _performance(path: Path, notes: int) -> NDArray[np.float32] | None:
     if not path.exists():
         return None
@@ -213,13 +194,3 @@ def _performance(path: Path, notes: int) -> NDArray[np.float32] | None:
     if not np.isfinite(inputs).all():
         raise DatasetError("bad-performance", "A performance input is not finite", path=path, hint=_REMAKE)
     return inputs
-
-
-def _classes(path: Path) -> tuple[int, int]:
-    try:
-        record = json.loads(_bytes(path))
-        return len(record["classes"]), len(record["dimensions"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(
-            "bad-classes", f"The class names cannot be read: {error!r}", path=path, hint=_REMAKE
-        ) from error

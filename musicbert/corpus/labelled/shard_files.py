@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from musicbert.corpus.files.ledger import OK, Outcome
+from musicbert.corpus.labelled.contract import LabelColumn, PieceInfo
 from musicbert.corpus.labelled.pieces import LabelledPiece
 from musicbert.corpus.labelled.shard_pieces import piece_bytes
 from musicbert.corpus.labelled.shards import (
@@ -25,8 +26,6 @@ from musicbert.corpus.labelled.shards import (
     PERFORMANCE,
     ROW_TYPE,
     ROWS,
-    LabelColumn,
-    PieceInfo,
 )
 from musicbert.encoding.codec import Codec
 from musicbert.errors import DatasetError, MusicBertError

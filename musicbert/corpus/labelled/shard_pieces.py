@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.corpus.labelled.contract import LabelColumn, PieceInfo
 from musicbert.corpus.labelled.pieces import NO_CLASS, BeatNotes, LabelledPiece, Task
 from musicbert.corpus.labelled.shards import (
     FEATURES,
@@ -21,8 +22,6 @@ from musicbert.corpus.labelled.shards import (
     PERFORMANCE,
     ROW_TYPE,
     ROWS,
-    LabelColumn,
-    PieceInfo,
 )
 from musicbert.encoding.beat_notes import beat_notes_to_score
 from musicbert.encoding.codec import Codec

@@ -20,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from musicbert.atomic import write_json
-from musicbert.corpus.files.folders import check_destination, lock_folder, write_npy
+from musicbert.corpus.files.folders import check_destination, lock_folder, replace_folder, write_npy
 from musicbert.corpus.files.ledger import Outcome, write_ledger
 from musicbert.corpus.labelled.pieces import LabelledPiece, Task
 from musicbert.corpus.labelled.shard_files import JOURNAL, ShardFiles
@@ -146,7 +146,7 @@ def write_shards(
         write_json(partial / MANIFEST, {**head, "sha256": digest, "pieces": record}, indent=None)
         (partial / JOURNAL).unlink()
         check_destination(path, overwrite, _is_ours)
-        _replace(partial, path)
+        replace_folder(partial, path)
     finally:
         if lock is not None:
             os.close(lock)
@@ -155,17 +155,6 @@ def write_shards(
 
 def _is_ours(folder: Path) -> bool:
     return (folder / MANIFEST).is_file() and (folder / ROWS).is_file()
-
-
-def _replace(partial: Path, path: Path) -> None:
-    old = path.parent / f".{path.name}.old"
-    if path.is_dir():
-        path.rename(old)
-    partial.rename(path)
-    if old.is_dir():
-        for file in old.iterdir():
-            file.unlink()
-        old.rmdir()
 
 
 def _first_reasons(ledger: Sequence[Outcome]) -> str:

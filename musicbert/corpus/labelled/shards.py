@@ -20,9 +20,6 @@ Windows are a matter of training, not of the file: pieces are whole. Nothing is 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -30,10 +27,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musicbert.corpus.labelled.pieces import Kind, Level
+from musicbert.corpus.labelled.contract import NO_PERFORMANCE, LabelColumn, LabelledSet, PieceInfo
 from musicbert.errors import DatasetError
 
-__all__ = ["MANIFEST", "LabelColumn", "PieceInfo", "Shards"]
+__all__ = ["MANIFEST", "Shards"]
 
 FORMAT = "musicbert-shards"
 VERSION = 1
@@ -41,71 +38,11 @@ MANIFEST = "manifest.json"
 ROWS, NOTE_INDEX, OFFSETS, PERFORMANCE, FEATURES = (
     "rows.bin", "note_index.bin", "offsets.npy", "performance.bin", "features.bin"
 )  # fmt: skip
-ROW_TYPE, INDEX_TYPE, FLOAT_TYPE, CLASS_TYPE = (np.dtype(t) for t in ("<u2", "<u4", "<f4", "<i4"))
+ROW_TYPE, INDEX_TYPE, FLOAT_TYPE = (np.dtype(t) for t in ("<u2", "<u4", "<f4"))
 _HINT = "write it again"
 
 
-@dataclass(frozen=True)
-class LabelColumn:
-    """One label of the pieces.
-
-    Attributes
-    ----------
-    name
-        Key of `musicbert.corpus.labelled.pieces.LabelledPiece.labels`.
-    level
-        ``note`` (a row a note) or ``sequence`` (a row a piece).
-    kind
-        ``classes``: [shape=(rows,), int32, -1 where missing]. ``multilabel`` and ``regression``:
-        [shape=(rows, C), float32, NaN where missing].
-    classes
-        Names of the C classes (outputs).
-    """
-
-    name: str
-    level: Level
-    kind: Kind
-    classes: tuple[str, ...]
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type on disk."""
-        return CLASS_TYPE if self.kind == "classes" else FLOAT_TYPE
-
-    @property
-    def width(self) -> tuple[int, ...]:
-        """Shape of one row."""
-        return () if self.kind == "classes" else (len(self.classes),)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the entry of the manifest."""
-        return {"name": self.name, "level": self.level, "kind": self.kind, "classes": list(self.classes)}
-
-
-@dataclass(frozen=True)
-class PieceInfo:
-    """What the manifest says about a piece.
-
-    Attributes
-    ----------
-    name, group, splits, source
-        See `musicbert.corpus.labelled.pieces.LabelledPiece`.
-    notes, rows
-        Notes of the piece, and rows (fewer where the codec drops notes).
-    sha256
-        Hash of its rows as they lie on disk.
-    """
-
-    name: str
-    group: str
-    splits: Mapping[str, str]
-    source: str
-    notes: int
-    rows: int
-    sha256: str
-
-
-class Shards:
+class Shards(LabelledSet):
     """A folder of labelled pieces, opened for reading; arrays are mapped, not loaded.
 
     Parameters
@@ -119,13 +56,17 @@ class Shards:
         ``not-found``, ``not-shards``, ``newer-format``, ``wrong-length`` (a file is cut).
     """
 
+    pieces: tuple[PieceInfo, ...]
+    performance_width: int
+    sha256: str
+
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = Path(path)
         self._maps: dict[str, NDArray[Any]] = {}
         self.manifest = _read_manifest(self.path)
         try:
-            self.codec: str = self.manifest["codec"]
-            self.fields: tuple[str, ...] = tuple(self.manifest["fields"])
+            self.codec = self.manifest["codec"]
+            self.fields = tuple(self.manifest["fields"])
             self.labels = {
                 entry["name"]: LabelColumn(
                     entry["name"], entry["level"], entry["kind"], tuple(entry["classes"])
@@ -133,7 +74,8 @@ class Shards:
                 for entry in self.manifest["labels"]
             }
             self.pieces = tuple(PieceInfo(**entry) for entry in self.manifest["pieces"])
-            self.sha256: str = self.manifest["sha256"]
+            self.performance_width = int(self.manifest.get("performance", 0))
+            self.sha256 = self.manifest["sha256"]
         except (KeyError, TypeError) as error:
             raise DatasetError(
                 "not-shards", f"Its manifest lacks {error}", path=self.path / MANIFEST, hint=_HINT
@@ -144,98 +86,31 @@ class Shards:
         self._rows = self._map(ROWS, ROW_TYPE, (total, len(self.fields)))
         self._note_index = self._map(NOTE_INDEX, INDEX_TYPE, (total,))
 
-    def __len__(self) -> int:
-        """Return the number of pieces."""
-        return len(self.pieces)
-
-    def __repr__(self) -> str:
-        return f"Shards({len(self)} pieces, {int(self.offsets[-1])} rows of {self.codec})"
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """Names of the pieces, in order."""
-        return tuple(piece.name for piece in self.pieces)
-
-    @cached_property
-    def index(self) -> dict[str, int]:
-        """Number of each piece by its name."""
-        return {name: k for k, name in enumerate(self.names)}
-
-    @cached_property
-    def groups(self) -> dict[str, str]:
-        """Group of each piece by its name."""
-        return {piece.name: piece.group for piece in self.pieces}
-
-    @cached_property
-    def lengths(self) -> NDArray[np.int64]:
-        """Rows of each piece [shape=(n,), int64]."""
-        return np.diff(self.offsets)
-
-    @property
-    def split_names(self) -> tuple[str, ...]:
-        """Names of the splits that the pieces came with, in order of appearance."""
-        return tuple(dict.fromkeys(name for piece in self.pieces for name in piece.splits))
-
-    def split(self, name: str) -> dict[str, str]:
-        """Part (or fold number) of each piece in a split, by the name of the piece."""
-        return {piece.name: piece.splits[name] for piece in self.pieces if name in piece.splits}
-
     def rows(self, piece: int, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
         """Rows of a piece, or some of them [shape=(n, F), int64]."""
-        return np.asarray(self._rows[self._slice(piece, start, stop)], np.int64)
+        return np.asarray(self._rows[self.row_slice(piece, start, stop)], np.int64)
 
     def note_index(self, piece: int) -> NDArray[np.int64]:
         """Note that each row of a piece came from [shape=(n,), int64]."""
-        return np.asarray(self._note_index[self._slice(piece)], np.int64)
+        return np.asarray(self._note_index[self.row_slice(piece)], np.int64)
 
     def label(self, name: str) -> NDArray[Any]:
-        """Labels of all rows (or of all pieces), mapped (see `LabelColumn`).
-
-        Raises
-        ------
-        DatasetError
-            ``unknown-label``.
-        """
-        column = self.labels.get(name)
-        if column is None:
-            raise DatasetError(
-                "unknown-label",
-                f"there is no label {name!r}; there are {', '.join(self.labels) or 'none'}",
-                path=self.path,
-            )
+        """Labels of all rows or of all pieces, mapped."""
+        column = self.column(name)
         rows = int(self.offsets[-1]) if column.level == "note" else len(self)
         return self._map(self._files[name], column.dtype, (rows, *column.width))
 
-    def note_labels(self, name: str, piece: int) -> NDArray[Any]:
-        """Labels of the rows of one piece [shape=(n,) or (n, C)]."""
-        return np.asarray(self.label(name)[self._slice(piece)])
-
-    @property
-    def performance_width(self) -> int:
-        """Performance inputs of a row; 0 where there are none."""
-        return int(self.manifest.get("performance", 0))
-
     def performance(self, piece: int, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
-        """Performance inputs of a piece, or of some of its rows [shape=(n, P), float32].
-
-        Raises
-        ------
-        DatasetError
-            ``no-performance``.
-        """
+        """Performance inputs of rows of a piece [shape=(n, P), float32]."""
         if not self.performance_width:
-            raise DatasetError("no-performance", "it holds no performance inputs", path=self.path)
+            raise DatasetError("no-performance", NO_PERFORMANCE, path=self.path)
         shape = (int(self.offsets[-1]), self.performance_width)
-        return np.array(self._map(PERFORMANCE, FLOAT_TYPE, shape)[self._slice(piece, start, stop)])
+        return np.array(self._map(PERFORMANCE, FLOAT_TYPE, shape)[self.row_slice(piece, start, stop)])
 
     def features(self) -> NDArray[np.float64] | None:
-        """Hand-made features of the pieces [shape=(n, K), float64] (NaN rows where undefined), or None."""
+        """Hand-made features of the pieces, or None."""
         width = len(self.manifest.get("features", ()))
         return np.asarray(self._map(FEATURES, FLOAT_TYPE, (len(self), width)), np.float64) if width else None
-
-    def _slice(self, piece: int, start: int = 0, stop: int | None = None) -> slice:
-        begin, end = int(self.offsets[piece]), int(self.offsets[piece + 1])
-        return slice(begin + start, end if stop is None else min(begin + stop, end))
 
     def _offsets(self) -> NDArray[np.int64]:
         lengths = [piece.rows for piece in self.pieces]

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from musicbert.corpus.labelled import LabelColumn, Shards
 from musicbert.corpus.labelled.pieces import NO_CLASS
-from musicbert.corpus.labelled.shards import LabelColumn, Shards
 from musicbert.fairseq_plugin.data.sized_dataset import SizedDataset, similar_lengths_together
 from musicbert.fairseq_plugin.labels.note_augmentation import NoteAugmentation
 from musicbert.predict.windows import Layout, Window

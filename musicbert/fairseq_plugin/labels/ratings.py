@@ -27,8 +27,14 @@ from omegaconf import II, MISSING, OmegaConf, open_dict
 
 from musicbert.corpus.bins.databin import read_index
 from musicbert.corpus.bins.performance import performance_width
-from musicbert.corpus.labelled.rating_bin import RatingLabels, RatingSchema, read_labels, read_schema
-from musicbert.corpus.labelled.rating_databin import BINARISE, check_tokens
+from musicbert.corpus.labelled.rating_bin import (
+    BINARISE,
+    RatingBin,
+    RatingLabels,
+    RatingSchema,
+    read_labels,
+    read_schema,
+)
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.data.databin import load_dictionary, load_performance
 from musicbert.fairseq_plugin.data.one_dictionary import OneDictionary
@@ -172,7 +178,7 @@ class RatingTask(OneDictionary, FairseqTask):
                 path=Path(self.cfg.data) / "label" / f"{split}.label",
                 hint=BINARISE,
             )
-        check_tokens(tokens, prefix)
+        RatingBin(self.cfg.data, parts=[split])  # checks that the tokens are notes
         training = split == "train"
         dataset = RatingDataset(
             tokens,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -214,6 +215,14 @@ def test_a_set_that_is_there_is_replaced_only_when_asked(tmp_path):
     write_shards([piece(0)], "octuple", tmp_path / "set", [NOTE])
     with pytest.raises(DatasetError, match="output-exists"):
         write_shards([piece(1)], "octuple", tmp_path / "set", [NOTE])
+    shards = write_shards([piece(1)], "octuple", tmp_path / "set", [NOTE], overwrite=True).shards
+    assert shards.names == ("p1",)
+    assert {path.name for path in tmp_path.iterdir()} == {"set"}
+
+
+def test_what_a_killed_run_moved_aside_is_in_nobodys_way(tmp_path):
+    write_shards([piece(0)], "octuple", tmp_path / "set", [NOTE])
+    shutil.copytree(tmp_path / "set", tmp_path / ".set.old")
     shards = write_shards([piece(1)], "octuple", tmp_path / "set", [NOTE], overwrite=True).shards
     assert shards.names == ("p1",)
     assert {path.name for path in tmp_path.iterdir()} == {"set"}

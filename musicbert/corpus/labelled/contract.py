@@ -1,0 +1,224 @@
+"""`LabelledSet`: pieces with labels, read in the same way from each of the three formats on disk.
+
+A piece has a name, a group, rows of notes and, optionally, performance inputs. A label has a name, a level
+(one value a note or one a piece) and a kind (`LabelColumn`). A split gives each piece a part. Openers:
+
+====================================================  ============  =====================================
+opener                                                split         labels
+====================================================  ============  =====================================
+`musicbert.corpus.labelled.shards.Shards`             the pieces'   those of the tasks that it was made for
+`musicbert.corpus.labelled.rating_bin.RatingBin`      ``data-bin``  ``ratings``, ``performer``
+`musicbert.corpus.labelled.sentence_bin.SentenceBin`  ``data-bin``  ``label``
+====================================================  ============  =====================================
+
+A new format subclasses `LabelledSet` and has to pass ``tests/unit/corpus/test_labelled_contract.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.corpus.labelled.pieces import Kind, Level
+from musicbert.errors import DatasetError
+
+__all__ = ["LabelColumn", "LabelledSet", "PieceInfo"]
+
+NO_PERFORMANCE = "the set holds no performance inputs"
+
+
+@dataclass(frozen=True)
+class LabelColumn:
+    """One label of the pieces.
+
+    Attributes
+    ----------
+    name
+        Key of `musicbert.corpus.labelled.pieces.LabelledPiece.labels`.
+    level
+        ``note`` (a row a note) or ``sequence`` (a row a piece).
+    kind
+        ``classes``: [shape=(rows,), int32, -1 where missing]. ``multilabel`` and ``regression``:
+        [shape=(rows, C), float32, NaN where missing].
+    classes
+        Names of the C classes (outputs).
+    """
+
+    name: str
+    level: Level
+    kind: Kind
+    classes: tuple[str, ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type on disk."""
+        return np.dtype("<i4" if self.kind == "classes" else "<f4")
+
+    @property
+    def width(self) -> tuple[int, ...]:
+        """Shape of one row."""
+        return () if self.kind == "classes" else (len(self.classes),)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the entry of the manifest."""
+        return {"name": self.name, "level": self.level, "kind": self.kind, "classes": list(self.classes)}
+
+
+@dataclass(frozen=True)
+class PieceInfo:
+    """What is known of a piece.
+
+    Attributes
+    ----------
+    name, group, splits, source
+        See `musicbert.corpus.labelled.pieces.LabelledPiece`.
+    notes, rows
+        Notes of the piece, and its rows (fewer where the codec dropped notes).
+    sha256
+        Hash of its rows as little-endian uint16.
+    """
+
+    name: str
+    group: str
+    splits: Mapping[str, str]
+    source: str
+    notes: int
+    rows: int
+    sha256: str
+
+
+@runtime_checkable
+class LabelledSet(Protocol):
+    """Pieces with labels, opened for reading; arrays are mapped where the format allows it.
+
+    Attributes
+    ----------
+    path
+        Folder of the set.
+    codec
+        Name of the encoding of the notes (`musicbert.encoding.codec.get_codec`).
+    fields
+        Names of the F columns of a row.
+    labels
+        Labels by name.
+    offsets
+        Rows of piece i are rows ``offsets[i]`` to ``offsets[i + 1] - 1`` of the set [shape=(n + 1,), int64].
+    """
+
+    path: Path
+    codec: str
+    fields: tuple[str, ...]
+    labels: Mapping[str, LabelColumn]
+    offsets: NDArray[np.int64]
+
+    # each of these is an attribute; a format that has to read them computes them when they are first needed
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the pieces, in order, each once."""
+        return tuple(piece.name for piece in self.pieces)
+
+    @cached_property
+    def groups(self) -> dict[str, str]:
+        """Group of each piece by its name."""
+        return {piece.name: piece.group for piece in self.pieces}
+
+    @cached_property
+    def pieces(self) -> tuple[PieceInfo, ...]:
+        """What is known of each piece, in order."""
+        raise NotImplementedError
+
+    @cached_property
+    def split_names(self) -> tuple[str, ...]:
+        """Names of the splits that the pieces come with, in order of appearance."""
+        return tuple(dict.fromkeys(name for piece in self.pieces for name in piece.splits))
+
+    @cached_property
+    def performance_width(self) -> int:
+        """Number P of performance inputs of a row; 0 where there are none."""
+        raise NotImplementedError
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of everything that training can read."""
+        raise NotImplementedError
+
+    def split(self, name: str) -> dict[str, str]:
+        """Part (or fold number) of each piece of a split, by the name of the piece; empty if unknown."""
+        return {piece.name: piece.splits[name] for piece in self.pieces if name in piece.splits}
+
+    def rows(self, piece: int, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
+        """Rows ``start`` to ``stop - 1`` of a piece [shape=(n, F), int64]."""
+
+    def note_index(self, piece: int) -> NDArray[np.int64]:
+        """Note that each row of a piece came from [shape=(n,), int64]."""
+
+    def label(self, name: str) -> NDArray[Any]:
+        """Labels of all rows, or of all pieces (see `LabelColumn`).
+
+        Raises
+        ------
+        DatasetError
+            ``unknown-label``.
+        """
+
+    def performance(self, piece: int, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+        """Performance inputs of rows ``start`` to ``stop - 1`` of a piece [shape=(n, P), float32].
+
+        Raises
+        ------
+        DatasetError
+            ``no-performance``.
+        """
+
+    def __len__(self) -> int:
+        """Return the number of pieces."""
+        return len(self.offsets) - 1
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} pieces, {int(self.offsets[-1])} rows of {self.codec})"
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Number of each piece by its name."""
+        return {name: k for k, name in enumerate(self.names)}
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """Rows of each piece [shape=(n,), int64]."""
+        return np.diff(self.offsets)
+
+    def column(self, name: str) -> LabelColumn:
+        """Return a label of this name.
+
+        Raises
+        ------
+        DatasetError
+            ``unknown-label``.
+        """
+        if name not in self.labels:
+            raise DatasetError(
+                "unknown-label",
+                f"there is no label {name!r}; there are {', '.join(self.labels) or 'none'}",
+                path=self.path,
+            )
+        return self.labels[name]
+
+    def note_labels(self, name: str, piece: int) -> NDArray[Any]:
+        """Labels of the rows of one piece [shape=(n,) or (n, C)]; for labels of notes."""
+        return np.asarray(self.label(name)[self.row_slice(piece)])
+
+    def features(self) -> NDArray[np.float64] | None:
+        """Hand-made features of the pieces [shape=(n, K), float64], NaN where undefined; None without."""
+        return None
+
+    def row_slice(self, piece: int, start: int = 0, stop: int | None = None) -> slice:
+        """Rows ``start`` to ``stop - 1`` of a piece as rows of the set."""
+        begin, end = int(self.offsets[piece]), int(self.offsets[piece + 1])
+        return slice(begin + start, end if stop is None else min(begin + stop, end))
