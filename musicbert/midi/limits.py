@@ -50,6 +50,9 @@ class ReadLimits:
         Largest file in bytes. The largest piece of the Lakh, ASAP and MAESTRO files seen here has 1.6 MB.
     max_notes
         Most notes of one file.
+    max_instruments
+        Programs with notes, counted for every channel of every track: the parser makes an object of about
+        ten kilobytes for each.
     max_ticks
         Last tick at which anything may happen (upstream accepts below 2^31).
     timeout
@@ -58,6 +61,7 @@ class ReadLimits:
 
     max_bytes: int = 16 << 20
     max_notes: int = 1_000_000
+    max_instruments: int = 16_384
     max_ticks: int = 2**31 - 1
     timeout: float = 60.0
 

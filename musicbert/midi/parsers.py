@@ -6,8 +6,9 @@ files (``tests/parity/test_readers.py``). They differ, each in its own way, wher
 
 * a program changes while a note sounds: symusic gives the note the program of its beginning, miditoolkit that
   of its end (4 of 490 odd files);
-* tempi: miditoolkit puts 120 BPM at tick 0 where the file has none and leaves out a tempo equal to the one
-  before; in format 2, where several songs run at once, it keeps the order of the file;
+* tempi: miditoolkit puts 120 BPM at tick 0 where the file has none, leaves out a tempo equal to the one
+  before, and forgets those of earlier tracks when a later track has one at tick 0; in format 2, where several
+  songs run at once, it keeps the order of the file;
 * controllers after a program change: miditoolkit gives some of them to several instruments, or to none;
 * events after a track's end mark: symusic stops at the mark, miditoolkit reads on.
 
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.midi.events import Events, walk
 from musicbert.midi.score import Score
 
 __all__ = ["from_miditoolkit", "from_symusic", "parse_miditoolkit", "parse_symusic"]
@@ -31,10 +33,12 @@ __all__ = ["from_miditoolkit", "from_symusic", "parse_miditoolkit", "parse_symus
 #: Microseconds of a minute: BPM = this / (microseconds of a quarter note).
 MINUTE_US = 60e6
 
-#: A metre event is FF 58 04 nn dd cc bb: numerator nn, denominator 2^dd.
+#: Largest power of a denominator that symusic keeps.
+_MAX_POWER = 7
+#: Events up to which symusic's sort is stable.
+_STABLE_SORT = 16
+#: A time signature in a file: FF 58 04, numerator, power of the denominator.
 _METRE_EVENT = b"\xff\x58\x04"
-#: Largest power of a denominator that symusic keeps, and how many numerators can tell marked events apart.
-_MARK_POWER, MAX_MARKS = 7, 255
 
 
 def parse_symusic(data: bytes) -> Score:
@@ -42,26 +46,37 @@ def parse_symusic(data: bytes) -> Score:
     import symusic
 
     score = from_symusic(symusic.Score.from_midi(data))
-    places = _wide_denominators(data)
-    if not places:
-        return score
-    # symusic keeps denominators in 8 bits, so 256 and more come out wrong. Which of its events these are
-    # shows when they are replaced by marked ones: n/128, n counting the places.
-    if len(places) > MAX_MARKS:
-        raise ValueError("too many time signatures with a denominator above 128")
-    marked = bytearray(data)
-    for mark, at in enumerate(places):
-        marked[at : at + 2] = bytes([mark + 1, _MARK_POWER])
-    other: Any = symusic.Score.from_midi(bytes(marked))
-    changes = other.time_signatures.numpy()
-    is_marked = (changes["denominator"] == 2**_MARK_POWER) & (
-        (changes["denominator"] != score.metre_denominator) | (changes["numerator"] != score.metre_numerator)
-    )
-    denominator = score.metre_denominator.copy()
-    for event in np.flatnonzero(is_marked).tolist():
-        power = data[places[int(changes["numerator"][event]) - 1] + 1]
-        denominator[event] = 2 ** min(power, 31)
-    return replace(score, metre_denominator=denominator)
+    wide = _has_wide_denominator(data)
+    if wide or _is_ambiguous(score.tempo_tick) or _is_ambiguous(score.metre_tick):
+        return _in_order_of_file(score, walk(data))
+    return score
+
+
+def _is_ambiguous(ticks: NDArray[np.int64]) -> bool:
+    """Whether events share a tick and are so many that symusic may have changed their order."""
+    return len(ticks) > _STABLE_SORT and bool((np.diff(ticks) == 0).any())
+
+
+def _in_order_of_file(score: Score, events: Events) -> Score:
+    """Put tempi and metres in the order of the file, with their whole denominators.
+
+    Where the walk does not find the events that symusic found (a damaged track), they stay as they are.
+    """
+    changes: dict[str, NDArray[Any]] = {}
+    tempi = sorted(events.tempi, key=lambda event: event[0])
+    bpm = np.array([MINUTE_US / mspq if mspq else np.inf for _, mspq in tempi])
+    before = sorted(zip(score.tempo_tick.tolist(), score.tempo_bpm.tolist(), strict=True))
+    if before == sorted((tick, value) for (tick, _), value in zip(tempi, bpm.tolist(), strict=True)):
+        changes["tempo_bpm"] = bpm
+    metres = sorted(events.metres, key=lambda event: event[0])
+    shown = [(tick, numerator, 2 ** (power % 32) & 0xFF) for tick, numerator, power in metres]
+    columns = (score.metre_tick, score.metre_numerator, score.metre_denominator)
+    if sorted(shown) == sorted(zip(*(column.tolist() for column in columns), strict=True)):
+        changes["metre_numerator"] = np.array([numerator for _, numerator, _ in metres], np.int64)
+        changes["metre_denominator"] = np.array([2 ** min(power, 31) for *_, power in metres], np.int64)
+    elif any(power > _MAX_POWER for *_, power in metres):
+        raise ValueError("a time signature with a denominator above 128 in a damaged track")
+    return replace(score, **changes)
 
 
 def parse_miditoolkit(data: bytes) -> Score:
@@ -71,16 +86,14 @@ def parse_miditoolkit(data: bytes) -> Score:
     return from_miditoolkit(miditoolkit.MidiFile(file=BytesIO(data)))
 
 
-def _wide_denominators(data: bytes) -> list[int]:
-    """Places of the numerator bytes of (what looks like) metre events with a denominator of 2^8 or more."""
-    places = []
+def _has_wide_denominator(data: bytes) -> bool:
+    """Whether there is (what looks like) a metre event with a denominator of 2^8 or more."""
     at = data.find(_METRE_EVENT)
     while at >= 0:
-        begin = at + len(_METRE_EVENT)
-        if begin + 1 < len(data) and data[begin + 1] > _MARK_POWER:
-            places.append(begin)
+        if at + 4 < len(data) and data[at + 4] > _MAX_POWER:
+            return True
         at = data.find(_METRE_EVENT, at + 1)
-    return places
+    return False
 
 
 def from_symusic(source: Any) -> Score:

@@ -21,6 +21,7 @@ import numpy as np
 
 from musicbert.errors import MidiError
 from musicbert.midi import parsers
+from musicbert.midi.events import may_have_instruments, walk
 from musicbert.midi.limits import ReadLimits, check_header, deadline
 from musicbert.midi.score import Score
 
@@ -133,6 +134,15 @@ def _parse(data: bytes, reader: Reader, limits: ReadLimits, path: str | None) ->
     if len(data) > limits.max_bytes:
         raise _too_large(len(data), limits, path)
     data = check_header(data, path)
+    if may_have_instruments(data) > limits.max_instruments:
+        instruments = walk(data).instruments
+        if instruments > limits.max_instruments:
+            raise MidiError(
+                "too-large",
+                f"{instruments} instruments, more than {limits.max_instruments}",
+                path=path,
+                hint="raise ReadLimits.max_instruments if you trust the file",
+            )
     try:
         if reader == "miditoolkit":
             with deadline(limits.timeout, len(data), path):

@@ -1,11 +1,19 @@
 """`write_midi`: a `Score` as a Standard MIDI File of format 1, without any third-party writer.
 
 The first track holds tempi and metres; each track of the score follows, its controllers first. Percussion
-goes to channel 10; other tracks take the remaining channels in turn. At one tick, ends come before
-beginnings, so that a repeated note is not cut; a note of zero ticks begins before it ends. Controllers are
-written before notes of the same tick.
+goes to channel 10; other tracks take the remaining channels in turn, and further MIDI ports after the
+fifteenth. At one tick, ends come before beginnings, so that a repeated note is not cut; a note of zero ticks
+begins before it ends. Controllers are written before notes of the same tick.
 
-Reference: Standard MIDI Files 1.0 (RP-001).
+``read_score(midi_bytes(score))`` gives the notes, tempi, metres, controllers and names of the score. Notes of
+one pitch that sound together cannot share a channel, where the first "note off" would end the wrong one: the
+later ones move to a track of their own, on a channel of their own (on the same channel where the track has
+controllers, so that the pedal still holds them). A file has no track without notes for its readers, so
+controllers of such a track join the first one. What the format cannot hold at all is an error: a velocity of
+0 (it means "note off"), a tempo outside 3.58 BPM to 60 million BPM, numbers out of range. Tempi are stored
+in whole microseconds a quarter note.
+
+Reference: Standard MIDI Files 1.0 (RP-001). Verified in ``tests/unit/midi/test_writer.py``.
 """
 
 from __future__ import annotations
@@ -31,6 +39,8 @@ MAX_DELTA, MAX_DIVISION, MAX_MICROSECONDS, MAX_TRACKS = 0x0FFFFFFF, 0x7FFF, 0xFF
 DRUM_CHANNEL = 9
 _MELODIC_CHANNELS = [channel for channel in range(16) if channel != DRUM_CHANNEL]
 _END_OF_TRACK = b"\x00\xff\x2f\x00"
+#: Fills a pause that is too long for one delta time: an empty text event, `MAX_DELTA` ticks later.
+_FILLER = b"\xff\xff\xff\x7f\xff\x01\x00"
 #: Order of events at one tick.
 _CONTROL, _END, _ZERO_BEGIN, _BEGIN, _ZERO_END = range(5)
 
@@ -57,22 +67,34 @@ def midi_bytes(score: Score) -> bytes:
         ``bad-value`` if a number does not fit into the format.
     """
     check_score(score)
-    if score.ticks_per_beat > MAX_DIVISION:
-        raise MidiError("bad-division", f"a MIDI file holds at most {MAX_DIVISION} ticks of a quarter note")
-    tracks = [_meta_track(score)]
-    melodic = 0
+    _check(score)
     key = (score.track << 8) | (score.program << 1) | score.drum  # one MIDI track holds one program
-    pending = set(score.control_track.tolist())
-    for value in np.unique(key).tolist():
+    keys = np.unique(key).tolist()
+    note_tracks = set(score.track.tolist())
+    control_track = np.where(
+        np.isin(score.control_track, list(note_tracks)), score.control_track, keys[0] >> 8
+    )
+    tracks, moved = [_meta_track(score)], []
+    slot = 0  # channels that are taken, drums apart
+    pending = set(control_track.tolist())
+    for value in keys:
         index, drum = value >> 8, bool(value & 1)
-        channel = DRUM_CHANNEL if drum else _MELODIC_CHANNELS[melodic % len(_MELODIC_CHANNELS)]
-        melodic += not drum
-        controls = np.flatnonzero(score.control_track == index) if index in pending else np.zeros(0, np.int64)
+        controls = np.flatnonzero(control_track == index) if index in pending else np.zeros(0, np.int64)
         pending.discard(index)
-        tracks.append(_music_track(score, np.flatnonzero(key == value), controls, channel))
-    if pending:  # controllers of tracks without notes
-        orphans = np.flatnonzero(np.isin(score.control_track, list(pending)))
-        tracks.append(_music_track(score, np.zeros(0, np.int64), orphans, 0))
+        lanes = _lanes(score, np.flatnonzero(key == value))
+        place = (0, DRUM_CHANNEL) if drum else _place(slot)
+        slot += not drum
+        tracks.append(_music_track(score, lanes[0], controls, *place, name=_name(score, index)))
+        keeps = index in control_track
+        moved += [
+            (lane, index, drum, depth, place if keeps else None) for depth, lane in enumerate(lanes[1:], 1)
+        ]
+    none = np.zeros(0, np.int64)
+    for notes, index, drum, depth, place in moved:
+        if place is None:
+            place = (depth, DRUM_CHANNEL) if drum else _place(slot)
+            slot += not drum
+        tracks.append(_music_track(score, notes, none, *place, name=_name(score, index)))
     if len(tracks) > MAX_TRACKS:
         raise MidiError("bad-value", f"{len(tracks)} tracks do not fit into a MIDI file")
     header = b"MThd" + (6).to_bytes(4, "big") + (1).to_bytes(2, "big")
@@ -80,11 +102,64 @@ def midi_bytes(score: Score) -> bytes:
     return header + b"".join(b"MTrk" + len(track).to_bytes(4, "big") + track for track in tracks)
 
 
+def _check(score: Score) -> None:
+    """Raise `MidiError` for what the format cannot hold."""
+    if score.ticks_per_beat > MAX_DIVISION:
+        raise MidiError("bad-division", f"a MIDI file holds at most {MAX_DIVISION} ticks of a quarter note")
+    if not score.velocity.all():
+        note = int(np.flatnonzero(score.velocity == 0)[0])
+        raise MidiError(
+            "bad-value",
+            f"note {note} has velocity 0, which means 'note off' in a MIDI file",
+            hint="use a velocity of 1 to 127, or leave the note out",
+        )
+    for name in ("control_number", "control_value"):
+        column = getattr(score, name)
+        if len(column) and not 0 <= column.min() <= column.max() <= 127:
+            raise MidiError("bad-value", f"{name.replace('_', ' ')} is outside 0-127")
+
+
+def _place(slot: int) -> tuple[int, int]:
+    """MIDI port and channel of the melodic track with this number."""
+    return slot // len(_MELODIC_CHANNELS), _MELODIC_CHANNELS[slot % len(_MELODIC_CHANNELS)]
+
+
+def _name(score: Score, track: int) -> str:
+    """Name of a track of the score; empty where it has none."""
+    return score.track_name[track] if 0 <= track < len(score.track_name) else ""
+
+
+def _lanes(score: Score, notes: Ints) -> list[Ints]:
+    """Divide notes so that in no part two of one pitch sound together.
+
+    Two notes of zero ticks at one tick count as sounding together, and so does any note that begins with one.
+    """
+    onset, offset, pitch = score.onset[notes], score.offset[notes], score.pitch[notes]
+    order = np.lexsort((offset, onset, pitch))
+    on, off, same = onset[order], offset[order], np.diff(pitch[order]) == 0
+    # ends never fall where nothing overlaps, so looking at neighbours is enough to tell whether anything does
+    clash = same & ((on[1:] < off[:-1]) | ((on[1:] == on[:-1]) & (on[:-1] == off[:-1])))
+    if not clash.any():
+        return [notes]
+    crowded = np.isin(pitch, pitch[order][1:][clash])
+    lane = np.zeros(len(notes), np.int64)
+    last: dict[int, list[tuple[int, int]]] = {}  # of each pitch: the last note's onset and end in every lane
+    for at in order[crowded[order]].tolist():
+        begin, end = int(onset[at]), int(offset[at])
+        taken = last.setdefault(int(pitch[at]), [])
+        free = (k for k, (on_, off_) in enumerate(taken) if off_ <= begin and not on_ == off_ == begin)
+        lane[at] = chosen = next(free, len(taken))
+        taken[chosen : chosen + 1] = [(begin, end)]
+    return [notes[lane == k] for k in range(int(lane.max()) + 1)]
+
+
 def _meta_track(score: Score) -> bytes:
     """Tempi and metres."""
     events: list[tuple[int, bytes]] = []
     for tick, bpm in zip(score.tempo_tick.tolist(), score.tempo_bpm.tolist(), strict=True):
-        microseconds = min(max(round(MINUTE_US / bpm), 1), MAX_MICROSECONDS)
+        microseconds = round(MINUTE_US / bpm)
+        if not 1 <= microseconds <= MAX_MICROSECONDS:
+            raise MidiError("bad-value", f"a MIDI file cannot hold a tempo of {bpm:g} quarter notes a minute")
         events.append((tick, b"\xff\x51\x03" + microseconds.to_bytes(3, "big")))
     metres = zip(
         score.metre_tick.tolist(),
@@ -106,37 +181,48 @@ def _meta_track(score: Score) -> bytes:
 
 
 def _variable(value: int) -> bytes:
-    """Encode one variable-length number."""
-    if value > MAX_DELTA:
-        raise MidiError("bad-value", f"a pause of {value} ticks does not fit into a MIDI file")
+    """Encode one delta time, after as many fillers as it takes."""
+    fillers, value = divmod(value, MAX_DELTA) if value > MAX_DELTA else (0, value)
     digits = [value & 0x7F]
     while value := value >> 7:
         digits.append(value & 0x7F | 0x80)
-    return bytes(reversed(digits))
+    return _FILLER * fillers + bytes(reversed(digits))
 
 
-def _music_track(score: Score, notes: Ints, controls: Ints, channel: int) -> bytes:
-    """Program, controllers and notes of one track (all notes have one program)."""
+def _music_track(score: Score, notes: Ints, controls: Ints, port: int, channel: int, *, name: str) -> bytes:
+    """Name, port, program, controllers and notes of one track (all notes have one program)."""
     onset, offset = score.onset[notes], score.offset[notes]
-    pitch, velocity = score.pitch[notes], np.maximum(score.velocity[notes], 1)  # velocity 0 would mean "off"
+    pitch, velocity = score.pitch[notes], score.velocity[notes]
     empty = onset == offset
     n, c = len(notes), len(controls)
     tick = np.concatenate([score.control_tick[controls], onset, offset])
     begin, end = np.where(empty, _ZERO_BEGIN, _BEGIN), np.where(empty, _ZERO_END, _END)
     order = np.concatenate([np.full(c, _CONTROL), begin, end])
     status = np.repeat([0xB0 | channel, 0x90 | channel, 0x80 | channel], [c, n, n])
-    first = np.concatenate([score.control_number[controls] & 0x7F, pitch, pitch])
-    second = np.concatenate([score.control_value[controls] & 0x7F, velocity, np.zeros(n, np.int64)])
+    first = np.concatenate([score.control_number[controls], pitch, pitch])
+    second = np.concatenate([score.control_value[controls], velocity, np.zeros(n, np.int64)])
     sequence = np.lexsort((order, tick))
     delta = np.diff(tick[sequence], prepend=0)
-    if len(delta) and int(delta.max()) > MAX_DELTA:
-        raise MidiError("bad-value", f"a pause of {int(delta.max())} ticks does not fit into a MIDI file")
-    program = bytes([0, 0xC0 | channel, int(score.program[notes[0]])]) if n else b""
-    return program + _event_bytes(delta, status[sequence], first[sequence], second[sequence]) + _END_OF_TRACK
+    title = name.encode("utf-8", "replace")
+    head = b"\x00\xff\x03" + _variable(len(title)) + title if title else b""
+    head += bytes([0, 0xFF, 0x21, 1, port & 0x7F]) if port else b""
+    head += bytes([0, 0xC0 | channel, int(score.program[notes[0]])])
+    return head + _event_bytes(delta, status[sequence], first[sequence], second[sequence]) + _END_OF_TRACK
 
 
 def _event_bytes(delta: Ints, status: Ints, first: Ints, second: Ints) -> bytes:
     """Bytes of events that all have a status and two data bytes."""
+    long = np.flatnonzero(delta > MAX_DELTA)
+    if len(long):  # pauses that need fillers are rare: what is between them goes the fast way
+        at = int(long[0])
+        fillers = _variable(int(delta[at]))
+        event = fillers + bytes([int(status[at]), int(first[at]), int(second[at])])
+        before = _event_bytes(delta[:at], status[:at], first[:at], second[:at])
+        return (
+            before
+            + event
+            + _event_bytes(delta[at + 1 :], status[at + 1 :], first[at + 1 :], second[at + 1 :])
+        )
     columns = [
         delta >> 21 & 0x7F | 0x80,
         delta >> 14 & 0x7F | 0x80,
