@@ -26,7 +26,8 @@ from musicbert.encoding.policies import COMPATIBLE, Policies
 from musicbert.encoding.quantise import duration_code, positions, tempo_code
 from musicbert.errors import MidiError
 from musicbert.midi import ReadLimits, Score, read_score
-from musicbert.midi.reader import Reader, check_score
+from musicbert.midi.columns import check_score
+from musicbert.midi.reader import Reader
 from musicbert.midi.score import DEFAULT_BPM
 
 __all__ = ["MAX_POSITIONS", "encode", "encode_notes"]

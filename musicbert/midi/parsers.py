@@ -62,7 +62,7 @@ def _in_order_of_file(score: Score, events: Events) -> Score:
 
     Where the walk does not find the events that symusic found (a damaged track), they stay as they are.
     """
-    changes: dict[str, NDArray[Any]] = {}
+    changes: dict[str, Any] = {}
     tempi = sorted(events.tempi, key=lambda event: event[0])
     bpm = np.array([MINUTE_US / mspq if mspq else np.inf for _, mspq in tempi])
     before = sorted(zip(score.tempo_tick.tolist(), score.tempo_bpm.tolist(), strict=True))

@@ -17,20 +17,16 @@ from os import PathLike
 from pathlib import Path
 from typing import IO, Any, Literal
 
-import numpy as np
-
 from musicbert.errors import MidiError
 from musicbert.midi import parsers
+from musicbert.midi.columns import check_score
 from musicbert.midi.events import may_have_instruments, walk
 from musicbert.midi.limits import ReadLimits, check_header, deadline
 from musicbert.midi.score import Score
 
-__all__ = ["Reader", "check_score", "read_score"]
+__all__ = ["Reader", "read_score"]
 
 Reader = Literal["symusic", "miditoolkit"]
-
-#: Numbers of the format that upstream takes (0 < numerator, denominator, division < 2^31).
-BELOW = 2**31
 
 
 def read_score(
@@ -182,66 +178,3 @@ def _convert(source: Any, path: str | None) -> Score:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
-
-
-def check_score(score: Score, *, limits: ReadLimits | None = None, path: str | None = None) -> None:
-    """Check that a score can be encoded and written.
-
-    Raises
-    ------
-    MidiError
-        ``no-notes``, ``too-many-notes``, ``bad-division``, ``bad-value``.
-    """
-    limits = limits or ReadLimits()
-    n = len(score.onset)
-    if n == 0:
-        raise MidiError("no-notes", "the piece has no notes", path=path)
-    if n > limits.max_notes:
-        raise MidiError(
-            "too-many-notes",
-            f"{n} notes, more than {limits.max_notes}",
-            path=path,
-            hint="raise ReadLimits.max_notes if you trust the file",
-        )
-    if not 0 < score.ticks_per_beat < BELOW:
-        raise MidiError("bad-division", f"{score.ticks_per_beat} ticks of a quarter note", path=path)
-    groups = {
-        "notes": (score.offset, score.pitch, score.velocity, score.program, score.drum, score.track),
-        "tempi": (score.tempo_bpm,),
-        "metres": (score.metre_numerator, score.metre_denominator),
-        "controls": (score.control_number, score.control_value, score.control_track),
-    }
-    keys = {
-        "notes": score.onset,
-        "tempi": score.tempo_tick,
-        "metres": score.metre_tick,
-        "controls": score.control_tick,
-    }
-    for group, columns in groups.items():
-        if any(column.shape != (len(keys[group]),) for column in columns):
-            raise MidiError("bad-value", f"the columns of the {group} differ in length", path=path)
-    _within("onset", score.onset, 0, limits.max_ticks, path)
-    _within("offset", score.offset, 0, limits.max_ticks, path)
-    if (score.offset < score.onset).any():
-        raise MidiError("bad-value", "a note ends before it begins", path=path)
-    _within("pitch", score.pitch, 0, 127, path)
-    _within("velocity", score.velocity, 0, 127, path)
-    _within("program", score.program, 0, 127, path)
-    if len(score.metre_tick):
-        _within("metre tick", score.metre_tick, 0, limits.max_ticks, path)
-        _within("metre numerator", score.metre_numerator, 1, BELOW - 1, path)
-        _within("metre denominator", score.metre_denominator, 1, BELOW - 1, path)
-    if len(score.tempo_tick):
-        _within("tempo tick", score.tempo_tick, 0, limits.max_ticks, path)
-        if not (np.isfinite(score.tempo_bpm).all() and score.tempo_bpm.min() > 0):
-            raise MidiError("bad-value", "a tempo is zero or not finite", path=path)
-    if len(score.control_tick):
-        _within("control tick", score.control_tick, 0, limits.max_ticks, path)
-
-
-def _within(what: str, column: Any, low: int, high: int, path: str | None) -> None:
-    """Raise unless all values of a column lie in low-high."""
-    least, most = int(column.min()), int(column.max())
-    if least < low or most > high:
-        value = least if least < low else most
-        raise MidiError("bad-value", f"{what} {value} is outside {low}-{high}", path=path)

@@ -22,16 +22,13 @@ from itertools import pairwise
 from os import PathLike
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Ints
 from musicbert.atomic import write_bytes
 from musicbert.errors import MidiError
-from musicbert.midi.reader import check_score
-from musicbert.midi.score import Score
+from musicbert.midi.columns import ScoreColumns, check_score
 
 __all__ = ["midi_bytes", "write_midi"]
-
-Ints = NDArray[np.int64]
 
 MINUTE_US = 60e6
 #: Largest values that the format can hold.
@@ -45,7 +42,7 @@ _FILLER = b"\xff\xff\xff\x7f\xff\x01\x00"
 _CONTROL, _END, _ZERO_BEGIN, _BEGIN, _ZERO_END = range(5)
 
 
-def write_midi(score: Score, path: str | PathLike[str]) -> None:
+def write_midi(score: ScoreColumns, path: str | PathLike[str]) -> None:
     """Write the score to a file, atomically.
 
     Raises
@@ -58,7 +55,7 @@ def write_midi(score: Score, path: str | PathLike[str]) -> None:
     write_bytes(path, midi_bytes(score))
 
 
-def midi_bytes(score: Score) -> bytes:
+def midi_bytes(score: ScoreColumns) -> bytes:
     """Return the bytes of the MIDI file.
 
     Raises
@@ -90,10 +87,9 @@ def midi_bytes(score: Score) -> bytes:
             (lane, index, drum, depth, place if keeps else None) for depth, lane in enumerate(lanes[1:], 1)
         ]
     none = np.zeros(0, np.int64)
-    for notes, index, drum, depth, place in moved:
-        if place is None:
-            place = (depth, DRUM_CHANNEL) if drum else _place(slot)
-            slot += not drum
+    for notes, index, drum, depth, kept in moved:
+        place = kept or ((depth, DRUM_CHANNEL) if drum else _place(slot))
+        slot += kept is None and not drum
         tracks.append(_music_track(score, notes, none, *place, name=_name(score, index)))
     if len(tracks) > MAX_TRACKS:
         raise MidiError("bad-value", f"{len(tracks)} tracks do not fit into a MIDI file")
@@ -102,7 +98,7 @@ def midi_bytes(score: Score) -> bytes:
     return header + b"".join(b"MTrk" + len(track).to_bytes(4, "big") + track for track in tracks)
 
 
-def _check(score: Score) -> None:
+def _check(score: ScoreColumns) -> None:
     """Raise `MidiError` for what the format cannot hold."""
     if score.ticks_per_beat > MAX_DIVISION:
         raise MidiError("bad-division", f"a MIDI file holds at most {MAX_DIVISION} ticks of a quarter note")
@@ -124,12 +120,12 @@ def _place(slot: int) -> tuple[int, int]:
     return slot // len(_MELODIC_CHANNELS), _MELODIC_CHANNELS[slot % len(_MELODIC_CHANNELS)]
 
 
-def _name(score: Score, track: int) -> str:
+def _name(score: ScoreColumns, track: int) -> str:
     """Name of a track of the score; empty where it has none."""
     return score.track_name[track] if 0 <= track < len(score.track_name) else ""
 
 
-def _lanes(score: Score, notes: Ints) -> list[Ints]:
+def _lanes(score: ScoreColumns, notes: Ints) -> list[Ints]:
     """Divide notes so that in no part two of one pitch sound together.
 
     Two notes of zero ticks at one tick count as sounding together, and so does any note that begins with one.
@@ -153,7 +149,7 @@ def _lanes(score: Score, notes: Ints) -> list[Ints]:
     return [notes[lane == k] for k in range(int(lane.max()) + 1)]
 
 
-def _meta_track(score: Score) -> bytes:
+def _meta_track(score: ScoreColumns) -> bytes:
     """Tempi and metres."""
     events: list[tuple[int, bytes]] = []
     for tick, bpm in zip(score.tempo_tick.tolist(), score.tempo_bpm.tolist(), strict=True):
@@ -189,7 +185,9 @@ def _variable(value: int) -> bytes:
     return _FILLER * fillers + bytes(reversed(digits))
 
 
-def _music_track(score: Score, notes: Ints, controls: Ints, port: int, channel: int, *, name: str) -> bytes:
+def _music_track(
+    score: ScoreColumns, notes: Ints, controls: Ints, port: int, channel: int, *, name: str
+) -> bytes:
     """Name, port, program, controllers and notes of one track (all notes have one program)."""
     onset, offset = score.onset[notes], score.offset[notes]
     pitch, velocity = score.pitch[notes], score.velocity[notes]

@@ -14,7 +14,7 @@ from musicbert.encoding.compound_word.decoder import decode
 from musicbert.encoding.compound_word.profiles import CLEAN, PROFILES, Profile
 from musicbert.encoding.compound_word.vocabulary import FIELD_SIZES, FIELDS, MASK_ROW, PAD_ROW
 from musicbert.midi import Score
-from musicbert.midi.reader import check_score
+from musicbert.midi.columns import check_score
 
 __all__ = ["CompoundWordCodec", "accepted_for_pretraining", "encode_compound_words"]
 

@@ -1,0 +1,168 @@
+"""The columns of a `Score`, and the check that they can be encoded and written.
+
+Contract: all columns of one group have the same length; ticks are int64 counted from 0; notes keep the order
+of the file (tracks one after the other), changes of tempo and metre are sorted by tick. Nothing is inserted
+that the file does not say: a file without a tempo has an empty tempo column (120 BPM is then implied, and so
+is 4/4 for an empty metre column).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from musicbert.arrays import Bools, Floats, Ints
+from musicbert.errors import MidiError
+from musicbert.midi.limits import ReadLimits
+
+__all__ = ["DEFAULT_BPM", "ScoreColumns", "check_score"]
+
+#: Numbers of the format that upstream takes (0 < numerator, denominator, division < 2^31).
+BELOW = 2**31
+
+#: Tempo of a file that names none (Standard MIDI Files 1.0, "Set Tempo").
+DEFAULT_BPM = 120.0
+
+
+def _no_ints() -> Ints:
+    return np.zeros(0, np.int64)
+
+
+def _no_floats() -> Floats:
+    return np.zeros(0, np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreColumns:
+    """Notes, tempi, metres and controllers of one piece (see `musicbert.midi.Score`).
+
+    Attributes
+    ----------
+    ticks_per_beat
+        Ticks of a quarter note.
+    onset, offset
+        Start and end of each note [shape=(n,), int64, ticks].
+    pitch, velocity, program
+        [shape=(n,), int64]; pitch 0-127, velocity 1-127, General MIDI program 0-127.
+    drum
+        Whether the note is on a percussion track [shape=(n,), bool].
+    track
+        Index of the note's track [shape=(n,), int64].
+    tempo_tick, tempo_bpm
+        Changes of tempo [shape=(t,), int64 ticks and float64 quarter notes a minute].
+    metre_tick, metre_numerator, metre_denominator
+        Changes of time signature [shape=(m,), int64].
+    control_tick, control_number, control_value, control_track
+        Control changes (pedals are 64, 66 and 67) [shape=(c,), int64], sorted by tick.
+    track_name
+        Name of each track with notes, as the file says it; may be empty, and so may the names.
+    """
+
+    ticks_per_beat: int
+    onset: Ints
+    offset: Ints
+    pitch: Ints
+    velocity: Ints
+    program: Ints
+    drum: Bools
+    track: Ints
+    tempo_tick: Ints = field(default_factory=_no_ints)
+    tempo_bpm: Floats = field(default_factory=_no_floats)
+    metre_tick: Ints = field(default_factory=_no_ints)
+    metre_numerator: Ints = field(default_factory=_no_ints)
+    metre_denominator: Ints = field(default_factory=_no_ints)
+    control_tick: Ints = field(default_factory=_no_ints)
+    control_number: Ints = field(default_factory=_no_ints)
+    control_value: Ints = field(default_factory=_no_ints)
+    control_track: Ints = field(default_factory=_no_ints)
+    track_name: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Return the number of notes."""
+        return len(self.onset)
+
+    def seconds(self, ticks: Ints) -> Floats:
+        """Convert ticks to seconds by the piece's tempo map.
+
+        Parameters
+        ----------
+        ticks
+            [shape=(k,), int64, ticks], any order.
+
+        Returns
+        -------
+        [shape=(k,), float64, seconds]
+        """
+        starts = np.concatenate([[0], self.tempo_tick])
+        bpm = np.concatenate([[DEFAULT_BPM], self.tempo_bpm])
+        seconds_per_tick = 60.0 / (bpm * self.ticks_per_beat)
+        elapsed = np.concatenate([[0.0], np.cumsum(np.diff(starts) * seconds_per_tick[:-1])])
+        ticks = np.asarray(ticks, np.int64)
+        at = np.maximum(np.searchsorted(starts, ticks, side="right") - 1, 0)
+        result: Floats = elapsed[at] + (ticks - starts[at]) * seconds_per_tick[at]
+        return result
+
+
+def check_score(score: ScoreColumns, *, limits: ReadLimits | None = None, path: str | None = None) -> None:
+    """Check that a score can be encoded and written.
+
+    Raises
+    ------
+    MidiError
+        ``no-notes``, ``too-many-notes``, ``bad-division``, ``bad-value``.
+    """
+    limits = limits or ReadLimits()
+    n = len(score.onset)
+    if n == 0:
+        raise MidiError("no-notes", "the piece has no notes", path=path)
+    if n > limits.max_notes:
+        raise MidiError(
+            "too-many-notes",
+            f"{n} notes, more than {limits.max_notes}",
+            path=path,
+            hint="raise ReadLimits.max_notes if you trust the file",
+        )
+    if not 0 < score.ticks_per_beat < BELOW:
+        raise MidiError("bad-division", f"{score.ticks_per_beat} ticks of a quarter note", path=path)
+    groups = {
+        "notes": (score.offset, score.pitch, score.velocity, score.program, score.drum, score.track),
+        "tempi": (score.tempo_bpm,),
+        "metres": (score.metre_numerator, score.metre_denominator),
+        "controls": (score.control_number, score.control_value, score.control_track),
+    }
+    keys = {
+        "notes": score.onset,
+        "tempi": score.tempo_tick,
+        "metres": score.metre_tick,
+        "controls": score.control_tick,
+    }
+    for group, columns in groups.items():
+        if any(column.shape != (len(keys[group]),) for column in columns):
+            raise MidiError("bad-value", f"the columns of the {group} differ in length", path=path)
+    _within("onset", score.onset, 0, limits.max_ticks, path)
+    _within("offset", score.offset, 0, limits.max_ticks, path)
+    if (score.offset < score.onset).any():
+        raise MidiError("bad-value", "a note ends before it begins", path=path)
+    _within("pitch", score.pitch, 0, 127, path)
+    _within("velocity", score.velocity, 0, 127, path)
+    _within("program", score.program, 0, 127, path)
+    if len(score.metre_tick):
+        _within("metre tick", score.metre_tick, 0, limits.max_ticks, path)
+        _within("metre numerator", score.metre_numerator, 1, BELOW - 1, path)
+        _within("metre denominator", score.metre_denominator, 1, BELOW - 1, path)
+    if len(score.tempo_tick):
+        _within("tempo tick", score.tempo_tick, 0, limits.max_ticks, path)
+        if not (np.isfinite(score.tempo_bpm).all() and score.tempo_bpm.min() > 0):
+            raise MidiError("bad-value", "a tempo is zero or not finite", path=path)
+    if len(score.control_tick):
+        _within("control tick", score.control_tick, 0, limits.max_ticks, path)
+
+
+def _within(what: str, column: Any, low: int, high: int, path: str | None) -> None:
+    """Raise unless all values of a column lie in low-high."""
+    least, most = int(column.min()), int(column.max())
+    if least < low or most > high:
+        value = least if least < low else most
+        raise MidiError("bad-value", f"{what} {value} is outside {low}-{high}", path=path)
