@@ -5,6 +5,11 @@ copies the bar before, the first is 4/4. The tempo at a position is the rounded 
 holds until the next note; before the first it is 120 BPM. A note of duration 0 lasts one tick. One track a
 program. 480 ticks a quarter note, 30 a position.
 
+Rows do not say how long a bar without notes is, and not which signature a bar began with where the only
+notes come after a change inside the bar. Such a bar begins with the signature of the bar before where that is
+long enough, else with the shortest one over 64 that is, and changes at its first note. Where the guessed
+empty bars would push notes beyond the grid, empty bars are as short as a bar can be (1/64).
+
 ``encode(decode(rows)) == rows`` for all rows that `encode` makes, except in bars whose notes differ in time
 signature.
 """
@@ -12,13 +17,16 @@ signature.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from musicbert.encoding.octuple import DRUM_PITCH, DRUM_PROGRAM, MAX_POSITIONS
+from musicbert.arrays import Bools, Ints
+from musicbert.encoding.octuple import DRUM_PITCH, DRUM_PROGRAM
 from musicbert.encoding.quantise import (
     BAR_LENGTHS,
+    MAX_POSITIONS,
     METRES,
     POSITIONS_PER_BEAT,
+    WHOLE_NOTE,
     duration_value,
     tempo_code,
     tempo_value,
@@ -31,10 +39,9 @@ from musicbert.midi.score import DEFAULT_BPM
 
 __all__ = ["decode"]
 
-Ints = NDArray[np.int64]
-
 TICKS_PER_BEAT = 480
 _COMMON_TIME = METRES.index((4, 4))
+_SHORTEST = METRES.index((1, WHOLE_NOTE))
 TICKS_PER_POSITION = TICKS_PER_BEAT // POSITIONS_PER_BEAT
 
 
@@ -67,13 +74,16 @@ def decode(rows: ArrayLike) -> Score:
             "bad-value",
             f"row {row}: pitch {pitch[row]} does not belong to program {program[row]} (128 is drums)",
         )
-    bar_metre = _bar_metres(bar, metre)
-    lengths = BAR_LENGTHS[bar_metre]
-    bar_start = np.cumsum(lengths) - lengths
+    bar_metre, empty = _bar_metres(bar, metre)
+    begin_metre = _fitting(bar_metre, bar, position, metre)
+    bar_start = _bar_starts(begin_metre)
+    if bar_start[-1] + position[bar == bar.max()].max() >= MAX_POSITIONS:
+        begin_metre = np.where(empty, _SHORTEST, begin_metre)
+        bar_start = _bar_starts(begin_metre)
     onset = bar_start[bar] + position
     tempo_at, tempo_codes = _tempo_changes(onset, tempo)
-    changes = np.flatnonzero(np.diff(bar_metre, prepend=-1))
-    numerators, denominators = np.array(METRES, np.int64)[bar_metre[changes]].T
+    metre_at, metre_codes = _metre_changes(bar_metre, begin_metre, bar_start, bar, onset)
+    numerators, denominators = np.array(METRES, np.int64)[metre_codes].T
     tick = onset * TICKS_PER_POSITION
     order = np.argsort(program, kind="stable")
     _, track = np.unique(program[order], return_inverse=True)
@@ -88,23 +98,64 @@ def decode(rows: ArrayLike) -> Score:
         track=track.astype(np.int64),
         tempo_tick=tempo_at * TICKS_PER_POSITION,
         tempo_bpm=tempo_value(tempo_codes),
-        metre_tick=bar_start[changes] * TICKS_PER_POSITION,
+        metre_tick=metre_at * TICKS_PER_POSITION,
         metre_numerator=numerators,
         metre_denominator=denominators,
     )
 
 
-def _bar_metres(bar: Ints, metre: Ints) -> Ints:
-    """Time signature code of each bar [shape=(last bar + 1,)]."""
+def _bar_metres(bar: Ints, metre: Ints) -> tuple[Ints, Bools]:
+    """Time signature code of each bar, and which bars have no notes [shape=(last bar + 1,)]."""
     pairs, counts = np.unique(bar * len(METRES) + metre, return_counts=True)
     pair_bar, pair_metre = np.divmod(pairs, len(METRES))
     best = np.lexsort((pair_metre, -counts, pair_bar))
     filled, first = np.unique(pair_bar[best], return_index=True)
     source = np.full(int(bar.max()) + 1, -1)
     source[filled] = np.arange(len(filled))
+    empty = source < 0
     source = np.maximum.accumulate(source)
     codes: Ints = np.where(source < 0, _COMMON_TIME, pair_metre[best[first]][source]).astype(np.int64)
-    return codes
+    return codes, empty
+
+
+def _fitting(codes: Ints, bar: Ints, position: Ints, metre: Ints) -> Ints:
+    """Code that each bar begins with: its own, unless notes of one signature lie beyond its end.
+
+    Bars whose notes differ in time signature are left to upstream's way.
+    """
+    last = np.zeros(len(codes), np.int64)
+    np.maximum.at(last, bar, position)
+    last[bar[metre != codes[bar]]] = 0
+    result = codes.copy()
+    for at in np.flatnonzero(last >= BAR_LENGTHS[codes]).tolist():
+        before = int(result[at - 1]) if at else _COMMON_TIME
+        fits = last[at] < BAR_LENGTHS[before]
+        result[at] = before if fits else METRES.index((int(last[at]) + 1, WHOLE_NOTE))
+    return result
+
+
+def _bar_starts(codes: Ints) -> Ints:
+    """First position of each bar."""
+    lengths = BAR_LENGTHS[codes]
+    starts: Ints = np.cumsum(lengths) - lengths
+    return starts
+
+
+def _metre_changes(
+    codes: Ints, begin_codes: Ints, bar_start: Ints, bar: Ints, onset: Ints
+) -> tuple[Ints, Ints]:
+    """Positions and codes of the time signatures: at bar lines, and at the first note after a change."""
+    at, value = bar_start, begin_codes
+    inside = np.flatnonzero(codes != begin_codes)
+    inside = inside[np.isin(inside, bar)]  # a bar without notes has nothing to change for
+    if len(inside):
+        first = np.full(len(codes), np.iinfo(np.int64).max)
+        np.minimum.at(first, bar, onset)
+        at, value = np.concatenate([at, first[inside]]), np.concatenate([value, codes[inside]])
+        order = np.argsort(at, kind="stable")
+        at, value = at[order], value[order]
+    changed = np.flatnonzero(np.diff(value, prepend=-1))
+    return at[changed], value[changed]
 
 
 def _tempo_changes(onset: Ints, tempo: Ints) -> tuple[Ints, Ints]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from musicbert.encoding.policies import Policies
 from musicbert.encoding.quantise import (
     BAR_LENGTHS,
+    MAX_POSITIONS,
     WHOLE_NOTE,
     metre_code,
     positions,
@@ -121,7 +122,9 @@ def _cycle(metre: tuple[int, int], policies: Policies) -> list[int]:
         parts = -(-metre[0] // (2 * metre[1]))
         if metre_code(1, metre[1]) is not None:
             short, longer = divmod(metre[0], parts)
-            lengths = [short + 1] * longer + [short] * (parts - longer)
+            # parts beyond the grid are never reached; a numerator may be huge
+            longer, rest = min(longer, MAX_POSITIONS), min(parts - longer, MAX_POSITIONS)
+            lengths = [short + 1] * longer + [short] * rest
             return [_must(metre_code(length, metre[1])) for length in lengths]
     return [code]
 

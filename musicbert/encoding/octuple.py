@@ -23,19 +23,17 @@ from numpy.typing import NDArray
 
 from musicbert.encoding.metre import bar_table
 from musicbert.encoding.policies import COMPATIBLE, Policies
-from musicbert.encoding.quantise import duration_code, positions, tempo_code
+from musicbert.encoding.quantise import MAX_POSITIONS, duration_code, positions, tempo_code
 from musicbert.errors import MidiError
 from musicbert.midi import ReadLimits, Score, read_score
 from musicbert.midi.columns import check_score
 from musicbert.midi.reader import Reader
 from musicbert.midi.score import DEFAULT_BPM
 
-__all__ = ["MAX_POSITIONS", "encode", "encode_notes"]
+__all__ = ["encode", "encode_notes"]
 
 Ints = NDArray[np.int64]
 
-#: Positions after which upstream drops notes (4,096 quarter notes).
-MAX_POSITIONS = 1 << 16
 #: Program and pitch shift of percussion.
 DRUM_PROGRAM, DRUM_PITCH = 128, 128
 #: Bits of the fields of a sort key, from the lowest: velocity, duration, pitch, program; position on top.

@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "BAR_LENGTHS",
+    "MAX_POSITIONS",
     "METRES",
     "POSITIONS_PER_BEAT",
     "duration_code",
@@ -43,6 +44,8 @@ Ints = NDArray[np.int64]
 POSITIONS_PER_BEAT = 16
 #: Positions of a whole note; a bar has at most two.
 WHOLE_NOTE = 4 * POSITIONS_PER_BEAT
+#: Positions after which upstream drops notes (4,096 quarter notes).
+MAX_POSITIONS = 1 << 16
 _OCTAVES, _STEPS = 8, 16
 _LAST_DURATION = _OCTAVES * _STEPS - 1
 _LOW_BPM, _HIGH_BPM, _TEMPO_STEPS = 16.0, 256.0, 12

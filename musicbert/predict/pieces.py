@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from musicbert.encoding import PERFORMANCE_INPUTS, Policies, encode_notes, performance_inputs
 from musicbert.encoding.beat_notes import BeatNotes, beat_notes_to_score
 from musicbert.encoding.codec import get_codec
-from musicbert.encoding.octuple import MAX_POSITIONS
 from musicbert.encoding.policies import COMPATIBLE
+from musicbert.encoding.quantise import MAX_POSITIONS
 from musicbert.encoding.vocabulary import check_rows
 from musicbert.errors import MidiError
 from musicbert.midi import Score, read_score
