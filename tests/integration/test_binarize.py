@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 
 from musicbert.corpus.bins import binarize as binarize_module
-from musicbert.corpus.bins import text_bin
-from musicbert.corpus.bins.binarize import binarize, main
+from musicbert.corpus.bins.binarize import binarize, main, write_sequences
 from musicbert.corpus.bins.databin import read_index, read_tokens
-from musicbert.corpus.bins.text_bin import write_sequences
 from musicbert.corpus.labelled.rawset import read_part
 from musicbert.corpus.ratings.build import SplitOptions, build
 from musicbert.corpus.ratings.piece import EncodeOptions
@@ -177,7 +175,7 @@ def test_failing_preprocess_is_one_clear_error(raw, tmp_path, monkeypatch):
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\necho first >&2\necho no module named fairseq_cli >&2\nexit 3\n")
     broken.chmod(0o755)
-    monkeypatch.setattr(text_bin.sys, "executable", str(broken))
+    monkeypatch.setattr(binarize_module.sys, "executable", str(broken))
     with pytest.raises(DatasetError, match="status 3: no module named fairseq_cli") as caught:
         binarize(raw(), tmp_path / "bin")
     assert caught.value.reason == "preprocess-failed"

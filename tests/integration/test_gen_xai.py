@@ -13,8 +13,10 @@ from hashlib import sha256
 import pytest
 
 from musicbert.annotation.content import content_groups
+from musicbert.corpus.bins.databin import fold_folders
 from musicbert.corpus.files.ledger import count, read_ledger
-from musicbert.corpus.labelled.rawset import PARTS, check_fold, fold_folders, read_part
+from musicbert.corpus.labelled.rawset import check_fold, read_part
+from musicbert.corpus.splits.division import PARTS
 from musicbert.encoding import PERFORMANCE_INPUTS, line_to_rows
 
 
@@ -50,7 +52,7 @@ def test_files_agree_and_every_file_is_accounted_for(run, made_set):
         "36 written (24 train, 4 valid, 8 test), 1 labelled without MIDI, 1 MIDI without label, "
         "0 unreadable of 37 MIDI files"
     )
-    (fold,) = fold_folders(made_set / "raw")
+    (fold,) = fold_folders(made_set / "raw", marker="dict.txt").values()
     summary = check_fold(fold)
     assert summary.pieces == {"train": 24, "valid": 4, "test": 8}
     ledger = read_ledger(made_set / "raw" / "ledger.jsonl")
@@ -101,7 +103,7 @@ def test_segment_split_is_the_published_one(run, made_set):
 def test_validation_shares_no_group_with_training_or_test(run, made_set):
     run("--output", "k", "--split", "k-fold", "--folds", 3)
     tested = []
-    for fold in fold_folders(made_set / "k"):
+    for fold in fold_folders(made_set / "k", marker="dict.txt").values():
         ids = {part: (fold / f"{part}.id").read_text().split() for part in PARTS}
         groups = content_groups(name for names in ids.values() for name in names)
         sets = {part: {groups[name] for name in names} for part, names in ids.items()}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from musicbert.corpus.bins.binarize_sentences import label_dictionary
+from musicbert.corpus.bins.databin import label_dictionary
 from musicbert.corpus.labelled.sentence_bin import read_part
 from musicbert.evaluation.baselines.pair_features import PAIR_FEATURES, pair_features
 from musicbert.midi import Score, midi_bytes

@@ -1,43 +1,68 @@
-"""From the raw rating data set to the folders that fairseq trains on.
+"""From a raw data set (lines of tokens and labels) to the folders that fairseq trains on.
 
-``BIN/<fold>/input0`` holds the sequences (by fairseq-preprocess, or the same bytes written directly),
-``BIN/<fold>/label`` the labels, ids and class names, and ``BIN/<fold>/performance`` the performance inputs.
-A raw set without a valid part (the compatible two-way split) has its test part as valid too. Everything is
-checked before and after, and the folder appears when it is complete. Verified in
-``tests/integration/test_binarize.py``.
+``RAW/<fold>/`` holds ``dict.txt`` and ``<part>.{txt,label}`` for each part; a sentence set without folds
+holds them in ``RAW/``. The result is ``BIN/<fold>/input0/{dict.txt,<part>.bin,<part>.idx}`` and
+``BIN/<fold>/label/`` with the labels as text (``<part>.label``) and, each where the raw set has it,
+``<part>.{id,group,first}``, ``classes.json`` and ``about.json``. Performance inputs go to
+``BIN/<fold>/performance/``.
 
-Run as ``python -m musicbert.corpus.bins.binarize`` (see ``scripts/binarize_xai.sh``).
+Labels of sentence tasks are written as sequences, too. Their dictionary is ``label.dict.txt`` of the fold
+where there is one (so that all folds have the same classes), else the one that fairseq-preprocess makes of
+the training labels.
+
+Where there is no valid part, test is valid too, as published (and selection then sees the test). Sequences
+are written by fairseq-preprocess or, with ``direct``, here: the same bytes, in a fraction of the time.
+Everything is checked before and after, and the folder appears when it is complete. Verified in
+``tests/integration/test_binarize.py`` and ``test_sentence_recipes.py``.
+
+Run as ``python -m musicbert.corpus.bins.binarize [--kind sentences]`` (see ``scripts/binarize_*.sh``).
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
 import shutil
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from tqdm import tqdm
 
+from musicbert.atomic import write_bytes, write_text
 from musicbert.corpus.bins.databin import (
     EOS,
     UNKNOWN,
+    check_dictionary,
+    fold_folders,
+    label_dictionary,
+    read_dictionary,
     read_index,
     read_tokens,
+    text_to_ids,
+    write_indexed_dataset,
 )
-from musicbert.corpus.bins.text_bin import preprocess, run_program, write_sequences
 from musicbert.corpus.files.folders import build_directory
-from musicbert.corpus.labelled.rawset import FIELDS, check_fold, fold_folders, read_part
-from musicbert.errors import DatasetError
+from musicbert.corpus.labelled.rawset import check_fold, read_part
+from musicbert.corpus.splits.division import PARTS
+from musicbert.encoding.vocabulary import FIELDS
+from musicbert.errors import DatasetError, MusicBertError
 
-__all__ = ["binarize", "main"]
+__all__ = ["Kind", "binarize", "main", "preprocess", "write_sequences"]
+
+Kind = Literal["ratings", "sentences"]
+#: What lies beside the text of a part and is copied beside the labels.
+_BESIDE = ("label", "id", "group", "first")
 
 
 def binarize(
     raw: str | PathLike[str],
     output: str | PathLike[str],
+    kind: Kind = "ratings",
     *,
     direct: bool = False,
     workers: int = 1,
@@ -48,93 +73,248 @@ def binarize(
     Parameters
     ----------
     raw, output
-        Folders of the raw and of the binarised data set.
+        Folders of the raw data set and of the data-bin.
+    kind
+        What the labels are: ratings and performers, or words of a sentence task.
     direct
-        Write the sequences here instead of calling fairseq-preprocess: the same bytes in a fraction of the
-        time.
+        Write the sequences here instead of calling fairseq-preprocess.
     workers
         Processes of fairseq-preprocess.
     overwrite
-        Replace an existing binarised data set.
+        Replace an existing data-bin.
 
     Returns
     -------
     dict
-        fold -> part -> number of pieces.
+        fold (``""`` where there are none) -> part -> number of pieces.
 
     Raises
     ------
     DatasetError
-        The raw set is missing or its files do not agree (`musicbert.corpus.labelled.rawset.check_fold`),
-        the output exists, or fairseq-preprocess failed (``preprocess-failed``).
+        ``not-found``, ``wrong-dictionary``, ``missing-split``, those of
+        `musicbert.corpus.labelled.rawset.check_fold` (ratings); ``wrong-length`` (not one label a line),
+        ``unknown-token``, ``preprocess-failed``; those of `build_directory`.
     """
-    folders = fold_folders(raw)
-    summaries = {folder: check_fold(folder) for folder in folders}
+    hint = "run `python gen_xai.py` first, or pass --raw FOLDER" if kind == "ratings" else None
+    folds = fold_folders(raw, marker="dict.txt", hint=hint)
+    sources = {fold: _sources(folder, kind) for fold, folder in folds.items()}
+    write: Callable[..., None] = write_sequences if direct else functools.partial(preprocess, workers=workers)
     counts: dict[str, dict[str, int]] = {}
     with build_directory(output, overwrite=overwrite, recognise=_is_databin) as partial:
-        for folder, summary in tqdm(summaries.items(), desc="binarise", unit="fold", disable=None):
-            target = partial / folder.name
-            sources = {part: part for part in summary.pieces}
-            sources.setdefault("valid", "test")
-            target.mkdir()
-            binarise = write_sequences if direct else functools.partial(preprocess, workers=workers)
-            binarise(folder, target / "input0", sources, dictionary=folder / "dict.txt")
-            _copy(folder, target, sources, performance=summary.performance)
-            _verify(folder, target, sources)
-            counts[folder.name] = {part: summary.pieces[source] for part, source in sorted(sources.items())}
+        for fold, folder in tqdm(folds.items(), desc="binarise", unit="fold", disable=None):
+            target = partial / fold
+            target.mkdir(exist_ok=True)
+            write(folder, target / "input0", sources[fold], dictionary=folder / "dict.txt")
+            if kind == "sentences":
+                _write_labels(folder, target, sources[fold], write)
+            _copy(folder, target, sources[fold])
+            verify = _verify_ratings if kind == "ratings" else _verify_labels
+            counts[fold] = {
+                part: verify(target, part, folder, source) for part, source in sorted(sources[fold].items())
+            }
+        if "" not in folds and (Path(raw) / "about.json").is_file():
+            shutil.copyfile(Path(raw) / "about.json", partial / "about.json")
     return counts
+
+
+def _sources(folder: Path, kind: Kind) -> dict[str, str]:
+    """Check a fold and return the part of the raw set that each part is made of."""
+    if kind == "ratings":
+        check_fold(folder)
+    else:
+        check_dictionary(folder / "dict.txt", hint="make the text again")
+    sources = {part: part for part in PARTS if (folder / f"{part}.txt").is_file()}
+    for part in ("train", "test"):
+        if part not in sources:
+            raise DatasetError("missing-split", f"There is no {part}.txt", path=folder, hint="make it again")
+    sources.setdefault("valid", "test")
+    return sources
+
+
+def preprocess(
+    folder: Path,
+    target: Path,
+    sources: Mapping[str, str],
+    *,
+    dictionary: Path,
+    suffix: str = "txt",
+    workers: int = 1,
+) -> None:
+    """Let fairseq-preprocess binarise the lines of some parts.
+
+    Parameters
+    ----------
+    folder, target
+        Folder of the text, and folder to write.
+    sources
+        Part -> name of its file without suffix.
+    dictionary
+        Dictionary of the text.
+    suffix
+        Suffix of the text files.
+    workers
+        Processes.
+
+    Raises
+    ------
+    DatasetError
+        ``preprocess-failed``
+    """
+    command = [sys.executable, "-m", "fairseq_cli.preprocess", "--only-source", "--workers", str(workers)]
+    command += ["--srcdict", str(dictionary), "--destdir", str(target)]
+    for part, source in sources.items():
+        command += [f"--{part}pref", str(folder / f"{source}.{suffix}")]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode:
+        last = done.stdout.strip().rpartition("\n")[2]
+        raise DatasetError(
+            "preprocess-failed",
+            f"fairseq-preprocess stopped with status {done.returncode}: {last}",
+            path=folder,
+            hint="install fairseq (`make venv`), or pass --direct to do without it",
+        )
+
+
+def write_sequences(
+    folder: Path, target: Path, sources: Mapping[str, str], *, dictionary: Path, suffix: str = "txt"
+) -> None:
+    """Binarise as `preprocess` does, without fairseq.
+
+    Raises
+    ------
+    DatasetError
+        ``not-found``, and those of `read_dictionary`.
+    """
+    target.mkdir()
+    write_bytes(target / "dict.txt", dictionary.read_bytes())
+    ids = read_dictionary(dictionary)
+    for part, source in sources.items():
+        path = folder / f"{source}.{suffix}"
+        try:
+            lines = path.open(encoding="utf-8")
+        except OSError as error:
+            raise DatasetError("not-found", f"Cannot be read: {error.strerror}", path=path) from error
+        with lines:
+            write_indexed_dataset(text_to_ids(lines, ids), target / part)
+
+
+def _write_labels(folder: Path, target: Path, sources: dict[str, str], write: Callable[..., None]) -> None:
+    """Write the labels of a sentence task as sequences."""
+    dictionary = folder / "label.dict.txt"
+    if dictionary.is_file():
+        write(folder, target / "label", sources, dictionary=dictionary, suffix="label")
+        return
+    try:
+        text = (folder / "train.label").read_text(encoding="utf-8")
+    except OSError as error:
+        raise DatasetError(
+            "not-found", f"The labels cannot be read: {error.strerror}", path=folder / "train.label"
+        ) from error
+    dictionary = target / "label.dict.txt"
+    write_text(dictionary, label_dictionary(text.splitlines()))
+    write(folder, target / "label", sources, dictionary=dictionary, suffix="label")
+    dictionary.unlink()
+
+
+def _copy(folder: Path, target: Path, sources: dict[str, str]) -> None:
+    """Copy what lies beside the text: labels, names, performance inputs."""
+    (target / "label").mkdir(exist_ok=True)
+    for name in ("classes.json", "about.json"):
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, target / "label" / name)
+    for part, source in sources.items():
+        for suffix in _BESIDE:
+            if (folder / f"{source}.{suffix}").is_file():
+                shutil.copyfile(folder / f"{source}.{suffix}", target / "label" / f"{part}.{suffix}")
+        inputs = folder / f"{source}.performance.npy"
+        if inputs.is_file():
+            (target / "performance").mkdir(exist_ok=True)
+            shutil.copyfile(inputs, target / "performance" / f"{part}.performance.npy")
+
+
+def _verify_ratings(target: Path, part: str, folder: Path, source: str) -> int:
+    """Check the sequences against the text that they were made from; return their number."""
+    prefix = target / "input0" / part
+    lengths, tokens = read_index(prefix), read_tokens(prefix)
+    if not np.array_equal(lengths, read_part(folder, source).tokens + 1):
+        raise DatasetError(
+            "preprocess-failed", "The sequences are not as long as the lines of text", path=f"{prefix}.idx"
+        )
+    if np.any(tokens[np.cumsum(lengths, dtype=np.int64) - 1] != EOS):
+        raise DatasetError("preprocess-failed", "A sequence does not end in </s>", path=f"{prefix}.bin")
+    if np.any(tokens == UNKNOWN):
+        raise DatasetError(
+            "unknown-token",
+            "The text holds tokens that the dictionary lacks",
+            path=folder / f"{source}.txt",
+            hint="make the raw data set again with gen_xai.py",
+        )
+    return len(lengths)
+
+
+def _verify_labels(target: Path, part: str, folder: Path, source: str) -> int:
+    """Check that there is one label a sequence, and that sequences are octuples; return their number."""
+    lengths, labels = read_index(target / "input0" / part), read_index(target / "label" / part)
+    path = folder / f"{source}.txt"
+    if len(lengths) != len(labels):
+        raise DatasetError("wrong-length", f"{len(labels)} labels for {len(lengths)} lines", path=path)
+    if (lengths % len(FIELDS)).any():
+        raise DatasetError("unknown-token", "A line is not a sequence of octuples", path=path)
+    return len(lengths)
+
+
+def _is_databin(folder: Path) -> bool:
+    def is_fold(place: Path) -> bool:
+        return (place / "input0" / "dict.txt").is_file()
+
+    return is_fold(folder) or all(is_fold(each) or each.name == "about.json" for each in folder.iterdir())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    return run_program(
-        binarize,
-        arguments,
-        prog="binarize_xai.sh",
-        description="Binarise the raw rating data set for fairseq-train.",
-        prefix=("xai", "names the two folders (default: xai)"),
-        suffix="_apex_reg_cls",
+    parser = argparse.ArgumentParser(description="Binarise all folds of a raw data set for fairseq-train.")
+    parser.add_argument("prefix", nargs="?", help="names the two folders, such as xai, next or topmagd")
+    parser.add_argument("--kind", choices=("ratings", "sentences"), default="ratings", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--raw", type=Path, help="raw data set (default: PREFIX_data_raw, or ..._apex_reg_cls)"
     )
-
-
-def _is_databin(folder: Path) -> bool:
-    return all((each / "input0" / "dict.txt").is_file() for each in folder.iterdir())
-
-
-def _copy(folder: Path, target: Path, sources: dict[str, str], *, performance: bool) -> None:
-    (target / "label").mkdir()
-    shutil.copyfile(folder / "classes.json", target / "label" / "classes.json")
-    for part, source in sources.items():
-        for suffix in ("label", "id"):
-            shutil.copyfile(folder / f"{source}.{suffix}", target / "label" / f"{part}.{suffix}")
-    if performance:
-        (target / "performance").mkdir()
-        for part, source in sources.items():
-            name = f"{part}.performance.npy"
-            shutil.copyfile(folder / f"{source}.performance.npy", target / "performance" / name)
-
-
-def _verify(folder: Path, target: Path, sources: dict[str, str]) -> None:
-    """Check the binarised sequences against the text that they were made from."""
-    for part, source in sources.items():
-        prefix = target / "input0" / part
-        lengths, tokens = read_index(prefix), read_tokens(prefix)
-        ends = np.cumsum(lengths, dtype=np.int64) - 1
-        if not np.array_equal(lengths, read_part(folder, source).tokens + 1) or np.any(lengths % FIELDS):
-            raise DatasetError(
-                "preprocess-failed",
-                "The sequences are not as long as the lines of text",
-                path=f"{prefix}.idx",
-            )
-        if np.any(tokens[ends] != EOS):
-            raise DatasetError("preprocess-failed", "A sequence does not end in </s>", path=f"{prefix}.bin")
-        if np.any(tokens == UNKNOWN):
-            raise DatasetError(
-                "unknown-token",
-                "The text holds tokens that the dictionary lacks",
-                path=folder / f"{source}.txt",
-                hint="make the raw data set again with gen_xai.py",
-            )
+    parser.add_argument(
+        "--bin", type=Path, help="data-bin to write (default: PREFIX_data_bin, or ..._apex_reg_cls)"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes of fairseq-preprocess (%(default)s)"
+    )
+    parser.add_argument(
+        "--direct", action="store_true", help="write the same bytes without fairseq-preprocess"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing data-bin")
+    options = parser.parse_args(arguments)
+    if options.workers < 1:
+        parser.error("--workers must be at least 1")
+    ratings = options.kind == "ratings"
+    if options.prefix is None and not ratings:
+        parser.error("the following arguments are required: prefix")
+    prefix, suffix = options.prefix or "xai", "_apex_reg_cls" if ratings else ""
+    raw = options.raw or Path(f"{prefix}_data_raw{suffix}")
+    output = options.bin or Path(f"{prefix}_data_bin{suffix}")
+    try:
+        counts = binarize(
+            raw,
+            output,
+            options.kind,
+            direct=options.direct,
+            workers=options.workers,
+            overwrite=options.overwrite,
+        )
+    except (MusicBertError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; nothing was written\n")
+        return 130  # 128 + SIGINT, as shells count
+    for fold, parts in counts.items():
+        sys.stdout.write(f"{output / fold}: " + ", ".join(f"{n} {part}" for part, n in parts.items()) + "\n")
+    return 0
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import struct
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -29,6 +30,9 @@ __all__ = [
     "SPECIALS",
     "UNKNOWN",
     "check_dictionary",
+    "class_names",
+    "fold_folders",
+    "label_dictionary",
     "read_dictionary",
     "read_index",
     "read_tokens",
@@ -51,6 +55,36 @@ _ID_BYTES = 2
 #: fairseq stores ids as uint16 while they are below this
 #: (`fairseq.data.indexed_dataset.best_fitting_int_dtype`).
 ID_LIMIT = 65500
+#: fairseq fills dictionaries that it makes with such symbols, to a multiple of 8 entries.
+FILLING, _PADDING = "madeupword", 8
+
+
+def fold_folders(folder: str | PathLike[str], *, marker: str, hint: str | None = None) -> dict[str, Path]:
+    """Return the folds of a raw set or a data-bin: the folder itself under ``""``, or its numbered folders.
+
+    Parameters
+    ----------
+    folder
+        Raw set or data-bin.
+    marker
+        A file or folder in every fold: ``dict.txt`` of a raw set, ``input0`` of a data-bin.
+    hint
+        What to do where there is none.
+
+    Raises
+    ------
+    DatasetError
+        ``not-found``.
+    """
+    folder = Path(folder)
+    if (folder / marker).exists():
+        return {"": folder}
+    names = [path.parent.name for path in folder.glob(f"*/{marker}") if path.parent.name.isdecimal()]
+    if not names:
+        raise DatasetError(
+            "not-found", f"There is no {marker} here, nor in folders 0, 1, ...", path=folder, hint=hint
+        )
+    return {name: folder / name for name in sorted(names, key=int)}
 
 
 def read_dictionary(path: str | PathLike[str]) -> dict[str, int]:
@@ -98,6 +132,24 @@ def check_dictionary(path: str | PathLike[str], *, hint: str | None = None) -> N
         )
 
 
+def label_dictionary(lines: Iterable[str]) -> str:
+    """Return the dictionary file that fairseq-preprocess makes of lines of labels."""
+    counts = Counter(word for line in lines for word in line.split())
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    text = "".join(f"{word} {count}\n" for word, count in ordered)
+    missing = -(len(SPECIALS) + len(ordered)) % _PADDING
+    return text + "".join(f"{FILLING}{number:04d} 0\n" for number in range(missing))
+
+
+def class_names(dictionary: Iterable[str]) -> list[str]:
+    """Return the classes that a dictionary of labels names: no special symbol, no filling."""
+    return [
+        name
+        for name in dictionary
+        if name not in SPECIALS and name != "<mask>" and not name.startswith(FILLING)
+    ]
+
+
 def text_to_ids(lines: Iterable[str], dictionary: Mapping[str, int]) -> Iterator[NDArray[np.uint16]]:
     """Turn lines of tokens into ids, each line ended by ``</s>``, as fairseq does.
 
@@ -111,24 +163,9 @@ def text_to_ids(lines: Iterable[str], dictionary: Mapping[str, int]) -> Iterator
 
 
 def write_indexed_dataset(sequences: Iterable[NDArray[np.integer]], prefix: str | PathLike[str]) -> int:
-    """Write sequences of ids to ``prefix.bin`` and ``prefix.idx``, the index last and both atomically.
+    """Write sequences of ids, each [shape=(length,)], to ``prefix.bin`` and ``prefix.idx``.
 
-    Parameters
-    ----------
-    sequences
-        Each [shape=(length,), ids in 0..65499].
-    prefix
-        Path without suffix; its folder must exist.
-
-    Returns
-    -------
-    int
-        Number of sequences written.
-
-    Raises
-    ------
-    ValueError
-        An id does not fit.
+    See `write_indexed_blocks`.
     """
     return write_indexed_blocks(((ids, (len(ids),)) for ids in sequences), prefix)
 
@@ -136,12 +173,13 @@ def write_indexed_dataset(sequences: Iterable[NDArray[np.integer]], prefix: str 
 def write_indexed_blocks(
     blocks: Iterable[tuple[NDArray[np.integer], Sequence[int]]], prefix: str | PathLike[str]
 ) -> int:
-    """Write sequences that come several at once (see `write_indexed_dataset`).
+    """Write sequences that come several at once, the index last and both files atomically.
 
     Parameters
     ----------
     blocks
-        The ids of some sequences, one after the other [shape=(sum of the lengths,)], and their lengths.
+        The ids of some sequences, one after the other [shape=(sum of the lengths,), 0-65499], and their
+        lengths.
     prefix
         Path without suffix; its folder must exist.
 

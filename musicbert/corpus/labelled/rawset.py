@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from musicbert.corpus.bins.databin import check_dictionary
 from musicbert.corpus.bins.performance import open_performance
 from musicbert.corpus.labelled.rating_bin import parse_ratings, read_classes
+from musicbert.corpus.splits.division import PARTS
+from musicbert.encoding.vocabulary import FIELDS
 from musicbert.errors import DatasetError
 
-__all__ = ["PARTS", "FoldSummary", "RawPart", "check_fold", "fold_folders", "read_part"]
+__all__ = ["FoldSummary", "RawPart", "check_fold", "read_part"]
 
-PARTS = ("train", "valid", "test")
-FIELDS = 8
+WIDTH = len(FIELDS)
 _REMAKE = "make the raw data set again with gen_xai.py"
 
 
@@ -54,7 +55,7 @@ class RawPart:
     @property
     def notes(self) -> NDArray[np.int64]:
         """Notes of each piece [shape=(n,), int64]: a line holds 8 tokens a note and 15 special ones."""
-        return (self.tokens + 1) // FIELDS - 2
+        return (self.tokens + 1) // WIDTH - 2
 
 
 @dataclass(frozen=True)
@@ -65,27 +66,6 @@ class FoldSummary:
     notes: dict[str, int]
     dimensions: int
     performance: bool
-
-
-def fold_folders(raw: str | PathLike[str]) -> list[Path]:
-    """Return the folders of the folds of a raw data set, in order.
-
-    Raises
-    ------
-    DatasetError
-        ``not-found`` where there is no raw data set.
-    """
-    raw = Path(raw)
-    if raw.is_dir():
-        folders = [each for each in raw.iterdir() if each.name.isdecimal() and (each / "dict.txt").is_file()]
-        if folders:
-            return sorted(folders, key=lambda each: int(each.name))
-    raise DatasetError(
-        "not-found",
-        "There is no raw data set (a folder with the folds 0, 1, ...)",
-        path=raw,
-        hint="run `python gen_xai.py` first, or pass --raw FOLDER",
-    )
 
 
 def read_part(folder: str | PathLike[str], part: str) -> RawPart:
@@ -107,7 +87,7 @@ def read_part(folder: str | PathLike[str], part: str) -> RawPart:
             hint=_REMAKE,
         )
     tokens = np.array([len(line.split()) for line in text], np.int64)
-    odd = np.flatnonzero((tokens + 1) % FIELDS | (tokens < 3 * FIELDS - 1))
+    odd = np.flatnonzero((tokens + 1) % WIDTH | (tokens < 3 * WIDTH - 1))
     if len(odd):
         raise DatasetError(
             "bad-text",

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musicbert.corpus.bins.databin import SPECIALS, read_dictionary, read_index, read_tokens
+from musicbert.corpus.bins.databin import SPECIALS, class_names, read_dictionary, read_index, read_tokens
 from musicbert.corpus.labelled.contract import LabelColumn
 from musicbert.corpus.labelled.pieces import Kind
 from musicbert.corpus.labelled.token_bin import TokenBin
@@ -34,8 +34,6 @@ Ints = NDArray[np.int64]
 WIDTH = len(FIELDS)
 #: What to do about a data-bin that is damaged.
 BINARISE = "binarise the data again (scripts/binarize_nsp.sh, scripts/binarize_genre.sh)"
-#: What fairseq fills dictionaries with.
-_FILLING = ("madeupword", "<mask>")
 _BLOCK = 2000
 
 
@@ -197,8 +195,7 @@ def read_part(folder: str | PathLike[str], part: str) -> SentencePart:
     labels = Path(folder) / "label"
     if not (labels / "dict.txt").is_file():
         raise DatasetError("not-found", "There is no label/dict.txt", path=labels / "dict.txt", hint=BINARISE)
-    names = list(read_dictionary(labels / "dict.txt"))[len(SPECIALS) :]
-    names = [name for name in names if not name.startswith(_FILLING)]
+    names = class_names(read_dictionary(labels / "dict.txt"))
     sizes = read_index(labels / part).astype(np.int64)
     ids = read_tokens(labels / part).astype(np.int64) - len(SPECIALS)
     owner = np.repeat(np.arange(len(sizes)), sizes)

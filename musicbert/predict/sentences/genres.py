@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musicbert.corpus.bins.binarize_sentences import sentence_folds
+from musicbert.corpus.bins.databin import fold_folders
 from musicbert.corpus.files.ledger import read_ledger
 from musicbert.corpus.labelled.sentence_bin import read_part
 from musicbert.errors import DatasetError
@@ -86,7 +86,7 @@ def score_genres(
     CheckpointError, DatasetError
         Those of `class_logits` and `read_part`; ``no-fold``, ``class-count-mismatch``.
     """
-    folds = sentence_folds(data, marker="input0")
+    folds = fold_folders(data, marker="input0")
     for row, files in checkpoints.items():
         if unknown := sorted(set(files) - set(folds)):
             raise DatasetError("no-fold", f"{row} is of fold {unknown[0]!r}, which is not here", path=data)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from musicbert.annotation.folds import leaks
-from musicbert.corpus.bins.binarize_sentences import binarize_sentences
+from musicbert.corpus.bins.binarize import binarize
 from musicbert.corpus.bins.databin import read_index
 from musicbert.corpus.files.ledger import read_ledger
 from musicbert.corpus.labelled.sentence_bin import note_blocks, read_part
@@ -165,7 +165,7 @@ def test_windows_are_the_largest_of_a_piece(source, tmp_path):
 def test_the_data_bin_is_that_of_the_text(source, tmp_path):
     build(source, tmp_path / "raw")
     build(source, tmp_path / "bin", layout="bin")
-    binarize_sentences(tmp_path / "raw", tmp_path / "other", direct=True)
+    binarize(tmp_path / "raw", tmp_path / "other", "sentences", direct=True)
     files = {path.relative_to(tmp_path / "bin") for path in (tmp_path / "bin").rglob("*") if path.is_file()}
     others = {
         path.relative_to(tmp_path / "other") for path in (tmp_path / "other").rglob("*") if path.is_file()

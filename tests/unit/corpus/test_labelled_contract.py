@@ -10,8 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from musicbert.corpus.bins.binarize_sentences import label_dictionary
-from musicbert.corpus.bins.databin import read_dictionary, text_to_ids, write_indexed_dataset
+from musicbert.corpus.bins.databin import (
+    label_dictionary,
+    read_dictionary,
+    text_to_ids,
+    write_indexed_dataset,
+)
 from musicbert.corpus.labelled import (
     LabelledPiece,
     LabelledSet,

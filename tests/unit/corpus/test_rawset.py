@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from musicbert.corpus.labelled.rawset import check_fold, fold_folders, read_part
+from musicbert.corpus.bins.databin import fold_folders
+from musicbert.corpus.labelled.rawset import check_fold, read_part
 from musicbert.encoding import dictionary_text, rows_to_line
 from musicbert.errors import DatasetError
 
@@ -132,11 +133,11 @@ def test_folds_come_in_order(fold):
     for name in ("10", "2", "notes"):
         (fold.parent / name).mkdir()
         (fold.parent / name / "dict.txt").write_text("")
-    assert [each.name for each in fold_folders(fold.parent)] == ["0", "2", "10"]
+    assert list(fold_folders(fold.parent, marker="dict.txt")) == ["0", "2", "10"]
 
 
 @pytest.mark.parametrize("where", ["nowhere", "."])
 def test_no_raw_set(tmp_path, where):
-    with pytest.raises(DatasetError, match=r"gen_xai\.py") as caught:
-        fold_folders(tmp_path / where)
+    with pytest.raises(DatasetError, match="do this") as caught:
+        fold_folders(tmp_path / where, marker="dict.txt", hint="do this")
     assert caught.value.reason == "not-found"

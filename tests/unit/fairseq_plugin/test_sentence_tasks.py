@@ -12,8 +12,12 @@ from fairseq.tasks.sentence_prediction import SentencePredictionTask
 
 import musicbert.fairseq_plugin
 from musicbert.config import ModelConfig
-from musicbert.corpus.bins.binarize_sentences import label_dictionary
-from musicbert.corpus.bins.databin import read_dictionary, text_to_ids, write_indexed_dataset
+from musicbert.corpus.bins.databin import (
+    label_dictionary,
+    read_dictionary,
+    text_to_ids,
+    write_indexed_dataset,
+)
 from musicbert.encoding import dictionary_text, rows_to_ids
 from musicbert.encoding.sequence_views import sequence_in_view
 from musicbert.errors import CheckpointError, DatasetError

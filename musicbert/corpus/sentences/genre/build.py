@@ -7,7 +7,7 @@ Draws are seeded by the seed and the file's hash.
 
 ``OUT/<fold>/`` holds ``dict.txt``, ``label.dict.txt`` (classes of the whole set, the most frequent first, so
 that every fold has the same) and ``<part>.{txt,label,id}``; labels of a line are separated by blanks. With
-``layout="bin"`` it holds what `musicbert.corpus.bins.binarize_sentences` would make of these, in one
+``layout="bin"`` it holds what `musicbert.corpus.bins.binarize` would make of these, in one
 step and a tenth of
 the space. ``OUT/about.json`` and ``OUT/ledger.jsonl`` account for the folds and for every file. Verified in
 ``tests/unit/corpus/test_genre.py``.
@@ -27,14 +27,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.annotation.folds import Fold, Valid, leaks
-from musicbert.corpus.bins.binarize_sentences import PARTS, label_dictionary
-from musicbert.corpus.bins.databin import read_dictionary, text_to_ids, write_indexed_dataset
+from musicbert.corpus.bins.databin import (
+    label_dictionary,
+    read_dictionary,
+    text_to_ids,
+    write_indexed_dataset,
+)
 from musicbert.corpus.files.archive import Member, MidiSource
 from musicbert.corpus.files.folders import build_directory, write_json, write_text
 from musicbert.corpus.files.ledger import NO_LABEL, NO_MIDI, Outcome, write_ledger
 from musicbert.corpus.files.members import each_member
 from musicbert.corpus.files.spool import Spool
 from musicbert.corpus.sentences.genre.labels import read_genres
+from musicbert.corpus.splits.division import PARTS
 from musicbert.corpus.splits.genre_folds import RULES, genre_folds
 from musicbert.corpus.splits.songs import song_groups, song_marks
 from musicbert.encoding import dictionary_text, encode_notes, plan_windows, rows_to_ids
