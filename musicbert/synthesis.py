@@ -20,15 +20,14 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from musicbert.annotation.dimensions import XAI
+from musicbert.arrays import Bools, Floats, Ints
 from musicbert.atomic import write_bytes
 from musicbert.midi import Score, midi_bytes
 
 __all__ = ["PARAMETERS", "MadeSet", "make_set", "write_made_set"]
 
-Floats = NDArray[np.float64]
 
 #: Expressive parameters, each about standard normal over the set.
 PARAMETERS = (
@@ -107,8 +106,8 @@ class _Line:
 
     onset: Floats
     length: Floats
-    pitch: NDArray[np.int64]
-    melody: NDArray[np.bool_]
+    pitch: Ints
+    melody: Bools
 
 
 def _compose(rng: np.random.Generator, *, bars: int) -> _Line:
@@ -199,9 +198,7 @@ def _at_unique(beats: Floats, values: Floats) -> Floats:
     return values[np.unique(beats, return_index=True)[1]]
 
 
-def _pedal(
-    line: _Line, onset: NDArray[np.int64], depth: float, rng: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _pedal(line: _Line, onset: Ints, depth: float, rng: np.random.Generator) -> tuple[Ints, Ints]:
     """Sustain pedal down in a share of the bars that grows with `depth`, released before the next."""
     bars = np.arange(0, int(line.onset.max() // 3) + 1)
     bar_tick = np.array([onset[np.searchsorted(line.onset, 3.0 * bar)] for bar in bars])

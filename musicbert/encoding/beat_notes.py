@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Floats, Ints
 from musicbert.errors import MidiError
 from musicbert.midi import Score
 
@@ -38,10 +38,10 @@ class BeatNotes:
         [shape=(n,), int64]; 64 where the source has none.
     """
 
-    onset: NDArray[np.float64]
-    offset: NDArray[np.float64]
-    pitch: NDArray[np.int64]
-    velocity: NDArray[np.int64]
+    onset: Floats
+    offset: Floats
+    pitch: Ints
+    velocity: Ints
 
     def __len__(self) -> int:
         """Return the number of notes."""

@@ -18,9 +18,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from musicbert.arrays import Ints
 from musicbert.encoding.beat_notes import BeatNotes, beat_notes_to_score
 from musicbert.encoding.decode import decode
 from musicbert.encoding.octuple import encode_notes
@@ -28,8 +28,6 @@ from musicbert.encoding.vocabulary import FIELD_SIZES, FIELDS, MASK, PAD
 from musicbert.midi import Score
 
 __all__ = ["CODECS", "Codec", "Field", "OctupleCodec", "get_codec"]
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

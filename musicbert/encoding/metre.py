@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Ints
 from musicbert.encoding.policies import Policies
 from musicbert.encoding.quantise import (
     BAR_LENGTHS,
@@ -26,7 +26,6 @@ from musicbert.midi import Score
 
 __all__ = ["BarTable", "bar_table"]
 
-Ints = NDArray[np.int64]
 
 #: Metre where the file says none.
 COMMON_TIME = (4, 4)

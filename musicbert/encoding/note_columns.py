@@ -10,15 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from musicbert.arrays import Ints
 from musicbert.encoding.compound_word import LOW_PITCH, bar_numbers
 from musicbert.encoding.compound_word.vocabulary import POSITIONS
 from musicbert.encoding.quantise import duration_value
 
 __all__ = ["NoteColumns", "note_columns"]
 
-Ints = NDArray[np.int64]
 
 #: positions of the longest bar of OctupleMIDI (two whole notes)
 _OCTUPLE_BAR = 128

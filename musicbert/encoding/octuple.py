@@ -19,8 +19,8 @@ from os import PathLike
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Ints
 from musicbert.encoding.metre import bar_table
 from musicbert.encoding.policies import COMPATIBLE, Policies
 from musicbert.encoding.quantise import MAX_POSITIONS, duration_code, positions, tempo_code
@@ -32,7 +32,6 @@ from musicbert.midi.score import DEFAULT_BPM
 
 __all__ = ["encode", "encode_notes"]
 
-Ints = NDArray[np.int64]
 
 #: Program and pitch shift of percussion.
 DRUM_PROGRAM, DRUM_PITCH = 128, 128

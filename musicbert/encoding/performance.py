@@ -33,14 +33,12 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Floats, Ints, Singles
 from musicbert.midi import Score
 
 __all__ = ["PERFORMANCE_INPUTS", "performance_inputs"]
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 #: Names of the columns.
 PERFORMANCE_INPUTS: Final = (
@@ -104,7 +102,7 @@ class _Pedal(NamedTuple):
         return result
 
 
-def performance_inputs(score: Score, note_index: Ints) -> NDArray[np.float32]:
+def performance_inputs(score: Score, note_index: Ints) -> Singles:
     """Compute the performance inputs of some notes.
 
     Parameters

@@ -21,7 +21,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from musicbert.arrays import Floats, Ints
 
 __all__ = [
     "BAR_LENGTHS",
@@ -39,7 +41,6 @@ __all__ = [
     "velocity_value",
 ]
 
-Ints = NDArray[np.int64]
 
 POSITIONS_PER_BEAT = 16
 #: Positions of a whole note; a bar has at most two.
@@ -106,7 +107,7 @@ def tempo_code(bpm: ArrayLike) -> Ints:
     return codes
 
 
-def tempo_value(code: ArrayLike) -> NDArray[np.float64]:
+def tempo_value(code: ArrayLike) -> Floats:
     """Tempo in the middle of each code's bucket, in quarter notes a minute."""
     return np.asarray(_LOW_BPM * 2.0 ** (np.asarray(code, np.int64) / _TEMPO_STEPS))
 

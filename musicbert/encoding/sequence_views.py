@@ -13,14 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from musicbert.arrays import Bools, Ints
 from musicbert.encoding.views import View, octuples_to_cp, view_sizes
 from musicbert.encoding.vocabulary import FIELDS, UNK
 
 __all__ = ["latest_begin", "position_width", "sequence_in_view", "sizes_in_view"]
 
-Ints = NDArray[np.int64]
 _WIDTH = len(FIELDS)
 #: sequences whose lengths are found at a time
 _CHUNK = 1024
@@ -109,6 +109,6 @@ def latest_begin(tokens: ArrayLike, view: View, most: int) -> int:
     return low
 
 
-def _special(octuples: Ints) -> NDArray[np.bool_]:
+def _special(octuples: Ints) -> Bools:
     """Whether an octuple is of ``<s>``, ``<pad>`` or ``</s>`` [shape=(n,)]."""
     return np.asarray(octuples[:, 0] < UNK)

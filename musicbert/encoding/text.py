@@ -10,8 +10,9 @@ import hashlib
 from functools import cache
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from musicbert.arrays import Ints
 from musicbert.encoding.vocabulary import (
     FIELD_OFFSETS,
     FIELD_SIZES,
@@ -23,7 +24,6 @@ from musicbert.errors import MidiError
 
 __all__ = ["content_md5", "encoding_to_str", "line_to_rows", "rows_to_line", "str_to_encoding"]
 
-Ints = NDArray[np.int64]
 
 _WIDTH = len(FIELDS)
 _IDS = {token: index for index, token in enumerate(TOKENS)}

@@ -28,6 +28,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from musicbert.arrays import Bools, Ints
 from musicbert.encoding.vocabulary import BOS, EOS, FIELD_OFFSETS, FIELDS, MASK, UNK
 from musicbert.errors import MidiError
 
@@ -40,11 +41,9 @@ __all__ = [
     "is_lossless",
     "octuples_to_cp",
     "octuples_to_remi",
-    "remi_to_octuples",
     "view_sizes",
 ]
 
-Ints = NDArray[np.int64]
 View = Literal["octuple", "cp", "remi"]
 VIEWS: tuple[View, ...] = get_args(View)
 
@@ -124,41 +123,6 @@ def octuples_to_remi(octuples: ArrayLike) -> Ints:
     rows = octuples_to_cp(octuples)
     flat: Ints = rows[rows != UNK]
     return flat
-
-
-def remi_to_octuples(tokens: ArrayLike) -> Ints:
-    """Collect the tokens of each note again.
-
-    Parameters
-    ----------
-    tokens
-        As `octuples_to_remi` returns them [shape=(k,), integers].
-
-    Returns
-    -------
-    [shape=(n, 8), int64]
-
-    Raises
-    ------
-    MidiError
-        ``bad-value``: tokens in another order, or as `cp_to_octuples`.
-    """
-    flat = np.asarray(tokens, np.int64).reshape(-1)
-    field = field_of_tokens(flat)
-    if (field < 0).any():
-        raise MidiError("bad-value", "there are special tokens among those of the notes")
-    first = np.isin(field, [cells[0] for cells in (*_HEADS, _NOTE)])
-    if len(flat) and not first[0]:
-        raise MidiError("bad-value", "the tokens do not begin with a bar")
-    rows = np.full((int(first.sum()), _WIDTH), UNK, np.int64)
-    row = np.cumsum(first) - 1
-    if len(np.unique(row * _WIDTH + field)) != len(flat):
-        raise MidiError("bad-value", "a token is said twice")
-    rows[row, field] = flat
-    found = cp_to_octuples(rows)
-    if not np.array_equal(rows[rows != UNK], flat):
-        raise MidiError("bad-value", "the tokens of an event are not in their order")
-    return found
 
 
 def is_lossless(octuples: ArrayLike) -> bool:
@@ -249,14 +213,14 @@ def _notes(octuples: ArrayLike) -> Ints:
     return flat.reshape(-1, _WIDTH)
 
 
-def _begins(notes: Ints) -> NDArray[np.bool_]:
+def _begins(notes: Ints) -> Bools:
     """Whether a bar, a position, a program begins with each note [shape=(n, 3)]."""
     begins = np.ones((len(notes), len(_HEADS)), bool)
     begins[1:] = _changes(notes)
     return begins
 
 
-def _changes(notes: NDArray[np.integer]) -> NDArray[np.bool_]:
+def _changes(notes: NDArray[np.integer]) -> Bools:
     """Whether bar, position and program differ from those of the row before [shape=(n - 1, 3)]."""
     heads = notes[:, [cells[0] for cells in _HEADS]]
     return np.asarray(np.logical_or.accumulate(heads[1:] != heads[:-1], axis=1))

@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from musicbert.arrays import Ints
 from musicbert.errors import MidiError
 
 __all__ = [
@@ -31,7 +32,6 @@ __all__ = [
     "rows_to_ids",
 ]
 
-Ints = NDArray[np.int64]
 
 BOS, PAD, EOS, UNK = 0, 1, 2, 3
 #: Names of the columns of a row.

@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from musicbert.arrays import Ints
 from musicbert.encoding.policies import COMPATIBLE, Policies
 from musicbert.encoding.vocabulary import FIELD_SIZES, check_rows
 from musicbert.errors import MidiError
 
 __all__ = ["RandomInteger", "Segment", "Window", "plan_windows", "segments", "shift_bars"]
 
-Ints = NDArray[np.int64]
 
 #: ``f(low, high)`` with both ends included.
 RandomInteger = Callable[[int, int], int]

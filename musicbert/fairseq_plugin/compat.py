@@ -22,9 +22,9 @@ from __future__ import annotations
 import argparse
 import collections
 import functools
-import gc
 import importlib.util
 import typing
+import weakref
 from typing import Any
 
 import torch
@@ -104,21 +104,30 @@ def allow_bfloat16_on_gpu() -> None:
 
 
 def end_loading_processes() -> None:
-    """Let the loading processes of a training end together, where torch waits for one after the other."""
+    """Let the loading processes of a training end together, where torch waits for one after the other.
+
+    Does nothing with torch 2.13 and later, which end them by themselves.
+    """
     iterator = torch.utils.data.dataloader._MultiProcessingDataLoaderIter
-    wait = getattr(iterator, "_clean_up_worker", None)  # torch 2.13 ends them by itself
+    wait = getattr(iterator, "_clean_up_worker", None)
     if wait is None or getattr(wait, "tells_first", False):
         return
+    started: weakref.WeakSet[Any] = weakref.WeakSet()
+    start = iterator.__init__
+
+    @functools.wraps(start)
+    def remember(self: Any, *args: Any, **kwargs: Any) -> None:
+        started.add(self)
+        start(self, *args, **kwargs)
 
     @functools.wraps(wait)
     def tell_and_wait(worker: Any) -> None:
-        if worker.is_alive():
-            for each in gc.get_objects():
-                if type(each) is iterator:
-                    each._shutdown_workers()
+        for each in list(started) if worker.is_alive() else []:
+            each._shutdown_workers()
         wait(worker)
 
     tell_and_wait.tells_first = True  # type: ignore[attr-defined]
+    iterator.__init__ = remember
     iterator._clean_up_worker = staticmethod(tell_and_wait)
 
 

@@ -8,11 +8,11 @@ together changes nothing). ``FEATURES`` names them in order, with their group.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Floats
 from musicbert.features.articulation import ARTICULATION, articulation
 from musicbert.features.pedal import PEDAL, pedal
 from musicbert.features.pitch import PITCH, pitch
@@ -21,7 +21,7 @@ from musicbert.features.timing import TIMING, timing
 from musicbert.features.velocity import VELOCITY, velocity
 from musicbert.midi.score import Score
 
-__all__ = ["FEATURES", "features", "group_columns"]
+__all__ = ["FEATURES", "features"]
 
 _GROUPS: dict[str, tuple[tuple[str, ...], Callable[[Playing], dict[str, float]]]] = {
     "timing": (TIMING, timing),
@@ -35,7 +35,7 @@ _GROUPS: dict[str, tuple[tuple[str, ...], Callable[[Playing], dict[str, float]]]
 FEATURES: dict[str, str] = {name: group for group, (names, _) in _GROUPS.items() for name in names}
 
 
-def features(score: Score) -> NDArray[np.float64]:
+def features(score: Score) -> Floats:
     """Describe one performance.
 
     Parameters
@@ -55,17 +55,3 @@ def features(score: Score) -> NDArray[np.float64]:
     play = playing(score)
     values = {name: value for _, describe in _GROUPS.values() for name, value in describe(play).items()}
     return np.array([values[name] for name in FEATURES], np.float64)
-
-
-def group_columns(groups: Iterable[str]) -> NDArray[np.int64]:
-    """Return the columns of some groups [shape=(j,), int64].
-
-    Raises
-    ------
-    KeyError
-        For a name that is not a group.
-    """
-    wanted = set(groups)
-    if unknown := wanted - _GROUPS.keys():
-        raise KeyError(f"no such feature group: {sorted(unknown)}; there are {sorted(_GROUPS)}")
-    return np.array([i for i, group in enumerate(FEATURES.values()) if group in wanted], np.int64)

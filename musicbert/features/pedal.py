@@ -7,8 +7,8 @@ neighbouring pitch classes (semitones) that sound at the same time under the ped
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Bools, Ints
 from musicbert.features.playing import DOWN, Playing
 from musicbert.features.summary import average, percentiles, ratio, spread
 
@@ -59,7 +59,7 @@ PEDAL = (
 HALF, FULL, CAUGHT = 20, 100, 0.15
 
 
-def _classes(sounding: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _classes(sounding: Ints) -> Bools:
     """Fold sounding pitches [shape=(128, g)] to pitch classes [shape=(12, g)]."""
     padded = np.zeros((132, sounding.shape[1]), np.int64)
     padded[:128] = sounding

@@ -12,15 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Floats, Ints
 from musicbert.errors import MidiError
 from musicbert.midi.score import Score
 
 __all__ = ["Playing", "Steps", "playing"]
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 #: Seconds between successive onsets above which a new chord starts; chord asynchrony of pianists is mostly
 #: under 30 ms (Goebl 2001, "Melody lead in piano performance"), the fastest trills repeat after about 60 ms.
@@ -98,7 +96,7 @@ class Playing:
         """Return the mean of a note column in each cluster [shape=(c,), float64]."""
         return np.bincount(self.chord, values) / self.size
 
-    def sounding(self, end: Floats) -> NDArray[np.int64]:
+    def sounding(self, end: Floats) -> Ints:
         """Count the notes of each pitch that sound on the grid, from onset to ``end`` [shape=(128, g)]."""
         counts = np.zeros((128, len(self.grid) + 1), np.int64)
         first = np.searchsorted(self.grid, self.onset)

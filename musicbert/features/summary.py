@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from musicbert.arrays import Floats
 
 __all__ = ["average", "correlation", "percentiles", "ratio", "skewness", "slope", "spread"]
 
-Floats = NDArray[np.float64]
 #: Below this, a spread counts as zero.
 TINY = 1e-9
 

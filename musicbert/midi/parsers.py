@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.arrays import Ints
 from musicbert.midi.events import Events, walk
 from musicbert.midi.score import Score
 
@@ -52,7 +53,7 @@ def parse_symusic(data: bytes) -> Score:
     return score
 
 
-def _is_ambiguous(ticks: NDArray[np.int64]) -> bool:
+def _is_ambiguous(ticks: Ints) -> bool:
     """Whether events share a tick and are so many that symusic may have changed their order."""
     return len(ticks) > _STABLE_SORT and bool((np.diff(ticks) == 0).any())
 
@@ -157,7 +158,7 @@ def _name(track: Any) -> str:
         return ""
 
 
-def _join(tracks: list[dict[str, NDArray[Any]]], name: str) -> NDArray[np.int64]:
+def _join(tracks: list[dict[str, NDArray[Any]]], name: str) -> Ints:
     """One int64 column of all tracks."""
     if len(tracks) == 1:
         return tracks[0][name].astype(np.int64)
@@ -214,7 +215,7 @@ def from_miditoolkit(source: Any) -> Score:
     )
 
 
-def _table(rows: list[tuple[Any, ...]], width: int) -> NDArray[np.int64]:
+def _table(rows: list[tuple[Any, ...]], width: int) -> Ints:
     """Tuples as a matrix [shape=(len(rows), width), int64]; raises OverflowError above 2^63."""
     if not rows:
         return np.zeros((0, width), np.int64)

@@ -19,14 +19,13 @@ from itertools import chain
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Ints
 from musicbert.encoding.views import field_of_tokens
 from musicbert.encoding.vocabulary import FIELDS, PAD
 
 __all__ = ["Layout", "MaskedBatch", "collate", "pad_rows"]
 
-Ints = NDArray[np.int64]
 Layout = Literal["padded", "stream"]
 WIDTH = len(FIELDS)
 

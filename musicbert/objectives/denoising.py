@@ -33,16 +33,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Bools, Floats, Ints
 from musicbert.errors import ConfigError
 from musicbert.objectives.masking import check_policy
 from musicbert.objectives.note_fields import NoteFields
 
 __all__ = ["CELL_STRATEGIES", "CellMaskPolicy", "NoisePolicy", "add_noise", "mask_cells", "noise_radii"]
 
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 CELL_STRATEGIES = ("element", "compound", "bar", "midibert")
 #: columns that noise may be asked for, in the order of ``--noise-radius``
@@ -197,7 +195,7 @@ def mask_cells(
     return source, selected
 
 
-def _draw(cells: Ints, rng: np.random.Generator, fields: NoteFields, strategy: str) -> NDArray[np.float64]:
+def _draw(cells: Ints, rng: np.random.Generator, fields: NoteFields, strategy: str) -> Floats:
     """Uniform numbers [shape=(T, F), 0-1], equal where cells are decided together."""
     if strategy == "element":
         return rng.random(cells.shape)
@@ -208,7 +206,7 @@ def _draw(cells: Ints, rng: np.random.Generator, fields: NoteFields, strategy: s
         column = fields.index("program")
         group = group * fields.sizes[column] + cells[:, column]
     groups, number = np.unique(group, return_inverse=True)
-    drawn: NDArray[np.float64] = rng.random((len(groups), len(fields)))[number]
+    drawn: Floats = rng.random((len(groups), len(fields)))[number]
     return drawn
 
 

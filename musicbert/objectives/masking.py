@@ -31,6 +31,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.arrays import Bools, Floats, Ints
 from musicbert.encoding.vocabulary import (
     EOS,
     FIELD_OFFSETS,
@@ -45,7 +46,6 @@ from musicbert.errors import ConfigError
 
 __all__ = ["STRATEGIES", "MaskPolicy", "group_keys", "mask_cells", "mask_tokens"]
 
-Ints = NDArray[np.int64]
 
 STRATEGIES = ("element", "compound", "bar")
 WIDTH = len(FIELDS)
@@ -205,7 +205,7 @@ def mask_cells(cells: Ints, rng: np.random.Generator, policy: MaskPolicy = MaskP
 
 def _fates(
     octuples: Ints,
-    blocks: NDArray[np.bool_],
+    blocks: Bools,
     rng: np.random.Generator,
     policy: MaskPolicy,
     keys: Ints | None = None,
@@ -218,7 +218,7 @@ def _fates(
     randomised = policy.mask_prob * policy.random_prob
     left = randomised + policy.mask_prob * policy.leave_prob
 
-    def fate(draw: NDArray[np.float64]) -> NDArray[np.uint8]:
+    def fate(draw: Floats) -> NDArray[np.uint8]:
         found = (draw >= randomised).view(np.uint8)
         found += draw >= left
         found += draw >= policy.mask_prob

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from musicbert.arrays import Ints
 from musicbert.encoding.compound_word import bar_numbers
 from musicbert.encoding.compound_word.vocabulary import FIELD_VALUES as CP_VALUES
 from musicbert.encoding.compound_word.vocabulary import FIELDS as CP_FIELDS
@@ -29,7 +30,6 @@ from musicbert.encoding.vocabulary import FIELD_OFFSETS, FIELD_SIZES, FIELDS, MA
 
 __all__ = ["CP", "OCTUPLE", "NoteFields", "cells_of_ids", "note_fields"]
 
-Ints = NDArray[np.int64]
 
 #: program of drums, and the first pitch of theirs (OctupleMIDI)
 _DRUMS, _DRUM_PITCH = 128, 128

@@ -22,8 +22,8 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Bools, Ints
 from musicbert.encoding.performance import PERFORMANCE_INPUTS
 from musicbert.encoding.vocabulary import EOS, FIELDS, PAD
 from musicbert.objectives.masking import group_keys
@@ -48,12 +48,12 @@ _BAR = FIELDS.index("bar")
 
 
 def hide_performance(
-    tokens: NDArray[np.int64],
-    target: NDArray[np.int64],
+    tokens: Ints,
+    target: Ints,
     rng: np.random.Generator,
     share: float = 0.15,
     width: int = len(PERFORMANCE_INPUTS),
-) -> NDArray[np.bool_]:
+) -> Bools:
     """Decide which performance inputs of a block are hidden.
 
     Parameters

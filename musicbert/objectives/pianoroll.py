@@ -27,8 +27,8 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Ints, Singles
 from musicbert.encoding.compound_word.vocabulary import DURATIONS, HIGH_PITCH, LOW_PITCH, POSITIONS
 from musicbert.encoding.quantise import BAR_LENGTHS, duration_value
 from musicbert.objectives.note_fields import NoteFields
@@ -45,8 +45,6 @@ __all__ = [
     "roll_target",
 ]
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float32]
 
 ROWS, CHROMA, PITCHES = POSITIONS, 12, HIGH_PITCH - LOW_PITCH + 1
 #: least sum of a row that it is divided by
@@ -118,7 +116,7 @@ def _octuple_events(cells: Ints, bar: Ints, fields: NoteFields, shortest: int) -
     return np.stack([np.where(late, ROWS, row), np.where(late, ROWS, inside), spill, column], axis=1)
 
 
-def rasterise(events: Ints, *, chroma: bool = True) -> tuple[Floats, Floats]:
+def rasterise(events: Ints, *, chroma: bool = True) -> tuple[Singles, Singles]:
     """Draw the bars of one crop.
 
     Parameters
@@ -158,7 +156,7 @@ def rasterise(events: Ints, *, chroma: bool = True) -> tuple[Floats, Floats]:
 
 def roll_target(
     cells: Ints, fields: NoteFields, *, chroma: bool = True, shortest: int | None = None
-) -> Floats:
+) -> Singles:
     """Target of every note of a crop [shape=(n, 1666 or 1462), float32] (see `roll_events`)."""
     events = roll_events(cells, fields, shortest=shortest)
     bars, tatums = rasterise(events, chroma=chroma)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musicbert.errors import MidiError
-from musicbert.features import FEATURES, features, group_columns
+from musicbert.features import FEATURES, features
 from musicbert.features.playing import Steps, playing
 from musicbert.midi.score import Score
 
@@ -60,11 +60,6 @@ def test_names_and_groups():
     assert len(NAMES) >= 60
     assert features(make(melody())).shape == (len(NAMES),)
     assert features(make(melody())).dtype == np.float64
-    columns = group_columns(["pedal"])
-    assert all(FEATURES[NAMES[c]] == "pedal" for c in columns)
-    assert sum(len(group_columns([g])) for g in set(FEATURES.values())) == len(NAMES)
-    with pytest.raises(KeyError, match="no such feature group"):
-        group_columns(["pedals"])
 
 
 @settings(max_examples=60, deadline=None)

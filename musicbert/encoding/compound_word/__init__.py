@@ -8,7 +8,7 @@ from musicbert.encoding.compound_word.codec import (
 )
 from musicbert.encoding.compound_word.decoder import bar_numbers, decode
 from musicbert.encoding.compound_word.profiles import CLEAN, M2BERT, MIDIBERT, PROFILES, Profile
-from musicbert.encoding.compound_word.text import line_to_rows, rows_to_line
+from musicbert.encoding.compound_word.rows import line_to_rows, rows_to_line
 from musicbert.encoding.compound_word.vocabulary import (
     CONTINUE,
     FIELD_SIZES,

@@ -14,14 +14,13 @@ from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Ints
 from musicbert.encoding.compound_word.vocabulary import POSITIONS
 from musicbert.midi import Score
 
 __all__ = ["places"]
 
-Ints = NDArray[np.int64]
 
 #: Sixteenths of a whole note are this many of a quarter note.
 SLOTS_PER_BEAT = POSITIONS // 4

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from musicbert.arrays import Ints
 from musicbert.encoding.compound_word.vocabulary import FIELDS, PAD_ROW
 
 __all__ = ["CHUNK", "MIDIBERT_CHUNK", "chunk_rows", "chunk_values", "labels_by_running_index"]
 
-Ints = NDArray[np.int64]
 
 #: Rows of a chunk: M2BERT's tasks on notes; MidiBERT, and M2BERT's tasks on pieces.
 CHUNK, MIDIBERT_CHUNK = 1024, 512

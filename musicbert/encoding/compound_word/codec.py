@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from musicbert.arrays import Ints
 from musicbert.encoding.beat_notes import BeatNotes, beat_notes_to_score, check_beat_notes
 from musicbert.encoding.codec import Field
 from musicbert.encoding.compound_word import mended, published
@@ -17,8 +17,6 @@ from musicbert.midi import Score
 from musicbert.midi.columns import check_score
 
 __all__ = ["CompoundWordCodec", "accepted_for_pretraining", "encode_compound_words"]
-
-Ints = NDArray[np.int64]
 
 
 def encode_compound_words(notes: Score | BeatNotes, profile: Profile = CLEAN) -> tuple[Ints, Ints]:

@@ -11,8 +11,9 @@ inside a bar (with Continue) begins a bar then.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from musicbert.arrays import Ints
 from musicbert.encoding.compound_word.vocabulary import (
     DURATIONS,
     FIELD_VALUES,
@@ -28,7 +29,6 @@ from musicbert.midi import Score
 
 __all__ = ["bar_numbers", "decode"]
 
-Ints = NDArray[np.int64]
 
 TICKS_PER_BEAT = 480
 BAR_TICKS = 4 * TICKS_PER_BEAT

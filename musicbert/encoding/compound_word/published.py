@@ -14,8 +14,8 @@ Verified against all golden files in ``tests/parity/test_compound_word_golden.py
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Floats
 from musicbert.encoding.beat_notes import BEATS_PER_BAR, BeatNotes
 from musicbert.encoding.compound_word.profiles import Profile
 from musicbert.encoding.compound_word.rows import Ints, kept_notes, pack_rows, pitch_ids, sorted_order
@@ -107,7 +107,7 @@ def beat_rows(notes: BeatNotes, profile: Profile, *, first_bar: int = 0) -> tupl
     return pack_rows(bar, slot, pitch_ids(notes.pitch[order], profile), steps), order
 
 
-def _nearest(times: NDArray[np.float64], step: int, count: int) -> Ints:
+def _nearest(times: Floats, step: int, count: int) -> Ints:
     """Nearest multiple of a step, halves to the lower one, of ``count`` multiples from 0."""
     nearest: Ints = np.clip(np.ceil(times / step - 0.5), 0, count - 1).astype(np.int64)
     return nearest

@@ -20,8 +20,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from musicbert.arrays import Ints
 from musicbert.errors import MidiError
 
 __all__ = [
@@ -37,10 +38,8 @@ __all__ = [
     "POSITIONS",
     "check_rows",
     "dictionary",
-    "is_pad",
 ]
 
-Ints = NDArray[np.int64]
 
 #: Names of the columns of a row.
 FIELDS: Final = ("bar", "position", "pitch", "duration")
@@ -119,9 +118,3 @@ def check_rows(rows: ArrayLike) -> Ints:
         )
     checked: Ints = matrix.astype(np.int64)
     return checked
-
-
-def is_pad(rows: Ints) -> NDArray[np.bool_]:
-    """Whether each row is PAD [shape as ``rows`` without its last axis]."""
-    pad: NDArray[np.bool_] = rows[..., 0] == PAD_ROW[0]
-    return pad

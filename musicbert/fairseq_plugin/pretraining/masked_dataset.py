@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from musicbert.arrays import Ints, Singles
 from musicbert.encoding.views import View, cells_of_piece, view_sizes
 from musicbert.encoding.vocabulary import FIELDS, UNK
 from musicbert.errors import ConfigError
@@ -37,7 +38,6 @@ from musicbert.objectives.performance_masking import hide_performance
 
 __all__ = ["AS_STORED", "Form", "MaskedOctuples", "pack", "piece_sizes"]
 
-Ints = NDArray[np.int64]
 WIDTH = len(FIELDS)
 #: pieces whose lengths are found at a time
 CHUNK = 1024
@@ -173,7 +173,7 @@ class MaskedOctuples(SizedDataset):
         policy: MaskPolicy,
         *,
         seed: int = 1,
-        performance: NDArray[np.float32] | None = None,
+        performance: Singles | None = None,
         form: Form = AS_STORED,
         sizes: Ints | None = None,
     ) -> None:
@@ -227,7 +227,7 @@ class MaskedOctuples(SizedDataset):
         said[cells[:, 0] < UNK, 1:] = False  # one token of <s> and one of </s>
         return source[said], target[said]
 
-    def _performance_of(self, first: int, end: int, notes: int) -> NDArray[np.float32]:
+    def _performance_of(self, first: int, end: int, notes: int) -> Singles:
         inputs = np.zeros((notes, self.performance.shape[1]), np.float32)
         at = 0
         for piece in range(first, end):

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from musicbert.arrays import Bools, Ints
 from musicbert.corpus.bins.rows_bin import META, RowsBin
 from musicbert.encoding.vocabulary import EOS, FIELDS
 from musicbert.errors import DatasetError
@@ -29,9 +29,8 @@ from musicbert.objectives.pianoroll import ROWS, roll_events
 
 __all__ = ["Corruption", "NoteCrops", "NotePieces", "OctuplePieces", "open_pieces"]
 
-Ints = NDArray[np.int64]
 #: ``f(cells, rng) -> source, selected``
-Corruption = Callable[[Ints, np.random.Generator], tuple[Ints, NDArray[np.bool_]]]
+Corruption = Callable[[Ints, np.random.Generator], tuple[Ints, Bools]]
 
 #: notes of a piece that are counted for its visits
 LONGEST = 512_000
@@ -163,7 +162,7 @@ class NoteCrops(SizedDataset):
         """Number of crops."""
         return len(self.piece_of)
 
-    def ordered_indices(self) -> NDArray[np.int64]:
+    def ordered_indices(self) -> Ints:
         """Crops by length, in random order where equal: most batches need no padding, hence no mask."""
         shuffled = np.random.default_rng(self.seed).permutation(len(self))
         return shuffled[np.argsort(self.sizes[shuffled], kind="stable")]

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Floats
 from musicbert.features.against_score.alignment import written
 from musicbert.features.against_score.pedalling import PEDALLING, pedalling
 from musicbert.features.against_score.reading import Reading, reading
@@ -32,7 +32,7 @@ _GROUPS: dict[str, tuple[tuple[str, ...], Callable[[Reading], dict[str, float]]]
 SCORE_FEATURES: dict[str, str] = {name: group for group, (names, _) in _GROUPS.items() for name in names}
 
 
-def score_features(performance: Score, score: Score) -> NDArray[np.float64]:
+def score_features(performance: Score, score: Score) -> Floats:
     """Describe how a performance departs from its score.
 
     Parameters

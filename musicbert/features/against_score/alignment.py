@@ -17,14 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.arrays import Floats, Ints
 from musicbert.errors import MidiError
 from musicbert.features.playing import Playing
 from musicbert.midi.score import Score
 
 __all__ = ["Written", "align", "written"]
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 #: Quarter notes between written onsets of one chord: less than a 64th note (0.0625), more than an off-by-one
 #: tick of a rendered score.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Ints
 from musicbert.features.against_score.alignment import TOGETHER, Written
 from musicbert.features.against_score.reading import Reading
 from musicbert.features.playing import DOWN
@@ -33,7 +33,7 @@ CAUGHT, EARLY, SAMPLE = 0.08, 0.2, 0.25
 ON, BETWEEN = 0.13, 0.2
 
 
-def _bass(score: Written) -> NDArray[np.int64]:
+def _bass(score: Written) -> Ints:
     """Return the lowest written pitch at each chord, notes held from earlier ones included [shape=(c,)]."""
     bass = np.full(len(score.beat), 128)
     until = np.searchsorted(score.beat, score.onset + score.length - TOGETHER)

@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Bools, Floats, Ints
 from musicbert.errors import MidiError
 from musicbert.features.against_score.alignment import Written, align
 from musicbert.features.playing import Playing
 
 __all__ = ["Reading", "reading"]
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 #: Seconds by which the onset of a chord must follow the one before it to count in the course of time, and the
 #: fewest chords of a course.
@@ -59,8 +57,8 @@ class Reading:
     duration: Floats
     velocity: Floats
     pitch: Floats
-    top: NDArray[np.bool_]
-    bottom: NDArray[np.bool_]
+    top: Bools
+    bottom: Bools
     course_beat: Floats
     course_time: Floats
     course_chord: Ints
@@ -92,7 +90,7 @@ class Reading:
         return np.asarray((total / np.maximum(size, 1))[self.course_chord])
 
 
-def _extreme(chord: Ints, pitch: Floats, *, highest: bool) -> NDArray[np.bool_]:
+def _extreme(chord: Ints, pitch: Floats, *, highest: bool) -> Bools:
     """Mark the highest (lowest) note of each chord."""
     order = np.lexsort((-pitch if highest else pitch, chord))
     first = np.diff(chord[order], prepend=-1) != 0

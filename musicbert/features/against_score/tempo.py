@@ -8,14 +8,13 @@ stretch).
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Floats
 from musicbert.features.against_score.reading import Reading
 from musicbert.features.summary import average, correlation, percentiles, skewness, spread
 
 __all__ = ["TEMPO", "tempo"]
 
-Floats = NDArray[np.float64]
 
 _COURSE = ("sd", "step", "autocorrelation", "range", "slope", "arch", "skew", "last", "slowest")
 TEMPO = (

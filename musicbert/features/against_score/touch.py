@@ -7,14 +7,13 @@ spread, and a note's length is measured against its written length at the tempo 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Bools, Floats
 from musicbert.features.against_score.reading import Reading
 from musicbert.features.summary import average, correlation, percentiles, slope, spread
 
 __all__ = ["TOUCH", "touch"]
 
-Floats = NDArray[np.float64]
 
 TOUCH = (
     "notes_missing",
@@ -70,7 +69,7 @@ def _chords(read: Reading) -> dict[str, float]:
     np.maximum.at(last, read.chord, read.onset)
     distance = (last - first)[many]
 
-    def of_others(values: Floats, voice: NDArray[np.bool_]) -> Floats:
+    def of_others(values: Floats, voice: Bools) -> Floats:
         """Return a voice's value minus the mean of the other notes of its chord."""
         total, own = np.bincount(read.chord, values, minlength=count), np.zeros(count)
         own[read.chord[voice]] = values[voice]

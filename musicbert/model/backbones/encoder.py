@@ -20,13 +20,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from musicbert.config import ModelConfig
-from musicbert.model.blocks.attention import without_cudnn
+from musicbert.model.blocks.attention import SelfAttention, without_cudnn
 from musicbert.model.blocks.embedding import PAD, DownForm, compound_embedding, note_positions
-from musicbert.model.blocks.layers import EncoderLayer
 from musicbert.model.blocks.places import MaskedPlaces, up_project_places
 from musicbert.model.blocks.segments import Segments
 
-__all__ = ["EncoderOutput", "OctupleEncoder"]
+__all__ = ["EncoderLayer", "EncoderOutput", "OctupleEncoder"]
 
 #: ids below are ``<s>``, ``<pad>`` and ``</s>``; this is the empty cell of a note in the CP-like form
 UNK = 3
@@ -214,3 +213,27 @@ class OctupleEncoder(nn.Module):
     def up_places(self, hidden: torch.Tensor, places: MaskedPlaces) -> torch.Tensor:
         """Vectors of the listed tokens, in their order: [shape=(B, T, D)] -> [shape=(N, D)]."""
         return up_project_places(hidden, None if self.upsampling is None else self.upsampling[0], places)
+
+
+class EncoderLayer(nn.Module):
+    """Post-norm transformer block; parameter names are those of the published checkpoints."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.dropout = config.dropout
+        self.activation_dropout = config.activation_dropout
+        self.self_attn = SelfAttention(config.width, config.heads, config.attention_dropout)
+        self.self_attn_layer_norm = nn.LayerNorm(config.width)
+        self.fc1 = nn.Linear(config.width, config.ffn_width)
+        self.fc2 = nn.Linear(config.ffn_width, config.width)
+        self.final_layer_norm = nn.LayerNorm(config.width)
+
+    def forward(
+        self, x: torch.Tensor, padding_mask: torch.Tensor | None = None, segments: Segments | None = None
+    ) -> torch.Tensor:
+        """Transform hidden states [shape=(B, T, D)]; ``padding_mask`` [shape=(B, T)] is True at padding."""
+        y = self.self_attn(x, padding_mask, segments)  # (B, T, D)
+        x = self.self_attn_layer_norm(x + F.dropout(y, self.dropout, self.training))
+        y = F.gelu(self.fc1(x))  # (B, T, ffn_width)
+        y = self.fc2(F.dropout(y, self.activation_dropout, self.training))  # (B, T, D)
+        return self.final_layer_norm(x + F.dropout(y, self.dropout, self.training))

@@ -23,7 +23,7 @@ from torch import nn
 
 from musicbert.config import M2BertConfig
 from musicbert.model.blocks.modernbert import ModernBert
-from musicbert.model.blocks.note_outputs import NoteOutputs
+from musicbert.model.blocks.places import NoteOutputs
 
 __all__ = ["ColumnTable", "M2Bert", "M2BertEncoder", "NoteHeads", "cells_of_notes", "embed_columns"]
 
@@ -200,7 +200,7 @@ class M2Bert(nn.Module):
         -------
         output
             Hidden states [shape=(B, T, D)], or
-            :class:`~musicbert.model.blocks.note_outputs.NoteOutputs`: logits F x [shape=(N, V_f)] and
+            :class:`~musicbert.model.blocks.places.NoteOutputs`: logits F x [shape=(N, V_f)] and
             the piano roll of all notes [shape=(B*T, R)].
         extra
             ``hidden`` [shape=(B, T, D)], ``padding_mask`` and ``inner_states``.

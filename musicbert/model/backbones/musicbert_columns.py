@@ -16,7 +16,7 @@ from torch import nn
 
 from musicbert.model.backbones.musicbert import MusicBert
 from musicbert.model.blocks.embedding import PAD
-from musicbert.model.blocks.note_outputs import NoteOutputs
+from musicbert.model.blocks.places import NoteOutputs
 from musicbert.objectives.note_fields import NoteFields
 
 __all__ = ["cells_to_tokens", "column_outputs"]

@@ -24,10 +24,9 @@ from musicbert.config import M2BertConfig
 from musicbert.model.blocks.attention import without_cudnn
 from musicbert.model.blocks.compiled import compile_in_place
 from musicbert.model.blocks.local_attention import Reach, attend
-from musicbert.model.blocks.rotary import rotary_table, rotate
 from musicbert.model.blocks.segments import has_flash, takes_flash
 
-__all__ = ["ModernBert"]
+__all__ = ["ModernBert", "rotary_table", "rotate"]
 
 NORM_EPS = 1e-5
 #: standard deviation of new weights, cut at twice that
@@ -209,3 +208,39 @@ class ModernBert(nn.Module):
                 if states is not None:
                     states.append(x)
         return (self.final_norm(x) if config.final_norm else x), states
+
+
+def rotary_table(
+    length: int, width: int, theta: float, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosines and sines of positions 0 to length - 1, each [shape=(T, d), float32].
+
+    Parameters
+    ----------
+    length, width
+        ``T`` and ``d``.
+    theta
+        Base of the geometric series of frequencies.
+    device
+        Where they are made.
+    """
+    exponent = torch.arange(0, width, 2, dtype=torch.float32, device=device) / width  # (d/2,)
+    frequency = 1.0 / theta**exponent
+    angle = torch.arange(length, dtype=torch.float32, device=device)[:, None] * frequency  # (T, d/2)
+    angle = torch.cat([angle, angle], dim=1)  # (T, d)
+    return angle.cos(), angle.sin()
+
+
+def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Turn queries or keys by their positions.
+
+    Parameters
+    ----------
+    x
+        [shape=(..., T, d)]
+    cos, sin
+        What `rotary_table` returns.
+    """
+    first, second = x.chunk(2, dim=-1)
+    turned = torch.cat([-second, first], dim=-1)
+    return (x * cos + turned * sin).to(x.dtype)

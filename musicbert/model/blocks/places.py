@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-__all__ = ["MaskedPlaces", "up_project_places"]
+__all__ = ["MaskedPlaces", "NoteOutputs", "up_project_places"]
 
 
 @dataclass(frozen=True)
@@ -73,3 +74,18 @@ def up_project_places(hidden: torch.Tensor, linear: nn.Linear | None, places: Ma
     biases = linear.bias.view(-1, D).unbind(0)
     parts = x.split(list(places.counts))  # F x (N_f, D)
     return torch.cat([F.linear(p, w, b) for p, w, b in zip(parts, weights, biases, strict=True)])
+
+
+class NoteOutputs(NamedTuple):
+    """Outputs of the heads.
+
+    Attributes
+    ----------
+    columns
+        Logits of every column of the wanted notes, F x [shape=(N, V_f)].
+    roll
+        Piano roll of all notes of the batch, padding included [shape=(B*T, R)], or None without the head.
+    """
+
+    columns: list[torch.Tensor]
+    roll: torch.Tensor | None = None

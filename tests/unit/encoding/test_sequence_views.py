@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from musicbert.encoding import rows_to_ids
 from musicbert.encoding.sequence_views import latest_begin, position_width, sequence_in_view, sizes_in_view
-from musicbert.encoding.views import VIEWS, cells_of_piece, cp_to_octuples, remi_to_octuples
+from musicbert.encoding.views import VIEWS, cells_of_piece, cp_to_octuples
 from musicbert.encoding.vocabulary import BOS, EOS, UNK
 
 
@@ -29,7 +29,7 @@ def between(*parts):
 @given(seed=st.integers(0, 10**6), sizes=st.lists(st.integers(1, 30), min_size=1, max_size=3))
 @settings(max_examples=80, deadline=None)
 @pytest.mark.parametrize("view", VIEWS)
-def test_phrases_come_back_with_their_separators(view, seed, sizes):
+def test_phrases_come_back_with_their_separators(remi_to_octuples, view, seed, sizes):
     rng = np.random.default_rng(seed)
     phrases = [notes(rng, size) for size in sizes]
     tokens = between(*phrases)

@@ -71,6 +71,7 @@ def test_loading_processes_end_together(monkeypatch):
         worker.join(timeout=60)
 
     monkeypatch.setattr(iterator, "_clean_up_worker", staticmethod(wait), raising=False)
+    monkeypatch.setattr(iterator, "__init__", iterator.__init__)  # undone after the test
     end_loading_processes()
     clean_up = iterator._clean_up_worker
     end_loading_processes()
