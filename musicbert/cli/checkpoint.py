@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from musicbert.weights import Bundle, M2BertBundle
+    from musicbert.weights import Bundle
     from musicbert.weights.folder import Layout
 
 __all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
@@ -79,11 +79,11 @@ def run(options: argparse.Namespace) -> int:
     """Do what is asked; return the exit status."""
     from musicbert.atomic import write_text
     from musicbert.errors import CheckpointError
-    from musicbert.weights import M2BertBundle, open_checkpoint, record, resolve, verify
+    from musicbert.weights import read_bundle, record, resolve, verify
     from musicbert.weights.download import sha256_of
 
     path = resolve(options.checkpoint)
-    bundle = open_checkpoint(path, labels=getattr(options, "labels", None))
+    bundle = read_bundle(path, labels=getattr(options, "labels", None))
     if options.action == "info":
         _info(bundle, as_json=options.json)
         return 0
@@ -91,8 +91,7 @@ def run(options: argparse.Namespace) -> int:
         if path.is_file() and "sha256" not in bundle.origin:
             bundle = replace(bundle, origin={**bundle.origin, "sha256": sha256_of(path)})
         if options.float16:
-            halved = {n: v.half() if v.is_floating_point() else v for n, v in bundle.weights.items()}
-            bundle = replace(bundle, weights=halved)
+            bundle = bundle.half()
         if options.about is not None and not options.about.is_file():
             raise CheckpointError("not-found", "There is no such text", path=options.about)
         _convert(bundle, options.target, options.to, overwrite=options.overwrite)
@@ -101,13 +100,6 @@ def run(options: argparse.Namespace) -> int:
             write_text(card, f"{card.read_text(encoding='utf-8')}\n{about}")
         print(f"{len(bundle.weights)} tensors written to {options.target}")
         return 0
-    if isinstance(bundle, M2BertBundle):
-        raise CheckpointError(
-            "not-comparable",
-            "Numbers are recorded of MusicBERT only",
-            path=path,
-            hint="see `checkpoint info`",
-        )
     if options.record is not None:
         print(f"numbers written to {record(bundle, options.record)}")
         return 0
@@ -116,44 +108,29 @@ def run(options: argparse.Namespace) -> int:
     return 0 if result.passed else 1
 
 
-def _convert(bundle: Bundle | M2BertBundle, target: Path, to: str | None, *, overwrite: bool) -> None:
+def _convert(bundle: Bundle, target: Path, to: str | None, *, overwrite: bool) -> None:
     """Write a checkpoint in the format that is asked for, or that the name of the target says."""
     from musicbert import weights
-    from musicbert.errors import CheckpointError
 
     to = to or {".pt": "fairseq", ".ckpt": "m2bert"}.get(target.suffix, "folder")
-    if isinstance(bundle, weights.M2BertBundle):
-        write = {
-            "folder": weights.save_m2bert_folder,
-            "fairseq": weights.save_m2bert_fairseq,
-            "m2bert": weights.save_m2bert_ckpt,
-        }.get(to)
-        if write is None:
-            raise CheckpointError("not-exportable", f"M2BERT has no layout {to!r}", path=target)
-        write(bundle, target, overwrite=overwrite)
-    elif to == "fairseq":
+    if to == "fairseq":
         weights.save_fairseq(bundle, target, overwrite=overwrite)
     elif to == "m2bert":
-        raise CheckpointError(
-            "not-exportable", "This is no M2BERT", path=target, hint="choose another format"
-        )
+        weights.save_ckpt(bundle, target, overwrite=overwrite)
     else:
         layout: Layout = "musicbert" if to == "folder" else "hugging-face"
         weights.save_folder(bundle, target, layout=layout, overwrite=overwrite)
 
 
-def _info(bundle: Bundle | M2BertBundle, *, as_json: bool) -> None:
+def _info(bundle: Bundle, *, as_json: bool) -> None:
     """Print what a checkpoint holds."""
     import json
 
     from musicbert import weights
 
-    if isinstance(bundle, weights.M2BertBundle):
-        report = weights.build_m2bert(bundle)[1]
-        more, heads = {"encoding": bundle.columns.encoding}, ()
-    else:
-        report = weights.build_model(bundle)[1]
-        more, heads = {"pooling": bundle.pooling}, bundle.heads
+    report = weights.build_model(bundle)[1]
+    musicbert = bundle.family.name == "musicbert"
+    more = {"pooling": bundle.pooling} if musicbert else {"encoding": bundle.columns.encoding}
     count = sum(value.numel() for value in bundle.weights.values())
     if as_json:
         told = {**bundle.settings(), "parameters": count, "load": asdict(report)}
@@ -162,7 +139,7 @@ def _info(bundle: Bundle | M2BertBundle, *, as_json: bool) -> None:
         return
     for name, value in {**asdict(bundle.config), "parameters": count, **more}.items():
         print(f"{name:24} {value}")
-    for head in heads:
+    for head in bundle.heads:
         named = f": {', '.join(head.names)}" if head.names else ""
         print(f"head {head.name:19} {head.kind}, {head.outputs} outputs, {head.activation}{named}")
     for name, value in bundle.origin.items():

@@ -30,7 +30,7 @@ from musicbert.predict.embedding import Level, check_layer, embed_pieces
 from musicbert.predict.pieces import Piece, read_piece
 from musicbert.predict.runner import Precision, Runner
 from musicbert.predict.windows import Layout
-from musicbert.weights.m2bert.folder import M2BertBundle, build_m2bert, save_m2bert_folder
+from musicbert.weights import Bundle, build_model, save_folder
 
 __all__ = ["M2BertModel"]
 
@@ -44,7 +44,7 @@ class M2BertModel:
     Parameters
     ----------
     bundle
-        What :func:`~musicbert.weights.read_m2bert` reads.
+        What :func:`~musicbert.weights.read_bundle` reads.
     device
         ``cpu``, ``cuda``, ...; a GPU if there is one when None.
     precision
@@ -56,12 +56,12 @@ class M2BertModel:
 
     def __init__(
         self,
-        bundle: M2BertBundle,
+        bundle: Bundle,
         *,
         device: str | torch.device | None = None,
         precision: Precision = "auto",
     ) -> None:
-        module, self.report = build_m2bert(bundle)
+        module, self.report = build_model(bundle)
         self._bundle = bundle
         self.fields = bundle.columns
         self.codec = get_codec(self.fields.encoding)
@@ -80,10 +80,11 @@ class M2BertModel:
     @property
     def config(self) -> M2BertConfig | MidiBertConfig:
         """Architecture."""
-        return self._bundle.config
+        config: M2BertConfig | MidiBertConfig = self._bundle.config  # type: ignore[assignment]
+        return config
 
     def __repr__(self) -> str:
-        kind = f"{self._bundle.model_type}, {self.fields.encoding}"
+        kind = f"{self._bundle.family.name}, {self.fields.encoding}"
         return (
             f"M2BertModel({kind}, layers={self.config.layers}, width={self.config.width}, on {self.device})"
         )
@@ -92,7 +93,7 @@ class M2BertModel:
         """Write the weights as they are now as a folder."""
         weights = {name: value.cpu() for name, value in self.module.state_dict().items()}
         bundle = replace(self._bundle, weights={**self._bundle.weights, **weights})
-        return save_m2bert_folder(bundle, folder, overwrite=overwrite)
+        return save_folder(bundle, folder, overwrite=overwrite)
 
     def read(self, source: Any) -> Piece:
         """Read one source.

@@ -37,7 +37,7 @@ from musicbert.predict.pieces import Piece, Source, read_piece
 from musicbert.predict.prediction import Prediction, activate
 from musicbert.predict.runner import Precision, Runner
 from musicbert.predict.windows import OVERLAP, WINDOW, Layout
-from musicbert.weights import Bundle, Head, M2BertBundle, build_model, open_checkpoint, resolve, save_folder
+from musicbert.weights import Bundle, Head, build_model, read_bundle, resolve, save_folder
 from musicbert.weights import Source as DownloadSource
 
 __all__ = ["Model", "from_pretrained"]
@@ -88,7 +88,8 @@ class Model:
     @property
     def config(self) -> ModelConfig:
         """Architecture."""
-        return self._bundle.config
+        config: ModelConfig = self._bundle.config  # type: ignore[assignment]
+        return config
 
     @property
     def heads(self) -> dict[str, Head]:
@@ -333,16 +334,17 @@ def from_pretrained(
     Raises
     ------
     CheckpointError
-        ``other-encoding``, and as ``resolve``, ``load_folder`` and ``read_bundle``.
+        ``other-encoding``, and as ``resolve`` and ``read_bundle``.
     """
     path = resolve(name, folders=folders, cache=cache, sources=sources, progress=progress)
-    bundle = open_checkpoint(path, labels=labels)
-    if isinstance(bundle, M2BertBundle):
+    bundle = read_bundle(path, labels=labels)
+    config = bundle.config
+    if not isinstance(config, ModelConfig):
         return M2BertModel(bundle, device=device, precision=precision)
-    if bundle.config.fields != len(FIELDS) or bundle.view != "octuple":
+    if config.fields != len(FIELDS) or bundle.view != "octuple":
         raise CheckpointError(
             "other-encoding",
-            f"The model reads {bundle.config.fields} token(s) a position in the encoding {bundle.view!r}, "
+            f"The model reads {config.fields} token(s) a position in the encoding {bundle.view!r}, "
             f"not octuples of {len(FIELDS)}",
             path=path,
             hint="ablations are compared in fairseq; the library reads OctupleMIDI",

@@ -27,9 +27,9 @@ from warnings import catch_warnings, simplefilter
 import torch
 
 from musicbert.errors import CheckpointError
-from musicbert.weights.hugging_face import from_hugging_face, is_hugging_face
+from musicbert.weights.families.hugging_face import from_hugging_face, is_hugging_face
 
-__all__ = ["Checkpoint", "load_checkpoint"]
+__all__ = ["Checkpoint", "load_checkpoint", "read_json", "read_safetensors"]
 
 #: classes that are read as records: harmless, and needed only for the settings beside the weights
 RECORDS = (
@@ -164,17 +164,27 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     return Checkpoint(weights, settings, str(path), container, task, own if isinstance(own, dict) else {})
 
 
-def _from_safetensors(path: Path) -> Checkpoint:
-    weights, container = _read_safetensors(path), "safetensors"
-    beside = path.with_name("config.json")
-    content: Any = {}
-    if beside.is_file():
-        try:
-            content = json.loads(beside.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise CheckpointError("unreadable", "It is no JSON", path=beside) from error
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises
+    ------
+    CheckpointError
+        ``unreadable``.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise CheckpointError("unreadable", "It is not JSON", path=path) from error
     if not isinstance(content, dict):
-        raise CheckpointError("unreadable", "It is no JSON object", path=beside)
+        raise CheckpointError("unreadable", "It is not a JSON object", path=path)
+    return content
+
+
+def _from_safetensors(path: Path) -> Checkpoint:
+    weights, container = read_safetensors(path), "safetensors"
+    beside = path.with_name("config.json")
+    content = read_json(beside) if beside.is_file() else {}
     if is_hugging_face(weights):
         weights, container = from_hugging_face(weights, path=path), "hugging-face"
     architecture = content.get("architecture")
@@ -182,7 +192,7 @@ def _from_safetensors(path: Path) -> Checkpoint:
     if isinstance(architecture, dict):
         heads = architecture.get("heads")
     if heads is not None and (type(heads) is not int or heads < 1):
-        raise CheckpointError("bad-config", f"{heads!r} is no number of attention heads", path=beside)
+        raise CheckpointError("bad-config", f"{heads!r} is not a number of attention heads", path=beside)
     settings = {"encoder_attention_heads": heads} if heads else {}
     ours = content.get("model_type") in ("musicbert", "m2bert", "midibert")
     own = content if ours and "architecture" in content else {}
@@ -223,7 +233,14 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read tensors.
+
+    Raises
+    ------
+    CheckpointError
+        ``unreadable``.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -1,9 +1,9 @@
-"""Writing weights as a ``.pt`` that fairseq reads.
+"""Writing weights as one file: a ``.pt`` that fairseq reads, or M2BERT's published ``.ckpt``.
 
-The container is that of fairseq 0.12: ``cfg`` with a Namespace of the model's settings, ``args`` None,
-``model``, and the bookkeeping that fairseq looks for. There is no state of an optimiser, so it is something
-to start from (``--init-from``, ``--finetune-from-model``), not to resume. What ``config.json`` says lies
-under ``musicbert``, so that a folder written from it again is the same.
+The container of a ``.pt`` is that of fairseq 0.12: ``cfg`` with a Namespace of the model's settings, ``args``
+None, ``model``, and the bookkeeping that fairseq looks for. There is no state of an optimiser, so it is
+something to start from (``--init-from``, ``--finetune-from-model``), not to resume. What ``config.json`` says
+lies under ``musicbert``, so that a folder written from it again is the same.
 """
 
 from __future__ import annotations
@@ -16,22 +16,11 @@ from typing import Any
 import torch
 
 from musicbert.atomic import replacing
-from musicbert.config import PRESETS, ModelConfig
 from musicbert.errors import CheckpointError
 from musicbert.weights.bundle import Bundle
+from musicbert.weights.families.m2bert import upstream_names
 
-__all__ = ["architecture_name", "save_fairseq"]
-
-_SIZES = ("layers", "width", "ffn_width", "heads")
-_GROUPS = ("common", "checkpoint", "criterion")
-
-
-def architecture_name(config: ModelConfig) -> str:
-    """Name for ``--arch``: the preset of these sizes, or ``musicbert`` where there is none."""
-    for name, preset in PRESETS.items():
-        if all(getattr(preset, size) == getattr(config, size) for size in _SIZES):
-            return f"musicbert_{name}"
-    return "musicbert"
+__all__ = ["save_ckpt", "save_fairseq"]
 
 
 def save_fairseq(bundle: Bundle, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
@@ -49,54 +38,59 @@ def save_fairseq(bundle: Bundle, path: str | PathLike[str], *, overwrite: bool =
     Raises
     ------
     CheckpointError
-        ``output-exists``.
+        ``output-exists``; ``not-exportable`` for a MidiBERT.
     """
-    path = Path(path)
+    family, config = bundle.family, bundle.config
+    if family.name == "midibert":
+        raise CheckpointError("not-exportable", "A MidiBERT is not pre-trained with fairseq here", path=path)
+    name = family.architecture_name(config)
+    model = Namespace(_name=name, arch=name, **family.flag_values(config))
+    task = "music_pretrain"
+    if family.name == "musicbert":
+        task = "masked_lm"
+        model.tokens_per_sample = model.max_positions
+        model.activation_fn, model.pooler_activation_fn = "gelu", "tanh"
+        model.pooling, model.pad = bundle.pooling, 1
+    groups: dict[str, Any] = {"common": {}, "checkpoint": {}, "criterion": {}}
+    history = {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
+    state = {
+        "args": None,
+        "cfg": {"_name": None, **groups, "model": model, "task": Namespace(_name=task, data="")},
+        "model": dict(bundle.weights),
+        "criterion": None,
+        "optimizer_history": [history],
+        "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
+        "last_optimizer_state": None,
+        "musicbert": bundle.settings(),
+    }
+    return _save(state, Path(path), overwrite)
+
+
+def save_ckpt(bundle: Bundle, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write ``state_dict`` and ``mask_lm`` as M2BERT's and MidiBERT's programs have them (no optimiser).
+
+    Raises
+    ------
+    CheckpointError
+        ``output-exists``; ``not-exportable`` for a MusicBERT.
+    """
+    if bundle.family.name == "musicbert":
+        raise CheckpointError(
+            "not-exportable", "This is a MusicBERT, not an M2BERT", path=path, hint="choose another format"
+        )
+    if bundle.family.name == "midibert":
+        state: dict[str, Any] = {"epoch": 0, "state_dict": dict(bundle.weights)}
+    else:
+        backbone, heads = upstream_names(bundle.weights)
+        state = {"epoch": 0, "state_dict": backbone, "mask_lm": heads}
+    return _save(state, Path(path), overwrite)
+
+
+def _save(state: dict[str, Any], path: Path, overwrite: bool) -> Path:
     if path.exists() and not overwrite:
         raise CheckpointError(
             "output-exists", "It is there already", path=path, hint="choose another name, or pass --overwrite"
         )
-    config, name = bundle.config, architecture_name(bundle.config)
-    model = Namespace(
-        _name=name,
-        arch=name,
-        encoder_layers=config.layers,
-        encoder_embed_dim=config.width,
-        encoder_ffn_embed_dim=config.ffn_width,
-        encoder_attention_heads=config.heads,
-        max_positions=config.max_positions,
-        tokens_per_sample=config.max_positions,
-        dropout=config.dropout,
-        attention_dropout=config.attention_dropout,
-        activation_dropout=config.activation_dropout,
-        pooler_dropout=config.pooler_dropout,
-        activation_fn="gelu",
-        pooler_activation_fn="tanh",
-        performance_features=config.performance_features,
-        pooling=bundle.pooling,
-        pad=1,
-    )
-    cfg: dict[str, Any] = {"_name": None, **{group: {} for group in _GROUPS}, "model": model}
-    cfg["task"] = Namespace(_name="masked_lm", data="")
-    state = {
-        "args": None,
-        "cfg": cfg,
-        "model": dict(bundle.weights),
-        "criterion": None,
-        "optimizer_history": [
-            {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}
-        ],
-        "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
-        "last_optimizer_state": None,
-        "musicbert": _lists(bundle.settings()),
-    }
     with replacing(path) as file:
         torch.save(state, file)
     return path
-
-
-def _lists(value: object) -> object:
-    """Tuples as lists, as JSON has them."""
-    if isinstance(value, dict):
-        return {key: _lists(entry) for key, entry in value.items()}
-    return [_lists(entry) for entry in value] if isinstance(value, list | tuple) else value

@@ -1,33 +1,31 @@
 """The folder format: ``config.json``, ``model.safetensors``, ``vocab.json`` and a model card ``README.md``.
 
-Everything is data: no pickle. Tensors have their published names and are written bit for bit as they are;
-``vocab.json`` maps the 1,237 tokens to their ids; ``config.json`` is described in
-:mod:`musicbert.weights.bundle`. With ``layout="hugging-face"`` names and ``config.json`` are those of
-musicbert_hf (:mod:`musicbert.weights.hugging_face`); what the heads mean stays in ``heads.json``.
+Everything is data: no pickle. Tensors have the names of their family and are written bit for bit as they are;
+``vocab.json`` maps tokens to ids; ``config.json`` is described in :mod:`musicbert.weights.bundle`. With
+``layout="hugging-face"`` names and ``config.json`` of a MusicBERT are those of musicbert_hf
+(:mod:`musicbert.weights.families.hugging_face`); what the heads mean stays in ``heads.json``.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
+from musicbert.atomic import write_json, write_text
 from musicbert.corpus.files.folders import build_directory
-from musicbert.encoding.vocabulary import TOKENS
 from musicbert.errors import CheckpointError
-from musicbert.weights.bundle import Bundle, read_bundle
-from musicbert.weights.card import model_card
-from musicbert.weights.hugging_face import hugging_face_config, to_hugging_face
+from musicbert.weights.bundle import Bundle
+from musicbert.weights.families.hugging_face import hugging_face_config, to_hugging_face
 
-__all__ = ["Layout", "load_folder", "save_folder"]
+__all__ = ["WEIGHTS", "Layout", "model_card", "save_folder", "write_folder"]
 
 Layout = Literal["musicbert", "hugging-face"]
-WEIGHTS, CONFIG, VOCABULARY, CARD = "model.safetensors", "config.json", "vocab.json", "README.md"
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 def save_folder(
@@ -62,64 +60,92 @@ def save_folder(
     CheckpointError
         ``not-exportable``.
     """
+    weights, files = bundle.weights, {CONFIG: bundle.settings()}
+    if layout == "hugging-face":
+        if bundle.family.name != "musicbert":
+            message = f"A model of the family {bundle.family.name} has no layout {layout!r}"
+            raise CheckpointError("not-exportable", message, path=folder)
+        weights, files = to_hugging_face(bundle.weights), {CONFIG: hugging_face_config(bundle.config)}
+        if bundle.heads:
+            files["heads.json"] = [asdict(head) for head in bundle.heads]
+    files |= {"vocab.json": bundle.vocabulary(), "README.md": model_card(bundle, layout)}
+    return write_folder(folder, weights, files, overwrite=overwrite, recognise=_is_ours)
+
+
+def write_folder(
+    folder: str | PathLike[str],
+    weights: Mapping[str, torch.Tensor],
+    files: Mapping[str, Any],
+    *,
+    overwrite: bool,
+    recognise: Callable[[Path], bool],
+) -> Path:
+    """Write tensors as ``model.safetensors`` with files of text (strings) or JSON beside them.
+
+    Tensors that share memory, which safetensors refuses, become two equal ones.
+    """
     from safetensors.torch import save_file
 
-    weights = bundle.weights if layout == "musicbert" else to_hugging_face(bundle.weights)
-    config = bundle.settings() if layout == "musicbert" else hugging_face_config(bundle.config)
-    with build_directory(folder, overwrite=overwrite, recognise=_is_ours) as partial:
-        save_file(_separate(weights), partial / WEIGHTS, metadata={"format": "pt"})
-        _write_json(partial / CONFIG, config)
-        (partial / WEIGHTS).chmod((partial / CONFIG).stat().st_mode)  # safetensors makes it private
-        if layout == "hugging-face" and bundle.heads:
-            _write_json(partial / "heads.json", [asdict(head) for head in bundle.heads])
-        _write_json(partial / VOCABULARY, {token: index for index, token in enumerate(TOKENS)})
-        (partial / CARD).write_text(model_card(bundle, layout), encoding="utf-8")
+    seen: set[int] = set()
+    separate = {}
+    for name, value in weights.items():
+        address = value.untyped_storage().data_ptr()
+        separate[name] = value.detach().clone() if address in seen else value.detach().contiguous()
+        seen.add(address)
+    with build_directory(folder, overwrite=overwrite, recognise=recognise) as partial:
+        save_file(separate, partial / WEIGHTS, metadata={"format": "pt"})
+        for name, content in files.items():
+            write = write_text if isinstance(content, str) else write_json
+            write(partial / name, content)
+        mode = (partial / next(iter(files))).stat().st_mode
+        (partial / WEIGHTS).chmod(mode)  # safetensors makes it private
     return Path(folder)
-
-
-def load_folder(folder: str | PathLike[str], *, labels: str | PathLike[str] | None = None) -> Bundle:
-    """Read a folder that :func:`save_folder` wrote, in either layout.
-
-    Raises
-    ------
-    CheckpointError
-        ``not-found``, ``other-vocabulary``, and as :func:`~musicbert.weights.bundle.read_bundle`.
-    """
-    folder = Path(folder)
-    if not (folder / WEIGHTS).is_file():
-        raise CheckpointError(
-            "not-found",
-            f"This folder holds no {WEIGHTS}",
-            path=folder,
-            hint="give a folder written by `musicbert checkpoint convert`, or a checkpoint file",
-        )
-    vocabulary = folder / VOCABULARY
-    if vocabulary.is_file():
-        try:
-            tokens = json.loads(vocabulary.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise CheckpointError("unreadable", "It is no JSON", path=vocabulary) from error
-        if tokens != {token: index for index, token in enumerate(TOKENS)}:
-            raise CheckpointError(
-                "other-vocabulary", "Its tokens are not those of OctupleMIDI in their order", path=vocabulary
-            )
-    return read_bundle(folder, labels=labels)
 
 
 def _is_ours(folder: Path) -> bool:
     return (folder / WEIGHTS).is_file() and (folder / CONFIG).is_file()
 
 
-def _write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _separate(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Tensors that share no memory, as safetensors wants them: tied ones become two equal ones."""
-    seen: set[int] = set()
-    result = {}
-    for name, value in weights.items():
-        address = value.untyped_storage().data_ptr()
-        result[name] = value.detach().clone() if address in seen else value.detach().contiguous()
-        seen.add(address)
-    return result
+def model_card(bundle: Bundle, layout: Layout) -> str:
+    """Model card in Markdown: what it is, how to use it, what its heads give, where it comes from."""
+    config: Any = bundle.config
+    family, columns = bundle.family, bundle.columns
+    parameters = sum(value.numel() for value in bundle.weights.values())
+    sizes = (config.layers, config.width, config.ffn_width, config.heads)
+    table = {
+        "layers, width, feed-forward, heads": ", ".join(map(str, sizes)),
+        "parameters": f"{parameters:,}",
+    }
+    use = ['notes = model.embed("piece.mid", level="note")']
+    heads = []
+    if family.name == "musicbert":
+        table |= {
+            "positions": config.max_positions,
+            "performance inputs": config.performance_features or "none",
+            "sentence heads read": bundle.pooling,
+            "layout": layout,
+        }
+        use = ['vector = model.embed("piece.mid")']
+        use += ['scores = model.predict("piece.mid")'] if bundle.heads else []
+        heads = ["## Heads", ""]
+        heads += [] if bundle.heads else ["Only the masked-language-model head."]
+        for head in bundle.heads:
+            named = f": {', '.join(head.names)}" if head.names else ""
+            heads.append(f"- `{head.name}` ({head.kind}, {head.activation}), {head.outputs} outputs{named}")
+        heads.append("")
+    else:
+        table = {"encoding": f"{columns.encoding}: {', '.join(columns.names)}", **table}
+        if family.name == "midibert":
+            table["longest input"] = f"{config.max_positions} notes"
+        else:
+            table["piano-roll outputs"] = config.roll_outputs or "none"
+    table |= {f"{name} of origin": f"`{value}`" for name, value in bundle.origin.items()}
+    tags = "musicbert, octuple-midi" if family.name == "musicbert" else family.name
+    lines = ["---", "library_name: musicbert", f"tags: [music, midi, symbolic-music, {tags}]", "---", ""]
+    lines += [f"# {family.title}", "", family.about, "", "| | |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in table.items()]
+    lines += ["", *heads, "## Use", "", "```python", "import musicbert", ""]
+    lines += ['model = musicbert.from_pretrained("this/folder")', *use, "```", ""]
+    if family.name == "musicbert":
+        lines += ["The language-model head is not tied to the token embedding.", ""]
+    return "\n".join(lines)

@@ -1,32 +1,171 @@
-"""From a checkpoint to a model, without fairseq."""
+"""From a checkpoint to a bundle and a model, without fairseq."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from os import PathLike
+from pathlib import Path
+from typing import Any
 
 from torch import nn
 
-from musicbert.model import MusicBert, Pooling
-from musicbert.weights.bundle import build_model, read_bundle
-from musicbert.weights.container import load_checkpoint
-from musicbert.weights.mapping import KeyReport, check_heads, fit_weights
+from musicbert.encoding.views import VIEWS, View
+from musicbert.errors import CheckpointError
+from musicbert.model import Pooling
+from musicbert.weights.bundle import Bundle, bundle_from_settings
+from musicbert.weights.container import Checkpoint, load_checkpoint, read_json
+from musicbert.weights.families.family import FamilyName, KeyReport
+from musicbert.weights.families.known import FAMILIES, check_heads, family_of, fit_weights, infer_config
+from musicbert.weights.heads import SPECTRAL, heads_of, labels_of_data, named_heads, read_labels
 
-__all__ = ["load_into", "load_model"]
+__all__ = ["build_model", "check_view", "load_folder", "load_into", "load_model", "read_bundle", "view_of"]
 
 
-def load_into(model: MusicBert, path: str | PathLike[str]) -> KeyReport:
+def view_of(checkpoint: Checkpoint) -> View | None:
+    """Form of the music that a MusicBERT was trained on, None where its checkpoint does not say.
+
+    Checkpoints of fairseq say it among the settings of their task (``encoding``), folders as ``view`` of
+    ``config.json`` (left out for octuples).
+    """
+    own, task = checkpoint.folder_settings, checkpoint.task
+    if own:
+        said = own.get("view", "octuple") if own.get("model_type", "musicbert") == "musicbert" else None
+    elif "music_pretrain" in (task.get("_name"), task.get("task")):
+        return None  # its encodings are other ones
+    else:
+        said = task.get("encoding")
+    return next((view for view in VIEWS if view == said), None)
+
+
+def check_view(checkpoint: Checkpoint, view: View, *, path: str | PathLike[str] | None = None) -> None:
+    """Refuse weights that are known to come from another form of the music.
+
+    Raises
+    ------
+    CheckpointError
+        ``other-encoding``.
+    """
+    theirs = view_of(checkpoint)
+    if theirs is not None and theirs != view:
+        raise CheckpointError(
+            "other-encoding",
+            f"It was trained on the encoding {theirs!r}, and the music is to be read as {view!r}",
+            path=path,
+            hint=f"give --encoding {theirs}, or weights that were pre-trained with --encoding {view}",
+        )
+
+
+def read_bundle(
+    path: str | PathLike[str],
+    *,
+    labels: str | PathLike[str] | None = None,
+    family: FamilyName | None = None,
+) -> Bundle:
+    """Read a checkpoint in any container, or a folder, of any family.
+
+    Parameters
+    ----------
+    path
+        See :func:`~musicbert.weights.container.load_checkpoint`.
+    labels
+        A ``classes.json`` (see ``docs/architecture.md``) that names the outputs of the heads. If None: what
+        the checkpoint says, else the ``classes.json`` of the data-bin it was trained on, where that is
+        still there.
+    family
+        Refuse checkpoints of other families.
+
+    Raises
+    ------
+    CheckpointError
+        As ``load_checkpoint`` and ``infer_config``; ``bad-config``, ``bad-labels``; ``other-vocabulary`` and
+        ``unreadable`` (``vocab.json`` of a folder).
+    """
+    checkpoint = load_checkpoint(path)
+    kind = FAMILIES[family] if family else family_of(checkpoint.weights)
+    weights = kind.rename(checkpoint.weights, path=path)
+    config: Any = infer_config(weights, checkpoint.settings, family=kind, path=path)
+    own = checkpoint.folder_settings
+    if own:
+        bundle = bundle_from_settings(own, config, weights, path)
+    else:
+        origin = {"file": Path(path).name, "container": checkpoint.container}
+        bundle = Bundle(config, weights, origin=origin)
+        if kind.name == "musicbert":
+            pooling: Pooling = "mean" if checkpoint.settings.get("pooling") == "mean" else "first"
+            heads, view = heads_of(weights, checkpoint, path), view_of(checkpoint) or "octuple"
+            bundle = replace(bundle, heads=heads, pooling=pooling, view=view)
+        if labels is None:
+            labels = labels_of_data(checkpoint.task)
+    _check_vocabulary(bundle, Path(path))
+    return bundle if labels is None else replace(bundle, heads=named_heads(bundle.heads, read_labels(labels)))
+
+
+def _check_vocabulary(bundle: Bundle, folder: Path) -> None:
+    """Compare the ``vocab.json`` of a folder, if there is one, with the tokens of this program."""
+    file = folder / "vocab.json"
+    if folder.is_dir() and file.is_file() and read_json(file) != bundle.vocabulary():
+        tokens = f"Its tokens are not those of {bundle.settings()['encoding']} in their order"
+        raise CheckpointError("other-vocabulary", tokens, path=file)
+
+
+def load_folder(folder: str | PathLike[str], *, labels: str | PathLike[str] | None = None) -> Bundle:
+    """Read a folder that :func:`~musicbert.weights.save_folder` wrote, in either layout.
+
+    Raises
+    ------
+    CheckpointError
+        ``not-found``, and as :func:`read_bundle`.
+    """
+    if not (Path(folder) / "model.safetensors").is_file():
+        raise CheckpointError(
+            "not-found",
+            "This folder does not hold a model.safetensors",
+            path=folder,
+            hint="give a folder written by `musicbert checkpoint convert`, or a checkpoint file",
+        )
+    return read_bundle(folder, labels=labels)
+
+
+def build_model(bundle: Bundle, *, path: str | PathLike[str] | None = None) -> tuple[Any, KeyReport]:
+    """Build the network, in evaluation mode, and say what became of each tensor.
+
+    Returns
+    -------
+    model, report
+        A `MusicBert` with its sentence heads, an `M2Bert` or a `MidiBert`.
+
+    Raises
+    ------
+    CheckpointError
+        As :func:`~musicbert.weights.fit_weights`, with ``path`` named.
+    """
+    options = {"pooling": bundle.pooling} if bundle.family.name == "musicbert" else {}
+    model: Any = bundle.family.module(bundle.config, **options)
+    for head in bundle.heads:
+        prefix = f"{head.kind}_heads.{head.name}"
+        dense = bundle.weights.get(f"{prefix}.dense.weight")
+        if dense is None:
+            raise CheckpointError("missing-weights", f"The head {head.name!r} is not whole", path=path)
+        register = getattr(model, f"register_{head.kind}_head")
+        spectral = f"{prefix}{SPECTRAL}" in bundle.weights
+        register(head.name, head.outputs, dense.shape[0], spectral=spectral)
+    state, report = fit_weights(bundle.weights, model, path=path)
+    model.load_state_dict(state, strict=True)
+    return model.eval(), report
+
+
+def load_into(model: nn.Module, path: str | PathLike[str]) -> KeyReport:
     """Copy a checkpoint into a model of the same architecture.
 
     Raises
     ------
     CheckpointError
-        As :func:`~musicbert.weights.container.load_checkpoint` and
-        :func:`~musicbert.weights.mapping.fit_weights`.
+        As :func:`~musicbert.weights.load_checkpoint` and :func:`~musicbert.weights.fit_weights`.
     """
     checkpoint = load_checkpoint(path)
-    check_heads(checkpoint.settings, model.config.heads, path=path)
-    state, report = fit_weights(checkpoint.weights, model.state_dict(), path=path)
+    config: Any = model.config
+    check_heads(checkpoint.settings, config.heads, path=path)
+    state, report = fit_weights(checkpoint.weights, model, path=path)
     nn.Module.load_state_dict(model, state, strict=True)
     return report
 
@@ -36,28 +175,26 @@ def load_model(
     *,
     pooling: Pooling | None = None,
     performance_features: int | None = None,
-) -> MusicBert:
-    """Build the model that a checkpoint holds, sentence heads included, in evaluation mode.
+) -> Any:
+    """Build the network that a checkpoint holds, sentence heads included, in evaluation mode.
 
     Parameters
     ----------
     path
-        A checkpoint in any container of :func:`~musicbert.weights.container.load_checkpoint`.
-    pooling
-        What the sentence heads read (see :class:`~musicbert.model.MusicBert`); what the checkpoint says if
-        None.
-    performance_features
-        Number of performance inputs; what the checkpoint has if None.
+        A checkpoint in any container, or a folder, of any family.
+    pooling, performance_features
+        Of MusicBERT: what the sentence heads read, and the number of performance inputs, in place of what the
+        checkpoint says.
 
     Raises
     ------
     CheckpointError
-        As :func:`load_into`.
+        As :func:`read_bundle` and :func:`build_model`.
     """
     bundle = read_bundle(path)
     if pooling is not None:
         bundle = replace(bundle, pooling=pooling)
     if performance_features is not None:
-        config = replace(bundle.config, performance_features=performance_features)
-        bundle = replace(bundle, config=config)
+        config: Any = bundle.config
+        bundle = replace(bundle, config=config.with_(performance_features=performance_features))
     return build_model(bundle, path=path)[0]

@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields
 from os import PathLike
@@ -20,20 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from torch import nn
 
-from musicbert.config import M2BertConfig, MidiBertConfig, ModelConfig
-from musicbert.corpus.files.folders import build_directory
 from musicbert.errors import CheckpointError
-from musicbert.model import MusicBert
-from musicbert.model.backbones.m2bert import M2Bert
-from musicbert.model.backbones.midibert import MidiBert
 from musicbert.model.heads.tagger import Tagger, TagSettings
+from musicbert.weights.container import read_json, read_safetensors
+from musicbert.weights.families.known import FAMILIES
+from musicbert.weights.folder import WEIGHTS, write_folder
 
 __all__ = ["SETTINGS", "is_tagger_folder", "load_tagger_folder", "save_tagger_folder"]
 
-SETTINGS, WEIGHTS = "tagger.json", "model.safetensors"
+SETTINGS = "tagger.json"
 MODEL_TYPE, FORMAT_VERSION = "musicbert-tagger", 1
 
 
@@ -62,14 +58,8 @@ def save_tagger_folder(
     overwrite
         Replace an earlier tagger.
     """
-    head = {"model_type": MODEL_TYPE, "format_version": FORMAT_VERSION, **settings}
-    with build_directory(folder, overwrite=overwrite, recognise=is_tagger_folder) as partial:
-        tensors = {name: value.detach().clone().contiguous() for name, value in weights.items()}
-        save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
-        text = json.dumps(head, indent=2, ensure_ascii=False) + "\n"
-        (partial / SETTINGS).write_text(text, encoding="utf-8")
-        (partial / WEIGHTS).chmod((partial / SETTINGS).stat().st_mode)  # safetensors makes it private
-    return Path(folder)
+    content = {"model_type": MODEL_TYPE, "format_version": FORMAT_VERSION, **settings}
+    return write_folder(folder, weights, {SETTINGS: content}, overwrite=overwrite, recognise=is_tagger_folder)
 
 
 def load_tagger_folder(folder: str | PathLike[str]) -> tuple[Tagger, dict[str, Any]]:
@@ -81,13 +71,9 @@ def load_tagger_folder(folder: str | PathLike[str]) -> tuple[Tagger, dict[str, A
         ``not-found``, ``unreadable``, ``bad-config`` (settings and tensors do not fit together).
     """
     folder = Path(folder)
-    try:
-        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        weights = load_file(folder / WEIGHTS)
-    except FileNotFoundError as error:
-        raise CheckpointError("not-found", "There is no fine-tuned model here", path=folder) from error
-    except (ValueError, OSError, SafetensorError) as error:
-        raise CheckpointError("unreadable", f"It cannot be read: {error}", path=folder) from error
+    if not ((folder / SETTINGS).is_file() and (folder / WEIGHTS).is_file()):
+        raise CheckpointError("not-found", "There is no fine-tuned model here", path=folder)
+    settings, weights = read_json(folder / SETTINGS), read_safetensors(folder / WEIGHTS)
     try:
         if settings["model_type"] != MODEL_TYPE or int(settings["format_version"]) > FORMAT_VERSION:
             raise ValueError("it is of another type or of a newer version of this program")
@@ -99,11 +85,8 @@ def load_tagger_folder(folder: str | PathLike[str]) -> tuple[Tagger, dict[str, A
     return tagger.eval(), settings
 
 
-def _backbone(settings: Mapping[str, Any]) -> MusicBert | M2Bert | MidiBert:
-    family, shape = settings["family"], settings["architecture"]
-    kind: Any = {"m2bert": M2BertConfig, "midibert": MidiBertConfig}.get(family, ModelConfig)
-    known = {entry.name for entry in fields(kind)}
+def _backbone(settings: Mapping[str, Any]) -> nn.Module:
+    family, shape = FAMILIES[settings["family"]], settings["architecture"]
+    known = {entry.name for entry in fields(family.config)}  # type: ignore[arg-type]
     values = {name: tuple(v) if isinstance(v, list) else v for name, v in shape.items() if name in known}
-    module: Any = {"m2bert": M2Bert, "midibert": MidiBert}.get(family, MusicBert)
-    backbone: MusicBert | M2Bert | MidiBert = module(kind(**values))
-    return backbone
+    return family.module(family.config(**values))

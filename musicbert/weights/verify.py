@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.special import logsumexp
 
 from musicbert.errors import CheckpointError
-from musicbert.weights.bundle import Bundle, build_model
-from musicbert.weights.fairseq_file import architecture_name
+from musicbert.weights.bundle import Bundle
+from musicbert.weights.loading import build_model
 
 __all__ = ["Verification", "record", "verify"]
 
@@ -75,11 +76,6 @@ def _logits(bundle: Bundle) -> np.ndarray:
     return np.asarray(logits[0].numpy(), np.float32)
 
 
-def _log_sum_exp(logits: np.ndarray) -> np.ndarray:
-    top = logits.max(axis=-1, keepdims=True)
-    return np.asarray((np.log(np.exp(logits - top).sum(axis=-1, keepdims=True)) + top)[:, 0], np.float32)
-
-
 def record(bundle: Bundle, path: str | PathLike[str], *, name: str | None = None) -> Path:
     """Write what a checkpoint answers, to be compared elsewhere with :func:`verify`.
 
@@ -92,13 +88,14 @@ def record(bundle: Bundle, path: str | PathLike[str], *, name: str | None = None
     name
         Prefix of the arrays; the size (``small``) or ``model`` if None.
     """
-    logits, name = _logits(bundle), name or _size(bundle)
+    size = _size(bundle)
+    logits, name = _logits(bundle), name or size
     rows = np.array(_ROWS)
     arrays = {
         f"{name}_rows": rows,
         f"{name}_logits": logits[rows],
         f"{name}_argmax": logits.argmax(-1),
-        f"{name}_row_logsumexp": _log_sum_exp(logits),
+        f"{name}_row_logsumexp": logsumexp(logits, axis=-1),
     }
     np.savez_compressed(Path(path), **arrays)
     return Path(path)
@@ -137,7 +134,7 @@ def verify(bundle: Bundle, expected: str | PathLike[str] | None = None) -> Verif
     rows = numbers[f"{name}_rows"]
     differences = [
         np.abs(logits[rows] - numbers[f"{name}_logits"]).max(),
-        np.abs(_log_sum_exp(logits) - numbers[f"{name}_row_logsumexp"]).max(),
+        np.abs(logsumexp(logits, axis=-1) - numbers[f"{name}_row_logsumexp"]).max(),
     ]
     agreement = float((logits.argmax(-1) == numbers[f"{name}_argmax"]).mean())
     whose = f"the published {name} checkpoint" if expected is None else f"{path.name} ({name})"
@@ -149,5 +146,10 @@ def _names(numbers: dict[str, np.ndarray]) -> set[str]:
 
 
 def _size(bundle: Bundle) -> str:
-    name = architecture_name(bundle.config).removeprefix("musicbert")
+    """Size of a MusicBERT by name, ``model`` where it is none of the presets."""
+    if bundle.family.name != "musicbert":
+        raise CheckpointError(
+            "not-comparable", "Numbers are recorded of MusicBERT only", hint="see `checkpoint info`"
+        )
+    name = bundle.family.architecture_name(bundle.config).removeprefix("musicbert")
     return name.removeprefix("_") or "model"

@@ -11,7 +11,7 @@ import torch
 from musicbert.cli.main import main
 from musicbert.encoding.codec import get_codec
 from musicbert.midi import read_score
-from musicbert.weights import load_m2bert
+from musicbert.weights import load_model
 
 pytestmark = pytest.mark.slow
 
@@ -61,7 +61,7 @@ def test_from_midi_to_a_folder(root, make_midi_folder, tmp_path):
     assert "--resume" in call(root, tmp_path, *options, code=2).stderr
     best = str(tmp_path / "run" / "checkpoint_best.pt")
     assert main(["checkpoint", "convert", best, str(tmp_path / "model"), "--float16"]) == 0
-    model = load_m2bert(tmp_path / "model")
+    model = load_model(tmp_path / "model")
     rows, _ = get_codec("cp").encode(read_score(next(midi.rglob("*.mid"))))
     with torch.inference_mode():
         hidden, _ = model(torch.from_numpy(rows)[None], features_only=True)

@@ -13,14 +13,14 @@ from musicbert.midi import read_score
 from musicbert.model.backbones.m2bert import M2Bert
 from musicbert.objectives.note_fields import CP, OCTUPLE
 from musicbert.predict import M2BertModel
-from musicbert.weights import M2BertBundle, save_m2bert_folder
+from musicbert.weights import Bundle, save_folder
 
 TINY = M2BertConfig(layers=2, width=64, ffn_width=24, heads=1, embedding_width=8)
 
 
 def made(folder, config=TINY):
     torch.manual_seed(0)
-    return save_m2bert_folder(M2BertBundle(config, M2Bert(config).state_dict()), folder)
+    return save_folder(Bundle(config, M2Bert(config).state_dict()), folder)
 
 
 @pytest.fixture(scope="module")

@@ -5,34 +5,26 @@ tagging tasks put theirs on it. It reads compound words, at most ``--max-distanc
 """
 
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
-import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Optional
+from dataclasses import dataclass
+from typing import Any
 
-import torch
-from fairseq.dataclass import FairseqDataclass
-from fairseq.models import BaseFairseqModel, register_model, register_model_architecture
-from omegaconf import II
-from torch import nn
+from fairseq.models import BaseFairseqModel, register_model
 
 from musicbert.config import MidiBertConfig
-from musicbert.errors import CheckpointError, ConfigError
-from musicbert.fairseq_plugin.backbones.starting_weights import refuse_without_weights, start_from
+from musicbert.errors import ConfigError
+from musicbert.fairseq_plugin.backbones.adapter import Backbone, BackboneFlags, register_presets
 from musicbert.fairseq_plugin.data.flags import flag
 from musicbert.model.backbones.midibert import MidiBert
 from musicbert.objectives.note_fields import CP, note_fields
-from musicbert.weights.m2bert.midibert import fit_midibert
+from musicbert.weights.families.midibert import MIDIBERT
 
 __all__ = ["MidiBertFlags", "MidiBertModel"]
-
-logger = logging.getLogger(__name__)
 
 BASE = MidiBertConfig()
 
 
 @dataclass
-class MidiBertFlags(FairseqDataclass):
+class MidiBertFlags(BackboneFlags):
     """Flags of the model; the defaults are those of the published one."""
 
     encoder_layers: int = flag(BASE.layers, "number of blocks")
@@ -44,35 +36,18 @@ class MidiBertFlags(FairseqDataclass):
     attention_dropout: float = flag(BASE.attention_dropout, "dropout of attention")
     max_distance: int = flag(BASE.max_positions, "distances that have embeddings: longest input in notes")
     max_positions: int = flag(BASE.max_positions, "longest input in notes")
-    autocast_bf16: bool = flag(False, "mixed precision in bfloat16, on a CPU too (--bf16 needs a GPU)")
-    init_from: Optional[str] = flag(  # noqa: UP045 - fairseq knows this spelling only
-        None, "start from this checkpoint; an error if it is missing or of another architecture"
-    )
-    restore_file: str = II("checkpoint.restore_file")
-    checkpoint_suffix: str = II("checkpoint.checkpoint_suffix")
 
 
 @register_model("midibert", dataclass=MidiBertFlags)
-class MidiBertModel(MidiBert, BaseFairseqModel):
+class MidiBertModel(Backbone, MidiBert, BaseFairseqModel):
     """MidiBERT as fairseq sees it."""
 
+    family, flags = MIDIBERT, MidiBertFlags
+
     def __init__(self, cfg: Any) -> None:
-        super().__init__(
-            MidiBertConfig(
-                layers=cfg.encoder_layers,
-                width=cfg.encoder_embed_dim,
-                ffn_width=cfg.encoder_ffn_embed_dim,
-                heads=cfg.encoder_attention_heads,
-                embedding_width=cfg.field_embed_dim,
-                max_positions=cfg.max_distance,
-                dropout=cfg.dropout,
-                attention_dropout=cfg.attention_dropout,
-            )
-        )
+        super().__init__(self.config_of(cfg))
         self.longest = min(int(cfg.max_positions), self.config.max_positions)
-        self.autocast_bf16 = bool(cfg.autocast_bf16)
-        #: checkpoint that has to be loaded before the first step of training, None once one was
-        self.weights_expected: str | None = None
+        self.set_speed(cfg)
 
     @classmethod
     def build_model(cls, cfg: Any, task: Any) -> "MidiBertModel":
@@ -81,7 +56,7 @@ class MidiBertModel(MidiBert, BaseFairseqModel):
         Raises
         ------
         ConfigError
-            ``bad-options``: the task is one of pre-training, or its notes are no compound words.
+            ``bad-options``: the task is one of pre-training, or its notes are not compound words.
         """
         shards = getattr(task, "shards", None)
         if shards is None:
@@ -94,55 +69,8 @@ class MidiBertModel(MidiBert, BaseFairseqModel):
             hint = "write the data with the codec cp"
             raise ConfigError("bad-options", f"MidiBERT reads compound words, not {shards.codec}", hint=hint)
         model = cls(cfg)
-        start_from(model, cfg)
+        model.prepare_start(cfg)
         return model
 
-    def load_weights(self, weights: Mapping[str, torch.Tensor], *, path: str | None = None) -> None:
-        """Load a checkpoint's tensors.
 
-        Raises
-        ------
-        CheckpointError
-            As :func:`musicbert.weights.m2bert.midibert.fit_midibert`.
-        """
-        state, report = fit_midibert(weights, self, path=path)
-        nn.Module.load_state_dict(self, state, strict=True)
-        self.weights_expected = None
-        logger.info("weights%s: %s", f" of {path}" if path else "", report)
-
-    def load_state_dict(
-        self,
-        state_dict: Mapping[str, torch.Tensor],
-        strict: bool = True,  # noqa: ARG002 - always strict
-        model_cfg: Any = None,  # noqa: ARG002 - fairseq's signature
-        args: Any = None,  # noqa: ARG002
-    ) -> None:
-        """Load a checkpoint that fairseq has read (see `load_weights`)."""
-        try:
-            self.load_weights(state_dict)
-        except CheckpointError as error:
-            logger.error("%s", error)  # fairseq puts a general message of its own on top
-            raise
-
-    def forward(self, src_tokens: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-        """Run the model; refuse to train when the weights that were asked for never came.
-
-        Raises
-        ------
-        CheckpointError
-            ``weights-not-loaded``.
-        """
-        refuse_without_weights(self)
-        return super().forward(src_tokens, *args, **kwargs)
-
-    def max_positions(self) -> int:
-        """Longest input in notes."""
-        return self.longest
-
-
-@register_model_architecture("midibert", "midibert_base")
-def _base(args: Any) -> None:
-    """Fill in what the command line leaves open."""
-    for entry in fields(MidiBertFlags):
-        if not entry.name.startswith("_") and getattr(args, entry.name, None) is None:
-            setattr(args, entry.name, entry.default)
+register_presets(MidiBertModel)

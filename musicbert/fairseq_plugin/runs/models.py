@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Literal
 
-import torch
-
-from musicbert.config import M2BERT_PRESETS, PRESETS
 from musicbert.errors import CheckpointError
-from musicbert.weights import read_bundle, resolve, view_of
-from musicbert.weights.container import load_checkpoint
-from musicbert.weights.fairseq_file import architecture_name
-from musicbert.weights.m2bert.mapping import infer_m2bert_config, is_m2bert, rename_m2bert
-from musicbert.weights.m2bert.midibert import infer_midibert_config, is_midibert
+from musicbert.weights import FAMILIES, read_bundle, resolve
+from musicbert.weights.families.family import FamilyName as Family
 
-__all__ = ["ModelChoice", "choose_model"]
+__all__ = ["Family", "ModelChoice", "choose_model"]
 
 SCRATCH = "scratch:"
-Family = Literal["musicbert", "m2bert", "midibert"]
-#: architecture -> family
+#: architecture -> family, of the families that can be trained from scratch
 _ARCHITECTURES: dict[str, Family] = {
-    **{f"musicbert_{name}": "musicbert" for name in PRESETS},
-    **{f"m2bert_{name}": "m2bert" for name in M2BERT_PRESETS},
-}  # type: ignore[dict-item]
+    f"{family.name}_{name}": family.name
+    for family in (FAMILIES["musicbert"], FAMILIES["m2bert"])
+    for name in family.presets
+}
+#: ``--arch`` of weights whose sizes are all given by flags
+_ARCH_OF_WEIGHTS = {"m2bert": "m2bert", "midibert": "midibert_base"}
+#: default of ``--max-positions``
+LONGEST = 8192
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,7 @@ class ModelChoice:
     arguments: tuple[str, ...]
     codec: str
     path: Path | None = None
-    max_positions: int = 8192
+    max_positions: int = LONGEST
 
     @property
     def pretrained(self) -> bool:
@@ -91,57 +87,32 @@ def choose_model(name: str | PathLike[str], *, codec: str | None = None) -> Mode
         own = "octuple" if family == "musicbert" else "cp"
         return ModelChoice(text, family, ("--arch", arch), codec or own)
     path = resolve(name).absolute()
-    checkpoint = load_checkpoint(path)
-    weights = checkpoint.weights
-    if is_midibert(weights):
-        return _midibert(text, path, weights, codec)
-    if is_m2bert(weights):
-        return _m2bert(text, path, weights, codec)
-    view = view_of(checkpoint) or "octuple"
-    if view != "octuple":
+    bundle = read_bundle(path)
+    family, config = bundle.family, bundle.config
+    if bundle.view != "octuple":
         raise CheckpointError(
             "other-encoding",
-            f"It was trained on the encoding {view!r}, and the data are octuples",
+            f"It was trained on the encoding {bundle.view!r}, and the data are octuples",
             path=path,
             hint="give weights that were pre-trained on octuples (train_nsp.sh and train_genre.sh read both)",
         )
-    config = read_bundle(path).config
-    arguments = (
-        *("--arch", architecture_name(config), "--init-from", str(path)),
-        *("--encoder-layers", str(config.layers), "--encoder-embed-dim", str(config.width)),
-        *("--encoder-ffn-embed-dim", str(config.ffn_width)),
-        *("--encoder-attention-heads", str(config.heads)),
-    )
-    return ModelChoice(text, "musicbert", arguments, codec or "octuple", path, config.max_positions)
-
-
-def _m2bert(text: str, path: Path, weights: Mapping[str, torch.Tensor], codec: str | None) -> ModelChoice:
-    config = infer_m2bert_config(rename_m2bert(weights), path=path)
-    arguments = (
-        *("--arch", "m2bert", "--init-from", str(path)),
-        *("--encoder-layers", str(config.layers), "--encoder-embed-dim", str(config.width)),
-        *("--encoder-ffn-embed-dim", str(config.ffn_width)),
-        *("--encoder-attention-heads", str(config.heads)),
-        *("--field-embed-dim", str(config.embedding_width)),
-    )
-    own = "cp" if len(config.field_sizes) == 4 else "octuple"
-    return ModelChoice(text, "m2bert", arguments, codec or own, path)
-
-
-def _midibert(text: str, path: Path, weights: Mapping[str, torch.Tensor], codec: str | None) -> ModelChoice:
-    config = infer_midibert_config(weights, path=path)
-    if codec is not None and not codec.startswith("cp"):
+    if family.name == "midibert" and codec is not None and not codec.startswith("cp"):
         raise CheckpointError(
             "other-encoding",
             f"MidiBERT reads compound words, not {codec!r}",
             path=path,
             hint="write the data with the codec cp",
         )
-    arguments = (
-        *("--arch", "midibert_base", "--init-from", str(path)),
-        *("--encoder-layers", str(config.layers), "--encoder-embed-dim", str(config.width)),
-        *("--encoder-ffn-embed-dim", str(config.ffn_width)),
-        *("--encoder-attention-heads", str(config.heads)),
-        *("--field-embed-dim", str(config.embedding_width), "--max-distance", str(config.max_positions)),
+    arguments = ["--arch", _ARCH_OF_WEIGHTS.get(family.name) or family.architecture_name(config)]
+    arguments += ["--init-from", str(path)]
+    for flag, value in family.flag_values(config).items():
+        if family.flags[flag] in (*family.sizes, "heads"):
+            arguments += [f"--{flag.replace('_', '-')}", str(value)]
+    return ModelChoice(
+        text,
+        family.name,
+        tuple(arguments),
+        codec or bundle.columns.encoding,
+        path,
+        getattr(config, "max_positions", LONGEST),
     )
-    return ModelChoice(text, "midibert", arguments, codec or "cp", path, config.max_positions)

@@ -72,7 +72,7 @@ def class_logits(
     DatasetError
         ``not-found``, ``bad-index``, ``too-long``.
     """
-    bundle = read_bundle(checkpoint)
+    bundle = read_bundle(checkpoint, family="musicbert")
     model, _ = build_model(bundle, path=checkpoint)
     heads = list(model.classification_heads)
     if head is None and len(heads) == 1:

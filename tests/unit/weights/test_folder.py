@@ -22,7 +22,7 @@ from musicbert.weights import (
     save_fairseq,
     save_folder,
 )
-from musicbert.weights.hugging_face import NAMES, from_hugging_face, to_hugging_face
+from musicbert.weights.families.hugging_face import NAMES, from_hugging_face, to_hugging_face
 
 FILES = (
     "micro_pretrained_v0.10_args_namespace.pt",

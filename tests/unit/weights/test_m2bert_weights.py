@@ -12,14 +12,14 @@ from musicbert.errors import CheckpointError
 from musicbert.model.backbones.m2bert import M2Bert
 from musicbert.objectives.note_fields import OCTUPLE
 from musicbert.weights import (
-    build_m2bert,
-    load_m2bert,
-    read_m2bert,
-    save_m2bert_ckpt,
-    save_m2bert_fairseq,
-    save_m2bert_folder,
+    build_model,
+    fit_weights,
+    load_model,
+    read_bundle,
+    save_ckpt,
+    save_fairseq,
+    save_folder,
 )
-from musicbert.weights.m2bert.mapping import fit_m2bert
 
 TINY = M2BertConfig(layers=2, width=64, ffn_width=24, heads=1, embedding_width=8)
 
@@ -60,9 +60,9 @@ def same(model, other):
 
 
 def test_a_published_checkpoint_is_read_whole(ckpt, model):
-    bundle = read_m2bert(ckpt)
+    bundle = read_bundle(ckpt)
     assert bundle.config == TINY
-    found, report = build_m2bert(bundle)
+    found, report = build_model(bundle)
     assert same(model, found)
     assert report.missing + report.unexpected + report.resized == ()
 
@@ -79,23 +79,23 @@ def test_the_layout_is_the_published_one(shared, model):
 
 @pytest.mark.parametrize(
     ("save", "name"),
-    [(save_m2bert_folder, "folder"), (save_m2bert_fairseq, "x.pt"), (save_m2bert_ckpt, "x.ckpt")],
+    [(save_folder, "folder"), (save_fairseq, "x.pt"), (save_ckpt, "x.ckpt")],
 )
 def test_what_is_written_comes_back(ckpt, model, tmp_path, save, name):
-    bundle = read_m2bert(ckpt)
+    bundle = read_bundle(ckpt)
     save(bundle, tmp_path / name)
-    assert same(model, load_m2bert(tmp_path / name))
+    assert same(model, load_model(tmp_path / name))
     with pytest.raises(Exception, match="output-exists"):
         save(bundle, tmp_path / name)
     save(bundle.half(), tmp_path / name, overwrite=True)
-    half = load_m2bert(tmp_path / name)
+    half = load_model(tmp_path / name)
     for ours, theirs in zip(model.parameters(), half.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
         assert theirs.dtype == torch.float32
 
 
 def test_the_folder_says_what_it_is(ckpt, tmp_path):
-    save_m2bert_folder(read_m2bert(ckpt), tmp_path / "folder")
+    save_folder(read_bundle(ckpt), tmp_path / "folder")
     config = json.loads((tmp_path / "folder" / "config.json").read_text())
     assert (config["model_type"], config["encoding"]) == ("m2bert", "cp")
     vocabulary = json.loads((tmp_path / "folder" / "vocab.json").read_text())
@@ -104,43 +104,43 @@ def test_the_folder_says_what_it_is(ckpt, tmp_path):
     config["architecture"]["layers"] = 3
     (tmp_path / "folder" / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match="bad-config"):
-        load_m2bert(tmp_path / "folder")
+        load_model(tmp_path / "folder")
 
 
 def test_settings_of_a_fairseq_checkpoint_count(model, tmp_path):
     other = TINY.with_(heads=2, window=16, global_every=2, mlp_dropout=0.3)
-    save_m2bert_fairseq(read_m2bert_of(other, tmp_path), tmp_path / "x.pt")
-    assert read_m2bert(tmp_path / "x.pt").config == other
+    save_fairseq(bundle_of(other, tmp_path), tmp_path / "x.pt")
+    assert read_bundle(tmp_path / "x.pt").config == other
 
 
-def read_m2bert_of(config, tmp_path):
+def bundle_of(config, tmp_path):
     torch.save(published(M2Bert(config)), tmp_path / "other.ckpt")
     from dataclasses import replace
 
-    return replace(read_m2bert(tmp_path / "other.ckpt"), config=config)
+    return replace(read_bundle(tmp_path / "other.ckpt"), config=config)
 
 
 def test_missing_tensors_are_never_silent(model, ckpt):
-    weights = dict(read_m2bert(ckpt).weights)
+    weights = dict(read_bundle(ckpt).weights)
     lost = weights.pop("encoder.note_bert1.layers.1.attn.Wqkv.weight")
     with pytest.raises(CheckpointError, match="missing-weights"):
-        fit_m2bert(weights, model)
+        fit_weights(weights, model)
     weights["encoder.note_bert1.layers.1.attn.Wqkv.weight"] = lost[:-1]
     with pytest.raises(CheckpointError, match="missing-weights"):
-        fit_m2bert(weights, model)
+        fit_weights(weights, model)
     weights["encoder.note_bert1.layers.1.attn.Wqkv.weight"] = lost
     for name in [name for name in weights if name.startswith("mask_lm")]:
         del weights[name]
     weights["classifier.0.weight"] = torch.zeros(3, 64)
-    _, report = fit_m2bert(weights, model)
+    _, report = fit_weights(weights, model)
     assert len(report.missing) == 10
     assert report.unexpected == ("classifier.0.weight",)
     assert "10 missing (mask_lm.proj.0.weight" in str(report)
     final = "encoder.note_bert1.final_norm.weight"
     del weights[final]
-    assert final in fit_m2bert(weights, model)[1].missing
+    assert final in fit_weights(weights, model)[1].missing
     with pytest.raises(CheckpointError, match="missing-weights"):
-        fit_m2bert(weights, M2Bert(TINY.with_(final_norm=True)))
+        fit_weights(weights, M2Bert(TINY.with_(final_norm=True)))
 
 
 def test_a_fine_tuned_checkpoint_gives_its_backbone(model, tmp_path):
@@ -148,9 +148,9 @@ def test_a_fine_tuned_checkpoint_gives_its_backbone(model, tmp_path):
     torch.save(
         {"state_dict": {**weights, "classifier.0.weight": torch.zeros(3, 64)}}, tmp_path / "tuned.ckpt"
     )
-    bundle = read_m2bert(tmp_path / "tuned.ckpt")
+    bundle = read_bundle(tmp_path / "tuned.ckpt")
     assert bundle.config == TINY.with_(roll_outputs=0)
-    found, report = build_m2bert(bundle)
+    found, report = build_model(bundle)
     assert torch.equal(found.encoder.in_linear.weight, model.encoder.in_linear.weight)
     assert all(name.startswith("mask_lm.") for name in report.missing)
 
@@ -160,7 +160,7 @@ def test_the_older_midibert_is_no_start_of_an_m2bert(model, prefix):
     weights = {f"{prefix}bert.encoder.layer.0.attention.self.query.weight": torch.zeros(4, 4)}
     weights[f"{prefix}word_emb.0.lut.weight"] = torch.zeros(4, 256)
     with pytest.raises(CheckpointError, match=r"relative_key_query.*midibert-layout"):
-        fit_m2bert(weights, model)
+        fit_weights(weights, model)
 
 
 @pytest.mark.parametrize(
@@ -174,15 +174,15 @@ def test_the_older_midibert_is_no_start_of_an_m2bert(model, prefix):
 )
 def test_other_models(model, other, reason):
     with pytest.raises(CheckpointError, match=reason):
-        fit_m2bert(M2Bert(other).state_dict(), model)
+        fit_weights(M2Bert(other).state_dict(), model)
 
 
 def test_something_else():
     with pytest.raises(CheckpointError, match="other-model"):
-        fit_m2bert({"x": torch.zeros(1)}, M2Bert(TINY))
+        fit_weights({"x": torch.zeros(1)}, M2Bert(TINY))
     weights = M2Bert(TINY.with_(field_sizes=(5, 6), field_pads=(3, 4))).state_dict()
     with pytest.raises(CheckpointError, match="neither compound words nor octuples"):
-        fit_m2bert(weights, M2Bert(TINY))
+        fit_weights(weights, M2Bert(TINY))
 
 
 def test_command_line(ckpt, model, tmp_path, capsys):

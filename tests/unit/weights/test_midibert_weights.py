@@ -16,7 +16,7 @@ from musicbert.model.backbones.midibert import MidiBert
 from musicbert.model.backbones.note_states import note_states
 from musicbert.model.heads.tagger import Tagger, TagSettings
 from musicbert.objectives.note_fields import CP
-from musicbert.weights import read_m2bert
+from musicbert.weights import read_bundle
 
 TINY = MidiBertConfig(layers=2, width=32, ffn_width=48, heads=4, embedding_width=8, max_positions=64)
 #: what the published files carry and no model reads: shapes in the proportions of BERT
@@ -61,7 +61,7 @@ def test_architecture_and_weights(module, tmp_path, prefix):
     saved = content(module, prefix)
     saved["state_dict"]["classifier.0.weight"] = torch.zeros(3, 32)
     torch.save(saved, tmp_path / "some.ckpt")
-    bundle = read_m2bert(tmp_path / "some.ckpt")
+    bundle = read_bundle(tmp_path / "some.ckpt")
     assert bundle.config == TINY
     model = musicbert.from_pretrained(tmp_path / "some.ckpt", device="cpu")
     own, theirs = module.state_dict(), model.module.state_dict()

@@ -47,7 +47,7 @@ def test_m2bert_says_what_disturbed_notes_were(name):
 
     from musicbert.encoding.codec import get_codec
     from musicbert.synthesis import make_set
-    from musicbert.weights import load_m2bert
+    from musicbert.weights import load_model
 
     score = next(iter(make_set(3, performers=1, segments=1, movements=1).scores.values()))
     width, least = M2BERT[name]
@@ -59,7 +59,7 @@ def test_m2bert_says_what_disturbed_notes_were(name):
     rng = np.random.default_rng(1)
     disturbed, hidden = rows.copy(), rng.random(rows.shape[:2]) < 0.3
     disturbed[hidden, 2] = np.clip(rows[hidden, 2] + rng.integers(-12, 12, hidden.sum()), 0, 85)
-    network = load_m2bert(resolve(name)).eval()
+    network = load_model(resolve(name)).eval()
     with torch.inference_mode():
         outputs, _ = network(torch.from_numpy(disturbed))
     found = outputs.columns[2].reshape(*hidden.shape, -1).argmax(-1).numpy()

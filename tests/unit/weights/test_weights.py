@@ -102,7 +102,7 @@ def test_another_number_of_heads_is_told_by_the_settings(fixtures):
 def test_a_cut_position_table_is_continued_by_the_models_own_rows():
     theirs, ours = MusicBert(CONFIG.with_(max_positions=8)), MusicBert(CONFIG)
     name = "encoder.sentence_encoder.embed_positions.weight"
-    state, _ = fit_weights(theirs.state_dict(), ours.state_dict())
+    state, _ = fit_weights(theirs.state_dict(), ours)
     assert torch.equal(state[name][:10], theirs.state_dict()[name])
     assert torch.equal(state[name][10:], ours.state_dict()[name][10:])
 
@@ -116,7 +116,7 @@ def test_the_report_names_what_was_loaded_missing_and_unexpected():
     ours.register_classification_head("kept", 3)
     ours.register_classification_head("grown", 5)
     ours.register_regression_head("new", 25)
-    state, report = fit_weights(theirs.state_dict(), ours.state_dict())
+    state, report = fit_weights(theirs.state_dict(), ours)
     ours.load_state_dict(state, strict=True)
     assert set(report.missing) == {
         "encoder.sentence_encoder.performance_projection.weight",
@@ -141,12 +141,12 @@ def test_the_report_names_what_was_loaded_missing_and_unexpected():
 def test_missing_encoder_tensors_are_no_small_matter():
     weights = MusicBert(CONFIG).state_dict()
     del weights["encoder.lm_head.dense.weight"]
-    assert reason_of(fit_weights, weights, MusicBert(CONFIG).state_dict()) == "missing-weights"
+    assert reason_of(fit_weights, weights, MusicBert(CONFIG)) == "missing-weights"
 
 
 def test_a_longer_position_table_is_cut():
     theirs = MusicBert(CONFIG.with_(max_positions=128))
-    state, _ = fit_weights(theirs.state_dict(), MusicBert(CONFIG).state_dict())
+    state, _ = fit_weights(theirs.state_dict(), MusicBert(CONFIG))
     name = "encoder.sentence_encoder.embed_positions.weight"
     assert torch.equal(state[name], theirs.state_dict()[name][:66])
 

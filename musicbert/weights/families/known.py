@@ -1,0 +1,147 @@
+"""The families by name; names, architecture, and fit to a model of any checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any
+
+import torch
+from torch import nn
+
+from musicbert.errors import CheckpointError
+from musicbert.weights.families.family import Config, Family, FamilyName, KeyReport, Weights
+from musicbert.weights.families.m2bert import M2BERT, is_m2bert
+from musicbert.weights.families.midibert import MIDIBERT, is_midibert
+from musicbert.weights.families.musicbert import MUSICBERT
+
+__all__ = [
+    "FAMILIES",
+    "check_heads",
+    "family_of",
+    "family_of_config",
+    "fit_weights",
+    "infer_config",
+    "rename",
+]
+
+FAMILIES: dict[FamilyName, Family] = {family.name: family for family in (MUSICBERT, M2BERT, MIDIBERT)}
+
+
+def family_of(weights: Weights) -> Family:
+    """Family of tensors by their names; MusicBERT where they say nothing."""
+    return MIDIBERT if is_midibert(weights) else M2BERT if is_m2bert(weights) else MUSICBERT
+
+
+def family_of_config(config: Config) -> Family:
+    """Family of an architecture."""
+    return next(family for family in FAMILIES.values() if type(config) is family.config)
+
+
+def rename(weights: Weights, *, path: str | PathLike[str] | None = None) -> dict[str, torch.Tensor]:
+    """Give tensors the names of their family (published ones of MusicBERT).
+
+    Raises
+    ------
+    CheckpointError
+        ``midibert-layout``: a MidiBERT that is not whole.
+    """
+    return family_of(weights).rename(weights, path=path)
+
+
+def infer_config(
+    weights: Weights,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    family: Family | None = None,
+    path: str | PathLike[str] | None = None,
+) -> Config:
+    """Read the architecture off the shapes of tensors, and the rest off the settings of their checkpoint.
+
+    Parameters
+    ----------
+    weights
+        By any of the known spellings.
+    settings
+        Flags of fairseq (number of attention heads, dropouts).
+    family
+        Which family it has to be; by the names of the tensors if None.
+    path
+        Named in errors.
+
+    Raises
+    ------
+    CheckpointError
+        ``other-model``, ``other-vocabulary``, ``midibert-layout``.
+    """
+    family = family or family_of(weights)
+    config = family.infer(family.rename(weights, path=path), path=path)
+    return family.with_told(config, settings or {})
+
+
+def fit_weights(
+    weights: Weights, model: nn.Module, *, path: str | PathLike[str] | None = None
+) -> tuple[dict[str, torch.Tensor], KeyReport]:
+    """Match a checkpoint with a model.
+
+    Parameters
+    ----------
+    weights
+        Tensors of the checkpoint, by any of the known spellings.
+    model
+        A MusicBERT, M2BERT or MidiBERT; its values stay where the checkpoint has none.
+    path
+        Named in errors.
+
+    Returns
+    -------
+    state, report
+        A state dict for ``load_state_dict(strict=True)``, and what became of each tensor. A position table
+        that is longer than the model's is cut, and one that is shorter, but long enough for ``max_positions``
+        tokens, is continued by the model's own rows: both count from the same row.
+
+    Raises
+    ------
+    CheckpointError
+        ``other-model``, ``other-vocabulary``, ``other-architecture``, ``midibert-layout``,
+        ``missing-weights``.
+    """
+    config: Any = model.config
+    family = family_of_config(config)
+    weights = family.rename(weights, path=path)
+    family.check(family.infer(weights, path=path), config, path=path)
+    own, state = model.state_dict(), {}
+    loaded, missing, resized = [], [], []
+    for name, value in own.items():
+        given = weights.get(name)
+        if given is not None and name.endswith("embed_positions.weight"):
+            rows = given[: value.shape[0]]
+            given = rows if len(rows) == len(value) else torch.cat([rows, value[len(rows) :].to(rows)])
+        fits = given is not None and given.shape == value.shape
+        (loaded if fits else missing if given is None else resized).append(name)
+        state[name] = given if given is not None and fits else value
+    lacking = [name for name in missing if not family.optional(name, config)]
+    lacking += [name for name in resized if not name.startswith(family.resizable)]
+    if lacking:
+        message = f"{len(lacking)} tensors are missing or of another shape: {', '.join(lacking[:3])} ..."
+        raise CheckpointError("missing-weights", message, path=path)
+    unexpected = [name for name in weights if name not in own]
+    return state, KeyReport(tuple(loaded), tuple(missing), tuple(unexpected), tuple(resized))
+
+
+def check_heads(settings: Mapping[str, Any], heads: int, *, path: str | PathLike[str] | None = None) -> None:
+    """Check the number of attention heads, which no shape shows, against the settings of a checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        ``other-architecture``.
+    """
+    theirs = settings.get("encoder_attention_heads") or heads
+    if int(theirs) != heads:
+        raise CheckpointError(
+            "other-architecture",
+            f"It is of another architecture: {theirs} attention heads (not {heads})",
+            path=path,
+            hint="choose the --arch it was trained with",
+        )

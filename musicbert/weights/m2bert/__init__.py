@@ -1,1 +1,0 @@
-"""Checkpoints of M2BERT and MidiBERT: names of tensors, folders, model cards."""
