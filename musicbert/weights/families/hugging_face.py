@@ -77,7 +77,7 @@ def to_hugging_face(
     Parameters
     ----------
     weights
-        Tensors by published name (see :func:`~musicbert.weights.mapping.rename`).
+        Tensors by published name (see :func:`~musicbert.weights.rename`).
     path
         Named in errors.
 
