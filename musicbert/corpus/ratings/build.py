@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from os import PathLike
 from pathlib import Path
@@ -84,15 +84,7 @@ class SplitOptions:
 
 @dataclass(frozen=True)
 class Report:
-    """What was written.
-
-    Attributes
-    ----------
-    sizes
-        fold -> part -> number of pieces.
-    outcomes
-        One for every file.
-    """
+    """What was written: fold -> part -> number of pieces, and the outcome of every file."""
 
     sizes: dict[str, dict[str, int]]
     outcomes: list[Outcome] = field(repr=False)
@@ -128,14 +120,7 @@ class Report:
 
 
 def find_default(names: Iterable[str], folder: str | PathLike[str] = ".") -> Path:
-    """Find the first of some names in a folder or its ``data`` folder.
-
-    Returns
-    -------
-    Path
-        The first that exists; the first name of all where none does (reading it then says that it is
-        missing).
-    """
+    """Find the first of some names in a folder or its ``data`` folder; the first name if none exists."""
     names = list(names)
     tried = [Path(folder, place, name) for place in ("", "data") for name in names]
     return next((path for path in tried if path.exists()), tried[0])
@@ -162,21 +147,11 @@ def build(
     midi
         Zip archive or folder of MIDI files named after the segments.
     output
-        Folder to write; missing or empty.
-    encoding, split
-        How files become lines, and lines are divided.
+        Folder to write; missing or empty unless ``overwrite``.
     columns
         Name of the label map's column set, where it has no side file.
     workers
         Processes; the result does not depend on it.
-    overwrite
-        Replace an earlier data set.
-    progress
-        Show a progress bar on a terminal.
-
-    Returns
-    -------
-    Report
 
     Raises
     ------
@@ -231,14 +206,7 @@ def build(
 def _unless_left_out(outcome: Outcome, used: set[str]) -> Outcome:
     if not outcome.ok or outcome.name in used:
         return outcome
-    return Outcome(
-        outcome.name,
-        NOT_IN_SPLIT,
-        path=outcome.path,
-        notes=outcome.notes,
-        seconds=outcome.seconds,
-        sha256=outcome.sha256,
-    )
+    return replace(outcome, outcome=NOT_IN_SPLIT, notes_written=None)
 
 
 def _content_hash(outcomes: Iterable[Outcome]) -> str:

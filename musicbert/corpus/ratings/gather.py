@@ -8,18 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
-from multiprocessing import get_context
-
-from tqdm import tqdm
 
 from musicbert.annotation.names import segment_id
 from musicbert.corpus.files.archive import Member, MidiSource, copy_base
 from musicbert.corpus.files.ledger import NO_LABEL, NO_MIDI, Outcome
+from musicbert.corpus.files.members import each_member
 from musicbert.corpus.ratings.piece import EncodeOptions, Piece, encode_piece
 from musicbert.errors import DatasetError
 
@@ -89,39 +85,24 @@ def encode_members(
     workers: int = 1,
     progress: bool = False,
 ) -> list[Encoded]:
-    """Encode files, in their order.
+    """Return the outcome and the line of each file, in their order.
 
-    Parameters
-    ----------
-    source, members
-        Where the files are, and which.
-    options
-        How to encode.
-    workers
-        Processes; 1 works in this one, which is faster below some thousand files.
-    progress
-        Show a progress bar on a terminal.
-
-    Returns
-    -------
-    list
-        Outcome and line of each file.
+    One process (``workers=1``) is faster below some thousand files.
     """
-    bar = partial(tqdm, total=len(members), desc="encode", unit="file", disable=None if progress else True)
-    if workers <= 1:
-        return list(bar(_encode(source, name, member, options) for name, member in members))
-    with _pool(workers, source) as pool:
-        names, files = zip(*members, strict=True)
-        results = pool.map(partial(_encode_here, options), names, files, chunksize=32)
-        return list(bar(results))
+    files = [member for _, member in members]
+    encode = partial(_encode, options=options)
+    encoded: list[Encoded] = []
+    for (name, _), done in zip(
+        members,
+        each_member(source, files, encode, workers=workers, progress="encode" if progress else ""),
+        strict=True,
+    ):
+        encoded.append(done.result or (replace(done.outcome, name=name), None))
+    return encoded
 
 
-def _encode(source: MidiSource, name: str, member: Member, options: EncodeOptions) -> Encoded:
-    try:
-        content = source.read(member)
-    except DatasetError as error:
-        return Outcome(name, error.reason, path=member.path, detail=error.message), None
-    return encode_piece(name, content, path=member.path, options=options)
+def _encode(member: Member, content: bytes, *, options: EncodeOptions) -> Encoded:
+    return encode_piece(segment_id(member.path), content, path=member.path, options=options)
 
 
 def _duplicates(name: str, first: Member, others: Sequence[Member], source: MidiSource) -> Iterator[Outcome]:
@@ -154,31 +135,3 @@ def _digest(source: MidiSource, member: Member) -> str | None:
         return sha256(source.read(member)).hexdigest()
     except DatasetError:
         return None
-
-
-#: The archive of this worker process, opened once (a shared handle would share its position in the file).
-_source: MidiSource | None = None
-
-
-def _open_here(source: MidiSource) -> None:
-    global _source
-    _source = source
-
-
-def _encode_here(options: EncodeOptions, name: str, member: Member) -> Encoded:
-    assert _source is not None
-    return _encode(_source, name, member, options)
-
-
-@contextmanager
-def _pool(workers: int, source: MidiSource) -> Iterator[ProcessPoolExecutor]:
-    """Open a pool of processes and drop its queue on an exception instead of working it off."""
-    pool = ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_open_here, initargs=(source,)
-    )
-    try:
-        yield pool
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()

@@ -2,12 +2,19 @@
 
 A pure function of the file's bytes, its name and the options: the random bar offset (and, beyond 1,000
 notes, the window) is drawn from a generator seeded by the name, so neither the order of the files nor the
-number of workers changes a byte. Verified in ``tests/unit/corpus/test_piece.py``.
+number of workers changes a byte.
+
+`neutral_clock` removes what tells file families apart. Recorded performances carry a fictitious tempo and
+time signature, rendered scores a real one, so these tokens alone tell which family a piece belongs to (on the
+XAI-music files they raise performer accuracy from 9 % to 28 %). On the neutral clock a bar is two seconds
+(4/4 at 120 BPM) and a position 1/32 of a second for every file.
+
+Verified in ``tests/unit/corpus/test_piece.py``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Literal
 
@@ -15,17 +22,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.corpus.files.ledger import OK, Outcome
-from musicbert.corpus.ratings.neutral import neutral_clock
 from musicbert.encoding import encode_notes, performance_inputs, rows_to_line
 from musicbert.errors import MidiError
-from musicbert.midi import read_score
+from musicbert.midi import Score, read_score
 
-__all__ = ["BARS", "WINDOW", "EncodeOptions", "Piece", "encode_piece"]
+__all__ = ["BARS", "WINDOW", "EncodeOptions", "Piece", "encode_piece", "neutral_clock"]
 
-#: Most notes of one line (MusicBERT's window).
+#: Maximum notes of one line (MusicBERT's window).
 WINDOW = 1000
 #: Bars that the vocabulary can name.
 BARS = 256
+#: Ticks of a quarter note; at 120 BPM a tick is then about 0.1 ms, finer than any MIDI recording.
+_TICKS_PER_BEAT = 4800
+_TICKS_PER_SECOND = 2 * _TICKS_PER_BEAT
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,7 @@ class EncodeOptions:
     performance
         Also compute the performance inputs of each note.
     neutralise
-        Put every piece on one clock first (`musicbert.corpus.ratings.neutral`).
+        Put every piece on one clock first (`neutral_clock`).
     reader
         MIDI parser.
     """
@@ -76,29 +85,40 @@ class Piece:
     performance: NDArray[np.float32] | None = None
 
 
+def neutral_clock(score: Score) -> Score:
+    """Put a score on the neutral clock: 4/4 and 120 BPM throughout, its first onset at tick 0.
+
+    Sounding times are kept to within 0.05 ms, and so is the order of the notes; controllers before the first
+    onset are moved to it.
+
+    The score has at least one note; the result has no tempo and time signature events (which means 120 BPM
+    and 4/4).
+    """
+    start = float(score.seconds(score.onset).min())
+
+    def ticks(times: NDArray[np.int64]) -> NDArray[np.int64]:
+        moved = np.rint((score.seconds(times) - start) * _TICKS_PER_SECOND).astype(np.int64)
+        return np.maximum(moved, 0)
+
+    none, no_bpm = np.zeros(0, np.int64), np.zeros(0, np.float64)
+    return replace(
+        score,
+        ticks_per_beat=_TICKS_PER_BEAT,
+        onset=ticks(score.onset),
+        offset=ticks(score.offset),
+        control_tick=ticks(score.control_tick),
+        tempo_tick=none,
+        tempo_bpm=no_bpm,
+        metre_tick=none,
+        metre_numerator=none,
+        metre_denominator=none,
+    )
+
+
 def encode_piece(
     name: str, content: bytes, *, path: str | None = None, options: EncodeOptions | None = None
 ) -> tuple[Outcome, Piece | None]:
-    """Turn a MIDI file into a line.
-
-    Parameters
-    ----------
-    name
-        Identifier of the piece.
-    content
-        Bytes of the file.
-    path
-        Where it lies, for the ledger.
-    options
-        How to encode.
-
-    Returns
-    -------
-    outcome
-        ``ok``, or the reason of the `MidiError`.
-    piece
-        The line, or None.
-    """
+    """Turn the bytes of a MIDI file into a line (None where the outcome is the reason of a `MidiError`)."""
     options = options or EncodeOptions()
     digest = sha256(content).hexdigest()
     try:
@@ -126,20 +146,7 @@ def encode_piece(
 
 
 def _place(bars: NDArray[np.int64], name: str, options: EncodeOptions) -> tuple[NDArray[np.intp], int]:
-    """Choose the notes to keep and the bar offset.
-
-    Parameters
-    ----------
-    bars
-        Bar of each note [shape=(n,), ascending].
-
-    Returns
-    -------
-    keep
-        Indices of the notes of the window that the vocabulary can name.
-    offset
-        To be added to their bars.
-    """
+    """Choose the notes to keep, by their bars [shape=(n,), ascending], and what is added to their bars."""
     words = sha256(name.encode("utf-8", "surrogateescape")).digest()[:16]
     rng = np.random.default_rng([options.seed, int.from_bytes(words, "big")])
     start = int(rng.integers(0, len(bars) - WINDOW + 1)) if len(bars) > WINDOW else 0

@@ -5,8 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from musicbert.corpus.ratings.neutral import neutral_clock
-from musicbert.corpus.ratings.piece import EncodeOptions, encode_piece
+from musicbert.corpus.ratings.piece import EncodeOptions, encode_piece, neutral_clock
 from musicbert.encoding import (
     PERFORMANCE_INPUTS,
     encode,
