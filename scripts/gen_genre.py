@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from musicbert.corpus.sentences.genre.build import GenreOptions, build_genre
+from musicbert.corpus.sentences.genre import GenreOptions, build_genre
 from musicbert.corpus.splits.genre_folds import RULES
 from musicbert.errors import MusicBertError
 

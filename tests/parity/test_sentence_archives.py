@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from musicbert.corpus.files.ledger import read_ledger
-from musicbert.corpus.sentences.genre.build import GenreOptions, build_genre
-from musicbert.corpus.sentences.genre.labels import SUBSETS
+from musicbert.corpus.sentences.genre import SUBSETS, GenreOptions, build_genre
 from musicbert.corpus.sentences.pairs.convert import ConvertOptions, convert
 from musicbert.corpus.sentences.pairs.generate import GenerateOptions, generate
 from musicbert.encoding import line_to_rows

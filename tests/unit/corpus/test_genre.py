@@ -11,8 +11,7 @@ from musicbert.corpus.bins.binarize import binarize
 from musicbert.corpus.bins.databin import read_index
 from musicbert.corpus.files.ledger import read_ledger
 from musicbert.corpus.labelled.sentence_bin import note_blocks, read_part
-from musicbert.corpus.sentences.genre.build import GenreOptions, build_genre
-from musicbert.corpus.sentences.genre.labels import read_genres
+from musicbert.corpus.sentences.genre import GenreOptions, build_genre, read_genres
 from musicbert.corpus.splits.genre_folds import genre_folds
 from musicbert.encoding import encode, line_to_rows
 from musicbert.errors import DatasetError

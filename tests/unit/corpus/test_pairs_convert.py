@@ -88,6 +88,14 @@ def test_damage_costs_a_line_of_training_and_a_group_of_the_test(source, tmp_pat
     assert reasons == {"train:11": "bad-line", "test:61": "bad-line", "test:51": "bad-group"}
 
 
+def test_a_block_without_a_good_line_is_left_out(source, tmp_path):
+    (tmp_path / "test").write_bytes((source / "test").read_bytes())
+    (tmp_path / "train").write_bytes((source / "train").read_bytes() + b"1,2,3\n" * 1000)  # 500 lines a block
+    report = run(tmp_path, tmp_path / "raw", valid_share=0)
+    assert report.parts["train"]["pairs"] == 120
+    assert report.left_out == {"bad-line": 1000}
+
+
 def test_draws_are_of_pairs_of_lines_and_whole_groups_and_repeat(source, tmp_path):
     for name in ("one", "two"):
         report = run(source, tmp_path / name, valid_share=0, samples=7, test_groups=2)

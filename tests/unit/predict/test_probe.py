@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import musicbert
-from musicbert.corpus.sentences.genre.build import GenreOptions, build_genre
+from musicbert.corpus.sentences.genre import GenreOptions, build_genre
 from musicbert.midi import midi_bytes
 from musicbert.predict.sentences.genres import score_genres
 from musicbert.predict.sentences.probe import probe_scores, random_twin, window_vectors

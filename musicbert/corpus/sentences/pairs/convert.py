@@ -28,16 +28,18 @@ from musicbert.corpus.sentences.pairs.pirhdy import (
     GROUP,
     PairTask,
     check_block,
+    count_lines,
     pair_rows,
     parse_block,
     phrase_hashes,
     raw_blocks,
 )
-from musicbert.corpus.sentences.pairs.rawset import PartWriter, is_pair_set, text_of
+from musicbert.corpus.sentences.pairs.rawset import PairReport, PartWriter, is_pair_set, text_of
+from musicbert.corpus.splits.division import PARTS
 from musicbert.encoding import dictionary_text
 from musicbert.errors import DatasetError
 
-__all__ = ["ConvertOptions", "PairReport", "convert"]
+__all__ = ["ConvertOptions", "convert"]
 
 Ints = NDArray[np.int64]
 DAMAGED, GROUP_DAMAGED, SHARED, NOT_DRAWN = "bad-line", "bad-group", "query-in-valid", "not-drawn"
@@ -73,35 +75,6 @@ class ConvertOptions:
     seed: int = 7
     chords: str | None = None
     workers: int = 1
-
-
-@dataclass(frozen=True)
-class PairReport:
-    """What was written: part -> counts, the reasons why lines were left out, and shared queries.
-
-    Attributes
-    ----------
-    parts
-        part -> ``pairs``, ``true``, ``queries``.
-    left_out
-        reason -> number of lines (or files).
-    shared_queries
-        Test queries whose first phrase is, note for note, a first phrase of training.
-    """
-
-    parts: dict[str, dict[str, int]]
-    left_out: dict[str, int]
-    shared_queries: int = 0
-
-    def summary(self) -> str:
-        """Return one line for people."""
-        parts = ", ".join(
-            f"{part} {n['pairs']} pairs ({n['true']} true, {n['queries']} queries)"
-            for part, n in self.parts.items()
-        )
-        left = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
-        shared = f"; {self.shared_queries} test queries occur in training" if self.shared_queries else ""
-        return f"{parts}; left out: {left or 'none'}{shared}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +188,7 @@ class _Job:
         for part, counts in parts.items():
             if counts["pairs"] == 0:
                 raise DatasetError("empty-split", f"No pair is left for {part}", path=self.train.parent)
-        return PairReport({part: parts[part] for part in ("train", "valid", "test") if part in parts},
+        return PairReport({part: parts[part] for part in PARTS if part in parts},
                           self.left_out, shared)  # fmt: skip
 
     def _encoded(self, path: Path, start: int, stop: int | None) -> Iterator[_Encoded]:
@@ -314,21 +287,3 @@ class _Job:
     def _count(self, reason: str, lines: int) -> None:
         if lines:
             self.left_out[reason] = self.left_out.get(reason, 0) + lines
-
-
-def count_lines(path: Path) -> int:
-    """Count the lines of a file without holding it."""
-    try:
-        with path.open("rb") as file:
-            count, last = 0, b"\n"
-            while chunk := file.read(1 << 20):
-                count += chunk.count(b"\n")
-                last = chunk[-1:]
-            return count + (last != b"\n")
-    except OSError as error:
-        raise DatasetError(
-            "not-found",
-            f"The pairs cannot be read: {error.strerror}",
-            path=path,
-            hint="PiRhDy's folder holds context_next/{train,test} and context_acc/{train,test}",
-        ) from error

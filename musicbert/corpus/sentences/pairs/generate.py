@@ -11,15 +11,14 @@ False phrases are drawn from the same part and, with ``others="song"``, from oth
 ``others="same"`` from other places of the same song where it has enough, which is harder: key, tempo and
 style then tell nothing. A candidate that is note for note the true one is never false. Parts are divided by
 song: versions of one song are in one part (`musicbert.corpus.splits.songs`). Everything is drawn from
-generators
-seeded by the seed, the part and the query, so it depends on neither the number of workers nor the order of
-the files. Verified in ``tests/unit/corpus/test_pairs_generate.py``.
+generators seeded by the seed, the part and the query, so it depends on neither the number of workers nor the
+order of the files. Verified in ``tests/unit/corpus/test_pairs_generate.py``.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike
@@ -33,14 +32,14 @@ from musicbert.annotation.folds import rank
 from musicbert.corpus.files.archive import Member, MidiSource
 from musicbert.corpus.files.folders import build_directory, write_json, write_text
 from musicbert.corpus.files.ledger import Outcome, write_ledger
-from musicbert.corpus.files.members import each_member
 from musicbert.corpus.files.spool import Spool
-from musicbert.corpus.sentences.pairs.convert import PairReport
 from musicbert.corpus.sentences.pairs.phrases import Phrase, PhraseOptions, melody_track, phrases
 from musicbert.corpus.sentences.pairs.pirhdy import BAR_POSITIONS, GROUP, PairTask
-from musicbert.corpus.sentences.pairs.rawset import PARTS, PartWriter, is_pair_set, text_of
-from musicbert.corpus.splits.songs import song_groups, song_marks
-from musicbert.encoding import dictionary_text, encode_notes
+from musicbert.corpus.sentences.pairs.rawset import PairReport, PartWriter, is_pair_set, text_of
+from musicbert.corpus.sentences.songs import SongPiece, read_songs, rejected
+from musicbert.corpus.splits.division import PARTS
+from musicbert.corpus.splits.songs import song_marks
+from musicbert.encoding import content_md5, dictionary_text, encode_notes
 from musicbert.errors import DatasetError
 from musicbert.midi import read_score
 
@@ -90,26 +89,17 @@ class GenerateOptions:
     workers: int = 1
 
 
-@dataclass(frozen=True, eq=False)
-class _Piece:
-    content: str
-    signature: NDArray[np.uint32]
-    notes: int
-    phrases: list[Phrase]
-
-
-def _read(member: Member, content: bytes, *, options: GenerateOptions) -> _Piece:
+def _read(member: Member, content: bytes, *, options: GenerateOptions) -> SongPiece[list[Phrase]]:
     score = read_score(content, name=member.path)
     accompanied = options.task == "acc"
     found = phrases(score, options.cut, accompanied=accompanied)
     rows, note_index = encode_notes(score)
     # versions of a song are found by its melody, whatever stands above it in some bars
     melody = score.track[note_index] == melody_track(score, options.cut.melody)
-    text, mark = song_marks(score, rows, note_index)
-    mark = song_marks(score, rows[melody], note_index[melody])[1]
+    melody_mark = song_marks(score, rows[melody], note_index[melody])[1]
     if options.task == "next" and not _successors(found, options.cut.bars):
         raise DatasetError("no-phrase", "No phrase follows another")
-    return _Piece(text, mark, len(score), found)
+    return SongPiece(len(score), (content_md5(rows), melody_mark), found)
 
 
 def _successors(found: Sequence[Phrase], bars: int) -> list[int]:
@@ -197,55 +187,39 @@ def _collect(
     midi: str | PathLike[str], options: GenerateOptions, spool: Spool, progress: bool
 ) -> tuple[list[Outcome], dict[str, _Pairs]]:
     """Read all files, set their phrases aside and divide the true pairs by song."""
-    outcomes, contents, marks, numbers = [], [], [], []
-    names: list[str] = []
+
+    def name(outcome: Outcome) -> str:
+        return outcome.path or outcome.name
+
     with MidiSource(midi) as source:
-        rejected = [
-            Outcome(m.name, m.reason or "unreadable", path=m.path, detail=m.detail) for m in source.rejected
-        ]
-        work = each_member(
+        outcomes, numbers, groups = read_songs(
             source,
             source.members,
             partial(_read, options=options),
+            lambda found: _set_aside(found, options, spool),
+            name=name,
             workers=options.workers,
             progress="phrases" if progress else "",
         )
-        for done in work:
-            piece = done.result
-            if piece is None:
-                outcomes.append(done.outcome)
-                continue
-            outcomes.append(replace(done.outcome, notes=piece.notes, content=piece.content))
-            names.append(done.outcome.path or done.outcome.name)
-            contents.append(piece.content)
-            marks.append(piece.signature)
-            numbers.append(_set_aside(piece.phrases, options, spool))
-    if not names:
+        others = rejected(source)
+    if not groups:
         raise DatasetError(
             "nothing-readable",
             f"None of the {len(outcomes)} files gives a phrase: {dict(Counter(o.outcome for o in outcomes))}",
             path=midi,
             hint="name the tracks with --melody and --accompaniment",
         )
-    groups = song_groups(names, contents, marks)
-    part_of = _divide(groups, options)
-    where = dict(zip(names, groups, strict=True))
-    outcomes = [
-        replace(each, group=where[each.path or each.name], split=part_of[where[each.path or each.name]])
-        if each.ok
-        else each
-        for each in outcomes
-    ]
+    part_of = _divide(groups.values(), options)
+    outcomes = [replace(o, split=part_of[groups[name(o)]]) if o.ok else o for o in outcomes]
     collected: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
-    songs = {name: number for number, name in enumerate(sorted(set(groups)))}
-    for at in sorted(range(len(names)), key=lambda at: (groups[at], names[at])):
-        for first, second in numbers[at]:
-            collected[part_of[groups[at]]].append((first, second, songs[groups[at]]))
+    songs = {song: number for number, song in enumerate(sorted(set(groups.values())))}
+    for file, song in sorted(groups.items(), key=lambda item: (item[1], item[0])):
+        collected[part_of[song]] += [(first, second, songs[song]) for first, second in numbers[file]]
     parts = {}
     for part in PARTS:
         table = np.array(collected[part], np.int64).reshape(-1, 3)
         parts[part] = _Pairs(table[:, 0], table[:, 1], table[:, 2])
-    return outcomes + rejected, parts
+    return outcomes + others, parts
 
 
 def _set_aside(found: Sequence[Phrase], options: GenerateOptions, spool: Spool) -> list[tuple[int, int]]:
@@ -256,7 +230,7 @@ def _set_aside(found: Sequence[Phrase], options: GenerateOptions, spool: Spool) 
     return [(numbers[at], numbers[at + 1]) for at in _successors(found, options.cut.bars)]
 
 
-def _divide(groups: Sequence[str], options: GenerateOptions) -> dict[str, str]:
+def _divide(groups: Iterable[str], options: GenerateOptions) -> dict[str, str]:
     """Put whole songs into parts, by a seeded order of their names."""
     order = sorted(set(groups), key=lambda name: rank(options.seed, name))
     edges = np.cumsum(options.shares) / np.sum(options.shares) * len(order)

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,7 @@ __all__ = [
     "PairBlock",
     "PairTask",
     "check_block",
+    "count_lines",
     "pair_rows",
     "parse_block",
     "phrase_hashes",
@@ -114,14 +115,34 @@ def raw_blocks(
     DatasetError
         ``not-found``.
     """
+    with _open(path) as file:
+        lines = itertools.islice(file, start, stop)
+        for first in itertools.count(start, _BLOCK_LINES):
+            block = list(itertools.islice(lines, _BLOCK_LINES))
+            if not block:
+                return
+            yield first, block
+
+
+def count_lines(path: str | PathLike[str]) -> int:
+    """Count the lines of a file without holding it.
+
+    Raises
+    ------
+    DatasetError
+        ``not-found``.
+    """
+    count, last = 0, b"\n"
+    with _open(path) as file:
+        while chunk := file.read(1 << 20):
+            count += chunk.count(b"\n")
+            last = chunk[-1:]
+    return count + (last != b"\n")
+
+
+def _open(path: str | PathLike[str]) -> BinaryIO:
     try:
-        with Path(path).open("rb") as file:
-            lines = itertools.islice(file, start, stop)
-            for first in itertools.count(start, _BLOCK_LINES):
-                block = list(itertools.islice(lines, _BLOCK_LINES))
-                if not block:
-                    return
-                yield first, block
+        return Path(path).open("rb")
     except OSError as error:
         raise DatasetError(
             "not-found",
@@ -237,6 +258,6 @@ def pair_rows(features: Ints, task: PairTask, chords: ChordTable) -> tuple[list[
 
 def phrase_hashes(features: Ints, phrase: int) -> NDArray[np.uint64]:
     """Return a number for each pair that is equal where the phrase (0 or 1) is [shape=(n,), uint64]."""
-    rows = np.ascontiguousarray(features[:, phrase], np.int64).reshape(len(features), -1)
+    rows = np.ascontiguousarray(features[:, phrase], np.int64)
     digests = b"".join(blake2b(row.tobytes(), digest_size=8).digest() for row in rows)
     return np.frombuffer(digests, np.uint64)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -25,11 +26,39 @@ from numpy.typing import NDArray
 
 from musicbert.encoding import encoding_to_str
 
-__all__ = ["PARTS", "PartWriter", "is_pair_set", "text_of"]
+__all__ = ["PairReport", "PartWriter", "is_pair_set", "text_of"]
 
 Ints = NDArray[np.int64]
-PARTS = ("train", "valid", "test")
 _SUFFIXES = ("txt", "label", "group", "first")
+
+
+@dataclass(frozen=True)
+class PairReport:
+    """What was written.
+
+    Attributes
+    ----------
+    parts
+        part -> number of ``pairs``, of ``true`` ones and of ``queries``.
+    left_out
+        reason -> number of lines (or files) left out.
+    shared_queries
+        Test queries whose first phrase is, note for note, a first phrase of training.
+    """
+
+    parts: dict[str, dict[str, int]]
+    left_out: dict[str, int]
+    shared_queries: int = 0
+
+    def summary(self) -> str:
+        """Return one line for people."""
+        parts = ", ".join(
+            f"{part} {n['pairs']} pairs ({n['true']} true, {n['queries']} queries)"
+            for part, n in self.parts.items()
+        )
+        left = ", ".join(f"{count} {reason}" for reason, count in self.left_out.items())
+        shared = f"; {self.shared_queries} test queries occur in training" if self.shared_queries else ""
+        return f"{parts}; left out: {left or 'none'}{shared}"
 
 
 def is_pair_set(folder: Path) -> bool:
@@ -38,7 +67,7 @@ def is_pair_set(folder: Path) -> bool:
 
 
 def text_of(rows: Sequence[Ints]) -> list[str]:
-    """Return the lines of pairs."""
+    """Return the lines of pairs by their rows, each [shape=(n, 8)]."""
     return [encoding_to_str(each) for each in rows]
 
 

@@ -1,5 +1,10 @@
 """Genre labels and MIDI files -> the raw set or the data-bin of every fold, as upstream's ``gen_genre.py``.
 
+Labels are in ``midi_genre_map.json``, ``{"topmagd": {md5: [labels]}, "masd": ..., "magd": ...}``
+(andrebola/patterns-genres; Ferraro and Lemström 2018). The md5 is the file's name. A label is stripped,
+blanks become ``-``, and the labels of a file are a sorted set, as in MusicBERT's ``gen_genre``. The full
+sets: TOP-MAGD 22,535 files and 13 classes, MASD 17,785 files and 25.
+
 A piece is cut into windows as for pre-training (`musicbert.encoding.windows`); of those of its largest length
 `windows` are drawn with replacement, each with its own bar offset: so many training lines, and for validation
 and test the first `test_windows` of them (1 as published; with more, the scores of a piece are averaged).
@@ -7,18 +12,19 @@ Draws are seeded by the seed and the file's hash.
 
 ``OUT/<fold>/`` holds ``dict.txt``, ``label.dict.txt`` (classes of the whole set, the most frequent first, so
 that every fold has the same) and ``<part>.{txt,label,id}``; labels of a line are separated by blanks. With
-``layout="bin"`` it holds what `musicbert.corpus.bins.binarize` would make of these, in one
-step and a tenth of
-the space. ``OUT/about.json`` and ``OUT/ledger.jsonl`` account for the folds and for every file. Verified in
-``tests/unit/corpus/test_genre.py``.
+``layout="bin"`` it holds what `musicbert.corpus.bins.binarize` would make of these, in one step and a tenth
+of the space. ``OUT/about.json`` and ``OUT/ledger.jsonl`` account for the folds and for every file. Verified
+in ``tests/unit/corpus/test_genre.py``.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -36,20 +42,21 @@ from musicbert.corpus.bins.databin import (
 from musicbert.corpus.files.archive import Member, MidiSource
 from musicbert.corpus.files.folders import build_directory, write_json, write_text
 from musicbert.corpus.files.ledger import NO_LABEL, NO_MIDI, Outcome, write_ledger
-from musicbert.corpus.files.members import each_member
 from musicbert.corpus.files.spool import Spool
-from musicbert.corpus.sentences.genre.labels import read_genres
+from musicbert.corpus.sentences.songs import SongPiece, read_songs, rejected
 from musicbert.corpus.splits.division import PARTS
 from musicbert.corpus.splits.genre_folds import RULES, genre_folds
-from musicbert.corpus.splits.songs import song_groups, song_marks
+from musicbert.corpus.splits.songs import song_marks
 from musicbert.encoding import dictionary_text, encode_notes, plan_windows, rows_to_ids
 from musicbert.encoding.vocabulary import TOKENS
 from musicbert.errors import DatasetError
 from musicbert.midi import read_score
 
-__all__ = ["GenreOptions", "GenreReport", "build_genre"]
+__all__ = ["SUBSETS", "GenreOptions", "GenreReport", "build_genre", "read_genres"]
 
 Ints = NDArray[np.int64]
+#: Sets of MusicBERT and their number of classes.
+SUBSETS = {"topmagd": 13, "masd": 25}
 
 
 @dataclass(frozen=True)
@@ -107,17 +114,46 @@ class GenreReport:
         return "\n".join([*lines, f"{pieces} pieces, {self.songs} songs; left out: {left or 'none'}"])
 
 
-@dataclass(frozen=True, eq=False)
-class _Piece:
-    notes: int
-    content: str
-    signature: NDArray[np.uint32]
-    windows: list[NDArray[np.uint16]]
+def read_genres(path: str | PathLike[str], subset: str) -> dict[str, tuple[str, ...]]:
+    """Read the labels of a set.
+
+    Returns
+    -------
+    dict
+        Name of the file (its md5) -> labels, sorted; files without a label are left out.
+
+    Raises
+    ------
+    DatasetError
+        ``not-found``, ``bad-labels``.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DatasetError(
+            "not-found", f"The genres cannot be read: {error.strerror}", path=path, hint="see --map"
+        ) from error
+    except ValueError as error:
+        raise DatasetError("bad-labels", f"This is no JSON: {error}", path=path) from error
+    found = content.get(subset) if isinstance(content, dict) else None
+    if not isinstance(found, dict) or not all(
+        isinstance(labels, list) and all(isinstance(each, str) for each in labels)
+        for labels in found.values()
+    ):
+        sets = ", ".join(content) if isinstance(content, dict) else "none"
+        raise DatasetError(
+            "bad-labels",
+            f"There is no set {subset!r} of files and their labels here; sets: {sets}",
+            path=path,
+        )
+    cleaned = {
+        str(name): tuple(sorted({"-".join(label.split()) for label in labels if label.strip()}))
+        for name, labels in found.items()
+    }
+    return {name: labels for name, labels in cleaned.items() if labels}
 
 
-def _read(member: Member, content: bytes, *, options: GenreOptions) -> _Piece:
-    from hashlib import sha256
-
+def _read(member: Member, content: bytes, *, options: GenreOptions) -> SongPiece[list[NDArray[np.uint16]]]:
     score = read_score(content, name=member.path)
     rows, note_index = encode_notes(score)
     words = np.frombuffer(sha256(content).digest()[:16], "<u4").tolist()
@@ -131,7 +167,7 @@ def _read(member: Member, content: bytes, *, options: GenreOptions) -> _Piece:
         moved = rows[found[at].start : found[at].stop].copy()
         moved[:, 0] += found[at].offset
         ids.append(rows_to_ids(moved).astype(np.uint16))
-    return _Piece(len(score), *song_marks(score, rows, note_index), ids)
+    return SongPiece(len(score), song_marks(score, rows, note_index), ids, max(map(len, ids)) // 8 - 2)
 
 
 def build_genre(
@@ -177,8 +213,8 @@ def build_genre(
         classes = label_dictionary(" ".join(kept[name]) for name in sorted(kept))
         for fold, parts in folds.items():
             (folder / fold).mkdir()
-            write = _write_text if options.layout == "text" else _write_bin
-            write(folder / fold, _lines(parts, places, options), kept, classes, spool)
+            lines = _lines(parts, places, options)
+            _write_fold(folder / fold, lines, kept, classes, spool, options.layout)
         sizes = {fold: {part: len(parts[part]) for part in PARTS} for fold, parts in folds.items()}
         left_out = dict(Counter(each.outcome for each in outcomes if not each.ok).most_common())
         leaking = {fold: leaks(parts, groups)["test"] for fold, parts in folds.items()}
@@ -212,8 +248,6 @@ def _collect(
 ) -> tuple[list[Outcome], dict[str, list[int]], dict[str, str]]:
     """Encode the labelled files; return outcomes, the spooled windows by name, and songs by name."""
     outcomes: list[Outcome] = []
-    places: dict[str, list[int]] = {}
-    contents, marks = [], []
     with MidiSource(midi) as source:
         members: dict[str, Member] = {}
         for each in source.members:
@@ -233,35 +267,20 @@ def _collect(
                 hint="give the folder or zip of lmd_full, whose files are named by their md5",
             )
         outcomes += [Outcome(name, NO_MIDI) for name in sorted(labels.keys() - members.keys())]
-        outcomes += [
-            Outcome(m.name, m.reason or "unreadable", path=m.path, detail=m.detail) for m in source.rejected
-        ]
-        work = each_member(
+        outcomes += rejected(source)
+        encoded, places, groups = read_songs(
             source,
             list(members.values()),
             partial(_read, options=options),
+            lambda windows: [spool.append(ids) for ids in windows],
+            name=lambda outcome: outcome.name,
             workers=options.workers,
             progress="windows" if progress else "",
         )
-        encoded = []
-        for done in work:
-            piece = done.result
-            if piece is None:
-                encoded.append(done.outcome)
-                continue
-            written = max(len(ids) for ids in piece.windows) // 8 - 2
-            encoded.append(
-                replace(done.outcome, notes=piece.notes, notes_written=written, content=piece.content)
-            )
-            places[done.outcome.name] = [spool.append(ids) for ids in piece.windows]
-            contents.append(piece.content)
-            marks.append(piece.signature)
     if not places:
         raise DatasetError(
             "nothing-readable", f"None of the {len(members)} labelled files can be read", path=midi
         )
-    groups = dict(zip(places, song_groups(list(places), contents, marks), strict=True))
-    encoded = [replace(each, group=groups[each.name]) if each.ok else each for each in encoded]
     return encoded + outcomes, places, groups
 
 
@@ -277,49 +296,35 @@ def _lines(
     }
 
 
-def _text(ids: Sequence[int]) -> str:
-    return " ".join(map(TOKENS.__getitem__, ids[:-1]))  # fairseq appends the last </s>
-
-
-def _write_text(
+def _write_fold(
     folder: Path,
-    lines: Mapping[str, list[tuple[str, int]]],
+    lines: dict[str, list[tuple[str, int]]],
     labels: Mapping[str, tuple[str, ...]],
     classes: str,
     spool: Spool,
+    layout: Literal["text", "bin"],
 ) -> None:
-    write_text(folder / "dict.txt", dictionary_text())
-    write_text(folder / "label.dict.txt", classes)
+    """Write a fold: sequences and labels as text, or as the data-bin that would be made of it."""
+    text, beside = folder, folder
+    if layout == "bin":
+        text, beside = folder / "input0", folder / "label"
+        text.mkdir()
+        beside.mkdir()
+        lines.setdefault("valid", lines["test"])  # as published where there is no validation part
+    write_text(text / "dict.txt", dictionary_text())
+    write_text(beside / ("dict.txt" if layout == "bin" else "label.dict.txt"), classes)
     for part, entries in lines.items():
-        with (folder / f"{part}.txt").open("w", encoding="utf-8") as file:
-            file.writelines(_text(spool[number].tolist()) + "\n" for _, number in entries)
-        write_text(folder / f"{part}.label", "".join(" ".join(labels[name]) + "\n" for name, _ in entries))
-        write_text(folder / f"{part}.id", "".join(name + "\n" for name, _ in entries))
-
-
-def _write_bin(
-    folder: Path,
-    lines: Mapping[str, list[tuple[str, int]]],
-    labels: Mapping[str, tuple[str, ...]],
-    classes: str,
-    spool: Spool,
-) -> None:
-    for name, text in (("input0", dictionary_text()), ("label", classes)):
-        (folder / name).mkdir()
-        write_text(folder / name / "dict.txt", text)
-    ids = read_dictionary(folder / "label" / "dict.txt")
-    written = dict(lines)
-    written.setdefault("valid", lines["test"])  # as published where there is no validation part
-    for part, entries in written.items():
         words = [" ".join(labels[name]) for name, _ in entries]
-        write_indexed_dataset(_sequences(spool, entries), folder / "input0" / part)
-        write_indexed_dataset(text_to_ids(words, ids), folder / "label" / part)
-        write_text(folder / "label" / f"{part}.label", "".join(each + "\n" for each in words))
-        write_text(folder / "label" / f"{part}.id", "".join(name + "\n" for name, _ in entries))
-
-
-def _sequences(spool: Spool, entries: Sequence[tuple[str, int]]) -> Iterator[Ints]:
-    return (spool[number] for _, number in entries)
+        sequences = (spool[number] for _, number in entries)
+        if layout == "bin":
+            write_indexed_dataset(sequences, text / part)
+            write_indexed_dataset(text_to_ids(words, read_dictionary(beside / "dict.txt")), beside / part)
+        else:
+            with (text / f"{part}.txt").open("w", encoding="utf-8") as file:
+                for ids in sequences:  # fairseq appends the last </s>
+                    file.write(" ".join(map(TOKENS.__getitem__, ids[:-1].tolist())) + "\n")
+        write_text(beside / f"{part}.label", "".join(f"{line}\n" for line in words))
+        write_text(beside / f"{part}.id", "".join(f"{name}\n" for name, _ in entries))
 
 
 def _is_raw(folder: Path) -> bool:

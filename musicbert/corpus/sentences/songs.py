@@ -1,0 +1,98 @@
+"""MIDI files of a sentence task: read in processes, set aside, and grouped by song.
+
+Versions of one song (`musicbert.corpus.splits.songs`) are one group, so that a split can keep them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.corpus.files.archive import Member, MidiSource
+from musicbert.corpus.files.ledger import Outcome
+from musicbert.corpus.files.members import each_member
+from musicbert.corpus.splits.songs import song_groups
+
+__all__ = ["SongPiece", "read_songs", "rejected"]
+
+Content = TypeVar("Content")
+Kept = TypeVar("Kept")
+
+
+@dataclass(frozen=True, eq=False)
+class SongPiece(Generic[Content]):
+    """A file as it was read.
+
+    Attributes
+    ----------
+    notes, notes_written
+        Notes of the file, and of its longest line (where that is known).
+    marks
+        Content hash and melody signature (`musicbert.corpus.splits.songs.song_marks`).
+    content
+        What the task makes of it.
+    """
+
+    notes: int
+    marks: tuple[str, NDArray[np.uint32]]
+    content: Content
+    notes_written: int | None = None
+
+
+def read_songs(
+    source: MidiSource,
+    members: Sequence[Member],
+    read: Callable[[Member, bytes], SongPiece[Content]],
+    keep: Callable[[Content], Kept],
+    *,
+    name: Callable[[Outcome], str],
+    workers: int,
+    progress: str,
+) -> tuple[list[Outcome], dict[str, Kept], dict[str, str]]:
+    """Read files and group them by song.
+
+    Parameters
+    ----------
+    read
+        Called in the worker processes (see `each_member`).
+    keep
+        Called here, in the order of the files: sets the content aside.
+    name
+        Name of a file by its outcome.
+
+    Returns
+    -------
+    outcomes
+        One for each file; those that are ok know their group.
+    kept
+        What `keep` returned, by the name of the file.
+    groups
+        Song of each file that is ok, by its name.
+    """
+    outcomes: list[Outcome] = []
+    kept: dict[str, Kept] = {}
+    marks = []
+    for done in each_member(source, members, read, workers=workers, progress=progress):
+        outcome, piece = done.outcome, done.result
+        if piece is not None:
+            kept[name(outcome)] = keep(piece.content)
+            marks.append(piece.marks)
+            outcome = replace(
+                outcome, notes=piece.notes, notes_written=piece.notes_written, content=piece.marks[0]
+            )
+        outcomes.append(outcome)
+    names = list(kept)
+    groups = dict(zip(names, song_groups(names, [m[0] for m in marks], [m[1] for m in marks]), strict=True))
+    return [replace(o, group=groups[name(o)]) if o.ok else o for o in outcomes], kept, groups
+
+
+def rejected(source: MidiSource) -> list[Outcome]:
+    """Return the outcomes of the entries of an archive or folder that are not MIDI files."""
+    return [
+        Outcome(each.name, each.reason or "unreadable", path=each.path, detail=each.detail)
+        for each in source.rejected
+    ]
