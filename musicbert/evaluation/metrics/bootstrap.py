@@ -1,23 +1,29 @@
-"""Bootstrap intervals of any metric of :mod:`musicbert.evaluation.metrics.regression_and_classes`.
+"""Bootstrap intervals: percentiles over whole groups of pieces.
 
-Percentile intervals (Efron and Tibshirani 1993, chapter 13). Items are drawn with replacement, or whole
-groups of items where neighbours share the music (a cluster bootstrap): intervals that ignore such groups are
-too narrow. A resample is a row of multiplicities [shape=(n,)], so all resamples are scored by matrix products
-at once. Resamples in which a metric is undefined are left out of its interval.
+Percentile intervals (Efron and Tibshirani 1993, chapter 13). Whole groups are drawn with replacement, because
+pieces of one group share their music and intervals over single pieces would be too narrow (a cluster
+bootstrap). A resample is a row of multiplicities of the groups. Metrics are written on sums over the items of
+each group, so all resamples are scored by matrix products at once: they return `Draws`, of which the first
+value belongs to the whole set and the others to the resamples. Averages and differences of draws on the same
+resamples are paired. Resamples in which a metric is undefined are left out of its interval.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from musicbert.evaluation.metrics.regression_and_classes import Metric, mean
-
-__all__ = ["Interval", "bootstrap", "bootstrap_difference", "resample"]
+__all__ = ["Draws", "Interval", "divide", "group_numbers", "interval", "mean", "resample", "weighted_sums"]
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+#: metric -> value on all items (first) and on each resample [shape=(1 + b,)]
+Draws = dict[str, Floats]
+#: numbers in one block of a matrix of resamples by items
+_BLOCK = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -25,97 +31,96 @@ class Interval:
     """A value with its bootstrap percentile interval and standard deviation (all NaN where undefined)."""
 
     value: float
-    low: float
-    high: float
-    sd: float
+    low: float = float("nan")
+    high: float = float("nan")
+    sd: float = float("nan")
 
     def as_dict(self) -> dict[str, float | None]:
         """Return JSON-ready values (None for NaN)."""
         return {k: (None if np.isnan(v) else float(v)) for k, v in vars(self).items()}
 
 
-def resample(n: int, *, n_resamples: int = 1000, groups: ArrayLike | None = None, seed: int = 0) -> Floats:
-    """Draw how often each item occurs in each bootstrap resample.
+def group_numbers(groups: ArrayLike) -> tuple[Ints, int]:
+    """Return the number of the group of each piece [shape=(n,)] and how many groups there are."""
+    names, number = np.unique(np.asarray(groups), return_inverse=True)
+    return number.reshape(-1), len(names)
+
+
+def resample(groups: int, *, n_resamples: int = 1000, seed: int = 0) -> Floats:
+    """Draw how often each group occurs: once (first row), then in each resample [shape=(1 + b, k)].
 
     Parameters
     ----------
-    n
-        Number of items.
-    n_resamples
-        Number of resamples b.
     groups
-        Group of each item [shape=(n,)]; whole groups are then drawn (cluster bootstrap).
-    seed
-        Seed of the generator.
-
-    Returns
-    -------
-    [shape=(b, n), float64], non-negative integers
+        Number of groups k.
+    n_resamples, seed
+        Number of resamples b; seed of the generator.
     """
     rng = np.random.default_rng(seed)
-    _, member = np.unique(np.arange(n) if groups is None else np.asarray(groups), return_inverse=True)
-    if len(member) != n:
-        raise ValueError(f"{len(member)} groups for {n} items")
-    k = int(member.max(initial=-1)) + 1
-    if k == 0:
-        return np.zeros((n_resamples, 0))
-    return rng.multinomial(k, np.full(k, 1.0 / k), size=n_resamples).astype(np.float64)[:, member]
+    if groups == 0:
+        return np.ones((1 + n_resamples, 0))
+    drawn = rng.multinomial(groups, np.full(groups, 1.0 / groups), size=n_resamples)
+    return np.vstack([np.ones((1, groups)), drawn])
 
 
-def _summary(value: float, draws: Floats, level: float) -> Interval:
-    draws = draws[np.isfinite(draws)]
-    if np.isnan(value) or draws.size == 0:
-        return Interval(float(value), np.nan, np.nan, np.nan)
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(value), float(low), float(high), float(draws.std()))
+def interval(draws: Floats, *, level: float = 0.95) -> Interval:
+    """Return the value (first) with its percentile interval over the resamples (the rest)."""
+    value, rest = float(draws[0]), draws[1:][np.isfinite(draws[1:])]
+    if not np.isfinite(value) or rest.size == 0:
+        return Interval(value)
+    low, high = np.quantile(rest, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high), float(rest.std()))
 
 
-def bootstrap(
-    metric: Metric,
-    labels: ArrayLike,
-    predictions: ArrayLike,
-    *,
-    weights: Floats | None = None,
-    level: float = 0.95,
-) -> tuple[Interval, list[Interval]]:
-    """Return a metric's interval, averaged over dimensions, and the interval of each dimension.
+def divide(top: Floats, bottom: Floats, *, valid: NDArray[np.bool_] | None = None) -> Floats:
+    """Divide, with NaN where not valid (by default where the denominator is not positive)."""
+    top, bottom = np.broadcast_arrays(top, bottom)
+    where = bottom > 0 if valid is None else np.broadcast_to(valid, bottom.shape)
+    return np.divide(top, bottom, out=np.full(bottom.shape, np.nan), where=where)
+
+
+def mean(values: ArrayLike, axis: int | None = -1) -> Floats:
+    """Average, leaving out NaN; NaN (without a warning) if nothing is left.
 
     Parameters
     ----------
-    metric
-        A value of :data:`REGRESSION` or :data:`CLASSIFICATION`.
-    labels, predictions
-        As the metric takes them.
-    weights
-        Resamples from :func:`resample` [shape=(b, n)]; by default 1,000 resamples of items.
-    level
-        Coverage of the interval in 0-1.
+    values
+        [shape=(..., d), float64].
+    axis
+        The axis to average over; None averages over everything.
     """
-    labels, predictions = np.asarray(labels), np.asarray(predictions)
-    weights = resample(len(labels)) if weights is None else weights
-    value = metric(labels, predictions, np.ones((1, len(labels))))
-    draws = metric(labels, predictions, weights)
-    if draws.ndim == 1:
-        return _summary(float(value[0]), draws, level), []
-    each = [_summary(value[0, d], draws[:, d], level) for d in range(draws.shape[1])]
-    return _summary(float(mean(value[0])), mean(draws), level), each
+    values = np.asarray(values, np.float64)
+    known = np.isfinite(values)
+    total = np.asarray(np.where(known, values, 0.0).sum(axis))
+    return divide(total, np.asarray(known.sum(axis), np.float64))
 
 
-def bootstrap_difference(
-    metric: Metric,
-    labels: ArrayLike,
-    predictions: ArrayLike,
-    others: ArrayLike,
-    *,
-    weights: Floats | None = None,
-    level: float = 0.95,
-) -> Interval:
-    """Return the interval of metric(``predictions``) - metric(``others``), paired: on the same resamples."""
-    labels = np.asarray(labels)
-    weights = resample(len(labels)) if weights is None else weights
-    scores = []
-    for guess in (np.asarray(predictions), np.asarray(others)):
-        both = metric(labels, guess, np.vstack([np.ones((1, len(labels))), weights]))
-        scores.append(both if both.ndim == 1 else mean(both))
-    difference = scores[0] - scores[1]
-    return _summary(float(difference[0]), difference[1:], level)
+def weighted_sums(values: ArrayLike, weights: Floats, group: Ints | None = None) -> Floats:
+    """Sum values over the items of each resample [shape=(1 + b, C)].
+
+    Parameters
+    ----------
+    values
+        [shape=(n, C)].
+    weights
+        From `resample` [shape=(1 + b, k)].
+    group
+        Number of the group of each item [shape=(n,)]; every item is a group of its own if None.
+    """
+    values = np.asarray(values, np.float64)
+    if group is not None:
+        total = np.zeros((weights.shape[1], *values.shape[1:]))
+        np.add.at(total, group, values)
+        values = total
+    return weights @ values
+
+
+def item_weights(weights: Floats, group: Ints | None, cells: int) -> Iterator[tuple[slice, Floats]]:
+    """Yield blocks of resamples and the multiplicity of every item in them [shape=(block, n)].
+
+    For metrics of ranks, which do not follow from sums. ``cells``: numbers that a resample needs.
+    """
+    step = max(_BLOCK // max(cells, 1), 1)
+    for start in range(0, len(weights), step):
+        block = weights[start : start + step]
+        yield slice(start, start + len(block)), block if group is None else block[:, group]

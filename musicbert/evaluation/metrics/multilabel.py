@@ -1,139 +1,157 @@
-"""Scores of several labels a piece: F1 and ROC-AUC in four averages, over whole test sets.
+"""Scores of several labels an item: F1 and ROC-AUC in four averages, over whole test sets.
 
-Contract
---------
-``labels`` [shape=(n, c), 0 or 1] and ``scores`` [shape=(n, c), 0-1]: a label is predicted where its score is
-above 0.5. With 2 h / (p + t) the F1 of h hits, p predicted and t true labels (0 where there are none):
+``labels`` [shape=(n, C), 0 or 1, NaN where missing] and ``scores`` [shape=(n, C)], of which those above the
+threshold are predicted. With F1 = 2 h / (p + t) of h hits, p predicted and t true labels:
 
 ============  ==========================================  ===============================================
-average       F1                                          ROC-AUC
+average       ``<average>_f1``                            ``roc_auc_<average>``
 ============  ==========================================  ===============================================
 ``micro``     of all cells at once                        of all cells at once
 ``macro``     mean over the classes                       mean over the classes that have one
 ``weighted``  mean over the classes by their true labels  the same, over the classes that have one
-``samples``   mean over the pieces                        mean over the pieces that have one
+``samples``   mean over the items                         mean over the items that have one
 ============  ==========================================  ===============================================
 
-ROC-AUC is the share of (true, false) pairs in order, ties half; there is none where all labels are equal. F1
-equals ``sklearn.metrics.f1_score(zero_division=0)``, and ROC-AUC ``roc_auc_score`` wherever that is defined.
-``exact`` is the share of pieces with every label right. All are of the whole set, never averages over
-mini-batches. Written on multiplicities of the pieces, as
-`musicbert.evaluation.metrics.regression_and_classes`. Verified in
-``tests/unit/evaluation/test_multilabel.py``.
+F1 is 0 where nothing is true and nothing is predicted, and such classes and items count in the averages. This
+is scikit-learn's default (``zero_division=0``), with which MusicBERT's programs scored genre and style. ROC-AUC
+is the share of (true, false) pairs in order, ties half, and undefined where all labels are equal. ``exact``
+is the share of items with every label right; ``f1:CLASS`` and ``roc_auc:CLASS`` are those of one class.
+Missing labels count nowhere; a class without any known label is left out. All are of the whole set, never
+averages over mini-batches. Verified against scikit-learn in ``tests/unit/evaluation/test_multilabel.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from musicbert.evaluation.metrics.bootstrap import Interval, bootstrap
-from musicbert.evaluation.metrics.regression_and_classes import mean
+from musicbert.evaluation.metrics.bootstrap import (
+    Draws,
+    Floats,
+    Ints,
+    divide,
+    item_weights,
+    mean,
+    weighted_sums,
+)
 
-__all__ = ["AVERAGES", "MULTILABEL", "multilabel_scores", "roc_auc_of_classes"]
+__all__ = ["AVERAGES", "multilabel_draws"]
 
-Floats = NDArray[np.float64]
-Metric = Callable[[NDArray, NDArray, Floats], Floats]
+Bools = NDArray[np.bool_]
 AVERAGES = ("micro", "macro", "weighted", "samples")
-THRESHOLD = 0.5
+#: items of a block of comparisons between their labels
+_BLOCK = 4_000_000
 
 
-def _ratio(top: Floats, bottom: Floats, empty: float) -> Floats:
-    shape = np.broadcast_shapes(np.shape(top), np.shape(bottom))
-    return np.divide(top, bottom, out=np.full(shape, empty), where=np.asarray(bottom) > 0)
-
-
-def _check(labels: NDArray, scores: NDArray) -> tuple[NDArray[np.bool_], Floats]:
-    true, score = np.asarray(labels) > 0, np.asarray(scores, np.float64)
-    if true.shape != score.shape or true.ndim != 2:
-        raise ValueError(f"labels {true.shape} and scores {score.shape} must both be (n, c)")
-    if not np.isfinite(score).all():
-        raise ValueError("a score is NaN or infinite")
-    return true, score
-
-
-def _f1(average: str) -> Metric:
-    def metric(labels: NDArray, scores: NDArray, weights: Floats) -> Floats:
-        true, score = _check(labels, scores)
-        said = score > THRESHOLD
-        if average == "samples":
-            each = _ratio(2.0 * (said & true).sum(1), (said.sum(1) + true.sum(1)).astype(float), 0.0)
-            return _ratio(weights @ each, weights.sum(1), np.nan)
-        hits, predicted, actual = (
-            weights @ cells.astype(float) for cells in (said & true, said, true)
-        )  # (b, c)
-        if average == "micro":
-            return _ratio(2 * hits.sum(1), predicted.sum(1) + actual.sum(1), 0.0)
-        each = _ratio(2 * hits, predicted + actual, 0.0)
-        return each.mean(1) if average == "macro" else _ratio((each * actual).sum(1), actual.sum(1), 0.0)
-
-    return metric
-
-
-def _auc_column(true: NDArray[np.bool_], score: Floats, weights: Floats) -> Floats:
-    """ROC-AUC of one column for each resample [shape=(b,)], NaN where all labels are equal."""
-    order = np.argsort(score, kind="stable")
-    starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))
-    drawn = weights[:, order]
-    positive = np.add.reduceat(drawn * true[order], starts, axis=1)  # (b, distinct scores)
-    negative = np.add.reduceat(drawn * ~true[order], starts, axis=1)
-    wins = (positive * (np.cumsum(negative, axis=1) - 0.5 * negative)).sum(1)
-    return _ratio(wins, positive.sum(1) * negative.sum(1), np.nan)
-
-
-def roc_auc_of_classes(labels: NDArray, scores: NDArray, weights: Floats) -> Floats:
-    """Return the ROC-AUC of every class [shape=(b, c)], NaN where there is none."""
-    true, score = _check(labels, scores)
-    return np.stack([_auc_column(true[:, c], score[:, c], weights) for c in range(true.shape[1])], axis=1)
-
-
-def _roc_auc(average: str) -> Metric:
-    def metric(labels: NDArray, scores: NDArray, weights: Floats) -> Floats:
-        true, score = _check(labels, scores)
-        if average == "micro":
-            repeated = np.repeat(weights, true.shape[1], axis=1)
-            return _auc_column(true.reshape(-1), score.reshape(-1), repeated)
-        if average == "samples":
-            one = np.ones((1, true.shape[1]))
-            each = np.array([_auc_column(t, s, one)[0] for t, s in zip(true, score, strict=True)])
-            known = np.isfinite(each)
-            return _ratio(weights @ np.where(known, each, 0.0), weights @ known.astype(float), np.nan)
-        each = roc_auc_of_classes(labels, scores, weights)
-        if average == "macro":
-            return mean(each)
-        actual = (weights @ true.astype(float)) * np.isfinite(each)
-        return _ratio((np.nan_to_num(each) * actual).sum(1), actual.sum(1), np.nan)
-
-    return metric
-
-
-def _exact(labels: NDArray, scores: NDArray, weights: Floats) -> Floats:
-    true, score = _check(labels, scores)
-    right = ((score > THRESHOLD) == true).all(axis=1)
-    return _ratio(weights @ right.astype(float), weights.sum(1), np.nan)
-
-
-#: name -> metric over resamples
-MULTILABEL: dict[str, Metric] = {
-    **{f"f1_{average}": _f1(average) for average in AVERAGES},
-    **{f"roc_auc_{average}": _roc_auc(average) for average in AVERAGES},
-    "exact": _exact,
-}
-
-
-def multilabel_scores(
-    labels: ArrayLike, scores: ArrayLike, *, weights: Floats | None = None
-) -> dict[str, Interval]:
-    """Return every metric with its bootstrap interval.
+def multilabel_draws(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    names: Sequence[str] = (),
+    weights: Floats | None = None,
+    group: Ints | None = None,
+    *,
+    threshold: float = 0.0,
+) -> Draws:
+    """Return every metric on all items and on resamples.
 
     Parameters
     ----------
     labels, scores
-        [shape=(n, c)]
-    weights
-        Resamples from `musicbert.evaluation.metrics.bootstrap.resample`; by default 1,000 of the pieces.
+        See the module.
+    names
+        Names of the classes, for ``f1:CLASS`` and ``roc_auc:CLASS``.
+    weights, group
+        See `musicbert.evaluation.metrics.bootstrap.weighted_sums`; only all items if None.
+    threshold
+        0 for logits, 0.5 for probabilities.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or a score is not finite.
     """
-    true, score = np.asarray(labels), np.asarray(scores)
-    return {name: bootstrap(metric, true, score, weights=weights)[0] for name, metric in MULTILABEL.items()}
+    target, score = np.asarray(labels, np.float64), np.asarray(scores, np.float64)
+    if target.shape != score.shape or target.ndim != 2:
+        raise ValueError(f"labels {target.shape} and scores {score.shape} must both be (n, C)")
+    if not np.isfinite(score).all():
+        raise ValueError("a score is NaN or infinite")
+    known, true = ~np.isnan(target), target > 0
+    said = (score > threshold) & known
+    if weights is None:
+        weights = np.ones((1, len(target) if group is None else int(group.max(initial=-1)) + 1))
+    counted, actual, predicted, hits = (
+        weighted_sums(cells, weights, group) for cells in (known, true, said, said & true)
+    )
+    f1 = _f1(hits, actual + predicted, counted)  # (1 + b, C)
+    of_item = _f1((said & true).sum(1), said.sum(1) + true.sum(1), known.sum(1))
+    exact = np.where(known.any(1), ((said == true) | ~known).all(1), np.nan)
+    columns = np.column_stack([of_item, _auc_of_items(true, known & ~true, score), exact])
+    there = np.isfinite(columns)
+    columns = np.nan_to_num(columns)
+    by_item = divide(weighted_sums(columns, weights, group), weighted_sums(there, weights, group))
+    auc, micro = _auc_of_classes(true, known & ~true, score, weights, group)
+    support, area = actual.sum(1), actual * np.isfinite(auc)
+    whole = counted.sum(1) > 0
+    weighted = np.where(support > 0, (np.nan_to_num(f1) * actual).sum(1) / np.maximum(support, 1e-300), 0.0)
+    return {
+        "micro_f1": _f1(hits.sum(1), support + predicted.sum(1), counted.sum(1)),
+        "macro_f1": mean(f1),
+        "weighted_f1": np.where(whole, weighted, np.nan),
+        "samples_f1": by_item[:, 0],
+        "roc_auc_micro": micro,
+        "roc_auc_macro": mean(auc),
+        "roc_auc_weighted": divide((np.nan_to_num(auc) * area).sum(1), area.sum(1)),
+        "roc_auc_samples": by_item[:, 1],
+        "exact": by_item[:, 2],
+        **{f"f1:{name}": f1[:, c] for c, name in enumerate(names)},
+        **{f"roc_auc:{name}": auc[:, c] for c, name in enumerate(names)},
+    }
+
+
+def _f1(hits: ArrayLike, size: ArrayLike, known: ArrayLike) -> Floats:
+    """2 h / (p + t), 0 where nothing is true or predicted, NaN where nothing is known."""
+    value = divide(2 * np.asarray(hits, np.float64), np.asarray(size, np.float64))
+    result: Floats = np.where(np.asarray(known) > 0, np.nan_to_num(value), np.nan)
+    return result
+
+
+def _auc_of_items(true: Bools, false: Bools, score: Floats) -> Floats:
+    """ROC-AUC of the labels of each item [shape=(n,)], NaN where they are equal."""
+    found = np.full(len(score), np.nan)
+    step = max(_BLOCK // max(score.shape[1] ** 2, 1), 1)
+    for start in range(0, len(score), step):
+        at = slice(start, start + step)
+        one, other = score[at, :, None], score[at, None, :]
+        pairs = true[at, :, None] & false[at, None, :]
+        wins = (((one > other) + 0.5 * (one == other)) * pairs).sum((1, 2))
+        found[at] = divide(wins, pairs.sum((1, 2)).astype(np.float64))
+    return found
+
+
+def _auc_of_classes(
+    true: Bools, false: Bools, score: Floats, weights: Floats, group: Ints | None
+) -> tuple[Floats, Floats]:
+    """ROC-AUC of every class [shape=(1 + b, C)] and of all cells [shape=(1 + b,)], NaN where undefined."""
+    count = score.shape[1]
+    each, micro = np.full((len(weights), count), np.nan), np.full(len(weights), np.nan)
+    for rows, drawn in item_weights(weights, group, score.size):
+        for c in range(count):
+            each[rows, c] = _auc(true[:, c], false[:, c], score[:, c], drawn)
+        cells = np.repeat(drawn, count, axis=1)
+        micro[rows] = _auc(true.reshape(-1), false.reshape(-1), score.reshape(-1), cells)
+    return each, micro
+
+
+def _auc(true: Bools, false: Bools, score: Floats, drawn: Floats) -> Floats:
+    """ROC-AUC of one column for each resample [shape=(b,)]: wins of true over false, ties half."""
+    if not len(score):
+        return np.full(len(drawn), np.nan)
+    order = np.argsort(score, kind="stable")
+    starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))
+    drawn = drawn[:, order]
+    positive = np.add.reduceat(drawn * true[order], starts, axis=1)  # (b, distinct scores)
+    negative = np.add.reduceat(drawn * false[order], starts, axis=1)
+    wins = (positive * (np.cumsum(negative, axis=1) - 0.5 * negative)).sum(1)
+    return divide(wins, positive.sum(1) * negative.sum(1))

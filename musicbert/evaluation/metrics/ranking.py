@@ -28,11 +28,10 @@ from math import comb
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from musicbert.evaluation.metrics.bootstrap import Interval, bootstrap
+from musicbert.evaluation.metrics.bootstrap import Draws, Floats, divide, resample
 
-__all__ = ["PLACES", "chance", "metric_names", "per_query", "ranking_scores", "ranks_of_true"]
+__all__ = ["PLACES", "chance", "metric_names", "per_query", "ranking_draws", "ranks_of_true"]
 
-Floats = NDArray[np.float64]
 #: k of the published table and of the published program.
 PLACES = (1, 5, 10, 15, 20, 25)
 
@@ -90,31 +89,26 @@ def per_query(
     return np.array(rows, np.float64).reshape(-1, 1 + 2 * len(places))
 
 
-def ranking_scores(
+def ranking_draws(
     scores: ArrayLike,
     labels: ArrayLike,
     queries: ArrayLike,
     *,
     places: Sequence[int] = PLACES,
     weights: Floats | None = None,
-) -> dict[str, Interval]:
-    """Return every metric with its bootstrap interval over queries.
+) -> Draws:
+    """Return every metric, the mean over queries, on all queries and on resamples of them.
 
     Parameters
     ----------
     weights
-        Resamples of the queries (`musicbert.evaluation.metrics.bootstrap.resample`); by default 1,000.
+        `musicbert.evaluation.metrics.bootstrap.resample` of the queries; by default 1,000 resamples.
     """
     table = per_query(scores, labels, queries, places=places)
-
-    def average(values: NDArray, _: NDArray, resamples: Floats) -> Floats:
-        known = np.isfinite(values)
-        count = resamples @ known
-        total = resamples @ np.where(known, values, 0.0)
-        return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-
-    _, intervals = bootstrap(average, table, table, weights=weights)
-    return dict(zip(metric_names(places), intervals, strict=True))
+    weights = resample(len(table)) if weights is None else weights
+    known = np.isfinite(table)
+    values = divide(weights @ np.where(known, table, 0.0), weights @ known)
+    return dict(zip(metric_names(places), values.T, strict=True))
 
 
 def chance(labels: ArrayLike, queries: ArrayLike, *, places: Sequence[int] = PLACES) -> dict[str, float]:

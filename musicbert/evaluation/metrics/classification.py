@@ -1,0 +1,107 @@
+"""Scores of one class of several: accuracy, F1 and recall of whole test sets.
+
+``accuracy``; ``macro_f1``, the mean F1 over the classes that occur or are predicted; ``balanced_accuracy``,
+the mean recall over the classes that occur; ``f1:CLASS``, NaN where the class neither occurs nor is
+predicted. This is scikit-learn's default, and NaN for an empty set. `confusion` counts rows = true class,
+columns = predicted class. Written on sums by group (`musicbert.evaluation.metrics.bootstrap`). Verified
+against scikit-learn in ``tests/unit/evaluation/test_metrics.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from musicbert.evaluation.metrics.bootstrap import Draws, Floats, Ints, divide, mean
+
+__all__ = ["class_table", "classification", "classification_draws", "confusion"]
+
+
+def _checked(classes: ArrayLike, predicted: ArrayLike, count: int | None = None) -> tuple[Ints, Ints, int]:
+    true, guess = np.asarray(classes, np.int64), np.asarray(predicted, np.int64)
+    if true.shape != guess.shape or true.ndim != 1:
+        raise ValueError(f"classes {true.shape} and predicted {guess.shape} must both be (n,)")
+    if min(true.min(initial=0), guess.min(initial=0)) < 0:
+        raise ValueError("a class is negative")
+    largest = max(true.max(initial=-1), guess.max(initial=-1)) + 1
+    if count is not None and largest > count:
+        raise ValueError(f"a class is {largest - 1}, but there are {count}")
+    return true, guess, int(largest) if count is None else count
+
+
+def classification_draws(
+    classes: ArrayLike,
+    predicted: ArrayLike,
+    names: Sequence[str] | None = None,
+    weights: Floats | None = None,
+    group: Ints | None = None,
+) -> Draws:
+    """Return every metric on all items and on resamples.
+
+    Parameters
+    ----------
+    classes, predicted
+        Class of each item [shape=(n,), int64, 0..c-1].
+    names
+        Names of the classes, for ``f1:CLASS``; left out if None.
+    weights, group
+        See `musicbert.evaluation.metrics.bootstrap.weighted_sums`; only all items if None.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or a class is negative or too large.
+    """
+    true, guess, count = _checked(classes, predicted, None if names is None else len(names))
+    group = np.arange(len(true)) if group is None else group
+    weights = np.ones((1, int(group.max(initial=-1)) + 1)) if weights is None else weights
+
+    def by_class(which: Ints) -> Floats:
+        table = np.bincount(group * count + which, minlength=weights.shape[1] * count)
+        return weights @ table.reshape(-1, count).astype(np.float64)
+
+    actual, predictions = by_class(true), by_class(guess)
+    right = true == guess
+    table = np.bincount(group[right] * count + true[right], minlength=weights.shape[1] * count)
+    hits = weights @ table.reshape(-1, count).astype(np.float64)
+    f1 = divide(2 * hits, actual + predictions)
+    return {
+        "accuracy": divide(hits.sum(1), actual.sum(1)),
+        "macro_f1": mean(f1),
+        "balanced_accuracy": mean(divide(hits, actual)),
+        **{f"f1:{name}": f1[:, c] for c, name in enumerate(names or ())},
+    }
+
+
+def classification(classes: ArrayLike, predicted: ArrayLike) -> dict[str, float]:
+    """Return accuracy, macro-F1 and balanced accuracy of a test set (see `classification_draws`)."""
+    return {name: float(values[0]) for name, values in classification_draws(classes, predicted).items()}
+
+
+def confusion(classes: ArrayLike, predicted: ArrayLike, n_classes: int) -> Ints:
+    """Count items [shape=(n_classes, n_classes), int64]: row = true class, column = predicted class."""
+    true, guess, count = _checked(classes, predicted, n_classes)
+    cells: Ints = np.bincount(true * count + guess, minlength=count * count).reshape(count, count)
+    return cells
+
+
+def class_table(
+    hits: NDArray[np.int64], actual: NDArray[np.int64], predicted: NDArray[np.int64], names: Sequence[str]
+) -> list[dict[str, str | int | float | None]]:
+    """Return precision, recall, F1 and support of each class, None where undefined.
+
+    Parameters
+    ----------
+    hits, actual, predicted
+        Right, true and predicted items of each class [shape=(C,)].
+    names
+        Names of the classes.
+    """
+    rows: list[dict[str, str | int | float | None]] = []
+    for name, right, true, guess in zip(names, hits, actual, predicted, strict=True):
+        ratios = {"precision": (right, guess), "recall": (right, true), "f1": (2 * right, true + guess)}
+        values = {key: float(top / bottom) if bottom else None for key, (top, bottom) in ratios.items()}
+        rows.append({"class": name, **values, "support": int(true)})
+    return rows
