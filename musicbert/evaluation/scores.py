@@ -14,7 +14,6 @@ Verified against scikit-learn in ``tests/unit/evaluation/test_tagging.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,18 +25,10 @@ from musicbert.evaluation.metrics.multilabel import multilabel_draws
 from musicbert.evaluation.metrics.regression import regression_draws
 from musicbert.evaluation.predictions import Predictions
 
-__all__ = ["Extra", "confusion_of", "draw_scores", "metrics_of", "per_class", "with_enough_groups"]
+__all__ = ["Extra", "confusion_of", "draw_scores", "metrics_of", "per_class"]
 
 #: further metrics: name -> function of predictions
 Extra = Mapping[str, Callable[[Predictions], float]]
-#: groups below which single pieces are drawn: percentiles over a handful of groups mean nothing
-FEWEST_GROUPS = 8
-
-
-def with_enough_groups(predictions: Predictions) -> Predictions:
-    """Return the predictions, with every piece as a group of its own where there are too few groups."""
-    enough = len(np.unique(predictions.groups)) >= FEWEST_GROUPS
-    return predictions if enough else replace(predictions, groups=predictions.ids)
 
 
 def draw_scores(predictions: Predictions, weights: NDArray[np.float64] | None = None) -> Draws:

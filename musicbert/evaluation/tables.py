@@ -1,43 +1,46 @@
-"""Scores as JSON and as cells and tables of Markdown."""
+"""Rows of scores as Markdown tables, CSV, JSON, and files of a table: ``scores.{json,csv,md}``."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
-__all__ = ["baseline_tables", "dump", "headline", "interval_cell", "number_cell"]
+from musicbert.atomic import write_text
+from musicbert.evaluation.rows import Row, shown_name
+
+__all__ = [
+    "dump",
+    "interval_cell",
+    "markdown_table",
+    "number_cell",
+    "row_table",
+    "rows_csv",
+    "write_scores",
+]
+
+#: column of a mean over folds: the metric, followed by this
+OF_FOLDS = " of folds"
+#: metrics that are shown without their interval, to keep tables narrow
+NARROW = ("mse", "mae", "pearson", "spearman", "flattened_r2")
+_TITLES = {"r2": "R²", "flattened_r2": "flattened R²"}
 
 
-def dump(result: Mapping[str, Any]) -> str:
+def dump(result: Any) -> str:
     """Return a result as JSON with five decimals."""
 
     def rounded(value: Any) -> Any:
         if isinstance(value, float):
             return round(value, 5)
         if isinstance(value, Mapping):
-            return {key: rounded(each) for key, each in value.items()}
-        return [rounded(each) for each in value] if isinstance(value, list | tuple) else value
+            return {key: rounded(item) for key, item in value.items()}
+        return [rounded(item) for item in value] if isinstance(value, list | tuple) else value
 
     return json.dumps(rounded(result), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def headline(row: Mapping[str, Any]) -> str:
-    """Return the main figure of a row in words."""
-    if "regression" in row:
-        value = row["regression"]["pooled"]["r2"]["mean"]
-        return f"R2 {value['value']:.3f}, mean of folds {row['regression']['mean_of_folds']['r2']:.3f}"
-    return f"accuracy {row['classes']['pooled']['accuracy']['value']:.3f}"
-
-
-def interval_cell(interval: Mapping[str, Any]) -> str:
-    """Return a value with its interval, or with its standard deviation over seeds."""
-    if interval["value"] is None:
-        return "–"
-    if interval["low"] is None:
-        spread = "" if interval.get("sd") is None else f" ± {interval['sd']:.3f}"
-        return f"{interval['value']:.3f}{spread}"
-    return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
 
 
 def number_cell(value: float | None, digits: int = 3) -> str:
@@ -45,54 +48,101 @@ def number_cell(value: float | None, digits: int = 3) -> str:
     return "–" if value is None or value != value else f"{value:.{digits}f}"
 
 
-def _over(rows: Mapping[str, Any]) -> str:
-    """Return what the bootstrap of these rows drew."""
-    drawn = {row["bootstrap"]["over"] for row in rows.values()}
-    return "groups of segments that share music" if drawn == {"groups"} else "segments"
+def interval_cell(entry: Mapping[str, float | None], digits: int = 3) -> str:
+    """Return a value with its interval, or with its standard deviation over folds where it has none."""
+    text, low, high = (number_cell(entry.get(key), digits) for key in ("value", "low", "high"))
+    if entry.get("low") is not None:
+        text += f" [{low}, {high}]"
+    elif entry.get("sd") is not None:
+        text += f" ± {number_cell(entry['sd'], digits)}"
+    seeds = entry.get("seeds_sd")
+    return text + ("" if seeds is None else f", sd of seeds {number_cell(seeds, digits)}")
 
 
-def baseline_tables(result: Mapping[str, Any]) -> str:
-    """Return one table a split of a result file (pooled scores with intervals)."""
-    lines = [f"# Baselines: {result['name']}", ""]
-    if result.get("about"):
-        lines += [str(result["about"]), ""]
-    for split, content in result["splits"].items():
-        sizes = content["folds"].values()
-        shared = sum(fold["test_sharing_music_with_training"] for fold in sizes)
-        tests = sum(fold["test"] for fold in sizes)
-        distinct = next(iter(content["rows"].values()))["n"]
-        if distinct < tests:  # every fold's model is tested on the same segments
-            shared, tests = shared * distinct // tests, distinct
-        train = sorted({fold["train"] for fold in sizes})
-        span = f"{train[0]}" if len(train) == 1 else f"{train[0]}–{train[-1]}"
-        lines += [
-            f"## {split} ({content['task']})",
-            "",
-            f"{len(sizes)} folds, {span} segments to train on, {tests} tested; "
-            f"{shared} test segments share bars with training. "
-            f"Brackets: 95 % bootstrap intervals over {_over(content['rows'])}.",
-            "",
-        ]
-        if content["task"] == "regression":
-            lines += [
-                "| row | R² pooled | R² mean of folds | flattened R² | MSE | MAE | Pearson | Spearman |"
-            ]
-            lines += ["|---|---|---|---|---|---|---|---|"]
-            for name, row in content["rows"].items():
-                r = row["regression"]
-                rest = " | ".join(
-                    number_cell(r["pooled"][m]["mean"]["value"], 4 if m == "mse" else 3)
-                    for m in ("mse", "mae", "pearson", "spearman")
-                )
-                first = interval_cell(r["pooled"]["r2"]["mean"])
-                folds = number_cell(r["mean_of_folds"]["r2"])
-                flat = number_cell(r["flattened_r2"])
-                lines.append(f"| {name} | {first} | {folds} | {flat} | {rest} |")
-        else:
-            lines += ["| row | accuracy | macro-F1 | balanced accuracy |", "|---|---|---|---|"]
-            for name, row in content["rows"].items():
-                c = row["classes"]["pooled"]
-                cells = " | ".join(interval_cell(c[m]) for m in ("accuracy", "macro_f1", "balanced_accuracy"))
-                lines.append(f"| {name} | {cells} |")
-        lines.append("")
-    return "\n".join(lines)
+def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table."""
+    body = [f"| {' | '.join(cells)} |" for cells in lines]
+    return [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *body]
+
+
+def row_table(rows: Iterable[Row], metrics: Sequence[str], *, bold: bool = False) -> list[str]:
+    """Return a table, a line a row and a column a metric (or ``METRIC of folds``).
+
+    Parameters
+    ----------
+    rows, metrics
+        Rows and columns.
+    bold
+        Show networks in bold.
+    """
+    lines = []
+    for row in rows:
+        name = shown_name(row)
+        cells = [f"**{name}**" if bold and row.kind not in ("baseline", "ceiling") else name]
+        for metric in metrics:
+            plain, digits = metric.removesuffix(OF_FOLDS), 4 if metric.startswith(("mse", "mae")) else 3
+            if metric.endswith(OF_FOLDS):
+                entry = row.scores.get("mean_of_folds", {}).get(plain) or {}
+            else:
+                entry = row.entry(metric)
+                entry = {"value": entry.get("value")} if metric in NARROW else entry
+            cells.append(interval_cell(entry, digits))
+        lines.append(cells)
+    return markdown_table(["row", *(_TITLES.get(metric, metric) for metric in metrics)], lines)
+
+
+def rows_csv(rows: Iterable[Row]) -> str:
+    """Return all scores of rows, a line a metric."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    head = ("row", "kind", "seeds", "metric", "value", "low", "high", "seeds_sd", "mean_of_folds", "folds_sd")
+    writer.writerow(head)
+    for row in rows:
+        for metric, entry in row.scores["pooled"].items():
+            fold = row.scores.get("mean_of_folds", {}).get(metric, {})
+            values = [entry.get(key) for key in ("value", "low", "high", "seeds_sd")]
+            values += [fold.get("value"), fold.get("sd")]
+            cells = ["" if value is None else f"{value:.5f}" for value in values]
+            writer.writerow([shown_name(row), row.kind, row.seeds or "", metric, *cells])
+    return stream.getvalue()
+
+
+def write_scores(
+    out: str | PathLike[str],
+    *,
+    title: str,
+    notes: Sequence[str],
+    rows: Sequence[Row],
+    metrics: Sequence[Sequence[str]],
+    more: Mapping[str, Any],
+) -> Path:
+    """Write ``scores.json``, ``scores.csv`` and ``scores.md``.
+
+    Parameters
+    ----------
+    out
+        Folder; made if it is missing.
+    title, notes
+        Heading, and sentences below it.
+    rows
+        Rows of all tables.
+    metrics
+        Columns of each Markdown table (see `row_table`); the CSV has all metrics.
+    more
+        Further content of the JSON: sizes, provenance.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"title": title, "notes": list(notes), "columns": [list(each) for each in metrics], **more}
+    write_text(folder / "scores.json", dump({**content, "rows": [row.as_dict() for row in rows]}))
+    write_text(folder / "scores.csv", rows_csv(rows))
+    lines = [f"# {title}", "", *(line for note in notes for line in (note, ""))]
+    for columns in metrics:
+        lines += [*row_table(rows, columns), ""]
+    write_text(folder / "scores.md", "\n".join(lines))
+    return folder

@@ -1,184 +1,301 @@
-"""A report of fine-tuning on disk: ``report.json``, ``scores.csv``, ``report.md`` and pictures.
+"""A report on disk.
 
-``scores.png`` has a bar a row with its interval, ``confusion.png`` the classes, ``curves.png`` the losses and
-scores of training.
+| file | holds |
+|---|---|
+| ``report.json`` | task, rows, differences, classes, data, runs, provenance |
+| ``scores.csv`` | all scores, a line a row and metric |
+| ``dimensions.csv`` | of several outputs: a line an output, both poles, the scores of every row |
+| ``report.md`` | the tables for people |
+| ``scores.png`` | a bar a row with its interval, and the noise ceiling |
+| ``dimensions.png`` | R² of each output against baseline and ceiling |
+| ``scatter.png`` | predictions against labels |
+| ``confusion.png`` | classes taken for each other |
+| ``curves.png`` | training curves, where there are logs |
+
+Pictures of outputs are made where these have poles, such as ratings.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
+from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from musicbert import viz
 from musicbert.atomic import write_text
-from musicbert.evaluation.tables import dump, number_cell
-from musicbert.evaluation.training_log import read_curves
+from musicbert.evaluation.metrics.regression import REGRESSION
+from musicbert.evaluation.reports.build import Report
+from musicbert.evaluation.rows import Row, shown_name
+from musicbert.evaluation.tables import (
+    OF_FOLDS,
+    dump,
+    interval_cell,
+    markdown_table,
+    number_cell,
+    row_table,
+    rows_csv,
+)
 
-__all__ = ["tagging_markdown", "write_tagging_report"]
+__all__ = ["output_table", "report_markdown", "write_report"]
 
+FORMAT = "musicbert-report"
 #: classes up to which the confusion matrix is drawn
-MOST_CLASSES = 40
+MAX_CLASSES = 40
+#: rows in tables and pictures of outputs
+FRONT_ROWS = 4
 
 
-def _cell(entry: Mapping[str, Any] | None) -> str:
-    if not entry or entry["value"] is None:
-        return "–"
-    low, high, seeds = entry.get("low"), entry.get("high"), entry.get("seeds_sd")
-    text = f"{entry['value']:.3f}"
-    text += "" if low is None else f" [{low:.3f}, {high:.3f}]"
-    return text + ("" if seeds is None else f", sd of seeds {seeds:.3f}")
-
-
-def _mean_cell(entry: Mapping[str, Any] | None) -> str:
-    if not entry or entry["value"] is None:
-        return "–"
-    return number_cell(entry["value"]) + ("" if entry["sd"] is None else f" ± {entry['sd']:.3f}")
-
-
-def _shown_metrics(report: Mapping[str, Any]) -> list[str]:
-    """Headline first, then the others but those of single classes."""
-    known = report["rows"][report["main"]]["pooled"]
-    plain = [name for name in known if ":" not in name and name != report["headline"]]
-    return [report["headline"], *plain]
-
-
-def _share_lines(report: Mapping[str, Any]) -> list[str]:
-    """What was trained on, where that is not the whole training part."""
-    if report["train_share"] == 1:
-        return []
-    counts = sorted(report["train_pieces"].values())
-    span = f"{counts[0]:,}" if counts[0] == counts[-1] else f"{counts[0]:,} to {counts[-1]:,}"
-    wanted = 100 * report["train_share"]
-    text = f"Networks and baselines learned from {wanted:g} % of each training part: {span} pieces of a fold."
-    return [text, ""]
-
-
-def tagging_markdown(report: Mapping[str, Any]) -> str:
-    """Return the report as Markdown."""
-    task, shown = report["task"], _shown_metrics(report)
-    unit = "notes" if task["level"] == "note" else "pieces"
-    leaked = sum(each["test"] for each in report["leaks"].values())
-    lines = [
-        f"# {task['name']}: {report['model']} on {report['data']['path']}",
-        "",
-        f"{report['items']:,} {unit} of {report['pieces']:,} pieces in {report['groups']:,} groups; "
-        f"{report['folds']} fold(s) of the split `{report['split']}`; "
-        f"seeds {', '.join(map(str, report['seeds']))}; {report['parameters']:,} parameters; "
-        f"encoding `{report['data']['codec']}`.",
-        "",
-        *_share_lines(report),
-        f"{leaked} test pieces share a group with a training piece of their fold."
-        + (f" {report['leak_note']}" if report["leak_note"] else ""),
-        "",
-        f"Intervals: 95 % bootstrap over groups of pieces ({report['bootstrap']['resamples']:,} resamples), "
-        "test parts of all folds as one set.",
-        "",
-        "| row | " + " | ".join(shown) + " |",
-        "|---" * (len(shown) + 1) + "|",
-    ]
-    for name, row in report["rows"].items():
-        cells = [_cell(row["pooled"].get(metric)) for metric in shown]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines += ["", "Mean over folds and seeds ± standard deviation over folds:", ""]
-    lines += ["| row | " + " | ".join(shown) + " |", "|---" * (len(shown) + 1) + "|"]
-    for name, row in report["rows"].items():
-        cells = [_mean_cell(row["mean_of_folds"].get(metric)) for metric in shown]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    if report["differences"]:
-        lines += [
-            "",
-            f"`{report['main']}` minus each baseline, {report['headline']}, on the same resamples:",
-            "",
-        ]
-        lines += ["| baseline | difference |", "|---|---|"]
-        lines += [f"| {name} | {_cell(entry)} |" for name, entry in report["differences"].items()]
-    if report["per_class"]:
-        names = list(report["per_class"][0])
-        lines += ["", f"`{report['main']}`, each class:" if len(names) > 2 else "Each output:", ""]
-        lines += ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
-        for row in report["per_class"]:
-            cells = [str(v) if isinstance(v, str | int) else number_cell(v) for v in row.values()]
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _csv(report: Mapping[str, Any]) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(
-        ["row", "kind", "metric", "value", "low", "high", "seeds_sd", "mean_of_folds", "folds_sd"]
-    )
-    for name, row in report["rows"].items():
-        for metric, entry in row["pooled"].items():
-            fold = row["mean_of_folds"].get(metric, {})
-            values = [entry.get(k) for k in ("value", "low", "high", "seeds_sd")]
-            values += [fold.get("value"), fold.get("sd")]
-            shown = ["" if value is None else f"{value:.5f}" for value in values]
-            writer.writerow([name, row["kind"], metric, *shown])
-    return stream.getvalue()
-
-
-def _curves(folder: Path) -> dict[str, dict[str, list[tuple[float, float]]]]:
-    curves: dict[str, dict[str, list[tuple[float, float]]]] = {}
-    for log in sorted(folder.glob("fold*/seed*/train.log")):
-        for quantity, parts in read_curves(log).items():
-            if quantity in ("loss", "score"):
-                for part, points in parts.items():
-                    finite = [(x, y) for x, y in points if np.isfinite(y)]
-                    curves.setdefault(quantity, {})[f"{part} {log.parent.parent.name} {log.parent.name}"] = (
-                        finite
-                    )
-    return {quantity: lines for quantity, lines in curves.items() if any(lines.values())}
-
-
-def write_tagging_report(
-    report: Mapping[str, Any],
-    out: str | PathLike[str],
-    *,
-    runs: str | PathLike[str] | None = None,
-    provenance: Mapping[str, Any] | None = None,
+def write_report(
+    report: Report, out: str | PathLike[str], *, provenance: Mapping[str, Any] | None = None
 ) -> list[Path]:
     """Write a report and return its files.
 
     Parameters
     ----------
     report
-        What `musicbert.evaluation.reports.build.build_tagging_report` gives.
+        What `musicbert.evaluation.reports.build.build_report` returns.
     out
         Folder; it is made.
-    runs
-        Folder of the runs, for the curves of training.
     provenance
         Where it comes from (`musicbert.provenance`).
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "report.json", dump({**report, "provenance": provenance or {}}))
-    write_text(out / "scores.csv", _csv(report))
-    write_text(out / "report.md", tagging_markdown(report))
-    written = [out / "report.json", out / "scores.csv", out / "report.md"]
-    metric, title = report["headline"], f"{report['task']['name']}: {report['model']}"
-    bars = {}
-    for name, row in report["rows"].items():
-        entry = row["pooled"].get(metric, {})
-        ends = [entry.get(k) for k in ("value", "low", "high")]
-        bars[name] = tuple(float("nan") if end is None else float(end) for end in ends)
-    networks = [name for name, row in report["rows"].items() if row["kind"] == "network"]
-    viz.score_bars(bars, out / "scores.png", highlight=networks, title=title, unit=metric)  # type: ignore[arg-type]
-    written.append(out / "scores.png")
-    classes = report["task"]["classes"]
-    if "confusion" in report and len(classes) <= MOST_CLASSES:
+    texts = {"report.json": dump(_content(report, provenance)), "scores.csv": rows_csv(report.rows)}
+    if _outputs(report):
+        texts["dimensions.csv"] = output_table(report).to_csv(
+            index=False, float_format="%.5f", lineterminator="\n"
+        )
+    pictures = _pictures(report, out)
+    texts["report.md"] = report_markdown(report, pictures)
+    for name, text in texts.items():
+        write_text(out / name, text)
+    return [out / name for name in (*texts, *pictures)]
+
+
+def _content(report: Report, provenance: Mapping[str, Any] | None) -> dict[str, Any]:
+    names = report.task.classes if report.poles else ()
+    return {
+        "format": FORMAT,
+        "name": report.name,
+        "task": asdict(report.task),
+        "split": report.split,
+        "headline": report.headline,
+        **report.about,
+        "poles": [
+            {"name": name, "low": low, "high": high}
+            for name, (low, high) in zip(names, report.poles, strict=True)
+        ],
+        "rows": [row.as_dict() for row in report.rows],
+        "differences": report.differences,
+        "per_class": report.per_class,
+        "provenance": dict(provenance or {}),
+    }
+
+
+def _outputs(report: Report) -> tuple[str, ...]:
+    """Names of the outputs of a regression, if there are several."""
+    several = report.task.kind == "regression" and len(report.task.classes) > 1
+    return report.task.classes if several else ()
+
+
+def _ceiling(report: Report) -> Row | None:
+    return next(iter(report.of_kind("ceiling")), None)
+
+
+def _by_output(row: Row, metric: str, outputs: tuple[str, ...], end: str = "value") -> np.ndarray[Any, Any]:
+    """Values (or ends of intervals) of each output [shape=(d,)], NaN where there is none."""
+    values = [row.entry(f"{metric}:{name}").get(end) for name in outputs]
+    return np.array([np.nan if value is None else value for value in values], np.float64)
+
+
+def output_table(report: Report) -> pd.DataFrame:
+    """Return the scores of each output of a regression, a line an output.
+
+    Returns
+    -------
+    Columns ``dimension``, ``low_pole`` and ``high_pole`` (where there are poles), ``ceiling``, then
+    ``<row> <metric>`` of every row, and ``<row> r2 low`` and ``high`` where there is an interval
+    """
+    outputs, ceiling = _outputs(report), _ceiling(report)
+    columns: dict[str, Any] = {"dimension": list(outputs)}
+    if report.poles:
+        columns["low_pole"], columns["high_pole"] = map(list, zip(*report.poles, strict=True))
+    if ceiling is not None:
+        columns["ceiling"] = _by_output(ceiling, "r2", outputs)
+    for row in (each for each in report.rows if each.kind != "ceiling"):
+        name = shown_name(row)
+        for metric in REGRESSION:
+            columns[f"{name} {metric}"] = _by_output(row, metric, outputs)
+        ends = {end: _by_output(row, "r2", outputs, end) for end in ("low", "high")}
+        if np.isfinite(ends["low"]).any():
+            columns |= {f"{name} r2 {end}": values for end, values in ends.items()}
+    return pd.DataFrame(columns)
+
+
+def _front(report: Report) -> list[Row]:
+    """Return up to four rows to compare by output: networks, the best baseline, the best look-up."""
+
+    def best(rows: list[Row]) -> list[Row]:
+        known = [row for row in rows if np.isfinite(row.value(report.headline))]
+        return sorted(known, key=lambda row: row.value(report.headline), reverse=True)[:1]
+
+    networks = [row for row in report.of_kind("network", "blend", "hybrid") if row.seeds != "one"]
+    baselines = report.of_kind("baseline")
+    lookups = best([row for row in baselines if row.name.startswith("lookup")])
+    chosen = [*networks[:2], *best(baselines), *lookups]
+    return list(dict.fromkeys(chosen))[:FRONT_ROWS]
+
+
+def report_markdown(report: Report, pictures: list[str]) -> str:
+    """Return the report as Markdown; both poles of each output are named, the low one first."""
+    known = report.main.scores["pooled"]
+    shown = [report.headline, *(name for name in known if ":" not in name and name != report.headline)]
+    folds = [name for name in shown if name in report.main.scores["mean_of_folds"] and name != "flattened_r2"]
+    rows = [row for row in report.rows if row.kind != "ceiling"]
+    drawn = {"groups": "groups of pieces that share music", "pieces": "pieces"}[report.main.over]
+    lines = [
+        f"# {report.name}",
+        "",
+        *_facts(report),
+        f"Brackets: 95 % bootstrap intervals over {drawn} ({report.about['bootstrap']['resamples']:,} "
+        "resamples), test parts of all folds as one set. Networks in bold.",
+        "",
+        *row_table(rows, shown, bold=True),
+        "",
+        "Each fold scored alone: mean over folds and seeds ± standard deviation over folds.",
+        "",
+        *row_table([row for row in rows if "mean_of_folds" in row.scores], [m + OF_FOLDS for m in folds]),
+        "",
+    ]
+    ceiling = _ceiling(report)
+    if ceiling is not None:
+        value = number_cell(ceiling.value(report.headline))
+        lines += [f"Noise ceiling of these labels, mean over outputs: {value}.", ""]
+    if report.differences:
+        lines += [f"Differences of {report.headline}, on the same resamples:", ""]
+        names = {(row.kind, row.seeds): shown_name(row) for row in report.rows}
+        lines += markdown_table(
+            [
+                "row",
+                "minus",
+                "pieces in common" if report.task.level == "sequence" else "notes",
+                "difference",
+            ],
+            [
+                (names[each["kind"], each["seeds"]], each["against"], f"{each['n']:,}", interval_cell(each))
+                for each in report.differences
+            ],
+        )
+        lines.append("")
+    lines += _class_lines(report) + _output_lines(report)
+    lines += [f"![{Path(name).stem}]({name})" for name in pictures]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _facts(report: Report) -> list[str]:
+    """Sentences on sizes, split, runs and leaks."""
+    about = report.about
+    unit = "notes" if report.task.level == "note" else "pieces"
+    parts = [
+        f"{about['items']:,} {unit} of {about['pieces']:,} pieces in {about['groups']:,} groups",
+        f"{about['folds']} fold(s)" + (f" of the split `{report.split}`" if report.split else ""),
+        f"seeds {', '.join(map(str, about['seeds']))}",
+    ]
+    if "parameters" in about:
+        parts.append(f"{about['parameters']:,} parameters")
+    if "data" in about:
+        parts.append(f"encoding `{about['data']['codec']}`")
+    lines = ["; ".join(parts) + ".", ""]
+    if about.get("train_share", 1) != 1:
+        counts = sorted(about["train_pieces"].values())
+        span = f"{counts[0]:,}" if counts[0] == counts[-1] else f"{counts[0]:,} to {counts[-1]:,}"
+        share = 100 * about["train_share"]
+        lines += [
+            f"Networks and baselines learned from {share:g} % of each training part: {span} pieces of a fold.",
+            "",
+        ]
+    if "leaks" in about:
+        leaked = sum(fold["test"] for fold in about["leaks"].values())
+        note = f" {about['leak_note']}" if about.get("leak_note") else ""
+        lines += [f"{leaked} test pieces share a group with a training piece of their fold.{note}", ""]
+    return lines
+
+
+def _class_lines(report: Report) -> list[str]:
+    if not report.per_class:
+        return []
+    lines = [
+        [str(v) if isinstance(v, str | int) else number_cell(v) for v in each.values()]
+        for each in report.per_class
+    ]
+    table = markdown_table(list(report.per_class[0]), lines)
+    return [f"`{shown_name(report.main)}`, each class:", "", *table, ""]
+
+
+def _output_lines(report: Report) -> list[str]:
+    outputs, ceiling = _outputs(report), _ceiling(report)
+    if not outputs:
+        return []
+    front = [*_front(report), *([] if ceiling is None else [ceiling])]
+    names = [viz.poles(*poles) for poles in report.poles] or list(outputs)
+    columns = [[number_cell(value) for value in _by_output(row, "r2", outputs)] for row in front]
+    poles = ["Low labels mean the left pole, high labels the right one.", ""] if report.poles else []
+    head = ["low ↔ high" if report.poles else "output", *(shown_name(row) for row in front)]
+    table = markdown_table(head, zip(names, *columns, strict=True))
+    return ["## R² of each output", "", *poles, *table, ""]
+
+
+def _pictures(report: Report, out: Path) -> list[str]:
+    """Draw what there is and return the names of the files."""
+    metric, main, outputs = report.headline, report.main, _outputs(report)
+    ceiling = _ceiling(report)
+    top = None if ceiling is None else ceiling.value(metric)
+    bars = {
+        shown_name(row): tuple(
+            np.nan if (end := row.entry(metric).get(key)) is None else float(end)
+            for key in ("value", "low", "high")
+        )
+        for row in report.rows
+        if row.kind != "ceiling"
+    }
+    networks = [shown_name(row) for row in report.rows if row.kind not in ("baseline", "ceiling")]
+    unit = "R² (mean over outputs)" if metric == "r2" and outputs else metric
+    viz.score_bars(bars, out / "scores.png", ceiling=top, highlight=networks, title=report.name, unit=unit)  # type: ignore[arg-type]
+    written = ["scores.png"]
+    if outputs and report.poles and report.task.level == "sequence":
+        front = _front(report)
+        viz.dimension_plot(
+            {shown_name(row): _by_output(row, "r2", outputs) for row in front},
+            report.poles,
+            out / "dimensions.png",
+            ceiling=None if ceiling is None else _by_output(ceiling, "r2", outputs),
+            interval=np.column_stack([_by_output(front[0], "r2", outputs, end) for end in ("low", "high")]),
+            title=f"{report.name}: R² of each output",
+        )
+        scores = zip(*(_by_output(main, name, outputs) for name in ("r2", "pearson")), strict=True)
+        assert main.predictions is not None
+        viz.scatter_grid(
+            main.predictions.target,
+            main.predictions.outputs,
+            report.poles,
+            out / "scatter.png",
+            title=f"{report.name}: predicted against labelled ({shown_name(main)})",
+            notes=[f"R² {r2:.2f}, r {r:.2f}" for r2, r in scores],
+        )
+        written += ["dimensions.png", "scatter.png"]
+    classes = report.task.classes
+    if main.confusion is not None and len(classes) <= MAX_CLASSES:
+        title = f"{report.name}: {shown_name(main)}"
         path = out / "confusion.png"
-        viz.confusion_plot(report["confusion"], classes, path, title=title, what=report["task"]["name"])
-        written.append(path)
-    curves = _curves(Path(runs)) if runs is not None else {}
-    if curves:
-        viz.curves_plot(curves, out / "curves.png", title=title)
-        written.append(out / "curves.png")
+        viz.confusion_plot(main.confusion, classes, path, title=title, what=report.task.name)
+        written.append("confusion.png")
+    if report.curves:
+        viz.curves_plot(report.curves, out / "curves.png", title=f"{report.name}: training curves")
+        written.append("curves.png")
     return written

@@ -1,0 +1,214 @@
+"""Rows of scores: the same for ratings, taggers, sentence tasks and baselines.
+
+A row of ``rows`` in ``report.json``, ``scores.json`` and ``baselines_*.json``:
+
+=============  =========================================================================================
+key            value
+=============  =========================================================================================
+``kind``       ``network``; ``segments`` (single windows in place of pieces, as papers score labels of
+               pieces); ``blend`` (mean of the predictions of the network and of the best baseline),
+               ``hybrid`` (one model on embeddings and features); ``baseline``; ``ceiling``
+``seeds``      of networks: ``one`` (scores of single seeds, averaged), ``ensemble`` (scores of the seeds'
+               averaged predictions), null (there is one seed, or the row is one of them)
+``n_seeds``    number of seeds, where there are several
+``name``       of a baseline, or of one network among several; else empty
+``split``      name of the split or part
+``task``       name of the label
+``items``      number of scored items
+``over``       what the bootstrap draws: ``groups`` or ``pieces``
+``scores``     ``pooled``: metric -> ``value``, ``low``, ``high``, ``sd`` (and ``seeds_sd``) of the test parts
+               of all folds as one set; ``mean_of_folds``: metric -> ``value``, ``sd``: each fold scored alone,
+               averaged over folds and seeds, as cross-validations are published; ``sd`` is that over folds
+``confusion``  of classes: counts, row = true class, column = predicted class
+=============  =========================================================================================
+
+Metrics are those of `musicbert.evaluation.scores`; ``METRIC:CLASS`` is that of one class or output. R² is
+lower in ``mean_of_folds``, since a fold spreads less than all of them. Where folds share their test items,
+``pooled`` is of the averaged prediction of the folds' models. Intervals are 95 % bootstrap intervals over
+groups of pieces (`musicbert.evaluation.metrics.bootstrap`); for ``seeds: one`` they are of the mean of the
+seeds' scores on the same resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from musicbert.evaluation.metrics.bootstrap import Draws, Interval, interval, mean, resample
+from musicbert.evaluation.predictions import Predictions, pool
+from musicbert.evaluation.scores import Extra, confusion_of, draw_scores, metrics_of
+
+__all__ = ["Folds", "Row", "RowKind", "fair_groups", "read_rows", "row_from_draws", "score_row", "shown_name"]
+
+RowKind = Literal["network", "segments", "blend", "hybrid", "baseline", "ceiling"]
+Seeds = Literal["one", "ensemble"]
+#: fold -> test predictions
+Folds = Mapping[str, Predictions]
+#: groups below which single pieces are drawn: percentiles over a handful of groups mean nothing
+FEWEST_GROUPS = 8
+#: metrics of one output that are given without an interval
+PLAIN = ("mse:", "mae:", "pearson:", "spearman:")
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One row (see the module), with the draws and the pooled predictions that it was scored from."""
+
+    kind: RowKind
+    scores: Mapping[str, Any]
+    seeds: Seeds | None = None
+    name: str = ""
+    split: str = ""
+    task: str = ""
+    n_seeds: int = 1
+    items: int = 0
+    over: str = ""
+    confusion: list[list[int]] | None = None
+    draws: Draws = field(default_factory=dict)
+    predictions: Predictions | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what is written to a file."""
+        found = {name: getattr(self, name) for name in ("kind", "seeds", "name", "split", "task")}
+        found |= {"n_seeds": self.n_seeds} if self.n_seeds > 1 else {}
+        found |= {name: value for name in ("items", "over") if (value := getattr(self, name))}
+        found["scores"] = self.scores
+        return found | ({} if self.confusion is None else {"confusion": self.confusion})
+
+    def entry(self, metric: str) -> Mapping[str, float | None]:
+        """Return the pooled ``value``, ``low``, ... of a metric, all None where there is none."""
+        found: Mapping[str, float | None] = self.scores["pooled"].get(metric) or Interval(np.nan).as_dict()
+        return found
+
+    def value(self, metric: str) -> float:
+        """Return the pooled value of a metric, NaN where there is none."""
+        value = self.entry(metric).get("value")
+        return float("nan") if value is None else float(value)
+
+
+def read_rows(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """Return rows from a file (see `Row.as_dict`).
+
+    Raises
+    ------
+    KeyError, TypeError
+        Where they are not rows.
+    """
+    return [Row(**row) for row in rows]
+
+
+def shown_name(row: Row) -> str:
+    """Return the name of a row in tables and pictures."""
+    if row.kind in ("blend", "hybrid"):
+        return f"network + features, {row.kind}"
+    if row.kind in ("segments", "ceiling"):
+        return {"segments": "network, segments", "ceiling": "noise ceiling"}[row.kind]
+    seeds = {"one": "mean", "ensemble": "ensemble"}.get(row.seeds or "")
+    return (row.name or row.kind) + (f", {seeds} of {row.n_seeds} seeds" if seeds else "")
+
+
+def fair_groups(runs: Iterable[Folds]) -> list[dict[str, Predictions]]:
+    """Return the runs, with every piece as a group of its own where all folds have too few groups."""
+    runs = [dict(folds) for folds in runs]
+    if len({group for folds in runs for part in folds.values() for group in part.groups}) >= FEWEST_GROUPS:
+        return runs
+    return [{fold: replace(part, groups=part.ids) for fold, part in folds.items()} for folds in runs]
+
+
+def row_from_draws(
+    kind: RowKind,
+    draws: Sequence[Draws],
+    *,
+    mean_of_folds: Mapping[str, Any] | None = None,
+    extra: Mapping[str, float] | None = None,
+    **about: Any,
+) -> Row:
+    """Make a row.
+
+    Parameters
+    ----------
+    kind
+        Kind of row.
+    draws
+        Of each seed, on the same resamples; averaged.
+    mean_of_folds
+        Of the row's scores.
+    extra
+        Further metrics without an interval.
+    about
+        Other fields of `Row`.
+    """
+    averaged = {name: np.mean([each[name] for each in draws], axis=0) for name in draws[0]}
+    pooled: dict[str, dict[str, float | None]] = {}
+    for name, values in averaged.items():
+        found = interval(values).as_dict()
+        pooled[name] = {"value": found["value"]} if name.startswith(PLAIN) else found
+        if len(draws) > 1 and not name.startswith(PLAIN):
+            pooled[name]["seeds_sd"] = _finite(np.std([each[name][0] for each in draws], ddof=1))
+    pooled |= {name: Interval(value).as_dict() for name, value in (extra or {}).items()}
+    scores = {"pooled": pooled} | ({} if mean_of_folds is None else {"mean_of_folds": mean_of_folds})
+    return Row(kind, scores, n_seeds=about.pop("n_seeds", len(draws)), draws=averaged, **about)
+
+
+def score_row(
+    kind: RowKind,
+    runs: Sequence[Folds],
+    *,
+    extra: Extra | None = None,
+    n_resamples: int = 1000,
+    seed: int = 0,
+    **about: Any,
+) -> Row:
+    """Score the test predictions of all folds, of one or several seeds.
+
+    Parameters
+    ----------
+    kind
+        Kind of row.
+    runs
+        Of each seed, the predictions of each fold.
+    extra
+        Further metrics: name -> function of predictions.
+    n_resamples, seed
+        Of the bootstrap.
+    about
+        Other fields of `Row`.
+    """
+    pooled = [pool(list(folds.values())) for folds in runs]
+    whole = pooled[0]
+    groups = len(np.unique(whole.groups))
+    weights = resample(groups, n_resamples=n_resamples, seed=seed)
+    more = {name: float(np.mean([metric(each) for each in pooled])) for name, metric in (extra or {}).items()}
+    alone = len(runs) == 1
+    return row_from_draws(
+        kind,
+        [draw_scores(each, weights) for each in pooled],
+        mean_of_folds=_mean_of_folds([[metrics_of(p, extra) for p in folds.values()] for folds in runs]),
+        extra=more,
+        task=whole.label,
+        items=int(whole.scored.sum()),
+        over="groups" if groups < len(whole) else "pieces",
+        confusion=confusion_of(whole).tolist() if alone and whole.kind == "classes" else None,
+        predictions=whole if alone else None,
+        **about,
+    )
+
+
+def _mean_of_folds(scores: Sequence[Sequence[Mapping[str, float]]]) -> dict[str, Any]:
+    """Mean and standard deviation over folds of each metric, from scores by seed and fold."""
+    result = {}
+    for name in scores[0][0]:
+        if name.startswith(PLAIN):
+            continue
+        by_fold = mean([[fold[name] for fold in folds] for folds in scores], axis=0)
+        known = by_fold[np.isfinite(by_fold)]
+        sd = float(known.std(ddof=1)) if len(known) > 1 else None
+        result[name] = {"value": float(known.mean()) if len(known) else None, "sd": sd}
+    return result
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
