@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap and the trees (%(default)s)")
     options = parser.parse_args(arguments)
 
-    from musicbert.evaluation.reports.score_files import score_table
+    from musicbert.evaluation.tables import row_table
     from musicbert.predict.runner import line_progress
     from musicbert.predict.sentences.genres import score_genres
     from musicbert.predict.sentences.runs import find_fold_runs
@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     except MusicBertError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print("\n".join(score_table(rows, ["f1_micro", "f1_macro", "roc_auc_micro", "roc_auc_macro", "exact"])))
+    print("\n".join(row_table(rows, ["micro_f1", "macro_f1", "roc_auc_micro", "roc_auc_macro", "exact"])))
     print(f"-> {output}/scores.{{json,csv,md}}")
     return 0
 

@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (%(default)s)")
     options = parser.parse_args(arguments)
 
-    from musicbert.evaluation.reports.score_files import score_table
+    from musicbert.evaluation.tables import row_table
     from musicbert.predict.runner import line_progress
     from musicbert.predict.sentences.pairs import score_pairs
     from musicbert.predict.sentences.runs import find_runs
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     except MusicBertError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print("\n".join(score_table(rows, ["map", "hits@1", "hits@5", "hits@10", "hits@25", "recall@1"])))
+    print("\n".join(row_table(rows, ["map", "hits@1", "hits@5", "hits@10", "hits@25", "recall@1"])))
     print(f"-> {output}/scores.{{json,csv,md}}")
     return 0
 

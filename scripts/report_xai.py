@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = make.parse_args(arguments)
     if options.baselines and not options.split:
         make.error("--baselines needs --split")
-    from musicbert.evaluation.reports.rating_report_files import report_set
+    from musicbert.evaluation.reports.ratings import report_set
 
     try:
         written = report_set(

@@ -60,13 +60,15 @@ def report_runs(
     quiet: bool = False,
 ) -> Path:
     """Write the report of an experiment, print its headline, and return its folder."""
-    from musicbert.evaluation.reports.build import build_tagging_report, read_run_folder
-    from musicbert.evaluation.reports.write import write_tagging_report
+    from musicbert.evaluation.reports.experiment import experiment_report
+    from musicbert.evaluation.reports.write import write_report
+    from musicbert.evaluation.rows import shown_name
+    from musicbert.evaluation.runs import read_experiment
+    from musicbert.evaluation.tables import number_cell
     from musicbert.provenance import provenance
 
-    folder = read_run_folder(experiment)
-    report = build_tagging_report(
-        folder,
+    report = experiment_report(
+        read_experiment(experiment),
         shards,
         n_resamples=resamples,
         seed=seed,
@@ -75,15 +77,12 @@ def report_runs(
     inputs = {"task": experiment / "task.json"}
     command = ["musicbert", "evaluate", experiment.name, "--resamples", str(resamples), "--seed", str(seed)]
     out = output or experiment / "report"
-    write_tagging_report(
-        report, out, runs=experiment, provenance=provenance(command, inputs=inputs, seed=seed)
-    )
-    for name, row in report["rows"].items():
-        entry = row["pooled"].get(report["headline"]) or {}
-        value = entry.get("value")
-        print(f"{report['headline']} {'–' if value is None else format(value, '.3f')}  {name}")
-    leaked = sum(each["test"] for each in report["leaks"].values())
+    write_report(report, out, provenance=provenance(command, inputs=inputs, seed=seed))
+    for row in report.rows:
+        print(f"{report.headline} {number_cell(row.value(report.headline))}  {shown_name(row)}")
+    about = report.about
+    leaked = sum(fold["test"] for fold in about["leaks"].values())
     if leaked:
-        print(f"{leaked} of {report['pieces']} test pieces share music with a training piece of their fold")
+        print(f"{leaked} of {about['pieces']} test pieces share music with a training piece of their fold")
     print(f"report: {out / 'report.md'}")
     return out

@@ -16,9 +16,9 @@ key            value
 ``task``       name of the label
 ``items``      number of scored items
 ``over``       what the bootstrap draws: ``groups`` or ``pieces``
-``scores``     ``pooled``: metric -> ``value``, ``low``, ``high``, ``sd`` (and ``seeds_sd``) of the test parts
-               of all folds as one set; ``mean_of_folds``: metric -> ``value``, ``sd``: each fold scored alone,
-               averaged over folds and seeds, as cross-validations are published; ``sd`` is that over folds
+``scores``     ``pooled``: metric -> ``value``, ``low``, ``high``, ``sd`` (and ``seeds_sd``) of the test
+               parts of all folds as one set; ``mean_of_folds``: metric -> ``value``, ``sd``: each fold scored
+               alone, averaged over folds and seeds, as cross-validations are published; ``sd`` over folds
 ``confusion``  of classes: counts, row = true class, column = predicted class
 =============  =========================================================================================
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from musicbert.atomic import write_text
-from musicbert.evaluation.rows import Row, shown_name
+from musicbert.evaluation.rows import Row, read_rows, shown_name
 
 __all__ = [
+    "baseline_tables",
     "dump",
     "interval_cell",
     "markdown_table",
@@ -146,3 +147,34 @@ def write_scores(
         lines += [*row_table(rows, columns), ""]
     write_text(folder / "scores.md", "\n".join(lines))
     return folder
+
+
+def baseline_tables(result: Mapping[str, Any]) -> str:
+    """Return one table a split of a result of baselines (pooled scores with intervals)."""
+    lines = [f"# Baselines: {result['name']}", ""]
+    if result.get("about"):
+        lines += [str(result["about"]), ""]
+    for split, content in result["splits"].items():
+        rows, folds = read_rows(content["rows"]), content["folds"].values()
+        shared, tests = (
+            sum(fold[key] for fold in folds) for key in ("test_sharing_music_with_training", "test")
+        )
+        distinct = rows[0].items if rows else tests
+        if distinct < tests:  # every fold's model is tested on the same segments
+            shared, tests = shared * distinct // tests, distinct
+        train = sorted({fold["train"] for fold in folds})
+        span = "–".join(str(size) for size in dict.fromkeys((train[0], train[-1])))
+        over = "groups of segments that share music" if rows and rows[0].over == "groups" else "segments"
+        regression = content["task"] == "regression"
+        metrics = ["r2", f"r2{OF_FOLDS}", "flattened_r2", "mse", "mae", "pearson", "spearman"]
+        lines += [
+            f"## {split} ({content['task']})",
+            "",
+            f"{len(folds)} folds, {span} segments to train on, {tests} tested; "
+            f"{shared} test segments share bars with training. "
+            f"Brackets: 95 % bootstrap intervals over {over}.",
+            "",
+            *row_table(rows, metrics if regression else ["accuracy", "macro_f1", "balanced_accuracy"]),
+            "",
+        ]
+    return "\n".join(lines)

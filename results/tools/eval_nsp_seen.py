@@ -31,8 +31,9 @@ from musicbert.corpus.labelled.sentence_bin import read_part
 from musicbert.encoding import FIELDS
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.pairs import pair_baselines
-from musicbert.evaluation.metrics.bootstrap import resample
-from musicbert.evaluation.metrics.ranking import ranking_scores
+from musicbert.evaluation.metrics.bootstrap import interval, resample
+from musicbert.evaluation.metrics.ranking import ranking_draws
+from musicbert.evaluation.predictions import load_predictions, probabilities
 from musicbert.midi import Score, read_score
 from musicbert.provenance import provenance
 
@@ -226,19 +227,19 @@ def _report(given: argparse.Namespace) -> str:
     files = sorted(given.results.glob("*.npz"))
     if not files:
         raise DatasetError("not-found", "There are no predictions", path=given.results)
-    with np.load(files[0], allow_pickle=False) as first:
-        labels, of_query = first["labels"], first["queries"]
+    networks = {path.stem: load_predictions(path)["label"] for path in files}
+    first = networks[files[0].stem]
+    true = first.classes.index("1")
+    labels, of_query = first.target == true, first.groups.astype(np.int64)
     scores = dict(pair_baselines(given.data, "test"))
-    for path in files:
-        with np.load(path, allow_pickle=False) as found:
-            scores[path.stem] = found["probability"]
+    scores |= {name: probabilities(each.outputs, "classes")[:, true] for name, each in networks.items()}
     rows: dict[str, dict[str, dict[str, float]]] = {}
     for name, chosen in queries.items():
         pairs = np.isin(of_query, np.unique(of_query)[chosen])
         weights = resample(len(chosen), n_resamples=given.resamples, seed=0)
         for row, values in scores.items():
-            interval = ranking_scores(values[pairs], labels[pairs], of_query[pairs], weights=weights)["map"]
-            rows.setdefault(row, {})[name] = interval.as_dict()
+            draws = ranking_draws(values[pairs], labels[pairs], of_query[pairs], weights=weights)
+            rows.setdefault(row, {})[name] = interval(draws["map"]).as_dict()
     counts = {name: len(chosen) for name, chosen in queries.items()}
     songs_seen = sum(name in seen for name in songs)
     inputs = {"songs": given.songs, "ledger": given.ledger}

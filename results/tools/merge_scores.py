@@ -3,15 +3,15 @@ r"""Merge the scores of one data set that were made in several calls, or on seve
 Example: python results/tools/merge_scores.py results/downstream/next_midi runs/init runs/scratch \
     --output results/downstream/next_midi
 
-Each part is a folder with ``scores.{json,md}`` (`musicbert.evaluation.reports.score_files`). The result
-keeps the provenance of every part under the rows that came with it.
+Each part is a folder with ``scores.json`` (`musicbert.evaluation.tables.write_scores`). The result keeps the provenance of every part under the rows that came with it.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from typing import Any
 from program import make_parser, report_errors
 
 from musicbert.errors import DatasetError
-from musicbert.evaluation.reports.score_files import write_scores
+from musicbert.evaluation.rows import Row, read_rows, shown_name
+from musicbert.evaluation.tables import write_scores
 
 __all__ = ["merge_scores"]
 
@@ -66,8 +67,7 @@ def merge_scores(
                 hint=f"its rows are {', '.join(contents[0]['rows'])}",
             )
     first = contents[0] = _without(contents[0], tuple(drop))
-    rows: dict[str, Any] = dict(first["rows"])
-    classes: dict[str, Any] = dict(first.get("classes") or {})
+    rows: dict[str, Row] = dict(first["rows"])
     sources = list(first.get("parts") or [{"rows": list(rows), "provenance": first["provenance"]}])
     for part, content in zip(parts[1:], contents[1:], strict=True):
         for key in ("title", "about"):
@@ -77,11 +77,11 @@ def merge_scores(
                     f"scored on other data: {content.get('title')}, not {first.get('title')}",
                     path=part,
                 )
-        renamed = {row: _renamed(row, names or {}) for row in content["rows"]}
-        new = {renamed[row]: row for row in content["rows"] if renamed[row] not in rows or row != "chance"}
-        rows |= {name: content["rows"][row] for name, row in new.items()}
-        if content.get("classes"):
-            classes |= {renamed[row]: each for row, each in content["classes"].items() if renamed[row] in new}
+        renamed = _by_name(
+            replace(row, name=_renamed(row.name, names or {})) for row in content["rows"].values()
+        )
+        new = {name: row for name, row in renamed.items() if name not in rows or name != "chance"}
+        rows |= new
         sources = [
             {**each, "rows": [row for row in each["rows"] if row not in new]} for each in sources
         ]  # what a later part replaced
@@ -89,17 +89,15 @@ def merge_scores(
     more = {
         key: value
         for key, value in first.items()
-        if key not in ("title", "notes", "rows", "classes", "parts", "provenance")
+        if key not in ("title", "notes", "columns", "rows", "parts", "provenance")
     }
-    if classes:
-        more["classes"] = classes
     more["parts"] = [each for each in sources if each["rows"]]
     return write_scores(
         out,
         title=first["title"],
         notes=[*first["notes"], *(note for note in notes if note not in first["notes"])],
-        rows=rows,
-        metrics=_columns(Path(parts[0]) / "scores.md"),
+        rows=list(rows.values()),
+        metrics=first["columns"],
         more=more,
     )
 
@@ -109,23 +107,22 @@ def _without(content: dict[str, Any], drop: tuple[str, ...]) -> dict[str, Any]:
     if not drop:
         return content
 
-    def kept(rows: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: row for name, row in rows.items() if not name.startswith(drop)}
-
-    left = {**content, "rows": kept(content["rows"])}
+    rows = {name: row for name, row in content["rows"].items() if not name.startswith(drop)}
+    left = {**content, "rows": rows}
     left["notes"] = [note for note in content["notes"] if not note.startswith(drop)]
-    if content.get("classes"):
-        left["classes"] = kept(content["classes"])
     if "parts" in content:
-        rows = [[row for row in each["rows"] if not row.startswith(drop)] for each in content["parts"]]
-        left["parts"] = [{**each, "rows": row} for each, row in zip(content["parts"], rows, strict=True)]
+        left["parts"] = [
+            {**each, "rows": [row for row in each["rows"] if not row.startswith(drop)]}
+            for each in content["parts"]
+        ]
     return left
 
 
 def _read(part: Path) -> dict[str, Any]:
     try:
         content = json.loads((part / "scores.json").read_text(encoding="utf-8"))
-        _ = content["rows"].items(), content["title"], content["notes"]
+        content["rows"] = _by_name(read_rows(content["rows"]))
+        _ = content["columns"], content["title"], content["notes"]
         if "parts" not in content:
             _ = content["provenance"]["command"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -133,18 +130,12 @@ def _read(part: Path) -> dict[str, Any]:
     return dict(content)
 
 
+def _by_name(rows: Iterable[Row]) -> dict[str, Row]:
+    return {shown_name(row): row for row in rows}
+
+
 def _renamed(row: str, names: Mapping[str, str]) -> str:
     return next((new + row.removeprefix(old) for old, new in names.items() if row.startswith(old)), row)
-
-
-def _columns(table: Path) -> list[list[str]]:
-    """Columns of each table of a Markdown file."""
-    try:
-        lines = table.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise DatasetError("bad-scores", "no scores.md beside the scores.json", path=table) from error
-    heads = [line for line in lines if line.startswith("| row |")]
-    return [[cell.strip() for cell in head.strip("|").split("|")[1:]] for head in heads]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,6 +13,8 @@ import torch
 from musicbert.corpus.bins.databin import label_dictionary
 from musicbert.corpus.labelled.sentence_bin import read_part
 from musicbert.evaluation.baselines.pair_features import PAIR_FEATURES, pair_features
+from musicbert.evaluation.predictions import load_predictions
+from musicbert.evaluation.rows import read_rows, shown_name
 from musicbert.midi import Score, midi_bytes
 from musicbert.predict.sentences.databin import class_logits
 from musicbert.weights import load_checkpoint, load_model, view_of
@@ -214,12 +216,13 @@ def test_pairs_are_trained_and_scored(root, work):
         "nsp seed1",
         "nsp seed2",
     ]
-    assert list(scores["rows"]) == [*names, "nsp, mean of 2 seeds"]
-    assert scores["rows"]["chance"]["hits@1"]["value"] == pytest.approx(0.2)
-    assert scores["rows"]["logistic"]["map"]["value"] > scores["rows"]["chance"]["map"]["value"]
+    rows = {shown_name(row): row for row in read_rows(scores["rows"])}
+    assert list(rows) == [*names, "nsp, mean of 2 seeds"]
+    assert rows["chance"].value("hits@1") == pytest.approx(0.2)
+    assert rows["logistic"].value("map") > rows["chance"].value("map")
     assert "| nsp seed1 |" in done.stdout
-    with np.load(work / "next_data_bin_scores" / "nsp seed1.npz") as found:
-        assert len(found["probability"]) == scores["pairs"]
+    found = load_predictions(work / "next_data_bin_scores" / "nsp seed1.npz")["label"]
+    assert len(found) == scores["pairs"]
     # the weights that were fine-tuned are the start of another task, and of another number of outputs
     start = ["bash", root / "scripts/train_nsp.sh", "acc", runs / "seed1" / "checkpoint_best.pt", *TINY]
     assert "loaded" in call([*start, "--save-dir", "acc_run"], work).stdout
@@ -272,11 +275,12 @@ def test_genres_are_trained_and_scored_on_every_fold(root, work):
     score = [sys.executable, root / "scripts/eval_genre.py"]
     call([*score, "genre", "topmagd_data_bin", "--device", "cpu"], work)
     scores = json.loads((work / "topmagd_data_bin_scores" / "scores.json").read_text())
-    assert list(scores["rows"]) == ["majority", "frequency", "logistic", "extra trees", "genre seed7"]
-    assert sum(each["true"] for each in scores["classes"]["genre seed7"].values()) == 7 + 7 + 2 * 6
-    with np.load(work / "topmagd_data_bin_scores" / "genre seed7.npz") as found:
-        assert len(set(found["ids"].tolist())) == 20
-        assert found["scores"].shape == (20, 3)
+    genre = read_rows(scores["rows"])
+    assert [row.name for row in genre] == ["majority", "frequency", "logistic", "extra trees", "genre seed7"]
+    assert sum(scores["classes"].values()) == 7 + 7 + 2 * 6
+    found = load_predictions(work / "topmagd_data_bin_scores" / "genre seed7.npz")["label"]
+    assert len(set(found.ids.tolist())) == 20
+    assert found.outputs.shape == (20, 3)
     # upstream's way to name the folds, and files anywhere
     for fold in (0, 1):
         os.link(
@@ -286,8 +290,8 @@ def test_genres_are_trained_and_scored_on_every_fold(root, work):
         more = ["--no-baselines", "--output", "again", "--device", "cpu"]
         call([*score, name, Path("topmagd_data_bin/x"), *more], work)
         rows = json.loads((work / "again" / "scores.json").read_text())["rows"]
-        (row,) = rows.values()
-        assert row["f1_micro"] == scores["rows"]["genre seed7"]["f1_micro"]
+        (row,) = read_rows(rows)
+        assert row.entry("micro_f1") == genre[-1].entry("micro_f1")
 
 
 @pytest.mark.slow
@@ -306,7 +310,7 @@ def test_other_encodings_from_pretraining_to_scores(root, work, encoding):
     score = [sys.executable, root / "scripts/eval_nsp.py", runs, data, "--device", "cpu", "--no-baselines"]
     call([*score, "--output", work / f"scores_{encoding}"], work)
     rows = json.loads((work / f"scores_{encoding}" / "scores.json").read_text())["rows"]
-    assert 0 < rows[f"nsp_{encoding} seed7"]["map"]["value"] <= 1
+    assert 0 < read_rows(rows)[-1].value("map") <= 1
     if encoding == "cp":  # the shapes are those of octuples, but the checkpoint says what it is
         refused = call([*start, "--save-dir", work / "refused"], work, code=1)
         assert "other-encoding" in refused.stdout + refused.stderr
@@ -356,7 +360,7 @@ def test_all_tasks_in_one_go_pass_over_what_is_done_or_has_no_source(root, work)
     assert again.stdout.count("is done") == 2
     assert "data of" not in again.stdout
     rows = json.loads((work / "all_scores" / "topmagd" / "scores.json").read_text())["rows"]
-    assert "tiny-scratch seed7" in rows
+    assert "tiny-scratch seed7" in {row["name"] for row in rows}
 
 
 def test_one_go_needs_sources(root, tmp_path):

@@ -1,10 +1,9 @@
 """Baselines on a label map, MIDI files and folds: examples in, one result file out.
 
-The result holds, for each split and each row (a baseline, or the average of several), the scores of
-:func:`musicbert.evaluation.rating_scores.score`, the sizes of the folds and how many test segments share
-their
-music with training. Baselines train on everything outside the test (on the training part alone where the
-validation part of a fold is published with the split), select inside it, and never see the test.
+The result holds, for each split, a list of rows (`musicbert.evaluation.rows`; a baseline, or the average of
+several), the sizes of the folds and how many test segments share their music with training. Baselines train
+on everything outside the test (on the training part alone where the validation part of a fold is published
+with the split), select inside it, and never see the test.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from musicbert.evaluation.baselines.examples import Examples
 from musicbert.evaluation.baselines.feature_table import feature_table, score_feature_table
 from musicbert.evaluation.baselines.labelled_examples import load_examples, rater_means, same_bars
 from musicbert.evaluation.baselines.ratings import CLASSIFIERS, ENSEMBLES, REGRESSORS, fit_predict
-from musicbert.evaluation.rating_predictions import Predictions, pool
-from musicbert.evaluation.rating_scores import score
-from musicbert.evaluation.tables import baseline_tables, dump, headline
+from musicbert.evaluation.predictions import Predictions, pool, save_predictions
+from musicbert.evaluation.rows import Row, fair_groups, score_row
+from musicbert.evaluation.tables import baseline_tables, dump
 from musicbert.features import FEATURES
 from musicbert.features.against_score import SCORE_FEATURES
 from musicbert.provenance import provenance
@@ -125,7 +124,7 @@ def run_baselines(
 
     Returns
     -------
-    JSON-ready dictionary: ``task``, ``folds`` (sizes and leaks), ``rows`` (name -> scores)
+    JSON-ready dictionary: ``task``, ``folds`` (sizes and leaks), ``rows``
     """
     if names is None:
         names = default_rows(examples, task)
@@ -135,7 +134,7 @@ def run_baselines(
         k: {part: np.array([index[n] for n in fold[part] if n in index], np.int64) for part in fold}
         for k, fold in folds.items()
     }
-    rows: dict[str, Any] = {}
+    rows: list[Row] = []
     done: dict[str, list[Predictions]] = {}
     for name in names:
         members = [done.get(each) for each in ENSEMBLES[task]] if name == "ensemble" else [None]
@@ -149,12 +148,12 @@ def run_baselines(
         )
         if save is not None:
             for k, predictions in zip(parts, done[name], strict=True):
-                predictions.save(
-                    Path(save) / name.replace(":", "_") / f"fold{k}" / f"seed{seed}" / "test.npz"
-                )
-        rows[name] = score(done[name], groups=groups, n_resamples=n_resamples, seed=seed)
+                path = Path(save) / name.replace(":", "_") / f"fold{k}" / f"seed{seed}" / "test.npz"
+                save_predictions(path, {predictions.label: predictions})
+        tested = fair_groups([dict(zip(parts, done[name], strict=True))])
+        rows.append(score_row("baseline", tested, name=name, n_resamples=n_resamples, seed=seed))
         if progress is not None:
-            progress(f"{name}: {headline(rows[name])}")
+            progress(f"{name}: {_headline(rows[-1])}")
     shared = {
         k: leaks({p: [n for n in f[p] if n in index] for p in f}, groups)["test"] for k, f in folds.items()
     }
@@ -168,8 +167,15 @@ def run_baselines(
             }
             for k, p in parts.items()
         },
-        "rows": rows,
+        "rows": [row.as_dict() for row in rows],
     }
+
+
+def _headline(row: Row) -> str:
+    """Return the main figure of a row in words."""
+    metric = "r2" if "r2" in row.scores["pooled"] else "accuracy"
+    folds = row.scores["mean_of_folds"][metric]["value"]
+    return f"{metric} {row.value(metric):.3f}, mean of folds {np.nan if folds is None else folds:.3f}"
 
 
 def run_set(

@@ -41,6 +41,8 @@ class Examples:
     more
         Name -> further inputs [shape=(n, j), float64], a row of NaN where an item has none. ``score``:
         against the score; ``peers``: against the other performances of the same bars.
+    dimensions, classes
+        Names of the d labels and of the classes, for the predictions; numbers if empty.
     means, raters
         Mean of all ratings of each label [shape=(n, d), float64, 0-1, NaN where nobody rated], and how many
         rated, averaged over labels [shape=(n,), float64]; None where the ratings are not at hand.
@@ -54,6 +56,8 @@ class Examples:
     groups: NDArray[np.str_]
     identities: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     more: Mapping[str, Floats] = field(default_factory=dict)
+    dimensions: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
     means: Floats | None = None
     raters: Floats | None = None
 

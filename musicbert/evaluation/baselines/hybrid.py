@@ -17,7 +17,7 @@ from sklearn.decomposition import PCA
 from musicbert.annotation.content import content_groups
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.ratings import Examples, fit_predict
-from musicbert.evaluation.rating_predictions import Predictions
+from musicbert.evaluation.predictions import Predictions
 
 __all__ = ["hybrid"]
 
@@ -30,7 +30,6 @@ def hybrid(
     test: Predictions,
     features: Mapping[str, NDArray[np.float64]],
     *,
-    task: str = "regression",
     name: str = "ensemble",
     n_classes: int = 0,
     seed: int = 0,
@@ -40,13 +39,13 @@ def hybrid(
     Parameters
     ----------
     train, test
-        Predictions of one network with ``embedding`` for the training and the test part of one fold.
+        Predictions of one label with ``embedding``, for the training and the test part of one fold.
     features
         id -> features [shape=(k,), float64] of every item.
-    task, name, seed
+    name, seed
         As in :func:`musicbert.evaluation.baselines.ratings.fit_predict`.
     n_classes
-        Number of classes, for the task ``"classes"``.
+        Number of classes, for labels that are classes.
 
     Raises
     ------
@@ -66,11 +65,13 @@ def hybrid(
     pooled = np.concatenate([cut.transform(part.embedding) for part in (train, test)])
     table = np.stack([features[each] for each in ids.tolist()])
     groups = content_groups(ids.tolist())
+    target = np.concatenate([train.target, test.target])
+    classes = train.kind == "classes"
     examples = Examples(
         ids=ids,
         features=np.concatenate([table, pooled], axis=1),
-        labels=np.concatenate([train.labels, test.labels]),
-        class_of=np.concatenate([train.class_of, test.class_of]),
+        labels=np.zeros((len(ids), 0)) if classes else target,
+        class_of=target if classes else np.zeros(len(ids), np.int64),
         n_classes=n_classes,
         groups=np.array([groups[each] for each in ids.tolist()]),
     )
@@ -80,7 +81,7 @@ def hybrid(
         examples,
         at[: len(train)],
         at[len(train) :],
-        task=task,
+        task="classes" if classes else "regression",
         seed=seed,
         blocks=(table.shape[1], count),
     )

@@ -105,6 +105,8 @@ def load_examples(
             "bars": np.array([same_bars(n) for n in names]),
         },
         more=more,
+        dimensions=tuple(dimension.name for dimension in mine.dimensions),
+        classes=mine.classes,
     )
 
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
@@ -36,7 +37,7 @@ from sklearn.svm import SVC
 
 from musicbert.evaluation.baselines.committee import committee, support_vectors
 from musicbert.evaluation.baselines.examples import Examples, standardise
-from musicbert.evaluation.rating_predictions import Predictions, log_softmax, pool
+from musicbert.evaluation.predictions import PERFORMER, RATINGS, Predictions, pool
 
 __all__ = ["CLASSIFIERS", "ENSEMBLES", "REGRESSORS", "Examples", "fit_predict", "standardise"]
 
@@ -166,7 +167,7 @@ def _svm(fold: _Fold, classes: Ints, n_classes: int) -> Floats:
     logits = np.full((len(fold.test), n_classes), -20.0)
     decision = model.decision_function(fold.test)
     logits[:, model.classes_] = decision if decision.ndim == 2 else np.stack([-decision, decision], axis=1)
-    return log_softmax(logits)
+    return np.asarray(log_softmax(logits, axis=1))
 
 
 def _class_lookup(fold: _Fold, classes: Ints, n_classes: int) -> Floats:
@@ -271,9 +272,19 @@ def fit_predict(
     means, raters = (None if x is None else x[train] for x in (examples.means, examples.raters))
     fold = _Fold(*inputs, examples.groups[train], seed, means, raters)
     labels, classes = examples.labels[train], examples.class_of[train]
-    regression = logits = None
     if task == "regression":
-        regression = _by_mask(REGRESSORS.get(model, _lookup), fold, labels)
+        target, outputs = examples.labels[test], _by_mask(REGRESSORS.get(model, _lookup), fold, labels)
     else:
-        logits = CLASSIFIERS.get(model, _class_lookup)(fold, classes, examples.n_classes)
-    return Predictions(examples.ids[test], examples.labels[test], examples.class_of[test], regression, logits)
+        target = examples.class_of[test]
+        outputs = CLASSIFIERS.get(model, _class_lookup)(fold, classes, examples.n_classes)
+    names = examples.dimensions if task == "regression" else examples.classes
+    return Predictions(
+        label=RATINGS if task == "regression" else PERFORMER,
+        level="sequence",
+        kind="regression" if task == "regression" else "classes",
+        classes=names or tuple(map(str, range(outputs.shape[1]))),
+        ids=examples.ids[test],
+        groups=examples.groups[test],
+        target=target,
+        outputs=outputs,
+    )

@@ -60,12 +60,12 @@ def classification_draws(
 
     def by_class(which: Ints) -> Floats:
         table = np.bincount(group * count + which, minlength=weights.shape[1] * count)
-        return weights @ table.reshape(-1, count).astype(np.float64)
+        return weights @ table.reshape(weights.shape[1], count).astype(np.float64)
 
     actual, predictions = by_class(true), by_class(guess)
     right = true == guess
     table = np.bincount(group[right] * count + true[right], minlength=weights.shape[1] * count)
-    hits = weights @ table.reshape(-1, count).astype(np.float64)
+    hits = weights @ table.reshape(weights.shape[1], count).astype(np.float64)
     f1 = divide(2 * hits, actual + predictions)
     return {
         "accuracy": divide(hits.sum(1), actual.sum(1)),

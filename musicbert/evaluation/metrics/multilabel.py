@@ -12,10 +12,10 @@ average       ``<average>_f1``                            ``roc_auc_<average>``
 ``samples``   mean over the items                         mean over the items that have one
 ============  ==========================================  ===============================================
 
-F1 is 0 where nothing is true and nothing is predicted, and such classes and items count in the averages. This
-is scikit-learn's default (``zero_division=0``), with which MusicBERT's programs scored genre and style. ROC-AUC
-is the share of (true, false) pairs in order, ties half, and undefined where all labels are equal. ``exact``
-is the share of items with every label right; ``f1:CLASS`` and ``roc_auc:CLASS`` are those of one class.
+F1 is 0 where nothing is true and nothing is predicted, and such classes and items count in the averages.
+This is scikit-learn's default (``zero_division=0``), with which MusicBERT's programs scored genre and style.
+ROC-AUC is the share of (true, false) pairs in order, ties half, and undefined where all labels are equal.
+``exact`` is the share of items with every label right; ``f1:CLASS`` and ``roc_auc:CLASS`` are of one class.
 Missing labels count nowhere; a class without any known label is left out. All are of the whole set, never
 averages over mini-batches. Verified against scikit-learn in ``tests/unit/evaluation/test_multilabel.py``.
 """

@@ -217,7 +217,7 @@ def _facts(report: Report) -> list[str]:
         span = f"{counts[0]:,}" if counts[0] == counts[-1] else f"{counts[0]:,} to {counts[-1]:,}"
         share = 100 * about["train_share"]
         lines += [
-            f"Networks and baselines learned from {share:g} % of each training part: {span} pieces of a fold.",
+            f"Networks and baselines learned from {share:g} % of each training part: {span} pieces a fold.",
             "",
         ]
     if "leaks" in about:

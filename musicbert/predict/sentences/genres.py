@@ -17,24 +17,22 @@ from numpy.typing import NDArray
 
 from musicbert.corpus.bins.databin import fold_folders
 from musicbert.corpus.files.ledger import read_ledger
-from musicbert.corpus.labelled.sentence_bin import read_part
+from musicbert.corpus.labelled.sentence_bin import SentencePart, read_part
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.genre import genre_baselines, mean_over_windows
-from musicbert.evaluation.metrics.bootstrap import resample
-from musicbert.evaluation.metrics.multilabel import (
-    AVERAGES,
-    MULTILABEL,
-    multilabel_scores,
-    roc_auc_of_classes,
-)
-from musicbert.evaluation.reports.score_files import with_means, write_scores
+from musicbert.evaluation.metrics.multilabel import AVERAGES
+from musicbert.evaluation.predictions import Predictions, outputs_of, pool, probabilities, save_predictions
+from musicbert.evaluation.rows import Row, fair_groups, score_row
+from musicbert.evaluation.tables import OF_FOLDS, write_scores
 from musicbert.predict.sentences.databin import class_logits
 from musicbert.predict.sentences.probe import probe_scores
+from musicbert.predict.sentences.runs import seeds_of
 from musicbert.provenance import provenance
 
 __all__ = ["score_genres"]
 
 Floats = NDArray[np.float64]
+_LABEL = "label"
 
 
 def score_genres(
@@ -51,7 +49,7 @@ def score_genres(
     seed: int = 0,
     command: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, dict[str, Any]]:
+) -> list[Row]:
     """Score checkpoints and baselines and write ``scores.{json,csv,md}`` and the predictions.
 
     Parameters
@@ -59,7 +57,7 @@ def score_genres(
     data
         Data-bin with a folder a fold (or one fold).
     out
-        Folder for the results; ``<row>.npz`` holds ``ids``, ``scores``, ``labels``, ``fold`` and ``classes``.
+        Folder for the results; ``<row>.npz`` holds the predictions of all folds under the label ``label``.
     checkpoints
         Row -> fold -> fine-tuned checkpoint; the folds that a row has are scored.
     probes
@@ -79,7 +77,7 @@ def score_genres(
 
     Returns
     -------
-    row -> metric -> interval; ``<metric> of folds`` holds the mean over folds and its standard deviation
+    The rows, also of the mean over seeds where there are several
 
     Raises
     ------
@@ -91,7 +89,8 @@ def score_genres(
         if unknown := sorted(set(files) - set(folds)):
             raise DatasetError("no-fold", f"{row} is of fold {unknown[0]!r}, which is not here", path=data)
     wanted = {fold for files in checkpoints.values() for fold in files} or set(folds)
-    collected: dict[str, list[tuple[str, list[str], NDArray[np.bool_], Floats]]] = {}
+    songs = _songs(Path(data))
+    collected: dict[str, dict[str, Predictions]] = {}
     classes: list[str] = []
     known: dict[bytes, Floats] = {}
     probed: dict[str, dict[bytes, Floats]] = {}
@@ -121,63 +120,47 @@ def score_genres(
                         f"The head has {logits.shape[1]} outputs for {len(classes)} classes",
                         path=str(files[fold]),
                     )
-                found[row] = 1 / (1 + np.exp(-logits[:, : len(classes)].astype(np.float64)))
+                found[row] = probabilities(logits[:, : len(classes)], "multilabel")
         for row, scores in found.items():
-            collected.setdefault(row, []).append((fold, *mean_over_windows(about, scores)))
-    songs = _songs(Path(data))
-    rows: dict[str, Any] = {}
-    each_class = {}
+            collected.setdefault(row, {})[fold] = _of_pieces(about, scores, songs, fold)
+    options: dict[str, Any] = {"n_resamples": resamples, "seed": seed, "split": part}
+    tested = dict(zip(collected, fair_groups(collected.values()), strict=True))
+    rows = [
+        score_row("network" if row in checkpoints else "baseline", [parts], name=row, **options)
+        for row, parts in tested.items()
+    ]
+    for name, members in seeds_of(checkpoints).items():
+        runs = [tested[row] for row in members]
+        rows.append(score_row("network", runs, seeds="one", name=name, **options))
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    for row, parts in collected.items():
-        ids = [name for _, names, _, _ in parts for name in names]
-        labels = np.concatenate([part[2] for part in parts])
-        scores = np.concatenate([part[3] for part in parts])
-        groups = np.array([songs.get(name, name) for name in ids])
-        weights = resample(len(ids), n_resamples=resamples, groups=groups, seed=seed)
-        found_scores = multilabel_scores(labels, scores, weights=weights)
-        rows[row] = {name: interval.as_dict() for name, interval in found_scores.items()}
-        rows[row].update(_of_folds(parts))
-        auc = roc_auc_of_classes(labels, scores, np.ones((1, len(ids))))[0]
-        each_class[row] = {
-            name: {"true": int(labels[:, c].sum()), "roc_auc": None if np.isnan(auc[c]) else float(auc[c])}
-            for c, name in enumerate(classes)
-        }
-        if row in checkpoints:
-            np.savez_compressed(
-                folder / f"{row}.npz",
-                ids=np.array(ids),
-                scores=scores,
-                labels=labels,
-                fold=np.repeat([part[0] for part in parts], [len(part[1]) for part in parts]),
-                classes=np.array(classes),
-            )
+    for row in checkpoints:
+        save_predictions(folder / f"{row}.npz", {_LABEL: pool(list(collected[row].values()))})
     made = Path(data) / "about.json"
     about_data = json.loads(made.read_text(encoding="utf-8")) if made.is_file() else {}
-    pieces = len(next(iter(collected.values()))[0][1]) if collected else 0
-    tested = max((sum(len(part[1]) for part in parts) for parts in collected.values()), default=pieces)
+    tested_pieces = max((sum(map(len, parts.values())) for parts in collected.values()), default=0)
+    first = next(iter(collected.values()), {})
+    true = np.sum([part.target.sum(axis=0) for part in first.values()], axis=0) if first else []
     caution = f" Folds: {about_data['rule']}." if about_data.get("rule") else ""
     if about_data.get("caution"):
         caution += f" Caution: {about_data['caution']}."
     metrics = [
-        [f"f1_{average}" for average in AVERAGES],
+        [f"{average}_f1" for average in AVERAGES],
         [f"roc_auc_{average}" for average in AVERAGES],
-        ["exact", *(f"{name} of folds" for name in ("f1_micro", "f1_macro", "roc_auc_macro"))],
+        ["exact", *(name + OF_FOLDS for name in ("micro_f1", "macro_f1", "roc_auc_macro"))],
     ]
-    rows = with_means(rows)
     write_scores(
         folder,
         title=f"{Path(data).absolute().name}, {part}",
         notes=[
-            f"{tested} pieces of {len(wanted)} folds, {len(classes)} classes, threshold 0.5.{caution}",
+            f"{tested_pieces} pieces of {len(wanted)} folds, {len(classes)} classes, threshold 0.5.{caution}",
             f"Brackets: 95 % bootstrap interval over {'songs' if songs else 'pieces'}; ± standard deviation "
-            "over folds.",
+            "over folds; sd of seeds: standard deviation over seeds.",
         ],
         rows=rows,
         metrics=metrics,
         more={
             "about": about_data or None,
-            "classes": each_class,
+            "classes": {name: int(count) for name, count in zip(classes, true, strict=False)},
             "provenance": provenance(
                 command,
                 inputs={f"fold {fold}": folds[fold] / "input0" / f"{part}.bin" for fold in sorted(wanted)}
@@ -194,18 +177,21 @@ def score_genres(
     return rows
 
 
-def _of_folds(parts: Sequence[tuple[str, list[str], NDArray[np.bool_], Floats]]) -> dict[str, Any]:
-    """Mean and standard deviation of each metric over folds."""
-    result = {}
-    for name, metric in MULTILABEL.items():
-        values = np.array(
-            [metric(labels, scores, np.ones((1, len(labels))))[0] for _, _, labels, scores in parts]
-        )
-        values = values[np.isfinite(values)]
-        spread = float(values.std(ddof=1)) if len(values) > 1 else None
-        mean = float(values.mean()) if len(values) else None
-        result[f"{name} of folds"] = {"value": mean, "low": None, "high": None, "sd": spread}
-    return result
+def _of_pieces(about: SentencePart, scores: Floats, songs: Mapping[str, str], fold: str) -> Predictions:
+    """Predictions of pieces: the mean over the windows of each, with songs as groups."""
+    ids, labels, chance = mean_over_windows(about, scores)
+    if about.ids is None:
+        ids = [f"fold{fold}/{name}" for name in ids]
+    return Predictions(
+        label=_LABEL,
+        level="sequence",
+        kind="multilabel",
+        classes=tuple(about.classes),
+        ids=np.array(ids, np.str_),
+        groups=np.array([songs.get(name, name) for name in ids], np.str_),
+        target=labels.astype(np.float64),
+        outputs=outputs_of(chance, "multilabel"),
+    )
 
 
 def _songs(data: Path) -> dict[str, str]:

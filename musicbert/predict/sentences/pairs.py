@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,26 +13,22 @@ from numpy.typing import NDArray
 from musicbert.corpus.labelled.sentence_bin import SentencePart, read_part
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.pairs import pair_baselines
-from musicbert.evaluation.metrics.bootstrap import resample
-from musicbert.evaluation.metrics.ranking import PLACES, chance, metric_names, ranking_scores
-from musicbert.evaluation.reports.score_files import with_means, write_scores
+from musicbert.evaluation.metrics.bootstrap import Draws, Interval, resample
+from musicbert.evaluation.metrics.classification import classification_draws
+from musicbert.evaluation.metrics.ranking import PLACES, chance, metric_names, ranking_draws
+from musicbert.evaluation.predictions import Predictions, probabilities, save_predictions
+from musicbert.evaluation.rows import Row, row_from_draws
+from musicbert.evaluation.tables import write_scores
 from musicbert.predict.sentences.databin import class_logits
+from musicbert.predict.sentences.runs import seeds_of
 from musicbert.provenance import provenance
 
-__all__ = ["score_pairs", "true_scores"]
+__all__ = ["score_pairs"]
 
 Floats = NDArray[np.float64]
-_TRUE = "1"
+_TRUE, _LABEL = "1", "label"
 #: Candidates of a query in data without ``label/<part>.group``, as published.
 GROUP = 50
-
-
-def true_scores(logits: NDArray[np.float32], classes: Sequence[str]) -> Floats:
-    """Return the probability that a pair is true [shape=(n,)] from the logits [shape=(n, 2)]."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    weights = np.exp(shifted)
-    probability: Floats = weights[:, list(classes).index(_TRUE)] / weights.sum(axis=1)
-    return probability
 
 
 def score_pairs(
@@ -50,7 +45,7 @@ def score_pairs(
     seed: int = 0,
     command: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, dict[str, Any]]:
+) -> list[Row]:
     """Score checkpoints and baselines and write ``scores.{json,csv,md}`` and the predictions.
 
     Parameters
@@ -58,7 +53,8 @@ def score_pairs(
     data
         Data-bin of the task.
     out
-        Folder for the results; ``<row>.npz`` holds ``probability``, ``labels`` and ``queries``.
+        Folder for the results; ``<row>.npz`` holds the predictions under the label ``label``; the group of a
+        pair is the number of its query.
     checkpoints
         Row -> fine-tuned checkpoint; several seeds are several rows.
     part
@@ -78,7 +74,7 @@ def score_pairs(
 
     Returns
     -------
-    row -> metric -> interval
+    The rows, also of the mean over seeds where there are several
 
     Raises
     ------
@@ -92,40 +88,55 @@ def score_pairs(
     queries = _queries(about, group, data)
     weights = resample(len(np.unique(queries)), n_resamples=resamples, seed=seed)
     expected = chance(labels, queries)
-    rows: dict[str, Any] = {
-        "chance": {name: {"value": value, "low": None, "high": None} for name, value in expected.items()}
-    }
+    expected = {"pooled": {name: Interval(value).as_dict() for name, value in expected.items()}}
+    rows = [Row("baseline", expected, name="chance", split=part, task=_LABEL)]
     scores: dict[str, Floats] = dict(pair_baselines(data, part, seed=seed)) if baselines else {}
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder, true = Path(out), about.classes.index(_TRUE)
     for name, checkpoint in checkpoints.items():
         logits = class_logits(checkpoint, data, part, head=head, device=device, progress=progress)
         if logits.shape[1] != len(about.classes):
             raise DatasetError(
                 "class-count-mismatch", f"The head has {logits.shape[1]} outputs", path=str(checkpoint)
             )
-        scores[name] = true_scores(logits, about.classes)
-        np.savez_compressed(folder / f"{name}.npz", probability=scores[name], labels=labels, queries=queries)
+        scores[name] = probabilities(logits, "classes")[:, true]
+        found = Predictions(
+            label=_LABEL,
+            level="sequence",
+            kind="classes",
+            classes=tuple(about.classes),
+            ids=np.array(about.ids or range(len(labels)), np.str_),
+            groups=queries.astype(np.str_),
+            target=np.where(labels, true, 1 - true),
+            outputs=logits,
+        )
+        save_predictions(folder / f"{name}.npz", {_LABEL: found})
+    draws: dict[str, Draws] = {}
     for name, values in scores.items():
-        found = ranking_scores(values, labels, queries, weights=weights)
-        rows[name] = {metric: interval.as_dict() for metric, interval in found.items()}
+        draws[name] = ranking_draws(values, labels, queries, weights=weights)
         if name in checkpoints:
-            rows[name]["accuracy"] = {
-                "value": float(((values > 0.5) == labels).mean()),
-                "low": None,
-                "high": None,
+            query = np.unique(queries, return_inverse=True)[1]
+            draws[name] |= {
+                "accuracy": classification_draws(labels, values > 0.5, None, weights, query)["accuracy"]
             }
+    about_row = {"split": part, "task": _LABEL, "items": len(labels), "over": "groups"}
+    rows += [
+        row_from_draws("network" if name in checkpoints else "baseline", [found], name=name, **about_row)
+        for name, found in draws.items()
+    ]
+    rows += [
+        row_from_draws("network", [draws[row] for row in members], seeds="one", name=name, **about_row)
+        for name, members in seeds_of(checkpoints).items()
+    ]
     names = metric_names()
     sizes = np.unique(queries, return_counts=True)[1]
     candidates = f"{sizes.min()}" if sizes.min() == sizes.max() else f"{sizes.min()}-{sizes.max()}"
     made = Path(data) / "label" / "about.json"
-    rows = with_means(rows)
     write_scores(
         folder,
         title=f"{Path(data).absolute().name}, {part}",
         notes=[
             f"{len(sizes)} queries of {candidates} candidates, {int(labels.sum())} true pairs. "
-            "Brackets: 95 % bootstrap interval over queries.",
+            "Brackets: 95 % bootstrap interval over queries; sd of seeds: standard deviation over seeds.",
             "recall@k is what MusicBERT publishes as HITS@k; the two agree where every query has one "
             "true candidate.",
         ],

@@ -17,7 +17,9 @@ from musicbert.evaluation.baselines.baseline_run import (
 )
 from musicbert.evaluation.baselines.feature_table import feature_table
 from musicbert.evaluation.baselines.ratings import CLASSIFIERS, REGRESSORS, Examples, fit_predict, standardise
-from musicbert.evaluation.metrics.regression_and_classes import mean, regression
+from musicbert.evaluation.metrics.bootstrap import mean
+from musicbert.evaluation.metrics.regression import regression
+from musicbert.evaluation.rows import read_rows
 from musicbert.midi import midi_bytes
 from musicbert.synthesis import make_set
 
@@ -48,21 +50,21 @@ TRAIN, TEST = np.arange(90), np.arange(90, 120)
 @pytest.mark.parametrize("name", [*REGRESSORS, "ensemble"])
 def test_regressors(name, examples):
     got = fit_predict(name, examples, TRAIN, TEST)
-    r2 = mean(regression(got.labels, got.regression)["r2"])
-    assert got.regression.shape == (30, 3)
+    r2 = mean(regression(got.target, got.outputs)["r2"])
+    assert got.outputs.shape == (30, 3)
     assert (r2 < 0.05) if name == "mean" else (r2 > 0.3)
     again = fit_predict(name, examples, TRAIN, TEST)
-    np.testing.assert_array_equal(got.regression, again.regression)
+    np.testing.assert_array_equal(got.outputs, again.outputs)
 
 
 @pytest.mark.parametrize("name", [*CLASSIFIERS, "ensemble"])
 def test_classifiers(name, examples):
     got = fit_predict(name, examples, TRAIN, TEST, task="classes")
-    accuracy = (got.predicted_class == got.class_of).mean()
-    assert got.class_logits.shape == (30, 5)
-    assert np.isfinite(got.class_logits).all()
+    accuracy = (got.predicted == got.target).mean()
+    assert got.outputs.shape == (30, 5)
+    assert np.isfinite(got.outputs).all()
     assert (accuracy < 0.5) if name == "majority" else (accuracy > 0.6)
-    assert (got.predicted_class != 4).all()  # the class that does not occur
+    assert (got.predicted != 4).all()  # the class that does not occur
 
 
 def test_nothing_comes_from_the_test_part(examples):
@@ -78,10 +80,10 @@ def test_nothing_comes_from_the_test_part(examples):
     changed.labels[TEST] = 0.9
     changed.class_of[TEST] = 4
     for name in (*REGRESSORS, "lookup:performer", "lookup:performer+bars"):
-        a, b = (fit_predict(name, e, TRAIN, TEST).regression for e in (examples, changed))
+        a, b = (fit_predict(name, e, TRAIN, TEST).outputs for e in (examples, changed))
         np.testing.assert_array_equal(a, b)
     for name in CLASSIFIERS:
-        a, b = (fit_predict(name, e, TRAIN, TEST, task="classes").class_logits for e in (examples, changed))
+        a, b = (fit_predict(name, e, TRAIN, TEST, task="classes").outputs for e in (examples, changed))
         np.testing.assert_array_equal(a, b)
 
 
@@ -96,9 +98,9 @@ def test_lookup_sees_names_only(examples):
         examples.identities,
     )
     got = fit_predict("lookup:performer", blind, TRAIN, TEST)
-    assert regression(got.labels, got.regression)["r2"][2] > 0.3  # the class says the sign of x0
+    assert regression(got.target, got.outputs)["r2"][2] > 0.3  # the class says the sign of x0
     unseen = fit_predict("lookup:bars", blind, TRAIN, TEST)  # no group of the test is in training
-    assert np.ptp(unseen.regression, axis=0).max() < 1e-9
+    assert np.ptp(unseen.outputs, axis=0).max() < 1e-9
 
 
 def test_missing_labels(examples):
@@ -107,8 +109,8 @@ def test_missing_labels(examples):
     labels[:, 2] = np.nan
     holes = Examples(examples.ids, examples.features, labels, examples.class_of, 5, examples.groups)
     got = fit_predict("ridge", holes, TRAIN, TEST)
-    assert np.isnan(got.regression[:, 2]).all()
-    assert regression(labels[TEST][:, :2], got.regression[:, :2])["r2"].min() > 0.5
+    assert np.isnan(got.outputs[:, 2]).all()
+    assert regression(labels[TEST][:, :2], got.outputs[:, :2])["r2"].min() > 0.5
 
 
 def test_bad_calls(examples):
@@ -145,14 +147,21 @@ def test_run_scores_folds_and_keeps_predictions(examples, tmp_path):
         for k in range(3)
     }
     got = run_baselines(examples, folds, names=("mean", "ridge"), n_resamples=50, save=tmp_path)
-    ridge = got["rows"]["ridge"]["regression"]
-    assert ridge["pooled"]["r2"]["mean"]["value"] > 0.8
-    assert ridge["pooled"]["r2"]["mean"]["low"] < ridge["pooled"]["r2"]["mean"]["value"]
+    ridge = got["rows"][1]
+    assert (ridge["kind"], ridge["name"], ridge["items"], ridge["over"]) == (
+        "baseline",
+        "ridge",
+        120,
+        "groups",
+    )
+    r2 = ridge["scores"]["pooled"]["r2"]
+    assert r2["value"] > 0.8
+    assert r2["low"] < r2["value"]
     assert got["folds"]["0"] == {"train": 80, "test": 40, "test_sharing_music_with_training": 40}
     assert (tmp_path / "ridge/fold2/seed0/test.npz").is_file()
     json.dumps(got, allow_nan=False)
     classes = run_baselines(examples, folds, task="classes", names=("majority", "logistic"), n_resamples=50)
-    assert np.sum(classes["rows"]["logistic"]["classes"]["confusion"]) == 120
+    assert np.sum(classes["rows"][1]["confusion"]) == 120
 
 
 def test_same_bars():
@@ -185,7 +194,7 @@ def test_real_run(shared, tmp_path):
     )
     content = result["splits"]["segment_clean"]
     assert content["folds"]["0"] == {"train": 460, "test": 64, "test_sharing_music_with_training": 0}
-    r2 = {name: row["regression"]["pooled"]["r2"]["mean"]["value"] for name, row in content["rows"].items()}
+    r2 = {row.name: row.value("r2") for row in read_rows(content["rows"])}
     assert r2["ridge"] > 0.15
     assert r2["mean"] == pytest.approx(-0.217, abs=0.001)  # spec: the mean row of the clean split
     assert result["dimensions"][14]["low"] != result["dimensions"][14]["high"]

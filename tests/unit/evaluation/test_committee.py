@@ -13,7 +13,8 @@ from musicbert.evaluation.baselines.examples import Examples, standardise
 from musicbert.evaluation.baselines.feature_table import score_feature_table
 from musicbert.evaluation.baselines.labelled_examples import load_examples, rater_means
 from musicbert.evaluation.baselines.ratings import fit_predict
-from musicbert.evaluation.metrics.regression_and_classes import mean, regression
+from musicbert.evaluation.metrics.bootstrap import mean
+from musicbert.evaluation.metrics.regression import regression
 from musicbert.features import FEATURES
 from musicbert.midi import midi_bytes
 from musicbert.synthesis import make_set, write_made_set
@@ -44,7 +45,7 @@ def noisy():
 
 def score_of(examples, name="committee", **changed):
     got = fit_predict(name, Examples(**(vars(examples) | changed)), TRAIN, TEST)
-    return float(mean(regression(got.labels, got.regression)["r2"]))
+    return float(mean(regression(got.target, got.outputs)["r2"]))
 
 
 def test_rater_means_help_where_labels_are_noisier(noisy):
@@ -78,7 +79,7 @@ def test_nothing_comes_from_the_test_part(noisy):
     for values in changed.values():
         values[TEST] = 0.9
     a, b = (
-        fit_predict("committee", each, TRAIN, TEST).regression
+        fit_predict("committee", each, TRAIN, TEST).outputs
         for each in (noisy, Examples(**(vars(noisy) | changed)))
     )
     np.testing.assert_array_equal(a, b)
@@ -103,7 +104,7 @@ def test_missing_labels_leave_an_item_out_of_that_dimension(noisy):
     for column, rows, apart in ((0, TRAIN, 0.0), (1, TRAIN[40:], 0.02)):
         pick = {"labels": noisy.labels[:, [column]], "means": noisy.means[:, [column]]}
         alone = fit_predict("committee", Examples(**(vars(noisy) | pick)), rows, TEST)
-        np.testing.assert_allclose(got.regression[:, column], alone.regression[:, 0], atol=apart + 1e-12)
+        np.testing.assert_allclose(got.outputs[:, column], alone.outputs[:, 0], atol=apart + 1e-12)
 
 
 def test_kernel_ridge_is_the_weighted_closed_form(monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,109 +14,66 @@ from musicbert.annotation.label_map import LabelMap
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.baseline_run import baseline_folds, load_examples, run_baselines
 from musicbert.evaluation.baselines.hybrid import hybrid
-from musicbert.evaluation.metrics.regression_and_classes import mean, regression
-from musicbert.evaluation.rating_predictions import Predictions, log_softmax, pool
-from musicbert.evaluation.rating_runs import read_runs, with_labels
-from musicbert.evaluation.rating_scores import score
-from musicbert.evaluation.reports.rating_report import build_report
-from musicbert.evaluation.reports.rating_report_files import dimension_table, report_set, write_report
+from musicbert.evaluation.metrics.bootstrap import mean
+from musicbert.evaluation.metrics.regression import regression
+from musicbert.evaluation.predictions import Predictions, load_predictions, pool, save_predictions
+from musicbert.evaluation.reports.ratings import rating_report, report_set, with_labels
+from musicbert.evaluation.reports.write import output_table, write_report
+from musicbert.evaluation.rows import fair_groups, read_rows, score_row, shown_name
+from musicbert.evaluation.runs import read_runs
 from musicbert.evaluation.training_log import read_curves
 from musicbert.provenance import provenance
 
 DIMENSIONS = (Dimension("Fast paced", "fast paced", "slow paced"), Dimension("Soft", "soft", "loud"))
 
 
-def made(n=12, seed=0, noise=0.05, start=0):
-    rng = np.random.default_rng(seed)
-    labels = np.random.default_rng(99).random((200, 2))[start : start + n]
-    classes = np.arange(start, start + n) % 3
-    logits = rng.normal(0, 1, (n, 3)) + 3 * np.eye(3)[classes]
-    guess = labels + rng.normal(0, noise, (n, 2))
+def ratings(ids, labels, guess, **more):
     return Predictions(
-        ids=np.array([f"x{i}" for i in range(start, start + n)]),
-        labels=labels,
-        class_of=classes,
-        regression=guess,
-        class_logits=logits,
-        embedding=np.concatenate([guess, rng.normal(size=(n, 6))], axis=1),
+        "ratings", "sequence", "regression", ("0", "1"), np.array(ids), np.array(ids), labels, guess, **more
     )
 
 
-def test_predictions_round_trip(tmp_path):
-    path = tmp_path / "a/b/test.npz"
-    first = made()
-    first.save(path)
-    again = Predictions.load(path)
-    for name in ("ids", "labels", "class_of", "regression", "class_logits", "embedding"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(first, name))
-    np.testing.assert_array_equal(again.predicted_class, first.class_logits.argmax(1))
+def performers(ids, class_of, logits, **more):
+    names = tuple(map(str, range(logits.shape[1])))
+    return Predictions(
+        "performer", "sequence", "classes", names, np.array(ids), np.array(ids), class_of, logits, **more
+    )
 
 
 def test_predictions_that_cannot_be_read(tmp_path):
-    with pytest.raises(DatasetError) as caught:
-        Predictions.load(tmp_path / "none.npz")
-    assert caught.value.reason == "not-found"
-    bad = {
-        "text": b"not an archive",
-        "empty": b"",
-    }
+    bad = {"text": b"not an archive", "empty": b""}
     for name, content in bad.items():
-        path = tmp_path / f"{name}.npz"
-        path.write_bytes(content)
-        with pytest.raises(DatasetError) as caught:
-            Predictions.load(path)
-        assert caught.value.reason == "bad-predictions"
-    np.savez(
-        tmp_path / "short.npz", ids=np.array(["a", "b"]), labels=np.zeros((1, 2)), class_of=np.zeros(2, int)
-    )
+        (tmp_path / f"{name}.npz").write_bytes(content)
+    ids = np.array(["a", "b"])
+    np.savez(tmp_path / "short.npz", ids=ids, labels=np.zeros((1, 2)), class_of=np.zeros(2, int))
     np.savez(tmp_path / "missing.npz", ids=np.array(["a"]))
     np.savez(tmp_path / "pickle.npz", ids=np.array([{"a": 1}], dtype=object))
-    for name in ("short", "missing", "pickle"):
+    for name in (*bad, "short", "missing", "pickle"):
         with pytest.raises(DatasetError) as caught:
-            Predictions.load(tmp_path / f"{name}.npz")
+            load_predictions(tmp_path / f"{name}.npz")
         assert caught.value.reason == "bad-predictions"
-
-
-def test_wrong_shapes():
-    with pytest.raises(ValueError, match="other shapes of regression"):
-        Predictions(np.array(["a"]), np.zeros((1, 2)), np.zeros(1, int), np.zeros((1, 3)))
-
-
-def test_pool_folds_and_seeds():
-    folds = pool([made(5), made(5, start=5)])
-    assert len(folds) == 10
-    a, b = made(5, seed=1), made(5, seed=2)
-    both = pool([a, b])
-    np.testing.assert_allclose(both.regression, (a.regression + b.regression) / 2)
-    chance = (np.exp(log_softmax(a.class_logits)) + np.exp(log_softmax(b.class_logits))) / 2
-    np.testing.assert_allclose(np.exp(both.class_logits), chance, atol=1e-9)
-    assert both.embedding is None
-    with pytest.raises(ValueError, match="different labels"):
-        pool([a, Predictions(a.ids, a.labels + 0.1, a.class_of, a.regression, a.class_logits)])
-    with pytest.raises(ValueError, match="nothing to pool"):
-        pool([])
 
 
 def test_pooled_and_mean_of_folds_are_different_things():
     """Two folds, each constant but for noise: pooled R² is high, the mean over folds is not."""
     rng = np.random.default_rng(0)
-    folds = []
+    folds = {}
     for k, level in enumerate((0.2, 0.8)):
-        labels = level + rng.normal(0, 0.01, (20, 1))
-        ids = np.array([f"{k}-{i}" for i in range(20)])
-        folds.append(Predictions(ids, labels, np.zeros(20, int), np.full((20, 1), level)))
-    got = score(folds, n_resamples=50)["regression"]
-    assert got["pooled"]["r2"]["mean"]["value"] > 0.99
-    assert got["mean_of_folds"]["r2"] < 0.05
-    json.dumps(got, allow_nan=False)
+        labels = level + rng.normal(0, 0.01, (20, 2))
+        folds[str(k)] = ratings([f"{k}-{i}" for i in range(20)], labels, np.full((20, 2), level))
+    got = score_row("network", [folds], n_resamples=50)
+    assert got.value("r2") > 0.99
+    assert got.scores["mean_of_folds"]["r2"]["value"] < 0.05
+    assert got.value("mse:1") < got.value("r2:1")
+    json.dumps(got.as_dict(), allow_nan=False)
 
 
 def test_few_groups_are_not_resampled():
-    got = made(40)
-    few, many = ({n: str(i % k) for i, n in enumerate(got.ids.tolist())} for k in (3, 10))
-    assert score([got], groups=few, n_resamples=20)["bootstrap"]["over"] == "items"
-    assert score([got], groups=many, n_resamples=20)["bootstrap"]["over"] == "groups"
-    assert score([got], n_resamples=20)["bootstrap"]["over"] == "items"
+    values = np.random.default_rng(0).random((40, 2))
+    for count, over in ((3, "pieces"), (10, "groups"), (40, "pieces")):
+        got = ratings([f"x{i}" for i in range(40)], values, values)
+        got = replace(got, groups=np.array([str(i % count) for i in range(40)]))
+        assert score_row("network", fair_groups([{"0": got}]), n_resamples=20).over == over
 
 
 LOG_JSON = """2026-01-01 | INFO | fairseq.trainer | begin training epoch 1
@@ -179,14 +137,14 @@ def experiment(tmp_path):
             folder = runs / f"fold{k}/seed{s}"
             for part in ("train", "test"):
                 at = [index[n] for n in fold[part]]
-                Predictions(
-                    np.array(ids)[at],
-                    values[at].astype(np.float32),
-                    class_of[at],
-                    guess[at],
-                    rng.normal(size=(len(at), 6)) + 2 * np.eye(6)[class_of[at]],
-                    np.concatenate([guess[at], rng.normal(size=(len(at), 3))], axis=1),
-                ).save(folder / f"{part}.npz")
+                names = np.array(ids)[at]
+                logits = rng.normal(size=(len(at), 6)) + 2 * np.eye(6)[class_of[at]]
+                more = {"embedding": np.concatenate([guess[at], rng.normal(size=(len(at), 3))], axis=1)}
+                found = {
+                    "ratings": ratings(names, values[at].astype(np.float32), guess[at], **more),
+                    "performer": performers(names, class_of[at], logits, **more),
+                }
+                save_predictions(folder / f"{part}.npz", found)
             (folder / "log.jsonl").write_text(LOG_JSON)
     saved = tmp_path / "predictions/content_4fold/regression"
     baselines = run_baselines(examples, folds, names=("mean", "ridge"), n_resamples=50, save=saved)
@@ -196,72 +154,74 @@ def experiment(tmp_path):
 
 def test_report(experiment, tmp_path):
     runs, labels, baselines, saved, ceiling, table = experiment
-    report = build_report(
+    report = rating_report(
         runs,
         labels,
-        baselines=baselines,
+        baselines=read_rows(baselines["rows"]),
         baseline_predictions=saved,
         ceiling=ceiling,
         features=table,
         n_resamples=100,
     )
-    assert report.networks == [
-        "network, one seed",
-        "network, ensemble of 2 seeds",
-        "network + features, blend",
-        "network + features, hybrid",
+    rows = {shown_name(row): row for row in report.rows}
+    assert [(row.kind, row.seeds) for row in report.rows] == [
+        ("network", "one"),
+        ("network", "ensemble"),
+        ("blend", None),
+        ("hybrid", None),
+        ("baseline", None),
+        ("baseline", None),
+        ("ceiling", None),
     ]
-    r2 = {name: row["regression"]["pooled"]["r2"]["mean"] for name, row in report.rows.items()}
-    assert set(r2) == {*report.networks, "mean", "features: ridge"}
-    one, both = r2["network, one seed"], r2["network, ensemble of 2 seeds"]
-    assert both["value"] > one["value"]  # averaging halves the noise
-    assert one["low"] is None
-    assert one["sd"] is not None
-    assert len(report.rows["network, one seed"]["seeds"]["r2"]) == 2
-    assert report.differences["network + features, hybrid"]["against"] == "features: ridge"
-    whole = report.ensemble
-    assert both["value"] == pytest.approx(mean(regression(whole.labels, whole.regression)["r2"]))
+    assert {"mean", "features: ridge", "noise ceiling"} < set(rows)
+    one, both = (rows[f"network, {which} of 2 seeds"] for which in ("mean", "ensemble"))
+    assert both.value("r2") > one.value("r2")  # averaging halves the noise
+    interval = one.entry("r2")
+    assert interval["low"] < interval["value"] < interval["high"]
+    assert interval["seeds_sd"] > 0
+    assert {each["against"] for each in report.differences} == {"features: ridge"}
+    assert [each["kind"] for each in report.differences] == ["network", "blend", "hybrid"]
+    whole = both.predictions
+    assert both.value("r2") == pytest.approx(mean(regression(whole.target, whole.outputs)["r2"]))
+    assert report.main is both
 
     out = tmp_path / "report"
-    result = write_report(report, out, provenance={"seed": 1})
-    assert sorted(p.name for p in out.iterdir()) == [
-        "curves.png",
-        "dimensions.csv",
-        "dimensions.png",
-        "report.json",
-        "report.md",
-        "scatter.png",
-        "scores.png",
-    ]
-    assert json.loads((out / "report.json").read_text())["ceiling"] == [0.8, 0.6]
-    assert result["dimensions"][0] == {"name": "Fast paced", "low": "fast paced", "high": "slow paced"}
+    written = write_report(report, out, provenance={"seed": 1})
+    assert sorted(p.name for p in out.iterdir()) == sorted(p.name for p in written)
+    assert {p.name for p in written} == {
+        "curves.png", "dimensions.csv", "dimensions.png", "report.json", "report.md", "scatter.png",
+        "scores.csv", "scores.png",
+    }  # fmt: skip
+    content = json.loads((out / "report.json").read_text())
+    assert read_rows(content["rows"])[-1].value("r2:Fast paced") == 0.8
+    assert content["poles"][0] == {"name": "Fast paced", "low": "fast paced", "high": "slow paced"}
     text = (out / "report.md").read_text()
     assert "| fast paced ↔ slow paced |" in text
     assert "**network, ensemble of 2 seeds**" in text
+    assert "Noise ceiling of these labels, mean over outputs: 0.700." in text
     frame = pd.read_csv(out / "dimensions.csv")
     assert list(frame["high_pole"]) == ["slow paced", "loud"]
     assert frame.equals(frame.dropna(axis=1, how="all"))
-    assert dimension_table(report).shape[0] == 2
+    assert output_table(report).shape[0] == 2
 
 
 def test_class_report(experiment, tmp_path):
     runs, labels, *_ = experiment
-    report = build_report(runs, labels, task="classes", n_resamples=50)
-    matrix = np.array(report.rows["network, ensemble of 2 seeds"]["classes"]["confusion"])
-    assert matrix.sum() == 96
+    report = rating_report(runs, labels, task="classes", n_resamples=50)
+    assert np.sum(report.main.confusion) == 96
     write_report(report, tmp_path / "classes")
     assert (tmp_path / "classes/confusion.png").is_file()
-    assert "accuracy pooled" in (tmp_path / "classes/report.md").read_text()
+    assert "| row | accuracy | macro_f1 |" in (tmp_path / "classes/report.md").read_text()
 
 
 def test_report_rejects_other_labels(experiment):
     runs, labels, *_ = experiment
     moved = LabelMap(labels.ids, labels.values * 0.9, DIMENSIONS, labels.classes, labels.class_of)
     with pytest.raises(DatasetError) as caught:
-        build_report(runs, moved)
+        rating_report(runs, moved)
     assert caught.value.reason == "label-mismatch"
     with pytest.raises(DatasetError) as caught:
-        with_labels(made(3), labels)
+        with_labels(ratings(["x"], np.zeros((1, 2)), np.zeros((1, 2))), labels)
     assert caught.value.reason == "label-mismatch"
 
 
@@ -270,19 +230,25 @@ def test_report_needs_runs_and_their_task(experiment, tmp_path):
     with pytest.raises(DatasetError) as caught:
         read_runs(tmp_path)
     assert caught.value.reason == "no-runs"
-    part = read_runs(experiment[0])[0].parts["test"]
-    Predictions(part.ids, part.labels, part.class_of, part.regression).save(
-        tmp_path / "r/fold0/seed0/test.npz"
-    )
+    part = read_runs(experiment[0])[0].parts["test"]["ratings"]
+    save_predictions(tmp_path / "r/fold0/seed0/test.npz", {"ratings": part})
     with pytest.raises(DatasetError) as caught:
-        build_report(tmp_path / "r", labels, task="classes")
+        rating_report(tmp_path / "r", labels, task="classes")
     assert caught.value.reason == "no-predictions"
+
+
+def test_pieces_without_a_name_are_those_of_their_fold(tmp_path):
+    for fold in (0, 1):
+        part = ratings(["test-0", "test-1"], np.full((2, 2), float(fold)), np.zeros((2, 2)))
+        save_predictions(tmp_path / f"fold{fold}/seed0/test.npz", {"ratings": part})
+    found = pool([run.parts["test"]["ratings"] for run in read_runs(tmp_path)])
+    assert found.ids.tolist() == ["fold0/test-0", "fold0/test-1", "fold1/test-0", "fold1/test-1"]
 
 
 def test_hybrid_needs_embeddings_and_features(experiment):
     runs, _, _, _, _, table = experiment
-    parts = read_runs(runs)[0].parts
-    bare = Predictions(parts["test"].ids, parts["test"].labels, parts["test"].class_of)
+    parts = {k: v["ratings"] for k, v in read_runs(runs, ("train", "test"))[0].parts.items()}
+    bare = replace(parts["test"], embedding=None)
     for arguments, reason in (
         ((parts["train"], bare, table), "no-embedding"),
         ((*parts.values(), {}), "no-match"),

@@ -3,10 +3,12 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 
 from musicbert.errors import CheckpointError
-from musicbert.evaluation.reports.score_files import with_means, write_scores
+from musicbert.evaluation.rows import Row, read_rows, row_from_draws, shown_name
+from musicbert.evaluation.tables import write_scores
 
 
 def cell(value, spread=None):
@@ -14,45 +16,50 @@ def cell(value, spread=None):
     return {"value": value, "low": low, "high": high}
 
 
-ROWS = {
-    "chance": {"map": cell(0.1)},
-    "net seed1": {"map": cell(0.5, 0.1), "hits@1": cell(0.25, 0.05)},
-    "net seed2": {"map": cell(0.7, 0.1), "hits@1": cell(None)},
-}
+def row(name, kind="network", **pooled):
+    return Row(kind, {"pooled": pooled}, name=name, split="test", task="label")
 
 
-def test_means_over_seeds_follow_the_rows_of_the_seeds():
-    rows = with_means(ROWS)
-    assert list(rows) == [*ROWS, "net, mean of 2 seeds"]
-    mean = rows["net, mean of 2 seeds"]
-    assert mean["map"]["value"] == pytest.approx(0.6)
-    assert mean["map"]["sd"] == pytest.approx(0.1414, abs=1e-4)
-    assert mean["hits@1"]["value"] == 0.25
-    assert mean["hits@1"]["sd"] is None
-    assert with_means({"chance": ROWS["chance"]}) == {"chance": ROWS["chance"]}
+def test_the_mean_over_seeds_has_the_interval_of_the_mean():
+    draws = [{"map": np.array([0.5, 0.4, 0.7])}, {"map": np.array([0.7, 0.6, 0.7])}]
+    mean = row_from_draws("network", draws, seeds="one", name="net")
+    found = mean.entry("map")
+    assert (found["value"], found["low"], found["high"]) == pytest.approx((0.6, 0.505, 0.695))
+    assert found["seeds_sd"] == pytest.approx(0.1414, abs=1e-4)
+    assert shown_name(mean) == "net, mean of 2 seeds"
 
 
 def test_the_three_files_say_the_same(tmp_path):
-    rows = with_means(ROWS)
-    write_scores(
-        tmp_path / "out", title="T", notes=["N."], rows=rows, metrics=[["map", "hits@1"]], more={"n": 3}
-    )
+    rows = [
+        row("chance", "baseline", map=cell(0.1)),
+        row("net seed1", map=cell(0.5, 0.1), **{"hits@1": cell(0.25, 0.05)}),
+        Row(
+            "network",
+            {
+                "pooled": {"map": {**cell(0.6, 0.1), "seeds_sd": 0.1414}},
+                "mean_of_folds": {"map": {"value": 0.6, "sd": 0.2}},
+            },
+            seeds="one",
+            name="net",
+            n_seeds=2,
+        ),
+    ]
+    columns = [["map", "hits@1"], ["map of folds"]]
+    write_scores(tmp_path / "out", title="T", notes=["N."], rows=rows, metrics=columns, more={"n": 3})
     content = json.loads((tmp_path / "out" / "scores.json").read_text())
-    assert content["n"] == 3
-    assert content["rows"]["net seed1"]["map"] == {"value": 0.5, "low": 0.4, "high": 0.6}
+    assert (content["n"], content["columns"]) == (3, columns)
+    back = read_rows(content["rows"])
+    assert [each.as_dict() for each in back] == [each.as_dict() for each in rows]
+    assert back[1].entry("map") == {"value": 0.5, "low": 0.4, "high": 0.6}
     with (tmp_path / "out" / "scores.csv").open() as file:
         lines = list(csv.DictReader(file))
-    assert {
-        "row": "net seed1",
-        "metric": "map",
-        "value": "0.50000",
-        "low": "0.40000",
-        "high": "0.60000",
-    } in lines
-    assert len(lines) == 1 + 2 + 2 + 2
+    first = {name: lines[1][name] for name in ("row", "kind", "metric", "value", "low", "high")}
+    assert list(first.values()) == ["net seed1", "network", "map", "0.50000", "0.40000", "0.60000"]
+    assert len(lines) == 1 + 2 + 1
     text = (tmp_path / "out" / "scores.md").read_text()
     assert "| net seed1 | 0.500 [0.400, 0.600] | 0.250 [0.200, 0.300] |" in text
-    assert "| net, mean of 2 seeds | 0.600 ± 0.141 | 0.250 |" in text
+    assert "| net, mean of 2 seeds | 0.600 [0.500, 0.700], sd of seeds 0.141 | – |" in text
+    assert "| net, mean of 2 seeds | 0.600 ± 0.200 |" in text
     assert "| chance | 0.100 | – |" in text
 
 

@@ -8,6 +8,7 @@ import pytest
 from sklearn import metrics as sk
 
 from musicbert.errors import DatasetError
+from musicbert.evaluation.metrics.bootstrap import resample
 from musicbert.evaluation.predictions import (
     Predictions,
     load_predictions,
@@ -15,13 +16,7 @@ from musicbert.evaluation.predictions import (
     probabilities,
     save_predictions,
 )
-from musicbert.evaluation.scores import (
-    confusion,
-    draw_scores,
-    metrics_of,
-    per_class,
-    resampled_groups,
-)
+from musicbert.evaluation.scores import confusion_of, draw_scores, metrics_of, per_class
 
 
 def of_pieces(kind, target, outputs, groups=None, **changes):
@@ -53,7 +48,7 @@ def test_classes_agree_with_scikit_learn(rng):
     recall = sk.recall_score(y, guess, labels=np.unique(y), average="macro", zero_division=0)
     assert found["balanced_accuracy"] == pytest.approx(recall)
     np.testing.assert_array_equal(
-        confusion(of_pieces("classes", y, logits)), sk.confusion_matrix(y, guess, labels=range(5))
+        confusion_of(of_pieces("classes", y, logits)), sk.confusion_matrix(y, guess, labels=range(5))
     )
     table = per_class(of_pieces("classes", y, logits))
     np.testing.assert_allclose([row["f1"] for row in table], sk.f1_score(y, guess, average=None))
@@ -75,10 +70,10 @@ def test_perfect_wrong_ignored_and_missing_classes():
 def test_several_labels_agree_with_scikit_learn(rng):
     y, logits = rng.integers(0, 2, (50, 4)).astype(float), rng.normal(size=(50, 4)).astype(np.float32)
     y[:3] = 0
-    logits[0] = -1  # right: nothing is there and nothing is said
+    logits[0] = -1  # nothing is there and nothing is said
     found, guess = metrics_of(of_pieces("multilabel", y, logits)), (logits > 0).astype(int)
     for average in ("micro", "macro", "weighted", "samples"):
-        expected = sk.f1_score(y, guess, average=average, zero_division=1)
+        expected = sk.f1_score(y, guess, average=average, zero_division=0)
         assert found[f"{average}_f1"] == pytest.approx(expected), average
     for average in ("micro", "macro", "weighted"):
         assert found[f"roc_auc_{average}"] == pytest.approx(sk.roc_auc_score(y, logits, average=average))
@@ -129,7 +124,7 @@ def of_notes(rng, ids=("p", "q", "r"), lengths=(4, 9, 2)):
 
 def test_resamples_draw_whole_groups(rng):
     notes = of_notes(rng)
-    weights = resampled_groups(2, n_resamples=50, seed=1)
+    weights = resample(2, n_resamples=50, seed=1)
     drawn = draw_scores(notes, weights)["accuracy"]
     right = notes.predicted == notes.target
     in_g = np.arange(15) < 13

@@ -1,0 +1,293 @@
+"""The report of a network on ratings or performers: beside its baselines, a blend, a hybrid and the ceiling.
+
+Rows of `musicbert.evaluation.rows`: ``network``, ``blend`` (mean of the ensemble's and the best baseline's
+predictions, nothing fitted), ``hybrid`` (a model on embeddings and features, fitted on the training part:
+`musicbert.evaluation.baselines.hybrid`), ``baseline`` (from the baselines' own result file) and ``ceiling``.
+Groups are the content groups of the segments.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from musicbert.annotation.content import content_groups
+from musicbert.annotation.label_map import LabelMap
+from musicbert.corpus.labelled.pieces import Task
+from musicbert.errors import DatasetError
+from musicbert.evaluation.baselines.feature_table import feature_table
+from musicbert.evaluation.baselines.hybrid import hybrid
+from musicbert.evaluation.metrics.bootstrap import Interval, mean
+from musicbert.evaluation.predictions import PERFORMER, RATINGS, Predictions, pool
+from musicbert.evaluation.reports.build import Report, build_report, restricted
+from musicbert.evaluation.reports.write import write_report
+from musicbert.evaluation.rows import Folds, Row, RowKind, read_rows, shown_name
+from musicbert.evaluation.runs import Run, curves_of_runs, read_runs
+from musicbert.provenance import provenance
+
+__all__ = ["rating_report", "report_set", "with_labels"]
+
+#: task on the command line -> label
+LABELS = {"regression": RATINGS, "classes": PERFORMER}
+#: Labels of a data-bin are single precision: the largest difference to the label map that rounding explains.
+ROUNDING = 1e-5
+
+
+def with_labels(predictions: Predictions, labels: LabelMap) -> Predictions:
+    """Put the label map's labels (double precision) and names beside predictions.
+
+    Raises
+    ------
+    DatasetError
+        ``label-mismatch`` where an id is not in the map or its labels are other ones.
+    """
+    ids = predictions.ids.tolist()
+    unknown = [name for name in ids if name not in labels]
+    if unknown:
+        raise DatasetError(
+            "label-mismatch", f"{len(unknown)} predicted items have no label, such as {unknown[0]}"
+        )
+    mine = labels.subset(ids)
+    if predictions.kind == "classes":
+        count = predictions.outputs.shape[1]
+        more = [f"class {k}" for k in range(len(labels.classes), count)]
+        return replace(predictions, classes=(*labels.classes, *more)[:count], target=mine.class_of)
+    if predictions.target.shape != mine.values.shape or not np.allclose(
+        predictions.target, mine.values, atol=ROUNDING, rtol=0, equal_nan=True
+    ):
+        raise DatasetError(
+            "label-mismatch",
+            "the labels that the network was tested on are not those of the label map",
+            hint="pass the label map that the data set was made from",
+        )
+    names = tuple(dimension.name for dimension in labels.dimensions)
+    return replace(predictions, classes=names, target=mine.values)
+
+
+def rating_report(
+    runs_folder: str | PathLike[str],
+    labels: LabelMap,
+    *,
+    task: str = "regression",
+    name: str = "",
+    split: str = "",
+    baselines: Sequence[Row] = (),
+    baseline_predictions: str | PathLike[str] | None = None,
+    ceiling: pd.DataFrame | None = None,
+    kind: str | None = None,
+    features: Mapping[str, NDArray[np.float64]] | None = None,
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> Report:
+    """Score the runs of a network and put them beside everything they have to be compared with.
+
+    Parameters
+    ----------
+    runs_folder
+        ``fold<k>/seed<s>/test.npz`` (see `musicbert.evaluation.runs`).
+    labels
+        The label map that the data set was made from.
+    task
+        ``"regression"`` or ``"classes"``.
+    name, split
+        Title; name of the split.
+    baselines
+        Rows of one split of a result of baselines.
+    baseline_predictions
+        Folder ``<row>/fold<k>/seed<s>/test.npz`` of the same split: enables differences and the blend.
+    ceiling, kind
+        Reliability table, indexed by dimension name, and the kind of label that picks its column
+        ``ceiling_<kind>`` (default: what the label map says).
+    features
+        id -> features: enables the hybrid, if the runs have embeddings of their training part.
+    n_resamples, seed
+        Bootstrap and models.
+
+    Raises
+    ------
+    DatasetError
+        What reading the runs raises; ``no-predictions`` where the runs do not have this task's predictions.
+    """
+    label = LABELS[task]
+    runs = read_runs(runs_folder, ("test", "train"))
+    for run in runs:
+        found = run.parts["test"].get(label)
+        if found is None or np.isnan(found.outputs).all():
+            raise DatasetError("no-predictions", f"a run has no predictions of {label}", path=runs_folder)
+    groups = content_groups(sorted({name for run in runs for name in run.parts["test"][label].ids.tolist()}))
+
+    def prepared(predictions: Predictions) -> Predictions:
+        member = [groups.get(each, each) for each in predictions.ids.tolist()]
+        return replace(with_labels(predictions, labels), groups=np.array(member, np.str_))
+
+    tested: dict[int, dict[str, Predictions]] = {}
+    for run in runs:
+        tested.setdefault(run.seed, {})[run.fold] = prepared(run.parts["test"][label])
+    mixed: dict[RowKind, Folds] = {}
+    best, reference = _best_baseline(baselines, baseline_predictions, task, label, prepared)
+    ensemble = {
+        fold: pool([folds[fold] for folds in tested.values() if fold in folds])
+        for fold in dict.fromkeys(run.fold for run in runs)
+    }
+    if set(reference) == set(ensemble):
+        mixed["blend"] = {
+            fold: pool([mine, restricted(reference[fold], mine.ids)]) for fold, mine in ensemble.items()
+        }
+    if features is not None and all(_has_embedding(run, label) for run in runs):
+        mixed["hybrid"] = _hybrids(runs, label, prepared, labels, features, seed)
+    metric = "r2" if task == "regression" else "accuracy"
+    outputs = next(iter(ensemble.values())).classes
+    report = build_report(
+        name or Path(runs_folder).name,
+        Task(label, label, "sequence", "regression" if task == "regression" else "classes", outputs, metric),
+        tested,
+        split=split,
+        mixed=mixed,
+        baselines={shown_baseline(best.name): reference} if best is not None else {},
+        scored=[replace(row, name=shown_baseline(row.name)) for row in baselines],
+        n_resamples=n_resamples,
+        seed=seed,
+        about={
+            "label_kind": labels.kind,
+            "runs": [{"fold": run.fold, "seed": run.seed} for run in runs],
+        },
+    )
+    if task == "regression":
+        report.poles = tuple((dimension.low, dimension.high) for dimension in labels.dimensions)
+        report.rows += _ceiling(outputs, ceiling, kind or labels.kind, split)
+    report.curves = curves_of_runs(runs)
+    return report
+
+
+def shown_baseline(name: str) -> str:
+    """Name a baseline so that it cannot be taken for a network: ``features: ridge``."""
+    return name if name in ("mean", "majority") or name.startswith("lookup:") else f"features: {name}"
+
+
+def _ceiling(names: Sequence[str], table: pd.DataFrame | None, kind: str, split: str) -> list[Row]:
+    column = f"ceiling_{kind}"
+    if table is None or column not in table:
+        return []
+    values = table.reindex(list(names))[column].to_numpy(np.float64)
+    pooled = {"r2": float(mean(values)), **{f"r2:{k}": v for k, v in zip(names, values, strict=True)}}
+    scores = {"pooled": {metric: Interval(value).as_dict() for metric, value in pooled.items()}}
+    return [] if np.isnan(values).all() else [Row("ceiling", scores, split=split, task=RATINGS)]
+
+
+def _best_baseline(
+    rows: Sequence[Row],
+    folder: str | PathLike[str] | None,
+    task: str,
+    label: str,
+    prepared: Callable[[Predictions], Predictions],
+) -> tuple[Row | None, dict[str, Predictions]]:
+    """Return the best baseline by its pooled headline, and its predictions of each fold where kept.
+
+    Rows that look at other performances of the test (``+peers``) see more than a network does and are left
+    out.
+    """
+    metric = "r2" if task == "regression" else "accuracy"
+    fair = [row for row in rows if not row.name.endswith("+peers") and np.isfinite(row.value(metric))]
+    if not fair or folder is None:
+        return None, {}
+    best = max(fair, key=lambda row: row.value(metric))
+    runs = read_runs(Path(folder) / best.name.replace(":", "_"))
+    return best, {run.fold: prepared(run.parts["test"][label]) for run in runs}
+
+
+def _has_embedding(run: Run, label: str) -> bool:
+    train = run.parts.get("train", {}).get(label)
+    return train is not None and train.embedding is not None
+
+
+def _hybrids(
+    runs: Sequence[Run],
+    label: str,
+    prepared: Callable[[Predictions], Predictions],
+    labels: LabelMap,
+    features: Mapping[str, NDArray[np.float64]],
+    seed: int,
+) -> dict[str, Predictions]:
+    """Predictions of the hybrid of each fold, averaged over seeds."""
+    folds: dict[str, list[Predictions]] = {}
+    for run in runs:
+        train, test = (prepared(run.parts[part][label]) for part in ("train", "test"))
+        found = hybrid(train, test, features, n_classes=len(labels.classes), seed=seed)
+        folds.setdefault(run.fold, []).append(prepared(found))
+    return {fold: pool(parts) for fold, parts in folds.items()}
+
+
+def report_set(
+    *,
+    runs: Path,
+    labels: Path,
+    out: Path,
+    columns: str | None = None,
+    task: str = "regression",
+    name: str = "",
+    baselines: Path | None = None,
+    split: str | None = None,
+    baseline_predictions: Path | None = None,
+    ceiling: Path | None = None,
+    kind: str | None = None,
+    midi: Path | None = None,
+    cache: Path | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    command: Sequence[str] = (),
+) -> dict[str, float]:
+    """Read everything that ``scripts/report_xai.py`` names, write the report, return headline scores by row.
+
+    Raises
+    ------
+    MusicBertError
+        What reading raises; ``bad-baselines`` where the result does not hold the split.
+    """
+    key = None if split is None else split if task == "regression" else f"{split}_performer"
+    scores: list[Row] = []
+    if baselines is not None:
+        try:
+            content: Any = json.loads(baselines.read_text(encoding="utf-8"))["splits"][key]
+            scores = read_rows(content["rows"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DatasetError(
+                "bad-baselines",
+                f"there is no split {key!r} to read here",
+                path=baselines,
+                hint="run scripts/baselines_xai.py with this --split and --task",
+            ) from error
+    folder = baseline_predictions / split / task if baseline_predictions is not None and split else None
+    report = rating_report(
+        runs,
+        LabelMap.load(labels, columns=columns),
+        task=task,
+        name=name,
+        split=split or "",
+        baselines=scores,
+        baseline_predictions=folder,
+        ceiling=None if ceiling is None else pd.read_csv(ceiling, index_col=0),
+        kind=kind,
+        features=None if midi is None else feature_table(midi, cache=cache)[0],
+        n_resamples=resamples,
+        seed=seed,
+    )
+    inputs = {"labels": labels, "baselines": baselines, "ceiling": ceiling, "midi": midi}
+    inputs |= {
+        f"{p.parent.parent.name}/{p.parent.name}": p for p in sorted(runs.glob("fold*/seed*/test.npz"))
+    }
+    source = provenance(
+        command,
+        inputs={role: path for role, path in inputs.items() if path is not None},
+        seed=seed,
+        configuration={"split": split, "task": task, "resamples": resamples},
+    )
+    write_report(report, out, provenance=source)
+    return {shown_name(row): row.value(report.headline) for row in report.rows}

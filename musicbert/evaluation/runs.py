@@ -1,0 +1,192 @@
+"""Runs of a network on disk: predictions and curves by fold and seed.
+
+Layout: ``<runs>/fold<k>/seed<s>/{test,valid,train}.npz`` and, where there is one, a log (``log.jsonl``,
+``train.log`` or a folder ``tensorboard``). An experiment of `musicbert finetune` has a ``task.json`` too, and
+a ``run.json`` of each run that is done.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from musicbert.annotation.names import natural_key
+from musicbert.corpus.labelled.pieces import Task
+from musicbert.errors import DatasetError
+from musicbert.evaluation.predictions import Predictions, load_predictions
+from musicbert.evaluation.training_log import Curves, read_curves
+
+__all__ = ["Experiment", "Run", "curves_of_runs", "read_experiment", "read_runs"]
+
+_FOLDER = re.compile(r"fold(?P<fold>\w+)[/\\]seed(?P<seed>\d+)$")
+#: name of a piece that its data-bin does not name: unique within a fold only
+_UNNAMED = re.compile(r"(train|valid|test)-\d+")
+LOGS = ("log.jsonl", "train.log", "tensorboard")
+#: quantities whose curves are drawn
+CURVES = ("loss", "score", "r2", "R2", "accuracy")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One training run: its fold and seed, predictions by part and label, curves."""
+
+    fold: str
+    seed: int
+    parts: Mapping[str, Mapping[str, Predictions]]
+    curves: Curves
+
+
+def read_runs(folder: str | PathLike[str], parts: Sequence[str] = ("test",)) -> list[Run]:
+    """Read every run below a folder, sorted by fold and seed.
+
+    Parameters
+    ----------
+    folder
+        See the module.
+    parts
+        Parts to read, where they are there; runs without ``test`` are left out.
+
+    Raises
+    ------
+    DatasetError
+        ``no-runs`` where there is no ``fold<k>/seed<s>/test.npz``; ``bad-predictions``.
+    """
+    runs = []
+    for test in sorted(Path(folder).glob("fold*/seed*/test.npz")):
+        match = _FOLDER.search(str(test.parent))
+        if match is None:
+            continue
+        files = {part: test.with_name(f"{part}.npz") for part in parts}
+        log = next((test.with_name(name) for name in LOGS if test.with_name(name).exists()), None)
+        loaded = {
+            part: {label: _named(each, match["fold"]) for label, each in load_predictions(path).items()}
+            for part, path in files.items()
+            if path.is_file()
+        }
+        runs.append(Run(match["fold"], int(match["seed"]), loaded, {} if log is None else read_curves(log)))
+    if not runs:
+        raise DatasetError(
+            "no-runs", "there are no predictions here", path=folder, hint="expected fold<k>/seed<s>/test.npz"
+        )
+    return sorted(runs, key=lambda run: (natural_key(run.fold), run.seed))
+
+
+def _named(predictions: Predictions, fold: str) -> Predictions:
+    """Put the fold before names that are unique within it only."""
+    if not all(_UNNAMED.fullmatch(name) for name in predictions.ids.tolist()):
+        return predictions
+    ids = np.array([f"fold{fold}/{name}" for name in predictions.ids.tolist()], np.str_)
+    alone = np.array_equal(predictions.groups, predictions.ids)
+    return replace(predictions, ids=ids, groups=ids if alone else predictions.groups)
+
+
+def curves_of_runs(runs: Sequence[Run]) -> Curves:
+    """Return the curves of losses and scores of all runs, a line a part, fold and seed."""
+    curves: Curves = {}
+    for run in runs:
+        for quantity, parts in run.curves.items():
+            for part, points in parts.items():
+                if quantity in CURVES and points:
+                    curves.setdefault(quantity, {})[f"{part} fold {run.fold} seed {run.seed}"] = points
+    return curves
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """What `musicbert finetune` left in a folder, for one label.
+
+    Attributes
+    ----------
+    path, record
+        The folder; its ``task.json``.
+    task
+        The task.
+    runs
+        Test predictions by seed and fold.
+    splits
+        Parts of each fold, where the folder has them.
+    curves
+        See `curves_of_runs`.
+    parameters, seconds
+        Parameters of the model; seconds of all runs.
+    """
+
+    path: Path
+    record: Mapping[str, Any]
+    task: Task
+    runs: Mapping[int, Mapping[str, Predictions]]
+    splits: Mapping[str, Mapping[str, Sequence[str]]]
+    curves: Curves
+    parameters: int
+    seconds: float
+
+
+def read_experiment(path: str | PathLike[str], label: str = "") -> Experiment:
+    """Read an experiment.
+
+    Parameters
+    ----------
+    path
+        Its folder.
+    label
+        Label to score; the first of the experiment if empty.
+
+    Raises
+    ------
+    DatasetError
+        ``not-found``, ``bad-runs``, ``incomplete-runs``, ``bad-predictions``; ``unknown-label`` where the
+        experiment has no such label.
+    """
+    path = Path(path)
+    try:
+        record = json.loads((path / "task.json").read_text(encoding="utf-8"))
+        tasks = [_task(values) for values in record.get("tasks") or [record["task"]]]
+        wanted = {(fold, int(seed)) for fold in record["leaks"] for seed in record["seeds"]}
+    except FileNotFoundError as error:
+        raise DatasetError(
+            "not-found", "There is no experiment here (no task.json)", path=path, hint="fine-tune first"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError("bad-runs", f"task.json cannot be read: {error!r}", path=path) from error
+    task = next((task for task in tasks if task.label == (label or tasks[0].label)), None)
+    if task is None:
+        names = ", ".join(task.label for task in tasks)
+        raise DatasetError("unknown-label", f"No label {label!r}; there are {names}", path=path)
+    folders = {(fold, seed): path / f"fold{fold}" / f"seed{seed}" for fold, seed in wanted}
+    missing = sorted(str(f.relative_to(path)) for f in folders.values() if not (f / "run.json").is_file())
+    if missing:
+        raise DatasetError(
+            "incomplete-runs",
+            f"{len(missing)} of {len(wanted)} runs are not done, such as {missing[0]}",
+            path=path,
+            hint="give the same fine-tuning command again",
+        )
+    runs = [run for run in read_runs(path) if (run.fold, run.seed) in wanted]
+    folds = sorted(record["leaks"], key=natural_key)
+    files = {fold: path / f"fold{fold}" / "split.json" for fold in folds}
+    done = [json.loads((f / "run.json").read_text(encoding="utf-8")) for f in folders.values()]
+    found = {(run.fold, run.seed): run.parts["test"] for run in runs}
+    return Experiment(
+        path=path,
+        record=record,
+        task=task,
+        runs={
+            int(seed): {fold: found[fold, int(seed)][task.label] for fold in folds}
+            for seed in record["seeds"]
+        },
+        splits={k: json.loads(f.read_text(encoding="utf-8")) for k, f in files.items() if f.is_file()},
+        curves=curves_of_runs(runs),
+        parameters=max(int(each.get("parameters", 0)) for each in done),
+        seconds=sum(float(each.get("seconds", 0)) for each in done),
+    )
+
+
+def _task(values: Mapping[str, Any]) -> Task:
+    return Task(**{**values, **{name: tuple(values[name]) for name in ("classes", "ignore", "seeds")}})
