@@ -3,7 +3,8 @@ r"""Merge the scores of one data set that were made in several calls, or on seve
 Example: python results/tools/merge_scores.py results/downstream/next_midi runs/init runs/scratch \
     --output results/downstream/next_midi
 
-Each part is a folder with ``scores.json`` (`musicbert.evaluation.tables.write_scores`). The result keeps the provenance of every part under the rows that came with it.
+Each part is a folder with ``scores.json`` (`musicbert.evaluation.tables.write_scores`). The result keeps the
+provenance of every part under the rows that came with it.
 """
 
 from __future__ import annotations

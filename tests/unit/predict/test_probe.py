@@ -53,7 +53,7 @@ def test_known_vectors_are_taken(databin, model):
 
 def test_rows_of_the_scores(databin, model, tmp_path):
     rows = score_genres(databin, tmp_path, checkpoints={}, probes={"probe of x": model}, resamples=10)
-    assert {"majority", "logistic", "probe of x"} <= set(rows)
+    assert {"majority", "logistic", "probe of x"} <= {row.name for row in rows}
 
 
 def test_random_weights_of_the_same_sizes(model):
