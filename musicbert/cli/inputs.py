@@ -158,10 +158,6 @@ def read_pieces(
     files: Sequence[Path], model: Any, options: argparse.Namespace
 ) -> tuple[list[Path], list[Any]]:
     """Read files as a model wants them (see `read_all`)."""
-    from musicbert.predict import M2BertModel
-
-    if isinstance(model, M2BertModel):
-        return read_all(files, model.read)
     policies = policies_of(options)
     return read_all(files, lambda path: model.read(path, policies=policies))
 

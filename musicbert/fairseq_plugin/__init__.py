@@ -12,8 +12,7 @@ import musicbert.fairseq_plugin.labels.rating_criterions
 import musicbert.fairseq_plugin.labels.ratings
 import musicbert.fairseq_plugin.labels.sentences
 import musicbert.fairseq_plugin.labels.taggers
-import musicbert.fairseq_plugin.optimisers.fused_adamw
-import musicbert.fairseq_plugin.optimisers.layerwise_adamw
+import musicbert.fairseq_plugin.optimisers.adamw
 import musicbert.fairseq_plugin.optimisers.stable_adamw
 import musicbert.fairseq_plugin.pretraining.masked_lm_criterion
 import musicbert.fairseq_plugin.pretraining.masked_lm_task

@@ -1,8 +1,7 @@
 """Using a model on music: embeddings, predictions of the heads, and masked notes filled in."""
 
 from musicbert.predict.gaps import Filled, FillOptions, choose_mask
-from musicbert.predict.m2bert_model import M2BertModel
-from musicbert.predict.model import Model, from_pretrained
+from musicbert.predict.model import M2BertModel, Model, from_pretrained
 from musicbert.predict.pieces import Piece, read_piece
 from musicbert.predict.prediction import Prediction, TagResult
 from musicbert.predict.tagger import TaggerModel, load_tagger_model

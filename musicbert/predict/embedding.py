@@ -1,26 +1,33 @@
-"""Results of windows put together: the mean over windows for every note, bar or piece, and embeddings.
+"""Results of windows put together, and `Embedder`: a backbone that turns music into vectors.
 
-Only sums are kept, so that memory does not grow with the number of windows.
+Only sums over windows are kept, so that memory does not grow with the number of windows.
 
-Legend: ``n`` notes, ``B`` windows, ``T`` rows, ``D`` width.
+Legend: ``n`` notes, ``B`` windows, ``T`` rows, ``D`` width, ``L`` blocks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from collections.abc import Sequence
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from musicbert.predict.pieces import Piece
-from musicbert.predict.runner import Runner
-from musicbert.predict.windows import Window
+from musicbert.arrays import Bools, Floats, Ints, Singles
+from musicbert.encoding import Policies
+from musicbert.encoding.codec import get_codec
+from musicbert.encoding.policies import COMPATIBLE
+from musicbert.model.backbones.note_states import first_row, note_states
+from musicbert.predict.pieces import Piece, Source, read_piece
+from musicbert.predict.runner import Precision, Runner
+from musicbert.predict.windows import Layout, Window
+from musicbert.weights import Bundle, build_model, save_folder
 
-__all__ = ["Level", "Stitch", "TokenPooling", "check_layer", "embed_pieces"]
+__all__ = ["Embedder", "Level", "Stitch", "TokenPooling"]
 
-Ints = NDArray[np.int64]
 Level = Literal["piece", "note", "bar"]
 TokenPooling = Literal["first", "mean"]
 
@@ -43,7 +50,7 @@ class Stitch:
         self.sums = [np.zeros((int(at[-1]) + 1, width)) for at in items]
         self.weights = [np.zeros(len(total)) for total in self.sums]
 
-    def add(self, window: Window, values: NDArray[np.float32]) -> None:
+    def add(self, window: Window, values: Singles) -> None:
         """Add the result of a window, for each note [shape=(n, D)] or for all of it [shape=(D,)]."""
         sums, weights = self.sums[window.piece], self.weights[window.piece]
         if values.ndim == 1:
@@ -56,11 +63,11 @@ class Stitch:
         sums[at[first]] += np.add.reduceat(values * window.share[:, None], first)
         weights[at[first]] += np.add.reduceat(window.share, first)
 
-    def covered(self) -> list[NDArray[np.bool_]]:
+    def covered(self) -> list[Bools]:
         """Whether a window said something about each item [shape=(items,)], of each piece."""
         return [weights > 0 for weights in self.weights]
 
-    def means(self) -> list[NDArray[np.float64]]:
+    def means(self) -> list[Floats]:
         """Means of each piece [shape=(items, D)]; zeros where no window said anything."""
         return [
             total / np.where(weights > 0, weights, 1)[:, None]
@@ -68,66 +75,150 @@ class Stitch:
         ]
 
 
-def check_layer(layer: int, depth: int) -> int:
-    """Number of the state after block ``layer``, counted from 0, the input of the first block.
-
-    Raises
-    ------
-    ValueError
-        Where a model of ``depth`` blocks has no such state.
-    """
-    if not -depth - 1 <= layer <= depth:
-        raise ValueError(f"layer is in {-depth - 1} to {depth}, not {layer}")
-    return layer % (depth + 1)
-
-
-def embed_pieces(
-    runner: Runner,
-    pieces: Sequence[Piece],
-    forward: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor],
-    *,
-    level: Level,
-    width: int,
-    bars: Callable[[Ints], Ints],
-) -> list[NDArray[np.float32]]:
-    """Embed pieces, their bars or their notes.
+class Embedder:
+    """A backbone of any family on a device: what :class:`~musicbert.predict.Model` and ``M2BertModel`` share.
 
     Parameters
     ----------
-    runner, pieces
-        The model, and what to embed.
-    forward
-        Tokens and performance inputs -> states of rows [shape=(B, T, D)] or of windows [shape=(B, D)].
-    level
-        What gets a vector.
-    width
-        ``D``.
-    bars
-        Rows -> bar of each note, counting only bars with notes [shape=(n,), int64].
-
-    Returns
-    -------
-    list of numpy.ndarray
-        float32, of each piece [shape=(D,)], [shape=(n, D)] or [shape=(bars, D)].
-
-    Raises
-    ------
-    ValueError
-        For another level.
+    bundle
+        What :func:`~musicbert.weights.read_bundle` reads.
+    device
+        ``cpu``, ``cuda``, ...; a GPU if there is one when None.
+    precision
+        ``auto`` (float32 on a CPU, bfloat16 on a GPU), ``float32`` or ``bfloat16``.
     """
-    if level not in get_args(Level):
-        raise ValueError(f"level is one of {get_args(Level)}, not {level!r}")
-    items: list[Ints] = [
-        bars(piece.rows) if level == "bar" else np.arange(len(piece.rows)) * (level == "note")
-        for piece in pieces
-    ]
-    stitch, windows, lead = Stitch(items, width), runner.windows(pieces), runner.layout.lead
 
-    def take(chosen: list[int], states: torch.Tensor) -> None:
-        for index, state in zip(chosen, states.float().cpu().numpy(), strict=True):
-            window = windows[index]
-            stitch.add(window, state if state.ndim == 1 else state[lead : lead + len(window)])
+    #: notes of a window in training, and those that neighbours share
+    WINDOW, OVERLAP = 1024, 256
 
-    runner.run(pieces, windows, forward, take)
-    means = [mean.astype(np.float32) for mean in stitch.means()]
-    return [mean[0] for mean in means] if level == "piece" else means
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        device: str | torch.device | None = None,
+        precision: Precision = "auto",
+    ) -> None:
+        module, self.report = build_model(bundle)
+        self._bundle = bundle
+        config: Any = bundle.config
+        self.fields = bundle.columns
+        self.codec = get_codec(self.fields.encoding)
+        layout = Layout(self.codec.name, cells=bundle.family.name != "musicbert")
+        longest = getattr(config, "max_positions", self.WINDOW + layout.special)
+        #: notes of a window: those of training, or fewer where the model has fewer positions
+        self.window = min(self.WINDOW, longest - layout.special)
+        self.overlap = min(self.OVERLAP, self.window // 4)
+        self._runner = Runner(
+            module,
+            layout,
+            performance=getattr(config, "performance_features", 0),
+            window=self.window,
+            overlap=self.overlap,
+            device=device,
+            precision=precision,
+        )
+        #: the network, a ``torch.nn.Module``
+        self.module: Any = module
+        self.device = self._runner.device
+
+    @property
+    def config(self) -> Any:
+        """Architecture."""
+        return self._bundle.config
+
+    def save(self, folder: str | PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the weights as they are now as a folder (:func:`~musicbert.weights.save_folder`)."""
+        weights = {name: value.cpu() for name, value in self.module.state_dict().items()}
+        bundle = replace(self._bundle, weights={**self._bundle.weights, **weights})
+        return save_folder(bundle, folder, overwrite=overwrite)
+
+    def read(self, source: Source, *, policies: Policies = COMPATIBLE, masked: bool = False) -> Piece:
+        """Read one source (see :func:`~musicbert.predict.read_piece`)."""
+        return read_piece(
+            source,
+            codec=self.codec.name,
+            performance=self._runner.performance,
+            masked=masked,
+            policies=policies,
+        )
+
+    def _read(self, source: Source | Sequence[Source], policies: Policies) -> tuple[bool, list[Piece]]:
+        """Whether there was one source only, and the pieces."""
+        single = not isinstance(source, list | tuple)
+        sources: Sequence[Any] = source if isinstance(source, list | tuple) else [source]
+        return single, [self.read(entry, policies=policies) for entry in sources]
+
+    def embed(
+        self,
+        source: Source | Sequence[Source],
+        *,
+        level: Level = "piece",
+        pooling: TokenPooling | None = None,
+        layer: int = -1,
+        policies: Policies = COMPATIBLE,
+    ) -> Any:
+        """Embed pieces, their bars or their notes.
+
+        Parameters
+        ----------
+        source
+            A source, or a list of them.
+        level
+            ``piece``: one vector. ``note``: one a row of the encoding, in its order. ``bar``: the mean of the
+            notes of each bar that has some, in order.
+        pooling
+            For a piece. ``first`` (default of MusicBERT): the state of the first token, for the last layer
+            up-projected as published (what fine-tuned heads read). ``mean`` (the others, which have no first
+            token): the mean over the notes.
+        layer
+            State after block ``layer``; 0 is the input of the first block, negative numbers count from the
+            end. The last one of M2BERT is before ``final_norm``, as fine-tuning reads it.
+        policies
+            See ``encode``.
+
+        Returns
+        -------
+        numpy.ndarray
+            [shape=(D,)], [shape=(n, D)] or [shape=(bars, D)], float32; for a list of sources a list of these.
+
+        Raises
+        ------
+        MidiError
+            For a source that cannot be read or encoded.
+        ValueError
+            For another level, pooling or layer.
+        """
+        has_first = self._runner.layout.special > 0
+        poolings = get_args(TokenPooling)[0 if has_first else 1 :]
+        pooling = pooling or poolings[0]
+        if level not in get_args(Level) or pooling not in poolings:
+            raise ValueError(f"level is one of {get_args(Level)} and pooling of {poolings}")
+        depth, width, lead = self.config.layers, self.config.width, self._runner.layout.lead
+        if not -depth - 1 <= layer <= depth:
+            raise ValueError(f"layer is in {-depth - 1} to {depth}, not {layer}")
+        number = layer % (depth + 1)
+        last, whole = number == depth, level == "piece" and pooling == "first"
+
+        def forward(tokens: torch.Tensor, performance: torch.Tensor | None) -> torch.Tensor:
+            states = note_states(self.module, tokens, performance=performance, all_layers=not last).states
+            state = states[0 if last else number]  # (B, T, D)
+            if not whole:
+                return state
+            return first_row(self.module, state) if last else state[:, 0]  # (B, D)
+
+        single, pieces = self._read(source, policies)
+        items: list[Ints] = [
+            self.fields.bars(piece.rows) if level == "bar" else np.arange(len(piece.rows)) * (level == "note")
+            for piece in pieces
+        ]
+        stitch, windows = Stitch(items, width), self._runner.windows(pieces)
+
+        def take(chosen: list[int], states: torch.Tensor) -> None:
+            for index, state in zip(chosen, states.float().cpu().numpy(), strict=True):
+                window = windows[index]
+                stitch.add(window, state if whole else state[lead : lead + len(window)])
+
+        self._runner.run(pieces, windows, forward, take)
+        means = [mean.astype(np.float32) for mean in stitch.means()]
+        vectors = [mean[0] for mean in means] if level == "piece" else means
+        return vectors[0] if single else vectors

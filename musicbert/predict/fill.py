@@ -11,7 +11,7 @@ Orders, fastest first (midiformers calls the last two "octuple" and "vanilla"):
     All hidden tokens from one pass, each for itself.
 ``confident``
     ``steps`` passes; after each, the tokens whose choice is most probable stay, and the others are
-    predicted again knowing them (Ghazvininejad et al. 2019, "Mask-Predict").
+    predicted again knowing them (Ghazvininejad et al. 2019, "Bools-Predict").
 ``notes``
     From left to right, all hidden tokens of a note in one pass.
 ``tokens``
@@ -26,9 +26,9 @@ from hashlib import blake2b
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.special import softmax
 
+from musicbert.arrays import Bools, Floats, Ints, Singles
 from musicbert.encoding import FIELD_OFFSETS, FIELD_SIZES, FIELDS
 from musicbert.encoding.octuple import DRUM_PITCH, DRUM_PROGRAM
 from musicbert.encoding.quantise import BAR_LENGTHS
@@ -39,14 +39,11 @@ from musicbert.predict.runner import Runner
 
 __all__ = ["fill_piece"]
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 F = len(FIELDS)
 BAR, POSITION, PROGRAM, PITCH, METRE = 0, 1, 2, 3, 6
 
 
-def fill_piece(runner: Runner, piece: Piece, mask: Mask, options: FillOptions, *, seed: int = 0) -> Filled:
+def fill_piece(runner: Runner, piece: Piece, mask: Bools, options: FillOptions, *, seed: int = 0) -> Filled:
     """Fill the hidden tokens of one piece.
 
     Parameters
@@ -88,7 +85,7 @@ def fill_piece(runner: Runner, piece: Piece, mask: Mask, options: FillOptions, *
     return Filled(work.rows, mask, work.probability, tables)
 
 
-def _groups(mask: Mask, order: Order) -> Iterator[NDArray[np.int64]]:
+def _groups(mask: Bools, order: Order) -> Iterator[Ints]:
     """Hidden tokens (row, field) [shape=(m, 2)], in groups that are chosen together."""
     hidden = np.argwhere(mask)
     if order == "once":
@@ -106,7 +103,7 @@ class _Work:
         self,
         runner: Runner,
         piece: Piece,
-        mask: Mask,
+        mask: Bools,
         options: FillOptions,
         rng: np.random.Generator,
     ) -> None:
@@ -115,7 +112,7 @@ class _Work:
         self.rows = piece.rows.copy()
         self.hidden = mask.copy()
         self.probability = np.full(mask.shape, np.nan, np.float32)
-        self.tables: dict[tuple[int, int], Floats] = {}
+        self.tables: dict[tuple[int, int], Singles] = {}
         deepest = np.full(len(piece.rows), -1.0)
         self.owner = np.zeros(len(piece.rows), np.int64)
         for index, window in enumerate(self.windows):
@@ -138,7 +135,7 @@ class _Work:
             self.keep(tokens[kept], values[kept], chances[kept], [tables[index] for index in kept])
             left = np.argwhere(self.hidden)
 
-    def keep(self, tokens: Ints, values: Ints, chances: Floats, tables: Sequence[Floats]) -> None:
+    def keep(self, tokens: Ints, values: Ints, chances: Singles, tables: Sequence[Singles]) -> None:
         """Put choices into the piece."""
         for (row, number), value, chance, table in zip(tokens, values, chances, tables, strict=True):
             self.rows[row, number] = value
@@ -146,7 +143,7 @@ class _Work:
             self.tables[int(row), int(number)] = table
             self.hidden[row, number] = False
 
-    def draw(self, tokens: Ints) -> tuple[Ints, Ints, Floats, list[Floats]]:
+    def draw(self, tokens: Ints) -> tuple[Ints, Ints, Singles, list[Singles]]:
         """Predict and choose hidden tokens: the tokens, values, probabilities, and distributions."""
         logits = self._logits(tokens)
         rows, hidden = self.rows.copy(), self.hidden.copy()
@@ -163,7 +160,7 @@ class _Work:
             rows[row, number], hidden[row, number] = value, False  # later fields of the note agree with it
         return tokens, np.array(values, np.int64), np.array(chances, np.float32), tables
 
-    def _logits(self, tokens: Ints) -> Floats:
+    def _logits(self, tokens: Ints) -> Singles:
         """Logits of hidden tokens [shape=(m, V)], each by the window in which its note lies deepest."""
         owners = self.owner[tokens[:, 0]]
         numbers = np.unique(owners)
@@ -199,7 +196,7 @@ class _Work:
         self.runner.run([piece], windows, forward, take)
         return result
 
-    def _possible(self, row: Ints, hidden: Mask, number: int) -> Mask:
+    def _possible(self, row: Ints, hidden: Bools, number: int) -> Bools:
         """Values of a field that are allowed, and that agree with the fields of the note that are known."""
         size = FIELD_SIZES[number]
         possible = np.ones(size, bool)
@@ -219,7 +216,7 @@ class _Work:
         # what the user allows comes first where nothing fits both
         return possible & fits if (possible & fits).any() else possible
 
-    def _choose(self, table: NDArray[np.float64], heat: float) -> int:
+    def _choose(self, table: Floats, heat: float) -> int:
         """Choose a value by its probability."""
         if heat == 0:
             return int(table.argmax())

@@ -10,16 +10,13 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Bools, Ints, Singles
 from musicbert.encoding import FIELD_SIZES, FIELDS, decode
 from musicbert.midi import Score
 
 __all__ = ["FillOptions", "Filled", "Order", "choose_mask"]
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 Order = Literal["once", "confident", "notes", "tokens"]
 _BAR, _PROGRAM = 0, 2
 
@@ -94,9 +91,9 @@ class Filled:
     """
 
     rows: Ints
-    mask: Mask
-    probability: Floats
-    distributions: Mapping[str, tuple[Ints, Floats]]
+    mask: Bools
+    probability: Singles
+    distributions: Mapping[str, tuple[Ints, Singles]]
 
     def sorted_rows(self) -> Ints:
         """Rows in the order of ``encode``: a filled position may belong elsewhere [shape=(n, 8), int64]."""
@@ -122,7 +119,7 @@ def choose_mask(
     programs: Sequence[int] | None = None,
     share: float = 1.0,
     seed: int = 0,
-) -> Mask:
+) -> Bools:
     """Say which tokens of a piece to hide (see :meth:`~musicbert.predict.Model.fill`).
 
     Returns

@@ -1,95 +1,70 @@
-"""`Model`: a MusicBERT to use on music.
+"""`Model`: a MusicBERT to use on music; `M2BertModel`: an M2BERT or MidiBERT; `from_pretrained` opens either.
 
 >>> model = from_pretrained("musicbert_small")  # doctest: +SKIP
 >>> model.embed("piece.mid").shape  # doctest: +SKIP
 (512,)
 
-A source is a path, bytes, an open file, a `Score`, or rows as an array [shape=(n, 8)]; a list is several
-sources and gives a list. Pieces of any length are taken: windows of 1,000 notes and 256 bars overlap, and
-their results are stitched (:mod:`musicbert.predict.windows`). Results are float32 arrays, equal for any batch
-or order up to rounding (on a GPU the rounding is that of bfloat16).
-
-Legend: ``n`` notes, ``D`` width, ``L`` blocks.
+A source is a path, bytes, an open file, a `Score`, `BeatNotes`, or rows of the model's encoding as an array
+[shape=(n, F)]; a list is several sources and gives a list. Pieces of any length are taken: windows of 1,000
+notes and 256 bars (M2BERT 1,024 notes, MidiBERT 512) overlap, and their results are stitched
+(:mod:`musicbert.predict.windows`). Results are float32 arrays, equal for any batch or order up to rounding
+(on a GPU the rounding is that of bfloat16).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from os import PathLike
-from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from musicbert.arrays import Bools, Ints
 from musicbert.config import ModelConfig
 from musicbert.encoding import FIELDS, Policies
 from musicbert.encoding.policies import COMPATIBLE
 from musicbert.errors import CheckpointError
-from musicbert.model import MusicBert
-from musicbert.predict.embedding import Level, Stitch, TokenPooling, check_layer, embed_pieces
+from musicbert.predict.embedding import Embedder, Stitch
 from musicbert.predict.fill import fill_piece
 from musicbert.predict.gaps import Filled, FillOptions, choose_mask
-from musicbert.predict.m2bert_model import M2BertModel
-from musicbert.predict.pieces import Piece, Source, read_piece
+from musicbert.predict.pieces import Source
 from musicbert.predict.prediction import Prediction, activate
-from musicbert.predict.runner import Precision, Runner
-from musicbert.predict.windows import OVERLAP, WINDOW, Layout
-from musicbert.weights import Bundle, Head, build_model, read_bundle, resolve, save_folder
+from musicbert.predict.runner import Precision
+from musicbert.predict.windows import OVERLAP, WINDOW
+from musicbert.weights import Head, read_bundle, resolve
 from musicbert.weights import Source as DownloadSource
 
-__all__ = ["Model", "from_pretrained"]
+__all__ = ["M2BertModel", "Model", "from_pretrained"]
 
 
-class Model:
-    """A MusicBERT with its heads, ready for music.
+class M2BertModel(Embedder):
+    """An M2BERT or a MidiBERT, ready for music; for its parameters see `Embedder`."""
 
-    Parameters
-    ----------
-    bundle
-        What :func:`~musicbert.weights.read_bundle` reads.
-    device
-        ``cpu``, ``cuda``, ...; a GPU if there is one when None.
-    precision
-        ``auto`` (float32 on a CPU, bfloat16 on a GPU), ``float32`` or ``bfloat16``.
-    """
+    #: it has no sentence heads
+    heads: dict[str, Any] = {}  # noqa: RUF012 - never changed
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        *,
-        device: str | torch.device | None = None,
-        precision: Precision = "auto",
-    ) -> None:
-        module, self.report = build_model(bundle)
-        self._bundle = bundle
-        #: notes of a window: those of training, or fewer where the position table is shorter
-        self.window = min(WINDOW, bundle.config.max_positions - 2)
-        self.overlap = min(OVERLAP, self.window // 4)
-        self._runner = Runner(
-            module,
-            Layout("octuple", cells=False),
-            performance=bundle.config.performance_features,
-            window=self.window,
-            overlap=self.overlap,
-            device=device,
-            precision=precision,
+    def __repr__(self) -> str:
+        kind = f"{self._bundle.family.name}, {self.fields.encoding}"
+        return (
+            f"M2BertModel({kind}, layers={self.config.layers}, width={self.config.width}, on {self.device})"
         )
-        #: the network, a ``torch.nn.Module``
-        self.module: MusicBert = module
+
+    def rows(self, source: Source) -> Ints:
+        """Rows of one source [shape=(n, F), int64] (see :func:`~musicbert.predict.read_piece`)."""
+        return self.read(source).rows
+
+
+class Model(Embedder):
+    """A MusicBERT with its heads, ready for music; for its parameters see `Embedder`."""
+
+    WINDOW, OVERLAP = WINDOW, OVERLAP
 
     @classmethod
     def from_pretrained(cls, name: str | PathLike[str], **options: Any) -> Model:
         """See :func:`from_pretrained`."""
-        return from_pretrained(name, **options)
-
-    @property
-    def config(self) -> ModelConfig:
-        """Architecture."""
-        config: ModelConfig = self._bundle.config  # type: ignore[assignment]
-        return config
+        model: Model = from_pretrained(name, **options)
+        return model
 
     @property
     def heads(self) -> dict[str, Head]:
@@ -97,80 +72,8 @@ class Model:
         return {head.name: head for head in self._bundle.heads}
 
     def __repr__(self) -> str:
-        config = self.config
-        heads = ", ".join(self.heads) or "none"
-        return (
-            f"Model(layers={config.layers}, width={config.width}, heads: {heads}, on {self._runner.device})"
-        )
-
-    def save(self, folder: str | PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write the weights as they are now as a folder (:func:`~musicbert.weights.save_folder`)."""
-        weights = {name: value.cpu() for name, value in self.module.state_dict().items()}
-        bundle = replace(self._bundle, weights={**self._bundle.weights, **weights})
-        return save_folder(bundle, folder, overwrite=overwrite)
-
-    def embed(
-        self,
-        source: Source | Sequence[Source],
-        *,
-        level: Level = "piece",
-        pooling: TokenPooling = "first",
-        layer: int = -1,
-        policies: Policies = COMPATIBLE,
-    ) -> Any:
-        """Embed pieces, their bars or their notes.
-
-        Parameters
-        ----------
-        source
-            A source, or a list of them.
-        level
-            ``piece``: one vector. ``note``: one a row of ``encode``, in its order. ``bar``: the mean of the
-            notes of each bar that has some, in the order of ``numpy.unique(rows[:, 0])``.
-        pooling
-            For a piece. ``first``: the state of the first token, for the last layer up-projected as
-            published (what fine-tuned heads read). ``mean``: the mean over the notes.
-        layer
-            State after block ``layer``; 0 is the input of the first block, negative numbers count from the
-            end.
-        policies
-            See ``encode``.
-
-        Returns
-        -------
-        numpy.ndarray
-            [shape=(D,)], [shape=(n, D)] or [shape=(bars, D)], float32; for a list of sources a list of these.
-
-        Raises
-        ------
-        MidiError
-            For a source that cannot be read or encoded.
-        ValueError
-            For another level, pooling or layer.
-        """
-        if pooling not in get_args(TokenPooling):
-            raise ValueError(f"level is one of {get_args(Level)} and pooling of {get_args(TokenPooling)}")
-        number = check_layer(layer, self.config.layers)
-        last = number == self.config.layers
-        encode = self.module.encoder.sentence_encoder
-
-        def forward(tokens: torch.Tensor, performance: torch.Tensor | None) -> torch.Tensor:
-            output = encode(tokens, performance=performance, return_all_hiddens=not last)
-            states: torch.Tensor = output.hidden if last else output.inner_states[number]  # (B, T, D)
-            if level != "piece" or pooling == "mean":
-                return states
-            return encode.up_first(states) if last else states[:, 0]
-
-        single, pieces = self._read(source, policies)
-        vectors = embed_pieces(
-            self._runner,
-            pieces,
-            forward,
-            level=level,
-            width=self.config.width,
-            bars=lambda rows: np.unique(rows[:, 0], return_inverse=True)[1],
-        )
-        return vectors[0] if single else vectors
+        config, heads = self.config, ", ".join(self.heads) or "none"
+        return f"Model(layers={config.layers}, width={config.width}, heads: {heads}, on {self.device})"
 
     def predict(
         self,
@@ -204,9 +107,11 @@ class Model:
         """
         names = list(self.heads) if heads is None else list(heads)
         unknown = [name for name in names if name not in self.heads]
+        if not self.heads:
+            raise ValueError("the model is only pre-trained, not fine-tuned: see docs/finetuning.md")
         if unknown or not names:
-            have = ", ".join(self.heads) or "none: it is not fine-tuned"
-            raise ValueError(f"no head {', '.join(map(repr, unknown)) or 'to run'}; the model has {have}")
+            wanted = ", ".join(map(repr, unknown)) or "to run"
+            raise ValueError(f"no head {wanted}; the model has {', '.join(self.heads)}")
         chosen_heads = [self.heads[name] for name in names]
         single, pieces = self._read(source, policies)
         windows = self._runner.windows(pieces)
@@ -238,7 +143,7 @@ class Model:
         self,
         source: Source,
         *,
-        mask: NDArray[np.bool_] | None = None,
+        mask: Bools | None = None,
         fields: Sequence[str] = ("pitch",),
         notes: Sequence[int] | None = None,
         bars: tuple[int, int] | None = None,
@@ -293,17 +198,6 @@ class Model:
                 piece.rows, fields=fields, notes=notes, bars=bars, programs=programs, share=share, seed=seed
             )
         return fill_piece(self._runner, piece, mask, options or FillOptions(), seed=seed)
-
-    def read(self, source: Source, *, policies: Policies = COMPATIBLE, masked: bool = False) -> Piece:
-        """Read one source (see :func:`~musicbert.predict.read_piece`)."""
-        inputs = self.config.performance_features
-        return read_piece(source, performance=inputs, masked=masked, policies=policies)
-
-    def _read(self, source: Source | Sequence[Source], policies: Policies) -> tuple[bool, list[Piece]]:
-        """Whether there was one source only, and the pieces."""
-        single = not isinstance(source, list | tuple)
-        sources: Sequence[Any] = source if isinstance(source, list | tuple) else [source]
-        return single, [self.read(entry, policies=policies) for entry in sources]
 
 
 def from_pretrained(

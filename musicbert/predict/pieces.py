@@ -9,6 +9,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.arrays import Bools, Ints, Singles
 from musicbert.encoding import PERFORMANCE_INPUTS, Policies, encode_notes, performance_inputs
 from musicbert.encoding.beat_notes import BeatNotes, beat_notes_to_score
 from musicbert.encoding.codec import get_codec
@@ -41,10 +42,10 @@ class Piece:
         True at tokens that the model does not see [shape=(n, F), bool], or None.
     """
 
-    rows: NDArray[np.int64]
-    performance: NDArray[np.float32] | None = None
-    note_index: NDArray[np.int64] | None = None
-    hidden: NDArray[np.bool_] | None = None
+    rows: Ints
+    performance: Singles | None = None
+    note_index: Ints | None = None
+    hidden: Bools | None = None
 
 
 def read_piece(
@@ -105,7 +106,7 @@ def read_piece(
     return Piece(rows, performance_inputs(notes, note_index), note_index)
 
 
-def _checked(source: NDArray[Any], codec: str) -> NDArray[np.int64]:
+def _checked(source: NDArray[Any], codec: str) -> Ints:
     """Rows of a codec as int64."""
     if codec == "octuple":
         rows = check_rows(source, bars=MAX_POSITIONS)

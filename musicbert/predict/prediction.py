@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
+from musicbert.arrays import Bools, Floats, Singles
 from musicbert.weights import Head
 
 __all__ = ["Prediction", "TagResult", "activate"]
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +29,8 @@ class Prediction:
     """
 
     head: Head
-    logits: Floats
-    scores: Floats
+    logits: Singles
+    scores: Singles
 
     @property
     def best(self) -> str:
@@ -63,8 +61,8 @@ class TagResult:
 
     kind: str
     classes: tuple[str, ...]
-    scores: Floats
-    known: NDArray[np.bool_] | None = None
+    scores: Singles
+    known: Bools | None = None
 
     @property
     def best(self) -> Any:
@@ -78,7 +76,7 @@ class TagResult:
             self._best(row) if known else None for row, known in zip(self.scores, self.known, strict=True)
         ]
 
-    def _best(self, row: Floats) -> Any:
+    def _best(self, row: Singles) -> Any:
         if self.kind == "classes":
             return self.classes[int(row.argmax())]
         if self.kind == "multilabel":
@@ -95,7 +93,7 @@ class TagResult:
         }
 
 
-def activate(logits: NDArray[np.float64], activation: str) -> Floats:
+def activate(logits: Floats, activation: str) -> Singles:
     """Scores from logits [shape=(..., C)], by the activation of a head or the kind of a task."""
     if activation in ("softmax", "classes"):
         return np.asarray(softmax(logits, axis=-1), np.float32)

@@ -15,10 +15,11 @@ from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import nn
 from tqdm import tqdm
 
+from musicbert.arrays import Ints
 from musicbert.encoding.vocabulary import MASK
 from musicbert.predict.pieces import Piece
 from musicbert.predict.windows import OVERLAP, WINDOW, Layout, Window, WindowChoice, cut
@@ -37,9 +38,9 @@ Output = TypeVar("Output")
 
 def run_batches(
     lengths: ArrayLike,
-    make_batch: Callable[[NDArray[np.int64]], Batch],
+    make_batch: Callable[[Ints], Batch],
     forward: Callable[[Batch], Output],
-    take: Callable[[NDArray[np.int64], Output], None],
+    take: Callable[[Ints, Output], None],
     *,
     batch_rows: int,
     batch_items: int | None = None,
@@ -171,7 +172,7 @@ class Runner:
             Receives the indices of the windows of a batch and the output for it.
         """
 
-        def make_batch(chosen: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        def make_batch(chosen: Ints) -> tuple[torch.Tensor, torch.Tensor | None]:
             return self._collate([(pieces[windows[index].piece], windows[index]) for index in chosen])
 
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):

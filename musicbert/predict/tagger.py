@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from musicbert.arrays import Ints, Singles
 from musicbert.encoding.codec import get_codec
 from musicbert.midi import Score, read_score
 from musicbert.model.heads.tagger import Tagger
@@ -119,7 +119,7 @@ class TaggerModel:
             if piece.note_index is not None
         ]
 
-    def _of_notes(self, values: NDArray[np.float32], index: NDArray[np.int64], notes: int) -> TagResult:
+    def _of_notes(self, values: Singles, index: Ints, notes: int) -> TagResult:
         """Result for all notes of a score, of which some were labelled."""
         scores = np.full((notes, len(self.classes)), np.nan, np.float32)
         scores[index] = values

@@ -16,15 +16,14 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from musicbert.arrays import Floats, Ints
 from musicbert.encoding.codec import get_codec
 from musicbert.encoding.vocabulary import FIELD_SIZES, PAD, rows_to_ids
 from musicbert.errors import DatasetError
 
 __all__ = ["OVERLAP", "WINDOW", "Layout", "Window", "WindowChoice", "cover", "cut"]
 
-Ints = NDArray[np.int64]
 WindowChoice = Literal["all", "first"]
 
 #: notes of a window in training (specification of the published preprocessing)
@@ -54,7 +53,7 @@ class Window:
     start: int
     stop: int
     first_bar: int
-    share: NDArray[np.float64]
+    share: Floats
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -110,7 +109,7 @@ def cover(bars: Ints, *, window: int = WINDOW, overlap: int = OVERLAP, piece: in
     ]
 
 
-def _ramp(index: int, bounds: list[tuple[int, int]]) -> NDArray[np.float64]:
+def _ramp(index: int, bounds: list[tuple[int, int]]) -> Floats:
     """Weights before normalisation: 1, falling towards 0 where a neighbour overlaps."""
     start, stop = bounds[index]
     at = np.arange(stop - start, dtype=np.float64)

@@ -1,1 +1,1 @@
-"""Optimisers that fairseq lacks."""
+"""Optimisers that fairseq lacks: two forms of AdamW, and StableAdamW."""

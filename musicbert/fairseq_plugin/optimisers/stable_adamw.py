@@ -17,7 +17,7 @@ The clipping needs tensors as they are: fairseq's ``--fp16`` flattens them into 
 
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,26 +26,14 @@ from fairseq.optim import FairseqOptimizer, register_optimizer
 from omegaconf import II
 
 from musicbert.errors import DatasetError
+from musicbert.fairseq_plugin.data.flags import flag
+from musicbert.fairseq_plugin.optimisers.adamw import betas_of, rate_of
 
 __all__ = ["FairseqStableAdamW", "StableAdamW"]
 
 
 class StableAdamW(torch.optim.Optimizer):
-    """See the module.
-
-    Parameters
-    ----------
-    params
-        Parameters or groups of them.
-    lr
-        Learning rate.
-    betas
-        Decay rates of the two moments.
-    eps
-        Added to the root of the second moment.
-    weight_decay
-        Decoupled weight decay.
-    """
+    """See the module; ``params`` are parameters or groups of them."""
 
     def __init__(
         self,
@@ -109,9 +97,9 @@ class StableAdamW(torch.optim.Optimizer):
 class StableAdamWConfig(FairseqDataclass):
     """Options of the optimiser; the defaults are M2BERT's."""
 
-    stable_adamw_betas: str = field(default="(0.9, 0.99)", metadata={"help": "decay rates of the moments"})
-    stable_adamw_eps: float = field(default=1e-8, metadata={"help": "added to the root of the second moment"})
-    weight_decay: float = field(default=0.01, metadata={"help": "decoupled weight decay, on everything"})
+    stable_adamw_betas: str = flag("(0.9, 0.99)", "decay rates of the moments")
+    stable_adamw_eps: float = flag(1e-8, "added to the root of the second moment")
+    weight_decay: float = flag(0.01, "decoupled weight decay, on everything")
     lr: Any = II("optimization.lr")  # noqa: RUF009 - as everywhere in fairseq
 
 
@@ -134,19 +122,14 @@ class FairseqStableAdamW(FairseqOptimizer):
                 "stable_adamw got all parameters as one flat tensor",
                 hint="add --fp16-no-flatten-grads, or train with --bf16",
             )
-        try:
-            betas = tuple(float(beta) for beta in cfg.stable_adamw_betas.strip("() ").split(","))
-            first, second = betas
-        except ValueError as error:
-            raise DatasetError("bad-options", f"--stable-adamw-betas are two numbers: {error}") from error
-        self._optimizer = StableAdamW(parameters, betas=(first, second), **self.optimizer_config)
+        betas = betas_of(cfg.stable_adamw_betas, "stable-adamw-betas")
+        self._optimizer = StableAdamW(parameters, betas=betas, **self.optimizer_config)
 
     @property
     def optimizer_config(self) -> dict[str, Any]:
         """What the command line overrides in a checkpoint's state."""
-        lr = self.cfg.lr
         return {
-            "lr": float(lr if isinstance(lr, float | int) else lr[0]),
+            "lr": rate_of(self.cfg),
             "eps": self.cfg.stable_adamw_eps,
             "weight_decay": self.cfg.weight_decay,
         }

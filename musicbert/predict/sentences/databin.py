@@ -15,8 +15,8 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from musicbert.arrays import Ints, Singles
 from musicbert.corpus.bins.databin import read_index
 from musicbert.encoding.sequence_views import position_width, sequence_in_view, sizes_in_view
 from musicbert.encoding.vocabulary import FIELDS, PAD
@@ -26,7 +26,6 @@ from musicbert.weights import build_model, read_bundle
 
 __all__ = ["class_logits"]
 
-Floats = NDArray[np.float32]
 WIDTH = len(FIELDS)
 #: tokens of a batch, at most, on each kind of device (a longer sequence is a batch of its own)
 _BATCH_TOKENS = {"cpu": 32_768, "cuda": 262_144}
@@ -41,7 +40,7 @@ def class_logits(
     device: str | torch.device | None = None,
     precision: Literal["float32", "bfloat16"] = "float32",
     progress: Callable[[int, int], None] | None = None,
-) -> Floats:
+) -> Singles:
     """Return the logits of a classification head for every sequence.
 
     Parameters
@@ -101,14 +100,14 @@ def class_logits(
         sizes = np.minimum(sizes, (most + 2) * width)
     logits = np.zeros((len(sizes), model.classification_heads[head].out_proj.out_features), np.float32)
 
-    def make_batch(chosen: NDArray[np.int64]) -> torch.Tensor:
+    def make_batch(chosen: Ints) -> torch.Tensor:
         batch = np.full((len(chosen), int(sizes[chosen].max())), PAD, np.int64)  # (B, T*F)
         for row, at in zip(batch, chosen, strict=True):
             sequence = tokens[ends[at] : ends[at + 1]]
             row[: sizes[at]] = sequence_in_view(sequence, bundle.view, most=most)
         return torch.from_numpy(batch).to(where)
 
-    def take(chosen: NDArray[np.int64], output: torch.Tensor) -> None:
+    def take(chosen: Ints, output: torch.Tensor) -> None:
         logits[chosen] = output.float().cpu().numpy()  # (B, C)
 
     batch_tokens = _BATCH_TOKENS.get(where.type, _BATCH_TOKENS["cpu"])

@@ -11,15 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from musicbert.arrays import Floats, Ints
 from musicbert.corpus.labelled.sentence_bin import chosen_rows, read_part
 from musicbert.evaluation.baselines.genre import first_windows, logistic_scores
 from musicbert.model import MusicBert
 
 __all__ = ["probe_scores", "random_twin", "window_vectors"]
-
-Floats = NDArray[np.float64]
 
 
 def random_twin(model: Any, *, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -34,7 +32,7 @@ def window_vectors(
     model: Any,
     folder: str | PathLike[str],
     part: str,
-    chosen: NDArray[np.int64],
+    chosen: Ints,
     *,
     known: dict[bytes, Floats] | None = None,
 ) -> Floats:

@@ -13,11 +13,18 @@ from torch import nn
 from musicbert.config import M2BertConfig, MidiBertConfig, ModelConfig
 from musicbert.errors import CheckpointError
 
-__all__ = ["Config", "Family", "FamilyName", "KeyReport", "Weights", "layer_count"]
+__all__ = ["SIZE_FLAGS", "Config", "Family", "FamilyName", "KeyReport", "Weights", "layer_count"]
 
 FamilyName = Literal["musicbert", "m2bert", "midibert"]
 Config = ModelConfig | M2BertConfig | MidiBertConfig
 Weights = Mapping[str, torch.Tensor]
+#: flag of fairseq -> attribute that every architecture has
+SIZE_FLAGS = {
+    "encoder_layers": "layers",
+    "encoder_embed_dim": "width",
+    "encoder_ffn_embed_dim": "ffn_width",
+    "encoder_attention_heads": "heads",
+}
 
 
 @dataclass(frozen=True)
@@ -48,12 +55,12 @@ class Family:
         (name, architecture) -> the tensor may be missing, and then keeps the model's value.
     resizable
         Beginnings of the names of heads that may have another shape, and then keep the model's value.
-    misfits
-        (checkpoint's architecture, model's) -> further attributes that differ.
     encoding_hint
-        Named as the remedy where the vocabularies differ.
+        What to do where the vocabularies differ.
     title, about
         For the model card.
+    misfits
+        (checkpoint's architecture, model's) -> further attributes that differ.
     """
 
     name: FamilyName
@@ -69,10 +76,10 @@ class Family:
     vocabulary: str
     optional: Callable[[str, Any], bool]
     resizable: tuple[str, ...]
-    misfits: Callable[[Any, Any], list[str]]
     encoding_hint: str
     title: str
     about: str
+    misfits: Callable[[Any, Any], list[str]] = lambda theirs, ours: []  # noqa: ARG005
 
     def architecture_name(self, config: Config) -> str:
         """Name for ``--arch``: the preset of these sizes, or the family's name where there is none."""

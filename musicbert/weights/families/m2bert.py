@@ -18,7 +18,7 @@ from musicbert.config import M2BERT_PRESETS, M2BertConfig
 from musicbert.errors import CheckpointError
 from musicbert.model.backbones.m2bert import M2Bert
 from musicbert.objectives.note_fields import CP, OCTUPLE
-from musicbert.weights.families.family import Family, Weights, layer_count
+from musicbert.weights.families.family import SIZE_FLAGS, Family, Weights, layer_count
 
 __all__ = ["M2BERT", "is_m2bert", "upstream_names"]
 
@@ -118,10 +118,7 @@ M2BERT = Family(
     rename=rename,
     infer=infer,
     flags={
-        "encoder_layers": "layers",
-        "encoder_embed_dim": "width",
-        "encoder_ffn_embed_dim": "ffn_width",
-        "encoder_attention_heads": "heads",
+        **SIZE_FLAGS,
         "field_embed_dim": "embedding_width",
         "attention_dropout": "attention_dropout",
         "dropout": "mlp_dropout",
@@ -142,7 +139,6 @@ M2BERT = Family(
     vocabulary="field_sizes",
     optional=_optional,
     resizable=(HEADS,),
-    misfits=lambda theirs, ours: [],  # noqa: ARG005
     encoding_hint="use a checkpoint that was trained with the same --encoding",
     title="An M2BERT model",
     about="M2BERT (ModernBERT blocks over the columns of a note, pre-trained by token denoising and\n"

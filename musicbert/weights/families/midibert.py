@@ -17,7 +17,7 @@ from musicbert.config import MidiBertConfig
 from musicbert.errors import CheckpointError
 from musicbert.model.backbones.midibert import MidiBert
 from musicbert.objectives.note_fields import CP
-from musicbert.weights.families.family import Family, Weights, layer_count
+from musicbert.weights.families.family import SIZE_FLAGS, Family, Weights, layer_count
 
 __all__ = ["MIDIBERT", "is_midibert"]
 
@@ -78,10 +78,7 @@ MIDIBERT = Family(
     rename=rename,
     infer=infer,
     flags={
-        "encoder_layers": "layers",
-        "encoder_embed_dim": "width",
-        "encoder_ffn_embed_dim": "ffn_width",
-        "encoder_attention_heads": "heads",
+        **SIZE_FLAGS,
         "field_embed_dim": "embedding_width",
         "dropout": "dropout",
         "attention_dropout": "attention_dropout",
@@ -93,7 +90,6 @@ MIDIBERT = Family(
     vocabulary="field_sizes",
     optional=lambda name, config: False,  # noqa: ARG005
     resizable=(),
-    misfits=lambda theirs, ours: [],  # noqa: ARG005
     encoding_hint="use a checkpoint of compound words",
     title="A MidiBERT model",
     about="MidiBERT (BERT blocks with relative positions over the columns of a note) in the layout of the\n"

@@ -15,7 +15,7 @@ import torch
 from musicbert.config import PRESETS, ModelConfig
 from musicbert.errors import CheckpointError
 from musicbert.model import MusicBert
-from musicbert.weights.families.family import Family, Weights, layer_count
+from musicbert.weights.families.family import SIZE_FLAGS, Family, Weights, layer_count
 
 __all__ = ["HEADS", "MUSICBERT"]
 
@@ -99,10 +99,7 @@ MUSICBERT = Family(
     rename=rename,
     infer=infer,
     flags={
-        "encoder_layers": "layers",
-        "encoder_embed_dim": "width",
-        "encoder_ffn_embed_dim": "ffn_width",
-        "encoder_attention_heads": "heads",
+        **SIZE_FLAGS,
         "dropout": "dropout",
         "attention_dropout": "attention_dropout",
         "activation_dropout": "activation_dropout",

@@ -6,7 +6,7 @@ import pytest
 import torch
 from fairseq.optim.adam import Adam
 
-from musicbert.fairseq_plugin.optimisers.fused_adamw import FusedAdamW
+from musicbert.fairseq_plugin.optimisers.adamw import FusedAdamW
 
 OPTIONS = {"adam_betas": "(0.9, 0.98)", "adam_eps": 1e-9, "weight_decay": 0.1, "lr": [1e-2]}
 

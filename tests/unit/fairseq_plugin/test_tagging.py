@@ -17,7 +17,7 @@ from musicbert.fairseq_plugin.labels.dataset import TaggingDataset
 from musicbert.fairseq_plugin.labels.note_augmentation import parse_augmentation
 from musicbert.fairseq_plugin.labels.sums import METRICS, f1_of_class, metrics_of, sums_of
 from musicbert.fairseq_plugin.labels.taggers import TaggingConfig, read_split
-from musicbert.fairseq_plugin.optimisers.layerwise_adamw import LayerwiseAdamW, LayerwiseAdamWConfig
+from musicbert.fairseq_plugin.optimisers.adamw import LayerwiseAdamW, LayerwiseAdamWConfig
 from musicbert.midi import Score
 from musicbert.predict.windows import Layout, cut
 
