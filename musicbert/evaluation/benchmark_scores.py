@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from musicbert.corpus.labelled.contract import LabelledSet
 from musicbert.corpus.labelled.pieces import LabelledPiece
-from musicbert.corpus.labelled.shards import Shards
 from musicbert.corpus.readers.tasks import BenchmarkTask
 from musicbert.encoding.beat_notes import BEATS_PER_BAR, BeatNotes
 from musicbert.encoding.codec import get_codec
@@ -61,26 +61,24 @@ def score_pieces(
     """
     task = row.task
     if task.level == "sequence":
-        truth, given, names = [], [], []
-        for piece, each in zip(pieces, predicted, strict=True):
-            count = max(-(-len(piece.notes) // row.window), 1)
-            truth += [int(piece.labels[task.label])] * count
-            given += [int(each)] * count
-            names += [piece.name] * count
-        right = np.array(truth) == np.array(given)
+        counts = [max(-(-len(piece.notes) // row.window), 1) for piece in pieces]
+        truth = np.repeat([int(piece.labels[task.label]) for piece in pieces], counts)
+        given = np.repeat([int(each) for each in predicted], counts)
+        names = np.repeat([piece.name for piece in pieces], counts).tolist()
         votes = piece_votes(names, truth, given, classes=len(task.classes))
-        return {"score": float(right.mean()), "pieces": votes, "n": len(truth)}
-    parts: list[Segment] = []
-    for piece, each in zip(pieces, predicted, strict=True):
-        parts += _segments(row, piece, np.asarray(each))
-    found = {"score": SCORES[row.score](parts), "n": sum(int((part.truth >= 0).sum()) for part in parts)}
-    if row.score == "f1":
-        found["published"] = f1_score(parts, compatible=True)
-    elif row.score == "grid_accuracy":
-        found["published"] = grid_accuracy(parts, batch=row.batch)
-    elif row.score == "bar_accuracy":
-        found["published"] = bar_accuracy(parts)
-    return found
+        return {"score": float((truth == given).mean()), "pieces": votes, "n": len(truth)}
+    parts = [
+        part
+        for piece, each in zip(pieces, predicted, strict=True)
+        for part in _segments(row, piece, np.asarray(each))
+    ]
+    scores = {"score": SCORES[row.score](parts), "n": sum(int((part.truth >= 0).sum()) for part in parts)}
+    published: dict[str, Callable[[], float]] = {
+        "f1": lambda: f1_score(parts, compatible=True),
+        "grid_accuracy": lambda: grid_accuracy(parts, batch=row.batch),
+        "bar_accuracy": lambda: bar_accuracy(parts),
+    }
+    return scores | ({"published": published[row.score]()} if row.score in published else {})
 
 
 def _segments(row: BenchmarkTask, piece: LabelledPiece, predicted: np.ndarray[Any, Any]) -> list[Segment]:
@@ -90,12 +88,11 @@ def _segments(row: BenchmarkTask, piece: LabelledPiece, predicted: np.ndarray[An
     except MusicBertError:  # nothing that can be scored
         return []
     truth = np.asarray(piece.labels[row.task.label])[index]
-    bar = bar_numbers(rows)
-    return segments(truth, predicted[index], bar, rows[:, 1], length=row.window)
+    return segments(truth, predicted[index], bar_numbers(rows), rows[:, 1], length=row.window)
 
 
-def pieces_of(shards: Shards) -> list[LabelledPiece]:
-    """Return the pieces of shards with the notes of their rows: note i of a piece is its row i.
+def pieces_of(shards: LabelledSet) -> list[LabelledPiece]:
+    """Return the pieces of a set with the notes of their rows: note i of a piece is its row i.
 
     Times are those of the encoding, in beats of which a bar has four.
     """
@@ -119,35 +116,30 @@ def pieces_of(shards: Shards) -> list[LabelledPiece]:
 
 
 def score_predictions(
-    row: BenchmarkTask, found: Predictions, shards: Shards, pieces: Mapping[str, LabelledPiece]
+    row: BenchmarkTask, predictions: Predictions, shards: LabelledSet, pieces: Mapping[str, LabelledPiece]
 ) -> dict[str, float]:
-    """Score what a fine-tuned network said about a part (see `score_pieces`).
+    """Score what a fine-tuned network predicted for a part (see `score_pieces`).
 
     Parameters
     ----------
-    row
-        The task.
-    found
-        Predictions.
-    shards
-        Data set that they were made on.
-    pieces
-        Its `pieces_of`, by name.
+    row, predictions
+        The task and the predictions.
+    shards, pieces
+        Data set that they were made on, and its `pieces_of` by name.
     """
     if row.task.level == "sequence":
-        segments_, votes = found.segments(), found.predicted == found.target
-        right = segments_.predicted == segments_.target
+        parts = predictions.segments()
+        right, votes = (each.predicted == each.target for each in (parts, predictions))
         return {"score": float(right.mean()), "pieces": float(votes.mean()), "n": len(right)}
-    assert found.offsets is not None
-    assert found.note_index is not None
-    own, predicted = [], []
-    for number, name in enumerate(found.ids.tolist()):
-        at = slice(int(found.offsets[number]), int(found.offsets[number + 1]))
-        index = shards.note_index(shards.index[name])
-        class_of = dict(zip(found.note_index[at].tolist(), found.predicted[at].tolist(), strict=True))
-        own.append(pieces[name])
-        predicted.append(np.array([class_of.get(note, 0) for note in index.tolist()], np.int64))
-    return score_pieces(row, own, predicted)
+    assert predictions.offsets is not None
+    assert predictions.note_index is not None
+    names, classes = predictions.ids.tolist(), []
+    for name, start, stop in zip(names, predictions.offsets, predictions.offsets[1:], strict=False):
+        index = predictions.note_index[start:stop].tolist()
+        class_of = dict(zip(index, predictions.predicted[start:stop].tolist(), strict=True))
+        notes = shards.note_index(shards.index[name]).tolist()
+        classes.append(np.array([class_of.get(note, 0) for note in notes], np.int64))
+    return score_pieces(row, [pieces[name] for name in names], classes)
 
 
 def rounds(
@@ -165,25 +157,17 @@ def rounds(
     inside = [piece for piece in pieces if split in piece.splits]
     if not inside:
         raise ValueError(f"no piece of {row.abbreviation} is in the split {split!r}")
-    names = {piece.splits[split] for piece in inside}
-    if not all(name.isdigit() for name in names):
-        parts = {
-            part: [piece for piece in inside if piece.splits[split] == part]
-            for part in ("train", "valid", "test")
-        }
-        return [parts]
-    folds = max(int(name) for name in names) + 1
-
-    def part(number: int, fold: int) -> str:
-        return "test" if number == fold else "valid" if number == (fold + 1) % folds else "train"
-
-    found = []
-    for fold in range(folds):
-        parts = {"train": [], "valid": [], "test": []}
-        for piece in inside:
-            parts[part(int(piece.splits[split]), fold)].append(piece)
-        found.append(parts)
-    return found
+    places = [piece.splits[split] for piece in inside]
+    numbered = all(place.isdigit() for place in places)
+    count = max(int(place) for place in places) + 1 if numbered else 1
+    result = []
+    for fold in range(count):
+        parts: dict[str, list[LabelledPiece]] = {"train": [], "valid": [], "test": []}
+        roles = {str((fold + 1) % count): "valid", str(fold): "test"}
+        for piece, place in zip(inside, places, strict=True):
+            parts.get(roles.get(place, "train") if numbered else place, []).append(piece)
+        result.append(parts)
+    return result
 
 
 def predict_all(

@@ -22,8 +22,7 @@ from program import make_parser, report_errors
 
 from musicbert.atomic import write_json, write_text
 from musicbert.errors import DatasetError
-from musicbert.evaluation.reports.benchmark import markdown_table, summary_of_runs
-from musicbert.evaluation.reports.task_files import SCORES, TABLE
+from musicbert.evaluation.reports.benchmark import SCORES, TABLE, benchmark_table, summary_of_runs
 
 __all__ = ["merge_benchmarks"]
 
@@ -66,7 +65,7 @@ def merge_benchmarks(
     target.mkdir(parents=True, exist_ok=True)
     merged = list(rows.values())
     write_json(target / SCORES, {"model": model, "rows": merged, "made_by": {"parts": made_by}})
-    write_text(target / TABLE, markdown_table(merged, str(model)))
+    write_text(target / TABLE, benchmark_table(merged, str(model)))
     return target
 
 

@@ -1,8 +1,8 @@
 """Scores of the twelve tasks of M2BERT's benchmark, as published and as they should be.
 
 Every score takes *segments*: sequences of notes with the true and the predicted class of each note, and where
-it lies (bar and position). Three of the published scores have a fault, which ``compatible`` versions
-reproduce:
+it lies (bar and position). Class 0 is the padding class of the published labels. Three of the published
+scores have a fault, which ``compatible`` versions reproduce:
 
 F1 of a class
     The published score counts only notes whose truth *and prediction* are class 1 or 2: a note predicted as
@@ -13,16 +13,14 @@ Grid of sixteenths
 Segments
     Sequence tasks are scored by segment, so long pieces count more often; `piece_votes` scores pieces.
 
-Class 0 is the padding class of the published labels. Verified against the published programs in
+Shares are NaN where nothing is scored. Verified against the published programs in
 ``tests/parity/test_task_metrics_golden.py``.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -51,7 +49,7 @@ class Segment:
     Attributes
     ----------
     truth, predicted
-        Classes [shape=(n,), int64]; truth below 0 is missing and scored by nothing.
+        Classes [shape=(n,), int64]; truth below 0 is missing and not scored.
     new_bar
         Whether each note is the first of its bar [shape=(n,), bool].
     position
@@ -65,47 +63,40 @@ class Segment:
 
 
 def segments(
-    truth: ArrayLike,
-    predicted: ArrayLike,
-    bar: ArrayLike,
-    position: ArrayLike,
-    *,
-    length: int = 1024,
+    truth: ArrayLike, predicted: ArrayLike, bar: ArrayLike, position: ArrayLike, *, length: int = 1024
 ) -> list[Segment]:
-    """Cut one piece into segments.
+    """Cut the notes of one piece, in the order of the encoding, into segments of ``length`` notes.
 
     Parameters
     ----------
-    truth, predicted
-        Classes [shape=(n,)].
-    bar, position
-        Bar and sixteenth of each note [shape=(n,)]; notes in the order of the encoding.
-    length
-        Notes of a segment.
+    truth, predicted, bar, position
+        Classes, bar and sixteenth of each note [shape=(n,)].
     """
-    truth, predicted, bar, position = (
-        np.asarray(each, np.int64) for each in (truth, predicted, bar, position)
-    )
-    new = np.ones(len(bar), np.bool_)
-    new[1:] = bar[1:] != bar[:-1]
-    return [
-        Segment(truth[at], predicted[at], new[at], position[at])
-        for at in (slice(start, start + length) for start in range(0, len(bar), length))
-    ]
+    true, said, bars, place = (np.asarray(x, np.int64) for x in (truth, predicted, bar, position))
+    new = np.diff(bars, prepend=bars[:1] - 1) != 0
+    cuts = [slice(start, start + length) for start in range(0, len(bars), length)]
+    return [Segment(true[at], said[at], new[at], place[at]) for at in cuts]
+
+
+def _share(cells: Iterable[tuple[NDArray[np.bool_], NDArray[np.bool_]]]) -> float:
+    """Share of scored cells that are right, from (right, scored) of every segment."""
+    counts = np.array([((right & scored).sum(), scored.sum()) for right, scored in cells]).reshape(-1, 2)
+    hits, total = counts.sum(axis=0)
+    return float(hits / total) if total else float("nan")
 
 
 def accuracy(parts: Iterable[Segment]) -> float:
-    """Share of notes whose class is right, over all segments (NaN where there are none)."""
-    right = scored = 0
-    for part in parts:
-        known = part.truth >= 0
-        right += int((part.truth == part.predicted)[known].sum())
-        scored += int(known.sum())
-    return right / scored if scored else float("nan")
+    """Share of notes whose class is right, over all segments."""
+    return _share((part.truth == part.predicted, part.truth >= 0) for part in parts)
+
+
+def bar_accuracy(parts: Iterable[Segment]) -> float:
+    """Share of bars whose class is right, by their first notes; bars of class 0 or none are not scored."""
+    return _share((part.truth == part.predicted, part.new_bar & (part.truth > 0)) for part in parts)
 
 
 def f1_score(parts: Iterable[Segment], *, wanted: int = WANTED, compatible: bool = False) -> float:
-    """F1 of one class over the notes of all segments.
+    """F1 of one class over the notes of all segments (0 where it neither occurs nor is predicted).
 
     Parameters
     ----------
@@ -115,31 +106,16 @@ def f1_score(parts: Iterable[Segment], *, wanted: int = WANTED, compatible: bool
         The class.
     compatible
         As published: leave out notes that are predicted as (or labelled with) another class than 1 and 2.
-
-    Returns
-    -------
-    0-1; 0 where the class is neither found nor there.
     """
-    both = found = there = 0
+    hits = size = 0
     for part in parts:
         known = part.truth >= 0
         if compatible:
             known = np.isin(part.truth, (OTHER, WANTED)) & np.isin(part.predicted, (OTHER, WANTED))
-        truth, predicted = (each[known] == wanted for each in (part.truth, part.predicted))
-        both += int((truth & predicted).sum())
-        found += int(predicted.sum())
-        there += int(truth.sum())
-    return 2 * both / (found + there) if found + there else 0.0
-
-
-def bar_accuracy(parts: Iterable[Segment]) -> float:
-    """Share of bars whose class is right, by their first notes; not of class 0 and not missing."""
-    right = scored = 0
-    for part in parts:
-        known = part.new_bar & (part.truth > 0)
-        right += int((part.truth == part.predicted)[known].sum())
-        scored += int(known.sum())
-    return right / scored if scored else float("nan")
+        truth, predicted = (classes[known] == wanted for classes in (part.truth, part.predicted))
+        hits += int((truth & predicted).sum())
+        size += int(predicted.sum()) + int(truth.sum())
+    return 2 * hits / size if size else 0.0
 
 
 def grid_accuracy(parts: Sequence[Segment], *, batch: int | None = None) -> float:
@@ -155,24 +131,18 @@ def grid_accuracy(parts: Sequence[Segment], *, batch: int | None = None) -> floa
         None: each segment has its own grid, up to the end of the bar of its last note. A number: as
         published, segments of a batch share the length of the longest, to which the last class of the others
         is stretched.
-
-    Returns
-    -------
-    0-1, or NaN where there is no sixteenth with a class.
     """
-    right = scored = 0
-    for start in range(0, len(parts), batch or 1):
-        group = [part for part in parts[start : start + (batch or 1)] if len(part.truth)]
-        places = [_places(part) for part in group]
-        bars = max((int(place[-1]) // SIXTEENTHS for place in places), default=-1) + 1
-        for part, place in zip(group, places, strict=True):
-            truth, predicted = (
-                _held(each, place, bars * SIXTEENTHS) for each in (part.truth, part.predicted)
-            )
-            known = truth > 0
-            right += int((truth == predicted)[known].sum())
-            scored += int(known.sum())
-    return right / scored if scored else float("nan")
+
+    def cells() -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+        for start in range(0, len(parts), batch or 1):
+            group = [part for part in parts[start : start + (batch or 1)] if len(part.truth)]
+            places = [_places(part) for part in group]
+            length = max((int(place[-1]) // SIXTEENTHS + 1 for place in places), default=0) * SIXTEENTHS
+            for part, place in zip(group, places, strict=True):
+                truth = _held(part.truth, place, length)
+                yield truth == _held(part.predicted, place, length), truth > 0
+
+    return _share(cells())
 
 
 def _places(part: Segment) -> Ints:
@@ -202,24 +172,20 @@ def piece_votes(pieces: Sequence[Hashable], truth: ArrayLike, predicted: ArrayLi
 
     Parameters
     ----------
-    pieces
-        Piece of each segment.
-    truth
-        Class of each segment's piece [shape=(n,)].
+    pieces, truth
+        Piece of each segment, and the class of that piece [shape=(n,)].
     predicted
         Class [shape=(n,)], or logits or probabilities, which are added up [shape=(n, classes)].
     classes
         Number of classes; ties go to the smaller one.
     """
-    votes: defaultdict[Hashable, Any] = defaultdict(lambda: np.zeros(classes))
-    right: dict[Hashable, int] = {}
-    given = np.asarray(predicted)
-    for piece, true, each in zip(pieces, np.asarray(truth), given, strict=True):
-        votes[piece] += np.eye(classes)[int(each)] if given.ndim == 1 else each
-        right[piece] = int(true)
-    if not votes:
+    names, first, number = np.unique(np.asarray(pieces, object), return_index=True, return_inverse=True)
+    if not len(names):
         return float("nan")
-    return float(np.mean([int(np.argmax(count)) == right[piece] for piece, count in votes.items()]))
+    given = np.asarray(predicted)
+    votes = np.zeros((len(names), classes))
+    np.add.at(votes, number, np.eye(classes)[given.astype(np.int64)] if given.ndim == 1 else given)
+    return float((votes.argmax(axis=1) == np.asarray(truth)[first]).mean())
 
 
 #: Name of a score -> function of segments, without the published faults.

@@ -2,32 +2,56 @@
 
 A folder of runs is ``OUT/<ABBREVIATION>/<split>/fold<k>/seed<s>/{test.npz,run.json}``
 (`musicbert.fairseq_plugin.runs.benchmark` makes it). The score of a seed is the mean over its folds, as
-published;
-the table shows mean and standard deviation over seeds (over folds where there is one seed and several folds).
-Verified in ``tests/unit/evaluation/test_task_table.py``.
+published; the table shows mean and standard deviation over seeds (over folds where there is one seed and
+several folds). ``scores.json`` has one record a task and split:
+
+===============  =======================================================================================
+``task``         abbreviation of the task
+``split``        name of the split
+``network``      `network_scores`, or null
+``baselines``    `baseline_scores`
+``data``         source, hash and codec of the data
+``note``         why something is missing
+``train_share``  share of the training parts, where not all of it was used
+===============  =======================================================================================
+
+Verified in ``tests/unit/evaluation/test_task_table.py`` and ``test_task_files.py``.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from musicbert.atomic import write_json, write_text
+from musicbert.corpus.labelled.contract import LabelledSet
 from musicbert.corpus.labelled.pieces import LabelledPiece
-from musicbert.corpus.labelled.shards import Shards
 from musicbert.corpus.readers.tasks import BENCHMARK, OBJECTIVES, BenchmarkTask
 from musicbert.evaluation.baselines.benchmark import baselines_of
 from musicbert.evaluation.benchmark_scores import predict_all, rounds, score_predictions
 from musicbert.evaluation.predictions import load_predictions
+from musicbert.evaluation.tables import markdown_table, number_cell
 
-__all__ = ["baseline_scores", "markdown_table", "network_scores", "summary_of_runs"]
+__all__ = [
+    "SCORES",
+    "TABLE",
+    "TaskFiles",
+    "baseline_scores",
+    "benchmark_table",
+    "network_scores",
+    "summary_of_runs",
+]
+
+SCORES, TABLE = "scores.json", "table.md"
 
 
 def network_scores(
     row: BenchmarkTask,
-    shards: Shards,
+    shards: LabelledSet,
     pieces: Mapping[str, LabelledPiece],
     folder: Path,
     *,
@@ -46,9 +70,7 @@ def network_scores(
 
     Returns
     -------
-    dict
-        Of each score (``score`` and, where there are any, ``published`` or ``pieces``) ``mean`` and ``sd``;
-        ``runs`` (a list of seed, fold and scores).
+    See `summary_of_runs`; the scores are ``score`` and, where there are any, ``published`` and ``pieces``
     """
     runs = []
     known = {} if known is None else known
@@ -57,24 +79,21 @@ def network_scores(
             continue
         if path not in known:
             known[path] = score_predictions(row, load_predictions(path)[row.task.label], shards, pieces)
-        scores = known[path]
         fold, seed = path.parts[-3].removeprefix("fold"), int(path.parts[-2].removeprefix("seed"))
-        runs.append({"seed": seed, "fold": fold, **scores})
+        runs.append({"seed": seed, "fold": fold, **known[path]})
     return summary_of_runs(runs) if runs else None
 
 
 def summary_of_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return ``runs``, and ``mean`` and ``sd`` of each score that all have (see `network_scores`)."""
-    found: dict[str, Any] = {"runs": list(runs)}
-    for key in (
-        key for key in runs[0] if key not in ("seed", "fold", "n") and all(key in run for run in runs)
-    ):
+    """Return ``runs`` (seed, fold and scores), and ``mean`` and ``sd`` of each score that all have."""
+    result: dict[str, Any] = {"runs": list(runs)}
+    for key in (k for k in runs[0] if k not in ("seed", "fold", "n") and all(k in run for run in runs)):
         seeds = sorted({run["seed"] for run in runs})
         means = [np.mean([run[key] for run in runs if run["seed"] == seed]) for seed in seeds]
         spread = means if len(means) > 1 else [run[key] for run in runs]
         deviation = float(np.std(spread, ddof=1)) if len(spread) > 1 else None
-        found[key] = {"mean": float(np.mean(means)), "sd": deviation}
-    return found
+        result[key] = {"mean": float(np.mean(means)), "sd": deviation}
+    return result
 
 
 def baseline_scores(
@@ -99,25 +118,51 @@ def baseline_scores(
             {**part, "train": [piece for piece in part["train"] if piece.name in trained[str(fold)]]}
             for fold, part in enumerate(parts)
         ]
-    found = {}
+    result = {}
     for name, fit in baselines_of(row.task).items():
-        scores = [predict_all(fit, row, each) for each in parts]
-        found[name] = {key: float(np.mean([each[key] for each in scores])) for key in scores[0] if key != "n"}
-    return found
+        scores = [predict_all(fit, row, part) for part in parts]
+        result[name] = {
+            key: float(np.mean([each[key] for each in scores])) for key in scores[0] if key != "n"
+        }
+    return result
 
 
-def markdown_table(records: Sequence[Mapping[str, Any]], model: str) -> str:
-    """Return all records as one table: a line a task and split.
+def benchmark_table(records: Sequence[Mapping[str, Any]], model: str) -> str:
+    """Return all records (see the module) as one table, a line a task, split and score.
 
     Parameters
     ----------
     records
-        ``task``, ``split``, ``network`` (`network_scores`), ``baselines`` (`baseline_scores`), ``note``
-        where a task could not be run, and ``train_share`` where not all of the training part was used.
+        Records.
     model
         What was fine-tuned.
     """
-    heads = [
+    lines, notes = [], []
+    for record in records:
+        row = BENCHMARK[record["task"].upper()]
+        network, baselines = record.get("network"), record.get("baselines") or {}
+        if record.get("note"):
+            notes.append(f"- {record['task']}, {record['split']}: {record['note']}")
+        scores = {"score": row.score, "published": f"{row.score}, as published", "pieces": "by piece"}
+        there = ["score"] if any("score" in each for each in baselines.values()) else []
+        for key in [key for key in scores if key in network] if network else there:
+            rivals = {
+                name: each[key]
+                for name, each in baselines.items()
+                if key in each and name not in ("majority", "previous")
+            }
+            best = max(rivals, key=lambda name: rivals[name], default="")
+            as_published = record["split"] == "published" and key != "pieces"
+            published = [number_cell(value if as_published else None) for value in row.published]
+            cells = [
+                _mean_cell(network[key]) if network else "–",
+                f"{rivals[best]:.3f} ({best})" if best else "–",
+                number_cell(baselines.get("majority", {}).get(key)),
+            ]
+            lines.append([record["task"], record["split"], scores[key], *cells, *published])
+    shares = sorted({record["train_share"] for record in records if "train_share" in record})
+    notes += [f"- networks and baselines learned from {100 * s:g} % of the training part" for s in shares]
+    head = [
         "task",
         "split",
         "score",
@@ -126,45 +171,64 @@ def markdown_table(records: Sequence[Mapping[str, Any]], model: str) -> str:
         "majority",
         *(f"M2BERT {o}" for o in OBJECTIVES),
     ]
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    notes = []
-    for record in records:
-        row = BENCHMARK[record["task"].upper()]
-        published = [f"{value:.3f}" for value in row.published]
-        network, baselines = record.get("network"), record.get("baselines") or {}
-        if record.get("note"):
-            notes.append(f"- {record['task']}, {record['split']}: {record['note']}")
-        keys = [key for key in ("score", "published", "pieces") if network is None or key in network]
-        for key in keys[:1] if network is None else keys:
-            if not any(key in scores for scores in baselines.values()) and network is None:
-                continue
-            shown = _mean(network[key]) if network else "–"
-            competitors = {
-                n: s[key] for n, s in baselines.items() if key in s and n not in ("majority", "previous")
-            }
-            best = max(competitors.items(), key=lambda item: item[1], default=None)
-            majority = baselines.get("majority", {}).get(key)
-            cells = [
-                record["task"],
-                record["split"],
-                {"score": row.score, "published": f"{row.score}, as published", "pieces": "by piece"}[key],
-                shown,
-                f"{best[1]:.3f} ({best[0]})" if best else "–",
-                "–" if majority is None else f"{majority:.3f}",
-                *(
-                    published
-                    if record["split"] == "published" and key != "pieces"
-                    else ["–"] * len(published)
-                ),
-            ]
-            lines.append(f"| {' | '.join(cells)} |")
-    shares = sorted({record["train_share"] for record in records if "train_share" in record})
-    notes += [
-        f"- networks and baselines learned from {100 * share:g} % of the training part" for share in shares
-    ]
-    return "\n".join([*lines, "", *notes, ""]) if notes else "\n".join([*lines, ""])
+    return "\n".join([*markdown_table(head, lines), "", *([*notes, ""] if notes else [])])
 
 
-def _mean(score: Mapping[str, Any]) -> str:
+def _mean_cell(score: Mapping[str, float | None]) -> str:
     deviation = "" if score["sd"] is None else f" ± {score['sd']:.3f}"
     return f"{score['mean']:.3f}{deviation}"
+
+
+class TaskFiles:
+    """The records so far and their files, ``scores.json`` and ``table.md``, which are always complete.
+
+    They are written, whole, whenever something is done. When a run is resumed, scores of the earlier call are
+    kept until they are recomputed.
+
+    Parameters
+    ----------
+    folder
+        Folder of the files.
+    model
+        Name of what was fine-tuned.
+    expected
+        Tasks and splits that this call comes to.
+    train_share
+        Share of the training parts, above 0 and up to 1.
+    made_by
+        Provenance.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        model: str,
+        expected: Collection[tuple[str, str]],
+        *,
+        train_share: float,
+        made_by: Mapping[str, Any],
+    ) -> None:
+        self.records: list[dict[str, Any]] = []
+        self._folder, self._model, self._made_by = folder, model, dict(made_by)
+        self._earlier = [
+            row
+            for row in self._read()
+            if (row.get("task"), row.get("split")) in set(expected)
+            and row.get("network")
+            and row.get("train_share", 1) == train_share
+        ]
+
+    def _read(self) -> list[dict[str, Any]]:
+        """Rows of an earlier call with the same model; a file that is no such table is written over."""
+        try:
+            content = json.loads((self._folder / SCORES).read_text(encoding="utf-8"))
+            return [dict(row) for row in content["rows"]] if content["model"] == self._model else []
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
+
+    def write(self) -> None:
+        """Write both files."""
+        done = {(record["task"], record["split"]) for record in self.records}
+        rows = [*self.records, *(row for row in self._earlier if (row["task"], row["split"]) not in done)]
+        write_json(self._folder / SCORES, {"model": self._model, "rows": rows, "made_by": self._made_by})
+        write_text(self._folder / TABLE, benchmark_table(rows, self._model))

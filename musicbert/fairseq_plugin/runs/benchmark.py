@@ -2,7 +2,7 @@
 
 ``OUT/<ABBREVIATION>/<split>/`` holds the runs of a task (`musicbert.fairseq_plugin.runs.engine`),
 ``scores.json`` everything that was scored, ``table.md`` the table. Both are written anew after each run
-(`musicbert.evaluation.reports.task_files`), so a call that is stopped has the runs that it did, and the
+(`musicbert.evaluation.reports.benchmark`), so a call that is stopped has the runs that it did, and the
 same command goes on with the others; what is done is not done again.
 """
 
@@ -21,8 +21,7 @@ from musicbert.corpus.splits.task_folds import Validation, task_folds
 from musicbert.corpus.splits.training_share import check_share, share_folds
 from musicbert.errors import DatasetError, MusicBertError
 from musicbert.evaluation.benchmark_scores import pieces_of
-from musicbert.evaluation.reports.benchmark import baseline_scores, network_scores
-from musicbert.evaluation.reports.task_files import TaskFiles
+from musicbert.evaluation.reports.benchmark import TaskFiles, baseline_scores, network_scores
 from musicbert.fairseq_plugin.runs.engine import Run, RunOutcome, start_runs
 from musicbert.fairseq_plugin.runs.models import ModelChoice, choose_model
 from musicbert.fairseq_plugin.runs.plan import plan_task

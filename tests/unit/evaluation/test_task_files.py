@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from musicbert.evaluation.reports.task_files import TaskFiles
+from musicbert.evaluation.reports.benchmark import TaskFiles
 
 BOTH = {("ME", "clean"), ("VE", "clean")}
 

@@ -11,7 +11,7 @@ from musicbert.corpus.readers import get_task
 from musicbert.corpus.readers.benchmark import load_data_set
 from musicbert.evaluation.benchmark_scores import pieces_of
 from musicbert.evaluation.predictions import Predictions, save_predictions
-from musicbert.evaluation.reports.benchmark import baseline_scores, markdown_table, network_scores
+from musicbert.evaluation.reports.benchmark import baseline_scores, benchmark_table, network_scores
 from musicbert.fairseq_plugin.runs import benchmark
 from musicbert.fairseq_plugin.runs.engine import RunOutcome
 from musicbert.provenance import command_line
@@ -131,7 +131,7 @@ def test_the_table_says_everything_of_a_task(notes):
         {"task": "VF", "split": "clean", "network": network, "baselines": baselines},
         {"task": "MNID", "split": "–", "note": "there is no data"},
     ]
-    text = markdown_table(records, "mine")
+    text = benchmark_table(records, "mine")
     lines = [line for line in text.splitlines() if line.startswith("| VF")]
     assert len(lines) == 2
     assert "0.500 ± 0.010" in lines[0]
@@ -151,4 +151,4 @@ def test_baselines_of_a_share_are_fitted_on_the_same_pieces(notes):
     apart = [piece for piece in own if piece.name not in whole[1:]]
     assert less == baseline_scores(row, apart, "published")
     records = [{"task": "VF", "split": "published", "baselines": less, "train_share": 0.1}]
-    assert "learned from 10 % of the training part" in markdown_table(records, "mine")
+    assert "learned from 10 % of the training part" in benchmark_table(records, "mine")
