@@ -25,6 +25,7 @@ __all__ = ["COMMANDS", "available", "main", "make_parser"]
 COMMANDS = {
     "encode": "MIDI files to OctupleMIDI: text, tables or arrays",
     "build": "MIDI files to a corpus for pre-training",
+    "train": "pre-train or fine-tune with a recipe of the papers",
     "finetune": "train a head on labelled MIDI files",
     "evaluate": "score a fine-tuned model",
     "benchmark": "M2BERT's twelve tasks on a checkpoint, and one table",

@@ -1,0 +1,90 @@
+"""`musicbert train`: the recipes of pre-training and fine-tuning, with the published hyper-parameters."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from musicbert.errors import ConfigError, MusicBertError
+from musicbert.recipes import RECIPES
+from musicbert.recipes.driver import train
+from musicbert.recipes.options import make_parser, parse
+
+if TYPE_CHECKING:
+    from musicbert.config import M2BertConfig, ModelConfig
+
+__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
+
+DESCRIPTION = "Pre-train or fine-tune with a recipe of the papers, through fairseq-train."
+EPILOG = (
+    "recipes:\n"
+    + "\n".join(f"  {name:24}{(recipe.__doc__ or '').partition('.')[0]}" for name, recipe in RECIPES.items())
+    + """
+
+examples:
+  musicbert train musicbert --data corpus --arch musicbert_small
+  musicbert train regression --init musicbert-mini --dry-run
+  musicbert train pairs next --init musicbert-mini --seeds "1 2 3" -- --disable-validation
+
+`musicbert train RECIPE --help` lists the options of a recipe. Flags after -- go to fairseq-train.
+
+exit status: 0 done; 2 bad usage or input; else that of fairseq-train."""
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the recipe; its own options are read by `run`."""
+    parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="see below; without it, they are listed")
+    parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="options of the recipe")
+
+
+class _Weights:
+    """Checkpoints, through `musicbert.weights` (which imports torch)."""
+
+    def find(self, name: str) -> Path:
+        from musicbert.weights import resolve
+
+        return resolve(name)
+
+    def architecture(self, path: Path) -> ModelConfig | M2BertConfig:
+        from musicbert.weights import load_checkpoint, read_bundle
+        from musicbert.weights.m2bert.mapping import infer_m2bert_config, is_m2bert, rename_m2bert
+
+        weights = load_checkpoint(path).weights
+        if is_m2bert(weights):
+            return infer_m2bert_config(rename_m2bert(weights), path=path)
+        return read_bundle(path).config
+
+
+def _count_gpus() -> int:
+    import torch
+
+    return int(torch.cuda.device_count())
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run a recipe; return the exit status."""
+    try:
+        if options.recipe is None:
+            print(f"{DESCRIPTION}\n\n{EPILOG}")
+            return 0
+        if options.recipe not in RECIPES:
+            raise ConfigError("unknown-recipe", f"no recipe {options.recipe}; there are {', '.join(RECIPES)}")
+        recipe = RECIPES[options.recipe]
+        parser = make_parser(
+            recipe,
+            prog=f"musicbert train {options.recipe}",
+            description=f"{recipe.ABOUT}\n\nPublished values: {recipe.SOURCE}.",
+            epilog="Flags after -- go to fairseq-train.",
+        )
+        given, extra = parse(recipe, options.rest, parser=parser)
+        return train(given, extra, weights=_Weights(), count_gpus=_count_gpus, out=_say)
+    except MusicBertError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

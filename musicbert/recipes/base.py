@@ -1,0 +1,179 @@
+"""What all recipes share: their options, the weights they start from, and the plan of their runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from musicbert.config import M2BertConfig, ModelConfig
+from musicbert.errors import CheckpointError, ConfigError
+from musicbert.recipes.command import Command, Device, architecture, flags
+from musicbert.recipes.options import option
+
+__all__ = ["Plan", "Recipe", "Start", "Weights", "need", "shards_of"]
+
+ARCHITECTURES = "musicbert_{tiny,mini,small,medium,base,large}"
+_BASE = "checkpoints/checkpoint_last_musicbert_base.pt"
+
+
+class Weights(Protocol):
+    """Finds checkpoints and reads their architecture."""
+
+    def find(self, name: str) -> Path:
+        """Path of a file, a folder or a name; raises `CheckpointError`."""
+
+    def architecture(self, path: Path) -> ModelConfig | M2BertConfig:
+        """Sizes of the model that a checkpoint holds."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """How the weights begin.
+
+    Attributes
+    ----------
+    arch
+        Name of the architecture.
+    flags
+        Of fairseq-train: architecture, and weights to start from.
+    message
+        For the terminal.
+    """
+
+    arch: str
+    flags: tuple[str, ...]
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a recipe.
+
+    Attributes
+    ----------
+    commands
+        One for each run.
+    before, after
+        Messages for the terminal.
+    extra
+        Flags that go after those of the command.
+    marked
+        A finished run gets a file ``done``, and ``--resume`` passes over it.
+    """
+
+    commands: tuple[Command, ...]
+    before: str = ""
+    after: str = ""
+    extra: tuple[str, ...] = ()
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Options of every recipe.
+
+    A recipe is a frozen dataclass: its fields are the options of ``musicbert train NAME``, with the published
+    hyper-parameters as defaults.
+    """
+
+    #: what the recipe trains, for help
+    ABOUT: ClassVar[str] = ""
+    #: where the published values are from
+    SOURCE: ClassVar[str] = ""
+    #: architecture without ``--arch`` and without weights
+    DEFAULT_ARCH: ClassVar[str] = "musicbert_base"
+
+    arch: str = option("", f"{ARCHITECTURES} (default: that of the weights; from scratch, base)")
+    init: str = option(_BASE, "pre-trained weights: a file, a folder or a name")
+    save_dir: str = option(
+        "", "folder of checkpoints and logs (default: checkpoints/ and the name of the run)"
+    )
+    validate_every: int = option(0, "updates between validations (0: after each epoch)")
+    patience: int = option(-1, "stop after so many validations without a better score (-1: never)")
+    num_workers: int = option(0, "data loading processes of each process")
+    processes: int = option(0, "processes on each machine (default: one for each GPU; on a CPU one)")
+    nodes: int = option(0, "machines (default: those of the SLURM job step, or 1)")
+    node_rank: str = option("", "number of this machine, from 0 (default: SLURM's)")
+    master: str = option(
+        "", "HOST:PORT of machine 0, the same on all (default: SLURM's first host, port 29500)"
+    )
+    cpu: bool = option(False, "train on the CPU even where there is a GPU")
+    fp16: bool = option(False, "half precision (GPU)")
+    bf16: bool = option(False, "bfloat16 (on a GPU weights too, with float32 copies; on a CPU products only)")
+    resume: bool = option(False, "continue from the last checkpoint of the save folder")
+    small_checkpoints: bool = option(
+        False, "store no optimizer states: a third of the size, but the run cannot be resumed"
+    )
+    bar: bool = option(False, "show a progress bar; the log goes to train.log only")
+    dry_run: bool = option(False, "print the command and stop")
+
+    def plan(self, weights: Weights) -> Plan:
+        """List the runs."""
+        raise NotImplementedError
+
+    def device(self, gpus: int) -> Device:
+        """What the runs compute on."""
+        return Device(gpus, self.fp16, self.bf16)
+
+    def start(self, weights: Weights, *, rename: Callable[[str], str] = str, hint: str = "") -> Start:
+        """Find the weights of ``--init`` and, without ``--arch``, read their architecture.
+
+        Parameters
+        ----------
+        weights
+            Where they are looked for.
+        rename
+            From the name of an architecture to that of the recipe's model.
+        hint
+            What to do where they are missing.
+        """
+        if not self.init or getattr(self, "from_scratch", False):
+            arch = self.arch or self.DEFAULT_ARCH
+            message = "training from scratch" if self.init else ""
+            return Start(arch, flags(arch=arch), message)
+        try:
+            path = weights.find(self.init)
+        except CheckpointError as error:
+            hint = "; ".join(filter(None, (hint, error.hint)))
+            raise CheckpointError(
+                error.reason, f"{self.init} is missing: {error.message}", hint=hint
+            ) from error
+        if self.arch:
+            words = flags(arch=self.arch)
+        else:
+            words = architecture(weights.architecture(path))
+            words = ("--arch", rename(words[1]), *words[2:])
+        return Start(words[1], (*words, "--init-from", str(path)), f"starting from {path}")
+
+    def command(self, data: str, save_dir: str, arguments: tuple[str, ...], **more: object) -> Command:
+        """Fill in a command with the shared options."""
+        command = Command(
+            data,
+            save_dir,
+            arguments,
+            self.effective_batch,  # type: ignore[attr-defined]
+            self.batch,  # type: ignore[attr-defined]
+            num_workers=self.num_workers,
+            patience=self.patience,
+            validate_every=self.validate_every,
+            small_checkpoints=self.small_checkpoints,
+        )
+        return replace(command, **more)  # type: ignore[arg-type]
+
+
+def need(path: str | Path, hint: str) -> None:
+    """Raise `ConfigError` (``not-found``) where a file or folder is missing."""
+    if not Path(path).exists():
+        raise ConfigError("not-found", f"{path} is missing", hint=hint)
+
+
+def shards_of(folder: str, marker: str = "") -> str:
+    """Join the shards of a folder (``shard0``, ``shard1``, ...) with colons: each is an epoch for fairseq."""
+    if not (Path(folder) / "shard0" / marker).exists():
+        return folder
+    shards: list[str] = []
+    while (Path(folder) / f"shard{len(shards)}").is_dir():
+        shards.append(f"{folder}/shard{len(shards)}")
+    return ":".join(shards)

@@ -1,0 +1,290 @@
+"""The command ``fairseq-train``: flags, devices, batches, processes, optimizers and schedules.
+
+This is the only place that knows how a command of fairseq-train is spelled.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from musicbert.config import M2BERT_PRESETS, PRESETS, M2BertConfig, ModelConfig
+from musicbert.errors import ConfigError
+
+__all__ = [
+    "PACKAGE",
+    "Command",
+    "Device",
+    "Processes",
+    "adam",
+    "architecture",
+    "flags",
+    "plan_processes",
+    "schedule",
+    "update_frequency",
+]
+
+#: the package as ``--user-dir``
+PACKAGE = Path(__file__).resolve().parents[1]
+_LAUNCH = "musicbert.fairseq_plugin.runs.launch"
+_SIZES = ("layers", "width", "ffn_width", "heads")
+
+
+def flags(**values: object) -> tuple[str, ...]:
+    """Spell flags: ``lr=1, compat=True`` gives ``--lr 1 --compat``; False and None are left out."""
+    words: list[str] = []
+    for name, value in values.items():
+        if value is None or value is False:
+            continue
+        words.append(f"--{name.replace('_', '-')}")
+        if value is not True:
+            words.append(str(value))
+    return tuple(words)
+
+
+def adam(
+    name: str = "adam",
+    *,
+    betas: str = "(0.9, 0.98)",
+    eps: str = "1e-6",
+    weight_decay: str = "0.01",
+    clip_norm: str = "0.0",
+) -> tuple[str, ...]:
+    """Flags of an optimizer of the Adam family: ``adam``, ``fused_adamw`` or ``stable_adamw``."""
+    prefix = "stable_adamw" if name == "stable_adamw" else "adam"
+    own = {f"{prefix}_betas": betas, f"{prefix}_eps": eps}
+    return flags(optimizer=name, **own, weight_decay=weight_decay, clip_norm=clip_norm)
+
+
+def schedule(name: str, *, lr: str, warmup: int, updates: int = 0) -> tuple[str, ...]:
+    """Flags of a learning rate: ``fixed``, ``polynomial_decay`` (to 0 after the last update) or ``cosine``.
+
+    ``warmup`` and ``updates`` are numbers of updates; 0 updates: no bound, which only ``fixed`` allows.
+    """
+    return flags(
+        lr=lr,
+        lr_scheduler=name,
+        warmup_updates=warmup,
+        total_num_update=updates if name == "polynomial_decay" else None,
+        max_update=updates or None,
+    )
+
+
+def architecture(config: ModelConfig | M2BertConfig) -> tuple[str, ...]:
+    """Flags of an architecture: the name of its preset, or the family and its sizes."""
+    m2bert = isinstance(config, M2BertConfig)
+    family = "m2bert" if m2bert else "musicbert"
+    sizes = (*_SIZES, "embedding_width") if m2bert else _SIZES
+    presets: Mapping[str, object] = M2BERT_PRESETS if m2bert else PRESETS
+    for name, preset in presets.items():
+        if all(getattr(preset, size) == getattr(config, size) for size in sizes):
+            return flags(arch=f"{family}_{name}")
+    return flags(
+        arch=family,
+        encoder_layers=config.layers,
+        encoder_embed_dim=config.width,
+        encoder_ffn_embed_dim=config.ffn_width,
+        encoder_attention_heads=config.heads,
+        field_embed_dim=config.embedding_width if isinstance(config, M2BertConfig) else None,
+    )
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a run computes on, and in which precision.
+
+    Attributes
+    ----------
+    gpus
+        GPUs of this machine that may be used; 0: the CPU.
+    fp16, bf16
+        Half precision, bfloat16.
+    """
+
+    gpus: int = 0
+    fp16: bool = False
+    bf16: bool = False
+
+    def flags(self) -> tuple[str, ...]:
+        """Flags of fairseq-train.
+
+        Raises
+        ------
+        ConfigError
+            ``bad-option``: half precision on a CPU.
+        """
+        if self.gpus:
+            return flags(fp16=self.fp16, bf16=self.bf16)
+        if self.fp16:
+            raise ConfigError("bad-option", "--fp16 needs a GPU", hint="--bf16 works on a CPU, too")
+        # fairseq's --bf16 would ask for a TPU
+        return flags(cpu=True, autocast_bf16=self.bf16)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Processes of a run.
+
+    Attributes
+    ----------
+    count
+        Of all machines.
+    launch
+        Words before the arguments of fairseq-train.
+    environment
+        Variables that the processes need.
+    """
+
+    count: int
+    launch: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def plan_processes(
+    gpus: int,
+    *,
+    processes: int = 0,
+    nodes: int = 0,
+    node_rank: str = "",
+    master: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> Processes:
+    """Decide how many processes run, and how they are started.
+
+    Parameters
+    ----------
+    gpus
+        GPUs of this machine; 0: train on the CPU.
+    processes
+        Processes of each machine; 0: one for each GPU, one on a CPU.
+    nodes, node_rank, master
+        Machines, number of this one from 0, and ``HOST:PORT`` of machine 0. Without them, a job step of SLURM
+        with one task on each machine says them.
+    environment
+        Environment variables; ``os.environ`` if None.
+
+    Raises
+    ------
+    ConfigError
+        ``bad-option``.
+    """
+    environment = os.environ if environment is None else environment
+    here = processes or gpus or 1
+    if gpus and here > gpus:
+        raise ConfigError("bad-option", f"--processes {here}, but there are {gpus} GPUs")
+    tasks = int(environment.get("SLURM_STEP_NUM_TASKS", "1"))
+    if not nodes and tasks > 1 and "SLURM_STEP_NUM_NODES" in environment:
+        nodes = int(environment["SLURM_STEP_NUM_NODES"])
+        if tasks != nodes:
+            raise ConfigError("bad-option", "start one task a machine: srun --ntasks-per-node 1")
+        node_rank = node_rank or environment["SLURM_NODEID"]
+        master = master or f"{_first_host(environment['SLURM_STEP_NODELIST'])}:29500"
+    nodes = nodes or 1
+    launch: tuple[str, ...] = (sys.executable, "-m", _LAUNCH)
+    if nodes > 1:
+        if not (node_rank and master):
+            raise ConfigError("bad-option", f"--nodes {nodes} needs --node-rank and --master HOST:PORT")
+        host, _, port = master.rpartition(":")
+        places = flags(
+            nnodes=nodes, node_rank=node_rank, nproc_per_node=here, master_addr=host, master_port=port
+        )
+        launch = (*_torchrun(), *places, "-m", _LAUNCH)
+    elif here > 1:
+        launch = (*_torchrun(), *flags(standalone=True, nproc_per_node=here), "-m", _LAUNCH)
+    path = os.pathsep.join(filter(None, (str(PACKAGE.parent), environment.get("PYTHONPATH", ""))))
+    return Processes(
+        here * nodes, launch, {"PYTHONPATH": path, **({} if gpus else {"CUDA_VISIBLE_DEVICES": ""})}
+    )
+
+
+def _torchrun() -> tuple[str, ...]:
+    """The program of this environment, else the module."""
+    beside = Path(sys.executable).with_name("torchrun")
+    found = str(beside) if beside.is_file() else shutil.which("torchrun")
+    return (found,) if found else (sys.executable, "-m", "torch.distributed.run")
+
+
+def _first_host(names: str) -> str:
+    done = subprocess.run(
+        ["scontrol", "show", "hostnames", names], capture_output=True, text=True, check=True
+    )
+    return done.stdout.split()[0]
+
+
+def update_frequency(effective: int, batch: int, processes: int) -> int:
+    """Batches that each process accumulates for one update, at least 1."""
+    return max(effective // batch // processes, 1)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One call of fairseq-train, without what depends on the machine.
+
+    Attributes
+    ----------
+    data
+        Data folder, or several joined with colons.
+    save_dir
+        Folder of checkpoints and logs.
+    arguments
+        Flags of the recipe.
+    effective_batch, batch
+        Rows of one update over all processes and accumulation; rows of one forward pass of one process.
+    optimizer
+        See `adam`.
+    seed, num_workers, patience
+        As fairseq-train has them.
+    validate_every
+        Updates between validations and checkpoints; 0: after each epoch.
+    small_checkpoints
+        Store no optimizer states.
+    """
+
+    data: str
+    save_dir: str
+    arguments: tuple[str, ...]
+    effective_batch: int
+    batch: int
+    optimizer: tuple[str, ...] = adam()
+    seed: int = 7
+    num_workers: int = 0
+    patience: int = -1
+    validate_every: int = 0
+    small_checkpoints: bool = False
+
+    def words(self, device: Device, processes: Processes, extra: Sequence[str] = ()) -> list[str]:
+        """The whole command; ``extra`` comes last, so it overrides."""
+        every = self.validate_every or None
+        return [
+            *processes.launch,
+            self.data,
+            *flags(
+                user_dir=PACKAGE, save_dir=self.save_dir, tensorboard_logdir=f"{self.save_dir}/tensorboard"
+            ),
+            *flags(log_format="json", log_interval=10),
+            *self.optimizer,
+            *flags(
+                batch_size=self.batch,
+                update_freq=update_frequency(self.effective_batch, self.batch, processes.count),
+                required_batch_size_multiple=1,
+                seed=self.seed,
+                num_workers=self.num_workers,
+                patience=self.patience,
+                no_epoch_checkpoints=True,
+            ),
+            *device.flags(),
+            *flags(
+                no_save_optimizer_state=self.small_checkpoints,
+                # fairseq keeps the best checkpoint within an epoch only where it saves there, too
+                validate_interval_updates=every,
+                save_interval_updates=every,
+                keep_interval_updates=1 if every else None,
+            ),
+            *self.arguments,
+            *extra,
+        ]
