@@ -1,3 +1,4 @@
 #!/usr/bin/env bash
-# Accompaniment suggestion: train_nsp.sh acc.
-exec bash "$(dirname "${BASH_SOURCE[0]}")/train_nsp.sh" acc "$@"
+# Accompaniment suggestion: musicbert train pairs acc (--help lists the options)
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+exec "$PYTHON" -m musicbert train pairs acc "$@"

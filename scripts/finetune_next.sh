@@ -1,3 +1,4 @@
 #!/usr/bin/env bash
-# Melody completion: train_nsp.sh next.
-exec bash "$(dirname "${BASH_SOURCE[0]}")/train_nsp.sh" next "$@"
+# Melody completion: musicbert train pairs next (--help lists the options)
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+exec "$PYTHON" -m musicbert train pairs next "$@"

@@ -1,5 +1,11 @@
 #!/usr/bin/env python3
-"""Write the data of the benchmark as shards (see prepare_smc_benchmark.sh)."""
+"""Write the data of M2BERT's benchmark as folders of shards, for scripts/finetune_m2bert.sh.
+
+  bash scripts/prepare_smc_benchmark.sh SMC OUT [OPTIONS]
+
+OUT gets note/<source>/ and seq/<source>/. The same command continues after an interruption; complete folders
+are left alone.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +33,30 @@ FOLDERS = {"note": "note", "sequence": "seq"}
 
 def main() -> int:
     """Run."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("smc", help="folder of the published benchmark, or -")
-    parser.add_argument("out", type=Path, help="folder to write to")
-    parser.add_argument("--source", action="append", default=[], metavar="NAME=PATH[#FOLDER]")
-    parser.add_argument("--codec", default="cp", choices=("cp", "cp-m2bert", "octuple"))
-    parser.add_argument("--compatible", action="store_true", help="notes as published, faults included")
-    parser.add_argument("--npy", action="store_true", help="write upstream's X and y files too")
-    parser.add_argument("--overwrite", action="store_true")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add(
+        "smc",
+        help="folder of the published benchmark: downstream_note/ and downstream_seq/ with .npy files, or X "
+        "and y files as the published fine-tuning reads them; - for none",
+    )
+    add("out", type=Path, help="folder to write to")
+    add(
+        "--source",
+        action="append",
+        default=[],
+        metavar="NAME=PATH[#FOLDER]",
+        help="a data set in its own published layout, folder or archive (may be repeated): asap, "
+        "augmentednet, bps_motif, emopia, orchestra, pianist8, pm2s, pop909, tagtraum, tnua; see docs/benchmark.md",
+    )
+    add("--codec", default="cp", choices=("cp", "cp-m2bert", "octuple"),
+        help="cp (for M2BERT), cp-m2bert or octuple (for MusicBERT) (%(default)s)")  # fmt: skip
+    add("--compatible", action="store_true", help="notes as published, bugs included")
+    add("--npy", action="store_true", help="write the published X and y files too, to OUT/npy/")
+    add("--overwrite", action="store_true", help="replace existing folders")
+    add("--python", help="interpreter of the environment (read by the script)")
     given = parser.parse_args()
     if given.smc == "-" and not given.source:
         parser.error("give the folder of the benchmark, or --source NAME=PATH")

@@ -1,3 +1,4 @@
 #!/usr/bin/env bash
-# The former name of scripts/pretrain/musicbert.sh.
-exec bash "$(dirname "${BASH_SOURCE[0]}")/pretrain/musicbert.sh" "$@"
+# The former name of scripts/pretrain/musicbert.sh: musicbert train musicbert (--help lists the options)
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+exec "$PYTHON" -m musicbert train musicbert "$@"

@@ -29,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `musicbert benchmark`."""
     add = parser.add_argument
     add("model", help="checkpoint, folder, name, or scratch:ARCH (m2bert_mini, ...)")
-    add("--note-data", type=Path, metavar="FOLDER", help="shards by source, for labels of notes")
-    add("--seq-data", type=Path, metavar="FOLDER", help="shards by source, for labels of pieces")
-    add("--output", "-o", type=Path, required=True, help="folder of the runs and the table")
+    add("--note-data", type=_folder, metavar="FOLDER", help="shards by source, for labels of notes (-: none)")
+    add("--seq-data", type=_folder, metavar="FOLDER", help="shards by source, for labels of pieces (-: none)")
+    add("--output", "-o", type=Path, help="folder of the runs and the table (results_smc/MODEL)")
     add("--tasks", nargs="+", metavar="TASK", help="such as ME VF or melody (those whose data are there)")
     add("--splits", nargs="+", default=["published", "clean"], help="(published clean)")
     add("--seeds", type=int, nargs="+", help="(by the amount of data: 1, 2 or 4 seeds from 2021 on)")
@@ -47,8 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--quiet", action="store_true", help="no progress bars")
 
 
+def _folder(text: str) -> Path | None:
+    return None if text == "-" else Path(text)
+
+
 def run(options: argparse.Namespace) -> int:
     """Run the tasks and print the table; return the exit status."""
+    output = options.output or Path("results_smc", Path(options.model.removeprefix("scratch:")).stem)
     if options.note_data is None and options.seq_data is None:
         raise ValueError("give --note-data, --seq-data or both")
     from musicbert.corpus.labelled.shards import MANIFEST
@@ -74,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
         options.model,
         options.note_data,
         options.seq_data,
-        options.output,
+        output,
         tasks,
         splits=options.splits,
         seeds=options.seeds,
@@ -88,5 +93,5 @@ def run(options: argparse.Namespace) -> int:
         progress=not options.quiet,
         say=lambda text: print(text, file=sys.stderr),
     )
-    print((options.output / "table.md").read_text(encoding="utf-8"))
+    print((output / "table.md").read_text(encoding="utf-8"))
     return 0 if all(record.get("network") and not record.get("note") for record in records) else 1

@@ -31,7 +31,7 @@ __all__ = [
 
 #: the package as ``--user-dir``
 PACKAGE = Path(__file__).resolve().parents[1]
-_LAUNCH = "musicbert.fairseq_plugin.runs.launch"
+_LAUNCH = "musicbert.fairseq_plugin.launch"
 _SIZES = ("layers", "width", "ffn_width", "heads")
 
 

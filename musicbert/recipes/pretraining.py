@@ -21,7 +21,8 @@ class MusicBert(Recipe):
     """Masked-LM pre-training of MusicBERT."""
 
     ABOUT = """Pre-train MusicBERT as a masked language model. The data are a folder as musicbert build
-or fairseq-preprocess makes it (dict.txt, train, valid; or shard0, shard1, ...); or input0 of a rated data-bin."""
+or fairseq-preprocess makes it (dict.txt, train, valid; or shard0, shard1, ...), or input0 of a rated
+data-bin."""
     SOURCE = "train_mask.sh of microsoft/muzic"
 
     prefix: str = place("data: PREFIX_data_bin, or a folder")
@@ -115,9 +116,9 @@ class M2Bert(Recipe):
     """Pre-training of M2BERT."""
 
     ABOUT = """Pre-train M2BERT: token denoising and piano-roll prediction on compound words. The data
-are a folder with meta.json, train and valid, as musicbert build --encoding cp makes it (with --encoding octuple, as
-musicbert build makes it). Every objective works with every encoding and every architecture, m2bert_* or
-musicbert_*."""
+are a folder with meta.json, train and valid, as musicbert build --encoding cp makes it (with --encoding
+octuple, as musicbert build makes it). Every objective works with every encoding and every architecture,
+m2bert_* or musicbert_*."""
     SOURCE = "the pre-training code of M2BERT"
     DEFAULT_ARCH = "m2bert_base"
 

@@ -87,7 +87,7 @@ def dry_run(words, *, gpus=0):
         if line.startswith("== "):
             continue
         words = [word.replace(str(PACKAGE.parent), "ROOT") for word in shlex.split(line)]
-        at = words.index("musicbert.fairseq_plugin.runs.launch")
+        at = words.index("musicbert.fairseq_plugin.launch")
         launch = [Path(words[0]).name.replace("python3", "python"), *words[1 : at - 1]]
         flags = {}
         for word in words[at + 2 :]:

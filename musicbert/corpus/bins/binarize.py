@@ -288,6 +288,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--direct", action="store_true", help="write the same bytes without fairseq-preprocess"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing data-bin")
+    parser.add_argument("--python", help="interpreter of the environment (read by the script)")
     options = parser.parse_args(arguments)
     if options.workers < 1:
         parser.error("--workers must be at least 1")
