@@ -1,17 +1,17 @@
 """Masked tokens filled in by the language model, with probabilities.
 
-The logits of a hidden token are cut to the tokens of its own field, so a pitch is always a pitch; all
-programs can be reached, percussion (128) too. What the encoding demands is kept: a drum has a pitch of 128
-or more and nothing else has, and a position lies inside the bar of its time signature. Each hidden token is
-predicted by the window in which its note lies deepest.
+The logits of a hidden token are restricted to the tokens of its own field, so a pitch is always a pitch;
+every program is possible, percussion (128) too. The rules of the encoding hold: drums, and only drums, have a
+pitch of 128 or more, and a position lies inside the bar of its time signature. Each hidden token is predicted
+by the window in which its note is farthest from an edge.
 
 Orders, fastest first (midiformers calls the last two "octuple" and "vanilla"):
 
 ``once``
-    All hidden tokens from one pass, each for itself.
+    All hidden tokens from one pass, independently.
 ``confident``
-    ``steps`` passes; after each, the tokens whose choice is most probable stay, and the others are
-    predicted again knowing them (Ghazvininejad et al. 2019, "Bools-Predict").
+    ``steps`` passes; after each, the most probable choices are kept, and the other tokens are predicted again
+    given them (Ghazvininejad et al. 2019, "Mask-Predict").
 ``notes``
     From left to right, all hidden tokens of a note in one pass.
 ``tokens``
@@ -48,12 +48,8 @@ def fill_piece(runner: Runner, piece: Piece, mask: Bools, options: FillOptions, 
 
     Parameters
     ----------
-    runner, piece
-        The model and the piece.
     mask
         True at what to hide [shape=(n, 8), bool].
-    options
-        How tokens are chosen.
     seed
         With the same seed a piece is filled in the same way, whatever was filled before it.
 

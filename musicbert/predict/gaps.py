@@ -1,4 +1,4 @@
-"""What to hide in a piece, how to choose what takes its place, and what comes out.
+"""Masked notes: what to hide, how the tokens in their place are chosen, and the result.
 
 Used by :mod:`musicbert.predict.fill`, which describes the orders.
 """
@@ -27,10 +27,8 @@ class FillOptions:
 
     Attributes
     ----------
-    order
-        See the module docstring.
-    steps
-        Passes of ``confident``.
+    order, steps
+        See :mod:`musicbert.predict.fill`; ``steps`` are the passes of ``confident``.
     temperature
         Logits are divided by it before one is drawn; 0 takes the most probable token. One number, or one a
         field (fields that are not named: 0).
@@ -51,13 +49,12 @@ class FillOptions:
 
     def __post_init__(self) -> None:
         if self.order not in get_args(Order):
-            raise ValueError(f"order {self.order!r} is none of {get_args(Order)}")
+            raise ValueError(f"order {self.order!r} is not one of {get_args(Order)}")
         if self.steps < 1 or self.top_k < 0 or not 0 < self.top_p <= 1:
             raise ValueError("steps is at least 1, top_k at least 0 and top_p in 0-1")
-        table = self.temperature if isinstance(self.temperature, Mapping) else {}
-        _check_fields([*self.allow, *table])
-        values = table.values() if table or isinstance(self.temperature, Mapping) else [self.temperature]
-        if any(not value >= 0 for value in values):
+        by_field = isinstance(self.temperature, Mapping)
+        _check_fields([*self.allow, *(self.temperature if by_field else ())])
+        if any(not value >= 0 for value in (self.temperature.values() if by_field else [self.temperature])):
             raise ValueError("a temperature is at least 0")
         for name, allowed in self.allow.items():
             size = FIELD_SIZES[FIELDS.index(name)]
@@ -73,7 +70,7 @@ class FillOptions:
 
 @dataclass(frozen=True, eq=False)
 class Filled:
-    """A piece with its gaps filled.
+    """A piece with its hidden tokens filled in.
 
     Attributes
     ----------

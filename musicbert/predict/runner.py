@@ -106,12 +106,10 @@ class Runner:
 
     Parameters
     ----------
-    model
-        Moved to the device and put into evaluation mode.
-    layout
-        How rows become the model's tokens.
+    model, layout
+        The network, which is moved to the device, and how rows become its tokens.
     performance
-        Number of performance inputs of a note, 0 for none.
+        Number of performance inputs of a note.
     window, overlap, choice
         See :func:`~musicbert.predict.windows.cut`.
     device

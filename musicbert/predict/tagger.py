@@ -1,4 +1,4 @@
-"""`TaggerModel`: a fine-tuned tagger to use on music (folders of `musicbert.weights.tagger_folder`).
+"""`TaggerModel`: a fine-tuned tagger for use on music (folders of `musicbert.weights.tagger_folder`).
 
 >>> model = load_tagger_model("runs/model")  # doctest: +SKIP
 >>> model.predict(["a.mid"])[0].best  # doctest: +SKIP
@@ -33,7 +33,7 @@ from musicbert.weights.tagger_folder import load_tagger_folder
 
 __all__ = ["TaggerModel", "load_tagger_model"]
 
-#: default of `TaggerModel.predict`: rows of a batch, padding included, at most
+#: largest number of rows in a batch, padding included
 BATCH_ROWS = 1 << 13
 
 
@@ -76,14 +76,9 @@ class TaggerModel:
         return f"TaggerModel({self.label}: {self.kind} of {self.level}, {len(self.classes)} outputs)"
 
     def predict(self, sources: Sequence[Any], *, batch_rows: int = BATCH_ROWS) -> list[TagResult]:
-        """Label pieces or their notes.
+        """Label pieces (anything that `read_score` takes, or scores) or their notes.
 
-        Parameters
-        ----------
-        sources
-            Whatever `read_score` takes; `Score` too.
-        batch_rows
-            Rows of a batch, padding included, at most.
+        ``batch_rows`` is the largest number of rows in a batch, padding included.
 
         Raises
         ------

@@ -1,12 +1,11 @@
 """Checkpoint containers, read without running anything that is inside.
 
-A checkpoint is a pickle, and a pickle can call any function. Here only tensors and plain containers come to
-life (``torch.load(weights_only=True)``); the few other classes that MusicBERT's checkpoints hold
-(``argparse.Namespace`` of fairseq 0.10, omegaconf's ``DictConfig`` of 1.0.0a0, NumPy scalars in the
-training state) are read as inert records. Anything else is refused with
-``CheckpointError("unsafe-pickle")``. ``.safetensors`` files hold tensors only; their settings are in the
-``config.json`` beside them. A folder means the ``model.safetensors`` in it, and tensors in the layout of
-Hugging Face get their published names.
+A checkpoint is a pickle, and a pickle can call any function. Only tensors and plain containers are loaded
+(``torch.load(weights_only=True)``); the few other classes in MusicBERT's checkpoints (``argparse.Namespace``
+of fairseq 0.10, omegaconf's ``DictConfig`` of 1.0.0a0, NumPy scalars in the training state) are read as inert
+records. Anything else is refused with ``CheckpointError("unsafe-pickle")``. ``.safetensors`` files hold only
+tensors; their settings are in the ``config.json`` beside them. A folder stands for its
+``model.safetensors``, and tensors in the layout of Hugging Face get their published names.
 
 Verified against the three golden container styles in ``tests/unit/weights``.
 """
@@ -84,7 +83,7 @@ class Checkpoint:
 
 
 class _Record:
-    """Stands for an object of a class that is not to be run: it keeps the state and does nothing."""
+    """Stands for an object of a class that must not be run: it keeps the state and does nothing."""
 
     def __new__(cls, *args: Any, **_: Any) -> _Record:
         record = super().__new__(cls)
@@ -140,7 +139,7 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         return _from_safetensors(path)
     content = _read_pickle(path)
     if not isinstance(content, dict):
-        raise CheckpointError("no-weights", f"It holds a {type(content).__name__}, no weights", path=path)
+        raise CheckpointError("no-weights", f"It holds a {type(content).__name__}, not weights", path=path)
     settings: dict[str, Any] = {}
     task: dict[str, Any] = {}
     container = "plain"
@@ -201,7 +200,7 @@ def _from_safetensors(path: Path) -> Checkpoint:
 
 @contextmanager
 def _only_records() -> Iterator[None]:
-    """Let torch read records and nothing else, whatever the process allows at other times."""
+    """Let torch read records and nothing else, whatever else this process allows."""
     allowed = torch.serialization.get_safe_globals()
     torch.serialization.clear_safe_globals()
     try:
@@ -223,7 +222,7 @@ def _read_pickle(path: Path) -> Any:
             "unsafe-pickle",
             f"It was refused: it holds more than weights ({', '.join(names) or 'or is damaged'})",
             path=path,
-            hint="do not load it another way; ask its author for safetensors",
+            hint="do not load it by other means; ask its author for safetensors",
         ) from error
     except DAMAGE as error:
         raise CheckpointError("unreadable", f"It is damaged: {_first_line(error)}", path=path) from error

@@ -1,8 +1,8 @@
-"""Fetching a file with a checksum, going on where an earlier attempt stopped.
+"""Downloading a file with a checksum, resuming where an earlier attempt stopped.
 
-The bytes come into ``.NAME.partial`` beside the target and are renamed when their SHA-256 is the expected
-one; a file that stands under its own name is therefore whole. An attempt that is cut, by the network or by
-a kill, leaves the partial file, and the next one asks only for the rest (HTTP ``Range``).
+The bytes are written to ``.NAME.partial`` beside the target, which is renamed when its SHA-256 is as
+expected; a file under its own name is therefore whole. An interrupted attempt leaves the partial file, and
+the next one asks only for the rest (HTTP ``Range``).
 """
 
 from __future__ import annotations
@@ -39,32 +39,30 @@ def download(
     timeout: float = 30.0,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Path:
-    """Fetch a file unless it is there.
+    """Download a file unless it exists.
 
     Parameters
     ----------
-    url
-        ``http`` or ``https``.
-    target
-        Where it goes; missing folders are made.
+    url, target
+        Address (``http`` or ``https``) and file; missing folders are made.
     sha256
-        Expected checksum in hexadecimal; None takes whatever comes.
+        Expected checksum in hexadecimal; None accepts anything.
     timeout
         Seconds without a byte after which an attempt ends.
     progress
-        Called with the number of bytes that are there and of all (None if the server does not say).
+        Called with the number of bytes received and of all (None if the server does not say).
 
     Raises
     ------
     CheckpointError
         ``bad-url``; ``no-network`` where the server cannot be reached; ``download-failed`` where it refuses;
-        ``download-cut`` where it stops before the end (what came is kept); ``bad-checksum``.
+        ``download-cut`` where it stops before the end (the part is kept); ``bad-checksum``.
     """
     target = Path(target)
     if target.is_file():
         return target
     if urlsplit(url).scheme not in ("http", "https"):
-        raise CheckpointError("bad-url", "Only http and https are fetched", path=url)
+        raise CheckpointError("bad-url", "Only http and https can be downloaded", path=url)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
     for attempt in range(ATTEMPTS):
@@ -75,7 +73,7 @@ def download(
                 "download-cut",
                 f"The connection ended early, {partial.stat().st_size} bytes are kept",
                 path=url,
-                hint="run it again: it goes on from there",
+                hint="run it again: it resumes from there",
             )
     found = sha256_of(partial) if sha256 is not None else None
     if sha256 is not None and found != sha256.lower():
@@ -84,7 +82,7 @@ def download(
             "bad-checksum",
             f"The file has SHA-256 {found}, not {sha256.lower()}; it was removed",
             path=url,
-            hint="fetch it again, or from somewhere else",
+            hint="download it again, or from somewhere else",
         )
     partial.replace(target)
     return target
@@ -93,7 +91,7 @@ def download(
 def _fetch(
     url: str, partial: Path, timeout: float, progress: Callable[[int, int | None], None] | None
 ) -> bool:
-    """One attempt; True if the server said that this was all."""
+    """One attempt; True if the file is complete."""
     have = partial.stat().st_size if partial.exists() else 0
     request = Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
@@ -112,7 +110,7 @@ def _fetch(
     except HTTPError as error:
         error.close()
         if error.code == _BEYOND_END and have:
-            return True  # everything came before; the checksum decides
+            return True  # it was complete already; the checksum decides
         raise CheckpointError(
             "download-failed", f"The server answered {error.code} {error.reason}", path=url
         ) from error
@@ -121,8 +119,8 @@ def _fetch(
             "no-network",
             f"The server cannot be reached: {error.reason}",
             path=url,
-            hint="fetch the file elsewhere and give its path",
+            hint="download the file elsewhere and give its path",
         ) from error
-    except (HTTPException, OSError):  # cut in the middle: what came is kept
+    except (HTTPException, OSError):  # interrupted: what was received is kept
         partial.touch()
         return False

@@ -26,15 +26,6 @@ __all__ = ["save_ckpt", "save_fairseq"]
 def save_fairseq(bundle: Bundle, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
     """Write a checkpoint of fairseq, whole or not at all.
 
-    Parameters
-    ----------
-    bundle
-        What to write.
-    path
-        The ``.pt``; its folder must exist.
-    overwrite
-        Replace a file that is there already.
-
     Raises
     ------
     CheckpointError
@@ -89,7 +80,7 @@ def save_ckpt(bundle: Bundle, path: str | PathLike[str], *, overwrite: bool = Fa
 def _save(state: dict[str, Any], path: Path, overwrite: bool) -> Path:
     if path.exists() and not overwrite:
         raise CheckpointError(
-            "output-exists", "It is there already", path=path, hint="choose another name, or pass --overwrite"
+            "output-exists", "It exists already", path=path, hint="choose another name, or pass --overwrite"
         )
     with replacing(path) as file:
         torch.save(state, file)

@@ -39,19 +39,12 @@ def save_folder(
 
     Parameters
     ----------
-    bundle
-        What to write.
-    folder
-        Where; it may not exist or be empty, unless ``overwrite``.
+    bundle, folder
+        What to write, and where: a new or empty folder.
     layout
         ``musicbert``, or ``hugging-face`` for musicbert_hf.
     overwrite
-        Replace such a folder that is there already (never a folder that holds something else).
-
-    Returns
-    -------
-    Path
-        The folder.
+        Replace such a folder that exists already (never a folder that holds something else).
 
     Raises
     ------

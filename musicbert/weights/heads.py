@@ -57,10 +57,8 @@ class Head:
     activation
         What makes scores of its outputs: ``softmax`` (one class of several), ``sigmoid`` (several labels, or
         ratings on 0-1) or ``none``.
-    names
-        Name of each output; empty if unknown.
-    poles
-        Words for the low and the high end of each output; empty if it has none.
+    names, poles
+        Name of each output, and words for its low and its high end; empty if unknown.
     """
 
     name: str
@@ -72,7 +70,7 @@ class Head:
 
     def __post_init__(self) -> None:
         if self.activation not in get_args(Activation):
-            raise ValueError(f"activation {self.activation!r} is none of {get_args(Activation)}")
+            raise ValueError(f"activation {self.activation!r} is not one of {get_args(Activation)}")
         for what in ("names", "poles"):
             count = len(getattr(self, what))
             if count not in (0, self.outputs):
@@ -168,9 +166,7 @@ def named_heads(heads: tuple[Head, ...], labels: Mapping[str, Any]) -> tuple[Hea
     """Give names to the heads whose number of outputs fits."""
 
     def named(head: Head) -> Head:
-        if head.activation == "softmax":
-            return replace(head, names=labels["classes"]) if len(labels["classes"]) == head.outputs else head
-        if len(labels["dimensions"]) == head.outputs:
+        if head.activation != "softmax" and len(labels["dimensions"]) == head.outputs:
             return replace(head, names=labels["dimensions"], poles=labels["poles"])
         return replace(head, names=labels["classes"]) if len(labels["classes"]) == head.outputs else head
 

@@ -66,11 +66,10 @@ def read_bundle(
     Parameters
     ----------
     path
-        See :func:`~musicbert.weights.container.load_checkpoint`.
+        See :func:`~musicbert.weights.load_checkpoint`.
     labels
         A ``classes.json`` (see ``docs/architecture.md``) that names the outputs of the heads. If None: what
-        the checkpoint says, else the ``classes.json`` of the data-bin it was trained on, where that is
-        still there.
+        the checkpoint says, else the ``classes.json`` of its training data, if that still exists.
     family
         Refuse checkpoints of other families.
 
@@ -176,20 +175,10 @@ def load_model(
     pooling: Pooling | None = None,
     performance_features: int | None = None,
 ) -> Any:
-    """Build the network that a checkpoint holds, sentence heads included, in evaluation mode.
+    """Build the network that a checkpoint or folder holds (:func:`read_bundle`, then :func:`build_model`).
 
-    Parameters
-    ----------
-    path
-        A checkpoint in any container, or a folder, of any family.
-    pooling, performance_features
-        Of MusicBERT: what the sentence heads read, and the number of performance inputs, in place of what the
-        checkpoint says.
-
-    Raises
-    ------
-    CheckpointError
-        As :func:`read_bundle` and :func:`build_model`.
+    For a MusicBERT, ``pooling`` (what the sentence heads read) and ``performance_features`` (number of
+    performance inputs) replace what the checkpoint says.
     """
     bundle = read_bundle(path)
     if pooling is not None:

@@ -1,4 +1,4 @@
-"""From what a user writes to a checkpoint on disk: a path, a name, or a name that has to be fetched.
+"""From what a user writes (a path or a name) to a checkpoint on disk, downloaded if necessary.
 
 A name is looked for below ``checkpoints/`` of the current folder and of the source tree, or, where the
 package is installed, among the weights that came with it (``musicbert/shipped/``), then in the cache folder
@@ -29,10 +29,8 @@ class Source:
     ----------
     file
         Its file name.
-    url
-        Address of the file itself, or None where there is only a page for people.
-    sha256
-        Checksum; nothing is fetched without one.
+    url, sha256
+        Address and checksum of the file; without both it is not downloaded.
     page
         Page on which people find it.
     """
@@ -67,9 +65,9 @@ def resolve(
     name
         A file, a folder, or a name (see the module docstring).
     folders
-        Where names are looked for, in place of the two ``checkpoints`` folders.
+        Where names are looked for, in place of the ``checkpoints`` folders.
     cache
-        Where fetched files go; ``~/.cache/musicbert`` if None.
+        Where downloads go; ``~/.cache/musicbert`` if None.
     sources
         More names, before those of the tables.
     progress
@@ -77,13 +75,12 @@ def resolve(
 
     Returns
     -------
-    Path
-        A file, or a folder with ``model.safetensors``.
+    A file, or a folder with ``model.safetensors``.
 
     Raises
     ------
     CheckpointError
-        ``not-found`` for a path, ``unknown-name``, ``by-hand`` where people have to fetch it,
+        ``not-found`` for a path, ``unknown-name``, ``by-hand`` where people have to download it,
         ``bad-sources``, and as ``download``.
     """
     path = Path(name)
@@ -95,7 +92,7 @@ def resolve(
     if path.is_dir() or len(path.parts) != 1 or path.suffix in (".pt", ".safetensors"):
         raise CheckpointError(
             "not-found",
-            "This folder holds no checkpoint" if path.is_dir() else "There is no such checkpoint",
+            "This folder does not hold a checkpoint" if path.is_dir() else "There is no such checkpoint",
             path=path,
             hint="check the path",
         )
@@ -118,8 +115,8 @@ def resolve(
     if source.url is None or source.sha256 is None:
         raise CheckpointError(
             "by-hand",
-            f"{text} cannot be fetched by a program: its publisher offers no file address with a checksum",
-            hint=f"fetch {source.file} from {source.page or 'its publisher'} and put it at "
+            f"{text} cannot be downloaded automatically: its publisher gives no address with a checksum",
+            hint=f"download {source.file} from {source.page or 'its publisher'} and put it at "
             f"{places[0] / source.file}",
         )
     return download(source.url, store / source.file, sha256=source.sha256, progress=progress)
@@ -150,8 +147,8 @@ def _tables(places: Sequence[Path]) -> dict[str, Source]:
             for name, entry in json.loads(path.read_text(encoding="utf-8")).items():
                 source = Source(**{"file": f"{name}.pt", **entry})
                 if Path(source.file).name != source.file:
-                    raise ValueError(f"file {source.file!r} is no plain file name")
+                    raise ValueError(f"file {source.file!r} is not a plain file name")
                 known[name] = source
         except (ValueError, TypeError, AttributeError) as error:
-            raise CheckpointError("bad-sources", f"It is no table of sources: {error}", path=path) from error
+            raise CheckpointError("bad-sources", f"Not a table of sources: {error}", path=path) from error
     return known

@@ -34,16 +34,12 @@ _ROWS = (0, 1, 8, 40, 100, 200, 300, 319)
 
 @dataclass(frozen=True)
 class Verification:
-    """How far a checkpoint is from the expected numbers.
+    """How far a checkpoint is from the expected numbers (``name`` says which).
 
     Attributes
     ----------
-    name
-        Which numbers it was compared with.
-    difference
-        Largest absolute difference of a logit or a log-sum-exp.
-    tolerance
-        Largest difference allowed.
+    difference, tolerance
+        Largest absolute difference of a logit or a log-sum-exp, and the largest allowed.
     agreement
         Share of the 320 tokens with the expected most likely prediction, 0-1.
     """
@@ -81,12 +77,15 @@ def record(bundle: Bundle, path: str | PathLike[str], *, name: str | None = None
 
     Parameters
     ----------
-    bundle
-        The checkpoint.
-    path
-        The ``.npz`` to write.
+    bundle, path
+        The checkpoint, and the ``.npz`` to write.
     name
         Prefix of the arrays; the size (``small``) or ``model`` if None.
+
+    Raises
+    ------
+    CheckpointError
+        ``not-comparable``: not a MusicBERT.
     """
     size = _size(bundle)
     logits, name = _logits(bundle), name or size
@@ -104,17 +103,12 @@ def record(bundle: Bundle, path: str | PathLike[str], *, name: str | None = None
 def verify(bundle: Bundle, expected: str | PathLike[str] | None = None) -> Verification:
     """Compare a checkpoint with expected numbers.
 
-    Parameters
-    ----------
-    bundle
-        The checkpoint.
-    expected
-        An ``.npz`` written by :func:`record`; the numbers of the published checkpoints if None.
+    ``expected`` is an ``.npz`` written by :func:`record`; the numbers of the published checkpoints if None.
 
     Raises
     ------
     CheckpointError
-        ``no-expected-numbers`` where there are none for this size; ``unreadable``.
+        ``no-expected-numbers`` where there are none for this size; ``unreadable``; ``not-comparable``.
     """
     path = EXPECTED if expected is None else Path(expected)
     name = _size(bundle)

@@ -27,7 +27,7 @@ from musicbert.weights import build_model, read_bundle
 __all__ = ["class_logits"]
 
 WIDTH = len(FIELDS)
-#: tokens of a batch, at most, on each kind of device (a longer sequence is a batch of its own)
+#: largest number of tokens in a batch on each kind of device (a longer sequence is a batch of its own)
 _BATCH_TOKENS = {"cpu": 32_768, "cuda": 262_144}
 
 
@@ -47,10 +47,8 @@ def class_logits(
     ----------
     checkpoint
         Fine-tuned checkpoint.
-    data
-        One fold of a data-bin (it holds ``input0``).
-    part
-        ``train``, ``valid`` or ``test``.
+    data, part
+        One fold of a data-bin (it holds ``input0``), and ``train``, ``valid`` or ``test``.
     head
         Name of the head; the only one if None.
     device

@@ -2,8 +2,8 @@
 
 ``encoder.sentence_encoder.layers.0.fc1.weight`` is ``bert.encoder.layer.0.intermediate.dense.weight``
 there, and so on by :data:`NAMES`; shapes are the same, the position table keeps its two rows before the
-first position. BERT also wants a table of token types, which MusicBERT has not: one row of zeros is
-written, and on the way back anything else in it is refused. ``cls.predictions.bias`` is BERT's second name
+first position. BERT also has a table of token types: one row of zeros is
+written, and anything else is refused when such a file is read. ``cls.predictions.bias`` is BERT's second name
 of the decoder's bias. The decoder is never tied to the embedding. Sentence heads keep their names, for BERT
 has none for them.
 """
@@ -54,7 +54,7 @@ _PERFORMANCE = "encoder.sentence_encoder.performance_projection.weight"
 
 
 def is_hugging_face(weights: Mapping[str, Any]) -> bool:
-    """Say whether tensors have the names of Hugging Face's BERT, and are no MidiBERT around one."""
+    """Whether tensors have the names of Hugging Face's BERT, and not those of a MidiBERT."""
     return _MARK in weights and not any(name.startswith("word_emb.") for name in weights)
 
 
@@ -74,17 +74,7 @@ def to_hugging_face(
 ) -> dict[str, torch.Tensor]:
     """Give tensors by published name the names of Hugging Face's BERT.
 
-    Parameters
-    ----------
-    weights
-        Tensors by published name (see :func:`~musicbert.weights.rename`).
-    path
-        Named in errors.
-
-    Returns
-    -------
-    dict
-        The same tensors, and a table of token types of zeros [shape=(1, D)] and the second bias.
+    A table of token types of zeros [shape=(1, D)] and the second bias are added.
 
     Raises
     ------
@@ -94,7 +84,7 @@ def to_hugging_face(
     if _PERFORMANCE in weights:
         raise CheckpointError(
             "not-exportable",
-            "It has performance inputs, for which the layout of Hugging Face has no place",
+            "It has performance inputs, which the layout of Hugging Face cannot hold",
             path=path,
             hint="keep it in the folder format",
         )
@@ -117,7 +107,7 @@ def from_hugging_face(
     weights = dict(weights)
     types = weights.pop(TOKEN_TYPES, None)
     if types is not None and bool((types != 0).any()):
-        raise CheckpointError("other-model", "It has token types, MusicBERT has none", path=path)
+        raise CheckpointError("other-model", "It has token types, which MusicBERT does not have", path=path)
     second = weights.pop(SECOND_BIAS, None)
     if second is not None:
         weights.setdefault("cls.predictions.decoder.bias", second)

@@ -1,4 +1,7 @@
-"""The families by name; names, architecture, and fit to a model of any checkpoint."""
+"""The families by name; names, architecture, and fit to a model of any checkpoint.
+
+``path`` is the file of the checkpoint, named in errors.
+"""
 
 from __future__ import annotations
 
@@ -65,9 +68,7 @@ def infer_config(
     settings
         Flags of fairseq (number of attention heads, dropouts).
     family
-        Which family it has to be; by the names of the tensors if None.
-    path
-        Named in errors.
+        Required family; by the names of the tensors if None.
 
     Raises
     ------
@@ -90,8 +91,6 @@ def fit_weights(
         Tensors of the checkpoint, by any of the known spellings.
     model
         A MusicBERT, M2BERT or MidiBERT; its values stay where the checkpoint has none.
-    path
-        Named in errors.
 
     Returns
     -------
