@@ -19,7 +19,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from musicbert.corpus.bins.upstream_pretraining import VALID, import_pretraining  # noqa: E402
+from musicbert.corpus.bins.upstream import VALID, import_pretraining  # noqa: E402
 from musicbert.errors import MusicBertError  # noqa: E402
 
 

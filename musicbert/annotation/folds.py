@@ -13,8 +13,20 @@ from typing import Literal
 
 from musicbert.errors import DatasetError
 
-__all__ = ["Fold", "Folds", "Valid", "carve_validation", "leaks", "rank", "split_by_group", "unique_ids"]
+__all__ = [
+    "PARTS",
+    "Fold",
+    "Folds",
+    "Valid",
+    "carve_validation",
+    "leaks",
+    "rank",
+    "split_by_group",
+    "unique_ids",
+]
 
+#: Parts of a fold.
+PARTS = ("train", "valid", "test")
 Fold = dict[str, list[str]]
 Folds = dict[str, Fold]
 Valid = Literal["groups", "none"]

@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from musicbert.corpus.bins import binarize as binarize_module
-from musicbert.corpus.bins.binarize import binarize, main, write_sequences
 from musicbert.corpus.bins.databin import read_index, read_tokens
+from musicbert.corpus.labelled import binarize as binarize_module
+from musicbert.corpus.labelled.binarize import binarize, main, write_sequences
 from musicbert.corpus.labelled.rawset import read_part
 from musicbert.corpus.ratings.build import SplitOptions, build
 from musicbert.corpus.ratings.piece import EncodeOptions
@@ -198,7 +198,7 @@ def test_preprocess_that_writes_something_else_is_noticed(raw, tmp_path, monkeyp
 def test_module_runs_without_the_heavy_libraries(raw, root, tmp_path):
     source = raw()
     code = (
-        "import sys; from musicbert.corpus.bins.binarize import main; "
+        "import sys; from musicbert.corpus.labelled.binarize import main; "
         f"main(['--raw', {str(source)!r}, '--bin', {str(tmp_path / 'bin')!r}, '--direct']); "
         "assert not {'torch', 'fairseq'} & set(sys.modules)"
     )

@@ -13,10 +13,10 @@ from hashlib import sha256
 import pytest
 
 from musicbert.annotation.content import content_groups
+from musicbert.annotation.folds import PARTS
 from musicbert.corpus.bins.databin import fold_folders
 from musicbert.corpus.files.ledger import count, read_ledger
 from musicbert.corpus.labelled.rawset import check_fold, read_part
-from musicbert.corpus.splits.division import PARTS
 from musicbert.encoding import PERFORMANCE_INPUTS, line_to_rows
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musicbert.corpus.bins.upstream_cp import read_dictionary, read_segments
+from musicbert.corpus.bins.upstream import read_dictionary, read_segments
 from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.encoding.codec import get_codec
 from musicbert.encoding.compound_word import (

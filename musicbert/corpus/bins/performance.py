@@ -20,18 +20,10 @@ __all__ = ["open_performance", "performance_path", "performance_width"]
 
 _SUFFIX = ".performance.npy"
 _WITHOUT = "make the data with performance inputs, or leave --performance-input out"
-_AGAIN = "make the data again"
 
 
 def performance_path(folder: str | PathLike[str], split: str) -> Path:
-    """Find the performance inputs of a split.
-
-    Parameters
-    ----------
-    folder
-        Folder of the tokens, or of one fold of a data-bin of ratings.
-    split
-        Name of the split.
+    """Find the performance inputs of a split, by the folder of the tokens or of one fold of a data-bin.
 
     Raises
     ------
@@ -47,19 +39,7 @@ def performance_path(folder: str | PathLike[str], split: str) -> Path:
 
 
 def open_performance(path: str | PathLike[str], *, notes: int | None = None) -> NDArray[np.float32]:
-    """Open performance inputs.
-
-    Parameters
-    ----------
-    path
-        The ``.npy``.
-    notes
-        Number of notes that they must be of; any number if None.
-
-    Returns
-    -------
-    ndarray
-        [shape=(notes, P), float32], memory-mapped.
+    """Open performance inputs, mapped [shape=(notes, P), float32]; any number of notes if None.
 
     Raises
     ------
@@ -69,23 +49,11 @@ def open_performance(path: str | PathLike[str], *, notes: int | None = None) -> 
     try:
         inputs: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise DatasetError(
-            "bad-performance", f"Performance inputs cannot be read: {error}", path=path, hint=_AGAIN
-        ) from error
+        raise _bad(f"Performance inputs cannot be read: {error}", path) from error
     if inputs.ndim != 2 or inputs.dtype != np.float32:
-        raise DatasetError(
-            "bad-performance",
-            f"This is {inputs.dtype} of shape {inputs.shape}, no float32 table",
-            path=path,
-            hint=_AGAIN,
-        )
+        raise _bad(f"A float32 table is expected, not {inputs.dtype} of shape {inputs.shape}", path)
     if notes is not None and len(inputs) != notes:
-        raise DatasetError(
-            "bad-performance",
-            f"There are {len(inputs)} rows of performance inputs for {notes} notes",
-            path=path,
-            hint=_AGAIN,
-        )
+        raise _bad(f"There are {len(inputs)} rows of performance inputs for {notes} notes", path)
     return cast(NDArray[np.float32], inputs)
 
 
@@ -98,18 +66,16 @@ def performance_width(folder: str | PathLike[str]) -> int:
         ``not-found``; ``bad-performance``, also where splits differ.
     """
     for place in _places(folder):
-        found = sorted(place.glob(f"*{_SUFFIX}"))
-        widths = {open_performance(path).shape[1] for path in found}
+        widths = {open_performance(path).shape[1] for path in sorted(place.glob(f"*{_SUFFIX}"))}
         if len(widths) > 1:
-            raise DatasetError(
-                "bad-performance",
-                f"Splits differ in their number of performance inputs: {sorted(widths)}",
-                path=place,
-                hint=_AGAIN,
-            )
+            raise _bad(f"Splits differ in their number of performance inputs: {sorted(widths)}", place)
         if widths:
             return int(widths.pop())
     raise DatasetError("not-found", "There are no performance inputs", path=folder, hint=_WITHOUT)
+
+
+def _bad(message: str, path: str | PathLike[str]) -> DatasetError:
+    return DatasetError("bad-performance", message, path=path, hint="make the data again")
 
 
 def _places(folder: str | PathLike[str]) -> tuple[Path, ...]:

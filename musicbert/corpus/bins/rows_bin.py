@@ -60,21 +60,7 @@ def read_meta(folder: str | PathLike[str]) -> dict[str, Any]:
 
 
 def write_rows(pieces: Iterable[NDArray[np.integer]], prefix: str | PathLike[str], codec: str) -> int:
-    """Write the pieces of one split.
-
-    Parameters
-    ----------
-    pieces
-        Rows of each piece [shape=(n, F)], checked against the codec's columns.
-    prefix
-        Path without suffix, such as ``folder/train``.
-    codec
-        Name of the codec.
-
-    Returns
-    -------
-    int
-        Number of pieces.
+    """Write the pieces of one split, each [shape=(n, F)], to ``prefix.{bin,idx}``; return their number.
 
     Raises
     ------
@@ -107,11 +93,6 @@ def write_rows_bin(
 
 class RowsBin:
     """Pieces of one split, mapped and not loaded.
-
-    Parameters
-    ----------
-    folder, split
-        Where they are.
 
     Raises
     ------

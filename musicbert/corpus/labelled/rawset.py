@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.annotation.folds import PARTS
 from musicbert.corpus.bins.databin import check_dictionary
 from musicbert.corpus.bins.performance import open_performance
 from musicbert.corpus.labelled.rating_bin import parse_ratings, read_classes
-from musicbert.corpus.splits.division import PARTS
 from musicbert.encoding.vocabulary import FIELDS
 from musicbert.errors import DatasetError
 

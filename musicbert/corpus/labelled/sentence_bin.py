@@ -3,7 +3,7 @@
 ``FOLD/label/`` holds, beside what `musicbert.corpus.labelled.token_bin` names, the labels of each part as
 fairseq-preprocess writes them (``dict.txt``, ``<part>.{bin,idx}``) and as text (``<part>.label``), and for
 pairs of phrases ``<part>.group`` (number of the query) and ``<part>.first`` (where the second phrase begins).
-Written by `musicbert.corpus.bins.binarize`; read here without fairseq.
+Written by `musicbert.corpus.labelled.binarize`; read here without fairseq.
 """
 
 from __future__ import annotations

@@ -32,8 +32,6 @@ from musicbert.features import features
 
 __all__ = ["columns_of", "label_array", "piece_bytes"]
 
-WRONG_LENGTH, BAD_LABEL, TOO_LARGE = "wrong-length", "bad-label", "bad-value"
-
 
 def columns_of(tasks: Iterable[Task]) -> list[LabelColumn]:
     """Labels that tasks need, each once.
@@ -59,18 +57,9 @@ def piece_bytes(
     performance: bool = False,
     with_features: bool = False,
 ) -> tuple[dict[str, bytes], PieceInfo]:
-    """Encode a piece.
+    """Encode a piece: the bytes that each file gets, and the entry of the manifest.
 
-    Parameters
-    ----------
-    piece, codec, columns
-        The piece, the encoding of its notes, and the labels that are stored.
-    performance, with_features
-        Performance inputs too; the hand-made features too, NaN where they cannot be had.
-
-    Returns
-    -------
-    What each file gets, and the line of the manifest
+    Hand-made features that are undefined are NaN.
 
     Raises
     ------
@@ -83,7 +72,7 @@ def piece_bytes(
     if len(rows) == 0:
         raise MidiError("no-notes", "the encoding keeps none of its notes")
     if rows.min() < 0 or rows.max() > np.iinfo(ROW_TYPE).max:
-        raise MidiError(TOO_LARGE, f"a value of its rows is outside 0-{np.iinfo(ROW_TYPE).max}")
+        raise MidiError("bad-value", f"a value of its rows is outside 0-{np.iinfo(ROW_TYPE).max}")
     content = {ROWS: rows.astype(ROW_TYPE).tobytes(), NOTE_INDEX: index.astype(INDEX_TYPE).tobytes()}
     for k, column in enumerate(columns):
         values = label_array(column, piece)
@@ -126,12 +115,12 @@ def label_array(column: LabelColumn, piece: LabelledPiece) -> NDArray[Any]:
     try:
         values = np.asarray(piece.labels[column.name], np.int64 if column.kind == "classes" else np.float64)
     except (TypeError, ValueError) as error:
-        raise DatasetError(BAD_LABEL, f"{column.name!r} holds what is no number: {error}") from error
+        raise DatasetError("bad-label", f"{column.name!r} holds what is no number: {error}") from error
     if column.width == (1,) and values.ndim == len(shape) - 1:
         values = values[..., None]
     if values.shape != shape:
         raise DatasetError(
-            WRONG_LENGTH, f"labels {column.name!r} have shape {values.shape}, the piece asks for {shape}"
+            "wrong-length", f"labels {column.name!r} have shape {values.shape}, the piece asks for {shape}"
         )
     if column.kind == "classes":
         good = (values >= NO_CLASS) & (values < len(column.classes))
@@ -140,5 +129,5 @@ def label_array(column: LabelColumn, piece: LabelledPiece) -> NDArray[Any]:
     else:
         good = ~np.isinf(values)
     if not np.all(good):
-        raise DatasetError(BAD_LABEL, f"{column.name!r} holds a value that is none of its classes")
+        raise DatasetError("bad-label", f"{column.name!r} holds a value that is none of its classes")
     return values.astype(column.dtype)

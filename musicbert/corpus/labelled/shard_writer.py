@@ -1,55 +1,65 @@
 """`write_shards`: labelled pieces from a reader to a folder of shards (`musicbert.corpus.labelled.shards`).
 
-The folder is built beside its destination and renamed when it is whole. A run that was killed goes on behind
-its last whole piece when the same reader is given again, with the same result as a run that was not
-(`musicbert.corpus.labelled.shard_files`). A piece that cannot be used is a line of the ledger, and
-the others go on. Verified in ``tests/unit/corpus/test_shards.py``.
+The folder is built beside its destination and renamed when it is complete. A run that was killed is resumed
+behind its last whole piece when the same reader is given again, with the same result as a run that was not. A
+piece that cannot be used becomes a line of the ledger, and the others are written. Verified in
+``tests/unit/corpus/test_shards.py``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from tqdm import tqdm
 
 from musicbert.atomic import write_json
 from musicbert.corpus.files.folders import check_destination, lock_folder, replace_folder, write_npy
-from musicbert.corpus.files.ledger import Outcome, write_ledger
+from musicbert.corpus.files.ledger import OK, Outcome, write_ledger
+from musicbert.corpus.labelled.contract import LabelColumn, PieceInfo
 from musicbert.corpus.labelled.pieces import LabelledPiece, Task
-from musicbert.corpus.labelled.shard_files import JOURNAL, ShardFiles
-from musicbert.corpus.labelled.shard_pieces import columns_of
-from musicbert.corpus.labelled.shards import FORMAT, MANIFEST, OFFSETS, ROWS, VERSION, Shards
+from musicbert.corpus.labelled.shard_pieces import columns_of, piece_bytes
+from musicbert.corpus.labelled.shards import (
+    FEATURES,
+    FLOAT_TYPE,
+    FORMAT,
+    INDEX_TYPE,
+    MANIFEST,
+    NOTE_INDEX,
+    OFFSETS,
+    PERFORMANCE,
+    ROW_TYPE,
+    ROWS,
+    VERSION,
+    Shards,
+)
 from musicbert.encoding.codec import Codec, get_codec
 from musicbert.encoding.performance import PERFORMANCE_INPUTS
-from musicbert.errors import DatasetError
+from musicbert.errors import DatasetError, MusicBertError
 from musicbert.features import FEATURES as FEATURE_NAMES
 
 __all__ = ["ShardReport", "write_shards"]
 
 LEDGER = "ledger.jsonl"
+JOURNAL = "journal.jsonl"
+DUPLICATE = "duplicate-name"
 
 
 @dataclass(frozen=True)
 class ShardReport:
-    """What became of the pieces.
-
-    Attributes
-    ----------
-    shards
-        The data set.
-    outcomes
-        One for each piece that was offered.
-    """
+    """What became of the pieces."""
 
     shards: Shards
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[Outcome, ...]  # one for each piece that was offered
 
     @property
     def skipped(self) -> tuple[Outcome, ...]:
@@ -79,28 +89,18 @@ def write_shards(
         What a reader yields; an `Outcome` among them is a piece that it could not read.
     codec
         Encoding of the notes, or its name.
-    out
-        Folder to write.
     tasks
         Tasks that the labels are for; they name the labels, their level, kind and classes.
-    performance
-        Write performance inputs too.
-    with_features
-        Write the hand-made features of each piece, for baselines.
+    performance, with_features
+        Write performance inputs too; the hand-made features of each piece too, for baselines.
     outcomes
         More lines of the ledger: files that the reader never offered.
     source
         What the pieces are, for the manifest.
     overwrite
         Replace an earlier data set of this name.
-    total
-        Number of pieces, for the progress bar.
-    progress
-        Show a bar on a terminal.
-
-    Returns
-    -------
-    ShardReport
+    total, progress
+        Number of pieces, for the progress bar; show one on a terminal.
 
     Raises
     ------
@@ -151,6 +151,155 @@ def write_shards(
         if lock is not None:
             os.close(lock)
     return ShardReport(Shards(path), tuple(ledger))
+
+
+class ShardFiles:
+    """Files of a data set that grows piece by piece, and the journal of what is in them; a context.
+
+    A line of the journal follows the data of each piece. A killed run is resumed where the manifest without
+    its pieces (``head``) is equal: what lies behind the last whole piece is cut off first.
+
+    Attributes
+    ----------
+    pieces
+        What was written.
+    outcomes
+        One for each piece that was offered.
+    """
+
+    def __init__(
+        self, folder: Path, head: Mapping[str, Any], codec: Codec, columns: Sequence[LabelColumn]
+    ) -> None:
+        self.folder, self.head, self.codec, self.columns = folder, head, codec, columns
+        self.pieces: list[PieceInfo] = []
+        self.outcomes: list[Outcome] = []
+        #: bytes that a row and a piece take in each file
+        self.sizes = {
+            ROWS: (ROW_TYPE.itemsize * len(codec.fields), 0),
+            NOTE_INDEX: (INDEX_TYPE.itemsize, 0),
+        }
+        for k, column in enumerate(columns):
+            size = column.dtype.itemsize * math.prod(column.width)
+            self.sizes[f"label{k}.bin"] = (size, 0) if column.level == "note" else (0, size)
+        if head["performance"]:
+            self.sizes[PERFORMANCE] = (FLOAT_TYPE.itemsize * int(head["performance"]), 0)
+        if head["features"]:
+            self.sizes[FEATURES] = (0, FLOAT_TYPE.itemsize * len(head["features"]))
+        self._stack = ExitStack()
+
+    def __enter__(self) -> ShardFiles:
+        for line in self._resume():
+            if line["outcome"] == OK:
+                self.pieces.append(PieceInfo(**line["piece"]))
+                self.outcomes.append(_ok(self.pieces[-1]))
+            else:
+                self.outcomes.append(Outcome(**line))
+        self._known = {piece.name for piece in self.pieces}
+        #: offers that the killed run has dealt with
+        self._offered_before = len(self.outcomes)
+        self._files = {name: self._open(name) for name in self.sizes}
+        self._journal = self._open(JOURNAL)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _open(self, name: str) -> BinaryIO:
+        return self._stack.enter_context((self.folder / name).open("ab"))
+
+    def _resume(self) -> Iterator[dict[str, Any]]:
+        """Read the journal of an earlier run, and cut the files behind its last whole piece."""
+        lines = list(_whole_lines(self.folder / JOURNAL))
+        if not lines or lines[0] != self.head:
+            for file in self.folder.iterdir():
+                file.unlink()
+            (self.folder / JOURNAL).write_text(json.dumps(self.head) + "\n", encoding="utf-8")
+            lines = [dict(self.head)]
+        kept, rows, count = [], 0, 0
+        for line in lines[1:]:
+            if line["outcome"] == OK:
+                more = rows + int(line["piece"]["rows"])
+                if any(self._size(name) < a * more + b * (count + 1) for name, (a, b) in self.sizes.items()):
+                    break  # the machine went down before the data reached the disk
+                rows, count = more, count + 1
+            kept.append(line)
+        for name, (a, b) in self.sizes.items():
+            with (self.folder / name).open("ab") as stream:
+                stream.truncate(a * rows + b * count)
+        text = "".join(json.dumps(line) + "\n" for line in [lines[0], *kept])
+        (self.folder / JOURNAL).write_text(text, encoding="utf-8")
+        yield from kept
+
+    def _size(self, name: str) -> int:
+        path = self.folder / name
+        return path.stat().st_size if path.is_file() else 0
+
+    def add(self, offered: LabelledPiece | Outcome) -> None:
+        """Write a piece, or say in the ledger why not.
+
+        Raises
+        ------
+        DatasetError
+            ``other-pieces`` where an interrupted run was offered another piece here.
+        """
+        if self._offered_before:  # dealt with before the interruption
+            self._offered_before -= 1
+            before = self.outcomes[len(self.outcomes) - self._offered_before - 1]
+            if before.name != offered.name:
+                raise DatasetError(
+                    "other-pieces",
+                    f"The interrupted run had {before.name!r} where there is {offered.name!r} now",
+                    path=self.folder,
+                    hint="remove this folder to begin anew",
+                )
+            return
+        if isinstance(offered, Outcome):
+            self._note(offered)
+            return
+        try:
+            if offered.name in self._known:
+                raise DatasetError(DUPLICATE, "a piece of this name is in the data set already")
+            columns, info = piece_bytes(
+                offered,
+                self.codec,
+                self.columns,
+                performance=PERFORMANCE in self.sizes,
+                with_features=FEATURES in self.sizes,
+            )
+        except MusicBertError as error:
+            path, notes = offered.source or None, len(offered.notes)
+            self._note(Outcome(offered.name, error.reason, path=path, notes=notes, detail=error.message))
+            return
+        for name, content in columns.items():
+            self._files[name].write(content)
+            self._files[name].flush()
+        self.pieces.append(info)
+        self._known.add(info.name)
+        self._note(_ok(info), info)
+
+    def _note(self, outcome: Outcome, piece: PieceInfo | None = None) -> None:
+        line = {k: v for k, v in vars(outcome).items() if v is not None}
+        if piece is not None:
+            line = {"outcome": OK, "piece": asdict(piece)}
+        self.outcomes.append(outcome)
+        self._journal.write(json.dumps(line).encode() + b"\n")
+        self._journal.flush()
+
+
+def _ok(piece: PieceInfo) -> Outcome:
+    path = piece.source or None
+    return Outcome(piece.name, OK, path=path, notes=piece.notes, notes_written=piece.rows, group=piece.group)
+
+
+def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Lines of a journal up to the first that is not whole."""
+    if not path.is_file():
+        return
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            return
 
 
 def _is_ours(folder: Path) -> bool:

@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.annotation.folds import PARTS
 from musicbert.corpus.bins.databin import read_dictionary, read_index
 from musicbert.corpus.bins.performance import open_performance, performance_path, performance_width
 from musicbert.corpus.labelled.contract import NO_PERFORMANCE, LabelledSet, PieceInfo
-from musicbert.corpus.splits.division import PARTS
 from musicbert.encoding.vocabulary import BOS, EOS, FIELD_OFFSETS, FIELD_SIZES, FIELDS, TOKENS
 from musicbert.errors import DatasetError
 

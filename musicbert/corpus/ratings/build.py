@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from musicbert import __version__
+from musicbert.annotation.folds import PARTS
 from musicbert.annotation.label_map import LabelMap
 from musicbert.annotation.splits import Fold, Folds, Valid, make_folds
 from musicbert.atomic import write_json, write_text
@@ -28,7 +29,6 @@ from musicbert.corpus.files.folders import build_directory, write_npy
 from musicbert.corpus.files.ledger import NO_LABEL, NO_MIDI, OK, Outcome, count, write_ledger
 from musicbert.corpus.ratings.gather import encode_members, match
 from musicbert.corpus.ratings.piece import EncodeOptions, Piece
-from musicbert.corpus.splits.division import PARTS
 from musicbert.corpus.splits.fold_files import read_folds
 from musicbert.encoding import PERFORMANCE_INPUTS, dictionary_text
 from musicbert.errors import DatasetError
@@ -45,41 +45,21 @@ NOT_IN_SPLIT = "not-in-split"
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """How the segments are divided.
+    """How segments are divided (``n_folds``, ``performers``: `musicbert.annotation.splits.make_folds`)."""
 
-    Attributes
-    ----------
-    rule
-        One of `musicbert.annotation.splits.RULES`; ignored where there is a folds file.
-    folds_file
-        ``FILE`` or ``FILE:NAME`` (`musicbert.corpus.splits.fold_files`).
-    n_folds, performers
-        See `musicbert.annotation.splits.make_folds`.
-    seed
-        Seed of every choice.
-    valid
-        ``"groups"`` takes a validation part out of training; ``"none"`` is the compatible two-way split.
-    """
-
-    rule: str = "segment"
-    folds_file: str | None = None
+    rule: str = "segment"  # one of `musicbert.annotation.splits.RULES`; ignored where there is a folds file
+    folds_file: str | None = None  # ``FILE`` or ``FILE:NAME`` (`musicbert.corpus.splits.fold_files`)
     n_folds: int | None = None
     performers: tuple[str, ...] | None = None
-    seed: int = 7
-    valid: Valid = "groups"
+    seed: int = 7  # of every choice
+    valid: Valid = "groups"  # take a validation part out of training; ``none``: the compatible two-way split
 
     def folds(self, ids: Sequence[str]) -> Folds:
         """Divide segments into folds."""
         if self.folds_file is not None:
             return read_folds(self.folds_file, ids, seed=self.seed, valid=self.valid)
-        return make_folds(
-            self.rule,
-            ids,
-            seed=self.seed,
-            valid=self.valid,
-            n_folds=self.n_folds,
-            performers=self.performers,
-        )
+        seed, valid, n_folds = self.seed, self.valid, self.n_folds
+        return make_folds(self.rule, ids, seed=seed, valid=valid, n_folds=n_folds, performers=self.performers)
 
 
 @dataclass(frozen=True)

@@ -39,50 +39,24 @@ _TICKS_PER_SECOND = 2 * _TICKS_PER_BEAT
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """How files become lines.
+    """How files become lines."""
 
-    Attributes
-    ----------
-    seed
-        Seed of the bar offsets and windows, at least 0.
-    bar_offset
-        ``"random"`` moves each piece to a random bar in 0..255 - last bar, as published; ``"zero"`` leaves
-        it.
-    performance
-        Also compute the performance inputs of each note.
-    neutralise
-        Put every piece on one clock first (`neutral_clock`).
-    reader
-        MIDI parser.
-    """
-
-    seed: int = 7
+    seed: int = 7  # of the bar offsets and windows, at least 0
+    #: ``random`` moves each piece to a random bar in 0..255 - last bar, as published; ``zero`` leaves it
     bar_offset: Literal["random", "zero"] = "random"
-    performance: bool = False
-    neutralise: bool = False
+    performance: bool = False  # also compute the performance inputs of each note
+    neutralise: bool = False  # put every piece on the neutral clock first
     reader: Literal["symusic", "miditoolkit"] = "symusic"
 
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """A line of the data set.
-
-    Attributes
-    ----------
-    name
-        Identifier.
-    line
-        Tokens separated by blanks, without the last ``</s>``.
-    notes
-        Notes in the line.
-    performance
-        Performance inputs [shape=(notes, P), float32], or None.
-    """
+    """A line of the data set."""
 
     name: str
-    line: str
+    line: str  # tokens separated by blanks, without the last ``</s>``
     notes: int
-    performance: NDArray[np.float32] | None = None
+    performance: NDArray[np.float32] | None = None  # performance inputs [shape=(notes, P)]
 
 
 def neutral_clock(score: Score) -> Score:

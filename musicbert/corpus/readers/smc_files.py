@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musicbert.corpus.bins.upstream_cp import read_label_lists, read_note_lists, read_segments
+from musicbert.corpus.bins.upstream import read_label_lists, read_note_lists, read_segments
 from musicbert.corpus.files.folders import write_npy
 from musicbert.corpus.files.object_npy import load_npy
 from musicbert.corpus.labelled.pieces import BeatNotes, LabelledPiece

@@ -12,9 +12,9 @@ Draws are seeded by the seed and the file's hash.
 
 ``OUT/<fold>/`` holds ``dict.txt``, ``label.dict.txt`` (classes of the whole set, the most frequent first, so
 that every fold has the same) and ``<part>.{txt,label,id}``; labels of a line are separated by blanks. With
-``layout="bin"`` it holds what `musicbert.corpus.bins.binarize` would make of these, in one step and a tenth
-of the space. ``OUT/about.json`` and ``OUT/ledger.jsonl`` account for the folds and for every file. Verified
-in ``tests/unit/corpus/test_genre.py``.
+``layout="bin"`` it holds what `musicbert.corpus.labelled.binarize` would make of these, in one step and a
+tenth of the space. ``OUT/about.json`` and ``OUT/ledger.jsonl`` account for the folds and for every file.
+Verified in ``tests/unit/corpus/test_genre.py``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from musicbert.annotation.folds import Fold, Valid, leaks
+from musicbert.annotation.folds import PARTS, Fold, Valid, leaks
 from musicbert.corpus.bins.databin import (
     label_dictionary,
     read_dictionary,
@@ -44,7 +44,6 @@ from musicbert.corpus.files.folders import build_directory, write_json, write_te
 from musicbert.corpus.files.ledger import NO_LABEL, NO_MIDI, Outcome, write_ledger
 from musicbert.corpus.files.spool import Spool
 from musicbert.corpus.sentences.songs import SongPiece, read_songs, rejected
-from musicbert.corpus.splits.division import PARTS
 from musicbert.corpus.splits.genre_folds import RULES, genre_folds
 from musicbert.corpus.splits.songs import song_marks
 from musicbert.encoding import dictionary_text, encode_notes, plan_windows, rows_to_ids
@@ -61,35 +60,17 @@ SUBSETS = {"topmagd": 13, "masd": 25}
 
 @dataclass(frozen=True)
 class GenreOptions:
-    """How pieces become folds.
+    """How pieces become folds (``rule``, ``n_folds``, ``valid``: `musicbert.corpus.splits.genre_folds`)."""
 
-    Attributes
-    ----------
-    subset
-        Set of the map: ``topmagd`` or ``masd`` (or another that it holds).
-    length
-        Notes of a window.
-    windows, test_windows
-        Lines of a piece in training, and in validation and test.
-    rule, n_folds, valid
-        See `musicbert.corpus.splits.genre_folds`.
-    seed
-        Of every draw.
-    layout
-        ``text`` as upstream, or ``bin``.
-    workers
-        Processes.
-    """
-
-    subset: str
-    length: int = 1000
-    windows: int = 4
-    test_windows: int = 1
+    subset: str  # set of the map: ``topmagd``, ``masd``, or another that it holds
+    length: int = 1000  # notes of a window
+    windows: int = 4  # lines of a piece in training
+    test_windows: int = 1  # lines of a piece in validation and test
     rule: str = "grouped"
     n_folds: int = 5
     valid: Valid = "groups"
-    seed: int = 7
-    layout: Literal["text", "bin"] = "text"
+    seed: int = 7  # of every draw
+    layout: Literal["text", "bin"] = "text"  # text as upstream, or a data-bin
     workers: int = 1
 
 
@@ -179,20 +160,7 @@ def build_genre(
     overwrite: bool = False,
     progress: bool = False,
 ) -> GenreReport:
-    """Write every fold.
-
-    Parameters
-    ----------
-    genres
-        ``midi_genre_map.json``.
-    midi
-        Folder or zip archive of files named by their md5.
-    output
-        Folder to write.
-    options
-        See `GenreOptions`.
-    overwrite, progress
-        Replace an earlier set; show a progress bar on a terminal.
+    """Write every fold, from ``midi_genre_map.json`` and a folder or zip of files named by their md5.
 
     Raises
     ------
@@ -203,7 +171,7 @@ def build_genre(
     if min(options.length, options.windows, options.test_windows) < 1:
         raise ValueError("length, windows and test_windows are at least 1")
     labels = read_genres(genres, options.subset)
-    recognise = _is_raw if options.layout == "text" else _is_bin
+    recognise = partial(_recognise, layout=options.layout)
     with build_directory(output, overwrite=overwrite, recognise=recognise) as folder, Spool(folder) as spool:
         outcomes, places, groups = _collect(midi, labels, options, spool, progress)
         kept = {name: labels[name] for name in places}
@@ -327,9 +295,6 @@ def _write_fold(
         write_text(beside / f"{part}.id", "".join(f"{name}\n" for name, _ in entries))
 
 
-def _is_raw(folder: Path) -> bool:
-    return (folder / "about.json").is_file() and (folder / "0" / "label.dict.txt").is_file()
-
-
-def _is_bin(folder: Path) -> bool:
-    return (folder / "about.json").is_file() and (folder / "0" / "input0").is_dir()
+def _recognise(folder: Path, layout: str) -> bool:
+    marker = "label.dict.txt" if layout == "text" else "input0"
+    return (folder / "about.json").is_file() and (folder / "0" / marker).exists()

@@ -11,9 +11,10 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
+from musicbert.annotation.folds import PARTS
+
 __all__ = ["PARTS", "clean_folds", "clean_parts"]
 
-PARTS = ("train", "valid", "test")
 #: Shares of train, valid and test where the published split gives none.
 SHARES = (0.8, 0.1, 0.1)
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from musicbert.annotation.content import content_groups
+from musicbert.annotation.folds import PARTS
 from musicbert.annotation.splits import Fold, Folds, Valid, carve_validation
 from musicbert.errors import DatasetError
 
@@ -27,7 +28,6 @@ __all__ = ["ARRAYS", "read_databin_folds", "read_folds"]
 
 #: Marker of the fixed test set in an array of folds.
 _TEST = 9
-_PARTS = ("train", "valid", "test")
 Meaning = Literal["fixed-test", "test-folds", "parts"]
 
 #: Name of an array -> what its integers mean, and the array of the groups that validation keeps whole.
@@ -147,7 +147,7 @@ def _from_arrays(
 
     folds: dict[str, dict[str, list[str]]] = {}
     if meaning == "parts":
-        folds["0"] = {part: where(number.__eq__) for number, part in enumerate(_PARTS)}
+        folds["0"] = {part: where(number.__eq__) for number, part in enumerate(PARTS)}
     else:
         for k in sorted(set(values) - {_TEST, -1}):
             held = where(k.__eq__)
@@ -164,13 +164,13 @@ def _from_arrays(
 
 def _from_lists(content: dict[str, Any], name: str | None, path: Path) -> dict[str, dict[str, list[str]]]:
     folds = content.get(name) if name else content
-    if isinstance(folds, dict) and set(folds) <= set(_PARTS):
+    if isinstance(folds, dict) and set(folds) <= set(PARTS):
         folds = {"0": folds}
     if (
         not isinstance(folds, dict)
         or not folds
         or not all(
-            key.isdecimal() and isinstance(fold, dict) and set(fold) <= set(_PARTS)
+            key.isdecimal() and isinstance(fold, dict) and set(fold) <= set(PARTS)
             for key, fold in folds.items()
         )
         or not all(
@@ -193,13 +193,13 @@ def _reduce(
     where: str,
 ) -> Fold:
     part_of: dict[str, str] = {}
-    for part in _PARTS:
+    for part in PARTS:
         for each in parts.get(part, ()):
             if part_of.setdefault(each, part) != part:
                 raise DatasetError("leak", f"{each} is in {part_of[each]} and in {part}", path=where)
     if valid == "none":
         part_of = {each: "train" if part == "valid" else part for each, part in part_of.items()}
-    fold: Fold = {part: [each for each in order if part_of.get(each) == part] for part in _PARTS}
+    fold: Fold = {part: [each for each in order if part_of.get(each) == part] for part in PARTS}
     if not fold["train"] or not fold["test"]:
         raise DatasetError(
             "empty-split",
@@ -243,7 +243,7 @@ def read_databin_folds(folder: str | PathLike[str]) -> Folds:
         )
     folds: Folds = {}
     for each in found:
-        parts = {part: each / "label" / f"{part}.id" for part in _PARTS}
+        parts = {part: each / "label" / f"{part}.id" for part in PARTS}
         fold = {part: path.read_text().splitlines() if path.is_file() else [] for part, path in parts.items()}
         if fold["valid"] == fold["test"]:  # the compatible two-way split
             fold["valid"] = []

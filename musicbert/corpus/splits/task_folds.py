@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from musicbert.annotation.folds import Fold, Folds, carve_validation, rank
+from musicbert.annotation.folds import PARTS, Fold, Folds, carve_validation, rank
 from musicbert.annotation.names import natural_key
 from musicbert.corpus.labelled.pieces import NO_CLASS, Task
 from musicbert.corpus.labelled.shards import Shards
@@ -27,7 +27,6 @@ from musicbert.errors import DatasetError
 __all__ = ["CLEAN", "clean_groups", "label_counts", "stratified_group_folds", "task_folds"]
 
 CLEAN = "clean"
-PARTS = ("train", "valid", "test")
 Validation = Literal["auto", "next", "carve"]
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from musicbert.annotation.folds import leaks
-from musicbert.corpus.bins.binarize import binarize
 from musicbert.corpus.bins.databin import read_index
 from musicbert.corpus.files.ledger import read_ledger
+from musicbert.corpus.labelled.binarize import binarize
 from musicbert.corpus.labelled.sentence_bin import note_blocks, read_part
 from musicbert.corpus.sentences.genre import GenreOptions, build_genre, read_genres
 from musicbert.corpus.splits.genre_folds import genre_folds

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from musicbert.corpus.bins.upstream_cp import (
+from musicbert.corpus.bins.upstream import (
     read_dictionary,
     read_label_lists,
     read_note_lists,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from musicbert.corpus.bins.rows_bin import RowsBin, read_meta
-from musicbert.corpus.bins.upstream_pretraining import import_pretraining, pieces_of_segments
+from musicbert.corpus.bins.upstream import import_pretraining, pieces_of_segments
 from musicbert.encoding.compound_word import PAD_ROW, chunk_rows
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.pretraining.note_crops import open_pieces

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from musicbert.annotation.folds import PARTS
 from musicbert.corpus.files.folders import build_directory, write_json, write_text
 from musicbert.corpus.files.ledger import Outcome, write_ledger
 from musicbert.corpus.files.ordered_map import ordered_map
@@ -35,7 +36,6 @@ from musicbert.corpus.sentences.pairs.pirhdy import (
     raw_blocks,
 )
 from musicbert.corpus.sentences.pairs.rawset import PairReport, PartWriter, is_pair_set, text_of
-from musicbert.corpus.splits.division import PARTS
 from musicbert.encoding import dictionary_text
 from musicbert.errors import DatasetError
 
@@ -47,33 +47,15 @@ DAMAGED, GROUP_DAMAGED, SHARED, NOT_DRAWN = "bad-line", "bad-group", "query-in-v
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """How the files become a raw set.
-
-    Attributes
-    ----------
-    task
-        ``next`` or ``acc``.
-    valid_share, valid_most
-        Validation: this share of the training file, and at most so many lines.
-    samples
-        Train on so many draws of two successive lines (a true and a false pair); all if 0.
-    test_groups
-        Test on so many groups; all if 0.
-    seed
-        Of the draws.
-    chords
-        Table of chords other than the package's.
-    workers
-        Processes.
-    """
+    """How the files become a raw set."""
 
     task: PairTask
-    valid_share: float = 0.05
-    valid_most: int = 20_000
-    samples: int = 0
-    test_groups: int = 0
-    seed: int = 7
-    chords: str | None = None
+    valid_share: float = 0.05  # share of the training file that validates
+    valid_max: int = 20_000  # maximum lines that validate
+    samples: int = 0  # train on so many draws of two successive lines (a true and a false pair); all if 0
+    test_groups: int = 0  # test on so many groups; all if 0
+    seed: int = 7  # of the draws
+    chords: str | None = None  # path of another table of chords than the package's
     workers: int = 1
 
 
@@ -115,24 +97,7 @@ def convert(
     overwrite: bool = False,
     progress: bool = False,
 ) -> PairReport:
-    """Write a raw set from PiRhDy's two files.
-
-    Parameters
-    ----------
-    train, test
-        Files of pairs; the test in groups of 50 lines, one query each.
-    output
-        Folder to write.
-    options
-        See `ConvertOptions`.
-    overwrite
-        Replace an earlier raw set.
-    progress
-        Show a progress bar on a terminal.
-
-    Returns
-    -------
-    PairReport
+    """Write a raw set from PiRhDy's two files of pairs; the test has groups of 50 lines, one query each.
 
     Raises
     ------
@@ -172,7 +137,7 @@ class _Job:
 
     def write(self, folder: Path) -> PairReport:
         lines = count_lines(self.train)
-        wanted = min(int(lines * self.options.valid_share), self.options.valid_most)
+        wanted = min(int(lines * self.options.valid_share), self.options.valid_max)
         cut = self._between_queries(lines - wanted, lines) if wanted else lines
         parts, seen, valid_queries = {}, np.zeros(0, np.uint64), np.zeros(0, np.uint64)
         if cut < lines:

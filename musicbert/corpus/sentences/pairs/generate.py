@@ -28,7 +28,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from musicbert.annotation.folds import rank
+from musicbert.annotation.folds import PARTS, rank
 from musicbert.corpus.files.archive import Member, MidiSource
 from musicbert.corpus.files.folders import build_directory, write_json, write_text
 from musicbert.corpus.files.ledger import Outcome, write_ledger
@@ -37,7 +37,6 @@ from musicbert.corpus.sentences.pairs.phrases import Phrase, PhraseOptions, melo
 from musicbert.corpus.sentences.pairs.pirhdy import BAR_POSITIONS, GROUP, PairTask
 from musicbert.corpus.sentences.pairs.rawset import PairReport, PartWriter, is_pair_set, text_of
 from musicbert.corpus.sentences.songs import SongPiece, read_songs, rejected
-from musicbert.corpus.splits.division import PARTS
 from musicbert.corpus.splits.songs import song_marks
 from musicbert.encoding import content_md5, dictionary_text, encode_notes
 from musicbert.errors import DatasetError
@@ -54,38 +53,16 @@ _AT_ONCE, _DRAWS = 128, 4
 
 @dataclass(frozen=True)
 class GenerateOptions:
-    """How pieces become pairs.
-
-    Attributes
-    ----------
-    task
-        ``next`` or ``acc``.
-    cut
-        How pieces become phrases.
-    shares
-        Shares of the songs for train, valid and test.
-    negatives
-        False pairs for each true one in training and validation.
-    group
-        Candidates of a test query, the true one included.
-    others
-        Where false phrases come from: other songs (``song``), or the same one (``same``).
-    most_queries
-        Test queries at most; all if 0.
-    seed
-        Of every draw.
-    workers
-        Processes.
-    """
+    """How pieces become pairs."""
 
     task: PairTask
-    cut: PhraseOptions = field(default_factory=PhraseOptions)
-    shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    negatives: int = 1
-    group: int = GROUP
-    others: Literal["song", "same"] = "song"
-    most_queries: int = 0
-    seed: int = 7
+    cut: PhraseOptions = field(default_factory=PhraseOptions)  # how pieces become phrases
+    shares: tuple[float, float, float] = (0.8, 0.1, 0.1)  # of the songs, for train, valid and test
+    negatives: int = 1  # false pairs for each true one in training and validation
+    group: int = GROUP  # candidates of a test query, the true one included
+    others: Literal["song", "same"] = "song"  # false phrases come from other songs, or from the same one
+    most_queries: int = 0  # maximum number of test queries; all if 0
+    seed: int = 7  # of every draw
     workers: int = 1
 
 
@@ -124,22 +101,7 @@ def generate(
     overwrite: bool = False,
     progress: bool = False,
 ) -> PairReport:
-    """Write a raw set of pairs (`musicbert.corpus.sentences.pairs.rawset`) from MIDI files.
-
-    Parameters
-    ----------
-    midi
-        Folder or zip archive.
-    output
-        Folder to write.
-    options
-        See `GenerateOptions`.
-    overwrite, progress
-        Replace an earlier raw set; show a progress bar on a terminal.
-
-    Returns
-    -------
-    PairReport
+    """Write a raw set of pairs (`musicbert.corpus.sentences.pairs.rawset`) from MIDI files (folder or zip).
 
     Raises
     ------

@@ -33,7 +33,7 @@ _METRE, _TEMPO = METRES.index((4, 4)), int(tempo_code(120.0))
 _MELODY_NAME = re.compile(r"melod|vocal|vox|voice|voz|lead|sing|solo|chant", re.IGNORECASE)
 #: Share of a track's onsets that have one note only, from which it counts as a single voice.
 _SINGLE = 0.9
-#: Fewest notes of a melody.
+#: Minimum notes of a melody.
 _FEWEST_MELODY_NOTES = 16
 #: Code of velocity 64, where velocities are levelled.
 _LEVEL = 16
@@ -41,44 +41,22 @@ _LEVEL = 16
 
 @dataclass(frozen=True)
 class PhraseOptions:
-    """How pieces are cut.
+    """How pieces are cut; a track is a number (from 0, counted over tracks with notes) or part of a name."""
 
-    Attributes
-    ----------
-    bars
-        Bars of a phrase.
-    fewest
-        Fewest notes of a phrase (and of its accompaniment, for ``acc``).
-    melody
-        Track of the melody: a number from 0, counted over tracks with notes, or a part of its name.
-    accompaniment
-        Tracks of the accompaniment, in the same way; all others but percussion if empty.
-    level_velocity
-        Give all notes velocity 64.
-    """
-
-    bars: int = 4
-    fewest: int = 4
-    melody: str | None = None
-    accompaniment: tuple[str, ...] = ()
-    level_velocity: bool = False
+    bars: int = 4  # of a phrase
+    fewest: int = 4  # minimum notes of a phrase (and of its accompaniment, for ``acc``)
+    melody: str | None = None  # track of the melody
+    accompaniment: tuple[str, ...] = ()  # tracks of the accompaniment; all others but percussion if empty
+    level_velocity: bool = False  # give all notes velocity 64
 
 
 @dataclass(frozen=True, eq=False)
 class Phrase:
-    """Notes of one phrase, bars from 0.
+    """Notes of one phrase, bars from 0."""
 
-    Attributes
-    ----------
-    bar
-        Its first bar in the piece.
-    melody, accompaniment
-        Rows [shape=(n, 8), int64]; the accompaniment may have none.
-    """
-
-    bar: int
-    melody: Ints
-    accompaniment: Ints
+    bar: int  # its first bar in the piece
+    melody: Ints  # rows [shape=(n, 8)]
+    accompaniment: Ints  # rows [shape=(n, 8)]; there may be none
 
 
 def melody_track(score: Score, wanted: str | None = None) -> int:
@@ -130,21 +108,9 @@ def accompaniment_tracks(score: Score, melody: int, wanted: tuple[str, ...] = ()
 
 
 def phrases(score: Score, options: PhraseOptions, *, accompanied: bool = True) -> list[Phrase]:
-    """Cut a piece into phrases.
+    """Cut a piece into phrases (in their order, with a gap in their bars where a phrase does not count).
 
-    Parameters
-    ----------
-    score
-        The piece.
-    options
-        See `PhraseOptions`.
-    accompanied
-        Whether phrases need an accompaniment.
-
-    Returns
-    -------
-    list
-        In their order; a gap in their bars where a phrase does not count.
+    Without ``accompanied``, phrases need no accompaniment.
 
     Raises
     ------

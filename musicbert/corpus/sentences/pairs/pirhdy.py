@@ -96,14 +96,7 @@ class PairBlock:
 def raw_blocks(
     path: str | PathLike[str], *, start: int = 0, stop: int | None = None
 ) -> Iterator[tuple[int, list[bytes]]]:
-    """Read a file in blocks of 500 lines; memory does not grow with the file.
-
-    Parameters
-    ----------
-    path
-        File of pairs.
-    start, stop
-        Lines from ``start`` up to, not including, ``stop``.
+    """Read lines ``start`` to ``stop - 1`` of a file in blocks of 500; memory does not grow with the file.
 
     Yields
     ------
@@ -125,13 +118,7 @@ def raw_blocks(
 
 
 def count_lines(path: str | PathLike[str]) -> int:
-    """Count the lines of a file without holding it.
-
-    Raises
-    ------
-    DatasetError
-        ``not-found``.
-    """
+    """Count the lines of a file without holding it; raises ``not-found``."""
     count, last = 0, b"\n"
     with _open(path) as file:
         while chunk := file.read(1 << 20):
@@ -205,16 +192,7 @@ def _lengths(state: Ints) -> Ints:
 
 
 def pair_rows(features: Ints, task: PairTask, chords: ChordTable) -> tuple[list[Ints], Ints]:
-    """Encode pairs.
-
-    Parameters
-    ----------
-    features
-        [shape=(n, 2, 4, T), int64]
-    task
-        ``next`` or ``acc``.
-    chords
-        Pitch classes of the ids.
+    """Encode pairs by their features [shape=(n, 2, 4, T), int64].
 
     Returns
     -------

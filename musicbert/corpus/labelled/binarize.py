@@ -15,7 +15,7 @@ are written by fairseq-preprocess or, with ``direct``, here: the same bytes, in 
 Everything is checked before and after, and the folder appears when it is complete. Verified in
 ``tests/integration/test_binarize.py`` and ``test_sentence_recipes.py``.
 
-Run as ``python -m musicbert.corpus.bins.binarize [--kind sentences]`` (see ``scripts/binarize_*.sh``).
+Run as ``python -m musicbert.corpus.labelled.binarize [--kind sentences]`` (see ``scripts/binarize_*.sh``).
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
+from musicbert.annotation.folds import PARTS
 from musicbert.atomic import write_bytes, write_text
 from musicbert.corpus.bins.databin import (
     EOS,
@@ -48,7 +49,6 @@ from musicbert.corpus.bins.databin import (
 )
 from musicbert.corpus.files.folders import build_directory
 from musicbert.corpus.labelled.rawset import check_fold, read_part
-from musicbert.corpus.splits.division import PARTS
 from musicbert.encoding.vocabulary import FIELDS
 from musicbert.errors import DatasetError, MusicBertError
 

@@ -12,29 +12,52 @@ benchmark, ``..._melodyans.npy``                object array of pieces, each a l
 ``CP.pkl``                                      (event2word, word2event), four fields or MidiBERT v2's six
 ==============================================  =========================================================
 
-None of them is trusted: see `musicbert.corpus.files.object_npy`.
+None of them is trusted: see `musicbert.corpus.files.object_npy`; errors are those of its `load_npy`, and
+``bad-value`` for another shape or an id out of range, naming the piece.
+
+`import_pretraining` makes a data folder of this package of pre-training files, and of fine-tuning files of
+segments of one length (MidiBERT's too): full segments and the shorter one that ends them are one piece again
+(a piece that fills its last segment exactly stays with the next one). Names are not in the files, so a piece
+goes to train or valid by a hash of its notes; of equal pieces one stays. Versions of one song are not looked
+for: where the MIDI files are there, ``musicbert build`` is the better way.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.corpus.bins.rows_bin import META, write_rows_bin
+from musicbert.corpus.files.folders import build_directory
 from musicbert.corpus.files.object_npy import load_npy, load_pickle
 from musicbert.encoding.beat_notes import BeatNotes, check_beat_notes
+from musicbert.encoding.compound_word import PAD_ROW
 from musicbert.encoding.compound_word.vocabulary import FIELDS, check_rows
 from musicbert.errors import DatasetError, MidiError
 
-__all__ = ["read_dictionary", "read_label_lists", "read_note_lists", "read_pieces", "read_segments"]
+__all__ = [
+    "import_pretraining",
+    "pieces_of_segments",
+    "read_dictionary",
+    "read_label_lists",
+    "read_note_lists",
+    "read_pieces",
+    "read_segments",
+]
 
 Ints = NDArray[np.int64]
 FilePath = str | PathLike[str]
 
 #: Velocity of notes of lists, which have none.
 NO_VELOCITY = 64
+#: Share of the pieces that validate, as published.
+VALID = 0.15
 
 
 def read_segments(tokens: FilePath, answers: FilePath | None = None) -> tuple[Ints, Ints | None]:
@@ -46,11 +69,6 @@ def read_segments(tokens: FilePath, answers: FilePath | None = None) -> tuple[In
         [shape=(N, L, 4), int64]
     answers
         [shape=(N, L), int64] or [shape=(N,), int64]; None without a file.
-
-    Raises
-    ------
-    DatasetError
-        As `load_npy`, and ``bad-value`` for another shape, an id out of range, or labels that do not fit.
     """
     x = _integers(load_npy(tokens), tokens)
     if x.ndim != 3 or x.shape[-1] != len(FIELDS):
@@ -65,17 +83,7 @@ def read_segments(tokens: FilePath, answers: FilePath | None = None) -> tuple[In
 
 
 def read_pieces(path: FilePath) -> list[Ints]:
-    """Read pieces of any length, as M2BERT's pre-training files hold them.
-
-    Returns
-    -------
-    Rows of each piece [shape=(n, 4), int64].
-
-    Raises
-    ------
-    DatasetError
-        As `load_npy`, and ``bad-value``, naming the piece.
-    """
+    """Read pieces of any length, each [shape=(n, 4), int64], as M2BERT's pre-training files hold them."""
     return [
         _checked_rows(_matrix(piece, number, path), path, f"piece {number}: ")
         for number, piece in enumerate(load_npy(path))
@@ -83,13 +91,7 @@ def read_pieces(path: FilePath) -> list[Ints]:
 
 
 def read_note_lists(path: FilePath) -> list[BeatNotes]:
-    """Read the benchmark's lists of notes.
-
-    Raises
-    ------
-    DatasetError
-        As `load_npy`, and ``bad-value``, naming the piece.
-    """
+    """Read the benchmark's lists of notes."""
     pieces = []
     for number, piece in enumerate(load_npy(path)):
         table = _matrix(piece, number, path)
@@ -113,13 +115,7 @@ def read_note_lists(path: FilePath) -> list[BeatNotes]:
 
 
 def read_label_lists(path: FilePath) -> list[Ints]:
-    """Read lists of labels, one a piece, each an int of every note.
-
-    Raises
-    ------
-    DatasetError
-        As `load_npy`, and ``bad-value``, naming the piece.
-    """
+    """Read lists of labels, one a piece, each an int of every note."""
     labels = []
     for number, piece in enumerate(load_npy(path)):
         values = _integers(_matrix(piece, number, path), path)
@@ -151,6 +147,84 @@ def read_dictionary(path: FilePath) -> dict[str, dict[str, int]]:
             raise _bad(path, f"the words of {field} have no ids")
     ids: dict[str, dict[str, int]] = content[0]
     return ids
+
+
+def pieces_of_segments(segments: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Join segments [shape=(N, L, 4), filled up with PAD] to pieces, each [shape=(n, 4), int64]."""
+    real = segments[..., 0] != PAD_ROW[0]
+    ends = np.flatnonzero(~real.all(axis=1)) + 1
+    parts = np.split(np.arange(len(segments)), ends)
+    return [segments[part][real[part]] for part in parts if len(part)]
+
+
+def _pieces_of_file(path: str | PathLike[str]) -> list[NDArray[np.int64]]:
+    """Read the pieces of a file of pieces or segments, each [shape=(n, 4), int64], without PAD or MASK."""
+    content = load_npy(path)
+    if isinstance(content, np.ndarray) and content.ndim == 3:
+        pieces = pieces_of_segments(read_segments(path)[0])
+    else:
+        pieces = read_pieces(path)
+    for number, piece in enumerate(pieces):
+        if len(piece) and (piece >= PAD_ROW).any():
+            raise DatasetError("bad-value", f"piece {number} holds PAD or MASK, which is no note", path=path)
+    return pieces
+
+
+def import_pretraining(
+    files: Sequence[str | PathLike[str]],
+    folder: str | PathLike[str],
+    *,
+    valid: float = VALID,
+    overwrite: bool = False,
+    progress: Callable[[Sequence[str | PathLike[str]]], Iterable[str | PathLike[str]]] = iter,
+) -> dict[str, int]:
+    """Write upstream's files as one data folder (``scripts/m2bert/pretrain.sh --data``), whole or not at all.
+
+    Parameters
+    ----------
+    valid
+        Share of the pieces that validate, 0-1.
+    progress
+        Wraps the files, for a progress bar.
+
+    Returns
+    -------
+    Number of pieces of ``train`` and ``valid``, of ``duplicates`` and of ``empty`` ones, which are left out.
+
+    Raises
+    ------
+    DatasetError
+        Those of the files and of `build_directory`; ``no-pieces``.
+    ValueError
+        A share outside 0-1.
+    """
+    if not 0 <= valid < 1:
+        raise ValueError(f"the share that validates is from 0 to less than 1, not {valid}")
+    splits: dict[str, list[NDArray[np.uint8]]] = {"train": [], "valid": []}
+    seen: set[bytes] = set()
+    empty = duplicates = 0
+    for path in progress(files):
+        for piece in _pieces_of_file(path):
+            rows = piece.astype(np.uint8)
+            digest = sha256(rows.tobytes()).digest()
+            if not len(rows):
+                empty += 1
+            elif digest in seen:
+                duplicates += 1
+            else:
+                seen.add(digest)
+                at = int.from_bytes(digest[:8], "big") / 2.0**64
+                splits["valid" if at < valid else "train"].append(rows)
+    if not splits["train"]:
+        raise DatasetError("no-pieces", "No piece is left to train on", path=folder)
+    with build_directory(folder, overwrite=overwrite, recognise=_is_ours) as partial:
+        more = {"origin": [Path(path).name for path in files], "duplicates": duplicates}
+        counts = write_rows_bin(splits, partial, "cp-m2bert", **more)
+    return {**counts, "duplicates": duplicates, "empty": empty}
+
+
+def _is_ours(folder: Path) -> bool:
+    return (folder / META).is_file()
 
 
 def _matrix(piece: Any, number: int, path: FilePath) -> NDArray[Any]:
