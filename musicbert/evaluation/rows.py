@@ -16,9 +16,10 @@ key            value
 ``task``       name of the label
 ``items``      number of scored items
 ``over``       what the bootstrap draws: ``groups`` or ``pieces``
-``scores``     ``pooled``: metric -> ``value``, ``low``, ``high``, ``sd`` (and ``seeds_sd``) of the test
-               parts of all folds as one set; ``mean_of_folds``: metric -> ``value``, ``sd``: each fold scored
-               alone, averaged over folds and seeds, as cross-validations are published; ``sd`` over folds
+``scores``     ``pooled``: metric -> ``value``, ``low``, ``high``, ``sd`` (of several seeds ``seeds_sd``,
+               ``by_seed``) of the test parts of all folds as one set; ``mean_of_folds``: metric -> ``value``,
+               ``sd``: each fold scored alone, averaged over folds and seeds, as cross-validations are
+               published; ``sd`` is that over folds
 ``confusion``  of classes: counts, row = true class, column = predicted class
 =============  =========================================================================================
 
@@ -142,12 +143,15 @@ def row_from_draws(
         Other fields of `Row`.
     """
     averaged = {name: np.mean([each[name] for each in draws], axis=0) for name in draws[0]}
-    pooled: dict[str, dict[str, float | None]] = {}
-    for name, values in averaged.items():
-        found = interval(values).as_dict()
+    pooled: dict[str, dict[str, Any]] = {}
+    for name, drawn in averaged.items():
+        found = interval(drawn).as_dict()
         pooled[name] = {"value": found["value"]} if name.startswith(PLAIN) else found
         if len(draws) > 1 and not name.startswith(PLAIN):
-            pooled[name]["seeds_sd"] = _finite(np.std([each[name][0] for each in draws], ddof=1))
+            values = np.array([each[name][0] for each in draws])
+            pooled[name]["seeds_sd"] = _finite(values.std(ddof=1))
+            if ":" not in name:
+                pooled[name]["by_seed"] = [_finite(value) for value in values]
     pooled |= {name: Interval(value).as_dict() for name, value in (extra or {}).items()}
     scores = {"pooled": pooled} | ({} if mean_of_folds is None else {"mean_of_folds": mean_of_folds})
     return Row(kind, scores, n_seeds=about.pop("n_seeds", len(draws)), draws=averaged, **about)

@@ -32,16 +32,27 @@ _TITLES = {"r2": "R²", "flattened_r2": "flattened R²"}
 
 
 def dump(result: Any) -> str:
-    """Return a result as JSON with five decimals."""
+    """Return a result as JSON with five decimals; what holds only numbers and texts is on one line."""
 
-    def rounded(value: Any) -> Any:
+    def text(value: Any, indent: str) -> str:
         if isinstance(value, float):
-            return round(value, 5)
-        if isinstance(value, Mapping):
-            return {key: rounded(item) for key, item in value.items()}
-        return [rounded(item) for item in value] if isinstance(value, list | tuple) else value
+            return json.dumps(round(value, 5), allow_nan=False)
+        if not isinstance(value, Mapping | list | tuple):
+            return json.dumps(value, ensure_ascii=False)
+        keyed = isinstance(value, Mapping)
+        items = list(value.values()) if keyed else list(value)
+        nested = any(isinstance(item, Mapping | list | tuple) for item in items)
+        inside = f"{indent} " if nested else indent
+        lines = [text(item, inside) for item in items]
+        if keyed:
+            names = (json.dumps(str(name), ensure_ascii=False) for name in value)
+            lines = [f"{name}: {line}" for name, line in zip(names, lines, strict=True)]
+        begin, end = "{}" if keyed else "[]"
+        if not nested:
+            return begin + ", ".join(lines) + end
+        return f"{begin}\n{inside}" + f",\n{inside}".join(lines) + f"\n{indent}{end}"
 
-    return json.dumps(rounded(result), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return text(result, "") + "\n"
 
 
 def number_cell(value: float | None, digits: int = 3) -> str:

@@ -4,7 +4,7 @@ Example: python results/tools/readme_tables.py
 
 `results/baselines_<set>.json` holds the baselines (:mod:`musicbert.evaluation.baselines.baseline_run`), and
 `results/<set>/<split>/<variant>/<task>/report.json` a network's report
-(:mod:`musicbert.evaluation.reports.rating_report`).
+(`musicbert.evaluation.rows`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from program import die, make_parser
 from readme_ablations import ablation_table, size_table, with_and_without_table
@@ -22,6 +20,7 @@ from readme_tasks import downstream_table
 
 from musicbert.atomic import write_text
 from musicbert.errors import DatasetError, MusicBertError
+from musicbert.evaluation.rows import read_rows
 
 __all__ = ["readme_tables", "replace_section"]
 
@@ -56,10 +55,8 @@ MORE = {
 MARKS = ("<!-- results: made by results/tools/readme_tables.py -->", "<!-- /results -->")
 
 
-def _score(row: Mapping[str, Any], task: str) -> float:
-    pooled = row[task]["pooled"]
-    value = pooled["r2"]["mean"]["value"] if task == "regression" else pooled["accuracy"]["value"]
-    return float(value)
+def _metric(task: str) -> str:
+    return "r2" if task == "regression" else "accuracy"
 
 
 def _networks(folder: Path, task: str) -> dict[str, tuple[str, float]]:
@@ -67,15 +64,15 @@ def _networks(folder: Path, task: str) -> dict[str, tuple[str, float]]:
     found = {}
     for path in sorted(folder.glob(f"*/{task}/report.json")):
         report = json.loads(path.read_text())
-        rows = report["rows"]
+        rows, variant = read_rows(report["rows"]), path.parts[-3]
         seeds = len({run["seed"] for run in report["runs"]})
-        name = next(row for row in rows if row == "network" or row.startswith("network, ensemble"))
-        value = _score(rows[name], task)
-        found[path.parts[-3]] = (f"{value:.3f} ({seeds})", value)
+        main = next(row for row in rows if row.kind == "network" and row.seeds != "one")
+        value = main.value(_metric(task))
+        found[variant] = (f"{value:.3f} ({seeds})", value)
         for row in rows:
-            if row.startswith("network + features") and path.parts[-3].startswith("performance"):
-                mixed = _score(rows[row], task)
-                found[f"{path.parts[-3]}, {row.rpartition(', ')[2]}"] = (f"{mixed:.3f}", mixed)
+            if row.kind in ("blend", "hybrid") and variant.startswith("performance"):
+                mixed = row.value(_metric(task))
+                found[f"{variant}, {row.kind}"] = (f"{mixed:.3f}", mixed)
     return found
 
 
@@ -85,7 +82,7 @@ def _table(results: Path, name: str, task: str) -> list[str]:
     columns = ["split", "mean" if task == "regression" else "majority"]
     columns += ["name look-up"] if task == "regression" else []
     columns += ["hand features, best"]
-    there = {row for split in content["splits"].values() for row in split["rows"]}
+    there = {row["name"] for split in content["splits"].values() for row in split["rows"]}
     more = [row for row in MORE[task] if row in there]
     columns += [MORE[task][row] for row in more]
     rows, variants = [], []
@@ -93,7 +90,7 @@ def _table(results: Path, name: str, task: str) -> list[str]:
         baseline = content["splits"].get(split if task == "regression" else f"{split}_performer")
         if baseline is None or (task == "classes" and split.startswith("performer")):
             continue  # performers of a test by performer are in no training part
-        scores = {row: _score(value, task) for row, value in baseline["rows"].items()}
+        scores = {row.name: row.value(_metric(task)) for row in read_rows(baseline["rows"])}
         nothing = scores["mean" if task == "regression" else "majority"]
         cells = [f"{nothing:.3f}"]
         if task == "regression":

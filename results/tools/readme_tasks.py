@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+from musicbert.evaluation.rows import Row, read_rows
 
 __all__ = ["downstream_table"]
 
@@ -26,11 +27,7 @@ SCORES = {"map": "MAP", "roc_auc_macro": "ROC-AUC, macro"}
 #: rows that know nothing, and a control that is no baseline
 NOTHING = ("chance", "majority")
 CONTROLS = ("second only", "frequency")
-#: rows of networks: seeds of one, their mean, and probes of embeddings
-_SEED = re.compile(
-    r"(?P<name>probe of .+|.+?(?= seed\d+$|, mean of \d+ seeds$))"
-    r"(?: seed\d+|, mean of (?P<seeds>\d+) seeds)?$"
-)
+_PROBE = "probe of "
 
 
 def downstream_table(results: Path) -> list[str]:
@@ -40,28 +37,26 @@ def downstream_table(results: Path) -> list[str]:
         path = results / "downstream" / task / "scores.json"
         if not path.is_file():
             continue
-        scores = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        value = {name: row[metric]["value"] for name, row in scores.items() if metric in row}
+        scores = read_rows(json.loads(path.read_text(encoding="utf-8"))["rows"])
+        value = {row.name: row.value(metric) for row in scores if row.kind == "baseline"}
         nothing = next(name for name in NOTHING if name in value)
-        plain = [name for name in value if not _SEED.match(name) and name not in (*NOTHING, *CONTROLS)]
+        plain = [n for n in value if n not in (*NOTHING, *CONTROLS) and not n.startswith(_PROBE)]
         best = max(plain, key=lambda name: value[name])
         cells = [about, SCORES[metric], f"{value[nothing]:.3f}", f"{value[best]:.3f} ({best})"]
         rows.append((cells, _networks(scores, metric)))
     return _lines(["task", "score", "by chance", "hand features, best"], rows)
 
 
-def _networks(scores: Mapping[str, Any], metric: str) -> dict[str, str]:
+def _networks(rows: Sequence[Row], metric: str) -> dict[str, str]:
     """Network -> its score: mean and standard deviation over seeds, or the one there is with its interval."""
     found: dict[str, str] = {}
-    for name, row in scores.items():
-        match = _SEED.match(name)
-        if match is None:
-            continue
-        each = row[metric]
-        if match["seeds"]:
-            found[match["name"]] = f"{each['value']:.3f} ± {each['sd']:.3f} ({match['seeds']})"
-        else:
-            found.setdefault(match["name"], f"{each['value']:.3f} [{each['low']:.3f}, {each['high']:.3f}]")
+    for row in rows:
+        entry, name = row.entry(metric), row.name
+        if row.seeds == "one":
+            found[name] = f"{entry['value']:.3f} ± {entry['seeds_sd']:.3f} ({row.n_seeds})"
+        elif row.kind == "network" or name.startswith(_PROBE):
+            shown = f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
+            found.setdefault(re.sub(r" seed\d+$", "", name), shown)
     return found
 
 

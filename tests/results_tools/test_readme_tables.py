@@ -9,9 +9,8 @@ from readme_tables import MARKS, readme_tables, replace_section
 from musicbert.errors import DatasetError
 
 
-def _row(value, task="regression"):
-    pooled = {"r2": {"mean": {"value": value}}} if task == "regression" else {"accuracy": {"value": value}}
-    return {task: {"pooled": pooled}}
+def _row(value, metric="r2", kind="baseline", **more):
+    return {"kind": kind, "scores": {"pooled": {metric: {"value": value}}}, **more}
 
 
 @pytest.fixture
@@ -20,18 +19,20 @@ def results(tmp_path):
     classes = {"majority": 0.1, "svm": 0.7}
     content = {
         "splits": {
-            "segment": {"rows": {name: _row(value) for name, value in rows.items()}},
-            "segment_performer": {"rows": {name: _row(value, "classes") for name, value in classes.items()}},
+            "segment": {"rows": [_row(value, name=name) for name, value in rows.items()]},
+            "segment_performer": {
+                "rows": [_row(value, "accuracy", name=name) for name, value in classes.items()]
+            },
         }
     }
     (tmp_path / "baselines_xai.json").write_text(json.dumps(content))
     report = {
         "runs": [{"fold": "0", "seed": 1}, {"fold": "0", "seed": 2}],
-        "rows": {
-            "network, one seed": _row(0.31),
-            "network, ensemble of 2 seeds": _row(0.345),
-            "network + features, hybrid": _row(0.4),
-        },
+        "rows": [
+            _row(0.31, kind="network", seeds="one", n_seeds=2),
+            _row(0.345, kind="network", seeds="ensemble", n_seeds=2),
+            _row(0.4, kind="hybrid"),
+        ],
     }
     folder = tmp_path / "xai" / "segment" / "performance-scratch" / "regression"
     folder.mkdir(parents=True)
@@ -51,7 +52,7 @@ def test_rows_of_further_inputs_are_columns_of_their_own(results):
     path = results / "baselines_xai.json"
     content = json.loads(path.read_text())
     more = {"committee": 0.32, "committee+score": 0.36, "committee+score+peers": 0.38}
-    content["splits"]["segment"]["rows"] |= {name: _row(value) for name, value in more.items()}
+    content["splits"]["segment"]["rows"] += [_row(value, name=name) for name, value in more.items()]
     path.write_text(json.dumps(content))
     lines = readme_tables(results).splitlines()
     head = next(line for line in lines if line.startswith("| split"))
@@ -60,19 +61,20 @@ def test_rows_of_further_inputs_are_columns_of_their_own(results):
     assert "| 0.320 (committee) | 0.360 | 0.380 | 0.345 (2) |" in regression
 
 
-def _cell(value, **more):
-    return {"map": {"value": value, "low": value - 0.1, "high": value + 0.1, **more}}
+def _cell(name, value, kind="baseline", sd=None, **more):
+    entry = {"value": value, "low": value - 0.1, "high": value + 0.1, "seeds_sd": sd}
+    return {"kind": kind, "name": name, "scores": {"pooled": {"map": entry}}, **more}
 
 
 def test_downstream_tasks(results):
     folder = results / "downstream" / "next"
     folder.mkdir(parents=True)
-    rows = {
-        "chance": _cell(0.1), "trees": _cell(0.7), "cosine": _cell(0.4), "second only": _cell(0.9),
-        "mini-init seed1": _cell(0.8), "mini-init seed2": _cell(0.9),
-        "mini-init, mean of 2 seeds": _cell(0.85, sd=0.07), "mini-scratch seed1": _cell(0.3),
-        "probe of mini": _cell(0.5),
-    }  # fmt: skip
+    rows = [
+        *(_cell("chance", 0.1), _cell("trees", 0.7), _cell("cosine", 0.4), _cell("second only", 0.9)),
+        *(_cell("mini-init seed1", 0.8, "network"), _cell("mini-init seed2", 0.9, "network")),
+        _cell("mini-init", 0.85, "network", 0.07, seeds="one", n_seeds=2),
+        *(_cell("mini-scratch seed1", 0.3, "network"), _cell("probe of mini", 0.5)),
+    ]
     (folder / "scores.json").write_text(json.dumps({"rows": rows}))
     lines = readme_tables(results).splitlines()
     assert (
