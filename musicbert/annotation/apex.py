@@ -18,7 +18,9 @@ Verified against scipy and recorded values in ``tests/unit/annotation/test_apex.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from musicbert.arrays import Bools, Floats
 
 __all__ = ["GRID_POINTS", "TIE_TOLERANCE", "apex", "apexes", "tied"]
 
@@ -39,7 +41,7 @@ def apex(ratings: ArrayLike) -> float:
     return float(apexes(np.asarray(ratings, dtype=np.float64).reshape(-1, 1))[0])
 
 
-def apexes(ratings: NDArray[np.float64]) -> NDArray[np.float64]:
+def apexes(ratings: Floats) -> Floats:
     """Apex of many sets with the same number of ratings.
 
     Parameters
@@ -51,7 +53,7 @@ def apexes(ratings: NDArray[np.float64]) -> NDArray[np.float64]:
     -------
     ndarray [shape=(m,), float64, rating]
     """
-    peaks: NDArray[np.float64] = ratings[0].copy()
+    peaks: Floats = ratings[0].copy()
     spread = _spread(ratings)
     if spread.any():
         grid, density = _density(ratings[:, spread])
@@ -60,7 +62,7 @@ def apexes(ratings: NDArray[np.float64]) -> NDArray[np.float64]:
     return peaks
 
 
-def tied(ratings: NDArray[np.float64]) -> NDArray[np.bool_]:
+def tied(ratings: Floats) -> Bools:
     """Whether the highest density is reached at more than one point of the grid.
 
     Parameters
@@ -80,12 +82,12 @@ def tied(ratings: NDArray[np.float64]) -> NDArray[np.bool_]:
     return result
 
 
-def _spread(ratings: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _spread(ratings: Floats) -> Bools:
     """Columns whose ratings differ."""
     return np.asarray(ratings.min(axis=0) < ratings.max(axis=0))
 
 
-def _density(ratings: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _density(ratings: Floats) -> tuple[Floats, Floats]:
     """Grid and unnormalised density, both [shape=(50, m)]."""
     n = ratings.shape[0]
     bandwidth = ratings.std(axis=0, ddof=1) * n ** (-1 / 5)  # (m,)

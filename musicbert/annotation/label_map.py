@@ -10,19 +10,24 @@ Labels are 0-1 (ratings divided by 7). Verified in ``tests/unit/annotation/test_
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from musicbert.annotation.dimensions import Dimension
-from musicbert.annotation.files import save_table
+from musicbert.annotation.dimensions import COLUMN_SETS, PERCEPIANO, XAI, Dimension, unnamed
+from musicbert.annotation.files import format_of, meta_path, save_table
+from musicbert.annotation.names import performer_of
+from musicbert.arrays import Floats, Ints
+from musicbert.errors import RatingError
 
-__all__ = ["LabelMap"]
+__all__ = ["LabelMap", "read_label_map"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +60,12 @@ class LabelMap:
     """
 
     ids: tuple[str, ...]
-    values: NDArray[np.float64]
+    values: Floats
     dimensions: tuple[Dimension, ...]
     classes: tuple[str, ...]
-    class_of: NDArray[np.int64]
+    class_of: Ints
     kind: str = "apex"
-    n_raters: NDArray[np.int64] | None = None
+    n_raters: Ints | None = None
     source: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -154,7 +159,217 @@ class LabelMap:
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, columns: str | None = None) -> LabelMap:
-        """Read and check a map (see `musicbert.annotation.label_reader`)."""
-        from musicbert.annotation.label_reader import read_label_map
+        """Read and check a map (see `read_label_map`)."""
+        # READ
 
         return read_label_map(path, columns=columns)
+
+
+#: more performers than any data set has; a larger class number is a damaged file
+_MOST_CLASSES = 100_000
+
+
+def read_label_map(path: str | PathLike[str], *, columns: str | None = None) -> LabelMap:
+    """Read a label map from JSON, CSV or Parquet.
+
+    Parameters
+    ----------
+    path
+        The map. Its side file is used where there is one; without it the dimensions follow from the width
+        (and, for 25, from the class map: class 0 is ``Score`` in ``published`` and nowhere else).
+    columns
+        Name of the column set, for a map without a side file.
+
+    Raises
+    ------
+    RatingError
+        ``not-found``, ``empty-file``, ``unknown-format``, ``damaged``, ``empty-map``, ``duplicate-id``,
+        ``wrong-length`` (rows of different lengths, or not those of the side file), ``not-a-number``,
+        ``out-of-range``, ``bad-class``, ``class-mismatch`` (one class number for two performers).
+    """
+    kind = format_of(path)
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise RatingError(
+            "not-found",
+            f"cannot read the label map: {error.strerror}",
+            path=path,
+            hint="run map_midi_to_label.py first",
+        ) from error
+    if not data.strip():
+        raise RatingError(
+            "empty-file", "the label map is empty", path=path, hint="run map_midi_to_label.py again"
+        )
+    meta = _read_meta(path)
+    rows, widths = _rows_of_json(data, path) if kind == "json" else _rows_of_table(path, kind)
+    if not rows:
+        raise RatingError("empty-map", "the label map holds no segment", path=path)
+    width = widths[next(iter(rows))]
+    for name, length in widths.items():
+        if length != width:
+            raise _bad("wrong-length", f"{name} has {length} values where the first has {width}", path)
+    if width < 2:
+        raise _bad("wrong-length", "a row needs one label and one class at least", path)
+    ids = tuple(rows)
+    values = np.array([_labels(name, rows[name][:-1], path) for name in ids], dtype=np.float64)
+    class_of = np.array([_class(name, rows[name][-1], path) for name in ids], dtype=np.int64)
+    classes = tuple(meta["classes"]) if meta else _class_names(ids, class_of, path)
+    if int(class_of.max()) >= len(classes):
+        raise _bad("bad-class", f"class {int(class_of.max())}, but the side file names {len(classes)}", path)
+    if meta:
+        dimensions = tuple(Dimension(**entry) for entry in meta["dimensions"])
+        if len(dimensions) != width - 1:
+            raise _bad(
+                "wrong-length",
+                f"{width - 1} labels a row, but the side file names {len(dimensions)} dimensions",
+                path,
+            )
+    else:
+        dimensions = _dimensions(width - 1, classes, columns, path)
+    return LabelMap(
+        ids=ids,
+        values=values,
+        dimensions=dimensions,
+        classes=classes,
+        class_of=class_of,
+        kind=str(meta.get("kind", "unknown")) if meta else "unknown",
+        source=dict(meta.get("source", {})) if meta else {},
+    )
+
+
+def _bad(reason: str, message: str, path: str | PathLike[str]) -> RatingError:
+    return RatingError(reason, message, path=path, hint="make the label map again with map_midi_to_label.py")
+
+
+def _read_meta(path: str | PathLike[str]) -> dict[str, Any]:
+    side = meta_path(path)
+    if not side.is_file():
+        return {}
+    try:
+        meta = json.loads(side.read_bytes())
+        for entry in meta["dimensions"]:
+            Dimension(**entry)
+        if not all(isinstance(name, str) for name in meta["classes"]):
+            raise TypeError("class names are strings")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _bad(
+            "damaged", f"the side file cannot be used ({type(error).__name__}: {error})", side
+        ) from error
+    return dict(meta)
+
+
+def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise KeyError(twice)
+    return found
+
+
+def _rows_of_json(data: bytes, path: str | PathLike[str]) -> tuple[dict[str, list[Any]], dict[str, int]]:
+    try:
+        loaded = json.loads(data, object_pairs_hook=_unique_pairs)
+    except KeyError as error:
+        raise _bad("duplicate-id", f"the segment {error.args[0]} occurs twice", path) from error
+    except (ValueError, RecursionError) as error:
+        raise _bad("damaged", f"this is not JSON ({error})", path) from error
+    if not isinstance(loaded, dict):
+        raise _bad("damaged", "a label map is one JSON object {id: [labels, class]}", path)
+    for name, row in loaded.items():
+        if not isinstance(row, list):
+            raise _bad("damaged", f"{name} holds no list", path)
+        if row and isinstance(row[0], list):
+            raise _bad("damaged", "this map holds every rating (label 'all'), not one label a segment", path)
+    return loaded, {name: len(row) for name, row in loaded.items()}
+
+
+def _rows_of_table(path: str | PathLike[str], kind: str) -> tuple[dict[str, list[Any]], dict[str, int]]:
+    try:
+        if kind == "csv":  # as text: Python reads decimal numbers exactly
+            frame = (
+                pd.read_csv(path, dtype=str, keep_default_na=False).set_index("id").map(_cell).reset_index()
+            )
+        else:
+            frame = pd.read_parquet(path)
+        names = [str(name) for name in frame["id"]]
+        classes = frame["class"].tolist()
+        table = frame.drop(columns=["id", "performer", "class"])
+    except KeyError as error:
+        raise _bad("damaged", f"the column {error.args[0]} is missing", path) from error
+    except (ValueError, OSError) as error:  # pandas' and pyarrow's parse errors are ValueErrors
+        raise _bad("damaged", f"this is no {kind} table", path) from error
+    if len(set(names)) != len(names):
+        raise _bad("duplicate-id", "a segment occurs twice", path)
+    columns = [[None if value != value else value for value in table[column].tolist()] for column in table]
+    rows = {name: [*labels, k] for name, k, *labels in zip(names, classes, *columns, strict=True)}
+    return rows, {name: len(row) for name, row in rows.items()}
+
+
+def _cell(text: str) -> int | float | str | None:
+    """A cell of a CSV table: a number where it is one."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text or None
+
+
+def _labels(name: str, row: list[Any], path: str | PathLike[str]) -> list[float]:
+    for value in row:
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+            raise _bad("not-a-number", f"{name} holds {value!r}; a missing label is null", path)
+        if not 0 <= value <= 1:
+            raise _bad("out-of-range", f"{name} holds {value!r}; labels are 0-1 (ratings divided by 7)", path)
+    return [math.nan if value is None else float(value) for value in row]
+
+
+def _class(name: str, value: Any, path: str | PathLike[str]) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MOST_CLASSES:
+        raise _bad(
+            "bad-class", f"{name} ends in {value!r}; the last value is the performer's class number", path
+        )
+    return value
+
+
+def _class_names(ids: tuple[str, ...], class_of: Any, path: str | PathLike[str]) -> tuple[str, ...]:
+    """Names of the classes from the names of the segments, for a map without a side file."""
+    names = [f"class {k}" for k in range(int(class_of.max()) + 1)]
+    found: dict[int, str] = {}
+    for name, k in zip(ids, class_of.tolist(), strict=True):
+        try:
+            performer = performer_of(name)
+        except RatingError:
+            return tuple(names)
+        if found.setdefault(k, performer) != performer:
+            raise _bad("class-mismatch", f"class {k} stands for performers {found[k]} and {performer}", path)
+    for k, performer in found.items():
+        names[k] = performer
+    if len(set(found.values())) != len(found):
+        raise _bad("class-mismatch", "one performer has two class numbers", path)
+    return tuple(names)
+
+
+def _dimensions(
+    width: int, classes: tuple[str, ...], columns: str | None, path: str | PathLike[str]
+) -> tuple[Dimension, ...]:
+    if columns is None:
+        by_width = {28: "full", 18: "rm-bad"}
+        if width == len(PERCEPIANO):
+            return PERCEPIANO
+        if width == 25 and not classes[0].startswith("class "):
+            by_width[25] = "published" if classes[0] == "Score" else "mnskim"
+        return COLUMN_SETS["xai"][by_width[width]] if width in by_width else unnamed(width)
+    sets = {**COLUMN_SETS["xai"], "percepiano": PERCEPIANO, "full": XAI}
+    if columns not in sets or len(sets[columns]) != width:
+        raise RatingError(
+            "wrong-length",
+            f"{width} labels a row do not fit the column set {columns!r}",
+            path=path,
+            hint=f"sets: {', '.join(f'{name} ({len(dims)})' for name, dims in sets.items())}",
+        )
+    return sets[columns]

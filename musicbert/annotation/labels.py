@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from musicbert.annotation.apex import apexes
 from musicbert.annotation.label_map import LabelMap
@@ -31,6 +30,7 @@ from musicbert.annotation.names import natural_key, performer_of
 from musicbert.annotation.options import LabelOptions, LabelReport
 from musicbert.annotation.selection import select_ratings
 from musicbert.annotation.table import HIGHEST, LOWEST, RatingTable
+from musicbert.arrays import Bools, Floats, Ints
 from musicbert.errors import RatingError
 
 __all__ = [
@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 #: kind -> reduction over raters: ratings [shape=(raters, cells)] -> labels [shape=(cells,), 0-1]
-REDUCTIONS: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+REDUCTIONS: Mapping[str, Callable[[Floats], Floats]] = {
     "apex": lambda ratings: apexes(ratings) / HIGHEST,
     "mean": lambda ratings: np.asarray(ratings.mean(axis=0) / HIGHEST),
     "median": lambda ratings: np.asarray(np.median(ratings, axis=0) / HIGHEST),
@@ -128,7 +128,7 @@ def make_labels(table: RatingTable, options: LabelOptions | None = None) -> tupl
     return label_map, report
 
 
-def high_stdev(stdev: NDArray[np.float64], raters: NDArray[np.int64]) -> NDArray[np.bool_]:
+def high_stdev(stdev: Floats, raters: Ints) -> Bools:
     """Segments whose raters disagree too much, by the published rule [shape=(s,), bool].
 
     Parameters
@@ -149,7 +149,7 @@ def high_stdev(stdev: NDArray[np.float64], raters: NDArray[np.int64]) -> NDArray
 
 def performer_classes(
     ids: Sequence[str], *, order: Literal["appearance", "sorted"] = "appearance"
-) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+) -> tuple[tuple[str, ...], Ints]:
     """Class names, and the class of each segment [shape=(n,), int64]."""
     performers = [performer_of(name) for name in ids]
     names = list(dict.fromkeys(performers))

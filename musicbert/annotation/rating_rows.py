@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from musicbert.annotation.dimensions import Dimension, resolve_columns
 from musicbert.annotation.files import save_table
 from musicbert.annotation.labels import source_of
 from musicbert.annotation.options import LabelOptions, LabelReport
 from musicbert.annotation.table import HIGHEST, LOWEST, RatingTable
+from musicbert.arrays import Floats
 from musicbert.errors import RatingError
 
 __all__ = ["RatingRows", "all_ratings"]
@@ -45,7 +45,7 @@ class RatingRows:
     """
 
     ids: tuple[str, ...]
-    rows: tuple[NDArray[np.float64], ...]
+    rows: tuple[Floats, ...]
     users: tuple[tuple[str, ...], ...]
     dimensions: tuple[Dimension, ...]
     source: dict[str, Any]

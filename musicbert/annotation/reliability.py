@@ -26,12 +26,12 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from musicbert.annotation.labels import REDUCTIONS
 from musicbert.annotation.options import LabelOptions
 from musicbert.annotation.selection import Cells, Ratings, select_ratings
 from musicbert.annotation.table import RatingTable
+from musicbert.arrays import Floats, Ints
 
 __all__ = ["intraclass_correlation", "reliability_markdown", "reliability_table", "split_half"]
 
@@ -120,7 +120,7 @@ def one_row_each(ratings: Ratings) -> Ratings:
     )
 
 
-def intraclass_correlation(values: NDArray[np.float64], segment_of: NDArray[np.int64]) -> tuple[float, float]:
+def intraclass_correlation(values: Floats, segment_of: Ints) -> tuple[float, float]:
     """ICC(1,1) and ICC(1,k) of one dimension, for unequal numbers of raters.
 
     Parameters
@@ -153,7 +153,7 @@ def intraclass_correlation(values: NDArray[np.float64], segment_of: NDArray[np.i
     return (between - within) / (between + (k0 - 1) * within), (between - within) / between
 
 
-def split_half(cells: Cells, *, repeats: int = 40, seed: int = 7) -> dict[str, NDArray[np.float64]]:
+def split_half(cells: Cells, *, repeats: int = 40, seed: int = 7) -> dict[str, Floats]:
     """Split-half reliability with Spearman-Brown of mean, median and apex labels.
 
     Parameters
@@ -183,14 +183,14 @@ def split_half(cells: Cells, *, repeats: int = 40, seed: int = 7) -> dict[str, N
         for kind in _KINDS:
             first, second = labels[kind].reshape(2, s, d)
             correlations[kind][repeat] = [_pearson(first[:, k], second[:, k]) for k in range(d)]
-    result: dict[str, NDArray[np.float64]] = {}
+    result: dict[str, Floats] = {}
     for kind in _KINDS:
         r = correlations[kind].mean(axis=0)
         result[kind] = 2 * r / (1 + r)
     return result
 
 
-def _pearson(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+def _pearson(first: Floats, second: Floats) -> float:
     there = ~np.isnan(first)
     if there.sum() < 3:
         return np.nan

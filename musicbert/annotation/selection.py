@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from musicbert.annotation.dimensions import Dimension, resolve_columns
 from musicbert.annotation.names import parse_segment
 from musicbert.annotation.options import LabelOptions, LabelReport
 from musicbert.annotation.table import HIGHEST, LOWEST, RatingTable
+from musicbert.arrays import Floats, Ints
 from musicbert.errors import RatingError
 
 __all__ = ["Cells", "Ratings", "center", "select_ratings"]
@@ -35,10 +35,10 @@ class Cells:
         Ratings of each cell.
     """
 
-    values: NDArray[np.float64]
-    counts: NDArray[np.int64]
+    values: Floats
+    counts: Ints
 
-    def by_count(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    def by_count(self) -> Iterator[tuple[Ints, Floats]]:
         """Cells with equally many ratings: flat indices [shape=(m,)], ratings [shape=(n, m)]."""
         flat = self.counts.ravel()
         starts = np.cumsum(flat) - flat
@@ -46,7 +46,7 @@ class Cells:
             cells = np.flatnonzero(flat == n)
             yield cells, self.values[starts[cells] + np.arange(n)[:, None]]
 
-    def reduce(self, function: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float64]:
+    def reduce(self, function: Callable[[Floats], Floats]) -> Floats:
         """Apply a reduction over raters to every cell [shape=(s, d)]; NaN where a cell is empty."""
         result = np.full(self.counts.size, np.nan)
         for cells, ratings in self.by_count():
@@ -74,9 +74,9 @@ class Ratings:
 
     ids: tuple[str, ...]
     dimensions: tuple[Dimension, ...]
-    segment_of: NDArray[np.int64]
-    user_of: NDArray[np.int64]
-    values: NDArray[np.float64]
+    segment_of: Ints
+    user_of: Ints
+    values: Floats
     report: LabelReport
 
     def cells(self) -> Cells:
@@ -147,7 +147,7 @@ def select_ratings(table: RatingTable, options: LabelOptions) -> Ratings:
     )
 
 
-def center(values: NDArray[np.float64], user_of: NDArray[np.int64]) -> NDArray[np.float64]:
+def center(values: Floats, user_of: Ints) -> Floats:
     """Subtract each rater's mean of each question and add the question's mean [shape=(n, d)]."""
     n_users = int(user_of.max()) + 1
     there = ~np.isnan(values)

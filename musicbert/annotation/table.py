@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from musicbert.annotation.dimensions import COLUMN_SETS, Dimension, Format
 from musicbert.annotation.files import sha256
 from musicbert.annotation.names import parse_segment
+from musicbert.arrays import Bools, Floats, Ints
 from musicbert.errors import RatingError
 
 __all__ = ["HIGHEST", "LOWEST", "Duplicates", "RatingTable", "read_ratings"]
@@ -73,11 +73,11 @@ class RatingTable:
 
     format: Format
     segments: tuple[str, ...]
-    segment_of: NDArray[np.int64]
+    segment_of: Ints
     users: tuple[str, ...]
-    user_of: NDArray[np.int64]
+    user_of: Ints
     data_ids: tuple[str, ...]
-    ratings: NDArray[np.float64]
+    ratings: Floats
     dimensions: tuple[Dimension, ...]
     path: str = ""
     digest: str = ""
@@ -86,7 +86,7 @@ class RatingTable:
     def __len__(self) -> int:
         return len(self.segment_of)
 
-    def columns(self, dimensions: Sequence[Dimension]) -> NDArray[np.float64]:
+    def columns(self, dimensions: Sequence[Dimension]) -> Floats:
         """Raw ratings of some questions [shape=(n, d)].
 
         Raises
@@ -105,7 +105,7 @@ class RatingTable:
             )
         return self.ratings[:, [there[dimension.column] for dimension in dimensions]]
 
-    def duplicate_rows(self) -> NDArray[np.bool_]:
+    def duplicate_rows(self) -> Bools:
         """Rows whose (user, dataID) occurred before [shape=(n,), bool]."""
         seen: set[tuple[int, str]] = set()
         again = np.zeros(len(self), dtype=bool)
@@ -259,7 +259,7 @@ def _read_rows(path: str | PathLike[str]) -> tuple[list[list[str]], list[int], s
     return rows, lines, sha256(data)
 
 
-def _codes(values: list[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+def _codes(values: list[str]) -> tuple[tuple[str, ...], Ints]:
     """Distinct values in order of first appearance, and the index of each value."""
     index: dict[str, int] = {}
     codes = [index.setdefault(value, len(index)) for value in values]
@@ -272,7 +272,7 @@ def _numbers(
     questions: list[tuple[int, Dimension]],
     no_answer: frozenset[float],
     path: str | PathLike[str],
-) -> NDArray[np.float64]:
+) -> Floats:
     """Ratings [shape=(n, q)], NaN for blank; every other value is checked once."""
     cells = [[row[i] for i, _ in questions] for row in body]
     value_of: dict[str, float] = {}
