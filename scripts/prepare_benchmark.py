@@ -49,7 +49,8 @@ def main() -> int:
         default=[],
         metavar="NAME=PATH[#FOLDER]",
         help="a data set in its own published layout, folder or archive (may be repeated): asap, "
-        "augmentednet, bps_motif, emopia, orchestra, pianist8, pm2s, pop909, tagtraum, tnua; see docs/benchmark.md",
+        "augmentednet, bps_motif, emopia, orchestra, pianist8, pm2s, pop909, tagtraum, tnua "
+        "(docs/benchmark.md)",
     )
     add("--codec", default="cp", choices=("cp", "cp-m2bert", "octuple"),
         help="cp (for M2BERT), cp-m2bert or octuple (for MusicBERT) (%(default)s)")  # fmt: skip

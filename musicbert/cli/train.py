@@ -81,6 +81,8 @@ def run(options: argparse.Namespace) -> int:
         )
         given, extra = parse(recipe, options.rest, parser=parser)
         return train(given, extra, weights=_Weights(), count_gpus=_count_gpus, out=_say)
+    except SystemExit as stop:  # argparse, after --help
+        return int(stop.code or 0)
     except MusicBertError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -3,14 +3,16 @@
 import json
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from musicbert.config import PRESETS
+from musicbert.cli.main import main
+from musicbert.config import M2BERT_PRESETS, PRESETS
 from musicbert.errors import CheckpointError, MusicBertError
 from musicbert.recipes import RECIPES
-from musicbert.recipes.command import PACKAGE
+from musicbert.recipes.command import PACKAGE, Device, plan_processes
 from musicbert.recipes.driver import train
 from musicbert.recipes.options import make_parser, parse
 
@@ -122,3 +124,71 @@ def test_commands_are_those_of_the_former_shell_scripts(folder, script):
                 del flags[flag]
             expected.append((command.get("launch", ["python"]), command["data"], flags))
         assert dry_run(words, gpus=case.get("gpus", 0)) == expected, words
+
+
+@pytest.mark.parametrize(
+    ("words", "arch"),
+    [
+        (["contrastive"], "xai_pretrain_mini"),
+        (["performer-contrastive"], "xai_pretrain_mini"),
+        (["performer-only"], "xai_pretrain_mini"),
+        (["regression"], "musicbert_mini"),
+        (["pairs", "next"], "musicbert_mini"),
+        (["musicbert", "plain"], "musicbert_mini"),
+        (["m2bert", "--data", "cp_data_bin"], "musicbert_mini"),
+        (["regression", "--arch", "musicbert_small"], "musicbert_small"),
+        (["musicbert", "plain", "small"], "musicbert_small"),
+    ],
+)
+def test_the_architecture_is_that_of_the_weights(folder, words, arch):
+    (_, _, flags), *_ = dry_run([*words, "--init", "musicbert-mini"])
+    assert flags["--arch"] == arch
+    assert "--encoder-layers" not in flags
+
+
+def test_sizes_without_a_name_are_flags(folder, monkeypatch):
+    monkeypatch.setattr(StubWeights, "architecture", lambda self, path: PRESETS["tiny"].with_(layers=3))
+    for recipe, arch in (("contrastive", "xai_pretrain_arch"), ("regression", "musicbert")):
+        (_, _, flags), *_ = dry_run([recipe, "--init", "musicbert-mini"])
+        sizes = ("--arch", "--encoder-layers", "--encoder-embed-dim", "--encoder-attention-heads")
+        assert [flags[name] for name in sizes] == [arch, "3", "128", "2"]
+    wide = M2BERT_PRESETS["tiny"].with_(embedding_width=32)
+    monkeypatch.setattr(StubWeights, "architecture", lambda self, path: wide)
+    (_, _, flags), *_ = dry_run(["m2bert", "--data", "cp_data_bin", "--init", "musicbert-mini"])
+    assert (flags["--arch"], flags["--field-embed-dim"]) == ("m2bert", "32")
+
+
+def test_architecture_of_weights_that_come_with_the_project(folder, capsys):
+    for name, recipe, arch in (
+        ("musicbert-mini", ["contrastive"], "xai_pretrain_mini"),
+        ("m2bert-tiny", ["m2bert", "--data", "cp_data_bin"], "m2bert_tiny"),
+    ):
+        assert main(["train", *recipe, "--init", name, "--cpu", "--dry-run"]) == 0
+        assert f"--arch {arch} --init-from" in capsys.readouterr().out
+
+
+def test_the_command_lists_recipes_and_their_options(capsys):
+    assert main(["train"]) == 0
+    listed = capsys.readouterr().out
+    assert all(f"  {name} " in listed for name in RECIPES)
+    assert main(["train", "nothing"]) == 2
+    assert "error: no recipe nothing" in capsys.readouterr().err
+    for name, recipe in RECIPES.items():
+        assert main(["train", name, "--help"]) == 0
+        shown = capsys.readouterr().out
+        assert f"usage: musicbert train {name}" in shown
+        assert "published)" in " ".join(shown.split())
+        for entry in fields(recipe):
+            assert entry.metadata["help"], f"{name}: {entry.name} has no help"
+            assert entry.metadata.get("place") or f"--{entry.name.replace('_', '-')}" in shown
+
+
+def test_devices_and_processes():
+    assert Device(0, bf16=True).flags() == ("--cpu", "--autocast-bf16")
+    assert Device(2, bf16=True).flags() == ("--bf16",)
+    with pytest.raises(MusicBertError, match="needs a GPU"):
+        Device(0, fp16=True).flags()
+    one = plan_processes(0, environment={})
+    assert one.count == 1
+    assert one.environment["CUDA_VISIBLE_DEVICES"] == ""
+    assert plan_processes(4, environment={}).count == 4
