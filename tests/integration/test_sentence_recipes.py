@@ -138,7 +138,7 @@ def test_small_checkpoints_resume_the_runs_that_are_not_begun(root, work, tmp_pa
     said = call(recipe, work, code=2)
     assert "seed6 is done" in said.stdout
     assert "seed7 was begun and cannot be resumed" in said.stdout
-    assert f"not finished: {out / 'seed7'}." in said.stderr
+    assert f"not finished: {out / 'seed7'} [unfinished]" in said.stderr
     assert (out / "seed7" / "checkpoint_last.pt").read_text() == "begun"
     assert (out / "seed8" / "done").is_file()
     assert load_checkpoint(out / "seed8" / "checkpoint_last.pt").weights
