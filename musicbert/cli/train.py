@@ -5,15 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from musicbert.errors import ConfigError, MusicBertError
 from musicbert.recipes import RECIPES
 from musicbert.recipes.driver import train
 from musicbert.recipes.options import make_parser, parse
-
-if TYPE_CHECKING:
-    from musicbert.config import M2BertConfig, ModelConfig
 
 __all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
 
@@ -48,14 +44,14 @@ class _Weights:
 
         return resolve(name)
 
-    def architecture(self, path: Path) -> ModelConfig | M2BertConfig:
-        from musicbert.weights import load_checkpoint, read_bundle
-        from musicbert.weights.m2bert.mapping import infer_m2bert_config, is_m2bert, rename_m2bert
+    def architecture(self, path: Path) -> tuple[str, dict[str, int]]:
+        from musicbert.weights import read_bundle
 
-        weights = load_checkpoint(path).weights
-        if is_m2bert(weights):
-            return infer_m2bert_config(rename_m2bert(weights), path=path)
-        return read_bundle(path).config
+        bundle = read_bundle(path)
+        family, sizes = bundle.family, bundle.family.size_flags(bundle.config)
+        name = family.architecture_name(bundle.config)
+        preset = family.presets.get(name.removeprefix(f"{family.name}_"))
+        return name, {} if preset and family.size_flags(preset) == sizes else sizes
 
 
 def _count_gpus() -> int:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from musicbert.config import M2BertConfig, ModelConfig
 from musicbert.errors import CheckpointError, ConfigError
-from musicbert.recipes.command import Command, Device, architecture, flags
+from musicbert.recipes.command import Command, Device, flags
 from musicbert.recipes.options import option
 
 __all__ = ["Plan", "Recipe", "Start", "Weights", "need", "shards_of"]
@@ -24,8 +23,8 @@ class Weights(Protocol):
     def find(self, name: str) -> Path:
         """Path of a file, a folder or a name; raises `CheckpointError`."""
 
-    def architecture(self, path: Path) -> ModelConfig | M2BertConfig:
-        """Sizes of the model that a checkpoint holds."""
+    def architecture(self, path: Path) -> tuple[str, Mapping[str, int]]:
+        """Name of a checkpoint's architecture, and flags of its sizes where the name does not say them."""
 
 
 @dataclass(frozen=True)
@@ -140,12 +139,13 @@ class Recipe:
             raise CheckpointError(
                 error.reason, f"{self.init} is missing: {error.message}", hint=hint
             ) from error
-        if self.arch:
-            words = flags(arch=self.arch)
-        else:
-            words = architecture(weights.architecture(path))
-            words = ("--arch", rename(words[1]), *words[2:])
-        return Start(words[1], (*words, "--init-from", str(path)), f"starting from {path}")
+        arch = self.arch
+        sizes: Mapping[str, int] = {}
+        if not arch:
+            arch, sizes = weights.architecture(path)
+            arch = rename(arch)
+        words = flags(arch=arch, init_from=path, **sizes)
+        return Start(arch, words, f"starting from {path}")
 
     def command(self, data: str, save_dir: str, arguments: tuple[str, ...], **more: object) -> Command:
         """Fill in a command with the shared options."""

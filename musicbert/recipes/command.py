@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from musicbert.config import M2BERT_PRESETS, PRESETS, M2BertConfig, ModelConfig
 from musicbert.errors import ConfigError
 
 __all__ = [
@@ -22,7 +21,6 @@ __all__ = [
     "Device",
     "Processes",
     "adam",
-    "architecture",
     "flags",
     "plan_processes",
     "schedule",
@@ -32,7 +30,6 @@ __all__ = [
 #: the package as ``--user-dir``
 PACKAGE = Path(__file__).resolve().parents[1]
 _LAUNCH = "musicbert.fairseq_plugin.launch"
-_SIZES = ("layers", "width", "ffn_width", "heads")
 
 
 def flags(**values: object) -> tuple[str, ...]:
@@ -72,25 +69,6 @@ def schedule(name: str, *, lr: str, warmup: int, updates: int = 0) -> tuple[str,
         warmup_updates=warmup,
         total_num_update=updates if name == "polynomial_decay" else None,
         max_update=updates or None,
-    )
-
-
-def architecture(config: ModelConfig | M2BertConfig) -> tuple[str, ...]:
-    """Flags of an architecture: the name of its preset, or the family and its sizes."""
-    m2bert = isinstance(config, M2BertConfig)
-    family = "m2bert" if m2bert else "musicbert"
-    sizes = (*_SIZES, "embedding_width") if m2bert else _SIZES
-    presets: Mapping[str, object] = M2BERT_PRESETS if m2bert else PRESETS
-    for name, preset in presets.items():
-        if all(getattr(preset, size) == getattr(config, size) for size in sizes):
-            return flags(arch=f"{family}_{name}")
-    return flags(
-        arch=family,
-        encoder_layers=config.layers,
-        encoder_embed_dim=config.width,
-        encoder_ffn_embed_dim=config.ffn_width,
-        encoder_attention_heads=config.heads,
-        field_embed_dim=config.embedding_width if isinstance(config, M2BertConfig) else None,
     )
 
 

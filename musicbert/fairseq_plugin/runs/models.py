@@ -7,6 +7,7 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from musicbert.errors import CheckpointError
+from musicbert.recipes.command import flags
 from musicbert.weights import FAMILIES, read_bundle, resolve
 from musicbert.weights.families.family import FamilyName as Family
 
@@ -103,15 +104,11 @@ def choose_model(name: str | PathLike[str], *, codec: str | None = None) -> Mode
             path=path,
             hint="write the data with the codec cp",
         )
-    arguments = ["--arch", _ARCH_OF_WEIGHTS.get(family.name) or family.architecture_name(config)]
-    arguments += ["--init-from", str(path)]
-    for flag, value in family.flag_values(config).items():
-        if family.flags[flag] in (*family.sizes, "heads"):
-            arguments += [f"--{flag.replace('_', '-')}", str(value)]
+    arch = _ARCH_OF_WEIGHTS.get(family.name) or family.architecture_name(config)
     return ModelChoice(
         text,
         family.name,
-        tuple(arguments),
+        flags(arch=arch, init_from=path, **family.size_flags(config)),
         codec or bundle.columns.encoding,
         path,
         getattr(config, "max_positions", LONGEST),

@@ -93,6 +93,11 @@ class Family:
         """Value of each flag of fairseq for an architecture."""
         return {flag: getattr(config, attribute) for flag, attribute in self.flags.items()}
 
+    def size_flags(self, config: Config) -> dict[str, Any]:
+        """Value of each flag of fairseq that must be given to load weights of this architecture."""
+        sizes = (*self.sizes, "heads")
+        return {flag: value for flag, value in self.flag_values(config).items() if self.flags[flag] in sizes}
+
     def with_told(self, config: Config, settings: Mapping[str, Any]) -> Config:
         """Architecture with what the settings of a checkpoint say beyond the shapes."""
         changes: dict[str, Any] = {}
