@@ -3,77 +3,58 @@
 A summary line of an epoch looks like ``... | INFO | valid | {"epoch": 1, "valid_loss": "0.05", ...}`` with
 ``--log-format json`` (``INFO:valid:{...}`` where something else set up logging before fairseq), and like
 ``... | valid | epoch 001 | valid on 'valid' subset | loss 0.05 | ...`` with ``--log-format simple``. Lines
-inside an epoch (``train_inner``) are passed over.
+inside an epoch (``train_inner``) are left out.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
+
+import numpy as np
 
 __all__ = ["Curves", "read_curves"]
 
 #: quantity -> part (``train`` or ``valid``) -> points (epoch, value)
 Curves = dict[str, dict[str, list[tuple[float, float]]]]
+#: part, quantity, epoch, value
+_Point = tuple[str, str, float, object]
 
-_JSON = re.compile(r"(?:^|\|\s*|:)(?P<part>train|valid)?\s*[|:]?\s*(?P<body>\{.*\})\s*$")
-_SIMPLE = re.compile(r"epoch\s+(?P<epoch>\d+)\s*\|\s*(?P<rest>.*)")
-_VALID_SUBSET = re.compile(r"valid on '[^']*' subset\s*\|\s*")
-_NUMBER = re.compile(r"^(?P<name>[A-Za-z_][\w.]*)\s+(?P<value>[-+]?[\d.]+(?:[eE][-+]?\d+)?|nan|inf)$")
+_JSON = re.compile(r"(?:^|\||:)\s*(?P<body>\{.*\})\s*$")
+_SIMPLE = re.compile(r"\| (?:train|valid) \| epoch\s+(?P<epoch>\d+)\s*\|(?P<rest>.*)")
+_VALID_SUBSET = re.compile(r"valid on '[^']*' subset")
 
 
-def _add(curves: Curves, part: str, quantity: str, epoch: float, value: object) -> None:
+def _json_points(text: str) -> Iterator[_Point]:
     try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return
-    points = curves.setdefault(quantity, {}).setdefault(part, [])
-    if number == number and abs(number) != float("inf"):
-        points[:] = [each for each in points if each[0] != epoch] + [(epoch, number)]
-
-
-def _json_line(curves: Curves, line: str) -> bool:
-    match = _JSON.search(line)
-    if match is None or "train_inner" in line:
-        return match is not None
-    try:
-        body = json.loads(match["body"])
+        body = json.loads(text)
         epoch = float(body["epoch"])
     except (ValueError, KeyError, TypeError):
-        return True
+        return
     for key, value in body.items():
         part, _, quantity = key.partition("_")
         if part in ("train", "valid") and quantity:
-            _add(curves, part, quantity, epoch, value)
-    return True
+            yield part, quantity, epoch, value
 
 
-def _simple_line(curves: Curves, line: str) -> None:
-    match = _SIMPLE.search(line)
-    if match is None or "train_inner" in line or ":" in line[: match.start()].rpartition("|")[2]:
+def _line_points(line: str) -> Iterator[_Point]:
+    if "train_inner" in line:
         return
-    part = "valid" if _VALID_SUBSET.search(match["rest"]) else "train"
-    for field in _VALID_SUBSET.sub("", match["rest"]).split("|"):
-        number = _NUMBER.match(field.strip())
-        if number:
-            _add(curves, part, number["name"], float(match["epoch"]), number["value"])
+    if match := _JSON.search(line):
+        yield from _json_points(match["body"])
+    elif match := _SIMPLE.search(line):
+        part = "valid" if _VALID_SUBSET.search(match["rest"]) else "train"
+        for field in match["rest"].split("|"):
+            quantity, _, value = field.strip().partition(" ")
+            yield part, quantity, float(match["epoch"]), value
 
 
-def _lines(lines: Iterable[str]) -> Curves:
-    curves: Curves = {}
-    for line in lines:
-        if not _json_line(curves, line):
-            _simple_line(curves, line)
-    return curves
-
-
-def _events(folder: Path) -> Curves:
+def _event_points(folder: Path) -> Iterator[_Point]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    curves: Curves = {}
     for path in sorted(folder.rglob("events.out.tfevents.*")):
         part = next((p for p in ("valid", "train") if p in path.parent.name), None)
         if part is None or "train_inner" in path.parent.name:
@@ -81,9 +62,7 @@ def _events(folder: Path) -> Curves:
         events = EventAccumulator(str(path), size_guidance={"scalars": 0})
         events.Reload()
         for tag in events.Tags()["scalars"]:
-            for event in events.Scalars(tag):
-                _add(curves, part, tag, float(event.step), event.value)
-    return curves
+            yield from ((part, tag, float(event.step), event.value) for event in events.Scalars(tag))
 
 
 def read_curves(path: str | PathLike[str]) -> Curves:
@@ -101,6 +80,18 @@ def read_curves(path: str | PathLike[str]) -> Curves:
     """
     path = Path(path)
     if path.is_dir():
-        return _events(path)
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return _lines(file)
+        points = list(_event_points(path))
+    else:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            points = [point for line in file for point in _line_points(line)]
+    curves: dict[str, dict[str, dict[float, float]]] = {}
+    for part, quantity, epoch, value in points:
+        try:
+            number = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            continue
+        line = curves.setdefault(quantity, {}).setdefault(part, {})
+        if np.isfinite(number):
+            line.pop(epoch, None)  # a later value of the same epoch comes last
+            line[epoch] = number
+    return {name: {part: list(p.items()) for part, p in parts.items()} for name, parts in curves.items()}
