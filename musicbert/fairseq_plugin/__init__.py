@@ -7,8 +7,6 @@ import musicbert.fairseq_plugin.contrastive.criterions
 import musicbert.fairseq_plugin.contrastive.model
 import musicbert.fairseq_plugin.contrastive.task
 import musicbert.fairseq_plugin.labels.criterion
-import musicbert.fairseq_plugin.labels.multilabel_criterion
-import musicbert.fairseq_plugin.labels.rating_criterions
 import musicbert.fairseq_plugin.labels.ratings
 import musicbert.fairseq_plugin.labels.sentences
 import musicbert.fairseq_plugin.labels.taggers

@@ -6,14 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from musicbert.model.losses.adversary import Adversary, adversarial_loss
 from musicbert.model.losses.contrastive import AnnotationEncoder, lascon
-from musicbert.model.losses.ratings import (
-    Adversary,
-    adversarial_loss,
-    masked_mean_squared_error,
-    masked_squared_error,
-    performer_cross_entropy,
-)
+from musicbert.model.losses.labels import label_loss, mean_squared_error
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +25,10 @@ def close(value, expected):
     torch.testing.assert_close(value, torch.tensor(expected), rtol=1e-5, atol=1e-6)
 
 
+def performer_cross_entropy(logits, classes):
+    return label_loss("classes", logits, classes.long())[0]
+
+
 def test_performer_cross_entropy(golden, inputs):
     close(performer_cross_entropy(inputs["logits13"], inputs["target27"][:, -1]), golden["M2P_xai"]["loss"])
     close(
@@ -40,8 +39,8 @@ def test_performer_cross_entropy(golden, inputs):
 
 def test_squared_errors(golden, inputs):
     scores, ratings = torch.sigmoid(inputs["logits25"]), inputs["target27"][:, 1:-1]
-    close(masked_mean_squared_error(scores, ratings), golden["M2PF_xai"]["loss"])
-    total, count = masked_squared_error(scores, ratings)
+    close(mean_squared_error(scores, ratings), golden["M2PF_xai"]["loss"])
+    total, count = label_loss("regression", scores, ratings)
     assert count == ratings.numel()
     both = total + performer_cross_entropy(inputs["logits13"], inputs["target27"][:, -1])
     close(both, golden["M2PFnP_xai"]["loss"])
@@ -143,7 +142,7 @@ def test_adversary(golden, adversary):
     close(terms["labels"], expected["labels_loss"])
     close(terms["loss"], expected["loss"])
     assert "clean" not in terms
-    close(masked_mean_squared_error(torch.sigmoid(clean), ratings), expected["clean_mse_sigmoid"])
+    close(mean_squared_error(torch.sigmoid(clean), ratings), expected["clean_mse_sigmoid"])
 
 
 def test_mended_adversary_compares_scores_and_supervises(golden, adversary):
@@ -161,11 +160,11 @@ def test_mended_adversary_compares_scores_and_supervises(golden, adversary):
 def test_missing_ratings_are_masked_not_zero():
     scores = torch.tensor([[0.5, 0.25], [0.75, 1.0]], requires_grad=True)
     ratings = torch.tensor([[0.25, torch.nan], [torch.nan, torch.nan]])
-    total, count = masked_squared_error(scores, ratings)
+    total, count = label_loss("regression", scores, ratings)
     assert (total.item(), count.item()) == (0.0625, 1)
-    masked_mean_squared_error(scores, ratings).backward()
+    mean_squared_error(scores, ratings).backward()
     torch.testing.assert_close(scores.grad, torch.tensor([[0.5, 0.0], [0.0, 0.0]]))
-    nothing = masked_mean_squared_error(scores, torch.full((2, 2), torch.nan))
+    nothing = mean_squared_error(scores, torch.full((2, 2), torch.nan))
     assert nothing.item() == 0.0
 
 

@@ -149,7 +149,8 @@ class ContrastiveModel(BaseFairseqModel):
     def forward(
         self,
         src_tokens: Tensor,
-        target: Tensor | None = None,
+        ratings: Tensor | None = None,
+        performer: Tensor | None = None,
         performance: Tensor | None = None,
         **_: Any,
     ) -> tuple[Any, ...]:
@@ -159,9 +160,9 @@ class ContrastiveModel(BaseFairseqModel):
         ----------
         src_tokens, performance
             See :meth:`embed_music`.
-        target
-            Performer, ratings and class [shape=(B, 1 + R + 1)], NaN where a rating is missing; not needed for
-            fine-tuning.
+        ratings, performer
+            Ratings [shape=(B, R)], NaN where missing, and classes [shape=(B,)], which are read with
+            ``compat`` only; not needed for fine-tuning.
 
         Returns
         -------
@@ -185,9 +186,10 @@ class ContrastiveModel(BaseFairseqModel):
         music = self.embed_music(src_tokens, performance=performance)  # (B, D)
         if self.fine_tuning:
             return self.classificationHead(music), None
-        if target is None:
-            raise ValueError("contrast needs the target with the ratings")
-        ratings = target[:, 1:] if self.compat else target[:, 1:-1]  # (B, R) or (B, R + 1)
+        if ratings is None:
+            raise ValueError("contrastive pre-training needs ratings; --is-fine-tuning does without")
+        if self.compat and performer is not None:
+            ratings = torch.cat([ratings, performer[:, None]], dim=1)  # (B, R + 1)
         return music, self.annotationEncoder(ratings), None
 
     def max_positions(self) -> int:

@@ -18,6 +18,7 @@ from omegaconf import OmegaConf, open_dict
 from musicbert.corpus.labelled.rating_bin import PUBLISHED_CLASSES, RatingLabels, published_performer
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.labels.ratings import RatingConfig, RatingTask
+from musicbert.fairseq_plugin.labels.terms import Term
 
 __all__ = ["ContrastiveTask"]
 
@@ -25,6 +26,11 @@ __all__ = ["ContrastiveTask"]
 @register_task("xai_pretrain_task", dataclass=RatingConfig)
 class ContrastiveTask(RatingTask):
     """Bring performances near their annotations, or near those of the same performer."""
+
+    def __init__(self, cfg, dictionary, schema):
+        super().__init__(cfg, dictionary, schema)
+        self.performer = "published" if self.compat else "performer"
+        self.terms = (Term(self.performer, "classes"),)
 
     def performers(self, labels: RatingLabels) -> np.ndarray:
         """Return the performer of each piece [shape=(n,), int64].
@@ -35,7 +41,7 @@ class ContrastiveTask(RatingTask):
             ``missing-ids`` or ``bad-identifier``, with ``--compat`` only.
         """
         if not self.compat:
-            return labels.class_of
+            return None
         if not labels.ids:
             raise DatasetError(
                 "missing-ids",

@@ -1,146 +1,352 @@
-"""The criterion ``music_tagging``: losses of labels of notes or windows, by the kind of label.
+"""The criterion of labels: a weighted sum of losses, one for each `Term` of the task, and its registrations.
 
-* ``classes``: Σ cross entropy, classes weighted where asked for; sample size: labelled items (their weights).
-* ``multilabel``: Σ binary cross entropy; sample size: known labels.
-* ``regression``: Σ squared error (of standardised values, by the training part); sample size: known values.
+================================== =================== ============================= ======================
+criterion                          terms               sample size                   logged metrics
+================================== =================== ============================= ======================
+``music_tagging``                  the task's label    known labels (their weights)  `METRICS` of its kind
+``sentence_prediction_multilabel`` classes (any)       sequences                     ``f1_score_*``, ...
+``M2P_xai``                        performer           pieces with a performer       ``accuracy``
+``M2PF_xai``                       ratings             ratings                       ``R2``, ``MSE``, ...
+``M2PF_xai_adv``                   ratings             ratings                       ``R2``, ``MSE``, ...
+``M2PFnP_xai``                     performer, ratings  pieces                        those of both
+================================== =================== ============================= ======================
 
-Items of a piece with a weight count by it. What is missing (-1, NaN) or ignored is neither trained on nor
-counted. Metrics are those of the whole set: batches and workers add sums. ``score`` is the metric to select
-by (``--best-checkpoint-metric score --maximize-best-checkpoint-metric``); more of it is always better.
+Losses are those of `musicbert.model.losses.labels`, ratings after a sigmoid. Metrics
+(`musicbert.fairseq_plugin.labels.sums`) are those of the whole set: batches and workers add sums. Names and
+units of published criterions are kept, since scripts select checkpoints by them (``accuracy`` in percent).
 
-Legend: ``B`` windows, ``T`` rows, ``C`` outputs, ``M`` labelled items.
+With ``--compat`` the criterions of ratings do as the published code does: the sample size is the number of
+pieces, the loss of M2PF is a mean, losses are logged in base 2, and R² is that of each mini-batch with all
+dimensions as one, averaged.
+
+Legend: ``B`` windows, ``T`` rows, ``C`` outputs, ``D`` width.
 """
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from torch import Tensor
 
-from musicbert.corpus.labelled.pieces import NO_CLASS
-from musicbert.fairseq_plugin.labels.sums import f1_of_class, metrics_of, sums_of
+from musicbert.fairseq_plugin.data.flags import flag
+from musicbert.fairseq_plugin.labels.sums import AVERAGES, METRICS, f1_of_class, metrics_of, r2, sums_of
+from musicbert.fairseq_plugin.labels.terms import Term, outputs_of
+from musicbert.model.losses.adversary import Adversary, adversarial_loss
+from musicbert.model.losses.labels import label_loss
 
-__all__ = ["TaggingCriterion", "labelled_items"]
-
-_SUMS = {kind: f"_{kind}_sums" for kind in ("classes", "multilabel", "regression")}
-
-
-def known_items(target: Tensor, kind: str) -> Tensor:
-    """Return which items have a label [shape=(B,) or (B, T), bool]."""
-    return target != NO_CLASS if kind == "classes" else ~target.isnan().all(dim=-1)
+__all__ = ["LabelCriterion", "RatingCriterion", "TaggingCriterion", "log_loss", "log_score", "total"]
 
 
-def labelled_items(logits: Tensor, target: Tensor, kind: str) -> tuple[Tensor, Tensor]:
-    """Return logits [shape=(M, C)] and targets [shape=(M,) or (M, C)] of the items that have a label."""
-    known = known_items(target, kind)
-    return logits[known], target[known]
+@dataclass(frozen=True)
+class Logged:
+    """How a metric is logged: its name in `metrics_of`, a factor, and decimals."""
+
+    metric: str
+    factor: float = 1.0
+    digits: int = 5
 
 
-@dataclass
-class TaggingCriterionConfig(FairseqDataclass):
-    """Options of the criterion."""
-
-    label_smoothing: float = field(default=0.0, metadata={"help": "label smoothing of classes, in 0-1"})
+#: kind of label -> name in the log -> metric
+Names = Mapping[str, Mapping[str, Logged]]
 
 
-@register_criterion("music_tagging", dataclass=TaggingCriterionConfig)
-class TaggingCriterion(FairseqCriterion):
-    """Loss of a tagging head."""
+def total(logs: Sequence[dict[str, Any]], key: str) -> Any:
+    """Sum of the values that batches and workers have logged."""
+    return sum(log.get(key, 0) for log in logs)
 
-    def __init__(self, cfg: TaggingCriterionConfig, task: Any) -> None:
+
+def log_loss(logs: Sequence[dict[str, Any]], *, base_2: bool = False, digits: int = 5) -> None:
+    """Log the loss of a sample, in nats or in base 2."""
+    loss, size = total(logs, "loss"), total(logs, "sample_size")
+    if size > 0:
+        metrics.log_scalar("loss", loss / size / (math.log(2) if base_2 else 1), size, round=digits)
+
+
+def log_sums(logs: Sequence[dict[str, Any]], names: Names) -> None:
+    """Log sums, and metrics that are derived from them whenever they are shown."""
+    for kind, logged in names.items():
+        sums = total(logs, _key(kind))
+        if torch.is_tensor(sums):
+            metrics.log_scalar_sum(_key(kind), sums)
+            for name, how in logged.items():
+                metrics.log_derived(name, _derived(kind, how))
+
+
+def _key(kind: str) -> str:
+    return f"_{kind}_sums"  # fairseq does not print names that begin with an underscore
+
+
+def _derived(kind: str, how: Logged) -> Callable[[Any], float]:
+    def read(meters: Any) -> float:
+        sums = meters[_key(kind)].sum
+        value = metrics_of(kind, sums)[how.metric] if torch.is_tensor(sums) else math.nan
+        return round(how.factor * value, how.digits)
+
+    return read
+
+
+def log_score(kind: str, metric: str, classes: tuple[str, ...]) -> None:
+    """Log the metric to select by as ``score``: one of `METRICS`, or ``f1:<class>``; undefined: -inf."""
+
+    def read(meters: Any) -> float:
+        sums = meters[_key(kind)].sum if _key(kind) in meters else None
+        if not torch.is_tensor(sums):
+            return -math.inf
+        if metric.startswith("f1:"):
+            value = f1_of_class(sums, classes.index(metric.removeprefix("f1:")))
+        else:
+            value = metrics_of(kind, sums)[metric]
+        return -math.inf if math.isnan(value) else round(value, 6)
+
+    metrics.log_derived("score", read)
+
+
+class LabelCriterion(FairseqCriterion):
+    """A weighted sum of the losses of the task's terms, which are of different kinds.
+
+    Parameters
+    ----------
+    cfg
+        Options of the criterion; ``label_smoothing`` (of classes) is read where it is there.
+    task
+        Its ``terms`` are learned. Where it has them, ``class_weight``, ``centre`` and ``spread`` [shape=(C,)]
+        are those of its only label.
+    """
+
+    #: names of the metrics in the log
+    names: ClassVar[Names] = {}
+    #: the loss is a mean over sequences, not over labels
+    over_sequences = False
+
+    def __init__(self, cfg: Any, task: Any) -> None:
         super().__init__(task)
-        self.smoothing = cfg.label_smoothing
-        self.kind = task.column.kind
-        for name, values in (("class_weight", task.class_weight), ("centre", task.centre)):
-            self.register_buffer(name, values, persistent=False)
-        self.register_buffer("spread", task.spread, persistent=False)
+        self.cfg = cfg
+        self.terms: Sequence[Term] = task.terms
+        for name in ("class_weight", "centre", "spread"):
+            self.register_buffer(name, getattr(task, name, None), persistent=False)
 
     def forward(self, model: Any, sample: dict[str, Any], reduce: bool = True) -> tuple[Tensor, Any, dict]:
         """Return the loss, its sample size and what to log."""
         del reduce
-        logits = model(**sample["net_input"])  # (B, T, C) or (B, C)
-        found, target = labelled_items(logits, sample["target"], self.kind)  # (M, C)
-        weight = sample.get("weight")  # (B,)
-        if weight is not None:
-            known = known_items(sample["target"], self.kind)
-            weight = weight.view(-1, *[1] * (known.dim() - 1)).expand_as(known)[known]  # (M,)
-        loss, size = self.loss(found, target, weight)
-        if not len(target):
-            loss = loss + 0.0 * logits.sum()  # a batch without labels still reaches every parameter
-        shown = found * self.spread + self.centre if self.kind == "regression" else found
-        log = {
+        outputs = outputs_of(model, self.terms, sample["net_input"])
+        summed: Any = 0.0
+        size, sums = 0.0, {}
+        for term, logits in zip(self.terms, outputs, strict=True):
+            loss, number = self.loss(model, sample, term, logits)
+            summed = summed + term.weight * loss
+            size += float(number)
+            target = sample["targets"][term.label]
+            values = term.values(logits)
+            if self.spread is not None and term.kind == "regression":
+                values = values * self.spread + self.centre
+            sums[_key(term.kind)] = sums_of(term.kind, values, target)
+        if self.over_sequences:
+            size = sample["nsentences"]
+        return summed, size, self.log(summed, size, sample, **sums)
+
+    def loss(self, model: Any, sample: dict[str, Any], term: Term, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss of a term and the number of labels that it is the sum over."""
+        del model
+        target = sample["targets"][term.label]
+        if self.spread is not None and term.kind == "regression":
+            target = (target - self.centre) / self.spread
+        return label_loss(
+            term.kind,
+            term.values(logits),
+            target,
+            weight=sample.get("weight"),
+            class_weight=self.class_weight,
+            smoothing=getattr(self.cfg, "label_smoothing", 0.0),
+        )
+
+    def log(self, loss: Tensor, size: Any, sample: dict[str, Any], **more: Any) -> dict[str, Any]:
+        """Return what batches and workers add up."""
+        return {
             "loss": loss.detach(),
             "ntokens": sample["ntokens"],
             "nsentences": sample["nsentences"],
             "sample_size": size,
-            _SUMS[self.kind]: sums_of(self.kind, shown, target),
+            **more,
         }
-        return loss, size, log
-
-    def loss(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Any]:
-        """Return the loss of labelled items, each weighted [shape=(M,)], and its sample size."""
-        items = torch.ones(len(target), device=logits.device) if weight is None else weight
-        if self.kind == "classes":
-            each = F.cross_entropy(
-                logits, target, weight=self.class_weight, reduction="none", label_smoothing=self.smoothing
-            )
-            size = items if self.class_weight is None else items * self.class_weight[target]
-            return (each * items).sum(), float(size.sum())
-        known = (~target.isnan()) * items[:, None]  # (M, C)
-        if self.kind == "multilabel":
-            wanted = target.nan_to_num()
-            each = F.binary_cross_entropy_with_logits(
-                logits, wanted, pos_weight=self.class_weight, reduction="none"
-            )
-        else:
-            each = (logits - ((target - self.centre) / self.spread).nan_to_num()) ** 2
-        return (each * known).sum(), float(known.sum())
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
         """All logged values are sums."""
         return True
 
-    @staticmethod
-    def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:
+    @classmethod
+    def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
         """Log the metrics of what has been added up."""
-        size = sum(log.get("sample_size", 0) for log in logging_outputs)
-        if size > 0:
-            loss = sum(log.get("loss", 0) for log in logging_outputs)
-            metrics.log_scalar("loss", loss / size, size, round=5)
-        for kind, name in _SUMS.items():
-            found = [log[name] for log in logging_outputs if torch.is_tensor(log.get(name))]
-            if found:
-                metrics.log_scalar_sum(name, sum(found))
-                for metric in metrics_of(kind, found[0]):
-                    metrics.log_derived(metric, _derived(kind, name, metric))
+        log_loss(logging_outputs)
+        log_sums(logging_outputs, cls.names)
 
 
-def _derived(kind: str, sums: str, metric: str) -> Any:
-    def read(meters: Any) -> float:
-        found = meters[sums].sum
-        return round(metrics_of(kind, found)[metric], 5) if torch.is_tensor(found) else math.nan
+@dataclass
+class TaggingCriterionConfig(FairseqDataclass):
+    """Options of the criterion."""
 
-    return read
+    label_smoothing: float = flag(0.0, "label smoothing of classes, in 0-1")
 
 
-def log_score(kind: str, metric: str, classes: tuple[str, ...]) -> None:
-    """Log the metric to select by as ``score``: one of `METRICS`, or ``f1:<class>``."""
-    name = _SUMS[kind]
+@register_criterion("music_tagging", dataclass=TaggingCriterionConfig)
+class TaggingCriterion(LabelCriterion):
+    """One label of notes or pieces; the task also logs ``score``, the metric to select by."""
 
-    def read(meters: Any) -> float:
-        found = meters[name].sum if name in meters else None
-        if not torch.is_tensor(found):
-            return -math.inf
-        if metric.startswith("f1:"):
-            value = f1_of_class(found, classes.index(metric.removeprefix("f1:")))
+    names: ClassVar[Names] = {
+        "classes": {name: Logged(name) for name in METRICS["classes"]},
+        "multilabel": {name: Logged(name) for name in METRICS["multilabel"]},
+        "regression": {name: Logged(name) for name in (*METRICS["regression"], "mse", "mae")},
+    }
+
+
+@dataclass
+class MultilabelCriterionConfig(FairseqDataclass):
+    """Options of the criterion."""
+
+    classification_head_name: str = flag("sentence_classification_head", "name of the classification head")
+
+
+@register_criterion("sentence_prediction_multilabel", dataclass=MultilabelCriterionConfig)
+class MultilabelCriterion(LabelCriterion):
+    """Any number of classes a sequence; the loss is logged in base 2, as published."""
+
+    over_sequences = True
+    names: ClassVar[Names] = {
+        "multilabel": {
+            "accuracy": Logged("exact", 100.0, 1),
+            **{f"f1_score_{average}": Logged(f"{average}_f1") for average in AVERAGES},
+            **{f"roc_auc_score_{average}": Logged(f"roc_auc_{average}") for average in AVERAGES},
+        }
+    }
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
+        """Log the metrics of what has been added up."""
+        log_loss(logging_outputs, base_2=True, digits=3)
+        log_sums(logging_outputs, cls.names)
+
+
+class RatingCriterion(LabelCriterion):
+    """Performers and ratings of pieces, as published with ``--compat``."""
+
+    names: ClassVar[Names] = {
+        "classes": {"accuracy": Logged("accuracy", 100.0, 2)},
+        "regression": {
+            "R2": Logged("r2"),
+            "MSE": Logged("mse"),
+            "MAE": Logged("mae"),
+            "pearson": Logged("pearson"),
+        },
+    }
+
+    def __init__(self, cfg: Any, task: Any) -> None:
+        super().__init__(cfg, task)
+        self.compat = bool(task.cfg.compat)
+        self.over_sequences = self.over_sequences or self.compat
+
+    def loss(self, model: Any, sample: dict[str, Any], term: Term, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss of a term and the number of labels that it is the sum over."""
+        loss, number = super().loss(model, sample, term, logits)
+        if self.compat and term.kind == "regression" and len(self.terms) == 1:
+            loss = loss / number.clamp(min=1)
+        return loss, number
+
+    def log(self, loss: Tensor, size: Any, sample: dict[str, Any], **more: Any) -> dict[str, Any]:
+        """Return what batches and workers add up."""
+        return super().log(loss, size, sample, compat=int(self.compat), **more)
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
+        """Log the metrics of what has been added up."""
+        if total(logging_outputs, "compat"):
+            log_as_published(logging_outputs)
         else:
-            value = metrics_of(kind, found)[metric]
-        return -math.inf if math.isnan(value) else round(value, 6)
+            super().reduce_metrics(logging_outputs)
 
-    metrics.log_derived("score", read)
+
+def log_as_published(logs: Sequence[dict[str, Any]]) -> None:
+    """Log the loss in base 2, and once more over ``ntokens``, and averages of each mini-batch's metrics."""
+    log_loss(logs, base_2=True, digits=3)
+    loss, size, tokens, pieces = (
+        total(logs, key) for key in ("loss", "sample_size", "ntokens", "nsentences")
+    )
+    if size != tokens:
+        metrics.log_scalar("nll_loss", loss / tokens / math.log(2), tokens, round=3)
+    log_sums(logs, {"classes": {"accuracy": Logged("accuracy", 100.0, 1)}})
+    sums = total(logs, _key("regression"))
+    if torch.is_tensor(sums):
+        metrics.log_scalar("MSE", metrics_of("regression", sums)["mse"], pieces, round=4)
+        metrics.log_scalar("R2", r2(sums.sum(dim=1, keepdim=True)).item(), pieces, round=4)
+
+
+@register_criterion("M2P_xai", dataclass=FairseqDataclass)
+class PerformerCriterion(RatingCriterion):
+    """Music to performer."""
+
+
+@register_criterion("M2PF_xai", dataclass=FairseqDataclass)
+class FeatureCriterion(RatingCriterion):
+    """Music to ratings of its features."""
+
+
+@dataclass
+class AdversaryConfig(FairseqDataclass):
+    """Options of the adversary; the defaults are the published values."""
+
+    adv_alpha: float = flag(1.0, "weight of the virtual term")
+    adv_step_size: float = flag(1e-3, "step along the gradient")
+    adv_noise_scale: float = flag(1e-5, "deviation of the first noise")
+    adv_epsilon: float = flag(1e-6, "added to the norm before the division")
+    adv_radius: float = flag(1.0, "largest move of an embedding (infinity norm)")
+
+
+@register_criterion("M2PF_xai_adv", dataclass=AdversaryConfig)
+class AdversaryCriterion(RatingCriterion):
+    """Music to ratings, under the worst small noise on the embeddings.
+
+    In evaluation the loss is the clean one, without noise, so that epochs can be compared (with ``--compat``
+    noise is added in evaluation too, as published).
+    """
+
+    def loss(self, model: Any, sample: dict[str, Any], term: Term, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss of a term and the number of labels that it is the sum over."""
+        if not model.training and not self.compat:
+            return super().loss(model, sample, term, logits)
+        inputs, ratings = sample["net_input"], sample["targets"][term.label]
+        names = ("alpha", "step_size", "noise_scale", "epsilon", "radius")
+        loss = adversarial_loss(
+            model.embed_tokens(inputs["src_tokens"]),  # (B, T*F, D)
+            lambda moved: outputs_of(model, self.terms, inputs, token_embeddings=moved)[0],
+            ratings,
+            logits,
+            settings=Adversary(
+                **{name: getattr(self.cfg, f"adv_{name}") for name in names}, compat=self.compat
+            ),
+        )["loss"]
+        number = (~ratings.isnan()).sum()
+        return (loss if self.compat else loss * number), number
+
+
+@dataclass
+class BothConfig(FairseqDataclass):
+    """Weights of the two terms."""
+
+    cls_weight: float = flag(1.0, "weight of the performer's cross entropy")
+    reg_weight: float = flag(1.0, "weight of the ratings' summed squared error")
+
+
+@register_criterion("M2PFnP_xai", dataclass=BothConfig)
+class BothCriterion(RatingCriterion):
+    """Music to ratings of its features and to its performer."""
+
+    over_sequences = True
+
+    def __init__(self, cfg: BothConfig, task: Any) -> None:
+        super().__init__(cfg, task)
+        weights = {"classes": cfg.cls_weight, "regression": cfg.reg_weight}
+        self.terms = [replace(term, weight=weights[term.kind]) for term in self.terms]

@@ -181,6 +181,7 @@ class TaggingDataset(SizedDataset):
             "ntokens": sum(len(item["source"]) - self.layout.special for item in samples),
             "net_input": net_input,
             "target": target,
+            "targets": {self.column.name: target},
         }
 
     def ordered_indices(self) -> np.ndarray:

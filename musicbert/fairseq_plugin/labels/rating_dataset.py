@@ -81,6 +81,7 @@ class RatingDataset(SizedDataset):
         self.seed = seed
         self.epoch = 1
         self.compat = compat
+        self.published = performers is not None
         parts = [labels.ratings, labels.class_of[:, None]]
         if performers is not None:
             parts.insert(0, performers[:, None])
@@ -161,7 +162,13 @@ class RatingDataset(SizedDataset):
             "ntokens": int((target != 1.0).sum()) if self.compat else int(lengths.sum()),
             "net_input": net_input,
             "target": target,
+            "targets": self.split_targets(target),
         }
+
+    def split_targets(self, target):
+        first = int(self.published)
+        parts = {"ratings": target[:, first:-1], "performer": target[:, -1].long()}
+        return parts | ({"published": target[:, 0].long()} if first else {})
 
     def ordered_indices(self) -> np.ndarray:
         """Return all indices by rising length, in random order among similar lengths (when shuffled)."""

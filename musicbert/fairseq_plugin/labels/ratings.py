@@ -40,6 +40,7 @@ from musicbert.fairseq_plugin.data.databin import load_dictionary, load_performa
 from musicbert.fairseq_plugin.data.one_dictionary import OneDictionary
 from musicbert.fairseq_plugin.labels.note_augmentation import parse_augmentation
 from musicbert.fairseq_plugin.labels.rating_dataset import RatingDataset
+from musicbert.fairseq_plugin.labels.terms import Term
 
 __all__ = ["HEADS_OF", "RatingConfig", "RatingTask"]
 
@@ -108,6 +109,17 @@ class RatingConfig(FairseqDataclass):
     criterion_name: str = II("criterion._name")
 
 
+def terms_of(cfg):
+    heads = {"classification": cfg.classification_head_name, "regression": cfg.regression_head_name}
+    return tuple(
+        Term("performer", "classes", heads[family], family)
+        if label == "performers"
+        else Term("ratings", "regression", heads[family], family, "sigmoid")
+        for family, label in zip(heads, HEADS_OF.get(cfg.criterion_name, ()))
+        if label
+    )
+
+
 @register_task("xai", dataclass=RatingConfig)
 class RatingTask(OneDictionary, FairseqTask):
     """Predict performers and ratings of pieces."""
@@ -119,6 +131,7 @@ class RatingTask(OneDictionary, FairseqTask):
         self.compat = bool(cfg.compat)
         self.augmentation = parse_augmentation(cfg.augment)
         self.performance_features = performance_width(cfg.data) if cfg.performance_input else 0
+        self.terms = terms_of(cfg)
 
     @classmethod
     def setup_task(cls, cfg: RatingConfig, **_: Any) -> "RatingTask":

@@ -101,12 +101,14 @@ class SentenceDataset(SizedDataset):
         rows = [sample["source"] for sample in samples]
         lengths = torch.tensor([len(row) for row in rows])
         tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD)  # (B, T*F)
+        target = torch.stack([sample["target"] for sample in samples])
         return {
+            "targets": {"label": target},
             "id": torch.tensor([sample["id"] for sample in samples]),
             "nsentences": len(samples),
             "ntokens": int(lengths.sum()),
             "net_input": {"src_tokens": tokens, "src_lengths": lengths},
-            "target": torch.stack([sample["target"] for sample in samples]),
+            "target": target,
         }
 
     def ordered_indices(self) -> np.ndarray:

@@ -48,6 +48,7 @@ from musicbert.fairseq_plugin.labels.sentence_data import (
     open_sentences,
 )
 from musicbert.fairseq_plugin.labels.sentence_dataset import SentenceDataset
+from musicbert.fairseq_plugin.labels.terms import Term
 
 __all__ = [
     "MultilabelConfig",
@@ -232,6 +233,7 @@ class MultilabelTask(OneDictionary, FairseqTask):
         super().__init__(cfg)
         self.dictionary, self._label_dictionary = dictionary, labels
         self.view = _view(cfg)
+        self.terms = (Term("label", "multilabel", cfg.classification_head_name),)
 
     @classmethod
     def setup_task(cls, cfg: MultilabelConfig, **_: Any) -> "MultilabelTask":

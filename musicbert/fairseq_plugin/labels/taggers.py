@@ -34,6 +34,7 @@ from musicbert.fairseq_plugin.labels.dataset import TaggingDataset
 from musicbert.fairseq_plugin.labels.note_augmentation import parse_augmentation
 from musicbert.fairseq_plugin.labels.sums import METRICS
 from musicbert.fairseq_plugin.labels.tagging_model import TaggingModel
+from musicbert.fairseq_plugin.labels.terms import Term
 from musicbert.model import MusicBert
 from musicbert.model.heads.tagger import TagSettings, freeze, scale_rates
 from musicbert.predict.windows import Layout, cut
@@ -140,6 +141,7 @@ class _TaggingTask(OneDictionary, FairseqTask):
             self.dictionary.add_symbol(token)
         self.performance_features = shards.performance_width if cfg.performance_input else 0
         self.centre, self.spread, self.class_weight = self._statistics()
+        self.terms = (Term(name, self.column.kind),)
 
     def _check_metric(self) -> None:
         kind, classes = self.column.kind, self.column.classes

@@ -34,12 +34,12 @@ def contrastive_model(*, compat, **options):
 
 def test_annotation_encoder_sees_no_performer_unless_compatible():
     tokens = torch.tensor([[0] * 8 + list(FIELD_OFFSETS) + [2] * 8])
-    target = torch.rand(1, 27)
-    other = target.clone()
-    other[0, -1] += 1
+    ratings = torch.rand(1, 25)
     for compat in (False, True):
         model = contrastive_model(compat=compat).eval()
-        first, second = (model(tokens, target=each)[1] for each in (target, other))
+        first, second = (
+            model(tokens, ratings=ratings, performer=torch.tensor([number]))[1] for number in (1, 2)
+        )
         assert torch.equal(first, second) != compat
 
 

@@ -47,9 +47,13 @@ class Fake(torch.nn.Module):
 def build(plugin, name, *, compat, **options):
     from fairseq.criterions import CRITERION_REGISTRY
 
+    from musicbert.fairseq_plugin.labels.terms import Term
+
     cls = CRITERION_REGISTRY[name]
+    performer, ratings = Term("performer", "classes"), Term("ratings", "regression", activation="sigmoid")
+    terms = {"M2PF_xai": [ratings], "M2PF_xai_adv": [ratings], "M2PFnP_xai": [performer, ratings]}
     task = SimpleNamespace(
-        cfg=SimpleNamespace(compat=compat, classification_head_name="c", regression_head_name="r")
+        cfg=SimpleNamespace(compat=compat), terms=terms.get(name, [performer]), performer="performer"
     )
     cfg = cls.__dataclass()
     for option, value in options.items():
@@ -67,20 +71,34 @@ def reduced(criterion, logs):
     return shown.get_smoothed_values()
 
 
+#: criterion -> recorded logits, None for the two embeddings
 CASES = {
-    "M2P_xai": ("logits13", 1),
-    "M2PF_xai": ("logits25", 1),
-    "M2PFnP_xai": (("logits13", "logits25"), 1),
-    "xai_finetuning_loss": ("logits14", 0),
-    "xai_pretrain_loss": (None, 0),
-    "xai_pretrain_loss_ntxent": (None, 0),
-    "xai_pretrain_loss_unimodal": (None, 0),
-    "xai_pretrain_loss_unimodal_ntxent": (None, 0),
+    "M2P_xai": "logits13",
+    "M2PF_xai": "logits25",
+    "M2PFnP_xai": ("logits13", "logits25"),
+    "xai_finetuning_loss": "logits14",
+    "xai_pretrain_loss": None,
+    "xai_pretrain_loss_ntxent": None,
+    "xai_pretrain_loss_unimodal": None,
+    "xai_pretrain_loss_unimodal_ntxent": None,
 }
 
 
+def sample_of(target, name="M2PF_xai", ntokens=8, **net_input):
+    """A batch with recorded targets: class of the contrastive criterions, ratings, class of the others."""
+    target = torch.as_tensor(target)
+    first = not name.startswith("M2P")
+    performer = target[:, 0 if first else -1].long()
+    return {
+        "net_input": net_input,
+        "targets": {"ratings": target[:, 1:-1], "performer": performer},
+        "nsentences": len(target),
+        "ntokens": ntokens,
+    }
+
+
 def case(name, inputs, golden, target=None):
-    kind, skip = CASES[name]
+    kind = CASES[name]
     if kind is None:
         model = Fake(inputs["emb1"], inputs["emb2"], None)
     elif isinstance(kind, tuple):
@@ -88,11 +106,7 @@ def case(name, inputs, golden, target=None):
     else:
         model = Fake(inputs[kind], {})
     target = inputs["target27"] if target is None else target
-    sample = {
-        "net_input": {},
-        "target": target[:, skip:],
-        "ntokens": golden[name]["logging"]["ntokens"],
-    }
+    sample = sample_of(target, name, golden[name]["logging"]["ntokens"])
     return model, sample
 
 
@@ -104,7 +118,8 @@ def test_compatible_values(name, plugin, golden, inputs):
     assert loss.item() == pytest.approx(expected["loss"], rel=1e-5)
     assert size == expected["sample_size"]
     for key, value in expected["logging"].items():
-        assert float(log[key]) == pytest.approx(value, rel=1e-5), key
+        logged = log["_classes_sums"].trace() if key == "ncorrect" else log[key]
+        assert float(logged) == pytest.approx(value, rel=1e-5), key
     for repeats, recorded in ((1, "reduced_one"), (2, "reduced_two_same")):
         shown = reduced(criterion, [log] * repeats)
         assert {key: shown[key] for key in expected[recorded]} == pytest.approx(expected[recorded], abs=1e-9)
@@ -112,11 +127,10 @@ def test_compatible_values(name, plugin, golden, inputs):
 
 def test_compatible_adversary_is_logged_as_published(plugin, golden):
     expected = golden["M2PF_xai_adv"]
-    ratings = torch.tensor(golden["inputs"]["target27"])[:, 1:]
     criterion = build(plugin, "M2PF_xai_adv", compat=True)
     criterion.loss = lambda *_: (torch.tensor(expected["loss"]), 6)
     model = Fake(torch.tensor(expected["clean_logits"]), {})
-    _, size, log = criterion(model, {"net_input": {}, "target": ratings, "ntokens": 150})
+    _, size, log = criterion(model, sample_of(golden["inputs"]["target27"], ntokens=150))
     assert size == expected["sample_size"]
     shown = reduced(criterion, [log])
     assert {key: shown[key] for key in expected["reduced_one"]} == pytest.approx(expected["reduced_one"])
@@ -143,11 +157,8 @@ def test_adversary_end_to_end(plugin, golden, monkeypatch):
     noise = iter(torch.tensor(expected["inputs"]["noise_std_normal"]))
     monkeypatch.setattr(torch, "randn_like", lambda _: next(noise))
     model = Linear(expected["inputs"])
-    sample = {
-        "net_input": {"src_tokens": torch.tensor(expected["inputs"]["src_tokens"])},
-        "target": torch.tensor(golden["inputs"]["target27"])[:, 1:],
-        "ntokens": 150,
-    }
+    tokens = torch.tensor(expected["inputs"]["src_tokens"])
+    sample = sample_of(golden["inputs"]["target27"], ntokens=150, src_tokens=tokens)
     loss, size, _ = build(plugin, "M2PF_xai_adv", compat=True)(model, sample)
     assert (loss.item(), size) == (pytest.approx(expected["loss"], rel=1e-5), 6)
 
@@ -155,11 +166,8 @@ def test_adversary_end_to_end(plugin, golden, monkeypatch):
 def test_mended_adversary_is_off_in_evaluation(plugin, golden):
     expected = golden["M2PF_xai_adv"]
     model = Linear(expected["inputs"])
-    sample = {
-        "net_input": {"src_tokens": torch.tensor(expected["inputs"]["src_tokens"])},
-        "target": torch.tensor(golden["inputs"]["target27"])[:, 1:],
-        "ntokens": 150,
-    }
+    tokens = torch.tensor(expected["inputs"]["src_tokens"])
+    sample = sample_of(golden["inputs"]["target27"], ntokens=150, src_tokens=tokens)
     criterion = build(plugin, "M2PF_xai_adv", compat=False)
     with torch.no_grad():
         loss, size, _ = criterion(model.eval(), sample)
@@ -184,9 +192,9 @@ def test_metrics_are_those_of_the_whole_set(workers, plugin):
     criterion = build(plugin, "M2PFnP_xai", compat=False)
     logs = []
     for part in np.array_split(np.arange(23), [2, 9, 10, 20]):
-        target = torch.tensor(np.column_stack([ratings, classes])[part]).float()
+        target = torch.tensor(np.column_stack([classes, ratings, classes])[part]).float()
         outputs = Fake((torch.tensor(logits[part]).float(), torch.tensor(logits[part]).float()), {})
-        logs.append(criterion(outputs, {"net_input": {}, "target": target, "ntokens": 8})[2])
+        logs.append(criterion(outputs, sample_of(target))[2])
     merged = []
     for worker in range(workers):  # what a distributed gather of sums gives
         share = logs[worker::workers]
@@ -202,16 +210,15 @@ def test_metrics_are_those_of_the_whole_set(workers, plugin):
 
 
 def test_perfect_and_constant_scores(plugin):
-    from musicbert.fairseq_plugin.labels import rating_sums
+    from musicbert.fairseq_plugin.labels.sums import metrics_of, r2, sums_of
 
     ratings = torch.tensor([[0.1, 0.5], [0.3, 0.5], [0.8, 0.5]])
-    sums = rating_sums.rating_sums(ratings, ratings)
-    assert rating_sums.mean_r2(sums) == pytest.approx(1)
-    assert rating_sums.r2(sums)[1].isnan()  # all ratings are equal
-    assert rating_sums.mean_pearson(sums) == pytest.approx(1)
-    mean = rating_sums.rating_sums(torch.full((3, 2), 0.4), ratings)
-    assert rating_sums.mean_r2(mean) == pytest.approx(0, abs=1e-6)
-    assert np.isnan(rating_sums.mean_pearson(mean))
+    sums = sums_of("regression", ratings, ratings)
+    assert r2(sums)[1].isnan()  # all ratings are equal
+    assert (metrics_of("regression", sums)["r2"], metrics_of("regression", sums)["pearson"]) == (1, 1)
+    mean = metrics_of("regression", sums_of("regression", torch.full((3, 2), 0.4), ratings))
+    assert mean["r2"] == pytest.approx(0, abs=1e-6)
+    assert np.isnan(mean["pearson"])
 
 
 @pytest.mark.parametrize("name", ["M2PF_xai", "M2PFnP_xai", "xai_pretrain_loss", "xai_pretrain_loss_ntxent"])
@@ -227,7 +234,7 @@ def test_an_unrated_piece_contributes_nothing(name, plugin, golden, inputs):
     expected, expected_size, _ = criterion(*case(name, fewer, golden, target[kept]))
     torch.testing.assert_close(loss, expected)
     if name != "M2PFnP_xai":
-        assert size == expected_size
+        assert size == pytest.approx(expected_size)
 
 
 def test_sample_sizes_make_the_loss_a_mean(plugin, golden, inputs):

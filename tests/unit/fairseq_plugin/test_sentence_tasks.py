@@ -22,10 +22,11 @@ from musicbert.encoding import dictionary_text, rows_to_ids
 from musicbert.encoding.sequence_views import sequence_in_view
 from musicbert.errors import CheckpointError, DatasetError
 from musicbert.evaluation.metrics.multilabel import AVERAGES, multilabel_draws
-from musicbert.fairseq_plugin.labels.multilabel_criterion import MultilabelCriterion, multilabel_sums
+from musicbert.fairseq_plugin.labels.criterion import MultilabelCriterion
 from musicbert.fairseq_plugin.labels.sentence_data import class_names, label_classes, label_sets, load_labels
 from musicbert.fairseq_plugin.labels.sentence_dataset import SentenceDataset
 from musicbert.fairseq_plugin.labels.sentences import OctupleSentenceTask, PublishedSentenceTask
+from musicbert.fairseq_plugin.labels.sums import sums_of
 from musicbert.fairseq_plugin.runs.models import choose_model
 from musicbert.model import MusicBert
 from musicbert.predict.sentences.databin import class_logits
@@ -274,9 +275,8 @@ def logged(batches):
             "ntokens": 8,
             "nsentences": len(targets),
             "sample_size": len(targets),
-            "ncorrect": ((logits > 0) == (targets > 0)).all(1).sum(),
         }
-        logs.append({**log, **multilabel_sums(logits, targets)})
+        logs.append({**log, "_multilabel_sums": sums_of("multilabel", logits, targets)})
     metrics.reset()
     with metrics.aggregate() as meters:
         MultilabelCriterion.reduce_metrics(logs[:1])

@@ -15,8 +15,9 @@ from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.labels.criterion import TaggingCriterion, TaggingCriterionConfig
 from musicbert.fairseq_plugin.labels.dataset import TaggingDataset
 from musicbert.fairseq_plugin.labels.note_augmentation import parse_augmentation
-from musicbert.fairseq_plugin.labels.sums import METRICS, f1_of_class, metrics_of, sums_of
+from musicbert.fairseq_plugin.labels.sums import AVERAGES, METRICS, f1_of_class, metrics_of, sums_of
 from musicbert.fairseq_plugin.labels.taggers import TaggingConfig, read_split
+from musicbert.fairseq_plugin.labels.terms import Term
 from musicbert.fairseq_plugin.optimisers.adamw import LayerwiseAdamW, LayerwiseAdamWConfig
 from musicbert.midi import Score
 from musicbert.predict.windows import Layout, cut
@@ -97,10 +98,23 @@ def test_sums_of_labels():
     _, found = add_up("multilabel", torch.tensor(logits), torch.tensor(y))
     known = ~np.isnan(y)
     assert found["micro_f1"] == pytest.approx(sk.f1_score(y[known], logits[known] > 0))
-    each = [sk.roc_auc_score(y[known[:, c], c], logits[known[:, c], c]) for c in range(3)]
-    assert found["roc_auc_macro"] == pytest.approx(np.mean(each), abs=0.01)
+    of_class = [sk.roc_auc_score(y[known[:, c], c], logits[known[:, c], c]) for c in range(3)]
+    assert found["roc_auc_macro"] == pytest.approx(np.mean(of_class), abs=0.01)
     assert found["roc_auc_micro"] == pytest.approx(sk.roc_auc_score(y[known], logits[known]), abs=0.01)
+    rows = [k for k in range(60) if len(set(y[k, known[k]])) == 2]
+    of_item = [sk.roc_auc_score(y[k, known[k]], logits[k, known[k]]) for k in rows]
+    assert found["roc_auc_samples"] == pytest.approx(np.mean(of_item))
     assert set(METRICS["multilabel"]) <= set(found)
+
+
+def test_labels_that_never_occur_have_an_f1_of_zero():
+    """As in scikit-learn with ``zero_division=0``."""
+    y, logits = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]), torch.tensor([[2.0, -1.0, 0.0], [-1.0] * 3])
+    found = metrics_of("multilabel", sums_of("multilabel", logits, y))
+    for average in AVERAGES:
+        wanted = sk.f1_score(y, logits > 0, average=average, zero_division=0)
+        assert found[f"{average}_f1"] == pytest.approx(wanted)
+    assert found["exact"] == 1
 
 
 def test_sums_of_numbers():
@@ -239,7 +253,7 @@ def test_wrong_splits_are_one_clear_error(shards, tmp_path):
 
 def criterion(kind, count, **changes):
     values = {
-        "column": SimpleNamespace(kind=kind),
+        "terms": [Term("label", kind)],
         "class_weight": None,
         "centre": torch.zeros(count),
         "spread": torch.ones(count),
@@ -249,7 +263,7 @@ def criterion(kind, count, **changes):
 
 def test_losses_are_sums_over_what_is_known():
     logits = torch.randn(3, 4, requires_grad=True)
-    sample = {"net_input": {}, "target": torch.tensor([2, -1, 0]), "ntokens": 3, "nsentences": 3}
+    sample = {"net_input": {}, "targets": {"label": torch.tensor([2, -1, 0])}, "ntokens": 3, "nsentences": 3}
     loss, size, log = criterion("classes", 4)(lambda: logits, sample)
     wanted = torch.nn.functional.cross_entropy(logits[[0, 2]], torch.tensor([2, 0]), reduction="sum")
     torch.testing.assert_close(loss, wanted)
@@ -265,7 +279,7 @@ def test_losses_are_sums_over_what_is_known():
 
 def test_a_batch_without_labels_has_no_loss_but_a_gradient():
     logits = torch.randn(2, 5, 3, requires_grad=True)
-    sample = {"net_input": {}, "target": torch.full((2, 5), -1), "ntokens": 10, "nsentences": 2}
+    sample = {"net_input": {}, "targets": {"label": torch.full((2, 5), -1)}, "ntokens": 10, "nsentences": 2}
     loss, size, _ = criterion("classes", 3)(lambda: logits, sample)
     loss.backward()
     assert (loss.item(), size) == (0, 0)
@@ -275,14 +289,14 @@ def test_a_batch_without_labels_has_no_loss_but_a_gradient():
 def test_the_loss_of_numbers_is_that_of_standardised_ones():
     target = torch.tensor([[10.0, float("nan")], [14.0, 3.0]])
     made = criterion("regression", 2, centre=torch.tensor([12.0, 3.0]), spread=torch.tensor([2.0, 1.0]))
-    sample = {"net_input": {}, "target": target, "ntokens": 2, "nsentences": 2}
+    sample = {"net_input": {}, "targets": {"label": target}, "ntokens": 2, "nsentences": 2}
     loss, size, _ = made(lambda: torch.tensor([[-1.0, 9.0], [0.0, 1.0]]), sample)
     assert (loss.item(), size) == (pytest.approx(0 + 1 + 1), 3)
 
 
 def test_the_loss_of_labels_leaves_out_missing_ones():
     target = torch.tensor([[1.0, float("nan")], [float("nan")] * 2])
-    sample = {"net_input": {}, "target": target, "ntokens": 2, "nsentences": 2}
+    sample = {"net_input": {}, "targets": {"label": target}, "ntokens": 2, "nsentences": 2}
     loss, size, _ = criterion("multilabel", 2)(lambda: torch.zeros(2, 2), sample)
     assert (loss.item(), size) == (pytest.approx(np.log(2)), 1)
 

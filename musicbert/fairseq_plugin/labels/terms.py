@@ -1,0 +1,74 @@
+"""`Term`: a label that a criterion learns, with the head that predicts it.
+
+Legend: ``B`` windows, ``T`` rows, ``C`` outputs of a head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from musicbert.corpus.labelled.pieces import Kind
+
+__all__ = ["Term", "outputs_of"]
+
+HeadFamily = Literal["classification", "regression"]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand of a loss.
+
+    Attributes
+    ----------
+    label
+        Name of the label.
+    kind
+        ``classes``, ``multilabel`` or ``regression``: which loss and which metrics.
+    head
+        Name of the head of the model; empty for a model that has one head only.
+    family
+        Which heads of the model ``head`` is one of.
+    activation
+        ``sigmoid`` turns logits into values of a regression on 0-1; ``none`` leaves them.
+    weight
+        Factor of this term in the loss.
+    """
+
+    label: str
+    kind: Kind
+    head: str = ""
+    family: HeadFamily = "classification"
+    activation: Literal["none", "sigmoid"] = "none"
+    weight: float = 1.0
+
+    def values(self, logits: Tensor) -> Tensor:
+        """Outputs after the activation, in float32."""
+        return torch.sigmoid(logits.float()) if self.activation == "sigmoid" else logits.float()
+
+
+def outputs_of(
+    model: Any, terms: Sequence[Term], net_input: dict[str, Tensor], **inputs: Any
+) -> list[Tensor]:
+    """Logits of each term: [shape=(B, C)], or [shape=(B, T, C)] for labels of notes.
+
+    Parameters
+    ----------
+    model
+        A model of this plug-in with the heads that the terms name.
+    terms
+        Heads of both families in the order classification, regression.
+    net_input, inputs
+        Arguments of the model.
+    """
+    heads: dict[str, Any] = {f"{term.family}_head_name": term.head for term in terms if term.head}
+    if heads:
+        heads["features_only"] = True
+    outputs = model(**net_input, **heads, **inputs)
+    if isinstance(outputs, tuple):  # with other outputs after the logits
+        outputs = outputs[0]
+    return list(outputs) if isinstance(outputs, tuple) else [outputs]

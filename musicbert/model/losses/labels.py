@@ -1,0 +1,95 @@
+"""Losses of labels of notes or pieces: sums over what is known, with the number that they are sums over.
+
+* ``classes``: cross entropy in nats; an item without a class has the class -1.
+* ``multilabel``: binary cross entropy of each label in nats; a missing label is NaN.
+* ``regression``: squared error of each value; a missing value is NaN.
+
+What is missing contributes nothing, neither to a sum nor to a number. Verified against recorded values in
+``tests/parity/test_rating_losses_golden.py``.
+
+Legend: ``B`` windows, ``T`` rows, ``C`` outputs, ``M`` labelled items (notes or windows).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["UNKNOWN_CLASS", "known_items", "label_loss", "mean_squared_error"]
+
+#: class of an item without a label
+UNKNOWN_CLASS = -1
+
+
+def known_items(target: Tensor, kind: str) -> Tensor:
+    """Which items have a label [shape=(B,) or (B, T), bool].
+
+    Parameters
+    ----------
+    target
+        Classes [shape=(B,) or (B, T)], or values [shape=(..., C)].
+    kind
+        ``classes``, ``multilabel`` or ``regression``.
+    """
+    return target != UNKNOWN_CLASS if kind == "classes" else ~target.isnan().all(dim=-1)
+
+
+def label_loss(
+    kind: str,
+    outputs: Tensor,
+    target: Tensor,
+    *,
+    weight: Tensor | None = None,
+    class_weight: Tensor | None = None,
+    smoothing: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Return the loss summed over the known labels, and their number (the sum of their weights).
+
+    Parameters
+    ----------
+    kind
+        See the module.
+    outputs
+        Logits, or values of a regression [shape=(..., C)].
+    target
+        [shape=(...), int64] of classes, else [shape=(..., C), float].
+    weight
+        Weight of each window [shape=(B,)].
+    class_weight
+        Weight of each class, or of the positive labels of each output [shape=(C,)].
+    smoothing
+        Label smoothing of classes, in 0-1.
+    """
+    known = known_items(target, kind)
+    items = torch.ones_like(known, dtype=torch.float32)
+    if weight is not None:
+        items = items * weight.view(-1, *[1] * (known.dim() - 1))
+    outputs, target, items = outputs[known].float(), target[known], items[known]  # (M, C), (M,) or (M, C)
+    if kind == "classes":
+        losses = F.cross_entropy(
+            outputs, target, weight=class_weight, reduction="none", label_smoothing=smoothing
+        )
+        number = items if class_weight is None else items * class_weight[target]
+        return (losses * items).sum(), number.sum()
+    number = ~target.isnan() * items[:, None]  # (M, C)
+    target = target.nan_to_num()  # before the subtraction: 0 * NaN would put NaN into the gradient
+    if kind == "multilabel":
+        losses = F.binary_cross_entropy_with_logits(
+            outputs, target, pos_weight=class_weight, reduction="none"
+        )
+    else:
+        losses = (outputs - target).square()
+    return (losses * number).sum(), number.sum()
+
+
+def mean_squared_error(outputs: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error over the values that are known; zero where there is none.
+
+    Parameters
+    ----------
+    outputs, target
+        [shape=(B, C)], NaN where missing.
+    """
+    total, number = label_loss("regression", outputs, target)
+    return total / number.clamp(min=1)
