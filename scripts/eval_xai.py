@@ -22,18 +22,20 @@ def main(arguments: list[str] | None = None) -> int:
     if options.batch_size < 1:
         parser.error("--batch-size is at least 1")
 
-    from musicbert.fairseq_plugin.labels.rating_predict import predict, save_predictions
+    from musicbert.evaluation.predictions import save_predictions
+    from musicbert.fairseq_plugin.labels.predict import load_fine_tuned, predict_part
 
     def progress(done: int, every: int) -> None:
         if sys.stderr.isatty():
             print(f"\r{done}/{every} pieces", end="" if done < every else "\n", file=sys.stderr)
 
     try:
-        predictions = predict(
-            options.checkpoint,
-            options.data,
+        model, task = load_fine_tuned(options.checkpoint, options.data)
+        predictions = predict_part(
+            model,
+            task,
             options.split,
-            batch_size=options.batch_size,
+            batch_items=options.batch_size,
             device=options.device,
             progress=progress,
         )
@@ -41,9 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     output = options.output or options.checkpoint.with_suffix(f".{options.split}.npz")
-    save_predictions(predictions, output)
-    kinds = " and ".join(key for key in ("regression", "class_logits", "embedding") if key in predictions)
-    print(f"{len(predictions['ids'])} pieces of {options.split}: {kinds} -> {output}")
+    save_predictions(output, predictions)
+    pieces = len(next(iter(predictions.values())))
+    print(f"{pieces} pieces of {options.split}: {' and '.join(predictions)} -> {output}")
     return 0
 
 

@@ -78,7 +78,7 @@ def test_what_is_chosen(ckpt):
 def test_tasks_that_it_cannot_do():
     for task, what in (
         (SimpleNamespace(), "no heads to pre-train"),
-        (SimpleNamespace(shards=SimpleNamespace(codec="octuple")), "not octuple"),
+        (SimpleNamespace(data=SimpleNamespace(codec="octuple")), "not octuple"),
     ):
         with pytest.raises(ConfigError, match=what):
             MidiBertModel.build_model(MidiBertFlags(), task)

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from musicbert.evaluation.predictions import load_predictions
+
 # fairseq 0.12 is older than torch and NumPy, which warn about how it uses them
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -79,6 +81,12 @@ def values(records, name, key):
     return [float(record[key]) for logger, record in records if logger == name and key in record]
 
 
+def predict(checkpoint, data, part, **options):
+    from musicbert.fairseq_plugin.labels.predict import load_fine_tuned, predict_part
+
+    return predict_part(*load_fine_tuned(checkpoint, data), part, device="cpu", **options)
+
+
 def finite(records):
     losses = values(records, "train_inner", "loss") + values(records, "valid", "valid_loss")
     return len(losses) > 1 and bool(np.isfinite(losses).all())
@@ -125,8 +133,6 @@ def test_rating_recipes(criterion, more, logged, compat, data, train):
 
 
 def test_performance_input_augmentation_and_predictions(data, train):
-    from musicbert.fairseq_plugin.labels.rating_predict import predict
-
     folder, records = train(
         data,
         *RATING,
@@ -134,29 +140,30 @@ def test_performance_input_augmentation_and_predictions(data, train):
         *("--augment", "transpose=4,velocity=1,stretch=0.1,phase=8,bar,drop=0.1"),
     )
     assert finite(records)
-    one = predict(folder / "checkpoint_last.pt", data, "test", batch_size=1, device="cpu")
-    many = predict(folder / "checkpoint_last.pt", data, "test", batch_size=4, device="cpu")
-    assert [str(name)[-6:] for name in one["ids"]] == [f"test{index:02d}" for index in range(7)]
-    assert (one["regression"].shape, one["class_logits"].shape) == ((7, 4), (7, 3))
-    assert one["embedding"].shape == (7, 16)
-    for key in ("regression", "class_logits", "embedding"):
-        np.testing.assert_allclose(one[key], many[key], rtol=1e-4, atol=1e-5)
+    one = predict(folder / "checkpoint_last.pt", data, "test", batch_items=1)
+    many = predict(folder / "checkpoint_last.pt", data, "test", batch_items=4)
+    ratings, performer = one["ratings"], one["performer"]
+    assert [str(name)[-6:] for name in ratings.ids] == [f"test{index:02d}" for index in range(7)]
+    assert (ratings.outputs.shape, performer.outputs.shape) == ((7, 4), (7, 3))
+    assert ratings.embedding.shape == (7, 16)
+    for label, predictions in one.items():
+        for name in ("outputs", "embedding"):
+            first, second = getattr(predictions, name), getattr(many[label], name)
+            np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-5)
     lines = (data / "label" / "test.label").read_text().splitlines()
     expected = np.array([[np.nan if v is None else v for v in json.loads(line)] for line in lines])
-    np.testing.assert_allclose(one["labels"], expected[:, :-1].astype(np.float32))
-    assert one["class_of"].tolist() == expected[:, -1].tolist()
+    np.testing.assert_allclose(ratings.target, expected[:, :-1].astype(np.float32))
+    assert performer.target.tolist() == expected[:, -1].tolist()
 
 
 def test_validation_r2_is_that_of_the_predictions_of_the_whole_set(data, train):
     """Two batches of unequal size: an average of their own R² is another number."""
     from sklearn.metrics import r2_score
 
-    from musicbert.fairseq_plugin.labels.rating_predict import predict
-
     folder, records = train(data, *RATING, "--criterion", "M2PF_xai", batch=5, updates=2)
-    found = predict(folder / "checkpoint_last.pt", data, "valid", device="cpu")
+    found = predict(folder / "checkpoint_last.pt", data, "valid")["ratings"]
     expected = []
-    for scores, ratings in zip(found["regression"].T, found["labels"].T, strict=True):
+    for scores, ratings in zip(found.outputs.T, found.target.T, strict=True):
         there = ~np.isnan(ratings)
         expected.append(r2_score(ratings[there], scores[there]))
     assert values(records, "valid", "valid_R2")[-1] == pytest.approx(np.mean(expected), abs=2e-4)
@@ -185,8 +192,6 @@ def test_training_learns(make_databin, train):
 
 @pytest.mark.parametrize("compat", [(), ("--compat",)], ids=["mended", "compat"])
 def test_contrastive_pre_training_then_fine_tuning(compat, data, train):
-    from musicbert.fairseq_plugin.labels.rating_predict import predict
-
     for form in ("", "_ntxent", "_unimodal", "_unimodal_ntxent"):
         folder, records = train(
             data, *CONTRAST, "--criterion", f"xai_pretrain_loss{form}", *compat, updates=2
@@ -209,9 +214,9 @@ def test_contrastive_pre_training_then_fine_tuning(compat, data, train):
     after = torch.load(tuned / "checkpoint_last.pt")["model"]
     for name in weights:
         torch.testing.assert_close(after[name], weights[name])
-    found = predict(tuned / "checkpoint_last.pt", data, "test", device="cpu")
-    assert found["class_logits"].shape == (7, 14 if compat else 3)
-    assert "regression" not in found
+    found = predict(tuned / "checkpoint_last.pt", data, "test")
+    assert found["performer"].outputs.shape == (7, 14 if compat else 3)
+    assert "ratings" not in found
 
 
 def test_fine_tuning_from_plain_weights_and_from_none(data, train, tmp_path):
@@ -299,10 +304,10 @@ def test_command_lines(data, root, tmp_path):
     evaluate = (root / "scripts" / "eval_xai.py", tmp_path / "checkpoint_last.pt", data)
     done = run(*evaluate, "--output", "found.npz")
     assert done.returncode == 0, done.stderr
-    with np.load(tmp_path / "found.npz", allow_pickle=False) as found:
-        assert found["regression"].shape == (7, 4)
-        assert 0 < found["regression"].min() < found["regression"].max() < 1
-        assert found["dimensions"].tolist() == ["d0", "d1", "d2", "d3"]
+    found = load_predictions(tmp_path / "found.npz")["ratings"]
+    assert found.outputs.shape == (7, 4)
+    assert 0 < found.outputs.min() < found.outputs.max() < 1
+    assert found.classes == ("d0", "d1", "d2", "d3")
     bad = run(*evaluate, "--split", "nothing")
     assert bad.returncode == 2
     assert "[missing-split]" in bad.stderr

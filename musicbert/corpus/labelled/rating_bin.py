@@ -107,10 +107,10 @@ class RatingBin(TokenBin):
                     f"{len(labels)} labels for {len(self.part(part))} pieces",
                     self.path / "label" / f"{part}.label",
                 )
-            ratings.append(labels.ratings)
+            ratings.append(labels.ratings.reshape(len(labels), len(self.schema.dimensions)))
             classes.append(labels.class_of)
         self._values: dict[str, NDArray[Any]] = {
-            "ratings": np.concatenate(ratings).reshape(len(self), len(self.schema.dimensions)),
+            "ratings": np.concatenate(ratings),
             "performer": np.concatenate(classes).astype(np.int32),
         }
 

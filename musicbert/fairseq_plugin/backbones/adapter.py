@@ -20,7 +20,7 @@ from torch import nn
 
 from musicbert.encoding.views import View
 from musicbert.errors import CheckpointError
-from musicbert.fairseq_plugin.data.flags import flag
+from musicbert.fairseq_plugin.data.task import flag
 from musicbert.weights import Family, check_heads, check_view, fit_weights, load_checkpoint
 
 __all__ = ["Backbone", "BackboneFlags", "expected_weights", "register_presets"]

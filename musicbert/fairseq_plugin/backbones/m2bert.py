@@ -12,7 +12,7 @@ from fairseq.models import BaseFairseqModel, register_model
 
 from musicbert.config import M2BERT_PRESETS
 from musicbert.fairseq_plugin.backbones.adapter import Backbone, BackboneFlags, register_presets
-from musicbert.fairseq_plugin.data.flags import flag
+from musicbert.fairseq_plugin.data.task import flag
 from musicbert.model.backbones.m2bert import M2Bert
 from musicbert.objectives.note_fields import CP, NoteFields, note_fields
 from musicbert.weights.families.m2bert import HEADS, M2BERT

@@ -13,7 +13,7 @@ from fairseq.models import BaseFairseqModel, register_model
 from musicbert.config import MidiBertConfig
 from musicbert.errors import ConfigError
 from musicbert.fairseq_plugin.backbones.adapter import Backbone, BackboneFlags, register_presets
-from musicbert.fairseq_plugin.data.flags import flag
+from musicbert.fairseq_plugin.data.task import flag
 from musicbert.model.backbones.midibert import MidiBert
 from musicbert.objectives.note_fields import CP, note_fields
 from musicbert.weights.families.midibert import MIDIBERT
@@ -58,16 +58,16 @@ class MidiBertModel(Backbone, MidiBert, BaseFairseqModel):
         ConfigError
             ``bad-options``: the task is one of pre-training, or its notes are not compound words.
         """
-        shards = getattr(task, "shards", None)
-        if shards is None:
+        data = getattr(task, "data", None)
+        if data is None:
             raise ConfigError(
                 "bad-options",
                 "MidiBERT has no heads to pre-train: it is fine-tuned from its checkpoints",
                 hint="take --arch m2bert_base; --objective mask --mask-strategy midibert is its objective",
             )
-        if note_fields(shards.codec) is not CP:
+        if note_fields(data.codec) is not CP:
             hint = "write the data with the codec cp"
-            raise ConfigError("bad-options", f"MidiBERT reads compound words, not {shards.codec}", hint=hint)
+            raise ConfigError("bad-options", f"MidiBERT reads compound words, not {data.codec}", hint=hint)
         model = cls(cfg)
         model.prepare_start(cfg)
         return model

@@ -15,7 +15,7 @@ from torch import nn
 
 from musicbert.config import PRESETS
 from musicbert.fairseq_plugin.backbones.adapter import Backbone, BackboneFlags, register_presets
-from musicbert.fairseq_plugin.data.flags import flag
+from musicbert.fairseq_plugin.data.task import flag
 from musicbert.model import MusicBert, SentenceHead
 from musicbert.model.backbones.musicbert_columns import column_outputs
 from musicbert.objectives.note_fields import OCTUPLE, NoteFields

@@ -1,7 +1,7 @@
 """Criterions of contrastive pre-training in four forms, and of fine-tuning on performers.
 
-* ``xai_pretrain_loss``, ``xai_pretrain_loss_ntxent``: music against annotation (2B views); positives are views
-  of the same performer, or only the two views of the same piece.
+* ``xai_pretrain_loss``, ``xai_pretrain_loss_ntxent``: music against annotation (2B views); positives are
+  views of the same performer, or only the two views of the same piece.
 * ``xai_pretrain_loss_unimodal``, ``xai_pretrain_loss_unimodal_ntxent``: the first half of the batch against
   the second. The positives of the last one are arbitrary pairs, so it teaches nothing; it is here because it
   was published. It needs an even batch: the published code stops at an odd one, here the last piece is left
@@ -20,7 +20,7 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from torch import Tensor
 
-from musicbert.fairseq_plugin.data.flags import flag
+from musicbert.fairseq_plugin.data.task import flag
 from musicbert.fairseq_plugin.labels.criterion import RatingCriterion
 from musicbert.model.losses.contrastive import lascon
 from musicbert.model.losses.labels import UNKNOWN_CLASS, known_items

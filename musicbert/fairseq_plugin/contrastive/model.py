@@ -134,7 +134,7 @@ class ContrastiveModel(BaseFairseqModel):
         del strict, model_cfg, args  # parts of fairseq's interface
         self.load_weights(state_dict)
 
-    def embed_music(self, src_tokens: Tensor, *, performance: Tensor | None = None) -> Tensor:
+    def sentence_features(self, src_tokens: Tensor, *, performance: Tensor | None = None) -> Tensor:
         """Return the embeddings of pieces [shape=(B, D)].
 
         Parameters
@@ -159,7 +159,7 @@ class ContrastiveModel(BaseFairseqModel):
         Parameters
         ----------
         src_tokens, performance
-            See :meth:`embed_music`.
+            See :meth:`sentence_features`.
         ratings, performer
             Ratings [shape=(B, R)], NaN where missing, and classes [shape=(B,)], which are read with
             ``compat`` only; not needed for fine-tuning.
@@ -183,7 +183,7 @@ class ContrastiveModel(BaseFairseqModel):
                 hint="use --init-from FILE.pt (with --checkpoint-suffix, --restore-file looks for "
                 "FILE<suffix>.pt), or --from-scratch",
             )
-        music = self.embed_music(src_tokens, performance=performance)  # (B, D)
+        music = self.sentence_features(src_tokens, performance=performance)  # (B, D)
         if self.fine_tuning:
             return self.classificationHead(music), None
         if ratings is None:

@@ -1,21 +1,21 @@
 """The fairseq task ``xai_pretrain_task``: contrastive pre-training, and fine-tuning from it.
 
-The target of a piece is ``[performer, ratings..., class]``. The performer is the class of the labels, whose
-names are in the data-bin; with ``--compat`` it is read off the identifier as in the published code (0-12,
-13 for the score), and there are 14 classes, of which 11 never occurs.
+The performer of a piece is the class of its labels, whose names are in the data-bin; with ``--compat`` it is
+read off the identifier as in the published code (0-12, 13 for the score), and there are 14 classes, of which
+11 never occurs.
 """
 
 from __future__ import annotations
 
-import contextlib
+from os import PathLike
 from typing import Any
 
 import numpy as np
-from fairseq import models
 from fairseq.tasks import register_task
-from omegaconf import OmegaConf, open_dict
+from numpy.typing import NDArray
 
-from musicbert.corpus.labelled.rating_bin import PUBLISHED_CLASSES, RatingLabels, published_performer
+from musicbert.corpus.labelled import LabelColumn, RatingBin
+from musicbert.corpus.labelled.rating_bin import PUBLISHED_CLASSES, published_performer
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.labels.ratings import RatingConfig, RatingTask
 from musicbert.fairseq_plugin.labels.terms import Term
@@ -23,49 +23,64 @@ from musicbert.fairseq_plugin.labels.terms import Term
 __all__ = ["ContrastiveTask"]
 
 
+class PublishedBin(RatingBin):
+    """A rating data-bin with one more label, ``published``: the performer as in the published code.
+
+    Raises
+    ------
+    DatasetError
+        Those of `RatingBin`, ``missing-ids``, ``bad-identifier``.
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        super().__init__(path)
+        if self.ids is None:
+            raise DatasetError(
+                "missing-ids",
+                "The data-bin has no identifiers, from which --compat reads performers",
+                path=path,
+                hint="binarise again, or leave --compat out",
+            )
+        classes = tuple(map(str, range(PUBLISHED_CLASSES)))
+        self.labels = {**self.labels, "published": LabelColumn("published", "sequence", "classes", classes)}
+        self._published = np.array([published_performer(name) for name in self.ids], np.int32)
+
+    def label(self, name: str) -> NDArray[Any]:
+        """Labels of the pieces."""
+        return self._published if name == "published" else super().label(name)
+
+
 @register_task("xai_pretrain_task", dataclass=RatingConfig)
 class ContrastiveTask(RatingTask):
     """Bring performances near their annotations, or near those of the same performer."""
 
-    def __init__(self, cfg, dictionary, schema):
-        super().__init__(cfg, dictionary, schema)
-        self.performer = "published" if self.compat else "performer"
-        self.terms = (Term(self.performer, "classes"),)
-
-    def performers(self, labels: RatingLabels) -> np.ndarray:
-        """Return the performer of each piece [shape=(n,), int64].
+    @classmethod
+    def setup_task(cls, cfg: RatingConfig, **_: Any) -> ContrastiveTask:
+        """Open a data-bin.
 
         Raises
         ------
         DatasetError
-            ``missing-ids`` or ``bad-identifier``, with ``--compat`` only.
+            Those of `RatingTask.setup_task`, and with ``--compat`` those of `PublishedBin`.
         """
-        if not self.compat:
-            return None
-        if not labels.ids:
-            raise DatasetError(
-                "missing-ids",
-                "the data-bin has no identifiers, from which --compat reads performers",
-                path=self.cfg.data,
-                hint="binarise again, or leave --compat out",
-            )
-        return np.array([published_performer(name) for name in labels.ids], dtype=np.int64)
+        performer = "published" if cfg.compat else "performer"
+        return cls(cfg, (PublishedBin if cfg.compat else RatingBin)(cfg.data), [Term(performer, "classes")])
 
-    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
-        """Build the model; its sizes come from the data (and from the published code with ``--compat``)."""
-        if not self.compat:
-            self.head_size("performers", "num_cls_classes")  # raises where the option is wrong
-        with open_dict(cfg) if OmegaConf.is_config(cfg) else contextlib.nullcontext():
-            cfg.max_positions = self.cfg.max_positions
-            cfg.performance_features = self.performance_features
-        return models.build_model(cfg, self, from_checkpoint)
+    @property
+    def performer(self) -> str:
+        """Name of the label of the performer."""
+        return self.terms[0].label
+
+    def add_heads(self, model: Any) -> Any:
+        """Leave the model as it is: it has been built with its heads."""
+        return model
 
     @property
     def performer_count(self) -> int:
         """Number of performer classes."""
-        return PUBLISHED_CLASSES if self.compat else len(self.schema.classes)
+        return PUBLISHED_CLASSES if self.compat else self.outputs(self.terms[0])
 
     @property
     def annotation_width(self) -> int:
         """Number of inputs of the annotation encoder: the ratings, and the class with ``--compat``."""
-        return len(self.schema.dimensions) + int(self.compat)
+        return len(self.data.column("ratings").classes) + int(self.compat)

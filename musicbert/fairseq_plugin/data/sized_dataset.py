@@ -21,9 +21,30 @@ class SizedDataset(FairseqDataset):
     ----------
     sizes
         Length of each item in tokens (or rows, or notes), for ``--max-tokens`` [shape=(n,)].
+    shuffle
+        Draw a new order among items of similar length in every epoch.
+    seed, epoch
+        Seed of everything that is random.
     """
 
     sizes: NDArray[np.integer]
+    shuffle = False
+    seed = 1
+    epoch = 1
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take note of the epoch, which seeds the draws."""
+        self.epoch = epoch
+
+    def ordered_indices(self) -> NDArray[np.integer]:
+        """Return all indices by rising length, in random order among similar lengths (when shuffled)."""
+        if not self.shuffle:
+            return np.argsort(self.sizes, kind="stable")
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(len(self))
+        return similar_lengths_together(self.sizes, order)
 
     def num_tokens(self, index: int) -> int:
         """Return the length of an item."""

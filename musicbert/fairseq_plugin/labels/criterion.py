@@ -33,7 +33,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from torch import Tensor
 
-from musicbert.fairseq_plugin.data.flags import flag
+from musicbert.fairseq_plugin.data.task import flag
 from musicbert.fairseq_plugin.labels.sums import AVERAGES, METRICS, f1_of_class, metrics_of, r2, sums_of
 from musicbert.fairseq_plugin.labels.terms import Term, outputs_of
 from musicbert.model.losses.adversary import Adversary, adversarial_loss

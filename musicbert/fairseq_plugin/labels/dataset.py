@@ -1,4 +1,7 @@
-"""Data set of windows of labelled pieces, read from shards as they are asked for.
+"""The data set of labels: windows of labelled pieces, read as they are asked for.
+
+A window is a piece as a whole, shortened to ``--max-positions`` where asked for (ratings, sentence tasks), or
+one of the windows that a piece is cut into (taggers).
 
 Legend: ``B`` windows, ``T`` rows of the longest (special ones included), ``F`` fields, ``C`` outputs, ``P``
 performance inputs.
@@ -11,29 +14,110 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from musicbert.corpus.labelled import LabelColumn, Shards
+from musicbert.corpus.labelled import LabelColumn, LabelledSet
 from musicbert.corpus.labelled.pieces import NO_CLASS
-from musicbert.fairseq_plugin.data.sized_dataset import SizedDataset, similar_lengths_together
+from musicbert.encoding.sequence_views import latest_begin, position_width, sequence_in_view, sizes_in_view
+from musicbert.encoding.views import View
+from musicbert.encoding.vocabulary import BOS, EOS, FIELD_OFFSETS, FIELD_SIZES, PAD
+from musicbert.fairseq_plugin.data.sized_dataset import SizedDataset
 from musicbert.fairseq_plugin.labels.note_augmentation import NoteAugmentation
 from musicbert.predict.windows import Layout, Window
 
-__all__ = ["TaggingDataset"]
+__all__ = ["LabelDataset", "Sequences", "WholePieces"]
+
+#: octuples of a sequence that are no notes
+_ENDS = 2
 
 
-class TaggingDataset(SizedDataset):
+class Sequences(Layout):
+    """How whole pieces of a data-bin become tokens: their bars stay, in a form of the music.
+
+    Parameters
+    ----------
+    view
+        ``octuple``, or a form of the ablation (`musicbert.encoding.views`): a position is eight tokens, in
+        ``remi`` one.
+    shorten
+        ``truncate`` or ``random_crop`` pieces longer than ``max_tokens``, by whole positions; else ``none``.
+    max_tokens
+        Longest sequence, its two ends included.
+    """
+
+    def __init__(self, view: View = "octuple", *, shorten: str = "none", max_tokens: int = 8192) -> None:
+        super().__init__("octuple", cells=False)
+        self.view, self.shorten = view, shorten
+        self.fields = position_width(view)
+        self._pad = torch.tensor([PAD] * self.fields)
+        self.most = max_tokens // self.fields - _ENDS if shorten != "none" else None
+
+    def sizes(self, data: LabelledSet, pieces: Sequence[int]) -> NDArray[np.int64]:
+        """Tokens of each piece before it is shortened [shape=(n,)]."""
+        octuples = len(FIELD_OFFSETS) * (data.lengths[np.asarray(pieces, np.int64)] + _ENDS)
+
+        def read(begin: int, end: int) -> NDArray[np.int64]:
+            return np.concatenate([_tokens(data.rows(piece)).reshape(-1) for piece in pieces[begin:end]])
+
+        return sizes_in_view(read, octuples, self.view)
+
+    def tokens(self, rows: NDArray[np.int64], first_bar: int = 0) -> torch.Tensor:
+        """Tokens of rows, shortened [shape=(T, F), int64]."""
+        del first_bar
+        cells = sequence_in_view(_tokens(rows), self.view, most=self.most)
+        return torch.from_numpy(cells).view(-1, self.fields)
+
+    def latest_begin(self, rows: NDArray[np.int64]) -> int:
+        """Last row that a shortened piece can begin with."""
+        assert self.most is not None
+        if self.view == "octuple":
+            return len(rows) - self.most
+        return latest_begin(_tokens(rows), self.view, self.most)
+
+
+def _tokens(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Octuples of ids between the two ends [shape=(n + 2, 8)]; a separator between phrases stays one."""
+    width = len(FIELD_OFFSETS)
+    ids = rows + np.array(FIELD_OFFSETS, np.int64)
+    return np.concatenate([np.full((1, width), BOS), ids, np.full((1, width), EOS)])
+
+
+class WholePieces(Sequence[Window]):
+    """One window for each piece: all of it.
+
+    Parameters
+    ----------
+    data
+        The labelled pieces.
+    pieces
+        Their numbers.
+    """
+
+    def __init__(self, data: LabelledSet, pieces: Sequence[int]) -> None:
+        self.lengths, self.pieces = data.lengths, pieces
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def __getitem__(self, index: Any) -> Any:
+        piece = self.pieces[index]
+        length = int(self.lengths[piece])
+        return Window(piece, 0, length, 0, np.broadcast_to(1.0, length))
+
+
+class LabelDataset(SizedDataset):
     """Windows of one part of a split.
 
     Parameters
     ----------
-    shards
+    data
         The labelled pieces.
-    column
-        The label.
+    labels
+        Names of the labels to read.
     windows
         What to read.
     layout
-        How rows become tokens.
+        How rows become tokens; `Sequences` for whole pieces.
     ignore
         Classes that count as missing.
     performance
@@ -43,17 +127,15 @@ class TaggingDataset(SizedDataset):
     random_shift
         Move each window by up to half its length, newly drawn in every epoch, within its piece.
     weights
-        Weight of each piece in the loss [shape=(pieces of the shards,)], or None.
-    shuffle
-        Draw a new order among windows of similar length in every epoch.
-    seed
-        Seed of everything that is random, with the epoch and the number of the window.
+        Weight of each piece in the loss [shape=(pieces of the set,)], or None.
+    shuffle, seed
+        See `SizedDataset`; everything random is drawn by seed, epoch and number of the window.
     """
 
     def __init__(
         self,
-        shards: Shards,
-        column: LabelColumn,
+        data: LabelledSet,
+        labels: Sequence[str],
         windows: Sequence[Window],
         layout: Layout,
         *,
@@ -61,13 +143,14 @@ class TaggingDataset(SizedDataset):
         performance: bool = False,
         augmentation: NoteAugmentation | None = None,
         random_shift: bool = False,
-        weights: np.ndarray | None = None,
+        weights: NDArray[np.floating] | None = None,
         shuffle: bool = False,
         seed: int = 1,
     ) -> None:
         super().__init__()
-        self.shards = shards
-        self.column = column
+        self.data = data
+        self.columns: tuple[LabelColumn, ...] = tuple(data.column(name) for name in labels)
+        self.values = {name: data.label(name) for name in labels}
         self.windows = windows
         self.layout = layout
         self.ignore = np.asarray(list(ignore), np.int64)
@@ -75,70 +158,78 @@ class TaggingDataset(SizedDataset):
         self.augmentation = augmentation
         self.random_shift = random_shift
         self.weights = weights
-        self.shuffle = shuffle
-        self.seed = seed
-        self.epoch = 1
-        self.sizes = np.array([len(window) + layout.special for window in windows], np.int64)
-        self.labels = shards.label(column.name)
-        self.note_level = column.level == "note"
-
-    def __len__(self) -> int:
-        return len(self.windows)
+        self.shuffle, self.seed = shuffle, seed
+        if isinstance(layout, Sequences):
+            self.unit = layout.fields
+            self.whole = layout.sizes(data, [window.piece for window in windows])
+            limit = self.whole if layout.most is None else (layout.most + _ENDS) * self.unit
+            self.sizes = np.minimum(self.whole, limit)
+        else:
+            self.unit = 1  # lengths are rows
+            self.whole = self.sizes = np.array([len(window) + layout.special for window in windows], np.int64)
 
     @property
     def can_reuse_epoch_itr_across_epochs(self) -> bool:
         """Batches, and worker processes, are made again in each epoch where anything is random."""
-        return not (self.shuffle or self.augmentation is not None or self.random_shift)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Take note of the epoch, which seeds the draws."""
-        self.epoch = epoch
+        crops = getattr(self.layout, "shorten", None) == "random_crop"
+        return not (self.shuffle or self.augmentation is not None or self.random_shift or crops)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         window = self.windows[index]
-        start, stop = window.start, window.stop
-        length = int(self.shards.lengths[window.piece])
-        if self.random_shift and len(window) < length:
-            half = len(window) // 2
-            shift = int(self._rng(index, 0).integers(-half, half, endpoint=True))
-            start = int(np.clip(start + shift, 0, length - len(window)))
-            stop = start + len(window)
-        rows = self.shards.rows(window.piece, start, stop)
-        first_bar = window.first_bar if start == window.start else int(rows[0, 0])
-        cut = slice(start, stop)
-        performance = self.shards.performance(window.piece, start, stop) if self.performance else None
-        target = self._target(window.piece, cut)
-        tokens = self.layout.tokens(rows, first_bar)  # (n + special, F)
+        rng = np.random.default_rng((self.seed, self.epoch, index, 0))
+        start, stop, first_bar = self._span(index, window, rng)
+        rows = self.data.rows(window.piece, start, stop)
+        performance = self.data.performance(window.piece, start, stop) if self.performance else None
+        targets = {column.name: self._target(column, window.piece, start, stop) for column in self.columns}
         if self.augmentation is not None:
-            plain = tokens.numpy()[1:-1]
-            notes, performance = self.augmentation(plain, performance, self._rng(index, 1))
-            if self.note_level:  # the same draws once more say where each note went
-                place = np.arange(len(plain), dtype=np.float32)[:, None]
-                _, moved = self.augmentation(plain, place, self._rng(index, 1))
-                assert moved is not None
-                target = target[moved[:, 0].astype(np.int64)]
-            tokens = torch.cat([tokens[:1], torch.from_numpy(notes), tokens[-1:]])
-        item = {"id": index, "source": tokens, "target": torch.from_numpy(target)}
+            if not isinstance(self.layout, Sequences):
+                rng = np.random.default_rng((self.seed, self.epoch, index, 1))
+            rows[:, 0] = np.clip(rows[:, 0] - first_bar, 0, FIELD_SIZES[0] - 1)
+            rows, performance, origin = self.augmentation(rows, performance, rng)
+            first_bar = 0
+            for column in self.columns:
+                if column.level == "note":
+                    targets[column.name] = targets[column.name][origin]
+        item = {
+            "id": index,
+            "source": self.layout.tokens(rows, first_bar),  # (T, F)
+            "targets": {name: torch.from_numpy(values) for name, values in targets.items()},
+        }
         if performance is not None:
             item["performance"] = torch.from_numpy(np.ascontiguousarray(performance))
         return item
 
-    def _rng(self, index: int, use: int) -> np.random.Generator:
-        return np.random.default_rng((self.seed, self.epoch, index, use))
+    def _span(self, index: int, window: Window, rng: np.random.Generator) -> tuple[int, int, int]:
+        """Rows to read, and the bar that is bar 0 of them."""
+        start, stop, first_bar = window.start, window.stop, window.first_bar
+        if self.sizes[index] < self.whole[index]:
+            layout = self.layout
+            assert isinstance(layout, Sequences)
+            assert layout.most is not None
+            if layout.shorten == "random_crop":
+                start = int(rng.integers(layout.latest_begin(self.data.rows(window.piece)) + 1))
+            if layout.view == "octuple":
+                stop = start + layout.most
+        length = int(self.data.lengths[window.piece])
+        if self.random_shift and len(window) < length:
+            half = len(window) // 2
+            shift = int(rng.integers(-half, half, endpoint=True))
+            start = int(np.clip(start + shift, 0, length - len(window)))
+            stop = start + len(window)
+            if start != window.start:
+                first_bar = int(self.data.rows(window.piece, start, start + 1)[0, 0])
+        return start, stop, first_bar
 
-    def _target(self, piece: int, cut: slice) -> np.ndarray:
-        """Labels of a window, with ignored classes missing."""
-        if self.note_level:
-            begin = int(self.shards.offsets[piece])
-            values = np.array(self.labels[begin + cut.start : begin + cut.stop])
-        else:
-            values = np.array(self.labels[piece])
-        if self.column.kind == "classes":
-            values = values.astype(np.int64)
-            if len(self.ignore):
-                values = np.where(np.isin(values, self.ignore), NO_CLASS, values)
-            return values
-        return values.astype(np.float32)
+    def _target(self, column: LabelColumn, piece: int, start: int, stop: int) -> NDArray[Any]:
+        """Label of a window, with ignored classes missing."""
+        values = self.values[column.name]
+        values = np.array(
+            values[self.data.row_slice(piece, start, stop) if column.level == "note" else piece]
+        )
+        if column.kind != "classes":
+            return values.astype(np.float32)
+        values = values.astype(np.int64)
+        return np.where(np.isin(values, self.ignore), NO_CLASS, values) if len(self.ignore) else values
 
     def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """Return a batch, padded to its longest window.
@@ -146,47 +237,44 @@ class TaggingDataset(SizedDataset):
         Returns
         -------
         dict
-            ``id`` [shape=(B,)], ``nsentences``, ``ntokens`` (notes), ``weight`` [shape=(B,)], ``target`` and
-            ``net_input`` (``src_tokens``, ``performance`` [shape=(B, T, P)]). Targets of notes are aligned
-            with the rows of the tokens, -1 (NaN) at special rows and padding: [shape=(B, T)] or
-            [shape=(B, T, C)]; of pieces [shape=(B,)] or [shape=(B, C)].
+            ``id`` [shape=(B,)], ``nsentences``, ``ntokens``, ``weight`` [shape=(B,)], ``targets`` by label,
+            ``target``, which is the first of these, and ``net_input``: ``src_tokens``
+            (`musicbert.predict.windows.Layout.collate`) and ``performance`` [shape=(B, T, P)]. Targets of
+            notes are aligned with the rows of the tokens, -1 (NaN) at special rows and padding:
+            [shape=(B, T)] or [shape=(B, T, C)]; of pieces [shape=(B,)] or [shape=(B, C)].
         """
         if not samples:
             return {}
-        longest = max(len(item["source"]) for item in samples)
-        net_input = {"src_tokens": self.layout.collate([item["source"] for item in samples])}
+        sources = [item["source"] for item in samples]
+        longest = max(map(len, sources))
+        net_input = {"src_tokens": self.layout.collate(sources)}
         if self.performance:
-            width = samples[0]["performance"].shape[1]
-            inputs = torch.zeros(len(samples), longest, width)  # (B, T, P)
-            for row, item in zip(inputs, samples, strict=True):
-                row[self.layout.lead : self.layout.lead + len(item["performance"])] = item["performance"]
-            net_input["performance"] = inputs
-        targets = [item["target"] for item in samples]
-        if self.note_level:
-            missing = NO_CLASS if self.column.kind == "classes" else float("nan")
-            shape = (len(samples), longest, *self.column.width)
-            target = torch.full(shape, missing, dtype=targets[0].dtype)  # (B, T) or (B, T, C)
-            for row, values in zip(target, targets, strict=True):
-                row[self.layout.lead : self.layout.lead + len(values)] = values
-        else:
-            target = torch.stack(targets)  # (B,) or (B, C)
-        more = {}
-        if self.weights is not None:
-            pieces = [self.windows[item["id"]].piece for item in samples]
-            more["weight"] = torch.from_numpy(self.weights[pieces].astype(np.float32))  # (B,)
-        return {
-            **more,
+            net_input["performance"] = self._beside([item["performance"] for item in samples], longest, 0.0)
+        targets = {}
+        for column in self.columns:
+            values = [item["targets"][column.name] for item in samples]
+            missing = NO_CLASS if column.kind == "classes" else float("nan")
+            note_level = column.level == "note"
+            targets[column.name] = (
+                self._beside(values, longest, missing) if note_level else torch.stack(values)
+            )
+        batch = {
             "id": torch.tensor([item["id"] for item in samples]),
             "nsentences": len(samples),
-            "ntokens": sum(len(item["source"]) - self.layout.special for item in samples),
+            "ntokens": self.unit * sum(map(len, sources)),
             "net_input": net_input,
-            "target": target,
-            "targets": {self.column.name: target},
+            "targets": targets,
+            "target": targets[self.columns[0].name],
         }
+        if self.weights is not None:
+            pieces = [self.windows[item["id"]].piece for item in samples]
+            batch["weight"] = torch.from_numpy(self.weights[pieces].astype(np.float32))  # (B,)
+        return batch
 
-    def ordered_indices(self) -> np.ndarray:
-        """Return all indices by rising length, in random order among similar lengths (when shuffled)."""
-        if not self.shuffle:
-            return np.argsort(self.sizes, kind="stable")
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(len(self))
-        return similar_lengths_together(self.sizes, order)
+    def _beside(self, values: Sequence[torch.Tensor], longest: int, missing: float) -> torch.Tensor:
+        """Values of notes in the rows of their tokens [shape=(B, T, ...)]."""
+        shape = (len(values), longest, *values[0].shape[1:])
+        table = torch.full(shape, missing, dtype=values[0].dtype)
+        for row, notes in zip(table, values, strict=True):
+            row[self.layout.lead : self.layout.lead + len(notes)] = notes
+        return table

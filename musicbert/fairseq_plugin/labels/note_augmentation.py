@@ -1,4 +1,4 @@
-"""Augmentation of notes in token ids, with the performance inputs that belong to them.
+"""Augmentation of OctupleMIDI rows, with the performance inputs and the labels that belong to them.
 
 A specification is a comma-separated list; all are off by default and meant for training only:
 
@@ -22,7 +22,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from musicbert.encoding import FIELD_OFFSETS, PERFORMANCE_INPUTS
+from musicbert.encoding import PERFORMANCE_INPUTS
 from musicbert.encoding.quantise import BAR_LENGTHS, duration_code, duration_value
 from musicbert.errors import DatasetError
 
@@ -60,14 +60,14 @@ class NoteAugmentation:
     drop: float = 0.0
 
     def __call__(
-        self, notes: np.ndarray, performance: np.ndarray | None, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+        self, rows: np.ndarray, performance: np.ndarray | None, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
         """Return changed copies.
 
         Parameters
         ----------
-        notes
-            Token ids [shape=(n, 8), int64] of the notes, without the special octuples.
+        rows
+            OctupleMIDI rows [shape=(n, 8), int64], bars 0-255.
         performance
             Performance inputs [shape=(n, P), float32] or None. They follow the notes only where they are
             those named by ``PERFORMANCE_INPUTS``.
@@ -76,16 +76,17 @@ class NoteAugmentation:
 
         Returns
         -------
-        notes, performance
-            With fewer rows where notes are dropped; sorted lexicographically.
+        rows, performance, origin
+            With fewer rows where notes are dropped; sorted lexicographically. ``origin`` is the number of the
+            row that each came from [shape=(m,), int64], for labels of notes.
         """
-        rows = notes - np.array(FIELD_OFFSETS)  # (n, 8)
-        performance = None if performance is None else performance.copy()
+        origin = np.arange(len(rows))
         if self.drop > 0:
             keep = rng.random(len(rows)) >= self.drop
             keep[rng.integers(len(rows))] = True
-            rows = rows[keep]
-            performance = None if performance is None else performance[keep]
+            origin = origin[keep]
+        rows = rows[origin]  # (m, 8), a copy
+        performance = None if performance is None else performance[origin]
         inputs = _Inputs(performance)
         if self.transpose:
             _transpose(rows, inputs, self.transpose, rng)
@@ -107,7 +108,7 @@ class NoteAugmentation:
             rows[:, _BAR] += rng.integers(max(_MAX_BAR - rows[:, _BAR].max(), 0) + 1)
         order = np.lexsort(rows.T[::-1])
         performance = None if performance is None else performance[order]
-        return rows[order] + np.array(FIELD_OFFSETS), performance
+        return rows[order], performance, origin[order]
 
 
 class _Inputs:
@@ -173,7 +174,7 @@ def parse_augmentation(text: str) -> NoteAugmentation | None:
     Raises
     ------
     DatasetError
-        ``bad-augmentation`` for an unknown name or a value that is none.
+        ``bad-augmentation`` for an unknown name or a bad value.
     """
     known = {field.name: type(field.default) for field in fields(NoteAugmentation)}
     chosen: dict[str, float] = {}
@@ -186,7 +187,7 @@ def parse_augmentation(text: str) -> NoteAugmentation | None:
         if chosen[name] < 0 or (name in ("drop", "stretch") and chosen[name] >= 1):
             raise DatasetError(
                 "bad-augmentation",
-                f"{part!r} is no augmentation",
+                f"Not an augmentation: {part!r}",
                 hint=f"join some of {', '.join(known)} with commas, such as transpose=5,bar,drop=0.1",
             )
     return NoteAugmentation(**chosen) if any(chosen.values()) else None  # type: ignore[arg-type]

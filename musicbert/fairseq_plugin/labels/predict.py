@@ -1,93 +1,122 @@
-"""Predictions of a fine-tuned tagger on one part of a split, and its export for use without fairseq.
+"""Checkpoints of the tasks with labels, and their predictions on one part of the data, in float32.
 
-Legend: ``B`` windows of a batch, ``T`` rows, ``C`` outputs.
+Legend: ``B`` windows of a batch, ``T`` rows, ``C`` outputs, ``D`` width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from fairseq import checkpoint_utils, utils
-from omegaconf import open_dict
+from fairseq.tasks import TASK_REGISTRY
+from numpy.typing import NDArray
+from torch import Tensor
 
 from musicbert.corpus.labelled.pieces import NO_CLASS
 from musicbert.errors import CheckpointError
-from musicbert.evaluation.predictions import Predictions
-from musicbert.fairseq_plugin.labels.taggers import _TaggingTask
-from musicbert.fairseq_plugin.labels.tagging_model import TaggingModel
+from musicbert.evaluation.predictions import PERFORMER, Predictions
+from musicbert.fairseq_plugin.contrastive.model import ContrastiveModel
+from musicbert.fairseq_plugin.data.task import change
+from musicbert.fairseq_plugin.labels.dataset import LabelDataset, Sequences
+from musicbert.fairseq_plugin.labels.sentences import PublishedSentenceTask
+from musicbert.fairseq_plugin.labels.task import LabelTask
+from musicbert.fairseq_plugin.labels.terms import Term, outputs_of
+from musicbert.predict.embedding import Stitch
+from musicbert.predict.runner import pick_device, run_batches
 
-__all__ = ["load_tagger", "predict_part"]
+__all__ = ["load_fine_tuned", "predict_part"]
 
-#: default of fairseq: the run's own last checkpoint, which nobody waits for
-_NO_FILE = "checkpoint_last.pt"
 #: rows of a batch, padding included, at most
 BATCH_ROWS = 1 << 14
+#: fairseq's default of --restore-file, for which no model waits
+OWN_CHECKPOINT = "checkpoint_last.pt"
+_TRAINED = "give a file that fairseq-train wrote"
 
 
-def load_tagger(
+def load_fine_tuned(
     checkpoint: str | PathLike[str],
-    *,
     data: str | PathLike[str] | None = None,
     split_file: str | PathLike[str] | None = None,
-) -> tuple[TaggingModel, _TaggingTask]:
-    """Load a checkpoint of a tagging task, in evaluation mode, on the CPU.
+) -> tuple[Any, LabelTask]:
+    """Load a checkpoint of a task with labels, in evaluation mode, on the CPU.
 
     Parameters
     ----------
     checkpoint
         File that fairseq-train wrote.
     data, split_file
-        Shards and split in place of those that it was trained on.
+        Data and split to use instead of those that it was trained on.
+
+    Returns
+    -------
+    model, task
 
     Raises
     ------
     CheckpointError
-        ``not-found``, ``unreadable``, ``other-task``.
+        ``not-found``, ``unsafe-pickle``, ``unreadable``, ``other-task``.
     DatasetError
-        Those of the task.
+        Those of the task; where the data have other classes than the checkpoint.
     """
-    try:
-        state = checkpoint_utils.load_checkpoint_to_cpu(str(checkpoint))
-        settings = state["cfg"]
-        name = settings["task"]["_name"]
-    except FileNotFoundError as error:
-        raise CheckpointError("not-found", "The checkpoint is missing", path=checkpoint) from error
-    except Exception as error:  # the reader of checkpoints raises many
-        raise CheckpointError(
-            "unreadable", f"It is no checkpoint of fairseq: {error!r}", path=checkpoint
-        ) from error
-    if name not in ("music_note_tagging", "music_sequence_tagging"):
-        raise CheckpointError("other-task", f"It was trained on the task {name!r}", path=checkpoint)
-    changes: dict[str, dict[str, Any]] = {
-        "model": {"init_from": None, "restore_file": _NO_FILE},
-        "task": {},
-    }
-    if data is not None:
-        changes["task"]["data"] = str(data)
-    if split_file is not None:
-        changes["task"]["split_file"] = str(split_file)
-    for group, values in changes.items():
-        with open_dict(settings):
-            for key, value in values.items():
-                if group == "task" or hasattr(settings[group], key) or key in settings[group]:
-                    setattr(settings[group], key, value)
+    state = _read(Path(checkpoint))
+    settings = state["cfg"]
+    # files that training started from need not exist any more
+    change(settings["model"], init_from=None, restore_file=OWN_CHECKPOINT)
+    given = {"data": data, "split_file": split_file}
+    change(settings["task"], **{name: str(path) for name, path in given.items() if path is not None})
+    if "augment" in settings["task"]:
+        change(settings["task"], augment="")
     models, _, task = checkpoint_utils.load_model_ensemble_and_task([str(checkpoint)], state=state)
     return models[0].float().eval(), task
 
 
+def _read(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of fairseq with its settings."""
+    if not path.is_file():
+        raise CheckpointError("not-found", "The checkpoint is missing", path=path, hint="train first")
+    try:
+        state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
+        settings = state["cfg"]["task"]  # a Namespace in older checkpoints
+        name = getattr(settings, "_name", None) or getattr(settings, "task", None)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            "unsafe-pickle",
+            "It is damaged, or holds objects that are not loaded for safety",
+            path=path,
+            hint=_TRAINED,
+        ) from error
+    except (KeyError, TypeError, AttributeError, OSError, EOFError, RuntimeError, ValueError) as error:
+        first_line = (str(error).splitlines() or [repr(error)])[0]
+        raise CheckpointError(
+            "unreadable", f"Not a checkpoint of fairseq: {first_line}", path=path, hint=_TRAINED
+        ) from error
+    if not issubclass(TASK_REGISTRY.get(name, object), LabelTask | PublishedSentenceTask):
+        raise CheckpointError(
+            "other-task",
+            f"It was trained on the task {name!r}, which has no labels",
+            path=path,
+            hint="fine-tune it first",
+        )
+    return state
+
+
 def predict_part(
-    model: TaggingModel,
-    task: _TaggingTask,
+    model: Any,
+    task: LabelTask,
     part: str = "test",
     *,
     device: str | torch.device | None = None,
     batch_rows: int = BATCH_ROWS,
+    batch_items: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Predictions:
+) -> dict[str, Predictions]:
     """Predict one part.
 
     Outputs of a note that lies in several windows are averaged by the windows' shares; those of a piece are
@@ -96,83 +125,129 @@ def predict_part(
     Parameters
     ----------
     model, task
-        As `load_tagger` gives them.
+        As `load_fine_tuned` gives them.
     part
         ``train``, ``valid`` or ``test``.
     device
         Where to compute; a GPU if there is one when None.
-    batch_rows
-        Rows of a batch, padding included, at most (a longer window is a batch of its own).
+    batch_rows, batch_items
+        Largest numbers of rows, padding included, and of windows in a batch (a longer window is a batch of
+        its own).
     progress
         Called with the number of windows done and of all.
+
+    Returns
+    -------
+    dict
+        By label: logits of classes, and values of a regression (ratings on 0-1). A model that was pre-trained
+        by contrast and not fine-tuned has embeddings only, and its outputs are NaN.
+
+    Raises
+    ------
+    DatasetError
+        Those of ``task.load_dataset``.
     """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = pick_device(device)
     model = model.to(device)
     dataset = task.load_dataset(part)
     dataset.shuffle = dataset.random_shift = False
     dataset.augmentation = None
-    shards, column = task.shards, task.column
-    pieces = task.parts[part]
-    number = {piece: k for k, piece in enumerate(pieces)}
-    lengths = shards.lengths[pieces]
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    rows = int(offsets[-1]) if column.level == "note" else len(pieces)
-    outputs = np.zeros((rows, len(column.classes)), np.float64)
-    weight = np.zeros(rows)
-    segments: list[tuple[int, int, np.ndarray]] = []
-    order = np.argsort(-dataset.sizes, kind="stable")  # longest first: too little memory shows at once
-    at = 0
-    with torch.inference_mode():
-        while at < len(order):
-            chosen = order[at : at + max(batch_rows // int(dataset.sizes[order[at]]), 1)]
-            at += len(chosen)
-            sample = dataset.collater([dataset[int(index)] for index in chosen])
-            if device.type == "cuda":
-                sample = utils.move_to_cuda(sample, device)
-            logits = model(**sample["net_input"])  # (B, T, C) or (B, C)
-            if column.kind == "regression":
-                logits = model.values(logits)
-            found = logits.float().cpu().numpy()
-            for index, values in zip(chosen, found, strict=True):
-                window = dataset.windows[int(index)]
-                k = number[window.piece]
-                if column.level == "note":
-                    begin = offsets[k] + window.start
-                    cut = slice(begin, begin + len(window))
-                    lead = task.layout.lead
-                    outputs[cut] += window.share[:, None] * values[lead : lead + len(window)]
-                    weight[cut] += window.share
-                else:
-                    outputs[k] += values
-                    weight[k] += 1
-                    segments.append((k, window.start, values))
-            if progress is not None:
-                progress(at, len(order))
-    covered = weight > 0
-    outputs[covered] /= weight[covered, None]
-    names = np.array([shards.names[piece] for piece in pieces], np.str_)
-    common: dict[str, Any] = {
-        "label": column.name,
-        "level": column.level,
-        "kind": column.kind,
-        "classes": column.classes,
-        "ignore": task.ignore,
-        "ids": names,
-        "groups": np.array([shards.pieces[piece].group for piece in pieces], np.str_),
-        "outputs": outputs.astype(np.float32),
+    outputs: list[list[NDArray[np.float32]]] = [[] for _ in dataset.windows]  # of each window, of each term
+    embeddings: list[Any] = [None] * len(outputs)
+    lead = dataset.layout.lead
+
+    def make_batch(chosen: NDArray[np.int64]) -> dict[str, Any]:
+        sample = dataset.collater([dataset[int(index)] for index in chosen])
+        return utils.move_to_cuda(sample, device) if device.type == "cuda" else sample
+
+    def take(chosen: NDArray[np.int64], output: tuple[list[Tensor], list[Tensor]]) -> None:
+        values, embedding = ([tensor.float().cpu().numpy() for tensor in part] for part in output)
+        for row, index in enumerate(chosen.tolist()):
+            notes = slice(lead, lead + len(dataset.windows[index]))
+            outputs[index] = [v[row, notes].copy() if v.ndim == 3 else v[row] for v in values]
+            if embedding:
+                embeddings[index] = embedding[0][row]
+
+    run_batches(
+        -(-dataset.sizes // dataset.unit),
+        make_batch,
+        lambda sample: _run(model, task.terms, sample["net_input"]),
+        take,
+        batch_rows=batch_rows,
+        batch_items=batch_items,
+        progress=progress,
+    )
+    return {
+        name: _predictions(task, name, term, task.pieces(part), dataset, values, embeddings)
+        for term, values in zip(task.terms, zip(*outputs, strict=True), strict=True)
+        for name in (PERFORMER if term.label == "published" else term.label,)
     }
-    if column.level == "note":
-        target = np.concatenate([shards.note_labels(column.name, piece) for piece in pieces])
-        if not covered.all():  # only the first window of each piece was read
-            target = target.copy()
-            target[~covered] = NO_CLASS if column.kind == "classes" else np.nan
-        index = np.concatenate([shards.note_index(piece) for piece in pieces])
-        return Predictions(**common, target=target, offsets=offsets, note_index=index)
-    segments.sort(key=lambda each: each[:2])
+
+
+def _run(
+    model: Any, terms: tuple[Term, ...], net_input: dict[str, Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Values of each term, and embeddings [shape=(B, D)] where the heads read one vector a piece."""
+    tokens, performance = net_input["src_tokens"], net_input.get("performance")
+    if isinstance(model, ContrastiveModel):
+        embedding = model.sentence_features(tokens, performance=performance)
+        logits = model.classificationHead(embedding)
+        return [logits if model.fine_tuning else torch.full_like(logits, torch.nan)], [embedding]
+    if terms[0].head:
+        embedding = model.sentence_features(tokens, performance=performance)
+        heads = [getattr(model, f"{term.family}_heads")[term.head] for term in terms]
+        return [term.values(head(embedding)) for term, head in zip(terms, heads, strict=True)], [embedding]
+    (logits,) = outputs_of(model, terms, net_input)  # (B, T, C) or (B, C)
+    return [model.values(logits) if terms[0].kind == "regression" else logits], []
+
+
+def _predictions(
+    task: LabelTask,
+    name: str,
+    term: Term,
+    pieces: Sequence[int],
+    dataset: LabelDataset,
+    values: Sequence[NDArray[np.float32]],
+    embeddings: Sequence[Any],
+) -> Predictions:
+    """Put the outputs of windows together."""
+    data, column = task.data, task.data.column(term.label)
+    number = {piece: k for k, piece in enumerate(pieces)}
+    windows = [replace(window, piece=number[window.piece]) for window in dataset.windows]
+    notes = column.level == "note"
+    lengths = data.lengths[np.asarray(pieces, np.int64)]
+    items = [np.arange(length) if notes else np.zeros(1, np.int64) for length in lengths]
+    stitch = Stitch(items, len(column.classes), votes=True)
+    for window, table in zip(windows, values, strict=True):
+        stitch.add(window, table)
+    more: dict[str, Any] = {}
+    target = (
+        data.label(column.name)[np.asarray(pieces, np.int64)]
+        if not notes
+        else np.concatenate([data.note_labels(column.name, piece) for piece in pieces])
+    )
+    if notes:
+        missing = ~np.concatenate(stitch.covered())  # where only the first window of each piece was read
+        target = target.copy()
+        target[missing] = NO_CLASS if column.kind == "classes" else np.nan
+        more["offsets"] = np.concatenate([[0], np.cumsum(lengths)])
+        more["note_index"] = np.concatenate([data.note_index(piece) for piece in pieces])
+    elif isinstance(dataset.layout, Sequences):
+        more["embedding"] = np.stack(embeddings)
+    else:
+        more["segment_piece"] = np.array([window.piece for window in windows], np.int64)
+        more["segment_start"] = np.array([window.start for window in windows], np.int64)
+        more["segment_outputs"] = np.stack(values)
+    names = [data.names[piece] for piece in pieces]
     return Predictions(
-        **common,
-        target=np.asarray(shards.label(column.name)[np.asarray(pieces)]),
-        segment_piece=np.array([each[0] for each in segments], np.int64),
-        segment_start=np.array([each[1] for each in segments], np.int64),
-        segment_outputs=np.stack([each[2] for each in segments]).astype(np.float32),
+        name,
+        column.level,
+        column.kind,
+        column.classes,
+        np.array(names, np.str_),
+        np.array([data.groups[each] for each in names], np.str_),
+        np.asarray(target),
+        np.concatenate(stitch.means()).astype(np.float32),
+        ignore=task.ignore,
+        **more,
     )

@@ -10,10 +10,10 @@ kind            shape (float64)        content
 ``regression``  ``(8, C)``             n, Σy, Σy², Σŷ, Σŷ², Σyŷ, Σ(y-ŷ)², Σ|y-ŷ| of values y and outputs ŷ
 ==============  =====================  ======================================================================
 
-Metrics and their names are those of `musicbert.evaluation.metrics`, exact but for ROC-AUC over classes, which
-comes from bins of width 1/64. As in scikit-learn with ``zero_division=0``, F1 is 0 where there is neither a
-true nor a predicted label, and the macro-F1 of ``classes`` is over the classes that occur among true or
-predicted ones. Metrics that are undefined are NaN; means over outputs leave these out.
+Metrics and their names are those of `musicbert.evaluation.metrics`, exact except for ROC-AUC over classes,
+which comes from bins of width 1/64. As in scikit-learn with ``zero_division=0``, F1 of ``multilabel`` is 0
+where there is neither a true nor a predicted label, and the macro-F1 of ``classes`` is over the classes that
+occur among true or predicted ones. Undefined metrics are NaN; means over outputs leave these out.
 
 Legend: ``M`` labelled items (notes or windows), ``C`` outputs, ``K`` bins.
 """
@@ -70,8 +70,9 @@ def metrics_of(kind: str, sums: Tensor) -> dict[str, float]:
 
 
 def f1_of_class(counts: Tensor, index: int) -> float:
-    """F1 of one class from counts [shape=(C, C)]."""
-    return float(_f1(counts.diagonal(), counts.sum(0), counts.sum(1))[index])
+    """F1 of one class from counts [shape=(C, C)]; NaN where it is neither true nor predicted."""
+    hits, predicted, true = counts[index, index], counts[:, index].sum(), counts[index].sum()
+    return float(2 * hits / (predicted + true))
 
 
 def _f1(hits: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
@@ -119,7 +120,7 @@ def _label_metrics(sums: Tensor) -> dict[str, Tensor]:
     defined = ~auc_of_class.isnan()
     return {
         "micro_f1": _f1(hits.sum(), predicted.sum(), actual.sum()),
-        "macro_f1": of_class.mean(),
+        "macro_f1": of_class[actual + false.sum(1) > 0].mean(),
         "weighted_f1": (of_class * actual).sum() / actual.sum().clamp(min=1),
         "samples_f1": f1 / items,
         "roc_auc_micro": _roc_auc(false.sum(0, keepdim=True), true.sum(0, keepdim=True))[0],

@@ -21,7 +21,7 @@ from fairseq.optim import FairseqOptimizer, register_optimizer
 from omegaconf import II
 
 from musicbert.errors import DatasetError
-from musicbert.fairseq_plugin.data.flags import flag
+from musicbert.fairseq_plugin.data.task import flag
 
 __all__ = ["FusedAdamW", "FusedAdamWConfig", "LayerwiseAdamW", "LayerwiseAdamWConfig", "betas_of", "rate_of"]
 

@@ -26,7 +26,7 @@ from fairseq.optim import FairseqOptimizer, register_optimizer
 from omegaconf import II
 
 from musicbert.errors import DatasetError
-from musicbert.fairseq_plugin.data.flags import flag
+from musicbert.fairseq_plugin.data.task import flag
 from musicbert.fairseq_plugin.optimisers.adamw import betas_of, rate_of
 
 __all__ = ["FairseqStableAdamW", "StableAdamW"]

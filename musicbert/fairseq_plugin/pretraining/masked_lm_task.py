@@ -20,8 +20,7 @@ from musicbert.fairseq_plugin.data.databin import (
     load_performance,
     load_pieces,
 )
-from musicbert.fairseq_plugin.data.flags import flag
-from musicbert.fairseq_plugin.data.one_dictionary import OneDictionary
+from musicbert.fairseq_plugin.data.task import OneDictionary, flag
 from musicbert.fairseq_plugin.pretraining.learning_watch import WatchesMaskedTokens
 from musicbert.fairseq_plugin.pretraining.masked_dataset import (
     AS_STORED,

@@ -25,7 +25,7 @@ from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING
 
 from musicbert.errors import ConfigError
-from musicbert.fairseq_plugin.data.flags import flag
+from musicbert.fairseq_plugin.data.task import flag
 from musicbert.fairseq_plugin.pretraining.learning_watch import NATS, LearningWatch, WatchesLearning
 from musicbert.fairseq_plugin.pretraining.note_crops import Corruption, NoteCrops, open_pieces
 from musicbert.model.losses.field_counts import FieldCounts

@@ -291,19 +291,12 @@ def _predict(run: Run) -> dict[str, Any]:
     """Predict the parts and export the model; return what to record."""
     checkpoint = run.out / run.checkpoint
     device = "cpu" if run.cpu or "--cpu" in run.arguments else None
-    if run.split is None:
-        from musicbert.fairseq_plugin.labels.rating_predict import predict, save_predictions
-
-        for part in run.parts:
-            save_predictions(predict(checkpoint, run.data, part, device=device), run.out / f"{part}.npz")
-        return {}
     from musicbert.evaluation.predictions import save_predictions
-    from musicbert.fairseq_plugin.labels.predict import load_tagger, predict_part
+    from musicbert.fairseq_plugin.labels.predict import load_fine_tuned, predict_part
 
-    model, task = load_tagger(checkpoint)
+    model, task = load_fine_tuned(checkpoint)
     for part in run.parts:
-        predictions = predict_part(model, task, part, device=device)
-        save_predictions(run.out / f"{part}.npz", {predictions.label: predictions})
+        save_predictions(run.out / f"{part}.npz", predict_part(model, task, part, device=device))
     if run.keep_model:
         export_tagger(run, model.cpu(), task)
     return {"parameters": sum(value.numel() for value in model.parameters())}
@@ -316,7 +309,7 @@ def export_tagger(run: Run, model: Any, task: Any) -> Path:
     settings = {
         **run.about,
         "architecture": asdict(model.backbone.config),
-        "codec": task.shards.codec,
+        "codec": task.data.codec,
         "window": task.cfg.window,
         "overlap": task.cfg.overlap,
         "windows": str(task.cfg.windows),

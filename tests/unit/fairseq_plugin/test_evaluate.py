@@ -21,7 +21,7 @@ class Malice:
 
 def reason(path):
     import musicbert.fairseq_plugin  # noqa: F401 - registers
-    from musicbert.fairseq_plugin.labels.rating_predict import load_fine_tuned
+    from musicbert.fairseq_plugin.labels.predict import load_fine_tuned
 
     with pytest.raises(CheckpointError) as caught:
         load_fine_tuned(path)

@@ -5,7 +5,6 @@ from argparse import Namespace
 import numpy as np
 import pytest
 import torch
-from fairseq.data import Dictionary
 from fairseq.logging import metrics
 from fairseq.tasks import TASK_DATACLASS_REGISTRY, TASK_REGISTRY
 from fairseq.tasks.sentence_prediction import SentencePredictionTask
@@ -22,9 +21,8 @@ from musicbert.encoding import dictionary_text, rows_to_ids
 from musicbert.encoding.sequence_views import sequence_in_view
 from musicbert.errors import CheckpointError, DatasetError
 from musicbert.evaluation.metrics.multilabel import AVERAGES, multilabel_draws
+from musicbert.fairseq_plugin.data.sized_dataset import SizedDataset
 from musicbert.fairseq_plugin.labels.criterion import MultilabelCriterion
-from musicbert.fairseq_plugin.labels.sentence_data import class_names, label_classes, label_sets, load_labels
-from musicbert.fairseq_plugin.labels.sentence_dataset import SentenceDataset
 from musicbert.fairseq_plugin.labels.sentences import OctupleSentenceTask, PublishedSentenceTask
 from musicbert.fairseq_plugin.labels.sums import sums_of
 from musicbert.fairseq_plugin.runs.models import choose_model
@@ -59,6 +57,14 @@ def make_bin(folder, labels, *, dictionary=None, lengths=(3, 20)):
         )
         write_indexed_dataset(text_to_ids(lines, ids), folder / "label" / part)
     return folder
+
+
+def labels_of(dataset):
+    return [dataset[index]["targets"]["label"].tolist() for index in range(len(dataset))]
+
+
+def tokens_of(dataset, index):
+    return dataset[index]["source"].reshape(-1)
 
 
 def settings(task, data, **changes):
@@ -98,7 +104,7 @@ def test_numbers_in_place_of_classes(tmp_path):
     (data / "label" / "train.label").write_text("0.5 1\n-2 3\n0 0\n")
     config = settings("octuple_sentence_prediction", data, regression_target=True, num_classes=2)
     dataset = OctupleSentenceTask.setup_task(config).load_dataset("train")
-    assert dataset.targets.tolist() == [[0.5, 1], [-2, 3], [0, 0]]
+    assert labels_of(dataset) == [[0.5, 1], [-2, 3], [0, 0]]
     config.num_classes = 3
     with pytest.raises(DatasetError, match="wrong-label"):
         OctupleSentenceTask.setup_task(config).load_dataset("train")
@@ -111,20 +117,20 @@ def test_class_counts_are_checked_against_the_data(tmp_path, caplog):
         task.setup_task(settings("sentence_prediction_multilabel", data, num_classes=2))
     # upstream asks for all 13 where a fold's dictionary has fewer
     opened = task.setup_task(settings("sentence_prediction_multilabel", data, num_classes=13))
-    assert opened.load_dataset("train").targets.shape == (3, 13)
+    assert np.shape(labels_of(opened.load_dataset("train"))) == (3, 13)
     assert "only 3 of them" in caplog.text
 
 
 def test_labels_become_classes(tmp_path, caplog):
     data = make_bin(tmp_path / "bin", {"train": ["b a", "b", "c b"], "valid": ["a", "never c"]})
-    labels = load_labels(data)
-    assert class_names(labels) == ["b", "a", "c"]  # by falling count, then by name
-    assert label_sets(data, "train", labels, 3).tolist() == [[1, 1, 0], [1, 0, 0], [1, 0, 1]]
-    assert label_sets(data, "valid", labels, 3).tolist() == [[0, 1, 0], [0, 0, 1]]
+    name = "sentence_prediction_multilabel"
+    task = TASK_REGISTRY[name].setup_task(settings(name, data))
+    assert task.data.labels["label"].classes == ("b", "a", "c")  # by falling count, then by name
+    assert labels_of(task.load_dataset("train")) == [[1, 1, 0], [1, 0, 0], [1, 0, 1]]
+    assert labels_of(task.load_dataset("valid")) == [[0, 1, 0], [0, 0, 1]]
     assert "1 labels are unknown" in caplog.text
     with pytest.raises(DatasetError, match="wrong-label"):
-        label_classes(data, "train", labels)
-    assert isinstance(labels, Dictionary)
+        OctupleSentenceTask.setup_task(settings("octuple_sentence_prediction", data))
 
 
 def test_too_long_sequences_are_shortened_or_refused(tmp_path):
@@ -138,19 +144,19 @@ def test_too_long_sequences_are_shortened_or_refused(tmp_path):
             settings(name, data, max_positions=8 * 12, shorten_method=method)
         )
         dataset = task.load_dataset("train")
-        whole = [dataset.tokens[index] for index in range(8)]
+        whole = [torch.from_numpy(task.data.tokens(index)).reshape(-1) for index in range(8)]
         seen = set()
         for epoch in (1, 2, 3):
             dataset.set_epoch(epoch)
             for index in range(8):
-                source = dataset[index]["source"]
+                source = tokens_of(dataset, index)
                 assert len(source) == 8 * 12 == dataset.size(index)
                 assert source[:8].eq(0).all()
                 assert source[-8:].eq(2).all()
                 at = [
                     k
                     for k in range(8, len(whole[index]), 8)
-                    if torch.equal(whole[index][k : k + 80].long(), source[8:-8])
+                    if torch.equal(whole[index][k : k + 80], source[8:-8])
                 ]
                 assert at
                 seen.add((index, at[0]))
@@ -162,16 +168,17 @@ def test_too_long_sequences_are_shortened_or_refused(tmp_path):
 def test_other_encodings_are_made_as_the_data_are_read(tmp_path, name, view):
     data = make_bin(tmp_path / "bin", {"train": ["a", "b"] * 4}, lengths=(20, 40))
     width = 1 if view == "remi" else 8
-    whole = TASK_REGISTRY[name].setup_task(settings(name, data, encoding=view)).load_dataset("train")
-    stored = [np.asarray(whole.tokens[index]) for index in range(8)]
+    task = TASK_REGISTRY[name].setup_task(settings(name, data, encoding=view))
+    whole = task.load_dataset("train")
+    stored = [task.data.tokens(index) for index in range(8)]
     for index, tokens in enumerate(stored):
-        source = whole[index]["source"]
+        source = tokens_of(whole, index)
         assert source.tolist() == sequence_in_view(tokens, view).tolist()
         assert len(source) == whole.size(index)
     batch = whole.collater([whole[0], whole[1]])
-    rows, lengths = batch["net_input"]["src_tokens"], batch["net_input"]["src_lengths"]
-    assert rows.shape[1] == lengths.max()
-    assert [int((row != 1).sum()) for row in rows] == lengths.tolist()
+    rows, lengths = batch["net_input"]["src_tokens"], whole.sizes[:2].tolist()
+    assert rows.shape[1] == max(lengths)
+    assert [int((row != 1).sum()) for row in rows] == lengths
     assert (rows == 3).any() == (view == "cp")  # empty cells
     with pytest.raises(DatasetError, match="too-long"):
         TASK_REGISTRY[name].setup_task(
@@ -184,7 +191,7 @@ def test_other_encodings_are_made_as_the_data_are_read(tmp_path, name, view):
         for epoch in (1, 2, 3):
             short.set_epoch(epoch)
             for index in range(8):
-                source = short[index]["source"]
+                source = tokens_of(short, index)
                 assert len(source) == width * 12 == short.size(index)
                 firsts.add((index, tuple(source.tolist())))
                 if method == "truncate":
@@ -256,8 +263,9 @@ def test_mean_pooling_counts_notes_whose_first_cell_is_empty():
 def test_order_is_by_length_and_differs_by_epoch_alone():
     rng = np.random.default_rng(0)
     sizes = rng.integers(3, 200, 50) * 8
-    make = lambda: SentenceDataset([], sizes, torch.zeros(50), seed=4)  # noqa: E731
-    first, again = make(), make()
+    first, again = SizedDataset(), SizedDataset()
+    for dataset in (first, again):
+        dataset.sizes, dataset.seed, dataset.shuffle = sizes, 4, True
     assert np.array_equal(first.ordered_indices(), again.ordered_indices())
     again.set_epoch(2)
     assert not np.array_equal(first.ordered_indices(), again.ordered_indices())

@@ -13,7 +13,7 @@ from musicbert.corpus.labelled.shard_writer import write_shards
 from musicbert.encoding import FIELD_OFFSETS
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.labels.criterion import TaggingCriterion, TaggingCriterionConfig
-from musicbert.fairseq_plugin.labels.dataset import TaggingDataset
+from musicbert.fairseq_plugin.labels.dataset import LabelDataset
 from musicbert.fairseq_plugin.labels.note_augmentation import parse_augmentation
 from musicbert.fairseq_plugin.labels.sums import AVERAGES, METRICS, f1_of_class, metrics_of, sums_of
 from musicbert.fairseq_plugin.labels.taggers import TaggingConfig, read_split
@@ -132,19 +132,19 @@ def test_sums_of_numbers():
 def test_labels_lie_beside_their_notes(shards, codec, cells):
     data, layout = shards[codec], Layout(codec, cells=cells)
     windows = [w for p in range(6) for w in cut(p, data.rows(p), codec, window=10)]
-    dataset = TaggingDataset(data, data.labels["octave"], windows, layout, performance=not cells)
+    dataset = LabelDataset(data, ["octave"], windows, layout, performance=not cells)
     batch = dataset.collater([dataset[k] for k in (0, len(dataset) - 1, 3)])
     tokens = batch["net_input"]["src_tokens"]
     tokens = tokens if cells else tokens.unflatten(1, (-1, 8))
-    assert tokens.shape[:2] == batch["target"].shape
+    assert tokens.shape[:2] == batch["targets"]["octave"].shape
     column, first = {
         ("octuple", False): (3, FIELD_OFFSETS[3]),
         ("octuple", True): (3, 0),
         ("cp", True): (2, -22),
     }[codec, cells]
-    known = batch["target"] >= 0
-    assert known.sum() == batch["ntokens"] == sum(len(windows[k]) for k in (0, len(dataset) - 1, 3))
-    np.testing.assert_array_equal((tokens[known][:, column] - first) // 12, batch["target"][known])
+    known = batch["targets"]["octave"] >= 0
+    assert known.sum() == sum(len(windows[k]) for k in (0, len(dataset) - 1, 3))
+    np.testing.assert_array_equal((tokens[known][:, column] - first) // 12, batch["targets"]["octave"][known])
     if not cells:
         inputs = batch["net_input"]["performance"]
         assert (inputs[~known] == 0).all()
@@ -154,9 +154,9 @@ def test_labels_lie_beside_their_notes(shards, codec, cells):
 def test_a_moved_or_thinned_note_keeps_its_label(shards):
     data, layout = shards["octuple"], Layout("octuple", cells=False)
     windows = [w for p in range(6) for w in cut(p, data.rows(p), "octuple", window=16)]
-    dataset = TaggingDataset(
+    dataset = LabelDataset(
         data,
-        data.labels["loud"],
+        ["loud"],
         windows,
         layout,
         performance=True,
@@ -169,11 +169,11 @@ def test_a_moved_or_thinned_note_keeps_its_label(shards):
         for index in range(len(dataset)):
             item = dataset[index]
             notes = item["source"][1:-1].numpy() - np.array(FIELD_OFFSETS)
-            np.testing.assert_array_equal(notes[:, 5], item["target"][:, 0].numpy() // 4)
+            np.testing.assert_array_equal(notes[:, 5], item["targets"]["loud"][:, 0].numpy() // 4)
             assert len(item["performance"]) == len(notes)
             # the velocity is the fifth performance input: it has gone with the note too
             np.testing.assert_allclose(
-                item["performance"][:, 4], (item["target"][:, 0] - 64) / 32, rtol=1e-4, atol=1e-5
+                item["performance"][:, 4], (item["targets"]["loud"][:, 0] - 64) / 32, rtol=1e-4, atol=1e-5
             )
             seen.add(notes.tobytes())
     assert len(seen) > len(dataset)  # other draws in the other epoch

@@ -1,0 +1,184 @@
+"""`LabelTask`: what the tasks with labels of notes or pieces share, from the data set to the heads."""
+
+# No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from fairseq import models
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.tasks import FairseqTask
+from omegaconf import II, MISSING
+
+from musicbert.corpus.labelled import LabelledSet
+from musicbert.encoding.views import View
+from musicbert.errors import DatasetError
+from musicbert.fairseq_plugin.data.task import OneDictionary, change, flag, octuple_dictionary
+from musicbert.fairseq_plugin.labels.dataset import LabelDataset, Sequences, WholePieces
+from musicbert.fairseq_plugin.labels.note_augmentation import NoteAugmentation
+from musicbert.fairseq_plugin.labels.terms import Term
+
+__all__ = ["AUGMENT_HELP", "LabelTask", "PieceConfig"]
+
+logger = logging.getLogger(__name__)
+
+_SHORTEN = ChoiceEnum(["none", "truncate", "random_crop"])
+AUGMENT_HELP = "change training notes: transpose=5,velocity=1,stretch=0.1,phase=8,bar,drop=0.1"
+
+
+@dataclass
+class PieceConfig(FairseqDataclass):
+    """Options of the tasks over whole pieces of a data-bin; the names are those of the published scripts."""
+
+    data: str = flag(MISSING, "folder of one fold of a data-bin")
+    # fairseq reads no unions written with |
+    init_token: Optional[int] = flag(None, "accepted for old scripts, no effect")  # noqa: UP045
+    separator_token: Optional[int] = flag(None, "accepted for old scripts, no effect")  # noqa: UP045
+    no_shuffle: bool = flag(False, "keep the same batches in every epoch (their order is still drawn)")
+    shorten_method: _SHORTEN = flag("none", "what to do with pieces longer than --max-positions")  # type: ignore[valid-type]  # noqa: RUF009
+    max_positions: int = flag(8192, "longest piece in tokens")
+    seed: int = II("common.seed")
+
+
+class LabelTask(OneDictionary, FairseqTask):
+    """Learn labels of a labelled set.
+
+    Attributes
+    ----------
+    data
+        The labelled pieces.
+    terms
+        What is learned, by which head.
+    view
+        Form of the music that the model reads.
+    performance_features
+        Performance inputs of a note.
+    augmentation
+        Changes of training notes, or None.
+    """
+
+    dataset_class: type[LabelDataset] = LabelDataset
+    view: View = "octuple"
+    augmentation: NoteAugmentation | None = None
+    #: do as the published code does
+    compat = False
+    #: how to get a part with pieces
+    choose_parts = "make the data with a larger share of this part, or train with --disable-validation"
+    #: classes that count as missing
+    ignore: tuple[int, ...] = ()
+    #: more labels to read than those that are learned
+    more_labels: tuple[str, ...] = ()
+
+    def __init__(self, cfg: Any, data: LabelledSet, terms: Sequence[Term]) -> None:
+        super().__init__(cfg)
+        self.data, self.terms = data, tuple(terms)
+        self.dictionary = octuple_dictionary()
+        self.performance_features = 0
+        if getattr(cfg, "performance_input", False):
+            self.performance_features = data.performance_width
+            if not self.performance_features:
+                raise DatasetError(
+                    "no-performance",
+                    "The data set holds no performance inputs",
+                    path=data.path,
+                    hint="make the data with performance inputs, or leave --performance-input out",
+                )
+        for term in self.terms:
+            classes = data.column(term.label).classes
+            logger.info("%s (%s): %d outputs, %s", term.label, term.kind, len(classes), ", ".join(classes))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the labels to read."""
+        return tuple(dict.fromkeys([*(term.label for term in self.terms), *self.more_labels]))
+
+    def max_positions(self) -> int:
+        """Longest window in tokens (of taggers: in rows)."""
+        return self.cfg.max_positions
+
+    def pieces(self, part: str) -> Sequence[int]:
+        """Numbers of the pieces of a part (``train``, ``valid``, ``test``).
+
+        Raises
+        ------
+        DatasetError
+            Where there is no such part.
+        """
+        return self.data.part(part)  # type: ignore[attr-defined] - of a data-bin
+
+    def load_dataset(self, split: str, combine: bool = False, **_: Any) -> LabelDataset:
+        """Open a part.
+
+        Raises
+        ------
+        DatasetError
+            Those of `pieces` and of the labelled set; ``empty-split`` (of sentences ``no-pieces``);
+            ``too-long`` where a piece is longer than
+            ``--max-positions`` and not to be shortened.
+        """
+        del combine
+        pieces = self.pieces(split)
+        if not pieces:
+            raise DatasetError(
+                getattr(self.data, "EMPTY", "empty-split"),
+                f"The part {split!r} holds no piece",
+                path=getattr(self.cfg, "split_file", None) or self.data.path,
+                hint=self.choose_parts,
+            )
+        if self.performance_features:
+            self.data.performance(pieces[0])  # checks the files
+        dataset = self.make_dataset(pieces, training=split == "train")
+        logger.info("%s: %d pieces, %d windows", split, len(pieces), len(dataset))
+        self.datasets[split] = dataset
+        return dataset
+
+    def make_dataset(self, pieces: Sequence[int], *, training: bool) -> LabelDataset:
+        """Return the data set of whole pieces."""
+        cfg = self.cfg
+        shorten = "none" if self.compat else str(cfg.shorten_method)
+        layout = Sequences(self.view, shorten=shorten, max_tokens=cfg.max_positions)
+        dataset = self.new_dataset(
+            WholePieces(self.data, pieces), layout, training, shuffle=training and not cfg.no_shuffle
+        )
+        longest = int(dataset.sizes.max())
+        if longest > cfg.max_positions and not self.compat:  # fairseq would leave it out in silence
+            raise DatasetError(
+                "too-long",
+                f"A piece has {longest} tokens, more than {cfg.max_positions}",
+                path=self.data.path,
+                hint="give --shorten-method truncate, or a larger --max-positions",
+            )
+        return dataset
+
+    def new_dataset(self, windows: Any, layout: Any, training: bool, **more: Any) -> LabelDataset:
+        """Return a data set with the task's labels and options."""
+        return self.dataset_class(
+            self.data,
+            self.labels,
+            windows,
+            layout,
+            ignore=self.ignore,
+            performance=self.performance_features > 0,
+            augmentation=self.augmentation if training else None,
+            seed=self.cfg.seed,
+            **more,
+        )
+
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
+        """Build the model that ``--arch`` names, with the heads of the terms."""
+        change(cfg, max_positions=self.cfg.max_positions, performance_features=self.performance_features)
+        if self.view == "remi":
+            change(cfg, no_compound=True)
+        return self.add_heads(models.build_model(cfg, self, from_checkpoint))
+
+    def add_heads(self, model: Any) -> Any:
+        """Give a model the heads of the terms."""
+        for term in self.terms:
+            register = getattr(model, f"register_{term.family}_head")
+            register(term.head, self.outputs(term))
+        return model
+
+    def outputs(self, term: Term) -> int:
+        """Number of outputs of a head."""
+        return len(self.data.column(term.label).classes)
