@@ -23,7 +23,7 @@ from musicbert.errors import DatasetError
 from musicbert.evaluation.predictions import Predictions, load_predictions
 from musicbert.evaluation.training_log import Curves, read_curves
 
-__all__ = ["Experiment", "Run", "curves_of_runs", "read_experiment", "read_runs"]
+__all__ = ["Experiment", "Run", "curves_of_runs", "named_by_fold", "read_experiment", "read_runs"]
 
 _FOLDER = re.compile(r"fold(?P<fold>\w+)[/\\]seed(?P<seed>\d+)$")
 #: name of a piece that its data-bin does not name: unique within a fold only
@@ -66,7 +66,9 @@ def read_runs(folder: str | PathLike[str], parts: Sequence[str] = ("test",)) -> 
         files = {part: test.with_name(f"{part}.npz") for part in parts}
         log = next((test.with_name(name) for name in LOGS if test.with_name(name).exists()), None)
         loaded = {
-            part: {label: _named(each, match["fold"]) for label, each in load_predictions(path).items()}
+            part: {
+                label: named_by_fold(each, match["fold"]) for label, each in load_predictions(path).items()
+            }
             for part, path in files.items()
             if path.is_file()
         }
@@ -78,7 +80,7 @@ def read_runs(folder: str | PathLike[str], parts: Sequence[str] = ("test",)) -> 
     return sorted(runs, key=lambda run: (natural_key(run.fold), run.seed))
 
 
-def _named(predictions: Predictions, fold: str) -> Predictions:
+def named_by_fold(predictions: Predictions, fold: str) -> Predictions:
     """Put the fold before names that are unique within it only."""
     if not all(_UNNAMED.fullmatch(name) for name in predictions.ids.tolist()):
         return predictions

@@ -9,7 +9,7 @@ from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.taggers import baseline_names, baseline_predictions
 from musicbert.evaluation.predictions import Predictions
 from musicbert.evaluation.reports.build import Report, build_report
-from musicbert.evaluation.runs import Experiment
+from musicbert.evaluation.runs import Experiment, named_by_fold
 from musicbert.evaluation.scores import Extra
 
 __all__ = ["experiment_report"]
@@ -61,12 +61,15 @@ def experiment_report(
         if progress is not None:
             progress(name)
         baselines[name] = {
-            fold: baseline_predictions(
-                by_fold[fold],
-                task,
-                name,
-                *([by_fold[fold].index[piece] for piece in splits[fold][part]] for part in ("train", "test")),
-                seed=seed,
+            fold: named_by_fold(
+                baseline_predictions(
+                    by_fold[fold],
+                    task,
+                    name,
+                    *([by_fold[fold].index[n] for n in splits[fold][part]] for part in ("train", "test")),
+                    seed=seed,
+                ),
+                fold,
             )
             for fold in folds
         }
