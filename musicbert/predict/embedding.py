@@ -7,7 +7,7 @@ Legend: ``n`` notes, ``B`` windows, ``T`` rows, ``D`` width, ``L`` blocks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -26,7 +26,7 @@ from musicbert.predict.runner import Precision, Runner
 from musicbert.predict.windows import Layout, Window
 from musicbert.weights import Bundle, build_model, save_folder
 
-__all__ = ["Embedder", "Level", "Stitch", "TokenPooling"]
+__all__ = ["Embedder", "Level", "Stitch", "TokenPooling", "stitch_windows"]
 
 Level = Literal["piece", "note", "bar"]
 TokenPooling = Literal["first", "mean"]
@@ -73,6 +73,31 @@ class Stitch:
             total / np.where(weights > 0, weights, 1)[:, None]
             for total, weights in zip(self.sums, self.weights, strict=True)
         ]
+
+
+def stitch_windows(
+    runner: Runner,
+    pieces: Sequence[Piece],
+    forward: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor],
+    *,
+    items: Sequence[Ints],
+    width: int,
+    votes: bool = False,
+) -> Stitch:
+    """Run all windows of pieces and put the results together.
+
+    ``forward`` makes results of rows [shape=(B, T, D)] or of windows [shape=(B, D)] from tokens and
+    performance inputs (:meth:`Runner.run`); for the other arguments see `Stitch`.
+    """
+    stitch, windows, lead = Stitch(items, width, votes=votes), runner.windows(pieces), runner.layout.lead
+
+    def take(chosen: list[int], output: torch.Tensor) -> None:
+        for index, values in zip(chosen, output.float().cpu().numpy(), strict=True):
+            window = windows[index]
+            stitch.add(window, values if values.ndim == 1 else values[lead : lead + len(window)])
+
+    runner.run(pieces, windows, forward, take)
+    return stitch
 
 
 class Embedder:
@@ -193,7 +218,7 @@ class Embedder:
         pooling = pooling or poolings[0]
         if level not in get_args(Level) or pooling not in poolings:
             raise ValueError(f"level is one of {get_args(Level)} and pooling of {poolings}")
-        depth, width, lead = self.config.layers, self.config.width, self._runner.layout.lead
+        depth = self.config.layers
         if not -depth - 1 <= layer <= depth:
             raise ValueError(f"layer is in {-depth - 1} to {depth}, not {layer}")
         number = layer % (depth + 1)
@@ -211,14 +236,7 @@ class Embedder:
             self.fields.bars(piece.rows) if level == "bar" else np.arange(len(piece.rows)) * (level == "note")
             for piece in pieces
         ]
-        stitch, windows = Stitch(items, width), self._runner.windows(pieces)
-
-        def take(chosen: list[int], states: torch.Tensor) -> None:
-            for index, state in zip(chosen, states.float().cpu().numpy(), strict=True):
-                window = windows[index]
-                stitch.add(window, state if whole else state[lead : lead + len(window)])
-
-        self._runner.run(pieces, windows, forward, take)
+        stitch = stitch_windows(self._runner, pieces, forward, items=items, width=self.config.width)
         means = [mean.astype(np.float32) for mean in stitch.means()]
         vectors = [mean[0] for mean in means] if level == "piece" else means
         return vectors[0] if single else vectors

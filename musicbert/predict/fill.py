@@ -158,15 +158,9 @@ class _Work:
 
     def _logits(self, tokens: Ints) -> Singles:
         """Logits of hidden tokens [shape=(m, V)], each by the window in which its note lies deepest."""
-        owners = self.owner[tokens[:, 0]]
-        numbers = np.unique(owners)
-        windows = [self.windows[number] for number in numbers]
-        wanted = []
-        for number, window in zip(numbers, windows, strict=True):
-            own = tokens[owners == number]
-            flat = np.zeros((len(window) + 2, F), bool)  # with the special octuples
-            flat[own[:, 0] - window.start + 1, own[:, 1]] = True
-            wanted.append(flat.reshape(-1))
+        numbers = np.unique(self.owner[tokens[:, 0]])
+        index = np.full(self.rows.shape, -1)  # of each wanted token, its place among the results
+        index[tokens[:, 0], tokens[:, 1]] = np.arange(len(tokens))
         encoder = self.runner.model.encoder
         result = np.zeros((len(tokens), self.runner.model.config.vocabulary_size), np.float32)
 
@@ -175,21 +169,18 @@ class _Work:
 
         def take(chosen: list[int], output: tuple[torch.Tensor, torch.Tensor]) -> None:
             hidden, ids = output
-            selected = np.zeros(tuple(ids.shape), bool)
-            for row, index in enumerate(chosen):
-                selected[row, : len(wanted[index])] = wanted[index]
-            where = torch.from_numpy(selected).to(ids.device)
+            places = np.full((len(chosen), ids.shape[1] // F, F), -1)  # (B, T, F)
+            for row, number in zip(places, numbers[chosen], strict=True):
+                part = slice(self.windows[number].start, self.windows[number].stop)
+                own = (self.owner[part] == number)[:, None]
+                row[1 : 1 + len(own)] = np.where(own, index[part], -1)  # after the special octuple
+            flat = places.reshape(len(chosen), -1)
+            where = torch.from_numpy(flat >= 0).to(ids.device)
             logits = encoder.lm_head(encoder.sentence_encoder.up_selected(hidden, where))  # (N, V)
-            values = logits.float().cpu().numpy()
-            at = 0
-            for index in chosen:
-                own = np.flatnonzero(owners == numbers[index])
-                order = np.lexsort((tokens[own, 1], tokens[own, 0]))  # as `up_selected` has them
-                result[own[order]] = values[at : at + len(own)]
-                at += len(own)
+            result[flat[flat >= 0]] = logits.float().cpu().numpy()
 
         piece = replace(self.piece, rows=self.rows, hidden=self.hidden)
-        self.runner.run([piece], windows, forward, take)
+        self.runner.run([piece], [self.windows[number] for number in numbers], forward, take)
         return result
 
     def _possible(self, row: Ints, hidden: Bools, number: int) -> Bools:

@@ -25,7 +25,7 @@ from musicbert.config import ModelConfig
 from musicbert.encoding import FIELDS, Policies
 from musicbert.encoding.policies import COMPATIBLE
 from musicbert.errors import CheckpointError
-from musicbert.predict.embedding import Embedder, Stitch
+from musicbert.predict.embedding import Embedder, stitch_windows
 from musicbert.predict.fill import fill_piece
 from musicbert.predict.gaps import Filled, FillOptions, choose_mask
 from musicbert.predict.pieces import Source
@@ -112,31 +112,25 @@ class Model(Embedder):
         if unknown or not names:
             wanted = ", ".join(map(repr, unknown)) or "to run"
             raise ValueError(f"no head {wanted}; the model has {', '.join(self.heads)}")
-        chosen_heads = [self.heads[name] for name in names]
+        chosen = [self.heads[name] for name in names]
         single, pieces = self._read(source, policies)
-        windows = self._runner.windows(pieces)
-        one_item = [np.zeros(len(piece.rows), np.int64) for piece in pieces]
-        stitches = [Stitch(one_item, head.outputs) for head in chosen_heads]
+        encode = self.module.encoder.sentence_encoder
+        modules = [getattr(self.module, f"{head.kind}_heads")[head.name] for head in chosen]
 
-        def forward(tokens: torch.Tensor, performance: torch.Tensor | None) -> list[torch.Tensor]:
-            encode = self.module.encoder.sentence_encoder
+        def forward(tokens: torch.Tensor, performance: torch.Tensor | None) -> torch.Tensor:
             features = self.module.pool(encode(tokens, performance=performance))  # (B, D)
-            return [
-                getattr(self.module, f"{head.kind}_heads")[head.name](features)  # (B, C)
-                for head in chosen_heads
-            ]
+            return torch.cat([module(features) for module in modules], dim=1)  # (B, C of all heads)
 
-        def take(chosen: list[int], outputs: list[torch.Tensor]) -> None:
-            for stitch, output in zip(stitches, outputs, strict=True):
-                for index, logits in zip(chosen, output.float().cpu().numpy(), strict=True):
-                    stitch.add(windows[index], logits)
-
-        self._runner.run(pieces, windows, forward, take)
-        results: list[dict[str, Prediction]] = [{} for _ in pieces]
-        for head, stitch in zip(chosen_heads, stitches, strict=True):
-            for result, mean in zip(results, stitch.means(), strict=True):
-                scores = activate(mean[0], head.activation)
-                result[head.name] = Prediction(head, mean[0].astype(np.float32), scores)
+        ends = np.cumsum([head.outputs for head in chosen])
+        items = [np.zeros(len(piece.rows), np.int64) for piece in pieces]
+        stitch = stitch_windows(self._runner, pieces, forward, items=items, width=int(ends[-1]))
+        results = [
+            {
+                head.name: Prediction(head, logits.astype(np.float32), activate(logits, head.activation))
+                for head, logits in zip(chosen, np.split(mean[0], ends[:-1]), strict=True)
+            }
+            for mean in stitch.means()
+        ]
         return results[0] if single else results
 
     def fill(

@@ -24,7 +24,7 @@ from musicbert.arrays import Ints, Singles
 from musicbert.encoding.codec import get_codec
 from musicbert.midi import Score, read_score
 from musicbert.model.heads.tagger import Tagger
-from musicbert.predict.embedding import Stitch
+from musicbert.predict.embedding import stitch_windows
 from musicbert.predict.pieces import read_piece
 from musicbert.predict.prediction import TagResult, activate
 from musicbert.predict.runner import Runner
@@ -86,25 +86,19 @@ class TaggerModel:
             For a source that cannot be read or encoded.
         """
         scores = [source if isinstance(source, Score) else read_score(source) for source in sources]
-        runner, lead = self._runner, self.layout.lead
+        runner = self._runner
         runner.batch_rows = batch_rows
         pieces = [
             read_piece(score, codec=self.codec.name, performance=runner.performance) for score in scores
         ]
         note_level = self.level == "note"
         items = [np.arange(len(piece.rows)) * note_level for piece in pieces]
-        stitch, windows = Stitch(items, len(self.classes), votes=True), runner.windows(pieces)
 
         def forward(tokens: torch.Tensor, performance: torch.Tensor | None) -> torch.Tensor:
             logits = self.tagger(tokens, performance)  # (B, T, C) or (B, C)
             return self.tagger.values(logits) if self.kind == "regression" else logits
 
-        def take(chosen: list[int], outputs: torch.Tensor) -> None:
-            for index, values in zip(chosen, outputs.cpu().numpy(), strict=True):
-                window = windows[index]
-                stitch.add(window, values[lead : lead + len(window)] if note_level else values)
-
-        runner.run(pieces, windows, forward, take)
+        stitch = stitch_windows(runner, pieces, forward, items=items, width=len(self.classes), votes=True)
         means, covered = stitch.means(), stitch.covered()
         if not note_level:
             return [TagResult(self.kind, self.classes, activate(mean[0], self.kind)) for mean in means]
