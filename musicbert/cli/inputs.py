@@ -106,7 +106,7 @@ def midi_files(inputs: Sequence[str]) -> list[Path]:
             path for path in given.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file()
         )
         if not inside:
-            raise MidiError("no-files", "The folder holds no .mid or .midi file", path=given)
+            raise MidiError("no-files", "The folder does not contain a .mid or .midi file", path=given)
         found.update(dict.fromkeys(inside))
     return list(found)
 
@@ -146,7 +146,7 @@ def open_model(options: argparse.Namespace, *, m2bert: bool = False) -> Any:
     if isinstance(model, M2BertModel) and not m2bert:
         raise CheckpointError(
             "other-model",
-            "This is an M2BERT that is not fine-tuned: it has no sentence heads and fills no gaps",
+            "This is an M2BERT that is only pre-trained: it has no sentence heads and cannot fill in notes",
             path=options.model,
             hint="embed with it, or fine-tune it",
         )

@@ -75,12 +75,12 @@ def download(
                 path=url,
                 hint="run it again: it resumes from there",
             )
-    found = sha256_of(partial) if sha256 is not None else None
-    if sha256 is not None and found != sha256.lower():
+    checksum = sha256_of(partial) if sha256 is not None else None
+    if sha256 is not None and checksum != sha256.lower():
         partial.unlink()
         raise CheckpointError(
             "bad-checksum",
-            f"The file has SHA-256 {found}, not {sha256.lower()}; it was removed",
+            f"The file has SHA-256 {checksum}, not {sha256.lower()}; it was removed",
             path=url,
             hint="download it again, or from somewhere else",
         )

@@ -86,8 +86,8 @@ def resolve(
     path = Path(name)
     if path.is_file():
         return path
-    if path.is_dir() and (found := _inside(path)):
-        return found
+    if path.is_dir() and (checkpoint := _inside(path)):
+        return checkpoint
     text = fspath(name)
     if path.is_dir() or len(path.parts) != 1 or path.suffix in (".pt", ".safetensors"):
         raise CheckpointError(
@@ -104,8 +104,8 @@ def resolve(
     known = {**PUBLISHED, **_tables(places), **(sources or {})}
     source = known.get(text)
     for place in places:
-        if found := _below(place, text, source):
-            return found
+        if checkpoint := _below(place, text, source):
+            return checkpoint
     if source is None:
         raise CheckpointError(
             "unknown-name",
@@ -132,8 +132,8 @@ def _inside(folder: Path) -> Path | None:
 
 def _below(place: Path, name: str, source: Source | None) -> Path | None:
     files = [f"{name}.pt", f"{name}.safetensors"] + ([source.file] if source else [])
-    found = next((place / file for file in files if (place / file).is_file()), None)
-    return _inside(place / name) or found
+    file = next((place / file for file in files if (place / file).is_file()), None)
+    return _inside(place / name) or file
 
 
 def _tables(places: Sequence[Path]) -> dict[str, Source]:

@@ -69,7 +69,7 @@ class StableAdamW(torch.optim.Optimizer):
         return loss
 
     def _update(self, group: dict[str, Any], step: int, parameters: list[torch.Tensor]) -> None:
-        """Update parameters that are at the same step, with one call for all tensors each."""
+        """Update parameters that are at the same step, all tensors in one call."""
         beta1, beta2 = (beta * (1 - beta ** (step - 1)) / (1 - beta**step) for beta in group["betas"])
         lr, eps = group["lr"], group["eps"]
         gradients = [parameter.grad.float() for parameter in parameters]  # type: ignore[union-attr]
@@ -83,7 +83,7 @@ class StableAdamW(torch.optim.Optimizer):
         roots = torch._foreach_sqrt(squares)
         # g^2 / max(v, eps^2) is the square of g / max(sqrt(v), eps)
         norms = torch._foreach_norm(torch._foreach_div(gradients, torch._foreach_clamp_min(roots, eps)))
-        sizes = torch.tensor([each.numel() for each in parameters], dtype=torch.float32).sqrt()
+        sizes = torch.tensor([parameter.numel() for parameter in parameters], dtype=torch.float32).sqrt()
         rms = (torch.stack(list(norms)) / sizes.to(norms[0].device, non_blocking=True)).clamp(min=1.0)
         rates = list((lr / rms).unbind())  # a number on the device for each tensor
         torch._foreach_add_(roots, eps)

@@ -60,13 +60,13 @@ def is_hugging_face(weights: Mapping[str, Any]) -> bool:
 
 def _translate(name: str, names: Mapping[str, str]) -> str:
     """Name of a tensor on the other side, or the same name where it has no counterpart."""
-    found = _BLOCK.search(name)
+    block = _BLOCK.search(name)
     general = _BLOCK.sub(r"\1{i}", name, count=1)
     stem, _, last = general.rpartition(".")
     if stem not in names:
         return name
     translated = f"{names[stem]}.{last}"
-    return translated.replace("{i}", found[2]) if found else translated
+    return translated.replace("{i}", block[2]) if block else translated
 
 
 def to_hugging_face(
