@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     make.add_argument("--columns", help="column set of a label map without a side file")
     make.add_argument("--midi", type=Path, required=True, help="zip archive or folder")
     make.add_argument(
-        "--split", nargs="+", required=True, help="splits (musicbert/evaluation/baselines/baseline_run.py)"
+        "--split", nargs="+", required=True, help="splits (musicbert/evaluation/baselines/runs.py)"
     )
     make.add_argument(
         "--folds-file",
@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0, or 2 for bad input."""
     options = parser().parse_args(arguments)
-    from musicbert.evaluation.baselines.baseline_run import run_set
+    from musicbert.evaluation.baselines.runs import run_set
 
     def say(line: str) -> None:
         print(line, flush=True)

@@ -30,7 +30,7 @@ from musicbert.corpus.bins.databin import read_index, read_tokens
 from musicbert.corpus.labelled.sentence_bin import read_part
 from musicbert.encoding import FIELDS
 from musicbert.errors import DatasetError
-from musicbert.evaluation.baselines.pairs import pair_baselines
+from musicbert.evaluation.baselines.sentences import pair_baselines
 from musicbert.evaluation.metrics.bootstrap import interval, resample
 from musicbert.evaluation.metrics.ranking import ranking_draws
 from musicbert.evaluation.predictions import load_predictions, probabilities

@@ -1,63 +1,59 @@
-"""`Examples`: items with inputs, labels and identities; and the scaling of their inputs."""
+"""`Examples`: items with inputs and one label; and the scaling of their inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
+from musicbert.arrays import Floats
+from musicbert.corpus.labelled.pieces import Kind
+
 __all__ = ["Examples", "standardise"]
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-#: Deviations at which a standardised feature is clipped.
+#: deviations at which a standardised feature is clipped
 CLIP = 4.0
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Items with features, labels and identities.
+    """Items (pieces, segments or notes) with inputs and one label.
 
     Attributes
     ----------
-    ids
-        [shape=(n,), str]
+    label, kind, classes
+        Name of the label, its kind, and names of its classes (dimensions of a regression).
     features
-        [shape=(n, k), float64], finite.
-    labels
-        [shape=(n, d), float64, 0-1], NaN where missing.
-    class_of
-        [shape=(n,), int64, 0..n_classes-1]
-    n_classes
-        Number of classes.
+        [shape=(n, k), float64]
+    target
+        ``classes``: [shape=(n,), int64]. Else [shape=(n, C), float64, NaN where missing].
     groups
-        Items of one group share music; inner cross-validation keeps them together [shape=(n,)].
+        Items of one group share music; inner cross-validation keeps them together [shape=(n,), str].
+    ids
+        Names [shape=(n,), str]; of notes, those of their pieces.
     identities
-        Column -> what the name of each item says ([shape=(n,)]), for look-ups.
+        Column -> what the name or place of each item says [shape=(n,)], for look-up tables.
     more
         Name -> further inputs [shape=(n, j), float64], a row of NaN where an item has none. ``score``:
         against the score; ``peers``: against the other performances of the same bars.
-    dimensions, classes
-        Names of the d labels and of the classes, for the predictions; numbers if empty.
     means, raters
-        Mean of all ratings of each label [shape=(n, d), float64, 0-1, NaN where nobody rated], and how many
-        rated, averaged over labels [shape=(n,), float64]; None where the ratings are not at hand.
+        Mean of all ratings of each label [shape=(n, C), float64, 0-1, NaN where nobody rated], and the number
+        of raters, averaged over labels [shape=(n,), float64]; None where the ratings are unknown.
     """
 
-    ids: NDArray[np.str_]
+    label: str
+    kind: Kind
+    classes: tuple[str, ...]
     features: Floats
-    labels: Floats
-    class_of: Ints
-    n_classes: int
+    target: NDArray[Any]
     groups: NDArray[np.str_]
-    identities: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
+    ids: NDArray[np.str_]
+    identities: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     more: Mapping[str, Floats] = field(default_factory=dict)
-    dimensions: tuple[str, ...] = ()
-    classes: tuple[str, ...] = ()
     means: Floats | None = None
     raters: Floats | None = None
 
@@ -75,7 +71,7 @@ class Examples:
 
 
 def standardise(train: Floats, test: Floats, blocks: Sequence[int] | None = None) -> tuple[Floats, Floats]:
-    """Standardise by the training part and clip; what is not known (NaN) becomes the training mean.
+    """Standardise by the training part and clip; what is unknown (NaN) becomes the training mean.
 
     Parameters
     ----------
@@ -85,7 +81,9 @@ def standardise(train: Floats, test: Floats, blocks: Sequence[int] | None = None
         Widths of groups of columns that sum to k. Each group then gets the same total variance, so that 768
         columns of an embedding do not drown 150 features in a distance.
     """
-    scaler = StandardScaler().fit(train)  # passes over NaN
+    if not train.shape[1]:
+        return train, test
+    scaler = StandardScaler().fit(train)  # skips NaN
     weight = np.ones(train.shape[1])
     if blocks is not None:
         if sum(blocks) != train.shape[1]:

@@ -1,21 +1,20 @@
-"""What can be said about a note by simple rules: its place in its chord, and a few numbers around it.
+"""A note described by simple rules: its place in its chord, and a few numbers around it.
 
-A chord is the notes of one onset. Nothing of the order of the rows is used, so an order that gives the label
-away (vocal notes first) gives nothing away here.
+A chord is the notes of one onset. The order of the rows is not used, so an order that gives the label away
+(vocal notes first) does not help.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Floats, Ints
 from musicbert.encoding.note_columns import NoteColumns
 
-__all__ = ["NOTE_FEATURES", "chord_rank", "note_features"]
+__all__ = ["NOTE_FEATURES", "chord_cell", "chord_rank", "note_features"]
 
-Ints = NDArray[np.int64]
-#: ranks and sizes from which on all are one
-MOST = 5
+#: larger ranks and sizes of chords count as this one
+MAX_CHORD = 5
 NOTE_FEATURES = (
     "pitch", "pitch class", "position", "duration", "program", "rank from the top", "rank from below",
     "notes of the chord", "above the note below", "below the note above", "top moves by", "next top moves by",
@@ -43,7 +42,13 @@ def chord_rank(columns: NoteColumns) -> tuple[Ints, Ints]:
     return rank, size
 
 
-def note_features(columns: NoteColumns) -> NDArray[np.float64]:
+def chord_cell(columns: NoteColumns) -> Ints:
+    """Rank of each note in its chord and size of the chord as one number [shape=(n,)]."""
+    rank, size = chord_rank(columns)
+    return np.minimum(rank, MAX_CHORD - 1) * (MAX_CHORD + 1) + np.minimum(size, MAX_CHORD)
+
+
+def note_features(columns: NoteColumns) -> Floats:
     """Features of the notes of a piece [shape=(n, 15), float64], in the order of `NOTE_FEATURES`."""
     n = len(columns.onset)
     rank, size = chord_rank(columns)

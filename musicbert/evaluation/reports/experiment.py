@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from musicbert.corpus.labelled.contract import LabelledSet
 from musicbert.errors import DatasetError
-from musicbert.evaluation.baselines.taggers import baseline_names, baseline_predictions
+from musicbert.evaluation.baselines.labelled import baseline_names, baseline_predictions
 from musicbert.evaluation.predictions import Predictions
 from musicbert.evaluation.reports.build import Report, build_report
 from musicbert.evaluation.runs import Experiment, named_by_fold

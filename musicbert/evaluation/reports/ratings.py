@@ -1,9 +1,9 @@
 """The report of a network on ratings or performers: beside its baselines, a blend, a hybrid and the ceiling.
 
 Rows of `musicbert.evaluation.rows`: ``network``, ``blend`` (mean of the ensemble's and the best baseline's
-predictions, nothing fitted), ``hybrid`` (a model on embeddings and features, fitted on the training part:
-`musicbert.evaluation.baselines.hybrid`), ``baseline`` (from the baselines' own result file) and ``ceiling``.
-Groups are the content groups of the segments.
+predictions, nothing fitted), ``hybrid`` (`musicbert.evaluation.baselines.models.hybrid`, fitted on the
+training part), ``baseline`` (from the baselines' own result file) and ``ceiling``. Groups are the content
+groups of the segments.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from musicbert.annotation.content import content_groups
 from musicbert.annotation.label_map import LabelMap
 from musicbert.corpus.labelled.pieces import Task
 from musicbert.errors import DatasetError
-from musicbert.evaluation.baselines.feature_table import feature_table
-from musicbert.evaluation.baselines.hybrid import hybrid
+from musicbert.evaluation.baselines.models import hybrid
+from musicbert.evaluation.baselines.segments import feature_table
 from musicbert.evaluation.metrics.bootstrap import Interval, mean
 from musicbert.evaluation.predictions import PERFORMER, RATINGS, Predictions, pool
 from musicbert.evaluation.reports.build import Report, build_report, restricted
@@ -142,7 +142,7 @@ def rating_report(
             fold: pool([mine, restricted(reference[fold], mine.ids)]) for fold, mine in ensemble.items()
         }
     if features is not None and all(_has_embedding(run, label) for run in runs):
-        mixed["hybrid"] = _hybrids(runs, label, prepared, labels, features, seed)
+        mixed["hybrid"] = _hybrids(runs, label, prepared, features, seed)
     metric = "r2" if task == "regression" else "accuracy"
     outputs = next(iter(ensemble.values())).classes
     report = build_report(
@@ -212,7 +212,6 @@ def _hybrids(
     runs: Sequence[Run],
     label: str,
     prepared: Callable[[Predictions], Predictions],
-    labels: LabelMap,
     features: Mapping[str, NDArray[np.float64]],
     seed: int,
 ) -> dict[str, Predictions]:
@@ -220,7 +219,7 @@ def _hybrids(
     folds: dict[str, list[Predictions]] = {}
     for run in runs:
         train, test = (prepared(run.parts[part][label]) for part in ("train", "test"))
-        found = hybrid(train, test, features, n_classes=len(labels.classes), seed=seed)
+        found = hybrid(train, test, features, seed=seed)
         folds.setdefault(run.fold, []).append(prepared(found))
     return {fold: pool(parts) for fold, parts in folds.items()}
 

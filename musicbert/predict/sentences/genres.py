@@ -19,7 +19,7 @@ from musicbert.corpus.bins.databin import fold_folders
 from musicbert.corpus.files.ledger import read_ledger
 from musicbert.corpus.labelled.sentence_bin import SentencePart, read_part
 from musicbert.errors import DatasetError
-from musicbert.evaluation.baselines.genre import genre_baselines, mean_over_windows
+from musicbert.evaluation.baselines.sentences import genre_baselines, mean_over_windows
 from musicbert.evaluation.metrics.multilabel import AVERAGES
 from musicbert.evaluation.predictions import Predictions, outputs_of, pool, probabilities, save_predictions
 from musicbert.evaluation.rows import Row, fair_groups, score_row

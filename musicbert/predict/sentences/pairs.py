@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from musicbert.corpus.labelled.sentence_bin import SentencePart, read_part
 from musicbert.errors import DatasetError
-from musicbert.evaluation.baselines.pairs import pair_baselines
+from musicbert.evaluation.baselines.sentences import pair_baselines
 from musicbert.evaluation.metrics.bootstrap import Draws, Interval, resample
 from musicbert.evaluation.metrics.classification import classification_draws
 from musicbert.evaluation.metrics.ranking import PLACES, chance, metric_names, ranking_draws
@@ -60,7 +60,7 @@ def score_pairs(
     part
         ``test`` or ``valid``.
     baselines
-        Score the baselines too (`musicbert.evaluation.baselines.pairs`).
+        Score the baselines too (`musicbert.evaluation.baselines.sentences`).
     group
         Candidates of a query, for data that do not name their queries.
     head, device

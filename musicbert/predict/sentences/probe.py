@@ -1,7 +1,7 @@
 """Linear probes: what labels of genre and style a model's embeddings tell, without fine-tuning it.
 
 A window is the mean of the last states over its notes. On these vectors one logistic regression a label is
-fitted, as on the hand-made features (`musicbert.evaluation.baselines.genre`): the two can be compared.
+fitted, as on the hand-made features (`musicbert.evaluation.baselines.sentences`): the two can be compared.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 
 from musicbert.arrays import Floats, Ints
 from musicbert.corpus.labelled.sentence_bin import chosen_rows, read_part
-from musicbert.evaluation.baselines.genre import first_windows, logistic_scores
+from musicbert.evaluation.baselines.sentences import first_windows, logistic_scores
 from musicbert.model import MusicBert
 
 __all__ = ["probe_scores", "random_twin", "window_vectors"]

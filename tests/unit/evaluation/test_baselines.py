@@ -8,20 +8,18 @@ import pytest
 
 from musicbert.annotation.names import parse_segment
 from musicbert.errors import DatasetError
-from musicbert.evaluation.baselines.baseline_run import (
-    baseline_folds,
-    load_examples,
-    run_baselines,
-    run_set,
-    same_bars,
-)
-from musicbert.evaluation.baselines.feature_table import feature_table
-from musicbert.evaluation.baselines.ratings import CLASSIFIERS, REGRESSORS, Examples, fit_predict, standardise
+from musicbert.evaluation.baselines.examples import Examples, standardise
+from musicbert.evaluation.baselines.models import fit_predict
+from musicbert.evaluation.baselines.runs import ROWS, baseline_folds, run_baselines, run_set
+from musicbert.evaluation.baselines.segments import feature_table, load_examples, same_bars
 from musicbert.evaluation.metrics.bootstrap import mean
 from musicbert.evaluation.metrics.regression import regression
 from musicbert.evaluation.rows import read_rows
 from musicbert.midi import midi_bytes
 from musicbert.synthesis import make_set
+
+REGRESSORS = ("mean", *ROWS["regression"], "committee")
+CLASSIFIERS = ROWS["classes"]
 
 
 @pytest.fixture
@@ -31,16 +29,31 @@ def examples():
     x = rng.normal(size=(n, k))
     labels = 0.5 + 0.1 * np.stack([x[:, 0] + x[:, 1], x[:, 2] - x[:, 3], x[:, 0]], axis=1)
     labels += rng.normal(0, 0.02, labels.shape)
-    classes = (x[:, 0] > 0).astype(np.int64) + 2 * (x[:, 4] > 0)
     groups = np.repeat(np.arange(12), 10).astype(str)
     return Examples(
-        ids=np.array([f"i{i}" for i in range(n)]),
+        label="ratings",
+        kind="regression",
+        classes=("a", "b", "c"),
         features=x,
-        labels=labels,
-        class_of=classes,
-        n_classes=5,
+        target=labels,
         groups=groups,
-        identities={"performer": np.array([f"p{c}" for c in classes]), "bars": groups},
+        ids=np.array([f"i{i}" for i in range(n)]),
+        identities={"performer": np.array([f"p{c}" for c in classes_of(x)]), "bars": groups},
+    )
+
+
+def classes_of(x):
+    return (x[:, 0] > 0).astype(np.int64) + 2 * (x[:, 4] > 0)
+
+
+@pytest.fixture
+def performers(examples):
+    return replace(
+        examples,
+        label="performer",
+        kind="classes",
+        classes=tuple("vwxyz"),
+        target=classes_of(examples.features),
     )
 
 
@@ -58,8 +71,8 @@ def test_regressors(name, examples):
 
 
 @pytest.mark.parametrize("name", [*CLASSIFIERS, "ensemble"])
-def test_classifiers(name, examples):
-    got = fit_predict(name, examples, TRAIN, TEST, task="classes")
+def test_classifiers(name, performers):
+    got = fit_predict(name, performers, TRAIN, TEST)
     accuracy = (got.predicted == got.target).mean()
     assert got.outputs.shape == (30, 5)
     assert np.isfinite(got.outputs).all()
@@ -67,36 +80,20 @@ def test_classifiers(name, examples):
     assert (got.predicted != 4).all()  # the class that does not occur
 
 
-def test_nothing_comes_from_the_test_part(examples):
-    changed = Examples(
-        examples.ids,
-        examples.features,
-        examples.labels.copy(),
-        examples.class_of.copy(),
-        5,
-        examples.groups,
-        examples.identities,
-    )
-    changed.labels[TEST] = 0.9
-    changed.class_of[TEST] = 4
-    for name in (*REGRESSORS, "lookup:performer", "lookup:performer+bars"):
-        a, b = (fit_predict(name, e, TRAIN, TEST).outputs for e in (examples, changed))
-        np.testing.assert_array_equal(a, b)
-    for name in CLASSIFIERS:
-        a, b = (fit_predict(name, e, TRAIN, TEST, task="classes").outputs for e in (examples, changed))
-        np.testing.assert_array_equal(a, b)
+def test_nothing_comes_from_the_test_part(examples, performers):
+    for given, names, other in (
+        (examples, (*REGRESSORS, "lookup:performer", "lookup:performer+bars"), 0.9),
+        (performers, CLASSIFIERS, 4),
+    ):
+        changed = replace(given, target=given.target.copy())
+        changed.target[TEST] = other
+        for name in names:
+            a, b = (fit_predict(name, each, TRAIN, TEST).outputs for each in (given, changed))
+            np.testing.assert_array_equal(a, b)
 
 
 def test_lookup_sees_names_only(examples):
-    blind = Examples(
-        examples.ids,
-        np.zeros_like(examples.features),
-        examples.labels,
-        examples.class_of,
-        5,
-        examples.groups,
-        examples.identities,
-    )
+    blind = replace(examples, features=np.zeros_like(examples.features))
     got = fit_predict("lookup:performer", blind, TRAIN, TEST)
     assert regression(got.target, got.outputs)["r2"][2] > 0.3  # the class says the sign of x0
     unseen = fit_predict("lookup:bars", blind, TRAIN, TEST)  # no group of the test is in training
@@ -104,22 +101,21 @@ def test_lookup_sees_names_only(examples):
 
 
 def test_missing_labels(examples):
-    labels = examples.labels.copy()
+    labels = examples.target.copy()
     labels[:40, 1] = np.nan
     labels[:, 2] = np.nan
-    holes = Examples(examples.ids, examples.features, labels, examples.class_of, 5, examples.groups)
-    got = fit_predict("ridge", holes, TRAIN, TEST)
+    got = fit_predict("ridge", replace(examples, target=labels), TRAIN, TEST)
     assert np.isnan(got.outputs[:, 2]).all()
     assert regression(labels[TEST][:, :2], got.outputs[:, :2])["r2"].min() > 0.5
 
 
-def test_bad_calls(examples):
+def test_bad_calls(examples, performers):
     with pytest.raises(ValueError, match="training and in the test"):
         fit_predict("ridge", examples, TRAIN, TRAIN)
     with pytest.raises(ValueError, match="no baseline 'magic'"):
         fit_predict("magic", examples, TRAIN, TEST)
     with pytest.raises(ValueError, match="no baseline"):
-        fit_predict("svr", examples, TRAIN, TEST, task="classes")
+        fit_predict("svr", performers, TRAIN, TEST)
     with pytest.raises(ValueError, match="no identity"):
         fit_predict("lookup:piece", examples, TRAIN, TEST)
 
@@ -136,7 +132,7 @@ def test_standardise_uses_training_and_blocks():
         standardise(train, test, blocks=(2, 2))
 
 
-def test_run_scores_folds_and_keeps_predictions(examples, tmp_path):
+def test_run_scores_folds_and_keeps_predictions(examples, performers, tmp_path):
     ids = examples.ids.tolist()
     folds = {
         str(k): {
@@ -147,20 +143,15 @@ def test_run_scores_folds_and_keeps_predictions(examples, tmp_path):
         for k in range(3)
     }
     got = run_baselines(examples, folds, names=("mean", "ridge"), n_resamples=50, save=tmp_path)
-    ridge = got["rows"][1]
-    assert (ridge["kind"], ridge["name"], ridge["items"], ridge["over"]) == (
-        "baseline",
-        "ridge",
-        120,
-        "groups",
-    )
-    r2 = ridge["scores"]["pooled"]["r2"]
-    assert r2["value"] > 0.8
-    assert r2["low"] < r2["value"]
+    ridge = read_rows(got["rows"])[1]
+    assert (ridge.kind, ridge.name, ridge.items, ridge.over) == ("baseline", "ridge", 120, "groups")
+    assert ridge.value("r2") > 0.8
+    assert ridge.entry("r2")["low"] < ridge.value("r2")
+    assert "r2:a" in ridge.scores["pooled"]
     assert got["folds"]["0"] == {"train": 80, "test": 40, "test_sharing_music_with_training": 40}
     assert (tmp_path / "ridge/fold2/seed0/test.npz").is_file()
     json.dumps(got, allow_nan=False)
-    classes = run_baselines(examples, folds, task="classes", names=("majority", "logistic"), n_resamples=50)
+    classes = run_baselines(performers, folds, names=("majority", "logistic"), n_resamples=50)
     assert np.sum(classes["rows"][1]["confusion"]) == 120
 
 

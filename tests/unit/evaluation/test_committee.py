@@ -1,18 +1,19 @@
 """The committee: what rater means and numbers of raters do, and what further inputs are made from."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from musicbert.annotation.dimensions import unnamed
 from musicbert.annotation.label_map import LabelMap
 from musicbert.errors import RatingError
-from musicbert.evaluation.baselines import committee as module
-from musicbert.evaluation.baselines.baseline_run import default_rows
-from musicbert.evaluation.baselines.committee import MEMBERS, committee, kernel_ridge, rater_weights
+from musicbert.evaluation.baselines import regressors as module
 from musicbert.evaluation.baselines.examples import Examples, standardise
-from musicbert.evaluation.baselines.feature_table import score_feature_table
-from musicbert.evaluation.baselines.labelled_examples import load_examples, rater_means
-from musicbert.evaluation.baselines.ratings import fit_predict
+from musicbert.evaluation.baselines.models import fit_predict
+from musicbert.evaluation.baselines.regressors import MEMBERS, Fold, committee, kernel_ridge, rater_weights
+from musicbert.evaluation.baselines.runs import default_rows
+from musicbert.evaluation.baselines.segments import load_examples, rater_means, score_feature_table
 from musicbert.evaluation.metrics.bootstrap import mean
 from musicbert.evaluation.metrics.regression import regression
 from musicbert.features import FEATURES
@@ -32,19 +33,20 @@ def noisy():
     labels = truth + draw.normal(0, 0.15, truth.shape)
     labels[TEST] = truth[TEST]
     return Examples(
-        ids=np.array([f"i{i}" for i in range(120)]),
+        label="ratings",
+        kind="regression",
+        classes=("a", "b"),
         features=x,
-        labels=labels,
-        class_of=np.zeros(120, np.int64),
-        n_classes=1,
+        target=labels,
         groups=np.repeat(np.arange(12), 10).astype(str),
+        ids=np.array([f"i{i}" for i in range(120)]),
         means=truth + draw.normal(0, 0.03, truth.shape),
         raters=np.full(120, 8.0),
     )
 
 
 def score_of(examples, name="committee", **changed):
-    got = fit_predict(name, Examples(**(vars(examples) | changed)), TRAIN, TEST)
+    got = fit_predict(name, replace(examples, **changed), TRAIN, TEST)
     return float(mean(regression(got.target, got.outputs)["r2"]))
 
 
@@ -59,11 +61,11 @@ def test_means_come_back_on_the_scale_of_the_labels(noisy):
 
 
 def test_items_with_more_raters_count_more(noisy):
-    spoilt, raters = noisy.labels.copy(), np.full(120, 20.0)
+    spoilt, raters = noisy.target.copy(), np.full(120, 20.0)
     spoilt[:96:3] = np.random.default_rng(0).uniform(0, 1, (32, 2))
     raters[:96:3] = 0.05
-    told = score_of(noisy, labels=spoilt, means=None, raters=raters)
-    assert told > score_of(noisy, labels=spoilt, means=None, raters=None) + 0.05
+    told = score_of(noisy, target=spoilt, means=None, raters=raters)
+    assert told > score_of(noisy, target=spoilt, means=None, raters=None) + 0.05
 
 
 def test_weights():
@@ -75,35 +77,32 @@ def test_weights():
 
 
 def test_nothing_comes_from_the_test_part(noisy):
-    changed = {"labels": noisy.labels.copy(), "means": noisy.means.copy(), "raters": noisy.raters.copy()}
+    changed = {"target": noisy.target.copy(), "means": noisy.means.copy(), "raters": noisy.raters.copy()}
     for values in changed.values():
         values[TEST] = 0.9
     a, b = (
-        fit_predict("committee", each, TRAIN, TEST).outputs
-        for each in (noisy, Examples(**(vars(noisy) | changed)))
+        fit_predict("committee", each, TRAIN, TEST).outputs for each in (noisy, replace(noisy, **changed))
     )
     np.testing.assert_array_equal(a, b)
 
 
 def test_a_mean_that_is_missing_is_the_label(noisy):
-    x, y = noisy.features[TRAIN], noisy.labels[TRAIN]
+    x, y = noisy.features[TRAIN], noisy.target[TRAIN]
     some = noisy.means[TRAIN].copy()
     some[:50] = np.nan
     filled = np.where(np.isfinite(some), some, y)
-    options = {"groups": noisy.groups[TRAIN], "raters": noisy.raters[TRAIN]}
-    np.testing.assert_array_equal(
-        committee(x, x[:5], y, means=some, **options), committee(x, x[:5], y, means=filled, **options)
-    )
+    fold = Fold(x, x[:5], noisy.groups[TRAIN], 0, 2, some, noisy.raters[TRAIN])
+    np.testing.assert_array_equal(committee(fold, y), committee(replace(fold, means=filled), y))
 
 
 def test_missing_labels_leave_an_item_out_of_that_dimension(noisy):
-    holes = noisy.labels.copy()
+    holes = noisy.target.copy()
     holes[:40, 1] = np.nan
-    got = fit_predict("committee", Examples(**(vars(noisy) | {"labels": holes})), TRAIN, TEST)
+    got = fit_predict("committee", replace(noisy, target=holes), TRAIN, TEST)
     # features are standardised by all training items, also for a dimension that some lack
     for column, rows, apart in ((0, TRAIN, 0.0), (1, TRAIN[40:], 0.02)):
-        pick = {"labels": noisy.labels[:, [column]], "means": noisy.means[:, [column]]}
-        alone = fit_predict("committee", Examples(**(vars(noisy) | pick)), rows, TEST)
+        pick = {"target": noisy.target[:, [column]], "means": noisy.means[:, [column]], "classes": ("a",)}
+        alone = fit_predict("committee", replace(noisy, **pick), rows, TEST)
         np.testing.assert_allclose(got.outputs[:, column], alone.outputs[:, 0], atol=apart + 1e-12)
 
 
@@ -111,7 +110,7 @@ def test_kernel_ridge_is_the_weighted_closed_form(monkeypatch):
     draw = np.random.default_rng(0)
     x, y, weight = draw.normal(size=(30, 4)), draw.normal(size=(30, 2)), draw.uniform(0.2, 2, 30)
     kernel, strength = x @ x.T + 1.0, 0.7
-    monkeypatch.setattr(module, "STRENGTHS", np.array([strength]))
+    monkeypatch.setattr(module, "KERNEL_STRENGTHS", np.array([strength]))
     got = kernel_ridge(kernel, kernel[:3], y, weight=weight, groups=np.arange(30).astype(str))
     middle = weight @ y / weight.sum()
     alpha = np.linalg.solve(kernel + strength * np.diag(1 / weight), y - middle)
@@ -133,7 +132,7 @@ def test_kernel_ridge_chooses_on_groups(noisy):
 
 def test_few_items_still_work():
     x = np.random.default_rng(0).normal(size=(3, 2))
-    got = committee(x, x, x[:, :1], groups=np.array(["a", "a", "b"]))
+    got = committee(Fold(x, x, np.array(["a", "a", "b"]), 0), x[:, :1])
     assert got.shape == (3, 1)
     assert np.isfinite(got).all()
     assert len(MEMBERS) == 4
@@ -143,12 +142,13 @@ def test_further_inputs(noisy):
     blind = np.zeros_like(noisy.features)
     told = noisy.features.copy()
     told[7] = np.nan  # an item without a score
-    examples = Examples(**(vars(noisy) | {"features": blind, "more": {"score": told}}))
+    examples = replace(noisy, features=blind, more={"score": told})
+    performers = replace(examples, kind="classes")
     assert score_of(examples, "ridge+score") > 0.3 > score_of(examples, "ridge")
     assert score_of(examples, "ensemble+score") > 0.3
-    assert default_rows(examples, "regression")[-1] == "committee+score"
-    assert default_rows(examples, "classes")[-1] == "ensemble+score"
-    assert not any("+score" in row for task in ("regression", "classes") for row in default_rows(noisy, task))
+    assert default_rows(examples)[-1] == "committee+score"
+    assert default_rows(performers)[-1] == "ensemble+score"
+    assert not any("+score" in row for row in default_rows(noisy))
     with pytest.raises(ValueError, match="no inputs peers"):
         fit_predict("committee+score+peers", examples, TRAIN, TEST)
 
@@ -183,10 +183,10 @@ def test_peers_are_the_performances_of_the_same_bars():
     table["a tune"] = np.full(len(FEATURES), 1e9)
     labelled = ids[:4]  # player 3 has no label and counts all the same
     labels = LabelMap(tuple(labelled), np.zeros((4, 1)), unnamed(1), ("1", "2"), np.array([0, 0, 1, 1]))
-    examples = load_examples(labels, table, score_table={ids[0]: np.ones(2)})
+    examples = load_examples(labels, table, score_table={ids[0]: np.ones(2)})["ratings"]
     np.testing.assert_array_equal(examples.more["peers"][:, 0], [-2, -2, 0, 0])
     np.testing.assert_array_equal(np.isnan(examples.more["score"][:, 0]), [False, True, True, True])
-    assert load_examples(labels, table).more == {}
+    assert load_examples(labels, table)["ratings"].more == {}
 
 
 def test_rater_means_of_a_table(tmp_path):
@@ -197,7 +197,7 @@ def test_rater_means_of_a_table(tmp_path):
 
     labels, _ = make_labels(read_ratings(ratings), LabelOptions(label="apex"))
     table = {name: np.zeros(3) for name in labels.ids}
-    examples = rater_means(load_examples(labels, table), labels, ratings)
+    examples = rater_means(load_examples(labels, table)["ratings"], labels, ratings)
     means, _ = make_labels(read_ratings(ratings), LabelOptions(label="mean", zeros="cell"))
     at = {name: i for i, name in enumerate(means.ids)}
     expected = means.values[[at[name] for name in labels.ids]]
@@ -205,4 +205,4 @@ def test_rater_means_of_a_table(tmp_path):
     assert examples.raters.min() > 1
     other = LabelMap(labels.ids, np.zeros((len(labels), 1)), unnamed(1), labels.classes, labels.class_of)
     with pytest.raises(RatingError):
-        rater_means(load_examples(other, table), other, ratings)
+        rater_means(load_examples(other, table)["ratings"], other, ratings)

@@ -6,8 +6,8 @@ import pytest
 from musicbert.corpus.labelled.pieces import BeatNotes, LabelledPiece, Task
 from musicbert.corpus.labelled.shard_writer import write_shards
 from musicbert.encoding.note_columns import NoteColumns, note_columns
+from musicbert.evaluation.baselines.labelled import baseline_names, baseline_predictions
 from musicbert.evaluation.baselines.note_rules import NOTE_FEATURES, chord_rank, note_features
-from musicbert.evaluation.baselines.taggers import baseline_names, baseline_predictions
 from musicbert.evaluation.scores import metrics_of
 
 

@@ -12,8 +12,9 @@ import pytest
 from musicbert.annotation.dimensions import Dimension
 from musicbert.annotation.label_map import LabelMap
 from musicbert.errors import DatasetError
-from musicbert.evaluation.baselines.baseline_run import baseline_folds, load_examples, run_baselines
-from musicbert.evaluation.baselines.hybrid import hybrid
+from musicbert.evaluation.baselines.models import hybrid
+from musicbert.evaluation.baselines.runs import baseline_folds, run_baselines
+from musicbert.evaluation.baselines.segments import load_examples
 from musicbert.evaluation.metrics.bootstrap import mean
 from musicbert.evaluation.metrics.regression import regression
 from musicbert.evaluation.predictions import Predictions, load_predictions, pool, save_predictions
@@ -126,7 +127,7 @@ def experiment(tmp_path):
     values[5, 1] = np.nan
     class_of = np.tile(np.arange(6), 16)
     labels = LabelMap(tuple(ids), values, DIMENSIONS, tuple("012345"), class_of, kind="mean")
-    examples = load_examples(labels, table)
+    examples = load_examples(labels, table)["ratings"]
     folds = baseline_folds("content_4fold", ids)
     runs = tmp_path / "runs/demo"
     index = {name: i for i, name in enumerate(ids)}

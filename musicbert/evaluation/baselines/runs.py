@@ -1,9 +1,9 @@
-"""Baselines on a label map, MIDI files and folds: examples in, one result file out.
+"""Baselines of a rating data set on its folds: label map and MIDI files in, one result file out.
 
-The result holds, for each split, a list of rows (`musicbert.evaluation.rows`; a baseline, or the average of
-several), the sizes of the folds and how many test segments share their music with training. Baselines train
-on everything outside the test (on the training part alone where the validation part of a fold is published
-with the split), select inside it, and never see the test.
+The result holds the scores of each row (a baseline, or the average of several) on each split, the sizes of
+the folds and how many test segments share their music with training. Baselines train on everything outside
+the test (on the training part alone where the validation part of a fold is published with the split), select
+inside it, and never see the test.
 """
 
 from __future__ import annotations
@@ -19,24 +19,33 @@ from threadpoolctl import threadpool_limits
 from musicbert.annotation.label_map import LabelMap
 from musicbert.annotation.splits import Folds, leaks, make_folds
 from musicbert.atomic import write_text
+from musicbert.corpus.labelled.pieces import Kind
 from musicbert.corpus.splits.fold_files import read_databin_folds, read_folds
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.examples import Examples
-from musicbert.evaluation.baselines.feature_table import feature_table, score_feature_table
-from musicbert.evaluation.baselines.labelled_examples import load_examples, rater_means, same_bars
-from musicbert.evaluation.baselines.ratings import CLASSIFIERS, ENSEMBLES, REGRESSORS, fit_predict
-from musicbert.evaluation.predictions import Predictions, pool, save_predictions
+from musicbert.evaluation.baselines.models import ENSEMBLES, fit_predict
+from musicbert.evaluation.baselines.segments import (
+    feature_table,
+    load_examples,
+    rater_means,
+    score_feature_table,
+)
+from musicbert.evaluation.predictions import PERFORMER, RATINGS, Predictions, pool, save_predictions
 from musicbert.evaluation.rows import Row, fair_groups, score_row
 from musicbert.evaluation.tables import baseline_tables, dump
 from musicbert.features import FEATURES
 from musicbert.features.against_score import SCORE_FEATURES
 from musicbert.provenance import provenance
 
-__all__ = ["LOOKUPS", "SPLITS", "baseline_folds", "load_examples", "run_baselines", "run_set", "same_bars"]
+__all__ = ["LOOKUPS", "SPLITS", "baseline_folds", "default_rows", "run_baselines", "run_set"]
 
-#: Name look-ups, weakest first: who plays; which bars; both.
+#: look-ups of names, weakest first: who plays; which bars; both
 LOOKUPS = ("lookup:performer", "lookup:bars", "lookup:performer+bars")
-
+#: kind of label -> rows of features alone
+ROWS: dict[Kind, tuple[str, ...]] = {
+    "regression": ("ridge", "random_forest", "extra_trees", "svr"),
+    "classes": ("majority", "logistic", "random_forest", "extra_trees", "svm"),
+}
 #: split -> (rule and options of ``make_folds``); any other name is a scheme of a fold file.
 SPLITS: dict[str, dict[str, Any]] = {
     "segment": {"rule": "segment"},
@@ -47,14 +56,14 @@ SPLITS: dict[str, dict[str, Any]] = {
     "leave_performer_out": {"rule": "performer"},
     "performer_12": {"rule": "performer", "performers": ("12",)},
 }
-#: Schemes of a fold file whose validation folds are published: training leaves them out.
+#: schemes of a fold file whose validation folds are published: training leaves them out
 PUBLISHED_VALIDATION = ("performer_published", "composition_published_style")
 
 
 def baseline_folds(
     split: str, ids: Sequence[str], *, folds_file: str | PathLike[str] | None = None, seed: int = 7
 ) -> Folds:
-    """Return the folds of a split by name (a key of :data:`SPLITS`, or a scheme of ``folds_file``).
+    """Return the folds of a split by name (a key of `SPLITS`, or a scheme of ``folds_file``).
 
     The name ``databin`` takes the folds of the data-bin that ``folds_file`` names.
 
@@ -78,17 +87,14 @@ def baseline_folds(
     return read_folds(f"{folds_file}:{split}", ids, seed=seed, valid=valid)
 
 
-def default_rows(examples: Examples, task: str) -> tuple[str, ...]:
-    """Return the rows of a task; those of further inputs and of ratings only where the examples have them."""
-    if task == "classes":
-        return (*CLASSIFIERS, "ensemble", *(["ensemble+score"] if "score" in examples.more else []))
-    single = [name for name in REGRESSORS if name not in ("mean", "committee")]
-    rows = ["mean", *LOOKUPS, *single, "ensemble", "committee"]
-    if "score" in examples.more:
-        rows.append("committee+score")
-    if "peers" in examples.more:
-        rows.append("committee+score+peers")
-    return tuple(rows)
+def default_rows(examples: Examples) -> tuple[str, ...]:
+    """Return the rows of a label; those of further inputs only where the examples have these."""
+    score = "score" in examples.more
+    if examples.kind == "classes":
+        return (*ROWS["classes"], "ensemble", *(["ensemble+score"] if score else []))
+    further = ["committee+score"] if score else []
+    further += ["committee+score+peers"] if "peers" in examples.more else []
+    return ("mean", *LOOKUPS, *ROWS["regression"], "ensemble", "committee", *further)
 
 
 @threadpool_limits.wrap(limits=1)  # small matrices: threads would spend their time waiting for each other
@@ -96,7 +102,6 @@ def run_baselines(
     examples: Examples,
     folds: Folds,
     *,
-    task: str = "regression",
     names: Sequence[str] | None = None,
     seed: int = 0,
     n_resamples: int = 1000,
@@ -108,13 +113,11 @@ def run_baselines(
     Parameters
     ----------
     examples
-        Items; those that no fold names are left out.
+        Items with one label; those that no fold names are left out.
     folds
-        Fold -> part -> ids. Ids without an example are passed over.
-    task
-        ``"regression"`` or ``"classes"``.
+        Fold -> part -> ids. Ids without an example are skipped.
     names
-        Rows to run; by default :func:`default_rows`.
+        Rows to run; by default `default_rows`.
     seed, n_resamples
         Seed of models and bootstrap; resamples.
     save
@@ -124,10 +127,8 @@ def run_baselines(
 
     Returns
     -------
-    JSON-ready dictionary: ``task``, ``folds`` (sizes and leaks), ``rows``
+    JSON-ready dictionary: ``task``, ``folds`` (sizes and leaks), ``rows`` (`musicbert.evaluation.rows`)
     """
-    if names is None:
-        names = default_rows(examples, task)
     index = {name: i for i, name in enumerate(examples.ids.tolist())}
     groups = dict(zip(examples.ids.tolist(), examples.groups.tolist(), strict=True))
     parts = {
@@ -136,39 +137,29 @@ def run_baselines(
     }
     rows: list[Row] = []
     done: dict[str, list[Predictions]] = {}
-    for name in names:
-        members = [done.get(each) for each in ENSEMBLES[task]] if name == "ensemble" else [None]
-        done[name] = (
-            [pool(fold) for fold in zip(*members, strict=True)]  # type: ignore[arg-type]
-            if all(members)
-            else [
-                fit_predict(name, examples, part["train"], part["test"], task=task, seed=seed)
-                for part in parts.values()
+    for name in default_rows(examples) if names is None else names:
+        members = [done.get(member) for member in ENSEMBLES[examples.kind]] if name == "ensemble" else []
+        if members and all(members):
+            done[name] = [pool(fold) for fold in zip(*members, strict=True)]  # type: ignore[arg-type]
+        else:
+            done[name] = [
+                fit_predict(name, examples, part["train"], part["test"], seed=seed) for part in parts.values()
             ]
-        )
         if save is not None:
             for k, predictions in zip(parts, done[name], strict=True):
-                path = Path(save) / name.replace(":", "_") / f"fold{k}" / f"seed{seed}" / "test.npz"
-                save_predictions(path, {predictions.label: predictions})
+                folder = Path(save) / name.replace(":", "_") / f"fold{k}" / f"seed{seed}"
+                save_predictions(folder / "test.npz", {examples.label: predictions})
         tested = fair_groups([dict(zip(parts, done[name], strict=True))])
         rows.append(score_row("baseline", tested, name=name, n_resamples=n_resamples, seed=seed))
         if progress is not None:
             progress(f"{name}: {_headline(rows[-1])}")
-    shared = {
-        k: leaks({p: [n for n in f[p] if n in index] for p in f}, groups)["test"] for k, f in folds.items()
-    }
-    return {
-        "task": task,
-        "folds": {
-            k: {
-                "train": len(p["train"]),
-                "test": len(p["test"]),
-                "test_sharing_music_with_training": shared[k],
-            }
-            for k, p in parts.items()
-        },
-        "rows": [row.as_dict() for row in rows],
-    }
+    sizes = {}
+    for k, fold in folds.items():
+        named = {part: [name for name in fold[part] if name in index] for part in fold}
+        shared = leaks(named, groups)["test"]
+        sizes[k] = {"train": len(named["train"]), "test": len(named["test"])}
+        sizes[k]["test_sharing_music_with_training"] = shared
+    return {"task": examples.kind, "folds": sizes, "rows": [row.as_dict() for row in rows]}
 
 
 def _headline(row: Row) -> str:
@@ -204,13 +195,13 @@ def run_set(
     labels_path, midi
         Label map; zip archive or folder of MIDI files.
     splits, folds_file
-        Names for :func:`baseline_folds`, and the file of folds they may need.
+        Names for `baseline_folds`, and the file of folds they may need.
     output
         Result files without their suffix.
     columns
         Column set of a label map without a side file.
     tasks, rows
-        Tasks; rows (default: all of the task).
+        ``regression`` (ratings), ``classes`` (performers); rows (default: all of the task).
     ratings
         Table of ratings: the committee then uses rater means and numbers of raters.
     about
@@ -218,7 +209,7 @@ def run_set(
     predictions, cache
         Folders for predictions and features.
     n_resamples, seed, command, progress
-        As in :func:`run_baselines` and :func:`musicbert.provenance.provenance`.
+        As in `run_baselines` and `musicbert.provenance.provenance`.
 
     Raises
     ------
@@ -229,9 +220,10 @@ def run_set(
     labels = LabelMap.load(labels_path, columns=columns)
     table, bad = feature_table(midi, cache=cache)
     scores, _ = score_feature_table(midi, cache=cache)
-    examples = load_examples(labels, table, score_table=scores)
+    by_label = load_examples(labels, table, score_table=scores)
+    examples = by_label[RATINGS]
     if ratings is not None:
-        examples = rater_means(examples, labels, ratings)
+        by_label[RATINGS] = rater_means(examples, labels, ratings)
     missing = [name for name in labels.ids if name not in table]
     counts = f"{len(missing)} labels without MIDI, {len(bad)} unreadable files"
     say(f"{len(examples.ids)} labelled segments with MIDI, {counts}")
@@ -251,10 +243,10 @@ def run_set(
         folds = baseline_folds(split, examples.ids.tolist(), folds_file=folds_file, seed=seed)
         for task in tasks:
             say(f"{split} ({task})")
-            result["splits"][split if task == "regression" else f"{split}_performer"] = run_baselines(
-                examples,
+            regression = task == "regression"
+            result["splits"][split if regression else f"{split}_performer"] = run_baselines(
+                by_label[RATINGS if regression else PERFORMER],
                 folds,
-                task=task,
                 names=rows,
                 seed=seed,
                 n_resamples=n_resamples,

@@ -1,0 +1,300 @@
+"""Rated segments as examples: labels, features of the MIDI files and ratings, joined by segment names."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+import musicbert.features
+import musicbert.features.against_score
+from musicbert.annotation.content import EIGHT_BAR_PARTS, LITERAL_REPEATS, content_groups
+from musicbert.annotation.label_map import LabelMap
+from musicbert.annotation.labels import LabelOptions, make_labels
+from musicbert.annotation.names import SegmentName, parse_segment, segment_id
+from musicbert.annotation.table import read_ratings
+from musicbert.arrays import Floats
+from musicbert.atomic import replacing
+from musicbert.corpus.files.archive import Member, MidiSource, copy_base
+from musicbert.errors import DatasetError, MidiError, RatingError
+from musicbert.evaluation.baselines.examples import Examples
+from musicbert.evaluation.predictions import PERFORMER, RATINGS
+from musicbert.features import FEATURES, features
+from musicbert.features.against_score import SCORE_FEATURES, score_features
+from musicbert.midi import read_score
+from musicbert.midi.score import Score
+
+__all__ = ["feature_table", "load_examples", "rater_means", "same_bars", "score_feature_table"]
+
+#: performer whose files are the written music
+SCORE = "Score"
+#: features of a file by its name and score
+_Describe = Callable[[str, Score], Floats]
+
+
+def _key(source: MidiSource, members: Sequence[Member], packages: Sequence[ModuleType]) -> str:
+    """Hash what a table is made from: names and bytes of the files, and the code of the features."""
+    digest = hashlib.sha256()
+    for package in packages:
+        for path in sorted(Path(str(package.__file__)).parent.glob("*.py")):
+            digest.update(path.read_bytes())
+    for member in members:
+        try:
+            content = hashlib.sha256(source.read(member)).hexdigest()
+        except DatasetError as error:
+            content = error.reason
+        digest.update(f"{member.path} {content}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:16]
+
+
+def _table(
+    midi: str | PathLike[str],
+    prepare: Callable[[Callable[[Member], Score], Sequence[Member]], _Describe],
+    *,
+    name: str,
+    packages: Sequence[ModuleType],
+    width: int,
+    cache: str | PathLike[str] | None,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[dict[str, Floats], dict[str, str]]:
+    """Describe every file; ``prepare`` sees how to read a member, and all members, before the first one."""
+    with MidiSource(midi) as source:
+        members = [m for m in source.members if copy_base(m.name) is None]
+        kept = None if cache is None else Path(cache) / f"{name}_{_key(source, members, packages)}.npz"
+        if kept is not None and kept.is_file():
+            with np.load(kept, allow_pickle=False) as data:
+                table = dict(zip(data["ids"].tolist(), data["features"], strict=True))
+                return table, dict(zip(data["bad"].tolist(), data["reasons"].tolist(), strict=True))
+
+        def read(member: Member) -> Score:
+            return read_score(source.read(member), name=member.path)
+
+        describe = prepare(read, members)
+        table, bad = {}, {}
+        for done, member in enumerate(members, start=1):
+            try:
+                table[segment_id(member.name)] = describe(member.name, read(member))
+            except (MidiError, DatasetError, RatingError) as error:
+                bad[segment_id(member.name)] = error.reason
+            if progress is not None:
+                progress(done, len(members))
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(kept) as file:
+            np.savez_compressed(
+                file,
+                ids=np.array(list(table), np.str_),
+                features=np.stack(list(table.values())) if table else np.zeros((0, width)),
+                bad=np.array(list(bad), np.str_),
+                reasons=np.array(list(bad.values()), np.str_),
+            )
+    return table, bad
+
+
+def feature_table(
+    midi: str | PathLike[str],
+    *,
+    cache: str | PathLike[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[dict[str, Floats], dict[str, str]]:
+    """Return the features of every MIDI file of an archive or folder, and the files that have none.
+
+    Parameters
+    ----------
+    midi
+        Zip archive or folder.
+    cache
+        Folder for the table; its name holds a hash of the features' code and of the files.
+    progress
+        Called with (files done, all files).
+
+    Returns
+    -------
+    (id -> features [shape=(k,), float64], id -> reason)
+    """
+    return _table(
+        midi,
+        lambda _read, _members: lambda _name, performance: features(performance),
+        name="features",
+        packages=[musicbert.features],
+        width=len(FEATURES),
+        cache=cache,
+        progress=progress,
+    )
+
+
+def _against_their_scores(read: Callable[[Member], Score], members: Sequence[Member]) -> _Describe:
+    """Look up the score of each region by name, and read it when it is first needed."""
+    of_region: dict[str, Member] = {}
+    for member in members:
+        try:
+            segment = parse_segment(segment_id(member.name))
+        except RatingError:
+            continue
+        if segment.performer == SCORE:
+            of_region[segment.region] = member
+    scores: dict[str, Score] = {}
+
+    def describe(name: str, performance: Score) -> Floats:
+        region = parse_segment(segment_id(name)).region
+        if region not in of_region:
+            raise DatasetError("no-score", f"there is no score of {region}")
+        if region not in scores:
+            scores[region] = read(of_region[region])
+        return score_features(performance, scores[region])
+
+    return describe
+
+
+def score_feature_table(
+    midi: str | PathLike[str],
+    *,
+    cache: str | PathLike[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[dict[str, Floats], dict[str, str]]:
+    """Return the features of every performance against the score of its bars (see `feature_table`).
+
+    A file is a score where its name says ``Score`` for the performer (``Score2`` is a performance like any
+    other). Without one, the reason is ``no-score``; ``bad-name`` where a name says nothing about the music.
+    """
+    return _table(
+        midi,
+        _against_their_scores,
+        name="score_features",
+        packages=[musicbert.features, musicbert.features.against_score],
+        width=len(SCORE_FEATURES),
+        cache=cache,
+        progress=progress,
+    )
+
+
+def same_bars(segment: SegmentName) -> str:
+    """Name the bars of the score that a segment plays: literal repeats have the same name.
+
+    Finer than a content group, which joins all segments that share any bar.
+    """
+    movement = segment.movement if segment.work == "Schubert_D960" else ""
+    parts = {8: (segment.number,), 16: EIGHT_BAR_PARTS.get(movement, {}).get(segment.number)}.get(
+        segment.bars
+    )
+    if movement not in EIGHT_BAR_PARTS or parts is None:
+        return segment.region
+    first = {n: repeats[0] for repeats in LITERAL_REPEATS[movement] for n in repeats}
+    return f"{segment.piece}_{'+'.join(str(first.get(n, n)) for n in parts)}"
+
+
+def _against_peers(ids: list[str], table: Mapping[str, Floats]) -> Floats:
+    """Return features minus their mean over all performances of the same bars in the table [shape=(n, k)].
+
+    The means are taken over the files of the whole table, those of a test part and unlabelled ones included:
+    no label is looked at, but other test items are.
+    """
+    regions: dict[str, list[Floats]] = {}
+    for name, values in table.items():
+        try:
+            regions.setdefault(parse_segment(name).region, []).append(values)
+        except RatingError:  # a file whose name says nothing about its music is nobody's peer
+            continue
+    centre = {region: np.mean(rows, axis=0) for region, rows in regions.items()}
+    return np.stack([table[name] - centre[parse_segment(name).region] for name in ids])
+
+
+def load_examples(
+    labels: LabelMap,
+    table: Mapping[str, Floats],
+    *,
+    score_table: Mapping[str, Floats] | None = None,
+) -> dict[str, Examples]:
+    """Join labels and features by id, in the order of the label map.
+
+    Parameters
+    ----------
+    labels
+        Label map.
+    table
+        id -> features [shape=(k,)], of segments without labels, too.
+    score_table
+        id -> features against the score [shape=(j,)]; where there are any, the examples have the further
+        inputs ``score`` and ``peers``.
+
+    Returns
+    -------
+    Examples of the labels ``ratings`` and ``performer``
+
+    Raises
+    ------
+    DatasetError
+        ``no-match`` where no labelled id has features.
+    """
+    ids = [name for name in labels.ids if name in table]
+    if not ids:
+        raise DatasetError(
+            "no-match",
+            f"none of {len(labels)} labelled names is among {len(table)} MIDI files",
+            hint="do the label map and the MIDI files belong to the same data set?",
+        )
+    mine = labels.subset(ids)
+    more = {}
+    if score_table and any(name in score_table for name in ids):
+        unknown = np.full(len(next(iter(score_table.values()))), np.nan)
+        more["score"] = np.stack([score_table.get(name, unknown) for name in ids])
+        more["peers"] = _against_peers(ids, table)
+    names = [parse_segment(name) for name in ids]
+    groups = content_groups(ids)
+    ratings = Examples(
+        label=RATINGS,
+        kind="regression",
+        classes=tuple(dimension.name for dimension in mine.dimensions),
+        features=np.stack([table[name] for name in ids]),
+        target=mine.values,
+        groups=np.array([groups[name] for name in ids]),
+        ids=np.array(ids),
+        identities={
+            "performer": np.array([f"{n.work} {n.performer}" for n in names]),
+            "piece": np.array([n.piece for n in names]),
+            "bars": np.array([same_bars(n) for n in names]),
+        },
+        more=more,
+    )
+    performer = replace(
+        ratings, label=PERFORMER, kind="classes", classes=tuple(mine.classes), target=mine.class_of
+    )
+    return {RATINGS: ratings, PERFORMER: performer}
+
+
+def rater_means(examples: Examples, labels: LabelMap, ratings: str | PathLike[str]) -> Examples:
+    """Add the plain mean of all ratings of each label, and the number of raters.
+
+    Unanswered questions are masked one by one and every annotator counts once a segment (``zeros="cell"``),
+    so a segment may have a mean where a published rule drops rows.
+
+    Parameters
+    ----------
+    examples
+        Of the ratings in ``labels``.
+    labels
+        Label map; its dimensions say which questions to read.
+    ratings
+        The table of ratings (``total.csv``).
+
+    Raises
+    ------
+    RatingError
+        What reading the table raises: ``wrong-columns`` where it lacks a question.
+    """
+    columns = [dimension.column for dimension in labels.dimensions]
+    means, _ = make_labels(read_ratings(ratings), LabelOptions(label="mean", columns=columns, zeros="cell"))
+    empty = np.full(len(columns), np.nan)
+    at = {name: i for i, name in enumerate(means.ids)}
+    rows = [at.get(name) for name in examples.ids.tolist()]
+    counts = np.zeros(means.values.shape) if means.n_raters is None else means.n_raters
+    return replace(
+        examples,
+        means=np.stack([empty if i is None else means.values[i] for i in rows]),
+        raters=np.array([0.0 if i is None else counts[i].mean() for i in rows]),
+    )

@@ -1,0 +1,169 @@
+"""Baselines of MusicBERT's four tasks: scores of pairs and of labels without a network.
+
+``next`` and ``acc``, the score of a pair:
+
+===================  =======================================================================
+``pitch classes``    cosine of the two phrases' pitch classes: the same key
+``velocity``         minus the distance of their mean velocities: the same loudness
+``register``         minus the distance of their mean pitches
+``logistic``         logistic regression on `musicbert.evaluation.baselines.pair_features`
+``boosting``         gradient-boosted trees on the same
+``second only``      the same trees on the second phrase alone: a control
+===================  =======================================================================
+
+What belongs together cannot be told from the second phrase alone: where the control is above chance, the
+false candidates give themselves away.
+
+Genre and style, the score of a label of a window:
+
+===============  ==========================================================================
+``majority``     1 for the most frequent label of training, else 0
+``frequency``    share of the training pieces that have it
+``logistic``     logistic regression on `musicbert.evaluation.baselines.window_features`, one a label
+``extra trees``  500 extremely randomised trees on the same, all labels at once
+===============  ==========================================================================
+
+They are fitted on the training part (the first window of each piece), with settings that were fixed
+beforehand.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+
+from musicbert.arrays import Bools, Floats, Ints
+from musicbert.corpus.labelled.sentence_bin import SentencePart, read_part
+from musicbert.evaluation.baselines.examples import standardise
+from musicbert.evaluation.baselines.models import fit_columns
+from musicbert.evaluation.baselines.pair_features import PAIR_FEATURES, pair_features
+from musicbert.evaluation.baselines.window_features import window_features
+
+__all__ = ["first_windows", "genre_baselines", "logistic_scores", "mean_over_windows", "pair_baselines"]
+
+#: training pairs that the fitted baselines see, at most
+MAX_PAIRS = 100_000
+TREES = 500
+
+
+def pair_baselines(folder: str | PathLike[str], part: str = "test", *, seed: int = 0) -> dict[str, Floats]:
+    """Score every pair of a part with each baseline.
+
+    Returns
+    -------
+    name -> [shape=(n,), float64], the higher the better
+
+    Raises
+    ------
+    DatasetError
+        Those of `read_part` and `pair_features`.
+    """
+    about, training = read_part(folder, part), read_part(folder, "train")
+    here, train = pair_features(folder, part, about), pair_features(folder, "train", training)
+    labels = training.hot[:, training.classes.index("1")]
+    if len(train) > MAX_PAIRS:
+        chosen = np.sort(np.random.default_rng(seed).choice(len(train), MAX_PAIRS, replace=False))
+        train, labels = train[chosen], labels[chosen]
+    column = {name: here[:, at] for at, name in enumerate(PAIR_FEATURES)}
+    scores = {
+        "pitch classes": column["pitch classes: cosine"],
+        "velocity": -column["distance: mean velocity"],
+        "register": -column["distance: mean pitch"],
+    }
+    if labels.any() and not labels.all():
+        inputs, tested = standardise(train, here)
+        logistic = LogisticRegression(C=0.3, max_iter=2000).fit(inputs, labels)
+        scores["logistic"] = logistic.decision_function(tested)
+        alone = np.array([name.startswith("second:") for name in PAIR_FEATURES])
+        for name, columns in (("boosting", np.ones_like(alone)), ("second only", alone)):
+            trees = HistGradientBoostingClassifier(
+                max_iter=200, learning_rate=0.1, early_stopping=False, random_state=seed
+            ).fit(train[:, columns], labels)
+            scores[name] = trees.decision_function(here[:, columns])
+    return scores
+
+
+def first_windows(about: SentencePart) -> Ints:
+    """Return the first sequence of each piece, ascending."""
+    if about.ids is None:
+        return np.arange(len(about))
+    return np.sort(np.unique(np.array(about.ids), return_index=True)[1])
+
+
+def mean_over_windows(about: SentencePart, scores: Floats) -> tuple[list[str], Bools, Floats]:
+    """Average scores over the windows of each piece.
+
+    Returns
+    -------
+    (ids, labels [shape=(pieces, C)], scores [shape=(pieces, C)]), in the order of first occurrence
+    """
+    ids = about.ids or [str(at) for at in range(len(about))]
+    _, first, piece = np.unique(np.array(ids), return_index=True, return_inverse=True)
+    total = np.zeros((len(first), scores.shape[1]))
+    np.add.at(total, piece, scores)
+    average = total / np.bincount(piece)[:, None]
+    order = np.argsort(first, kind="stable")
+    return [ids[at] for at in first[order]], about.hot[first[order]], average[order]
+
+
+def logistic_scores(train: Floats, labels: NDArray[np.int64], here: Floats) -> Floats:
+    """Fit a logistic regression a label on standardised features; labels that never vary keep their share.
+
+    Parameters
+    ----------
+    train, labels
+        Features [shape=(n, k)] and labels [shape=(n, C), 0 or 1] of the training pieces.
+    here
+        Features to score [shape=(m, k)].
+
+    Returns
+    -------
+    [shape=(m, C), float64, 0-1]
+    """
+    inputs, tested = standardise(train, here)
+    return fit_columns(lambda: LogisticRegression(C=0.01, max_iter=2000), inputs, labels, tested)
+
+
+def genre_baselines(
+    folder: str | PathLike[str],
+    part: str = "test",
+    *,
+    seed: int = 0,
+    known: dict[bytes, Floats] | None = None,
+) -> dict[str, Floats]:
+    """Score every sequence of a part with each baseline.
+
+    Parameters
+    ----------
+    folder, part
+        Data-bin (one fold) and part.
+    seed
+        Of the trees.
+    known
+        See `window_features`.
+
+    Returns
+    -------
+    name -> [shape=(n, C), float64, 0-1]
+    """
+    training, about = read_part(folder, "train"), read_part(folder, part)
+    chosen = first_windows(training)
+    labels = training.hot[chosen].astype(np.int64)
+    train = window_features(folder, "train", chosen, known=known)
+    here = window_features(folder, part, np.arange(len(about)), known=known)
+    frequency = labels.mean(axis=0)
+    trees = ExtraTreesClassifier(TREES, min_samples_leaf=2, n_jobs=1, random_state=seed)
+    chance = trees.fit(train, labels).predict_proba(here)
+    # a label that never, or always, occurs in training has one column
+    columns = [p[:, 1] if p.shape[1] > 1 else np.full(len(here), frequency[c]) for c, p in enumerate(chance)]
+    majority = (np.arange(len(frequency)) == frequency.argmax()).astype(float)
+    return {
+        "majority": np.tile(majority, (len(here), 1)),
+        "frequency": np.tile(frequency, (len(here), 1)),
+        "logistic": logistic_scores(train, labels, here),
+        "extra trees": np.stack(columns, axis=1),
+    }
