@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from musicbert.errors import DatasetError
+from musicbert.evaluation.predictions import load_predictions
 
 ARGUMENTS = [
     *("--task", "xai", "--criterion", "M2PFnP_xai", "--arch", "musicbert_tiny", "--cpu"),
@@ -90,9 +91,9 @@ def test_killed_and_started_again(root, databin, tmp_path):
     assert not list(out.glob("*/*/*.pt"))
     for fold in ("0", "1"):
         ids = (databin / fold / "label" / "test.id").read_text().split()
-        predictions = np.load(out / f"fold{fold}" / "seed1" / "test.npz")
-        assert predictions["ids"].tolist() == ids
-        assert np.isfinite(predictions["regression"]).all()
+        predictions = load_predictions(out / f"fold{fold}" / "seed1" / "test.npz")["ratings"]
+        assert predictions.ids.tolist() == ids
+        assert np.isfinite(predictions.outputs).all()
     record = json.loads((out / "fold0" / "seed1" / "run.json").read_text())
     assert record["seed"] == 1
     assert "--task" in record["command"]

@@ -232,9 +232,8 @@ def test_pairs_are_trained_and_scored(root, work):
 def test_scores_without_fairseq_are_those_of_the_model_in_fairseq(root, work):
     from fairseq import checkpoint_utils
 
-    import musicbert.fairseq_plugin
+    import musicbert.fairseq_plugin  # noqa: F401 - registers tasks and models
 
-    assert musicbert.fairseq_plugin.__all__
     run = ["bash", root / "scripts/train_nsp.sh", "acc", "--from-scratch", *TINY, "--save-dir", "same"]
     call(run, work)
     path = work / "same" / "seed7" / "checkpoint_best.pt"
