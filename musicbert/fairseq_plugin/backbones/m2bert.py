@@ -1,7 +1,7 @@
 """The fairseq model ``m2bert`` and its architectures ``m2bert_{tiny,mini,small,base}``.
 
 All computing is in :class:`musicbert.model.backbones.m2bert.M2Bert`. The columns of a note and the piano-roll
-head come from the task (``fields``, ``roll_outputs``; or the codec of its shards), sizes from flags.
+head come from the task (``fields``, ``roll_outputs``; or the codec of its labelled set), sizes from flags.
 """
 
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
@@ -44,11 +44,11 @@ class M2BertFlags(BackboneFlags):
 
 
 def _columns(task: Any) -> NoteFields:
-    """Columns of the notes of a task: its own, or those of the codec of its shards."""
+    """Columns of the notes of a task: its own, or those of the codec of its labelled set."""
     own = getattr(task, "fields", None)
     if isinstance(own, NoteFields):
         return own
-    codec = getattr(getattr(task, "shards", None), "codec", None)
+    codec = getattr(getattr(task, "data", None), "codec", None)
     return CP if codec is None else note_fields(codec)
 
 

@@ -11,7 +11,7 @@ import torch
 from musicbert.fairseq_plugin.backbones.m2bert import M2BertFlags, M2BertModel
 from musicbert.fairseq_plugin.pretraining.note_crops import NoteCrops
 from musicbert.objectives.denoising import CellMaskPolicy, NoisePolicy, add_noise, mask_cells, noise_radii
-from musicbert.objectives.note_fields import CP
+from musicbert.objectives.note_fields import CP, OCTUPLE
 
 
 class Pieces:
@@ -59,3 +59,13 @@ def test_flags_of_the_model(more):
     blocks = M2BertModel(Namespace(**given), CP, 0).encoder.note_bert1
     assert blocks.half_sums is bool(more)
     assert [layer._compiled_call_impl is not None for layer in blocks.layers] == [bool(more)] * 2
+
+
+@pytest.mark.parametrize(("codec", "columns"), [("cp", CP), ("cp-m2bert", CP), ("octuple", OCTUPLE)])
+def test_the_columns_are_those_of_the_data(codec, columns):
+    """A tagging task has no columns of its own: they follow from its labelled set."""
+    small = {"encoder_layers": 1, "encoder_embed_dim": 16, "encoder_ffn_embed_dim": 16}
+    given = {entry.name: entry.default for entry in fields(M2BertFlags)} | small
+    given |= {"encoder_attention_heads": 2, "field_embed_dim": 8, "init_from": None, "restore_file": None}
+    task = Namespace(data=Namespace(codec=codec))
+    assert M2BertModel.build_model(Namespace(**given), task).config.field_sizes == columns.sizes
