@@ -11,8 +11,8 @@ width, ``C`` performers.
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from fairseq.models import (
@@ -24,8 +24,9 @@ from fairseq.models import (
 from torch import Tensor, nn
 
 from musicbert.config import PRESETS
-from musicbert.errors import CheckpointError
+from musicbert.fairseq_plugin.backbones.adapter import Backbone
 from musicbert.fairseq_plugin.backbones.musicbert import MusicBertConfig, MusicBertModel
+from musicbert.fairseq_plugin.data.task import flag
 from musicbert.model.losses.contrastive import AnnotationEncoder, projection
 
 __all__ = ["ContrastiveModel", "ContrastiveModelConfig"]
@@ -39,16 +40,12 @@ _MAIN = "mainEncoder."
 class ContrastiveModelConfig(MusicBertConfig):
     """Flags of MusicBERT, and which of the two stages it is."""
 
-    is_fine_tuning: bool = field(
-        default=False, metadata={"help": "predict performers, in place of contrasting"}
-    )
-    from_scratch: bool = field(
-        default=False, metadata={"help": "allow --is-fine-tuning without pre-trained weights"}
-    )
+    is_fine_tuning: bool = flag(False, "predict performers, in place of contrasting")
+    from_scratch: bool = flag(False, "allow --is-fine-tuning without pre-trained weights")
 
 
 @register_model("xai_pretrain_model", dataclass=ContrastiveModelConfig)
-class ContrastiveModel(BaseFairseqModel):
+class ContrastiveModel(Backbone, BaseFairseqModel):
     """Music and annotation in one space.
 
     Parameters
@@ -62,7 +59,7 @@ class ContrastiveModel(BaseFairseqModel):
         encoder.
     """
 
-    prepare_start = MusicBertModel.prepare_start
+    flags: ClassVar[type[MusicBertConfig]] = ContrastiveModelConfig
 
     def __init__(
         self,
@@ -82,8 +79,7 @@ class ContrastiveModel(BaseFairseqModel):
             self.projectionHead = projection(width, width)
         self.fine_tuning = bool(getattr(cfg, "is_fine_tuning", False))
         self.compat = compat
-        #: checkpoint that has to be loaded before the first step of training, None once one was
-        self.weights_expected: str | None = None
+        self.longest = self.mainEncoder.max_positions()
 
     @classmethod
     def build_model(cls, cfg: Any, task: Any) -> "ContrastiveModel":
@@ -98,7 +94,7 @@ class ContrastiveModel(BaseFairseqModel):
             compat=task.compat,
         )
         if model.fine_tuning and not getattr(cfg, "from_scratch", False):
-            model.weights_expected = "--init-from (not given)"
+            model.weights_expected = "--init-from (not given; add --from-scratch to train without)"
         model.prepare_start(cfg)
         return model
 
@@ -123,27 +119,8 @@ class ContrastiveModel(BaseFairseqModel):
         kept = ", ".join(sorted(set(own) - set(fitting)))
         logger.info("%d tensors of the heads loaded%s", len(fitting), f"; new: {kept}" if kept else "")
 
-    def load_state_dict(
-        self,
-        state_dict: Mapping[str, Tensor],
-        strict: bool = True,
-        model_cfg: Any = None,
-        args: Any = None,
-    ) -> None:
-        """Load a checkpoint that fairseq has read; see :meth:`load_weights`."""
-        del strict, model_cfg, args  # parts of fairseq's interface
-        self.load_weights(state_dict)
-
     def sentence_features(self, src_tokens: Tensor, *, performance: Tensor | None = None) -> Tensor:
-        """Return the embeddings of pieces [shape=(B, D)].
-
-        Parameters
-        ----------
-        src_tokens
-            Token ids [shape=(B, T*F), int64].
-        performance
-            Performance inputs [shape=(B, T, P)], or None.
-        """
+        """Return the embeddings of pieces [shape=(B, D)]."""
         return self.mainEncoder.sentence_features(src_tokens, performance=performance)
 
     def forward(
@@ -159,7 +136,7 @@ class ContrastiveModel(BaseFairseqModel):
         Parameters
         ----------
         src_tokens, performance
-            See :meth:`sentence_features`.
+            Token ids [shape=(B, T*F), int64], and performance inputs [shape=(B, T, P)] or None.
         ratings, performer
             Ratings [shape=(B, R)], NaN where missing, and classes [shape=(B,)], which are read with
             ``compat`` only; not needed for fine-tuning.
@@ -175,14 +152,7 @@ class ContrastiveModel(BaseFairseqModel):
         CheckpointError
             ``weights-not-loaded`` when training was to start from weights that never came.
         """
-        if self.training and self.weights_expected is not None:
-            raise CheckpointError(
-                "weights-not-loaded",
-                "Training was to start from pre-trained weights, but none were found",
-                path=self.weights_expected,
-                hint="use --init-from FILE.pt (with --checkpoint-suffix, --restore-file looks for "
-                "FILE<suffix>.pt), or --from-scratch",
-            )
+        self.refuse_without_weights()
         music = self.sentence_features(src_tokens, performance=performance)  # (B, D)
         if self.fine_tuning:
             return self.classificationHead(music), None
@@ -191,10 +161,6 @@ class ContrastiveModel(BaseFairseqModel):
         if self.compat and performer is not None:
             ratings = torch.cat([ratings, performer[:, None]], dim=1)  # (B, R + 1)
         return music, self.annotationEncoder(ratings), None
-
-    def max_positions(self) -> int:
-        """Longest input in tokens."""
-        return self.mainEncoder.max_positions()
 
     def get_normalized_probs(
         self, net_output: tuple[Any, ...], log_probs: bool, sample: Any = None

@@ -158,6 +158,7 @@ def predict_part(
 
     def make_batch(chosen: NDArray[np.int64]) -> dict[str, Any]:
         sample = dataset.collater([dataset[int(index)] for index in chosen])
+        assert sample["id"].tolist() == chosen.tolist()
         return utils.move_to_cuda(sample, device) if device.type == "cuda" else sample
 
     def take(chosen: NDArray[np.int64], output: tuple[list[Tensor], list[Tensor]]) -> None:
@@ -165,7 +166,7 @@ def predict_part(
         for row, index in enumerate(chosen.tolist()):
             notes = slice(lead, lead + len(dataset.windows[index]))
             outputs[index] = [v[row, notes].copy() if v.ndim == 3 else v[row] for v in values]
-            if embedding:
+            if embedding and task.keep_embeddings:
                 embeddings[index] = embedding[0][row]
 
     run_batches(
@@ -217,7 +218,8 @@ def _predictions(
     notes = column.level == "note"
     lengths = data.lengths[np.asarray(pieces, np.int64)]
     items = [np.arange(length) if notes else np.zeros(1, np.int64) for length in lengths]
-    stitch = Stitch(items, len(column.classes), votes=True)
+    count = values[0].shape[-1]
+    stitch = Stitch(items, count, votes=True)
     for window, table in zip(windows, values, strict=True):
         stitch.add(window, table)
     more: dict[str, Any] = {}
@@ -232,9 +234,9 @@ def _predictions(
         target[missing] = NO_CLASS if column.kind == "classes" else np.nan
         more["offsets"] = np.concatenate([[0], np.cumsum(lengths)])
         more["note_index"] = np.concatenate([data.note_index(piece) for piece in pieces])
-    elif isinstance(dataset.layout, Sequences):
+    elif task.keep_embeddings:
         more["embedding"] = np.stack(embeddings)
-    else:
+    elif not isinstance(dataset.layout, Sequences):
         more["segment_piece"] = np.array([window.piece for window in windows], np.int64)
         more["segment_start"] = np.array([window.start for window in windows], np.int64)
         more["segment_outputs"] = np.stack(values)
@@ -243,7 +245,8 @@ def _predictions(
         name,
         column.level,
         column.kind,
-        column.classes,
+        # a published model may have been made for more classes than the data have
+        (*column.classes, *(f"unused-{number}" for number in range(len(column.classes), count))),
         np.array(names, np.str_),
         np.array([data.groups[each] for each in names], np.str_),
         np.asarray(target),

@@ -78,6 +78,7 @@ class RatingTask(LabelTask):
 
     #: all labels of the data-bin are read, whichever are learned
     more_labels = ("ratings", "performer")
+    keep_embeddings = True
 
     def __init__(self, cfg: RatingConfig, data: RatingBin, terms: Sequence[Term]) -> None:
         super().__init__(cfg, data, terms)

@@ -8,7 +8,8 @@ The criterion is ``music_tagging``. The pieces of each part are given by a file 
 
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -16,10 +17,12 @@ from typing import Any, Optional
 import numpy as np
 import torch
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.models import BaseFairseqModel
 from fairseq.tasks import register_task
 from numpy.typing import NDArray
 from omegaconf import II, MISSING
 
+from musicbert.annotation.folds import PARTS
 from musicbert.corpus.labelled import LabelledSet, Shards
 from musicbert.corpus.labelled.pieces import NO_CLASS
 from musicbert.errors import DatasetError
@@ -28,16 +31,16 @@ from musicbert.fairseq_plugin.labels.criterion import log_score
 from musicbert.fairseq_plugin.labels.dataset import LabelDataset
 from musicbert.fairseq_plugin.labels.note_augmentation import parse_augmentation
 from musicbert.fairseq_plugin.labels.sums import METRICS
-from musicbert.fairseq_plugin.labels.tagging_model import TaggingModel
 from musicbert.fairseq_plugin.labels.task import AUGMENT_HELP, LabelTask
 from musicbert.fairseq_plugin.labels.terms import Term
 from musicbert.model import MusicBert
-from musicbert.model.heads.tagger import TagSettings, freeze, scale_rates
+from musicbert.model.heads.tagger import Tagger, TagSettings, freeze, scale_rates
 from musicbert.predict.windows import Layout, cut
 
 __all__ = ["NoteTaggingTask", "SequenceTaggingTask", "TaggingConfig", "read_split"]
 
-PARTS = ("train", "valid", "test")
+logger = logging.getLogger(__name__)
+
 _HEADS = ChoiceEnum(["note", "first", "mean", "attention"])
 _WINDOWS = ChoiceEnum(["all", "first"])
 _WEIGHTS = ChoiceEnum(["none", "balanced", "sqrt"])
@@ -97,6 +100,39 @@ def read_split(path: str | Path, data: LabelledSet) -> dict[str, list[int]]:
     if len(set(every)) < len(every):
         raise DatasetError("bad-split", "A piece is in two parts, or twice in one", path=path)
     return parts
+
+
+class TaggingModel(Tagger, BaseFairseqModel):
+    """The backbone that ``--arch`` names, with a tagging head (`musicbert.model.heads.tagger.Tagger`)."""
+
+    def forward(self, src_tokens: torch.Tensor, performance: torch.Tensor | None = None) -> torch.Tensor:
+        """Label notes or windows.
+
+        Raises
+        ------
+        CheckpointError
+            ``weights-not-loaded`` in training, where the weights that were asked for never came.
+        """
+        self.backbone.refuse_without_weights()  # type: ignore[operator]
+        return super().forward(src_tokens, performance)
+
+    def load_state_dict(
+        self,
+        state_dict: Mapping[str, torch.Tensor],
+        strict: bool = True,
+        model_cfg: Any = None,
+        args: Any = None,
+    ) -> Any:
+        """Load a checkpoint of this model, or of its backbone alone (``--finetune-from-model``)."""
+        if not any(name.startswith("backbone.") for name in state_dict):
+            logger.info("the checkpoint is one of a backbone: the head starts anew")
+            return self.backbone.load_state_dict(state_dict, strict, model_cfg, args)  # type: ignore[call-arg]
+        self.backbone.weights_expected = None  # type: ignore[assignment]
+        return super().load_state_dict(state_dict, strict, model_cfg, args)
+
+    def max_positions(self) -> int:
+        """Longest window in rows."""
+        return int(self.backbone.max_positions())  # type: ignore[operator]
 
 
 class TaggingTask(LabelTask):

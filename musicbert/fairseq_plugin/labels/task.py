@@ -63,6 +63,8 @@ class LabelTask(OneDictionary, FairseqTask):
     augmentation: NoteAugmentation | None = None
     #: do as the published code does
     compat = False
+    #: predictions hold the vectors that the heads read
+    keep_embeddings = False
     #: how to get a part with pieces
     choose_parts = "make the data with a larger share of this part, or train with --disable-validation"
     #: classes that count as missing
