@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.arrays import Singles
 from musicbert.errors import DatasetError
 
 __all__ = ["open_performance", "performance_path", "performance_width"]
@@ -38,7 +39,7 @@ def performance_path(folder: str | PathLike[str], split: str) -> Path:
     )
 
 
-def open_performance(path: str | PathLike[str], *, notes: int | None = None) -> NDArray[np.float32]:
+def open_performance(path: str | PathLike[str], *, notes: int | None = None) -> Singles:
     """Open performance inputs, mapped [shape=(notes, P), float32]; any number of notes if None.
 
     Raises
@@ -54,7 +55,7 @@ def open_performance(path: str | PathLike[str], *, notes: int | None = None) -> 
         raise _bad(f"A float32 table is expected, not {inputs.dtype} of shape {inputs.shape}", path)
     if notes is not None and len(inputs) != notes:
         raise _bad(f"There are {len(inputs)} rows of performance inputs for {notes} notes", path)
-    return cast(NDArray[np.float32], inputs)
+    return cast(Singles, inputs)
 
 
 def performance_width(folder: str | PathLike[str]) -> int:

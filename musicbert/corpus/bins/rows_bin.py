@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.arrays import Ints
 from musicbert.atomic import write_json
 from musicbert.corpus.bins.databin import read_index, write_indexed_blocks
 from musicbert.errors import DatasetError
@@ -123,7 +124,7 @@ class RowsBin:
         """Return the number of pieces."""
         return len(self.lengths)
 
-    def rows(self, piece: int, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
+    def rows(self, piece: int, start: int = 0, stop: int | None = None) -> Ints:
         """Rows `start` to `stop` of a piece [shape=(n, F), int64]."""
         length = int(self.lengths[piece])
         stop = length if stop is None else min(stop, length)

@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.arrays import Ints
 from musicbert.corpus.bins.rows_bin import META, write_rows_bin
 from musicbert.corpus.files.folders import build_directory
 from musicbert.corpus.files.object_npy import load_npy, load_pickle
@@ -51,7 +52,6 @@ __all__ = [
     "read_segments",
 ]
 
-Ints = NDArray[np.int64]
 FilePath = str | PathLike[str]
 
 #: Velocity of notes of lists, which have none.
@@ -149,7 +149,7 @@ def read_dictionary(path: FilePath) -> dict[str, dict[str, int]]:
     return ids
 
 
-def pieces_of_segments(segments: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+def pieces_of_segments(segments: Ints) -> list[Ints]:
     """Join segments [shape=(N, L, 4), filled up with PAD] to pieces, each [shape=(n, 4), int64]."""
     real = segments[..., 0] != PAD_ROW[0]
     ends = np.flatnonzero(~real.all(axis=1)) + 1
@@ -157,7 +157,7 @@ def pieces_of_segments(segments: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     return [segments[part][real[part]] for part in parts if len(part)]
 
 
-def _pieces_of_file(path: str | PathLike[str]) -> list[NDArray[np.int64]]:
+def _pieces_of_file(path: str | PathLike[str]) -> list[Ints]:
     """Read the pieces of a file of pieces or segments, each [shape=(n, 4), int64], without PAD or MASK."""
     content = load_npy(path)
     if isinstance(content, np.ndarray) and content.ndim == 3:

@@ -25,6 +25,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.arrays import Floats, Ints, Singles
 from musicbert.corpus.labelled.pieces import Kind, Level
 from musicbert.errors import DatasetError
 
@@ -115,7 +116,7 @@ class LabelledSet(Protocol):
     codec: str
     fields: tuple[str, ...]
     labels: Mapping[str, LabelColumn]
-    offsets: NDArray[np.int64]
+    offsets: Ints
 
     # each of these is an attribute; a format that has to read them computes them when they are first needed
 
@@ -153,10 +154,10 @@ class LabelledSet(Protocol):
         """Part (or fold number) of each piece of a split, by the name of the piece; empty if unknown."""
         return {piece.name: piece.splits[name] for piece in self.pieces if name in piece.splits}
 
-    def rows(self, piece: int, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
+    def rows(self, piece: int, start: int = 0, stop: int | None = None) -> Ints:
         """Rows ``start`` to ``stop - 1`` of a piece [shape=(n, F), int64]."""
 
-    def note_index(self, piece: int) -> NDArray[np.int64]:
+    def note_index(self, piece: int) -> Ints:
         """Note that each row of a piece came from [shape=(n,), int64]."""
 
     def label(self, name: str) -> NDArray[Any]:
@@ -168,7 +169,7 @@ class LabelledSet(Protocol):
             ``unknown-label``.
         """
 
-    def performance(self, piece: int, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+    def performance(self, piece: int, start: int = 0, stop: int | None = None) -> Singles:
         """Performance inputs of rows ``start`` to ``stop - 1`` of a piece [shape=(n, P), float32].
 
         Raises
@@ -190,7 +191,7 @@ class LabelledSet(Protocol):
         return {name: k for k, name in enumerate(self.names)}
 
     @cached_property
-    def lengths(self) -> NDArray[np.int64]:
+    def lengths(self) -> Ints:
         """Rows of each piece [shape=(n,), int64]."""
         return np.diff(self.offsets)
 
@@ -214,7 +215,7 @@ class LabelledSet(Protocol):
         """Labels of the rows of one piece [shape=(n,) or (n, C)]; for labels of notes."""
         return np.asarray(self.label(name)[self.row_slice(piece)])
 
-    def features(self) -> NDArray[np.float64] | None:
+    def features(self) -> Floats | None:
         """Hand-made features of the pieces [shape=(n, K), float64], NaN where undefined; None without."""
         return None
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.annotation.names import parse_segment
+from musicbert.arrays import Floats, Ints, Singles
 from musicbert.corpus.labelled.contract import LabelColumn
 from musicbert.corpus.labelled.token_bin import TokenBin
 from musicbert.errors import DatasetError, RatingError
@@ -67,8 +68,8 @@ class RatingLabels:
         Identifier of each piece; empty where the data-bin has none.
     """
 
-    ratings: NDArray[np.float32]
-    class_of: NDArray[np.int64]
+    ratings: Singles
+    class_of: Ints
     ids: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -133,7 +134,7 @@ def _region(name: str) -> str:
 
 def parse_ratings(
     lines: Sequence[str], path: Path, *, hint: str = "each line is [rating or null, ..., class]"
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+) -> tuple[Floats, Ints]:
     """Read ratings and classes from the lines of a label file.
 
     Returns

@@ -13,9 +13,9 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from musicbert.annotation.folds import PARTS
+from musicbert.arrays import Floats, Ints, Singles
 from musicbert.corpus.bins.databin import check_dictionary
 from musicbert.corpus.bins.performance import open_performance
 from musicbert.corpus.labelled.rating_bin import parse_ratings, read_classes
@@ -47,13 +47,13 @@ class RawPart:
     """
 
     ids: list[str]
-    labels: NDArray[np.float64]
-    class_of: NDArray[np.int64]
-    tokens: NDArray[np.int64]
-    performance: NDArray[np.float32] | None
+    labels: Floats
+    class_of: Ints
+    tokens: Ints
+    performance: Singles | None
 
     @property
-    def notes(self) -> NDArray[np.int64]:
+    def notes(self) -> Ints:
         """Notes of each piece [shape=(n,), int64]: a line holds 8 tokens a note and 15 special ones."""
         return (self.tokens + 1) // WIDTH - 2
 
@@ -167,7 +167,7 @@ def _lines(path: Path) -> list[str]:
     return text[:-1].split("\n")
 
 
-def _performance(path: Path, notes: int) -> NDArray[np.float32] | None:
+def _performance(path: Path, notes: int) -> Singles | None:
     if not path.exists():
         return None
     inputs = open_performance(path, notes=notes)

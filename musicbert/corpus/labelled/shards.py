@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.arrays import Floats, Ints, Singles
 from musicbert.corpus.labelled.contract import NO_PERFORMANCE, LabelColumn, LabelledSet, PieceInfo
 from musicbert.errors import DatasetError
 
@@ -86,11 +87,11 @@ class Shards(LabelledSet):
         self._rows = self._map(ROWS, ROW_TYPE, (total, len(self.fields)))
         self._note_index = self._map(NOTE_INDEX, INDEX_TYPE, (total,))
 
-    def rows(self, piece: int, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
+    def rows(self, piece: int, start: int = 0, stop: int | None = None) -> Ints:
         """Rows of a piece, or some of them [shape=(n, F), int64]."""
         return np.asarray(self._rows[self.row_slice(piece, start, stop)], np.int64)
 
-    def note_index(self, piece: int) -> NDArray[np.int64]:
+    def note_index(self, piece: int) -> Ints:
         """Note that each row of a piece came from [shape=(n,), int64]."""
         return np.asarray(self._note_index[self.row_slice(piece)], np.int64)
 
@@ -100,19 +101,19 @@ class Shards(LabelledSet):
         rows = int(self.offsets[-1]) if column.level == "note" else len(self)
         return self._map(self._files[name], column.dtype, (rows, *column.width))
 
-    def performance(self, piece: int, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+    def performance(self, piece: int, start: int = 0, stop: int | None = None) -> Singles:
         """Performance inputs of rows of a piece [shape=(n, P), float32]."""
         if not self.performance_width:
             raise DatasetError("no-performance", NO_PERFORMANCE, path=self.path)
         shape = (int(self.offsets[-1]), self.performance_width)
         return np.array(self._map(PERFORMANCE, FLOAT_TYPE, shape)[self.row_slice(piece, start, stop)])
 
-    def features(self) -> NDArray[np.float64] | None:
+    def features(self) -> Floats | None:
         """Hand-made features of the pieces, or None."""
         width = len(self.manifest.get("features", ()))
         return np.asarray(self._map(FEATURES, FLOAT_TYPE, (len(self), width)), np.float64) if width else None
 
-    def _offsets(self) -> NDArray[np.int64]:
+    def _offsets(self) -> Ints:
         lengths = [piece.rows for piece in self.pieces]
         try:
             offsets = np.load(self.path / OFFSETS, allow_pickle=False)

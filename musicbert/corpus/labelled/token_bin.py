@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -22,13 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.annotation.folds import PARTS
+from musicbert.arrays import Ints, Singles
 from musicbert.corpus.bins.databin import read_dictionary, read_index
 from musicbert.corpus.bins.performance import open_performance, performance_path, performance_width
 from musicbert.corpus.labelled.contract import NO_PERFORMANCE, LabelledSet, PieceInfo
 from musicbert.encoding.vocabulary import BOS, EOS, FIELD_OFFSETS, FIELD_SIZES, FIELDS, TOKENS
 from musicbert.errors import DatasetError
 
-__all__ = ["SPLIT", "TokenBin"]
+__all__ = ["SPLIT", "Notes", "TokenBin"]
 
 #: Name of the split into the parts of the data-bin.
 SPLIT = "data-bin"
@@ -38,6 +40,20 @@ _BLOCK = 2000
 #: First id of each field, and the id after its last.
 _LOWEST = np.array(FIELD_OFFSETS, np.uint16)
 _HIGHEST = _LOWEST + np.array(FIELD_SIZES, np.uint16)
+
+
+@dataclass(frozen=True, eq=False)
+class Notes:
+    """Notes of successive pieces."""
+
+    start: int  # number of the first piece
+    stop: int
+    rows: Ints  # of all of them [shape=(notes, 8)]
+    owner: Ints  # piece of each note, counted from ``start`` [shape=(notes,)]
+
+    def __len__(self) -> int:
+        """Return the number of pieces."""
+        return self.stop - self.start
 
 
 class TokenBin(LabelledSet):
@@ -156,20 +172,35 @@ class TokenBin(LabelledSet):
         parts = np.repeat(self.parts, np.diff(self.starts)).tolist()
         return dict(zip(self.names, parts, strict=True))
 
-    def tokens(self, piece: int) -> NDArray[np.int64]:
+    def tokens(self, piece: int) -> Ints:
         """Octuples of ids of a piece, the special ones included [shape=(n + 2, 8), int64]."""
         at, row = self._place(piece)
         return np.asarray(self._tables[at][row - 1 : row + int(self.lengths[piece]) + 1], np.int64)
 
-    def rows(self, piece: int, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
+    def rows(self, piece: int, start: int = 0, stop: int | None = None) -> Ints:
         """Rows of a piece, or some of them [shape=(n, 8), int64]."""
         at, row = self._place(piece)
         length = int(self.lengths[piece])
         stop = length if stop is None else min(stop, length)
-        ids: NDArray[np.int64] = np.asarray(self._tables[at][row + start : row + stop], np.int64)
+        ids: Ints = np.asarray(self._tables[at][row + start : row + stop], np.int64)
         return ids - np.array(FIELD_OFFSETS, np.int64)
 
-    def note_index(self, piece: int) -> NDArray[np.int64]:
+    def blocks(self, size: int = _BLOCK) -> Iterator[Notes]:
+        """Yield the notes of all pieces, at most ``size`` pieces of one part at a time."""
+        for part in self.parts:
+            pieces = self.part(part)
+            for start in range(pieces.start, pieces.stop, size):
+                stop = min(start + size, pieces.stop)
+                lengths = self.lengths[start:stop]
+                at, first = self._place(start)
+                octuples = self._tables[at][first - 1 : first - 1 + int((lengths + 2).sum())]
+                notes = np.ones(len(octuples), bool)
+                ends = np.cumsum(lengths + 2)
+                notes[ends - 1] = notes[ends - lengths - 2] = False
+                rows = np.asarray(octuples[notes], np.int64) - np.array(FIELD_OFFSETS)
+                yield Notes(start, stop, rows, np.repeat(np.arange(stop - start), lengths))
+
+    def note_index(self, piece: int) -> Ints:
         """Rows are notes: 0, 1, ... [shape=(n,), int64]."""
         return np.arange(self.lengths[piece], dtype=np.int64)
 
@@ -189,7 +220,7 @@ class TokenBin(LabelledSet):
                 raise
             return 0
 
-    def performance(self, piece: int, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+    def performance(self, piece: int, start: int = 0, stop: int | None = None) -> Singles:
         """Performance inputs of rows of a piece [shape=(n, P), float32]."""
         if not self.performance_width:
             raise DatasetError("no-performance", NO_PERFORMANCE, path=self.path)
@@ -240,7 +271,7 @@ class TokenBin(LabelledSet):
         if tuple(read_dictionary(path)) not in (TOKENS, TOKENS[:-1]):
             raise self._error("wrong-dictionary", "This is not the dictionary of OctupleMIDI", path)
 
-    def _sizes(self, part: str, *, required: bool) -> NDArray[np.int64]:
+    def _sizes(self, part: str, *, required: bool) -> Ints:
         """Tokens of each piece of a part."""
         prefix = self.path / "input0" / part
         if not Path(f"{prefix}.idx").exists():
@@ -253,7 +284,7 @@ class TokenBin(LabelledSet):
             raise self._not_notes(int(wrong[0]), prefix)
         return sizes
 
-    def _open(self, part: str, sizes: NDArray[np.int64]) -> NDArray[np.uint16]:
+    def _open(self, part: str, sizes: Ints) -> NDArray[np.uint16]:
         """Map the octuples of a part [shape=(octuples, 8), uint16], and check them."""
         if not len(sizes):
             return np.zeros((0, WIDTH), np.uint16)
@@ -280,7 +311,7 @@ class TokenBin(LabelledSet):
         )
 
     @cached_property
-    def _performance(self) -> list[NDArray[np.float32]]:
+    def _performance(self) -> list[Singles]:
         notes = np.diff(self.offsets[self.starts])
         return [
             open_performance(performance_path(self.path, part), notes=int(count))

@@ -21,6 +21,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.arrays import Ints, Singles
 from musicbert.corpus.files.ledger import OK, Outcome
 from musicbert.encoding import encode_notes, performance_inputs, rows_to_line
 from musicbert.errors import MidiError
@@ -56,7 +57,7 @@ class Piece:
     name: str
     line: str  # tokens separated by blanks, without the last ``</s>``
     notes: int
-    performance: NDArray[np.float32] | None = None  # performance inputs [shape=(notes, P)]
+    performance: Singles | None = None  # performance inputs [shape=(notes, P)]
 
 
 def neutral_clock(score: Score) -> Score:
@@ -70,7 +71,7 @@ def neutral_clock(score: Score) -> Score:
     """
     start = float(score.seconds(score.onset).min())
 
-    def ticks(times: NDArray[np.int64]) -> NDArray[np.int64]:
+    def ticks(times: Ints) -> Ints:
         moved = np.rint((score.seconds(times) - start) * _TICKS_PER_SECOND).astype(np.int64)
         return np.maximum(moved, 0)
 
@@ -119,7 +120,7 @@ def encode_piece(
     return outcome, Piece(name, rows_to_line(rows), len(rows), inputs)
 
 
-def _place(bars: NDArray[np.int64], name: str, options: EncodeOptions) -> tuple[NDArray[np.intp], int]:
+def _place(bars: Ints, name: str, options: EncodeOptions) -> tuple[NDArray[np.intp], int]:
     """Choose the notes to keep, by their bars [shape=(n,), ascending], and what is added to their bars."""
     words = sha256(name.encode("utf-8", "surrogateescape")).digest()[:16]
     rng = np.random.default_rng([options.seed, int.from_bytes(words, "big")])

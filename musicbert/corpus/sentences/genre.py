@@ -53,7 +53,6 @@ from musicbert.midi import read_score
 
 __all__ = ["SUBSETS", "GenreOptions", "GenreReport", "build_genre", "read_genres"]
 
-Ints = NDArray[np.int64]
 #: Sets of MusicBERT and their number of classes.
 SUBSETS = {"topmagd": 13, "masd": 25}
 

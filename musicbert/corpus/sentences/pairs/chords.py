@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Ints
 from musicbert.errors import DatasetError
 
 __all__ = ["ChordTable", "load_chords"]
 
-Ints = NDArray[np.int64]
 _PITCH_CLASSES = 12
 #: What stands in the table for chords without a name.
 _NAMELESS = ("unknown", "over number")

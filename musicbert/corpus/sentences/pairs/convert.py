@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from musicbert.annotation.folds import PARTS
+from musicbert.arrays import Bools, Ints
 from musicbert.corpus.files.folders import build_directory, write_json, write_text
 from musicbert.corpus.files.ledger import Outcome, write_ledger
 from musicbert.corpus.files.ordered_map import ordered_map
@@ -41,7 +42,6 @@ from musicbert.errors import DatasetError
 
 __all__ = ["ConvertOptions", "convert"]
 
-Ints = NDArray[np.int64]
 DAMAGED, GROUP_DAMAGED, SHARED, NOT_DRAWN = "bad-line", "bad-group", "query-in-valid", "not-drawn"
 
 
@@ -174,7 +174,7 @@ class _Job:
         stop: int,
         *,
         drop: NDArray[np.uint64],
-        drawn: NDArray[np.bool_] | None,
+        drawn: Bools | None,
     ) -> NDArray[np.uint64]:
         """Write lines of the training file and return the hashes of their queries, sorted."""
         seen, group, last = [], -1, None
@@ -236,7 +236,7 @@ class _Job:
                 last = value
         return lines
 
-    def _drawn(self, lines: int) -> NDArray[np.bool_] | None:
+    def _drawn(self, lines: int) -> Bools | None:
         twos = (lines + 1) // 2
         if not 0 < self.options.samples < twos:
             return None

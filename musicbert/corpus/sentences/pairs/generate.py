@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from musicbert.annotation.folds import PARTS, rank
+from musicbert.arrays import Ints
 from musicbert.corpus.files.archive import Member, MidiSource
 from musicbert.corpus.files.folders import build_directory, write_json, write_text
 from musicbert.corpus.files.ledger import Outcome, write_ledger
@@ -44,7 +44,6 @@ from musicbert.midi import read_score
 
 __all__ = ["GenerateOptions", "generate"]
 
-Ints = NDArray[np.int64]
 #: Pairs that are held before they are written.
 _FLUSH = 512
 #: Pairs drawn at once, and how often, before all are looked through.

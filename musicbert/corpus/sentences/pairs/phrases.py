@@ -17,8 +17,8 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Ints
 from musicbert.corpus.sentences.pairs.pirhdy import PROGRAMS
 from musicbert.encoding import encode_notes
 from musicbert.encoding.quantise import METRES, tempo_code
@@ -27,7 +27,6 @@ from musicbert.midi import Score
 
 __all__ = ["Phrase", "PhraseOptions", "accompaniment_tracks", "melody_track", "phrases"]
 
-Ints = NDArray[np.int64]
 BAR, _, PROGRAM, _, _, VELOCITY, METRE, TEMPO = range(8)
 _METRE, _TEMPO = METRES.index((4, 4)), int(tempo_code(120.0))
 _MELODY_NAME = re.compile(r"melod|vocal|vox|voice|voz|lead|sing|solo|chant", re.IGNORECASE)

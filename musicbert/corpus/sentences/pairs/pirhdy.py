@@ -34,6 +34,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.arrays import Bools, Ints
 from musicbert.corpus.sentences.pairs.chords import ChordTable
 from musicbert.encoding.quantise import METRES, duration_code, tempo_code, velocity_code
 from musicbert.errors import DatasetError
@@ -52,7 +53,6 @@ __all__ = [
     "raw_blocks",
 ]
 
-Ints = NDArray[np.int64]
 PairTask = Literal["next", "acc"]
 
 PHRASES, FEATURES, STEPS = 2, 4, 128
@@ -172,12 +172,12 @@ def check_block(block: PairBlock, chords: ChordTable) -> dict[int, str]:
     return reasons | block.damage
 
 
-def _onsets(features: Ints, chords: ChordTable) -> NDArray[np.bool_]:
+def _onsets(features: Ints, chords: ChordTable) -> Bools:
     """Where a note begins [shape=(n, 2, T), bool]."""
     state = features[:, :, STATE]
     begins = state == ONSET
     begins[..., 0] |= state[..., 0] == HELD
-    notes: NDArray[np.bool_] = begins & (chords.sizes(features[:, :, CHORD]) > 0)
+    notes: Bools = begins & (chords.sizes(features[:, :, CHORD]) > 0)
     return notes
 
 

@@ -21,14 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-from numpy.typing import NDArray
-
+from musicbert.arrays import Ints
 from musicbert.encoding import encoding_to_str
 
 __all__ = ["PairReport", "PartWriter", "is_pair_set", "text_of"]
 
-Ints = NDArray[np.int64]
 _SUFFIXES = ("txt", "label", "group", "first")
 
 
