@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from musicbert.cli.finetune import add_recipe, add_train_share, recipe_changes
+from musicbert.cli.finetune import add_recipe, add_train_share, changed
 
 __all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
 
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
         tasks,
         splits=options.splits,
         seeds=options.seeds,
-        changes=recipe_changes(options),
+        change=lambda recipe: changed(recipe, options),
         only_folds=options.only_folds,
         train_share=options.train_share,
         workers=options.workers,

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from musicbert.corpus.labelled import LabelledSet
 
 __all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "report_runs", "run"]
 
@@ -15,7 +19,8 @@ EPILOG = """examples:
   musicbert evaluate runs/melody --data shards/melody --output results/melody --resamples 2000
   musicbert evaluate runs/moods --no-baselines
 
-Without --data, the data set below the experiment is taken. The report lies in EXPERIMENT/report.
+Without --data, baselines are fitted on EXPERIMENT/data. The report is in EXPERIMENT/report; with several
+labels, there is one for each, in EXPERIMENT/report/LABEL.
 
 exit status: 0 done; 2 bad usage or input (such as runs that are not done); 130 stopped by Ctrl-C."""
 
@@ -24,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `musicbert evaluate`."""
     add = parser.add_argument
     add("experiment", type=Path, metavar="EXPERIMENT", help="folder that `musicbert finetune` wrote")
-    add("--data", type=Path, metavar="SHARDS", help="data set of the runs, for baselines (EXPERIMENT/data)")
+    add("--data", type=Path, metavar="FOLDER", help="data of the runs, for baselines (EXPERIMENT/data)")
     add("--output", "-o", type=Path, help="folder of the report (EXPERIMENT/report)")
     add("--no-baselines", action="store_true", help="only the network")
     add("--resamples", type=int, default=1000, help="of the bootstrap (%(default)s)")
@@ -34,14 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Score and write; return the exit status."""
-    from musicbert.corpus.labelled.shards import Shards
-
-    shards = None
+    folds = None
     if not options.no_baselines:
-        shards = Shards(options.data or options.experiment / "data")
+        from musicbert.corpus.labelled import open_folds
+
+        folds = open_folds(options.data or options.experiment / "data")
     report_runs(
         options.experiment,
-        shards,
+        folds,
         output=options.output,
         resamples=options.resamples,
         seed=options.seed,
@@ -52,14 +57,29 @@ def run(options: argparse.Namespace) -> int:
 
 def report_runs(
     experiment: Path,
-    shards: Any,
+    folds: Mapping[str, LabelledSet] | None,
     *,
     output: Path | None = None,
     resamples: int = 1000,
     seed: int = 0,
     quiet: bool = False,
-) -> Path:
-    """Write the report of an experiment, print its headline, and return its folder."""
+) -> None:
+    """Write the report of each label of an experiment and print the headlines.
+
+    Parameters
+    ----------
+    experiment
+        Folder of the runs.
+    folds
+        Labelled sets by fold (`musicbert.corpus.labelled.open_folds`), for baselines; None for none.
+    output
+        Folder of the report.
+    resamples, seed
+        Of the bootstrap.
+    quiet
+        Do not name the baselines as they are fitted.
+    """
+    from musicbert.corpus.labelled import Shards
     from musicbert.evaluation.reports.experiment import experiment_report
     from musicbert.evaluation.reports.write import write_report
     from musicbert.evaluation.rows import shown_name
@@ -67,22 +87,25 @@ def report_runs(
     from musicbert.evaluation.tables import number_cell
     from musicbert.provenance import provenance
 
-    report = experiment_report(
-        read_experiment(experiment),
-        shards,
-        n_resamples=resamples,
-        seed=seed,
-        progress=None if quiet else lambda name: print(f"baseline: {name}", file=sys.stderr),
-    )
-    inputs = {"task": experiment / "task.json"}
+    first = read_experiment(experiment)
+    labels = [task["label"] for task in first.record.get("tasks", [])] or [first.task.label]
+    data = next(iter(folds.values()), None) if folds else None
     command = ["musicbert", "evaluate", experiment.name, "--resamples", str(resamples), "--seed", str(seed)]
+    made_by = provenance(command, inputs={"task": experiment / "task.json"}, seed=seed)
     out = output or experiment / "report"
-    write_report(report, out, provenance=provenance(command, inputs=inputs, seed=seed))
-    for row in report.rows:
-        print(f"{report.headline} {number_cell(row.value(report.headline))}  {shown_name(row)}")
-    about = report.about
-    leaked = sum(fold["test"] for fold in about["leaks"].values())
-    if leaked:
-        print(f"{leaked} of {about['pieces']} test pieces share music with a training piece of their fold")
-    print(f"report: {out / 'report.md'}")
-    return out
+    for label in labels:
+        report = experiment_report(
+            read_experiment(experiment, label),
+            data if isinstance(data, Shards) else folds,
+            n_resamples=resamples,
+            seed=seed,
+            progress=None if quiet else lambda name: print(f"baseline: {name}", file=sys.stderr),
+        )
+        place = out / label if len(labels) > 1 else out
+        write_report(report, place, provenance=made_by)
+        for row in report.rows:
+            print(f"{report.headline} {number_cell(row.value(report.headline))}  {shown_name(row)}")
+        if leaked := sum(fold["test"] for fold in report.about["leaks"].values()):
+            pieces = report.about["pieces"]
+            print(f"{leaked} of {pieces} test pieces share music with a training piece of their fold")
+        print(f"report: {place / 'report.md'}")

@@ -7,14 +7,16 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
 from musicbert.cli.inputs import share
+from musicbert.recipes.finetuning import FineTuning, published_for_databin, published_for_shards
 
-__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "add_recipe", "add_train_share", "recipe_changes", "run"]
+__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "add_recipe", "add_train_share", "changed", "run"]
 
-DESCRIPTION = "Fine-tune a model on your own labelled MIDI files: labels of pieces or of notes, of any kind."
+DESCRIPTION = "Fine-tune a model on labelled music: labels of pieces or of notes; ratings; pairs."
 EPILOG = """examples:
   musicbert finetune --labels moods.csv --midi midi/ --model musicbert_small --output runs/moods
   musicbert finetune --labels tags.jsonl --midi midi.zip --model scratch:musicbert_tiny --output runs/tags \\
@@ -23,46 +25,17 @@ EPILOG = """examples:
       --level note
   musicbert finetune --data shards/melody --label melody --split published --model checkpoints/mine \\
       --published --output runs/melody
+  musicbert finetune --data xai_data_bin_apex_reg_cls --label ratings performer --model musicbert_base \\
+      --published --output runs/xai
+  musicbert finetune --data next_data_bin --name next --model musicbert_small --published --output runs/next
 
 The table has a column `file` and one or more columns of labels, and may have `group`, `split` (or `fold`) and
-`weight`. Runs that are done are not done again, so the same command goes on after an interruption. Then
-OUT/report/report.md holds the scores, and `musicbert predict midi/ --model OUT/model` uses the model.
+`weight`. A complete run is not started again, so the same command continues after an interruption. Then
+OUT/report/report.md holds the scores (with several labels OUT/report/LABEL/report.md), and
+`musicbert predict midi/ --model OUT/model` uses the model. The folds of a data-bin are its fold folders.
 
 exit status: 0 done; 1 done, but runs failed, or more lines than --max-failure-rate could not be used; 2 bad
 usage or input, nothing was trained; 130 stopped by Ctrl-C."""
-
-#: options that are attributes of `Recipe`: flag -> (type, help); what is not given is left to the recipe
-_RECIPE: dict[str, tuple[type, str]] = {
-    "epochs": (int, "passes over the training part (10)"),
-    "max-updates": (int, "updates at most (no bound)"),
-    "batch": (int, "windows of a batch (8)"),
-    "accumulate": (int, "batches of an update (1)"),
-    "learning-rate": (float, "highest learning rate (5e-5; M2BERT 2e-5; from scratch 5e-4)"),
-    "warmup": (float, "share of the updates over which the learning rate rises, in 0-1 (0.06)"),
-    "weight-decay": (float, "decoupled weight decay (0.01)"),
-    "clip": (float, "largest norm of the gradient, 0: no bound (1)"),
-    "patience": (int, "epochs without a better score after which training stops, 0: never (0)"),
-    "window": (int, "notes of a window (1000; M2BERT 1024, and 512 for labels of pieces)"),
-    "overlap": (int, "notes that neighbouring windows share (0)"),
-    "head-inner": (int, "width between two layers of the head, 0: one layer (0)"),
-    "head-dropout": (float, "dropout in the head (0.1)"),
-    "layer": (int, "state that the head reads, 0: before the first block (the last)"),
-    "freeze-layers": (int, "keep the embeddings and the first N blocks as they are (0)"),
-    "layer-decay": (float, "learning rate of a block over that of the next (1)"),
-    "label-smoothing": (float, "of classes, in 0-1 (0)"),
-    "augment": (str, "change training notes: transpose=5,velocity=1,stretch=0.1,phase=8,bar,drop=0.1"),
-}
-_CHOICES = {
-    "schedule": (("linear", "constant"), "of the learning rate after its rise (linear)"),
-    "windows": (("all", "first"), "windows of a piece that are read (all)"),
-    "head": (("first", "mean", "attention"), "of labels of pieces (first; M2BERT attention)"),
-    "class-weights": (("none", "balanced", "sqrt"), "weight of classes in the loss (none)"),
-}
-_FLAGS = {
-    "mix-layers": "the head reads a learned mixture of all states",
-    "random-shift": "move the windows of training at random",
-    "performance-input": "read pedal and timing too (MusicBERT)",
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,27 +43,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--labels", type=Path, metavar="TABLE", help=".csv, .tsv, .jsonl or .parquet")
     add("--midi", type=Path, metavar="MIDI", help="folder or zip of the MIDI files")
-    add("--data", type=Path, metavar="SHARDS", help="a data set of shards, in place of --labels and --midi")
+    add("--data", type=Path, metavar="FOLDER",
+        help="shards, or a data-bin of ratings or sentences, in place of --labels and --midi")  # fmt: skip
     add("--model", required=True, help="checkpoint, folder, name, or scratch:ARCH (musicbert_tiny, ...)")
     add("--output", "-o", type=Path, required=True, help="folder of the experiment")
     add("--name", help="name of the task (that of the table)")
 
     group = parser.add_argument_group("table")
     add = group.add_argument
-    add("--level", choices=("sequence", "note"), help="what the labels are of (found out)")
-    add("--kind", choices=("classes", "multilabel", "regression"), help="kind of labels (found out)")
+    add("--level", choices=("sequence", "note"), help="what the labels are of (detected)")
+    add("--kind", choices=("classes", "multilabel", "regression"), help="kind of labels (detected)")
     add("--separator", help="between several labels in one cell (; or |)")
     add("--classes", nargs="+", metavar="NAME", help="all classes, in order (those that occur)")
     add("--ignore-classes", nargs="+", default=[], metavar="NAME", help="neither trained on nor scored")
     add("--file-column", metavar="COLUMN", help="names of the MIDI files (file, path, midi, name, ...)")
     add("--label-columns", nargs="+", metavar="COLUMN", help="labels (all other columns)")
-    add("--group-column", metavar="COLUMN", help="what must not be split (group)")
+    add("--group-column", metavar="COLUMN", help="pieces of a group stay in one part (group)")
     add("--split-column", metavar="COLUMN", help="train, valid, test, or the number of a fold (split, fold)")
     add("--weight-column", metavar="COLUMN", help="weight of a piece in the loss (weight)")
     add("--note-order", choices=("file", "sorted"), default="file",
         help="how notes are counted: as the file has them, or by onset and pitch (%(default)s)")  # fmt: skip
     add("--onset-unit", choices=("beats", "ticks", "seconds"), default="beats", help="(%(default)s)")
-    add("--label", default="", help="label of --data to learn (the only one)")
+    add("--label", nargs="+", default=[], metavar="LABEL",
+        help="label of --data to learn (the only one); of ratings also both: ratings performer")  # fmt: skip
     add("--codec", choices=("octuple", "cp", "cp-m2bert", "cp-midibert"), help="encoding (the model's)")
 
     group = parser.add_argument_group("split")
@@ -114,10 +89,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("--workers", type=int, default=1, help="runs at a time (%(default)s)")
     add("--threads", type=int, default=1, help="threads of each run on a CPU (%(default)s)")
-    add("--cpu", action="store_true", help="leave the GPU alone")
+    add("--cpu", action="store_true", help="do not use the GPU")
     add("--keep-models", action="store_true", help="keep the model of every run")
     add("--no-final", action="store_true", help="do not train a model on every piece")
-    add("--no-report", action="store_true", help="do not score (`musicbert evaluate` does it later)")
+    add("--no-report", action="store_true", help="do not score (see `musicbert evaluate`)")
     add("--resamples", type=int, default=1000, help="of the bootstrap (%(default)s)")
     add("--max-failure-rate", type=share, default=0.05, metavar="SHARE",
         help="exit with status 1 if more of the labelled lines fail, in 0-1 (%(default)s)")  # fmt: skip
@@ -131,23 +106,27 @@ def add_train_share(group: argparse._ActionsContainer) -> None:
 
 
 def add_recipe(group: argparse._ActionsContainer) -> None:
-    """Add a flag for each attribute of `Recipe`; what is not given is left to the recipe."""
-    for name, (kind, text) in _RECIPE.items():
-        group.add_argument(f"--{name}", type=kind, help=text)
-    for name, (choices, text) in _CHOICES.items():
-        group.add_argument(f"--{name}", choices=choices, help=text)
-    for name, text in _FLAGS.items():
-        group.add_argument(f"--{name}", action="store_true", help=text)
+    """Add a flag for each option of `FineTuning`; None stands for "not given"."""
+    for entry in _options():
+        flag, about = f"--{entry.name.replace('_', '-')}", entry.metadata
+        if entry.default is False:
+            group.add_argument(flag, action="store_true", default=None, help=about["help"])
+        else:
+            choices = about["choices"] or None
+            group.add_argument(flag, type=type(entry.default), choices=choices, help=about["help"])
     bf16 = "multiply in bfloat16 (faster on a GPU, and on CPUs that have it)"
     group.add_argument("--bf16", action="store_true", help=bf16)
 
 
-def recipe_changes(options: argparse.Namespace) -> dict[str, Any]:
-    """Attributes of `Recipe` that were given."""
-    names = [name.replace("-", "_") for name in (*_RECIPE, *_CHOICES, *_FLAGS)]
-    values = {name: getattr(options, name) for name in names}
-    given = {name: value for name, value in values.items() if value is not None and value is not False}
-    return given | ({"extra": ("--autocast-bf16",)} if options.bf16 else {})
+def _options() -> list[Field[Any]]:
+    return [entry for entry in fields(FineTuning) if entry.metadata]
+
+
+def changed(recipe: FineTuning, options: argparse.Namespace) -> FineTuning:
+    """Return a recipe with the options that were given."""
+    values = {entry.name: getattr(options, entry.name) for entry in _options()}
+    extra = (*recipe.extra, *(("--autocast-bf16",) if options.bf16 else ()))
+    return recipe.with_(**{name: value for name, value in values.items() if value is not None}, extra=extra)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -171,71 +150,94 @@ def _without_logging() -> Iterator[None]:
 
 def _finetune(options: argparse.Namespace) -> int:
     import musicbert.fairseq_plugin  # noqa: F401 - registers tasks and models
+    from musicbert.fairseq_plugin.runs.arguments import check_metric
+    from musicbert.fairseq_plugin.runs.data import prepare_set, publish_model
     from musicbert.fairseq_plugin.runs.engine import start_runs, summary
     from musicbert.fairseq_plugin.runs.models import choose_model
-    from musicbert.fairseq_plugin.runs.plan import plan_task
-    from musicbert.fairseq_plugin.runs.recipe import Recipe, check_metric, published_recipe
-    from musicbert.fairseq_plugin.runs.table import prepare_shards, publish_model
 
     if options.data is not None:
-        prepared = prepare_shards(
-            options.data, options.label, metric=options.metric, ignore=options.ignore_classes
+        prepared = prepare_set(
+            options.data,
+            options.label,
+            name=options.name or "",
+            metric=options.metric,
+            ignore=options.ignore_classes,
         )
-        model = choose_model(options.model, codec=prepared.shards.codec)
+        model = choose_model(options.model, codec=prepared.data.codec)
     else:
         model = choose_model(options.model, codec=options.codec)
         prepared = _from_table(options, model)
-    task, shards = prepared.task, prepared.shards
     if options.metric:
-        check_metric(task)
-    print(f"{task.level} labels, {task.kind}: {', '.join(task.classes)}")
-    recipe = published_recipe(model.family, task.level) if options.published else Recipe()
-    split = options.split or (shards.split_names[0] if shards.split_names else "clean")
-    runs = plan_task(
-        shards,
-        task,
-        model,
-        options.output,
-        split=split,
-        folds=options.folds,
-        only_folds=options.only_folds,
-        seeds=options.seeds,
-        recipe=recipe.with_(**recipe_changes(options)),
-        validation=options.validation,
-        split_seed=options.split_seed,
-        train_share=options.train_share,
-        keep_models=options.keep_models,
-        final=not options.no_final,
-        threads=options.threads,
-        cpu=options.cpu,
-    )
+        check_metric(prepared.tasks[0], databin=prepared.is_databin)
+    for task in prepared.tasks:
+        print(f"{task.level} labels, {task.kind}: {', '.join(task.classes)}")
+    runs = _plan(options, prepared, model)
     outcomes = start_runs(runs, workers=options.workers, progress=not options.quiet)
     failed = any(outcome.error for outcome in outcomes)
     if outcomes:
         print(summary(outcomes), file=sys.stderr if failed else sys.stdout)
     if not failed:
         model_folder = publish_model(runs, options.output)
-        if not options.no_report:
+        if not outcomes and (options.output / "report").is_dir():
+            print("all runs were done before; `musicbert evaluate` writes the report again")
+        elif not options.no_report:
             from musicbert.cli.evaluate import report_runs
 
-            report_runs(options.output, shards, resamples=options.resamples, quiet=options.quiet)
+            report_runs(options.output, prepared.folds, resamples=options.resamples, quiet=options.quiet)
         if model_folder is not None:
             print(f"model: {model_folder}")
     print(prepared.summary())
     if prepared.failure_rate > options.max_failure_rate:
         print(
             f"error: {prepared.failure_rate:.1%} of the labelled lines could not be used, more than "
-            f"--max-failure-rate {options.max_failure_rate:g}; see {shards.path / 'ledger.jsonl'}",
+            f"--max-failure-rate {options.max_failure_rate:g}; see {prepared.data.path / 'ledger.jsonl'}",
             file=sys.stderr,
         )
         return 1
     return 1 if failed else 0
 
 
+def _plan(options: argparse.Namespace, prepared: Any, model: Any) -> list[Any]:
+    """List the runs and write the files of the experiment."""
+    from musicbert.fairseq_plugin.runs.plan import plan_databin, plan_task
+
+    data, tasks = prepared.data, prepared.tasks
+    recipe = FineTuning()
+    if options.published and prepared.is_databin:
+        recipe = published_for_databin(frozenset(task.label for task in tasks), tasks[0].kind)
+    elif options.published:
+        recipe = published_for_shards(model.family, tasks[0].level)
+    common = {
+        "only_folds": options.only_folds,
+        "seeds": options.seeds,
+        "recipe": changed(recipe, options),
+        "keep_models": options.keep_models,
+        "final": not options.no_final,
+        "threads": options.threads,
+        "cpu": options.cpu,
+    }
+    if prepared.is_databin:
+        if options.split not in (None, "data-bin") or options.train_share != 1:
+            raise ValueError("a data-bin has its own split: leave --split and --train-share out")
+        return plan_databin(prepared.folds, tasks, model, options.output, **common)
+    return plan_task(
+        data,
+        tasks[0],
+        model,
+        options.output,
+        split=options.split or (data.split_names[0] if data.split_names else "clean"),
+        folds=options.folds,
+        validation=options.validation,
+        split_seed=options.split_seed,
+        train_share=options.train_share,
+        **common,
+    )
+
+
 def _from_table(options: argparse.Namespace, model: Any) -> Any:
     """Read the table and write the data set."""
     from musicbert.corpus.tables.reader import read_label_table
-    from musicbert.fairseq_plugin.runs.table import prepare_table
+    from musicbert.fairseq_plugin.runs.data import prepare_table
 
     table = read_label_table(
         options.labels,

@@ -1,10 +1,15 @@
-"""`musicbert predict`: what the heads of a fine-tuned model say about MIDI files."""
+"""`musicbert predict`: what the heads of a fine-tuned model say about MIDI files or labelled pieces."""
 
 from __future__ import annotations
 
 import argparse
+import csv
+import io
+import json
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from musicbert.cli.inputs import (
     add_inputs,
@@ -12,73 +17,174 @@ from musicbert.cli.inputs import (
     add_policies,
     midi_files,
     open_model,
+    read_all,
     read_pieces,
     status,
 )
 
 __all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
 
-DESCRIPTION = "Run the heads of a fine-tuned model on MIDI files: classes, labels or ratings on 0-1."
+DESCRIPTION = "Run the heads of a fine-tuned model on MIDI files or a labelled data set."
 EPILOG = """examples:
   musicbert predict piece.mid --model checkpoints/mine
   musicbert predict midi/ --model checkpoint_best.pt --labels classes.json --output scores.csv
   musicbert predict midi/ --model runs/moods/model --output moods.csv
+  musicbert predict xai_data_bin/0 --model runs/xai/fold0/seed1/model --output test.npz
 
 Without --output, or with .jsonl, there is one JSON object a file:
 {"file": ..., "head": {"name": score, ...}}. A .csv has one line a file and a column `head:name` a score.
 A model of `musicbert finetune` also says what is best (`"best"`); of a model of notes, a .jsonl has a list of
 scores (of the notes, as the file has them) for each name, and a .csv one line a note.
 
+Instead of MIDI files, INPUT may be one labelled data set: shards, or one fold of a data-bin. --output then
+ends in .npz and holds the predictions with the labels; the scores are printed.
+
 exit status: 0 done; 1 some files failed; 2 all failed, or bad usage."""
+
+_NOTE_COLUMNS = ("note", "onset", "pitch")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `musicbert predict`."""
     add_inputs(parser)
     add_model(parser)
-    parser.add_argument("--heads", nargs="+", metavar="NAME", help="heads to run (all)")
-    parser.add_argument("--output", "-o", type=Path, help=".jsonl or .csv; standard output if missing")
+    add = parser.add_argument
+    add("--heads", nargs="+", metavar="NAME", help="heads to run (all)")
+    add("--output", "-o", type=Path, help=".jsonl or .csv (default: standard output); .npz of a data set")
+    add(
+        "--part", default="", help="of a data set: train, valid, test, a fold number or all (data-bins: test)"
+    )
+    add("--split", default="", help="of shards, whose --part is predicted (the first split)")
     add_policies(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Predict and write; return the exit status."""
-    import csv
-    import io
-    import json
-
-    from musicbert.atomic import write_text
     from musicbert.weights.tagger_folder import is_tagger_folder
 
+    if len(options.inputs) == 1 and _is_labelled(Path(options.inputs[0])):
+        return _predict_labelled(options)
     if options.output is not None and options.output.suffix not in (".jsonl", ".csv"):
         raise ValueError("--output ends in .jsonl or .csv")
     files = midi_files(options.inputs)
     if is_tagger_folder(options.model):
-        from musicbert.cli.tags import predict_tags
-
-        return predict_tags(options, files)
+        return _predict_tags(options, files)
     model = open_model(options)
     good, pieces = read_pieces(files, model, options)
     if not good:
         return status(0, len(files))
-    found = model.predict(pieces, heads=options.heads)
-    scores = [{name: entry.as_dict() for name, entry in piece.items()} for piece in found]
-    if options.output is not None and options.output.suffix == ".csv":
+    predictions = model.predict(pieces, heads=options.heads)
+    scores = [{name: entry.as_dict() for name, entry in piece.items()} for piece in predictions]
+    columns = [(head, name) for head, table in scores[0].items() for name in table]
+    _write(
+        options.output,
+        ({"file": str(path), **piece} for path, piece in zip(good, scores, strict=True)),
+        ["file", *(f"{head}:{name}" for head, name in columns)],
+        (
+            [str(path), *(piece[head][name] for head, name in columns)]
+            for path, piece in zip(good, scores, strict=True)
+        ),
+    )
+    return status(len(good), len(files))
+
+
+def _write(
+    output: Path | None, objects: Iterable[dict[str, Any]], header: Sequence[str], rows: Iterable[list[Any]]
+) -> None:
+    """Write JSON objects a line, or a table if the output is a ``.csv``."""
+    from musicbert.atomic import write_text
+
+    if output is not None and output.suffix == ".csv":
         stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        columns = [(head, name) for head, table in scores[0].items() for name in table]
-        writer.writerow(["file", *(f"{head}:{name}" for head, name in columns)])
-        for path, piece in zip(good, scores, strict=True):
-            writer.writerow([str(path), *(piece[head][name] for head, name in columns)])
-        write_text(options.output, stream.getvalue())
-        return status(len(good), len(files))
-    lines = [
-        json.dumps({"file": str(path), **piece}, ensure_ascii=False)
-        for path, piece in zip(good, scores, strict=True)
-    ]
-    text = "".join(f"{line}\n" for line in lines)
-    if options.output is None:
+        csv.writer(stream, lineterminator="\n").writerows([header, *rows])
+        write_text(output, stream.getvalue())
+        return
+    text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in objects)
+    if output is None:
         sys.stdout.write(text)
     else:
-        write_text(options.output, text)
+        write_text(output, text)
+
+
+# -- models of `musicbert finetune`
+
+
+def _predict_tags(options: argparse.Namespace, files: Sequence[Path]) -> int:
+    from musicbert.midi import read_score
+    from musicbert.predict.tagger import load_tagger_model
+
+    model = load_tagger_model(options.model, device=options.device)
+    if options.heads and options.heads != [model.label]:
+        raise ValueError(f"the model has one head, {model.label!r}")
+
+    def one(path: Path) -> Any:
+        score = read_score(path)
+        return score, model.predict([score])[0]
+
+    good, results = read_all(files, one)
+    if not good:
+        return status(0, len(files))
+    notes = model.level == "note"
+    named = list(zip(good, results, strict=True))
+    _write(
+        options.output,
+        (
+            {"file": str(path), model.label: result.as_dict(), "best": result.best}
+            for path, (_, result) in named
+        ),
+        [
+            "file",
+            *(_NOTE_COLUMNS if notes else ()),
+            *(f"{model.label}:{name}" for name in ("best", *model.classes)),
+        ],
+        (
+            row
+            for path, (score, result) in named
+            for row in (
+                _note_rows(path, score, result)
+                if notes
+                else [[str(path), _best(result.best), *result.scores.tolist()]]
+            )
+        ),
+    )
     return status(len(good), len(files))
+
+
+def _best(value: Any) -> Any:
+    """One cell: several labels are joined; values say nothing more than their columns."""
+    return ";".join(value) if isinstance(value, list) else "" if isinstance(value, dict) else value
+
+
+def _note_rows(path: Path, score: Any, result: Any) -> Iterator[list[Any]]:
+    onsets = (score.onset / score.ticks_per_beat).tolist()
+    for note, (best, row) in enumerate(zip(result.best, result.scores, strict=True)):
+        values = ["" if value != value else value for value in row.tolist()]
+        shown = "" if best is None else _best(best)
+        yield [str(path), note, round(onsets[note], 6), int(score.pitch[note]), shown, *values]
+
+
+# -- labelled data sets
+
+
+def _is_labelled(path: Path) -> bool:
+    return (path / "manifest.json").is_file() or (path / "input0").is_dir() or any(path.glob("*/input0"))
+
+
+def _predict_labelled(options: argparse.Namespace) -> int:
+    from musicbert.corpus.labelled import open_labelled
+    from musicbert.evaluation.predictions import save_predictions
+    from musicbert.evaluation.scores import metrics_of
+    from musicbert.predict.labelled import pieces_of_part, predict_labelled
+
+    if options.output is None or options.output.suffix != ".npz":
+        raise ValueError("predictions of a data set need an --output that ends in .npz")
+    data = open_labelled(options.inputs[0])
+    pieces = pieces_of_part(data, options.part, options.split)
+    predictions = predict_labelled(options.model, data, pieces, heads=options.heads, device=options.device)
+    save_predictions(options.output, predictions)
+    for label, part in predictions.items():
+        for metric, value in metrics_of(part).items():
+            if ":" not in metric:
+                print(f"{label}: {metric} {value:.3f}")
+    print(f"{len(pieces)} pieces: {options.output}")
+    return 0

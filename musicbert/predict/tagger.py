@@ -25,7 +25,7 @@ from musicbert.encoding.codec import get_codec
 from musicbert.midi import Score, read_score
 from musicbert.model.heads.tagger import Tagger
 from musicbert.predict.embedding import stitch_windows
-from musicbert.predict.pieces import read_piece
+from musicbert.predict.pieces import Piece, read_piece
 from musicbert.predict.prediction import TagResult, activate
 from musicbert.predict.runner import Runner
 from musicbert.predict.windows import Layout
@@ -76,7 +76,7 @@ class TaggerModel:
         return f"TaggerModel({self.label}: {self.kind} of {self.level}, {len(self.classes)} outputs)"
 
     def predict(self, sources: Sequence[Any], *, batch_rows: int = BATCH_ROWS) -> list[TagResult]:
-        """Label pieces (anything that `read_score` takes, or scores) or their notes.
+        """Label pieces (anything that `read_score` takes, scores, or a `Piece`) or their notes.
 
         ``batch_rows`` is the largest number of rows in a batch, padding included.
 
@@ -85,7 +85,7 @@ class TaggerModel:
         MidiError
             For a source that cannot be read or encoded.
         """
-        scores = [source if isinstance(source, Score) else read_score(source) for source in sources]
+        scores = [source if isinstance(source, Score | Piece) else read_score(source) for source in sources]
         runner = self._runner
         runner.batch_rows = batch_rows
         pieces = [
@@ -103,7 +103,7 @@ class TaggerModel:
         if not note_level:
             return [TagResult(self.kind, self.classes, activate(mean[0], self.kind)) for mean in means]
         return [
-            self._of_notes(activate(mean, self.kind)[known], piece.note_index[known], len(score))
+            self._of_notes(activate(mean, self.kind)[known], piece.note_index[known], _notes(score))
             for mean, known, piece, score in zip(means, covered, pieces, scores, strict=True)
             if piece.note_index is not None
         ]
@@ -115,6 +115,12 @@ class TaggerModel:
         known = np.zeros(notes, bool)
         known[index] = True
         return TagResult(self.kind, self.classes, scores, known)
+
+
+def _notes(source: Score | Piece) -> int:
+    if isinstance(source, Score):
+        return len(source)
+    return 0 if source.note_index is None else int(source.note_index.max()) + 1
 
 
 def load_tagger_model(

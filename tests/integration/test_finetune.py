@@ -279,6 +279,23 @@ def test_a_data_set_of_a_reader_with_its_split(music, tmp_path):
     assert (report["headline"], report["folds"]) == ("r2", 1)
 
 
+@pytest.mark.parametrize("model", ["scratch:musicbert_tiny", "scratch:m2bert_tiny"])
+def test_a_model_predicts_shards(music, tmp_path, capsys, model):
+    """`musicbert predict` on the data of a model gives what the run predicted."""
+    out, target = tmp_path / "runs", tmp_path / "again.npz"
+    assert finetune(music, "notes.csv", out, "--no-report", "--keep-models", model=model) == 0
+    words = ["predict", out / "data", "--model", out / "fold0" / "seed1" / "model", "--output", target]
+    assert main([str(word) for word in [*words, "--device", "cpu"]]) == 0
+    assert "label: accuracy" in capsys.readouterr().out
+    again = load_predictions(target)["label"]
+    first = load_predictions(out / "fold0" / "seed1" / "test.npz")["label"]
+    assert len(again) == 16
+    at = again.ids.tolist().index(first.ids[0])
+    mine, theirs = (p.predicted[p.piece_of == k] for p, k in ((again, at), (first, 0)))
+    np.testing.assert_array_equal(mine, theirs)
+    assert main([str(word) for word in [*words[:-1], tmp_path / "a.csv"]]) == 2
+
+
 def test_wrong_words_are_two(music, tmp_path, capsys):
     out = tmp_path / "runs"
     base = ["finetune", "--model", "scratch:musicbert_tiny", "--output", str(out)]

@@ -15,10 +15,10 @@ from musicbert.errors import CheckpointError, ConfigError
 from musicbert.evaluation.rows import read_rows
 from musicbert.fairseq_plugin.backbones.midibert import MidiBertFlags, MidiBertModel
 from musicbert.fairseq_plugin.runs.models import choose_model
-from musicbert.fairseq_plugin.runs.recipe import published_recipe
 from musicbert.midi import Score
 from musicbert.model.backbones.midibert import MidiBert
 from musicbert.predict.tagger import load_tagger_model
+from musicbert.recipes.finetuning import published_for_shards
 
 TINY = MidiBertConfig(layers=2, width=32, ffn_width=48, heads=4, embedding_width=8, max_positions=24)
 
@@ -70,7 +70,7 @@ def test_what_is_chosen(ckpt):
     assert (choice.family, choice.codec, choice.max_positions) == ("midibert", "cp", 24)
     with pytest.raises(CheckpointError, match="other-encoding"):
         choose_model(str(ckpt), codec="octuple")
-    recipe = published_recipe("midibert", "note")
+    recipe = published_for_shards("midibert", "note")
     assert (recipe.batch, recipe.head_inner, recipe.patience) == (12, 256, 3)
     assert recipe.window_of("midibert", "note") == 512
 

@@ -7,6 +7,7 @@
 from os import PathLike
 from pathlib import Path
 
+from musicbert.corpus.bins.databin import fold_folders
 from musicbert.corpus.labelled.contract import LabelColumn, LabelledSet, PieceInfo
 from musicbert.corpus.labelled.pieces import LabelledPiece, Task
 from musicbert.corpus.labelled.rating_bin import RatingBin
@@ -23,6 +24,7 @@ __all__ = [
     "SentenceBin",
     "Shards",
     "Task",
+    "open_folds",
     "open_labelled",
 ]
 
@@ -47,3 +49,29 @@ def open_labelled(path: str | PathLike[str]) -> LabelledSet:
         path=folder,
         hint=f"give one fold, such as {folder / folds[0]}" if folds else None,
     )
+
+
+def open_folds(path: str | PathLike[str]) -> dict[str, LabelledSet]:
+    """Open a labelled set of any format by fold: fold folders by name, else one set named ``0``.
+
+    Raises
+    ------
+    DatasetError
+        Those of `open_labelled`; ``label-mismatch`` for folds with different labels.
+    """
+    if (Path(path) / MANIFEST).is_file():
+        return {"0": open_labelled(path)}
+    hint = (
+        "give a folder of shards, or a data-bin (scripts/binarize_xai.sh, binarize_nsp.sh, binarize_genre.sh)"
+    )
+    folders = {name or "0": folder for name, folder in fold_folders(path, marker="input0", hint=hint).items()}
+    folds = {name: open_labelled(folder) for name, folder in folders.items()}
+    kinds = {data.labels["label"].kind for data in folds.values() if isinstance(data, SentenceBin)}
+    if len(kinds) > 1:  # by chance, every piece of a fold has one label
+        folds = {name: SentenceBin(folder, kind="multilabel") for name, folder in folders.items()}
+    first = next(iter(folds.values())).labels
+    if any(dict(data.labels) != dict(first) for data in folds.values()):
+        raise DatasetError(
+            "label-mismatch", "The folds have different labels", path=path, hint="binarise again"
+        )
+    return folds

@@ -25,8 +25,8 @@ from musicbert.evaluation.reports.benchmark import TaskFiles, baseline_scores, n
 from musicbert.fairseq_plugin.runs.engine import Run, RunOutcome, start_runs
 from musicbert.fairseq_plugin.runs.models import ModelChoice, choose_model
 from musicbert.fairseq_plugin.runs.plan import plan_task
-from musicbert.fairseq_plugin.runs.recipe import Recipe, published_recipe
 from musicbert.provenance import provenance
+from musicbert.recipes.finetuning import FineTuning, published_for_shards
 
 __all__ = ["benchmark_recipe", "run_benchmark"]
 
@@ -34,13 +34,13 @@ __all__ = ["benchmark_recipe", "run_benchmark"]
 _INSTEAD = {"pm2s": ("asap",)}
 
 
-def benchmark_recipe(row: BenchmarkTask, model: ModelChoice) -> Recipe:
-    """Recipe of the published benchmark, for either backbone; from scratch, with the engine's learning rate.
+def benchmark_recipe(row: BenchmarkTask, model: ModelChoice) -> FineTuning:
+    """Published values of the benchmark, for either backbone; from scratch with a larger learning rate.
 
     Constant 2e-5, no clipping, 10 epochs, all windows: 6 of 1,024 notes, or 12 of 512 for labels of pieces
     (MusicBERT's positions hold 1,000 notes).
     """
-    recipe = published_recipe("m2bert", row.task.level)
+    recipe = published_for_shards("m2bert", row.task.level)
     return recipe if model.pretrained else recipe.with_(learning_rate=0.0)
 
 
@@ -53,7 +53,7 @@ def run_benchmark(
     *,
     splits: Sequence[str] = ("published", "clean"),
     seeds: Sequence[int] | None = None,
-    changes: Mapping[str, Any] | None = None,
+    change: Callable[[FineTuning], FineTuning] = lambda recipe: recipe,
     only_folds: Sequence[str] | None = None,
     train_share: float = 1.0,
     workers: int = 1,
@@ -79,8 +79,8 @@ def run_benchmark(
         Splits; those that a data set lacks are noted.
     seeds
         Seeds; those of the task's resource class if None.
-    changes
-        Attributes of `Recipe` that differ from `benchmark_recipe`.
+    change
+        Changes `benchmark_recipe`.
     only_folds
         Folds of cross-validations to run (all).
     train_share
@@ -128,7 +128,7 @@ def run_benchmark(
             say(f"{row.abbreviation}: {error}")
             files.write()
             continue
-        recipe = benchmark_recipe(row, choice).with_(**dict(changes or {}))
+        recipe = change(benchmark_recipe(row, choice))
         done: dict[str, dict[str, Any]] = {}
         for split in splits:
             same = _same_split(shards, split, done)

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ BEST, LAST = "checkpoint_best.pt", "checkpoint_last.pt"
 RUNS_PER_CHILD = 10
 #: what is kept on disk; these options change no result
 _HOUSEKEEPING = ("--no-epoch-checkpoints", "--no-last-checkpoints", "--no-save-optimizer-state")
+#: what makes scores of the outputs of a head (ratings are on 0-1)
+_ACTIVATIONS: Any = {"classes": "softmax", "multilabel": "sigmoid", "regression": "sigmoid"}
 _PRELOAD = ("fairseq_cli.train", "musicbert.fairseq_plugin.labels.predict")
 
 
@@ -146,7 +148,9 @@ def check_settings(runs: Sequence[Run]) -> None:
 
 
 def _settings(command: str) -> list[str]:
-    return [word for word in command.split() if word not in _HOUSEKEEPING]
+    """Options with their values, whatever their order."""
+    options = command.replace("\n", " ").split(" --")
+    return sorted(option.strip() for option in options if f"--{option.strip()}" not in _HOUSEKEEPING)
 
 
 def start_runs(
@@ -289,30 +293,41 @@ def _fairseq_train(data: Path, out: Path, options: Sequence[str]) -> None:
 
 def _predict(run: Run) -> dict[str, Any]:
     """Predict the parts and export the model; return what to record."""
-    checkpoint = run.out / run.checkpoint
-    device = "cpu" if run.cpu or "--cpu" in run.arguments else None
     from musicbert.evaluation.predictions import save_predictions
     from musicbert.fairseq_plugin.labels.predict import load_fine_tuned, predict_part
 
-    model, task = load_fine_tuned(checkpoint)
+    model, task = load_fine_tuned(run.out / run.checkpoint)
+    device = "cpu" if run.cpu or "--cpu" in run.arguments else None
     for part in run.parts:
         save_predictions(run.out / f"{part}.npz", predict_part(model, task, part, device=device))
     if run.keep_model:
-        export_tagger(run, model.cpu(), task)
+        _export(run, model.cpu(), task)
     return {"parameters": sum(value.numel() for value in model.parameters())}
 
 
-def export_tagger(run: Run, model: Any, task: Any) -> Path:
-    """Write the model as a folder (`musicbert.weights.tagger_folder`)."""
-    from musicbert.weights.tagger_folder import save_tagger_folder
+def _export(run: Run, model: Any, task: Any) -> None:
+    """Write the model as a folder that `musicbert predict` opens without fairseq and the data."""
+    if hasattr(model, "backbone"):
+        from musicbert.weights.tagger_folder import save_tagger_folder
 
-    settings = {
-        **run.about,
-        "architecture": asdict(model.backbone.config),
-        "codec": task.data.codec,
-        "window": task.cfg.window,
-        "overlap": task.cfg.overlap,
-        "windows": str(task.cfg.windows),
-        "head": model.settings.as_dict(),
-    }
-    return save_tagger_folder(run.out / MODEL, model.state_dict(), settings)
+        settings = {
+            **run.about,
+            "architecture": asdict(model.backbone.config),
+            "codec": task.data.codec,
+            "window": task.cfg.window,
+            "overlap": task.cfg.overlap,
+            "windows": str(task.cfg.windows),
+            "head": model.settings.as_dict(),
+        }
+        save_tagger_folder(run.out / MODEL, model.state_dict(), settings)
+        return
+    from musicbert.weights import read_bundle, save_folder
+
+    bundle = read_bundle(run.out / run.checkpoint)
+    terms = {term.head: term for term in task.terms}
+    heads = [
+        replace(head, names=task.data.column(term.label).classes, activation=_ACTIVATIONS[term.kind])
+        for head in bundle.heads
+        if (term := terms.get(head.name))
+    ]
+    save_folder(replace(bundle, heads=tuple(heads)), run.out / MODEL)

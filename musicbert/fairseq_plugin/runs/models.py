@@ -1,4 +1,4 @@
-"""From what a user calls a model to the arguments of fairseq-train: ``scratch:ARCH``, a path, or a name."""
+"""The model to fine-tune: from ``scratch:ARCH``, a path or a name to the arguments of fairseq-train."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def choose_model(name: str | PathLike[str], *, codec: str | None = None) -> Mode
         ``scratch:musicbert_tiny`` (any architecture), a checkpoint file or folder, or a name
         (`musicbert.weights.names`).
     codec
-        Encoding to take in place of the model's own, where it can read that (a new M2BERT reads octuples).
+        Encoding to use instead of the model's own, if it can read it (a new M2BERT reads octuples).
 
     Raises
     ------
     CheckpointError
-        ``unknown-architecture``; ``other-encoding`` for octuples with a MidiBERT, and for a MusicBERT that
-        was trained on another form than octuples; those of `musicbert.weights.resolve` and of reading the
+        ``unknown-architecture``; ``other-encoding`` for octuples with a MidiBERT, and for a MusicBERT
+        trained on another form of the music; those of `musicbert.weights.resolve` and of reading the
         checkpoint.
     """
     text = fspath(name)
@@ -93,7 +93,7 @@ def choose_model(name: str | PathLike[str], *, codec: str | None = None) -> Mode
     if bundle.view != "octuple":
         raise CheckpointError(
             "other-encoding",
-            f"It was trained on the encoding {bundle.view!r}, and the data are octuples",
+            f"It was trained on the encoding {bundle.view!r}, but the data are octuples",
             path=path,
             hint="give weights that were pre-trained on octuples (train_nsp.sh and train_genre.sh read both)",
         )

@@ -1,10 +1,11 @@
 """Which runs an experiment has: every fold with every seed.
 
-`plan_task` lists those of a task on labelled pieces and writes ``OUT/task.json`` (what was asked for) and
-``OUT/fold<k>/split.json`` (the pieces of each part); `run_task` also does them. `plan_folds` lists those of
-any recipe on the fold folders of a data-bin. `musicbert.fairseq_plugin.runs.engine` says what the folder
-``OUT/fold<k>/seed<s>`` of a run holds. The fold ``all`` has no test part: its model has seen every piece and
-is the one to use.
+`plan_task` lists those of a task on shards (`run_task` also does them), `plan_databin` those of one or two
+labels of a data-bin, whose fold folders are the folds. Both write ``OUT/task.json`` (what was asked for) and
+``OUT/fold<k>/split.json`` (the pieces of each part). `plan_folds` lists runs with any options of
+fairseq-train on the fold folders of a data-bin. `musicbert.fairseq_plugin.runs.engine` says what the folder
+``OUT/fold<k>/seed<s>`` of a run holds. The fold ``all`` of shards has no test part: its model has seen every
+piece and is the one to use.
 """
 
 from __future__ import annotations
@@ -18,19 +19,20 @@ from typing import Any
 
 from musicbert.annotation.folds import Fold, carve_validation, leaks
 from musicbert.atomic import write_json
-from musicbert.corpus.labelled.pieces import Task
-from musicbert.corpus.labelled.shards import Shards
-from musicbert.corpus.splits.task_folds import CLEAN, Validation, task_folds
+from musicbert.corpus.bins.databin import fold_folders
+from musicbert.corpus.labelled import LabelledSet, Task
+from musicbert.corpus.splits.task_folds import CLEAN, PARTS, Validation, task_folds
 from musicbert.corpus.splits.training_share import share_folds
 from musicbert.errors import DatasetError
-from musicbert.fairseq_plugin.runs.engine import LAST, Run, RunOutcome, check_settings, start_runs
+from musicbert.fairseq_plugin.runs.arguments import databin_arguments, training_arguments
+from musicbert.fairseq_plugin.runs.engine import BEST, LAST, Run, RunOutcome, check_settings, start_runs
 from musicbert.fairseq_plugin.runs.models import ModelChoice, choose_model
-from musicbert.fairseq_plugin.runs.recipe import Recipe, training_arguments
+from musicbert.recipes.finetuning import FineTuning
 
-__all__ = ["ALL", "fold_folders", "plan_folds", "plan_task", "run_task"]
+__all__ = ["ALL", "plan_databin", "plan_folds", "plan_task", "run_task"]
 
 SPLIT, TASK = "split.json", "task.json"
-ALL = "all"
+ALL, DATA_BIN = "all", "data-bin"
 
 
 def plan_folds(
@@ -61,7 +63,7 @@ def plan_folds(
     DatasetError
         ``not-found``, ``unknown-fold``, ``other-settings``.
     """
-    folders = _chosen(fold_folders(data), folds, data)
+    folders = _chosen(fold_folders(data, marker="input0", hint="run scripts/binarize_xai.sh"), folds, data)
     runs = [
         Run(
             data=folder.absolute(),
@@ -78,27 +80,8 @@ def plan_folds(
     return runs
 
 
-def fold_folders(data: Path) -> dict[str, Path]:
-    """Name -> folder of the folds of a data-bin, in order.
-
-    Raises
-    ------
-    DatasetError
-        ``not-found``.
-    """
-    folders = [place.parent for place in data.glob("*/input0") if place.parent.name.isdecimal()]
-    if not folders:
-        raise DatasetError(
-            "not-found",
-            "no data-bin here (a folder for each fold)",
-            path=data,
-            hint="run scripts/binarize_xai.sh",
-        )
-    return {folder.name: folder for folder in sorted(folders, key=lambda place: int(place.name))}
-
-
 def plan_task(
-    shards: Shards,
+    shards: LabelledSet,
     task: Task,
     model: ModelChoice | str,
     out: str | PathLike[str],
@@ -107,7 +90,7 @@ def plan_task(
     folds: int = 5,
     only_folds: Sequence[str] | None = None,
     seeds: Iterable[int] | None = None,
-    recipe: Recipe | None = None,
+    recipe: FineTuning | None = None,
     validation: Validation = "auto",
     split_seed: int | str = 7,
     train_share: float = 1.0,
@@ -154,7 +137,7 @@ def plan_task(
         ``bad-share``.
     """
     choice = choose_model(model, codec=shards.codec) if isinstance(model, str) else model
-    recipe, out = recipe or Recipe(), Path(out).absolute()
+    recipe, out = recipe or FineTuning(), Path(out).absolute()
     if choice.family == "musicbert" and shards.codec != "octuple":
         raise DatasetError(
             "wrong-codec",
@@ -167,31 +150,16 @@ def plan_task(
     chosen = _chosen(plans, only_folds, shards.path)
     chosen = share_folds(shards, task, chosen, groups, train_share, seed=split_seed)
     seeds = list(seeds if seeds is not None else task.seeds)
-    record = {
-        "task": asdict(task),
-        "data": {"path": shards.path.name, "sha256": shards.sha256, "codec": shards.codec},
-        "model": choice.name,
-        "family": choice.family,
-        "split": split,
-        "train_share": train_share,
-        "leaks": {name: leaks(fold, groups) for name, fold in chosen.items()},
-        "leak_note": task.splits.get(split, ""),
-        "recipe": asdict(recipe),
-        "seeds": seeds,
-    }
+    record = _record(
+        [task], shards.path.name, shards.sha256, choice, recipe, seeds,
+        codec=shards.codec, split=split, train_share=train_share,
+        leaks={name: leaks(fold, groups) for name, fold in chosen.items()},
+        leak_note=task.splits.get(split, ""),
+    )  # fmt: skip
     chosen |= share_folds(shards, task, everything, groups, train_share, seed=split_seed)
-    about = {
-        "family": choice.family,
-        "task": {
-            **{name: getattr(task, name) for name in ("name", "label", "level", "kind")},
-            "classes": list(task.classes),
-            "ignore": list(task.ignore),
-        },
-    }
-    origin = Path(choice.name).name if choice.pretrained else choice.name
     arguments = {
-        name: tuple(
-            training_arguments(shards, task, choice, recipe, [shards.index[piece] for piece in fold["train"]])
+        name: training_arguments(
+            shards, task, choice, recipe, [shards.index[piece] for piece in fold["train"]]
         )
         for name, fold in chosen.items()
     }
@@ -201,10 +169,10 @@ def plan_task(
             split=out / f"fold{name}" / SPLIT,
             out=_run_folder(out, name, seed),
             seed=seed,
-            arguments=arguments[name],
+            arguments=tuple(arguments[name]),
             parts=() if name == ALL else tuple(parts),
             keep_model=keep_models or name == ALL,
-            about={**about, "origin": {"model": origin, "seed": seed}},
+            about=_about(task, choice, seed),
             threads=threads,
             cpu=cpu,
         )
@@ -213,17 +181,77 @@ def plan_task(
         if name != ALL or seed == seeds[0]
     ]
     share = {} if train_share == 1 else {"train_share": train_share}
-    splits = {out / f"fold{name}" / SPLIT: {**fold, **share} for name, fold in chosen.items()}
-    check_settings(runs)
-    for path, content in splits.items():
-        _check_split(path, content)
-    for path, content in {**splits, out / TASK: record}.items():
-        _write(path, content)
-    return runs
+    return _begin(out, record, {name: {**fold, **share} for name, fold in chosen.items()}, runs)
+
+
+def plan_databin(
+    folds: Mapping[str, LabelledSet],
+    tasks: Sequence[Task],
+    model: ModelChoice,
+    out: str | PathLike[str],
+    *,
+    only_folds: Sequence[str] | None = None,
+    seeds: Iterable[int] = (1,),
+    recipe: FineTuning | None = None,
+    parts: Sequence[str] = ("test",),
+    keep_models: bool = False,
+    final: bool = False,
+    threads: int = 1,
+    cpu: bool = False,
+) -> list[Run]:
+    """List the runs of every fold of a data-bin with every seed, seeds outermost.
+
+    Parameters
+    ----------
+    folds
+        The opened fold folders by name.
+    tasks
+        Labels to learn with one model; the first one selects the checkpoint. Without a validation part, the
+        last checkpoint predicts.
+    final
+        Export the model of the first seed if there is one fold only.
+    model, out, only_folds, seeds, recipe, parts, keep_models, threads, cpu
+        See `plan_task`.
+
+    Raises
+    ------
+    DatasetError
+        ``unknown-fold``, ``other-settings``, ``wrong-codec``.
+    ConfigError
+        ``bad-option``.
+    """
+    recipe, out, seeds = recipe or FineTuning(), Path(out).absolute(), list(seeds)
+    path = next(iter(folds.values())).path
+    chosen = _chosen(folds, only_folds, path)
+    splits = {name: _parts_of(data) for name, data in chosen.items()}
+    hashes = {name: data.sha256 for name, data in chosen.items()}
+    one = len(folds) == 1
+    record = _record(
+        tasks, path.name if one else path.parent.name, hashes["0"] if one else hashes, model, recipe, seeds,
+        codec="octuple", split=DATA_BIN, train_share=1.0,
+        leaks={name: leaks(splits[name], data.groups) for name, data in chosen.items()}, leak_note="",
+    )  # fmt: skip
+    runs = [
+        Run(
+            data=data.path.absolute(),
+            out=_run_folder(out, name, seed),
+            seed=seed,
+            arguments=tuple(databin_arguments(data, tasks, model, recipe)),
+            parts=tuple(parts),
+            checkpoint=BEST if splits[name]["valid"] else LAST,
+            keep_model=keep_models or (final and one and seed == seeds[0]),
+            about=_about(tasks[0], model, seed),
+            threads=threads,
+            cpu=cpu,
+        )
+        for seed in seeds
+        for name, data in chosen.items()
+    ]
+    return _begin(out, record, splits, runs)
 
 
 def run_task(
-    shards: Shards,
+    shards: LabelledSet,
     task: Task,
     model: ModelChoice | str,
     out: str | PathLike[str],
@@ -259,19 +287,63 @@ def _everything(plans: dict[str, Fold], groups: dict[str, str], seed: str) -> Fo
     return {"train": train, "valid": valid, "test": []}
 
 
-def _check_split(path: Path, content: Mapping[str, Any]) -> None:
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != content:
-        raise DatasetError(
-            "other-settings",
-            "this experiment was begun with another split, or another share of its training part",
-            path=path,
-            hint="choose another output folder, or remove this one",
-        )
+def _parts_of(data: LabelledSet) -> Fold:
+    parts = data.split(DATA_BIN)
+    return {part: [name for name, own in parts.items() if own == part] for part in PARTS}
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file, unless it holds this already."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.loads(json.dumps(content))  # tuples are lists on disk
-    if not path.is_file() or json.loads(path.read_text(encoding="utf-8")) != text:
-        write_json(path, content)
+def _record(
+    tasks: Sequence[Task],
+    data: str,
+    sha256: str | Mapping[str, str],
+    model: ModelChoice,
+    recipe: FineTuning,
+    seeds: Sequence[int],
+    *,
+    codec: str,
+    **more: Any,
+) -> dict[str, Any]:
+    """Content of ``task.json``."""
+    return {
+        "task": asdict(tasks[0]),
+        **({"tasks": [asdict(task) for task in tasks]} if len(tasks) > 1 else {}),
+        "data": {"path": data, "sha256": sha256, "codec": codec},
+        "model": model.name,
+        "family": model.family,
+        **more,
+        "recipe": asdict(recipe),
+        "seeds": list(seeds),
+    }
+
+
+def _about(task: Task, model: ModelChoice, seed: int) -> dict[str, Any]:
+    """What an exported model says about itself."""
+    described = asdict(task)
+    names = ("name", "label", "level", "kind", "classes", "ignore")
+    origin = {"model": Path(model.name).name if model.pretrained else model.name, "seed": seed}
+    return {"family": model.family, "task": {name: described[name] for name in names}, "origin": origin}
+
+
+def _begin(
+    out: Path, record: Mapping[str, Any], splits: Mapping[str, Mapping[str, Any]], runs: Sequence[Run]
+) -> list[Run]:
+    """Check what the folder holds already, and write the files of the experiment."""
+    check_settings(runs)
+    files = {out / f"fold{name}" / SPLIT: split for name, split in splits.items()}
+    for path, split in files.items():
+        if path.is_file() and _read(path) != split:
+            raise DatasetError(
+                "other-settings",
+                "this experiment was begun with another split, or another share of its training part",
+                path=path,
+                hint="choose another output folder, or remove this one",
+            )
+    for path, content in {**files, out / TASK: record}.items():
+        if not path.is_file() or _read(path) != json.loads(json.dumps(content)):  # tuples are lists on disk
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, content)
+    return list(runs)
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

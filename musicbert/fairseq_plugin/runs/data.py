@@ -1,14 +1,14 @@
-"""From a table of labels and MIDI files to trained models, scores and a model to use: `musicbert finetune`.
+"""The data of an experiment: a labelled set of any format, or one written from a table and MIDI files.
 
-`OUT/data` (or a data set that is there already), `OUT/task.json` and `OUT/fold*/seed*` (see
-`musicbert.fairseq_plugin.runs.engine`), `OUT/report`, and `OUT/model`, trained on every piece.
+`publish_model` copies the model to use to ``OUT/model``.
 """
 
 from __future__ import annotations
 
+import filecmp
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -16,40 +16,51 @@ from typing import Any
 
 from musicbert.corpus.files.archive import MidiSource
 from musicbert.corpus.files.ledger import NO_LABEL, Outcome, count, read_ledger
-from musicbert.corpus.labelled.pieces import Task
+from musicbert.corpus.labelled import LabelledSet, RatingBin, Shards, Task, open_folds
 from musicbert.corpus.labelled.shard_writer import LEDGER, write_shards
-from musicbert.corpus.labelled.shards import Shards
 from musicbert.corpus.tables.reader import METRICS, LabelTable, TableReader
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.runs.engine import MODEL, Run
 from musicbert.fairseq_plugin.runs.plan import ALL
 from musicbert.provenance import file_hash
 
-__all__ = ["Prepared", "prepare_shards", "prepare_table", "publish_model"]
+__all__ = ["Prepared", "prepare_set", "prepare_table", "publish_model"]
 
 DATA = "data"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A data set that is ready for training.
+    """Data that are ready for training.
 
     Attributes
     ----------
-    shards, task
-        The pieces and what is to be learned.
+    folds
+        Labelled sets by the name of their fold folder; of shards a single one, which a split cuts into folds.
+    tasks
+        What is to be learned, a task a label.
     outcomes
         What became of every line of the table and every MIDI file.
     """
 
-    shards: Shards
-    task: Task
+    folds: Mapping[str, LabelledSet]
+    tasks: tuple[Task, ...]
     outcomes: tuple[Outcome, ...] = ()
+
+    @property
+    def data(self) -> LabelledSet:
+        """The shards, or the first fold."""
+        return next(iter(self.folds.values()))
+
+    @property
+    def is_databin(self) -> bool:
+        """Whether the folds are folders of a data-bin."""
+        return not isinstance(self.data, Shards)
 
     def summary(self) -> str:
         """Counts in one line."""
         if not self.outcomes:
-            return f"{len(self.shards)} pieces"
+            return f"{sum(len(fold) for fold in self.folds.values())} pieces in {len(self.folds)} folder(s)"
         found = ", ".join(f"{number:,} {reason}" for reason, number in count(self.outcomes).items())
         return f"{len(self.outcomes):,} lines and files: {found}"
 
@@ -121,7 +132,7 @@ def prepare_table(
                 path=folder,
                 hint="choose another output folder, or remove this one",
             )
-        return Prepared(shards, task, tuple(read_ledger(folder / LEDGER)))
+        return Prepared({"": shards}, (task,), tuple(read_ledger(folder / LEDGER)))
     with MidiSource(midi) as files:
         reader = TableReader(table, files, **how)
         report = write_shards(
@@ -136,63 +147,93 @@ def prepare_table(
             total=len(reader),
             progress=progress,
         )
-    return Prepared(report.shards, task, report.outcomes)
+    return Prepared({"": report.shards}, (task,), report.outcomes)
 
 
-def prepare_shards(
-    path: str | PathLike[str], label: str = "", *, metric: str = "", ignore: Sequence[str] = ()
+def prepare_set(
+    path: str | PathLike[str],
+    labels: Sequence[str] = (),
+    *,
+    name: str = "",
+    metric: str = "",
+    ignore: Sequence[str] = (),
 ) -> Prepared:
-    """Open a data set that a reader wrote.
+    """Open a labelled set and describe what is to be learned.
 
     Parameters
     ----------
     path
-        Folder of shards.
-    label
-        Which of its labels to learn; the only one if empty.
+        Folder of shards, a rating data-bin or a sentence data-bin (or one fold of either).
+    labels
+        Labels to learn; the only one if empty. Several can be learned by one model of a rating data-bin.
+    name
+        Name of the task; that of the label if empty.
     metric
-        Metric to select by; that of the kind of labels if empty.
+        Metric that selects (with several labels, that of the first one); that of the kind of labels if empty.
     ignore
-        Classes that are neither trained on nor scored.
+        Classes of shards that are neither trained on nor scored.
 
     Raises
     ------
     DatasetError
-        Those of `Shards`; ``unknown-label``; ``bad-label`` for a class to ignore that does not exist.
+        Those of `open_folds`; ``unknown-label``; ``bad-label`` for a class to ignore that does not exist.
     """
-    shards = Shards(path)
-    names = list(shards.labels)
-    name = label or (names[0] if len(names) == 1 else "")
-    if name not in shards.labels:
+    folds = open_folds(path)
+    data = next(iter(folds.values()))
+    known = list(data.labels)
+    chosen = list(labels) or (known if len(known) == 1 else [])
+    several = len(chosen) > 1 and not isinstance(data, RatingBin)
+    if not chosen or several or set(chosen) - set(known) or len(set(chosen)) < len(chosen):
+        how = "one of the labels" if not isinstance(data, RatingBin) else "one or more of the labels"
         raise DatasetError(
-            "unknown-label", f"choose one of the labels {', '.join(names)}", path=path, hint="with --label"
+            "unknown-label", f"choose {how} {', '.join(known)}", path=path, hint="with --label"
         )
-    column = shards.labels[name]
-    unknown = [each for each in ignore if each not in column.classes]
-    if unknown:
-        raise DatasetError("bad-label", f"there is no class {unknown[0]!r} to ignore", path=path)
-    task = Task(
-        name,
-        name,
-        column.level,
-        column.kind,
-        column.classes,
-        metric or METRICS[column.kind],
-        ignore=tuple(column.classes.index(each) for each in ignore),
-    )
-    ledger = shards.path / LEDGER
-    return Prepared(shards, task, tuple(read_ledger(ledger)) if ledger.is_file() else ())
+    tasks = []
+    for label in chosen:
+        column = data.labels[label]
+        unknown = [cls for cls in ignore if cls not in column.classes]
+        if unknown:
+            raise DatasetError("bad-label", f"there is no class {unknown[0]!r} to ignore", path=path)
+        tasks.append(
+            Task(
+                name if name and len(chosen) == 1 else label,
+                label,
+                column.level,
+                column.kind,
+                column.classes,
+                (metric if label == chosen[0] else "") or METRICS[column.kind],
+                ignore=tuple(column.classes.index(cls) for cls in ignore),
+            )
+        )
+    ledger = data.path / LEDGER
+    return Prepared(folds, tuple(tasks), tuple(read_ledger(ledger)) if ledger.is_file() else ())
 
 
 def publish_model(runs: Sequence[Run], out: str | PathLike[str]) -> Path | None:
-    """Copy the model of the fold ``all`` to ``OUT/model``; None where there is none."""
-    made = [run.out / MODEL for run in runs if run.out.parent.name == f"fold{ALL}" and run.done]
+    """Copy the model to use to ``OUT/model``; None if there is none.
+
+    It is that of the fold ``all`` of shards, or of the only fold of a data-bin (with the first seed).
+    """
+    only = len({run.out.parent for run in runs}) == 1
+    made = [
+        run.out / MODEL
+        for run in runs
+        if run.done
+        and (run.out.parent.name == f"fold{ALL}" or (only and run.split is None and run.keep_model))
+    ]
     if not made:
         return None
     target = Path(out) / MODEL
+    if target.is_dir() and _same_files(made[0], target):
+        return target
     partial = target.with_name(f".{MODEL}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(made[0], partial)
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
     return target
+
+
+def _same_files(one: Path, other: Path) -> bool:
+    names = sorted(path.name for path in one.iterdir())
+    return filecmp.cmpfiles(one, other, names, shallow=False)[0] == names

@@ -1,0 +1,120 @@
+"""`FineTuning`: options of ``musicbert finetune`` and ``musicbert benchmark``, and the published values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from musicbert.recipes.options import option
+from musicbert.recipes.ratings import Performer, RatingsAndPerformer, Regression
+from musicbert.recipes.sentences import Genre, Pairs
+
+__all__ = ["FineTuning", "published_for_databin", "published_for_shards"]
+
+_RATED = {
+    frozenset({"ratings"}): Regression(),
+    frozenset({"performer"}): Performer(),
+    frozenset({"ratings", "performer"}): RatingsAndPerformer(),
+}
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """How a backbone is fine-tuned. 0 and "" stand for what suits the model and the task.
+
+    ``decay_all``, ``attend_padding`` and ``extra`` (more flags of fairseq-train) are no options of commands.
+    """
+
+    epochs: int = option(10, "passes over the training part at most, 0: no bound (10)")
+    max_updates: int = option(0, "updates at most (no bound)")
+    batch: int = option(8, "windows of a batch (8)")
+    accumulate: int = option(1, "batches of an update (1)")
+    learning_rate: float = option(0.0, "highest learning rate (5e-5; M2BERT 2e-5; from scratch 5e-4)")
+    schedule: str = option(
+        "linear", "of the learning rate after its rise (linear)", choices=("linear", "constant")
+    )
+    warmup: float = option(0.06, "share of the updates over which the learning rate rises, in 0-1 (0.06)")
+    weight_decay: float = option(0.01, "decoupled weight decay (0.01)")
+    decay_all: bool = False
+    clip: float = option(1.0, "largest norm of the gradient, 0: no bound (1)")
+    patience: int = option(0, "epochs without a better score after which training stops, 0: never (0)")
+    window: int = option(0, "notes of a window (1000; M2BERT 1024, and 512 for labels of pieces)")
+    overlap: int = option(0, "notes that neighbouring windows share (0)")
+    windows: str = option("all", "windows of a piece that are read (all)", choices=("all", "first"))
+    head: str = option(
+        "", "of labels of pieces (first; M2BERT attention)", choices=("first", "mean", "attention")
+    )
+    head_inner: int = option(0, "width between two layers of the head, 0: one layer (0)")
+    head_dropout: float = option(0.1, "dropout in the head (0.1)")
+    attend_padding: bool = False
+    mix_layers: bool = option(False, "the head reads a learned mixture of all states")
+    layer: int = option(-1, "state that the head reads, 0: before the first block (the last)")
+    freeze_layers: int = option(0, "keep the embeddings and the first N blocks as they are (0)")
+    layer_decay: float = option(1.0, "learning rate of a block over that of the next (1)")
+    class_weights: str = option(
+        "none", "weight of classes in the loss (none)", choices=("none", "balanced", "sqrt")
+    )
+    label_smoothing: float = option(0.0, "of classes, in 0-1 (0)")
+    random_shift: bool = option(False, "move the windows of training at random")
+    augment: str = option(
+        "", "change training notes: transpose=5,velocity=1,stretch=0.1,phase=8,bar,drop=0.1"
+    )
+    performance_input: bool = option(False, "read pedal and timing too (MusicBERT)")
+    extra: tuple[str, ...] = ()
+
+    def with_(self, **changes: object) -> FineTuning:
+        """Return a copy with some attributes changed."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    def window_of(self, family: str, level: str) -> int:
+        """Notes of a window."""
+        short = family == "midibert" or level == "sequence"
+        default = 1000 if family == "musicbert" else 512 if short else 1024
+        return self.window or default
+
+
+def published_for_shards(family: str, level: str) -> FineTuning:
+    """Published values for labels of notes or pieces in shards.
+
+    M2BERT (and MidiBERT's benchmark): AdamW at a constant 2e-5, decay on everything, 10 epochs, no clipping,
+    batches of 6 windows for notes and 12 for pieces. MidiBERT: the same with batches of 12, two layers in the
+    head, and a stop after 3 epochs without a better score. MusicBERT (genre): 5e-5, linear schedule, batches
+    of 64 pieces, of which the first window is read.
+    """
+    if family == "musicbert":
+        return FineTuning(learning_rate=5e-5, batch=8, accumulate=8, warmup=0.2, clip=0.0, windows="first")
+    recipe = FineTuning(
+        learning_rate=2e-5,
+        schedule="constant",
+        warmup=0.0,
+        decay_all=True,
+        clip=0.0,
+        batch=6 if level == "note" else 12,
+        attend_padding=True,
+    )
+    return recipe.with_(batch=12, head_inner=256, patience=3) if family == "midibert" else recipe
+
+
+def published_for_databin(labels: frozenset[str], kind: str) -> FineTuning:
+    """Published values for labels of a data-bin: those of the recipes of ``musicbert train``.
+
+    Parameters
+    ----------
+    labels
+        ``ratings``, ``performer`` or both; anything else is a sentence task.
+    kind
+        Of the labels of a sentence task: ``classes`` (pairs) or ``multilabel`` (genre).
+    """
+    recipe = _RATED.get(labels) or (Genre() if kind == "multilabel" else Pairs())
+    return FineTuning(
+        epochs=0,
+        max_updates=recipe.updates,
+        warmup=recipe.warmup / recipe.updates,
+        learning_rate=float(recipe.lr),
+        batch=recipe.batch,
+        accumulate=recipe.effective_batch // recipe.batch,
+        weight_decay=float(getattr(recipe, "weight_decay", 0.01)),
+        decay_all=True,
+        clip=0.0,
+        head=recipe.pooling,
+        extra=("--layerwise-betas", "(0.9, 0.98)"),
+    )
