@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.criterions import register_criterion
 from fairseq.dataclass import FairseqDataclass
 from torch import Tensor
 
@@ -35,17 +35,15 @@ class ContrastiveConfig(FairseqDataclass):
     contrastive_temperature: float = flag(0.5, "divisor of the cosines")
 
 
-class ContrastiveCriterion(FairseqCriterion):
+class ContrastiveCriterion(RatingCriterion):
     """What the four forms share."""
 
     similarity = "supcon"
     unimodal = False
 
     def __init__(self, cfg: ContrastiveConfig, task: Any) -> None:
-        super().__init__(task)
+        super().__init__(cfg, task)
         self.performer: str = task.performer
-        self.temperature = cfg.contrastive_temperature
-        self.compat = bool(task.cfg.compat)
 
     def forward(self, model: Any, sample: dict[str, Any], reduce: bool = True) -> tuple[Tensor, Any, dict]:
         """Return the loss, its sample size and what to log."""
@@ -63,7 +61,7 @@ class ContrastiveCriterion(FairseqCriterion):
         music, performers = music[keep], performers[keep]
         options = {
             "similarity": self.similarity,
-            "temperature": self.temperature,
+            "temperature": self.cfg.contrastive_temperature,
             "compat": self.compat,
         }
         if self.unimodal:
@@ -77,26 +75,8 @@ class ContrastiveCriterion(FairseqCriterion):
         if not self.compat:
             size = len(music)
             loss = loss * size  # fairseq divides by the sample size
-        log = {
-            "loss": loss.detach(),
-            "ntokens": sample["ntokens"],
-            "nsentences": len(ratings),
-            "sample_size": size,
-            "compat": int(self.compat),
-        }
-        if self.compat:
-            log["minus_loss"] = -loss.detach()
-        return loss, size, log
-
-    @staticmethod
-    def logging_outputs_can_be_summed() -> bool:
-        """All logged values are sums."""
-        return True
-
-    @classmethod
-    def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Log the loss."""
-        RatingCriterion.reduce_metrics(logging_outputs)
+        more = {"minus_loss": -loss.detach()} if self.compat else {}
+        return loss, size, self.log(loss, size, sample, **more)
 
 
 @register_criterion("xai_pretrain_loss", dataclass=ContrastiveConfig)

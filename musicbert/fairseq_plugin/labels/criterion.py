@@ -33,8 +33,9 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from torch import Tensor
 
+from musicbert.evaluation.metrics.multilabel import AVERAGES
 from musicbert.fairseq_plugin.data.task import flag
-from musicbert.fairseq_plugin.labels.sums import AVERAGES, METRICS, f1_of_class, metrics_of, r2, sums_of
+from musicbert.fairseq_plugin.labels.sums import METRICS, metrics_of, r2, sums_of
 from musicbert.fairseq_plugin.labels.terms import Term, outputs_of
 from musicbert.model.losses.adversary import Adversary, adversarial_loss
 from musicbert.model.losses.labels import label_loss
@@ -97,10 +98,7 @@ def log_score(kind: str, metric: str, classes: tuple[str, ...]) -> None:
         sums = meters[_key(kind)].sum if _key(kind) in meters else None
         if not torch.is_tensor(sums):
             return -math.inf
-        if metric.startswith("f1:"):
-            value = f1_of_class(sums, classes.index(metric.removeprefix("f1:")))
-        else:
-            value = metrics_of(kind, sums)[metric]
+        value = metrics_of(kind, sums, classes)[metric]
         return -math.inf if math.isnan(value) else round(value, 6)
 
     metrics.log_derived("score", read)

@@ -25,13 +25,13 @@ from musicbert.fairseq_plugin.data.sized_dataset import SizedDataset
 from musicbert.fairseq_plugin.labels.note_augmentation import NoteAugmentation
 from musicbert.predict.windows import Layout, Window
 
-__all__ = ["LabelDataset", "Sequences", "WholePieces"]
+__all__ = ["LabelDataset", "PieceLayout", "WholePieces"]
 
 #: octuples of a sequence that are no notes
 _ENDS = 2
 
 
-class Sequences(Layout):
+class PieceLayout(Layout):
     """How whole pieces of a data-bin become tokens: their bars stay, in a form of the music.
 
     Parameters
@@ -117,7 +117,7 @@ class LabelDataset(SizedDataset):
     windows
         What to read.
     layout
-        How rows become tokens; `Sequences` for whole pieces.
+        How rows become tokens; `PieceLayout` for whole pieces.
     ignore
         Classes that count as missing.
     performance
@@ -159,7 +159,7 @@ class LabelDataset(SizedDataset):
         self.random_shift = random_shift
         self.weights = weights
         self.shuffle, self.seed = shuffle, seed
-        if isinstance(layout, Sequences):
+        if isinstance(layout, PieceLayout):
             self.unit = layout.fields
             self.whole = layout.sizes(data, [window.piece for window in windows])
             limit = self.whole if layout.most is None else (layout.most + _ENDS) * self.unit
@@ -182,7 +182,7 @@ class LabelDataset(SizedDataset):
         performance = self.data.performance(window.piece, start, stop) if self.performance else None
         targets = {column.name: self._target(column, window.piece, start, stop) for column in self.columns}
         if self.augmentation is not None:
-            if not isinstance(self.layout, Sequences):
+            if not isinstance(self.layout, PieceLayout):
                 rng = np.random.default_rng((self.seed, self.epoch, index, 1))
             rows[:, 0] = np.clip(rows[:, 0] - first_bar, 0, FIELD_SIZES[0] - 1)
             rows, performance, origin = self.augmentation(rows, performance, rng)
@@ -204,7 +204,7 @@ class LabelDataset(SizedDataset):
         start, stop, first_bar = window.start, window.stop, window.first_bar
         if self.sizes[index] < self.whole[index]:
             layout = self.layout
-            assert isinstance(layout, Sequences)
+            assert isinstance(layout, PieceLayout)
             assert layout.most is not None
             if layout.shorten == "random_crop":
                 start = int(rng.integers(layout.latest_begin(self.data.rows(window.piece)) + 1))

@@ -43,14 +43,7 @@ _LOGARITHMS, _SECONDS = ("ioi_previous", "ioi_next", "duration", "sounding"), ("
 
 @dataclass(frozen=True)
 class NoteAugmentation:
-    """Strengths of the augmentations; see the module.
-
-    Attributes
-    ----------
-    transpose, velocity, stretch, phase, bar, drop
-        Largest shift in semitones, in velocity steps, of the logarithm of time, in positions; on or off;
-        probability.
-    """
+    """Largest shifts (semitones, steps, logarithm of time, positions), a switch, and a probability."""
 
     transpose: int = 0
     velocity: int = 0

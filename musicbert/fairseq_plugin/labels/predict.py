@@ -24,7 +24,7 @@ from musicbert.errors import CheckpointError
 from musicbert.evaluation.predictions import PERFORMER, Predictions
 from musicbert.fairseq_plugin.contrastive.model import ContrastiveModel
 from musicbert.fairseq_plugin.data.task import change
-from musicbert.fairseq_plugin.labels.dataset import LabelDataset, Sequences
+from musicbert.fairseq_plugin.labels.dataset import LabelDataset, PieceLayout
 from musicbert.fairseq_plugin.labels.sentences import PublishedSentenceTask
 from musicbert.fairseq_plugin.labels.task import LabelTask
 from musicbert.fairseq_plugin.labels.terms import Term, outputs_of
@@ -236,7 +236,7 @@ def _predictions(
         more["note_index"] = np.concatenate([data.note_index(piece) for piece in pieces])
     elif task.keep_embeddings:
         more["embedding"] = np.stack(embeddings)
-    elif not isinstance(dataset.layout, Sequences):
+    elif not isinstance(dataset.layout, PieceLayout):
         more["segment_piece"] = np.array([window.piece for window in windows], np.int64)
         more["segment_start"] = np.array([window.start for window in windows], np.int64)
         more["segment_outputs"] = np.stack(values)

@@ -10,10 +10,8 @@ kind            shape (float64)        content
 ``regression``  ``(8, C)``             n, Σy, Σy², Σŷ, Σŷ², Σyŷ, Σ(y-ŷ)², Σ|y-ŷ| of values y and outputs ŷ
 ==============  =====================  ======================================================================
 
-Metrics and their names are those of `musicbert.evaluation.metrics`, exact except for ROC-AUC over classes,
-which comes from bins of width 1/64. As in scikit-learn with ``zero_division=0``, F1 of ``multilabel`` is 0
-where there is neither a true nor a predicted label, and the macro-F1 of ``classes`` is over the classes that
-occur among true or predicted ones. Undefined metrics are NaN; means over outputs leave these out.
+Metrics, their names and what happens to classes that never occur are those of `musicbert.evaluation.metrics`,
+exactly except for ROC-AUC over classes, which comes from bins of width 1/64.
 
 Legend: ``M`` labelled items (notes or windows), ``C`` outputs, ``K`` bins.
 """
@@ -21,18 +19,20 @@ Legend: ``M`` labelled items (notes or windows), ``C`` outputs, ``K`` bins.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from musicbert.evaluation.metrics.classification import classification_draws
 from musicbert.model.losses.labels import known_items
 
-__all__ = ["AVERAGES", "METRICS", "f1_of_class", "metrics_of", "r2", "sums_of"]
+__all__ = ["METRICS", "metrics_of", "r2", "sums_of"]
 
 #: logits are counted in bins of this width, up to +-16; zero is an edge
 BIN, LARGEST = 1 / 64, 16.0
 BINS = int(2 * LARGEST / BIN)
-AVERAGES = ("micro", "macro", "weighted", "samples")
 #: metrics that training can select by, by the kind of label; more is better in all of them
 METRICS = {
     "classes": ("accuracy", "macro_f1", "balanced_accuracy"),
@@ -63,29 +63,22 @@ def sums_of(kind: str, outputs: Tensor, target: Tensor) -> Tensor:
     return _regression_sums(outputs, target) if kind == "regression" else _label_sums(outputs, target)
 
 
-def metrics_of(kind: str, sums: Tensor) -> dict[str, float]:
-    """Return the metrics of a whole set by name (NaN where undefined)."""
-    of_kind = {"classes": _class_metrics, "multilabel": _label_metrics, "regression": _regression_metrics}
-    return {name: float(value) for name, value in of_kind[kind](sums).items()}
+def metrics_of(kind: str, sums: Tensor, names: Sequence[str] = ()) -> dict[str, float]:
+    """Return the metrics of a whole set by name (NaN where undefined).
 
-
-def f1_of_class(counts: Tensor, index: int) -> float:
-    """F1 of one class from counts [shape=(C, C)]; NaN where it is neither true nor predicted."""
-    hits, predicted, true = counts[index, index], counts[:, index].sum(), counts[index].sum()
-    return float(2 * hits / (predicted + true))
+    With the ``names`` of the classes also ``f1:CLASS`` of ``classes``.
+    """
+    if kind == "classes":  # cells of the table as items that count as often as they occur
+        true, predicted = np.indices(sums.shape).reshape(2, -1)
+        weights = sums.cpu().numpy().reshape(1, -1)
+        draws = classification_draws(true, predicted, names or None, weights)
+        return {name: float(values[0]) for name, values in draws.items()}
+    metrics = _label_metrics(sums) if kind == "multilabel" else _regression_metrics(sums)
+    return {name: float(value) for name, value in metrics.items()}
 
 
 def _f1(hits: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
     return 2 * hits / (predicted + true).clamp(min=1)
-
-
-def _class_metrics(counts: Tensor) -> dict[str, Tensor]:
-    hits, predicted, true = counts.diagonal(), counts.sum(0), counts.sum(1)
-    return {
-        "accuracy": hits.sum() / true.sum(),
-        "macro_f1": _f1(hits, predicted, true)[predicted + true > 0].mean(),
-        "balanced_accuracy": (hits / true).nanmean(),
-    }
 
 
 def _label_sums(logits: Tensor, target: Tensor) -> Tensor:

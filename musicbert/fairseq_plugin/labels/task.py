@@ -15,7 +15,7 @@ from musicbert.corpus.labelled import LabelledSet
 from musicbert.encoding.views import View
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.data.task import OneDictionary, change, flag, octuple_dictionary
-from musicbert.fairseq_plugin.labels.dataset import LabelDataset, Sequences, WholePieces
+from musicbert.fairseq_plugin.labels.dataset import LabelDataset, PieceLayout, WholePieces
 from musicbert.fairseq_plugin.labels.note_augmentation import NoteAugmentation
 from musicbert.fairseq_plugin.labels.terms import Term
 
@@ -139,7 +139,7 @@ class LabelTask(OneDictionary, FairseqTask):
         """Return the data set of whole pieces."""
         cfg = self.cfg
         shorten = "none" if self.compat else str(cfg.shorten_method)
-        layout = Sequences(self.view, shorten=shorten, max_tokens=cfg.max_positions)
+        layout = PieceLayout(self.view, shorten=shorten, max_tokens=cfg.max_positions)
         dataset = self.new_dataset(
             WholePieces(self.data, pieces), layout, training, shuffle=training and not cfg.no_shuffle
         )

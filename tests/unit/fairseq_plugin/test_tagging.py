@@ -12,10 +12,11 @@ from musicbert.corpus.labelled.pieces import LabelledPiece, Task
 from musicbert.corpus.labelled.shard_writer import write_shards
 from musicbert.encoding import FIELD_OFFSETS
 from musicbert.errors import DatasetError
+from musicbert.evaluation.metrics.multilabel import AVERAGES
 from musicbert.fairseq_plugin.labels.criterion import TaggingCriterion, TaggingCriterionConfig
 from musicbert.fairseq_plugin.labels.dataset import LabelDataset
 from musicbert.fairseq_plugin.labels.note_augmentation import parse_augmentation
-from musicbert.fairseq_plugin.labels.sums import AVERAGES, METRICS, f1_of_class, metrics_of, sums_of
+from musicbert.fairseq_plugin.labels.sums import METRICS, metrics_of, sums_of
 from musicbert.fairseq_plugin.labels.taggers import TaggingConfig, read_split
 from musicbert.fairseq_plugin.labels.terms import Term
 from musicbert.fairseq_plugin.optimisers.adamw import LayerwiseAdamW, LayerwiseAdamWConfig
@@ -87,7 +88,9 @@ def test_sums_of_classes():
     assert found["accuracy"] == pytest.approx(sk.accuracy_score(y, guess))
     assert found["macro_f1"] == pytest.approx(sk.f1_score(y, guess, average="macro"))
     assert found["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(y, guess))
-    assert f1_of_class(sums, 2) == pytest.approx(sk.f1_score(y, guess, average=None)[2])
+    assert metrics_of("classes", sums, "abcd")["f1:c"] == pytest.approx(
+        sk.f1_score(y, guess, average=None)[2]
+    )
     assert set(METRICS["classes"]) <= set(found)
 
 
