@@ -30,6 +30,8 @@ def _probes(names: list[str], device: str | None) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the arguments, score, report."""
+    from musicbert.predict.sentences.scoring import Scoring, add_scoring_arguments
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -40,24 +42,16 @@ def main(arguments: list[str] | None = None) -> int:
         "data", type=Path, help="data-bin with a folder for each fold, such as topmagd_data_bin"
     )
     parser.add_argument(
-        "--output", type=Path, help="folder for scores and predictions (default: DATA_scores)"
-    )
-    parser.add_argument("--split", default="test", choices=("test", "valid"), help="part (%(default)s)")
-    parser.add_argument("--no-baselines", action="store_true", help="leave the baselines out")
-    parser.add_argument(
         "--probe",
         nargs="+",
         default=[],
         metavar="MODEL",
         help="probe the embeddings of these models too, and of random weights of their sizes",
     )
-    parser.add_argument("--head", help="classification head (default: the only one)")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap and the trees (%(default)s)")
+    add_scoring_arguments(parser)
     options = parser.parse_args(arguments)
 
     from musicbert.evaluation.tables import row_table
-    from musicbert.predict.runner import line_progress
     from musicbert.predict.sentences.genres import score_genres
     from musicbert.predict.sentences.runs import find_fold_runs
 
@@ -72,13 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
             output,
             checkpoints=runs,
             probes=_probes(options.probe, options.device),
-            part=options.split,
-            baselines=not options.no_baselines,
-            head=options.head,
-            device=options.device,
-            seed=options.seed,
-            command=["scripts/eval_genre.py", *(arguments or sys.argv[1:])],
-            progress=line_progress("sequences"),
+            scoring=Scoring.from_arguments(options, ["scripts/eval_genre.py", *(arguments or sys.argv[1:])]),
         )
     except MusicBertError as error:
         print(f"error: {error}", file=sys.stderr)

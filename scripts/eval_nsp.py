@@ -15,6 +15,8 @@ from musicbert.errors import MusicBertError
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the arguments, score, report."""
+    from musicbert.predict.sentences.scoring import Scoring, add_scoring_arguments
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -23,20 +25,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("data", type=Path, help="data-bin, such as next_data_bin")
     parser.add_argument(
-        "--output", type=Path, help="folder for scores and predictions (default: DATA_scores)"
-    )
-    parser.add_argument("--split", default="test", choices=("test", "valid"), help="part (%(default)s)")
-    parser.add_argument("--no-baselines", action="store_true", help="leave the baselines out")
-    parser.add_argument(
         "--group", type=int, default=50, help="candidates of a query, for data that do not say (%(default)s)"
     )
-    parser.add_argument("--head", help="classification head (default: the only one)")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (%(default)s)")
+    add_scoring_arguments(parser)
     options = parser.parse_args(arguments)
 
     from musicbert.evaluation.tables import row_table
-    from musicbert.predict.runner import line_progress
     from musicbert.predict.sentences.pairs import score_pairs
     from musicbert.predict.sentences.runs import find_runs
 
@@ -47,14 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
             options.data,
             output,
             checkpoints=runs,
-            part=options.split,
-            baselines=not options.no_baselines,
             group=options.group,
-            head=options.head,
-            device=options.device,
-            seed=options.seed,
-            command=["scripts/eval_nsp.py", *(arguments or sys.argv[1:])],
-            progress=line_progress("sequences"),
+            scoring=Scoring.from_arguments(options, ["scripts/eval_nsp.py", *(arguments or sys.argv[1:])]),
         )
     except MusicBertError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -6,8 +6,7 @@ songs where a ledger says which pieces are versions of one.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -23,16 +22,19 @@ from musicbert.evaluation.baselines.sentences import genre_baselines, mean_over_
 from musicbert.evaluation.metrics.multilabel import AVERAGES
 from musicbert.evaluation.predictions import Predictions, outputs_of, pool, probabilities, save_predictions
 from musicbert.evaluation.rows import Row, fair_groups, score_row
-from musicbert.evaluation.tables import OF_FOLDS, write_scores
-from musicbert.predict.sentences.databin import class_logits
+from musicbert.evaluation.tables import OF_FOLDS
 from musicbert.predict.sentences.probe import probe_scores
-from musicbert.predict.sentences.runs import seeds_of
-from musicbert.provenance import provenance
+from musicbert.predict.sentences.scoring import LABEL, Scoring, read_about, seeds_of
 
 __all__ = ["score_genres"]
 
 Floats = NDArray[np.float64]
-_LABEL = "label"
+#: columns of the tables
+_METRICS = (
+    [f"{average}_f1" for average in AVERAGES],
+    [f"roc_auc_{average}" for average in AVERAGES],
+    ["exact", *(name + OF_FOLDS for name in ("micro_f1", "macro_f1", "roc_auc_macro"))],
+)
 
 
 def score_genres(
@@ -40,15 +42,8 @@ def score_genres(
     out: str | PathLike[str],
     *,
     checkpoints: Mapping[str, Mapping[str, str | PathLike[str]]],
-    part: str = "test",
     probes: Mapping[str, Any] | None = None,
-    baselines: bool = True,
-    head: str | None = None,
-    device: str | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-    command: Sequence[str] = (),
-    progress: Callable[[int, int], None] | None = None,
+    scoring: Scoring | None = None,
 ) -> list[Row]:
     """Score checkpoints and baselines and write ``scores.{json,csv,md}`` and the predictions.
 
@@ -59,21 +54,12 @@ def score_genres(
     out
         Folder for the results; ``<row>.npz`` holds the predictions of all folds under the label ``label``.
     checkpoints
-        Row -> fold -> fine-tuned checkpoint; the folds that a row has are scored.
+        Row -> fold -> fine-tuned checkpoint; the folds that a row has are scored. Baselines are scored on
+        every fold that a checkpoint row has (on all where there is none).
     probes
         Row -> model whose embeddings are probed (`musicbert.predict.sentences.probe`).
-    part
-        ``test`` or ``valid``.
-    baselines
-        Score the baselines too, on every fold that a checkpoint row has (on all where there is none).
-    head, device
-        See `class_logits`.
-    resamples, seed
-        Of the bootstrap.
-    command
-        Words of the command line, for the record.
-    progress
-        Called with (done, all) sequences.
+    scoring
+        Options.
 
     Returns
     -------
@@ -82,48 +68,35 @@ def score_genres(
     Raises
     ------
     CheckpointError, DatasetError
-        Those of `class_logits` and `read_part`; ``no-fold``, ``class-count-mismatch``.
+        Those of `Scoring.logits` and `read_part`; ``no-fold``.
     """
+    scoring = scoring or Scoring()
+    part = scoring.part
     folds = fold_folders(data, marker="input0")
     for row, files in checkpoints.items():
         if unknown := sorted(set(files) - set(folds)):
             raise DatasetError("no-fold", f"{row} is of fold {unknown[0]!r}, which is not here", path=data)
     wanted = {fold for files in checkpoints.values() for fold in files} or set(folds)
+    folds = {fold: folder for fold, folder in folds.items() if fold in wanted}
+    abouts = {fold: read_part(folder, part) for fold, folder in folds.items()}
+    classes = _common_classes(abouts, data)
     songs = _songs(Path(data))
     collected: dict[str, dict[str, Predictions]] = {}
-    classes: list[str] = []
     known: dict[bytes, Floats] = {}
     probed: dict[str, dict[bytes, Floats]] = {}
     for fold, folder in folds.items():
-        if fold not in wanted:
-            continue
-        about = read_part(folder, part)
-        if classes and about.classes != classes:
-            raise DatasetError(
-                "class-count-mismatch",
-                "The folds differ in their classes or the order of these",
-                path=folder,
-                hint="make the data with scripts/gen_genre.py, which gives all folds one dictionary",
-            )
-        classes = about.classes
-        found: dict[str, Floats] = {}
-        if baselines:
-            found |= genre_baselines(folder, part, seed=seed, known=known)
+        scores: dict[str, Floats] = {}
+        if scoring.baselines:
+            scores |= genre_baselines(folder, part, seed=scoring.seed, known=known)
         for row, model in (probes or {}).items():
-            found[row] = probe_scores(model, folder, part, known=probed.setdefault(row, {}))
+            scores[row] = probe_scores(model, folder, part, known=probed.setdefault(row, {}))
         for row, files in checkpoints.items():
             if fold in files:
-                logits = class_logits(files[fold], folder, part, head=head, device=device, progress=progress)
-                if logits.shape[1] < len(classes):
-                    raise DatasetError(
-                        "class-count-mismatch",
-                        f"The head has {logits.shape[1]} outputs for {len(classes)} classes",
-                        path=str(files[fold]),
-                    )
-                found[row] = probabilities(logits[:, : len(classes)], "multilabel")
-        for row, scores in found.items():
-            collected.setdefault(row, {})[fold] = _of_pieces(about, scores, songs, fold)
-    options: dict[str, Any] = {"n_resamples": resamples, "seed": seed, "split": part}
+                logits = scoring.logits(files[fold], folder, len(classes))
+                scores[row] = probabilities(logits, "multilabel")
+        for row, chance in scores.items():
+            collected.setdefault(row, {})[fold] = _of_pieces(abouts[fold], chance, songs, fold)
+    options: dict[str, Any] = {"n_resamples": scoring.resamples, "seed": scoring.seed, "split": part}
     tested = dict(zip(collected, fair_groups(collected.values()), strict=True))
     rows = [
         score_row("network" if row in checkpoints else "baseline", [parts], name=row, **options)
@@ -132,49 +105,45 @@ def score_genres(
     for name, members in seeds_of(checkpoints).items():
         runs = [tested[row] for row in members]
         rows.append(score_row("network", runs, seeds="one", name=name, **options))
-    folder = Path(out)
     for row in checkpoints:
-        save_predictions(folder / f"{row}.npz", {_LABEL: pool(list(collected[row].values()))})
-    made = Path(data) / "about.json"
-    about_data = json.loads(made.read_text(encoding="utf-8")) if made.is_file() else {}
-    tested_pieces = max((sum(map(len, parts.values())) for parts in collected.values()), default=0)
+        save_predictions(Path(out) / f"{row}.npz", {LABEL: pool(list(collected[row].values()))})
+    about = read_about(Path(data) / "about.json")
+    pieces = max((sum(map(len, parts.values())) for parts in collected.values()), default=0)
     first = next(iter(collected.values()), {})
-    true = np.sum([part.target.sum(axis=0) for part in first.values()], axis=0) if first else []
-    caution = f" Folds: {about_data['rule']}." if about_data.get("rule") else ""
-    if about_data.get("caution"):
-        caution += f" Caution: {about_data['caution']}."
-    metrics = [
-        [f"{average}_f1" for average in AVERAGES],
-        [f"roc_auc_{average}" for average in AVERAGES],
-        ["exact", *(name + OF_FOLDS for name in ("micro_f1", "macro_f1", "roc_auc_macro"))],
-    ]
-    write_scores(
-        folder,
-        title=f"{Path(data).absolute().name}, {part}",
+    true = sum((part.target.sum(axis=0) for part in first.values()), np.zeros(len(classes)))
+    caution = f" Folds: {about['rule']}." if about.get("rule") else ""
+    caution += f" Caution: {about['caution']}." if about.get("caution") else ""
+    inputs = {f"fold {fold}": folder / "input0" / f"{part}.bin" for fold, folder in folds.items()}
+    for row, files in checkpoints.items():
+        inputs |= {f"{row} {fold}": Path(path) for fold, path in files.items()}
+    scoring.write(
+        out,
+        data,
+        rows,
         notes=[
-            f"{tested_pieces} pieces of {len(wanted)} folds, {len(classes)} classes, threshold 0.5.{caution}",
+            f"{pieces} pieces of {len(folds)} folds, {len(classes)} classes, threshold 0.5.{caution}",
             f"Brackets: 95 % bootstrap interval over {'songs' if songs else 'pieces'}; ± standard deviation "
             "over folds; sd of seeds: standard deviation over seeds.",
         ],
-        rows=rows,
-        metrics=metrics,
-        more={
-            "about": about_data or None,
-            "classes": {name: int(count) for name, count in zip(classes, true, strict=False)},
-            "provenance": provenance(
-                command,
-                inputs={f"fold {fold}": folds[fold] / "input0" / f"{part}.bin" for fold in sorted(wanted)}
-                | {
-                    f"{row} {fold}": path
-                    for row, files in checkpoints.items()
-                    for fold, path in files.items()
-                },
-                seed=seed,
-                configuration={"part": part, "resamples": resamples},
-            ),
-        },
+        metrics=_METRICS,
+        inputs=inputs,
+        about=about or None,
+        classes={name: int(count) for name, count in zip(classes, true, strict=True)},
     )
     return rows
+
+
+def _common_classes(abouts: Mapping[str, SentencePart], data: str | PathLike[str]) -> list[str]:
+    """Names of the classes, which all folds share."""
+    names = [about.classes for about in abouts.values()]
+    if any(classes != names[0] for classes in names):
+        raise DatasetError(
+            "class-count-mismatch",
+            "The folds differ in their classes or the order of these",
+            path=data,
+            hint="make the data with scripts/gen_genre.py, which gives all folds one dictionary",
+        )
+    return names[0] if names else []
 
 
 def _of_pieces(about: SentencePart, scores: Floats, songs: Mapping[str, str], fold: str) -> Predictions:
@@ -183,7 +152,7 @@ def _of_pieces(about: SentencePart, scores: Floats, songs: Mapping[str, str], fo
     if about.ids is None:
         ids = [f"fold{fold}/{name}" for name in ids]
     return Predictions(
-        label=_LABEL,
+        label=LABEL,
         level="sequence",
         kind="multilabel",
         classes=tuple(about.classes),
@@ -198,4 +167,4 @@ def _songs(data: Path) -> dict[str, str]:
     """Song of each piece, from the ledger of the data; empty where there is none."""
     if not (data / "ledger.jsonl").is_file():
         return {}
-    return {each.name: each.group for each in read_ledger(data / "ledger.jsonl") if each.group}
+    return {entry.name: entry.group for entry in read_ledger(data / "ledger.jsonl") if entry.group}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 
 from musicbert.errors import CheckpointError
 
-__all__ = ["find_fold_runs", "find_runs", "seeds_of"]
+__all__ = ["find_fold_runs", "find_runs"]
 
 #: In the order of choice: the best on the validation part, else the last.
 _NAMES = ("checkpoint_best.pt", "checkpoint_last.pt")
@@ -78,16 +77,6 @@ def find_fold_runs(source: str | PathLike[str]) -> dict[str, dict[str, Path]]:
     if not rows:
         raise _missing(path)
     return rows
-
-
-def seeds_of(rows: Iterable[str]) -> dict[str, list[str]]:
-    """Return the rows ``NAME seedK`` of each name that has several seeds."""
-    seeds: dict[str, list[str]] = {}
-    for row in rows:
-        base, mark, number = row.rpartition(" seed")
-        if mark and number.isdecimal():
-            seeds.setdefault(base, []).append(row)
-    return {name: members for name, members in seeds.items() if len(members) > 1}
 
 
 def _checkpoint(folder: Path) -> Path | None:

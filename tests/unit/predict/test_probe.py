@@ -10,6 +10,7 @@ from musicbert.corpus.sentences.genre import GenreOptions, build_genre
 from musicbert.midi import midi_bytes
 from musicbert.predict.sentences.genres import score_genres
 from musicbert.predict.sentences.probe import probe_scores, random_twin, window_vectors
+from musicbert.predict.sentences.scoring import Scoring
 from musicbert.synthesis import make_set
 
 
@@ -52,7 +53,9 @@ def test_known_vectors_are_taken(databin, model):
 
 
 def test_rows_of_the_scores(databin, model, tmp_path):
-    rows = score_genres(databin, tmp_path, checkpoints={}, probes={"probe of x": model}, resamples=10)
+    rows = score_genres(
+        databin, tmp_path, checkpoints={}, probes={"probe of x": model}, scoring=Scoring(resamples=10)
+    )
     assert {"majority", "logistic", "probe of x"} <= {row.name for row in rows}
 
 

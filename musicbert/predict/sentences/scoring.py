@@ -1,0 +1,139 @@
+"""What scoring of genre, style and pairs shares: options, their arguments, logits, and files of results."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.errors import DatasetError
+from musicbert.evaluation.rows import Row
+from musicbert.evaluation.tables import write_scores
+from musicbert.predict.runner import line_progress
+from musicbert.predict.sentences.databin import class_logits
+from musicbert.provenance import provenance
+
+__all__ = ["LABEL", "Scoring", "add_scoring_arguments", "seeds_of"]
+
+#: name of the label in files of predictions
+LABEL = "label"
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How checkpoints and baselines are scored.
+
+    Attributes
+    ----------
+    part
+        ``test`` or ``valid``.
+    baselines
+        Score the baselines too.
+    head, device
+        See `musicbert.predict.sentences.databin.class_logits`.
+    resamples, seed
+        Of the bootstrap (and of baselines that draw).
+    command
+        Words of the command line, for the record.
+    progress
+        Called with (done, all) sequences.
+    """
+
+    part: str = "test"
+    baselines: bool = True
+    head: str | None = None
+    device: str | None = None
+    resamples: int = 1000
+    seed: int = 0
+    command: Sequence[str] = ()
+    progress: Callable[[int, int], None] | None = None
+
+    @classmethod
+    def from_arguments(cls, options: argparse.Namespace, command: Sequence[str]) -> Scoring:
+        """Return what the arguments of `add_scoring_arguments` say."""
+        return cls(
+            part=options.split,
+            baselines=not options.no_baselines,
+            head=options.head,
+            device=options.device,
+            seed=options.seed,
+            command=command,
+            progress=line_progress("sequences"),
+        )
+
+    def logits(
+        self, checkpoint: str | PathLike[str], folder: str | PathLike[str], classes: int
+    ) -> NDArray[np.float32]:
+        """Return the logits of all classes [shape=(n, classes)]; a head may have more outputs.
+
+        Raises
+        ------
+        CheckpointError, DatasetError
+            Those of `class_logits`; ``class-count-mismatch``.
+        """
+        found = class_logits(
+            checkpoint, folder, self.part, head=self.head, device=self.device, progress=self.progress
+        )
+        if found.shape[1] < classes:
+            raise DatasetError(
+                "class-count-mismatch",
+                f"The head has {found.shape[1]} outputs for {classes} classes",
+                path=str(checkpoint),
+            )
+        return found[:, :classes]
+
+    def write(
+        self,
+        out: str | PathLike[str],
+        data: str | PathLike[str],
+        rows: Sequence[Row],
+        *,
+        notes: Sequence[str],
+        metrics: Sequence[Sequence[str]],
+        inputs: Mapping[str, str | PathLike[str]],
+        **more: Any,
+    ) -> None:
+        """Write ``scores.{json,csv,md}`` (see `write_scores`) with where they come from."""
+        settings = {"part": self.part, "resamples": self.resamples}
+        source = provenance(self.command, inputs=inputs, seed=self.seed, configuration=settings)
+        write_scores(
+            out,
+            title=f"{Path(data).absolute().name}, {self.part}",
+            notes=notes,
+            rows=rows,
+            metrics=metrics,
+            more={**more, "provenance": source},
+        )
+
+
+def add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that `Scoring.from_arguments` and the folder of results need."""
+    add = parser.add_argument
+    add("--output", type=Path, help="folder for scores and predictions (default: DATA_scores)")
+    add("--split", default="test", choices=("test", "valid"), help="part (%(default)s)")
+    add("--no-baselines", action="store_true", help="leave the baselines out")
+    add("--head", help="classification head (default: the only one)")
+    add("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
+    add("--seed", type=int, default=0, help="of the bootstrap and of baselines that draw (%(default)s)")
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """Return what a data-bin says about itself; empty where there is no such file."""
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def seeds_of(rows: Iterable[str]) -> dict[str, list[str]]:
+    """Return the rows ``NAME seedK`` of each name that has several seeds."""
+    seeds: dict[str, list[str]] = {}
+    for row in rows:
+        base, mark, number = row.rpartition(" seed")
+        if mark and number.isdecimal():
+            seeds.setdefault(base, []).append(row)
+    return {name: members for name, members in seeds.items() if len(members) > 1}
