@@ -6,7 +6,7 @@ predictions are at hand, on the pieces that both have.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from musicbert.evaluation.rows import Folds, Row, RowKind, fair_groups, score_ro
 from musicbert.evaluation.scores import Extra, draw_scores, per_class
 from musicbert.evaluation.training_log import Curves
 
-__all__ = ["Report", "build_report", "restricted"]
+__all__ = ["Report", "build_report", "ensemble_of", "restricted"]
 
 
 @dataclass(eq=False)
@@ -61,6 +61,15 @@ class Report:
     def of_kind(self, *kinds: RowKind) -> list[Row]:
         """Return the rows of some kinds."""
         return [row for row in self.rows if row.kind in kinds]
+
+
+def ensemble_of(runs: Iterable[Folds]) -> dict[str, Predictions]:
+    """Return the averaged predictions of the seeds of each fold."""
+    folds: dict[str, list[Predictions]] = {}
+    for run in runs:
+        for fold, part in run.items():
+            folds.setdefault(fold, []).append(part)
+    return {fold: pool(parts) for fold, parts in folds.items()}
 
 
 def build_report(
@@ -106,7 +115,7 @@ def build_report(
         options = {"n_resamples": n_resamples, "seed": seed, "split": split}
         return score_row(kind, folds, extra=metrics, **options, **more)
 
-    ensemble = {fold: pool([run[fold] for run in several]) for fold in several[0]}
+    ensemble = ensemble_of(several)
     count = len(several)
     rows = [row("network", several, seeds="one")] if count > 1 else []
     main = row("network", [ensemble], seeds="ensemble" if count > 1 else None, n_seeds=count)

@@ -9,7 +9,7 @@ groups of the segments.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -27,7 +27,7 @@ from musicbert.evaluation.baselines.models import hybrid
 from musicbert.evaluation.baselines.segments import feature_table
 from musicbert.evaluation.metrics.bootstrap import Interval, mean
 from musicbert.evaluation.predictions import PERFORMER, RATINGS, Predictions, pool
-from musicbert.evaluation.reports.build import Report, build_report, restricted
+from musicbert.evaluation.reports.build import Report, build_report, ensemble_of, restricted
 from musicbert.evaluation.reports.write import write_report
 from musicbert.evaluation.rows import Folds, Row, RowKind, read_rows, shown_name
 from musicbert.evaluation.runs import Run, curves_of_runs, read_runs
@@ -117,6 +117,7 @@ def rating_report(
         What reading the runs raises; ``no-predictions`` where the runs do not have this task's predictions.
     """
     label = LABELS[task]
+    regression = label == RATINGS
     runs = read_runs(runs_folder, ("test", "train"))
     for run in runs:
         found = run.parts["test"].get(label)
@@ -124,34 +125,48 @@ def rating_report(
             raise DatasetError("no-predictions", f"a run has no predictions of {label}", path=runs_folder)
     groups = content_groups(sorted({name for run in runs for name in run.parts["test"][label].ids.tolist()}))
 
-    def prepared(predictions: Predictions) -> Predictions:
-        member = [groups.get(each, each) for each in predictions.ids.tolist()]
-        return replace(with_labels(predictions, labels), groups=np.array(member, np.str_))
+    def prepared(run: Run, part: str = "test") -> Predictions:
+        found = with_labels(run.parts[part][label], labels)
+        member = [groups.get(name, name) for name in found.ids.tolist()]
+        return replace(found, groups=np.array(member, np.str_))
 
     tested: dict[int, dict[str, Predictions]] = {}
     for run in runs:
-        tested.setdefault(run.seed, {})[run.fold] = prepared(run.parts["test"][label])
+        tested.setdefault(run.seed, {})[run.fold] = prepared(run)
+    ensemble = ensemble_of(tested.values())
+    best = _best_baseline(baselines, "r2" if regression else "accuracy")
+    reference: dict[str, Predictions] = {}
+    if best is not None and baseline_predictions is not None:
+        folder = Path(baseline_predictions) / best.name.replace(":", "_")
+        reference = {run.fold: prepared(run) for run in read_runs(folder)}
     mixed: dict[RowKind, Folds] = {}
-    best, reference = _best_baseline(baselines, baseline_predictions, task, label, prepared)
-    ensemble = {
-        fold: pool([folds[fold] for folds in tested.values() if fold in folds])
-        for fold in dict.fromkeys(run.fold for run in runs)
-    }
     if set(reference) == set(ensemble):
         mixed["blend"] = {
             fold: pool([mine, restricted(reference[fold], mine.ids)]) for fold, mine in ensemble.items()
         }
-    if features is not None and all(_has_embedding(run, label) for run in runs):
-        mixed["hybrid"] = _hybrids(runs, label, prepared, features, seed)
-    metric = "r2" if task == "regression" else "accuracy"
+    trained = [run.parts.get("train", {}).get(label) for run in runs]
+    if features is not None and all(part is not None and part.embedding is not None for part in trained):
+        fitted: dict[int, dict[str, Predictions]] = {}
+        for run in runs:
+            test = tested[run.seed][run.fold]
+            found = hybrid(prepared(run, "train"), test, features, seed=seed)
+            fitted.setdefault(run.seed, {})[run.fold] = replace(found, groups=test.groups)
+        mixed["hybrid"] = ensemble_of(fitted.values())
     outputs = next(iter(ensemble.values())).classes
     report = build_report(
         name or Path(runs_folder).name,
-        Task(label, label, "sequence", "regression" if task == "regression" else "classes", outputs, metric),
+        Task(
+            name=label,
+            label=label,
+            level="sequence",
+            kind="regression" if regression else "classes",
+            classes=outputs,
+            metric="r2" if regression else "accuracy",
+        ),
         tested,
         split=split,
         mixed=mixed,
-        baselines={shown_baseline(best.name): reference} if best is not None else {},
+        baselines={shown_baseline(best.name): reference} if best is not None and reference else {},
         scored=[replace(row, name=shown_baseline(row.name)) for row in baselines],
         n_resamples=n_resamples,
         seed=seed,
@@ -160,7 +175,7 @@ def rating_report(
             "runs": [{"fold": run.fold, "seed": run.seed} for run in runs],
         },
     )
-    if task == "regression":
+    if regression:
         report.poles = tuple((dimension.low, dimension.high) for dimension in labels.dimensions)
         report.rows += _ceiling(outputs, ceiling, kind or labels.kind, split)
     report.curves = curves_of_runs(runs)
@@ -182,46 +197,14 @@ def _ceiling(names: Sequence[str], table: pd.DataFrame | None, kind: str, split:
     return [] if np.isnan(values).all() else [Row("ceiling", scores, split=split, task=RATINGS)]
 
 
-def _best_baseline(
-    rows: Sequence[Row],
-    folder: str | PathLike[str] | None,
-    task: str,
-    label: str,
-    prepared: Callable[[Predictions], Predictions],
-) -> tuple[Row | None, dict[str, Predictions]]:
-    """Return the best baseline by its pooled headline, and its predictions of each fold where kept.
+def _best_baseline(rows: Sequence[Row], metric: str) -> Row | None:
+    """Return the best baseline by its pooled headline.
 
     Rows that look at other performances of the test (``+peers``) see more than a network does and are left
     out.
     """
-    metric = "r2" if task == "regression" else "accuracy"
     fair = [row for row in rows if not row.name.endswith("+peers") and np.isfinite(row.value(metric))]
-    if not fair or folder is None:
-        return None, {}
-    best = max(fair, key=lambda row: row.value(metric))
-    runs = read_runs(Path(folder) / best.name.replace(":", "_"))
-    return best, {run.fold: prepared(run.parts["test"][label]) for run in runs}
-
-
-def _has_embedding(run: Run, label: str) -> bool:
-    train = run.parts.get("train", {}).get(label)
-    return train is not None and train.embedding is not None
-
-
-def _hybrids(
-    runs: Sequence[Run],
-    label: str,
-    prepared: Callable[[Predictions], Predictions],
-    features: Mapping[str, NDArray[np.float64]],
-    seed: int,
-) -> dict[str, Predictions]:
-    """Predictions of the hybrid of each fold, averaged over seeds."""
-    folds: dict[str, list[Predictions]] = {}
-    for run in runs:
-        train, test = (prepared(run.parts[part][label]) for part in ("train", "test"))
-        found = hybrid(train, test, features, seed=seed)
-        folds.setdefault(run.fold, []).append(prepared(found))
-    return {fold: pool(parts) for fold, parts in folds.items()}
+    return max(fair, key=lambda row: row.value(metric), default=None)
 
 
 def report_set(
