@@ -1,6 +1,6 @@
 """The fairseq tasks ``music_note_tagging`` and ``music_sequence_tagging``: labels of notes, or of pieces.
 
-They read shards (`musicbert.corpus.labelled.shards`), cut the pieces of a split into windows, and put a head
+They read a `musicbert.corpus.labelled.LabelledSet`, cut the pieces of a split into windows, and put a head
 on the backbone that ``--arch`` names: MusicBERT on shards of octuples, M2BERT on shards of compound words.
 The criterion is ``music_tagging``. The pieces of each part are given by a file of names (``--split-file``:
 ``{"train": [...], "valid": [...], "test": [...]}``) or by a split that the pieces came with (``--split``).
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from omegaconf import II, MISSING
 
 from musicbert.annotation.folds import PARTS
-from musicbert.corpus.labelled import LabelledSet, Shards
+from musicbert.corpus.labelled import LabelledSet, open_labelled
 from musicbert.corpus.labelled.pieces import NO_CLASS
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.data.task import flag
@@ -50,8 +50,8 @@ _WEIGHTS = ChoiceEnum(["none", "balanced", "sqrt"])
 class TaggingConfig(FairseqDataclass):
     """Options of the tasks."""
 
-    data: str = flag(MISSING, "folder of shards")
-    label: str = flag("", "label to learn; the only one of the shards if empty")
+    data: str = flag(MISSING, "folder of shards, or of one fold of a data-bin")
+    label: str = flag("", "label to learn; the first one of the data if empty")
     split_file: Optional[str] = flag(None, "JSON with the names of the pieces of each part")  # noqa: UP045
     split: Optional[str] = flag(None, "split that the pieces came with, of train, valid and test")  # noqa: UP045
     ignore_classes: str = flag("", "numbers of classes that count as missing, joined with commas")
@@ -163,15 +163,15 @@ class TaggingTask(LabelTask):
 
     @classmethod
     def setup_task(cls, cfg: TaggingConfig, **_: Any) -> "TaggingTask":
-        """Open the shards and the split.
+        """Open the data and the split.
 
         Raises
         ------
         DatasetError
-            Those of `musicbert.corpus.labelled.Shards` and `read_split`, ``unknown-label``, ``wrong-level``,
-            ``unknown-metric``, ``no-performance``, ``bad-augmentation``.
+            Those of `musicbert.corpus.labelled.open_labelled` and `read_split`, ``unknown-label``,
+            ``wrong-level``, ``unknown-metric``, ``no-performance``, ``bad-augmentation``.
         """
-        return cls(cfg, Shards(cfg.data))
+        return cls(cfg, open_labelled(cfg.data))
 
     def _check_metric(self) -> None:
         kind, classes = self.column.kind, self.column.classes

@@ -44,22 +44,20 @@ class PieceConfig(FairseqDataclass):
 class LabelTask(OneDictionary, FairseqTask):
     """Learn labels of a labelled set.
 
-    Attributes
+    Parameters
     ----------
+    cfg
+        Options of the task.
     data
         The labelled pieces.
     terms
         What is learned, by which head.
-    view
-        Form of the music that the model reads.
-    performance_features
-        Performance inputs of a note.
-    augmentation
-        Changes of training notes, or None.
     """
 
     dataset_class: type[LabelDataset] = LabelDataset
+    #: form of the music that the model reads
     view: View = "octuple"
+    #: changes of training notes
     augmentation: NoteAugmentation | None = None
     #: do as the published code does
     compat = False
@@ -116,8 +114,7 @@ class LabelTask(OneDictionary, FairseqTask):
         ------
         DatasetError
             Those of `pieces` and of the labelled set; ``empty-split`` (of sentences ``no-pieces``);
-            ``too-long`` where a piece is longer than
-            ``--max-positions`` and not to be shortened.
+            ``too-long`` where a piece is longer than ``--max-positions`` and not to be shortened.
         """
         del combine
         pieces = self.pieces(split)

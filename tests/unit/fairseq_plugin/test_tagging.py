@@ -8,6 +8,7 @@ import torch
 from sklearn import metrics as sk
 
 import musicbert.fairseq_plugin  # noqa: F401 - registers tasks
+from musicbert.corpus.labelled import RatingBin
 from musicbert.corpus.labelled.pieces import LabelledPiece, Task
 from musicbert.corpus.labelled.shard_writer import write_shards
 from musicbert.encoding import FIELD_OFFSETS
@@ -218,6 +219,18 @@ def test_a_task_reads_its_split_and_its_training_labels(shards):
     train = np.concatenate([data.note_labels("loud", p) for p in range(4)])
     assert task.centre.item() == pytest.approx(train.mean(), rel=1e-5)
     assert task.spread.item() == pytest.approx(train.std(), rel=1e-5)
+
+
+def test_a_tagger_learns_the_labels_of_a_data_bin(make_databin):
+    data = RatingBin(make_databin({"train": 6, "valid": 3}))
+    task = make_task(data, "music_sequence_tagging", label="ratings", split="data-bin", tag_head="mean")
+    assert task.parts == {"train": [0, 1, 2, 3, 4, 5], "valid": [6, 7, 8], "test": []}
+    task.layout = Layout("octuple", cells=False)
+    dataset = task.load_dataset("valid")
+    batch = dataset.collater([dataset[0], dataset[2]])
+    np.testing.assert_array_equal(batch["targets"]["ratings"], data.label("ratings")[[6, 8]])
+    width = batch["net_input"]["src_tokens"].shape[1]
+    assert width == 8 * (2 + max(data.lengths[6], data.lengths[8]))
 
 
 def test_class_weights_make_classes_count_the_same(shards):
