@@ -6,7 +6,7 @@
 #   make demo TORCH=torch-VERSION.whl       a wheel on disk
 #   make demo TORCH="torch --index-url INDEX"   another index, such as PyTorch's of CPU builds
 #
-# Where the Python that makes the environment already has torch, that torch is used and none is fetched.
+# If the Python that makes the environment already has torch, that torch is used and nothing is downloaded.
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
@@ -25,7 +25,7 @@ $(VENV)/.ready: setup.py scripts/make_venv.sh
 	PYTHON="$(PYTHON)" TORCH="$(TORCH)" bash scripts/make_venv.sh "$(VENV)"
 
 demo: venv ## run the main job on made data; ends in a table and pictures in demo/
-	PATH="$(abspath $(BIN)):$$PATH" bash scripts/demo.sh --output "$(DEMO)"
+	PYTHON="$(abspath $(BIN))/python" bash scripts/demo.sh --output "$(DEMO)"
 
 test: venv lint ## style, import contracts, types and all tests
 	$(BIN)/python -m pytest -n 2

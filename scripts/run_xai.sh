@@ -1,6 +1,4 @@
 #!/usr/bin/env bash
 # The main job on real data, from labels to reports: results/tools/run_xai.py (--help).
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-python=$root/.venv/bin/python
-[ -x "$python" ] || python=python
-PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH} exec "$python" "$root/results/tools/run_xai.py" "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+exec "$PYTHON" "$ROOT/results/tools/run_xai.py" "$@"
