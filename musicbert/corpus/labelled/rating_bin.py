@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.annotation.names import parse_segment
-from musicbert.arrays import Floats, Ints, Singles
+from musicbert.arrays import Floats, Ints
 from musicbert.corpus.labelled.contract import LabelColumn
 from musicbert.corpus.labelled.token_bin import TokenBin
 from musicbert.errors import DatasetError, RatingError
@@ -29,13 +29,10 @@ from musicbert.errors import DatasetError, RatingError
 __all__ = [
     "PUBLISHED_CLASSES",
     "RatingBin",
-    "RatingLabels",
     "RatingSchema",
     "parse_ratings",
     "published_performer",
     "read_classes",
-    "read_labels",
-    "read_schema",
 ]
 
 #: What to do about a data-bin that is damaged.
@@ -54,28 +51,6 @@ class RatingSchema:
     dimensions: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class RatingLabels:
-    """Labels of one part.
-
-    Attributes
-    ----------
-    ratings
-        [shape=(n, d), float32, 0-1], NaN where no rating.
-    class_of
-        [shape=(n,), int64] performer classes, -1 where unknown.
-    ids
-        Identifier of each piece; empty where the data-bin has none.
-    """
-
-    ratings: Singles
-    class_of: Ints
-    ids: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.ratings)
-
-
 class RatingBin(TokenBin):
     """One fold of a rating data-bin (see `TokenBin`).
 
@@ -86,33 +61,23 @@ class RatingBin(TokenBin):
     Raises
     ------
     DatasetError
-        Those of `TokenBin`, `read_schema` and `read_labels`; ``wrong-length`` where there is not one label a
-        piece.
+        Those of `TokenBin`, `parse_ratings` and `read_classes`; ``missing-labels``, ``wrong-length`` (not one
+        label a piece), ``label-mismatch`` (another number of dimensions, or a class that is not named).
     """
 
     BINARISE = BINARISE
 
     def __init__(self, path: str | PathLike[str], *, parts: Sequence[str] | None = None) -> None:
         super().__init__(path, parts=parts)
-        self.schema = read_schema(self.path)
+        self.schema = self._schema()
         self.labels = {
             "ratings": LabelColumn("ratings", "sequence", "regression", self.schema.dimensions),
             "performer": LabelColumn("performer", "sequence", "classes", self.schema.classes),
         }
-        ratings, classes = [], []
-        for part in self.parts:
-            labels = read_labels(self.path, part, self.schema)
-            if len(labels) != len(self.part(part)):
-                raise self._error(
-                    "wrong-length",
-                    f"{len(labels)} labels for {len(self.part(part))} pieces",
-                    self.path / "label" / f"{part}.label",
-                )
-            ratings.append(labels.ratings.reshape(len(labels), len(self.schema.dimensions)))
-            classes.append(labels.class_of)
+        read = [self._labels(part) for part in self.parts]
         self._values: dict[str, NDArray[Any]] = {
-            "ratings": np.concatenate(ratings),
-            "performer": np.concatenate(classes).astype(np.int32),
+            "ratings": np.concatenate([ratings for ratings, _ in read]).astype(np.float32),
+            "performer": np.concatenate([classes for _, classes in read]).astype(np.int32),
         }
 
     def label(self, name: str) -> NDArray[Any]:
@@ -123,6 +88,49 @@ class RatingBin(TokenBin):
     def groups(self) -> dict[str, str]:
         """Segment of music of each piece by its name."""
         return dict(zip(self.names, map(_region, self.ids or self.names), strict=True))
+
+    def _schema(self) -> RatingSchema:
+        """Read what the labels mean, from ``classes.json`` or the label files."""
+        folder = self.path / "label"
+        if (folder / "classes.json").exists():
+            return read_classes(folder / "classes.json")
+        files = sorted(folder.glob("*.label"))
+        if not files:
+            raise self._error("missing-labels", "There is no label file", folder)
+        tables = [parse_ratings(self._label_lines(file), file) for file in files]
+        largest = max(int(classes.max(initial=-1)) for _, classes in tables)
+        width = max(ratings.shape[1] for ratings, _ in tables)
+        return RatingSchema(tuple(map(str, range(largest + 1))), tuple(map(str, range(width))))
+
+    def _label_lines(self, path: Path) -> list[str]:
+        try:
+            return path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            raise self._error("missing-labels", "There is no label file", path) from None
+        except UnicodeDecodeError:
+            raise self._error("bad-label", "This is not UTF-8 text", path) from None
+
+    def _labels(self, part: str) -> tuple[Floats, Ints]:
+        """Ratings [shape=(n, d)] and performers [shape=(n,)] of a part, checked against the schema."""
+        path = self.path / "label" / f"{part}.label"
+        ratings, classes = parse_ratings(self._label_lines(path), path)
+        if len(ratings) != len(self.part(part)):
+            raise self._error(
+                "wrong-length", f"{len(ratings)} labels for {len(self.part(part))} pieces", path
+            )
+        dimensions, performers = len(self.schema.dimensions), len(self.schema.classes)
+        if not len(ratings):
+            return np.zeros((0, dimensions)), classes
+        wrong = classes[(classes < -1) | (classes >= performers)]
+        problem = None
+        if ratings.shape[1] != dimensions:
+            problem = f"{ratings.shape[1]} ratings a line, but {dimensions} dimensions are named"
+        elif len(wrong):
+            problem = f"Class {wrong[0]}, but {performers} classes are named"
+        if problem:
+            hint = "labels and classes.json must come from the same data set"
+            raise DatasetError("label-mismatch", problem, path=path, hint=hint)
+        return ratings, classes
 
 
 def _region(name: str) -> str:
@@ -171,49 +179,6 @@ def parse_ratings(
     return np.array(rows, np.float64).reshape(len(rows), -1 if rows else 0), np.array(classes, np.int64)
 
 
-def _label_lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise DatasetError("missing-labels", "There is no label file", path=path, hint=BINARISE) from None
-    except UnicodeDecodeError:
-        raise DatasetError("bad-label", "This is not UTF-8 text", path=path, hint=BINARISE) from None
-
-
-def read_labels(data: str | PathLike[str], part: str, schema: RatingSchema | None = None) -> RatingLabels:
-    """Read the labels of a part of one fold, and check that they agree with a schema.
-
-    Raises
-    ------
-    DatasetError
-        ``missing-labels``, ``bad-label``, ``wrong-length`` (labels and identifiers), ``label-mismatch``
-        (another number of dimensions or a class that the schema lacks).
-    """
-    path = Path(data) / "label" / f"{part}.label"
-    ratings, classes = parse_ratings(_label_lines(path), path)
-    id_path = path.with_suffix(".id")
-    text = id_path.read_text(encoding="utf-8") if id_path.exists() else ""
-    ids = tuple(name.strip() for name in text.split("\n") if name.strip())
-    if ids and len(ids) != len(ratings):
-        raise DatasetError(
-            "wrong-length",
-            f"{len(ratings)} labels, but {len(ids)} identifiers in {id_path.name}",
-            path=path,
-            hint=BINARISE,
-        )
-    if schema is not None and len(ratings):
-        problem = None
-        if ratings.shape[1] != len(schema.dimensions):
-            problem = f"{ratings.shape[1]} ratings a line, but {len(schema.dimensions)} dimensions are named"
-        elif classes.max() >= len(schema.classes) or classes.min() < -1:
-            wrong = classes.max() if classes.max() >= len(schema.classes) else classes.min()
-            problem = f"Class {wrong}, but {len(schema.classes)} classes are named"
-        if problem:
-            hint = "labels and classes.json must come from the same data set"
-            raise DatasetError("label-mismatch", problem, path=path, hint=hint)
-    return RatingLabels(ratings.astype(np.float32), classes, ids)
-
-
 def read_classes(path: Path, *, hint: str = BINARISE) -> RatingSchema:
     """Read ``classes.json``.
 
@@ -241,32 +206,6 @@ def _names(values: object) -> tuple[str, ...]:
         if len(strings) == len(names):
             return strings
     raise ValueError("a list of names is expected")
-
-
-def read_schema(data: str | PathLike[str]) -> RatingSchema:
-    """Read what the labels of one fold of a data-bin mean.
-
-    Raises
-    ------
-    DatasetError
-        ``bad-classes``, ``missing-labels``, ``bad-label``.
-    """
-    folder = Path(data) / "label"
-    path = folder / "classes.json"
-    if path.exists():
-        return read_classes(path)
-    files = sorted(folder.glob("*.label"))
-    if not files:
-        raise DatasetError(
-            "missing-labels",
-            "There is no label file",
-            path=folder,
-            hint="give the folder of one fold of a data-bin, such as xai_data_bin_apex_reg_cls/0",
-        )
-    tables = [parse_ratings(_label_lines(file), file) for file in files]
-    largest = max(int(classes.max(initial=-1)) for _, classes in tables)
-    width = max(ratings.shape[1] for ratings, _ in tables)
-    return RatingSchema(tuple(map(str, range(largest + 1))), tuple(map(str, range(width))))
 
 
 def published_performer(identifier: str) -> int:

@@ -25,36 +25,22 @@ from musicbert.errors import DatasetError
 __all__ = ["FoldSummary", "RawPart", "check_fold", "read_part"]
 
 WIDTH = len(FIELDS)
-_REMAKE = "make the raw data set again with gen_xai.py"
+REMAKE = "make the raw data set again with gen_xai.py"
 
 
 @dataclass(frozen=True, eq=False)
 class RawPart:
-    """One part (train, valid or test) of a fold.
+    """One part (train, valid or test) of a fold."""
 
-    Attributes
-    ----------
-    ids
-        Names of the pieces, in the order of the lines.
-    labels
-        Ratings [shape=(n, d), float64, 0-1, NaN where there is none].
-    class_of
-        Class of each piece [shape=(n,), int64].
-    tokens
-        Tokens of each line, the seven closing ``</s>`` included [shape=(n,), int64].
-    performance
-        Performance inputs [shape=(notes of the part, P), float32], or None.
-    """
-
-    ids: list[str]
-    labels: Floats
-    class_of: Ints
-    tokens: Ints
-    performance: Singles | None
+    ids: list[str]  # names of the pieces, in the order of the lines
+    labels: Floats  # ratings [shape=(n, d), 0-1, NaN where there is none]
+    class_of: Ints  # class of each piece [shape=(n,)]
+    tokens: Ints  # tokens of each line, the seven closing ``</s>`` included [shape=(n,)]
+    performance: Singles | None  # performance inputs [shape=(notes of the part, P)]
 
     @property
     def notes(self) -> Ints:
-        """Notes of each piece [shape=(n,), int64]: a line holds 8 tokens a note and 15 special ones."""
+        """Notes of each piece [shape=(n,)]: a line holds 8 tokens a note and 15 special ones."""
         return (self.tokens + 1) // WIDTH - 2
 
 
@@ -66,6 +52,10 @@ class FoldSummary:
     notes: dict[str, int]
     dimensions: int
     performance: bool
+
+
+def _error(reason: str, message: str, path: Path) -> DatasetError:
+    return DatasetError(reason, message, path=path, hint=REMAKE)
 
 
 def read_part(folder: str | PathLike[str], part: str) -> RawPart:
@@ -80,26 +70,20 @@ def read_part(folder: str | PathLike[str], part: str) -> RawPart:
     folder = Path(folder)
     text, label_lines, ids = (_lines(folder / f"{part}.{suffix}") for suffix in ("txt", "label", "id"))
     if not len(text) == len(label_lines) == len(ids):
-        raise DatasetError(
+        raise _error(
             "wrong-lines",
             f"{len(text)} lines of text, {len(label_lines)} of labels and {len(ids)} ids",
-            path=folder / f"{part}.label",
-            hint=_REMAKE,
+            folder / f"{part}.label",
         )
     tokens = np.array([len(line.split()) for line in text], np.int64)
     odd = np.flatnonzero((tokens + 1) % WIDTH | (tokens < 3 * WIDTH - 1))
     if len(odd):
-        raise DatasetError(
-            "bad-text",
-            f"Line {odd[0] + 1} is no sequence of whole notes",
-            path=folder / f"{part}.txt",
-            hint=_REMAKE,
+        raise _error(
+            "bad-text", f"Line {odd[0] + 1} is not a sequence of whole notes", folder / f"{part}.txt"
         )
-    labels, class_of = parse_ratings(label_lines, folder / f"{part}.label", hint=_REMAKE)
+    labels, class_of = parse_ratings(label_lines, folder / f"{part}.label", hint=REMAKE)
     if len(set(ids)) < len(ids) or "" in ids:
-        raise DatasetError(
-            "bad-id", "An id is empty or occurs twice", path=folder / f"{part}.id", hint=_REMAKE
-        )
+        raise _error("bad-id", "An id is empty or occurs twice", folder / f"{part}.id")
     part_of = RawPart(ids, labels, class_of, tokens, None)
     performance = _performance(folder / f"{part}.performance.npy", int(part_of.notes.sum()))
     return replace(part_of, performance=performance)
@@ -116,32 +100,27 @@ def check_fold(folder: str | PathLike[str]) -> FoldSummary:
         only).
     """
     folder = Path(folder)
-    check_dictionary(folder / "dict.txt", hint=_REMAKE)
-    schema = read_classes(folder / "classes.json", hint=_REMAKE)
+    check_dictionary(folder / "dict.txt", hint=REMAKE)
+    schema = read_classes(folder / "classes.json", hint=REMAKE)
     classes, dimensions = len(schema.classes), len(schema.dimensions)
     names = [part for part in PARTS if part != "valid" or (folder / "valid.txt").exists()]
     parts = {name: read_part(folder, name) for name in names}
     seen: dict[str, str] = {}
     for name, part in parts.items():
         if part.labels.shape[1] != dimensions or not all(0 <= each < classes for each in part.class_of):
-            raise DatasetError(
+            raise _error(
                 "bad-classes",
                 f"Labels of {part.labels.shape[1]} dimensions or their classes are not those of classes.json "
                 f"({dimensions} dimensions, {classes} classes)",
-                path=folder / f"{name}.label",
-                hint=_REMAKE,
+                folder / f"{name}.label",
             )
         for each in part.ids:
             if each in seen:
-                raise DatasetError(
-                    "leak", f"{each} is in {seen[each]} and in {name}", path=folder, hint=_REMAKE
-                )
+                raise _error("leak", f"{each} is in {seen[each]} and in {name}", folder)
             seen[each] = name
     widths = {None if part.performance is None else part.performance.shape[1] for part in parts.values()}
     if len(widths) > 1:
-        raise DatasetError(
-            "bad-performance", "The parts differ in their performance inputs", path=folder, hint=_REMAKE
-        )
+        raise _error("bad-performance", "The parts differ in their performance inputs", folder)
     return FoldSummary(
         {name: len(part.ids) for name, part in parts.items()},
         {name: int(part.notes.sum()) for name, part in parts.items()},
@@ -154,16 +133,16 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DatasetError("not-found", f"Missing: {error.strerror}", path=path, hint=_REMAKE) from error
+        raise _error("not-found", f"Missing: {error.strerror}", path) from error
 
 
 def _lines(path: Path) -> list[str]:
     try:
         text = _bytes(path).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DatasetError("bad-text", "This is not UTF-8 text", path=path, hint=_REMAKE) from error
+        raise _error("bad-text", "This is not UTF-8 text", path) from error
     if not text.endswith("\n"):
-        raise DatasetError("bad-text", "The file is empty or its last line is cut", path=path, hint=_REMAKE)
+        raise _error("bad-text", "The file is empty or its last line is cut", path)
     return text[:-1].split("\n")
 
 
@@ -172,5 +151,5 @@ def _performance(path: Path, notes: int) -> Singles | None:
         return None
     inputs = open_performance(path, notes=notes)
     if not np.isfinite(inputs).all():
-        raise DatasetError("bad-performance", "A performance input is not finite", path=path, hint=_REMAKE)
+        raise _error("bad-performance", "A performance input is not finite", path)
     return inputs
