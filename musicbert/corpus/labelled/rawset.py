@@ -22,7 +22,7 @@ from musicbert.corpus.labelled.rating_bin import parse_ratings, read_classes
 from musicbert.encoding.vocabulary import FIELDS
 from musicbert.errors import DatasetError
 
-__all__ = ["FoldSummary", "RawPart", "check_fold", "read_part"]
+__all__ = ["RawPart", "check_fold", "read_part"]
 
 WIDTH = len(FIELDS)
 REMAKE = "make the raw data set again with gen_xai.py"
@@ -42,16 +42,6 @@ class RawPart:
     def notes(self) -> Ints:
         """Notes of each piece [shape=(n,)]: a line holds 8 tokens a note and 15 special ones."""
         return (self.tokens + 1) // WIDTH - 2
-
-
-@dataclass(frozen=True)
-class FoldSummary:
-    """What `check_fold` found: pieces and notes of each part that is there, and the label's dimensions."""
-
-    pieces: dict[str, int]
-    notes: dict[str, int]
-    dimensions: int
-    performance: bool
 
 
 def _error(reason: str, message: str, path: Path) -> DatasetError:
@@ -89,8 +79,8 @@ def read_part(folder: str | PathLike[str], part: str) -> RawPart:
     return replace(part_of, performance=performance)
 
 
-def check_fold(folder: str | PathLike[str]) -> FoldSummary:
-    """Check that the files of a fold agree with one another.
+def check_fold(folder: str | PathLike[str]) -> dict[str, RawPart]:
+    """Read the parts of a fold and check that its files agree with one another.
 
     Raises
     ------
@@ -121,12 +111,7 @@ def check_fold(folder: str | PathLike[str]) -> FoldSummary:
     widths = {None if part.performance is None else part.performance.shape[1] for part in parts.values()}
     if len(widths) > 1:
         raise _error("bad-performance", "The parts differ in their performance inputs", folder)
-    return FoldSummary(
-        {name: len(part.ids) for name, part in parts.items()},
-        {name: int(part.notes.sum()) for name, part in parts.items()},
-        dimensions,
-        widths != {None},
-    )
+    return parts
 
 
 def _bytes(path: Path) -> bytes:

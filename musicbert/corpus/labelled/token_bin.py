@@ -172,11 +172,6 @@ class TokenBin(LabelledSet):
         parts = np.repeat(self.parts, np.diff(self.starts)).tolist()
         return dict(zip(self.names, parts, strict=True))
 
-    def tokens(self, piece: int) -> Ints:
-        """Octuples of ids of a piece, the special ones included [shape=(n + 2, 8), int64]."""
-        at, row = self._place(piece)
-        return np.asarray(self._tables[at][row - 1 : row + int(self.lengths[piece]) + 1], np.int64)
-
     def rows(self, piece: int, start: int = 0, stop: int | None = None) -> Ints:
         """Rows of a piece, or some of them [shape=(n, 8), int64]."""
         at, row = self._place(piece)

@@ -247,12 +247,6 @@ def test_one_part_alone(rating_bin):
     assert one.groups[one.names[0]] == "Made_D960_mv3_8bars_4"
 
 
-def test_tokens_between_special_octuples(rating_bin):
-    data = RatingBin(rating_bin)
-    for piece in (0, 5, 7):
-        np.testing.assert_array_equal(data.tokens(piece).reshape(-1), rows_to_ids(data.rows(piece)))
-
-
 def test_names_that_occur_twice_and_names_that_are_not_there(rating_bin):
     for kind in ("input0", "label", "performance"):
         for source in (rating_bin / kind).glob("test.*"):

@@ -40,19 +40,20 @@ def test_reads_what_is_there(fold):
     assert part.performance.shape == (6, 4)
 
 
-def test_summary(fold):
-    summary = check_fold(fold)
-    assert summary.pieces == {"train": 3, "valid": 1, "test": 1}
-    assert summary.notes == {"train": 6, "valid": 1, "test": 2}
-    assert (summary.dimensions, summary.performance) == (2, True)
+def test_parts_that_agree(fold):
+    parts = check_fold(fold)
+    assert {name: len(part.ids) for name, part in parts.items()} == {"train": 3, "valid": 1, "test": 1}
+    assert {name: part.notes.sum() for name, part in parts.items()} == {"train": 6, "valid": 1, "test": 2}
+    assert parts["test"].labels.shape == (1, 2)
+    assert parts["test"].performance.shape == (2, 4)
 
 
 def test_set_without_valid_part_and_performance_inputs(fold):
     for name in ("valid.txt", "valid.label", "valid.id", *(f"{part}.performance.npy" for part in NOTES)):
         (fold / name).unlink()
-    summary = check_fold(fold)
-    assert summary.pieces == {"train": 3, "test": 1}
-    assert not summary.performance
+    parts = check_fold(fold)
+    assert {name: len(part.ids) for name, part in parts.items()} == {"train": 3, "test": 1}
+    assert all(part.performance is None for part in parts.values())
 
 
 def append(name, text):
