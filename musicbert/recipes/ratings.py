@@ -216,9 +216,9 @@ _LOSSES = tuple(f"xai_pretrain_loss{views}{loss}" for views in ("", "_unimodal")
 
 @dataclass(frozen=True)
 class Contrastive(_Contrastive):
-    """Contrastive pre-training: the vector of a performance meets the vector of its ratings."""
+    """Contrastive pre-training: embeddings of performances move close to those of their ratings."""
 
-    ABOUT = "Contrastive pre-training of music against ratings, from plain MusicBERT weights."
+    ABOUT = "Contrastive pre-training of performances and their ratings, from plain MusicBERT weights."
 
     loss: str = published("xai_pretrain_loss", "objective", choices=_LOSSES)
     updates: int = published(300, "number of updates")

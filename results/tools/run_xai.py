@@ -16,6 +16,7 @@ from pathlib import Path
 from program import ROOT, die, make_parser, need, run, say
 
 from musicbert.atomic import write_text
+from musicbert.recipes.command import schedule
 
 SPLITS = (
     "xai:segment xai:segment_clean xai:content_8fold xai_centred:content_8fold "
@@ -166,17 +167,12 @@ def experiments(given: argparse.Namespace) -> Iterator[list[object]]:
                     *("--reg-weight", 5, "--cls-weight", given.cls_weight),
                     *("--dropout", 0.1, "--attention-dropout", 0, *ADAM, "--weight-decay", "0.01"),
                     *("--clip-norm", "1.0"),
-                    *_schedule(given.lr, given.updates // 10, given.updates),
+                    *schedule(
+                        "polynomial_decay", lr=given.lr, warmup=given.updates // 10, updates=given.updates
+                    ),
                     *("--batch-size", given.batch, "--disable-validation", "--save-interval", 1000),
                     *(*device, *flags[variant], *init),
                 ]
-
-
-def _schedule(rate: str, warmup: int, updates: int) -> tuple[object, ...]:
-    return (
-        *("--lr", rate, "--lr-scheduler", "polynomial_decay", "--warmup-updates", warmup),
-        *("--total-num-update", updates, "--max-update", updates),
-    )
 
 
 def _start(
@@ -194,7 +190,8 @@ def _start(
     own: list[object] = [
         *("--task", "octuple_masked_lm", "--criterion", "octuple_masked_lm", "--arch", given.arch),
         *("--sample-break-mode", "eos", "--dropout", 0, "--random-tokens", "field", "--batch-size", 16),
-        *(*ADAM, "--clip-norm", "1.0", *_schedule("5e-4", 30, given.own_updates)),
+        *(*ADAM, "--clip-norm", "1.0"),
+        *schedule("polynomial_decay", lr="5e-4", warmup=30, updates=given.own_updates),
         *("--disable-validation", "--save-interval", 1000, *device),
         *(["--performance-input"] if variant == "performance" else []),
     ]
