@@ -18,12 +18,7 @@ from musicbert.corpus.bins.performance import open_performance, performance_path
 from musicbert.encoding.vocabulary import BOS, EOS, FIELDS, TOKENS
 from musicbert.errors import DatasetError
 
-__all__ = [
-    "is_octuple_dictionary",
-    "load_dictionary",
-    "load_performance",
-    "load_pieces",
-]
+__all__ = ["is_octuple_dictionary", "load_dictionary", "load_performance", "load_pieces"]
 
 WIDTH = len(FIELDS)
 #: octuples of a piece that are no notes: ``<s>`` and ``</s>``
@@ -31,7 +26,7 @@ SPECIAL_OCTUPLES = 2
 
 
 def is_octuple_dictionary(dictionary: Dictionary) -> bool:
-    """Say whether a dictionary, with ``<mask>`` or without, is that of OctupleMIDI."""
+    """Whether a dictionary, with ``<mask>`` or without, is that of OctupleMIDI."""
     symbols = tuple(dictionary.symbols)
     return symbols in (TOKENS, TOKENS[:-1])
 
@@ -66,7 +61,7 @@ def load_pieces(folder: str | Path, split: str, dictionary: Dictionary, *, combi
     Raises
     ------
     DatasetError
-        ``not-found``, ``no-pieces``, or ``wrong-tokens`` if the items are no octuple sequences.
+        ``not-found``, ``no-pieces``, or ``wrong-tokens`` if the items are not sequences of octuples.
     """
     path = Path(folder) / split
     tokens = Path(f"{path}.bin")
@@ -82,7 +77,7 @@ def load_pieces(folder: str | Path, split: str, dictionary: Dictionary, *, combi
     if len(wrong) or any((p[:WIDTH] != BOS).any() or (p[-WIDTH:] != EOS).any() for p in ends):
         raise DatasetError(
             "wrong-tokens",
-            f"Piece {wrong[0] if len(wrong) else 0} is no sequence of octuples between <s> and </s>",
+            f"Piece {wrong[0] if len(wrong) else 0} is not a sequence of octuples between <s> and </s>",
             path=path,
             hint="binarise the text lines as they are, with fairseq's end-of-line token",
         )

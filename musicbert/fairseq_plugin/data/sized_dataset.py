@@ -1,4 +1,4 @@
-"""What all data sets of the plug-in have in common: lengths, and batches that leave nothing out."""
+"""What all data sets of the plug-in share: lengths, the order of an epoch, batches that leave nothing out."""
 
 from __future__ import annotations
 
@@ -74,19 +74,9 @@ class SizedDataset(FairseqDataset):
 
 
 def similar_lengths_together(sizes: NDArray[np.integer], order: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Sort an order by rising length, and leave items of similar lengths as they are.
+    """Sort shuffled indices by rising length, and leave those of similar lengths in their order [shape=(n,)].
 
-    Parameters
-    ----------
-    sizes
-        Length of each item [shape=(n,)].
-    order
-        Indices of all items, shuffled [shape=(n,)].
-
-    Returns
-    -------
-    ndarray
-        [shape=(n,)]: batches of it need little padding, and differ from epoch to epoch.
+    Batches then need little padding, and differ from epoch to epoch.
     """
     buckets = np.floor(_BUCKETS_AN_OCTAVE * np.log2(np.maximum(sizes, 1)))
     return order[np.argsort(buckets[order], kind="stable")]

@@ -1,7 +1,7 @@
-"""The data set of labels: windows of labelled pieces, read as they are asked for.
+"""The data set of labels: windows of labelled pieces, read when they are needed.
 
-A window is a piece as a whole, shortened to ``--max-positions`` where asked for (ratings, sentence tasks), or
-one of the windows that a piece is cut into (taggers).
+A window is a whole piece, shortened to ``--max-positions`` on request (ratings, sentence tasks), or one of
+the windows that a piece is cut into (taggers).
 
 Legend: ``B`` windows, ``T`` rows of the longest (special ones included), ``F`` fields, ``C`` outputs, ``P``
 performance inputs.
@@ -32,7 +32,7 @@ _ENDS = 2
 
 
 class PieceLayout(Layout):
-    """How whole pieces of a data-bin become tokens: their bars stay, in a form of the music.
+    """How whole pieces of a data-bin become tokens, with their bars as they are.
 
     Parameters
     ----------
@@ -50,7 +50,8 @@ class PieceLayout(Layout):
         self.view, self.shorten = view, shorten
         self.fields = position_width(view)
         self._pad = torch.tensor([PAD] * self.fields)
-        self.most = max_tokens // self.fields - _ENDS if shorten != "none" else None
+        #: positions that stay, the ends not counted; None: all
+        self.limit = max_tokens // self.fields - _ENDS if shorten != "none" else None
 
     def sizes(self, data: LabelledSet, pieces: Sequence[int]) -> NDArray[np.int64]:
         """Tokens of each piece before it is shortened [shape=(n,)]."""
@@ -64,34 +65,26 @@ class PieceLayout(Layout):
     def tokens(self, rows: NDArray[np.int64], first_bar: int = 0) -> torch.Tensor:
         """Tokens of rows, shortened [shape=(T, F), int64]."""
         del first_bar
-        cells = sequence_in_view(_tokens(rows), self.view, most=self.most)
+        cells = sequence_in_view(_tokens(rows), self.view, most=self.limit)
         return torch.from_numpy(cells).view(-1, self.fields)
 
     def latest_begin(self, rows: NDArray[np.int64]) -> int:
         """Last row that a shortened piece can begin with."""
-        assert self.most is not None
+        assert self.limit is not None
         if self.view == "octuple":
-            return len(rows) - self.most
-        return latest_begin(_tokens(rows), self.view, self.most)
+            return len(rows) - self.limit
+        return latest_begin(_tokens(rows), self.view, self.limit)
 
 
 def _tokens(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Octuples of ids between the two ends [shape=(n + 2, 8)]; a separator between phrases stays one."""
+    """Ids of rows between the two ends [shape=(n + 2, 8)]; separators between phrases are kept."""
     width = len(FIELD_OFFSETS)
     ids = rows + np.array(FIELD_OFFSETS, np.int64)
     return np.concatenate([np.full((1, width), BOS), ids, np.full((1, width), EOS)])
 
 
 class WholePieces(Sequence[Window]):
-    """One window for each piece: all of it.
-
-    Parameters
-    ----------
-    data
-        The labelled pieces.
-    pieces
-        Their numbers.
-    """
+    """One window for each of these pieces of a set: all of it."""
 
     def __init__(self, data: LabelledSet, pieces: Sequence[int]) -> None:
         self.lengths, self.pieces = data.lengths, pieces
@@ -162,8 +155,8 @@ class LabelDataset(SizedDataset):
         if isinstance(layout, PieceLayout):
             self.unit = layout.fields
             self.whole = layout.sizes(data, [window.piece for window in windows])
-            limit = self.whole if layout.most is None else (layout.most + _ENDS) * self.unit
-            self.sizes = np.minimum(self.whole, limit)
+            longest = self.whole if layout.limit is None else (layout.limit + _ENDS) * self.unit
+            self.sizes = np.minimum(self.whole, longest)
         else:
             self.unit = 1  # lengths are rows
             self.whole = self.sizes = np.array([len(window) + layout.special for window in windows], np.int64)
@@ -205,11 +198,11 @@ class LabelDataset(SizedDataset):
         if self.sizes[index] < self.whole[index]:
             layout = self.layout
             assert isinstance(layout, PieceLayout)
-            assert layout.most is not None
+            assert layout.limit is not None
             if layout.shorten == "random_crop":
                 start = int(rng.integers(layout.latest_begin(self.data.rows(window.piece)) + 1))
             if layout.view == "octuple":
-                stop = start + layout.most
+                stop = start + layout.limit
         length = int(self.data.lengths[window.piece])
         if self.random_shift and len(window) < length:
             half = len(window) // 2
@@ -249,14 +242,14 @@ class LabelDataset(SizedDataset):
         longest = max(map(len, sources))
         net_input = {"src_tokens": self.layout.collate(sources)}
         if self.performance:
-            net_input["performance"] = self._beside([item["performance"] for item in samples], longest, 0.0)
+            net_input["performance"] = self._align([item["performance"] for item in samples], longest, 0.0)
         targets = {}
         for column in self.columns:
             values = [item["targets"][column.name] for item in samples]
             missing = NO_CLASS if column.kind == "classes" else float("nan")
             note_level = column.level == "note"
             targets[column.name] = (
-                self._beside(values, longest, missing) if note_level else torch.stack(values)
+                self._align(values, longest, missing) if note_level else torch.stack(values)
             )
         batch = {
             "id": torch.tensor([item["id"] for item in samples]),
@@ -271,8 +264,8 @@ class LabelDataset(SizedDataset):
             batch["weight"] = torch.from_numpy(self.weights[pieces].astype(np.float32))  # (B,)
         return batch
 
-    def _beside(self, values: Sequence[torch.Tensor], longest: int, missing: float) -> torch.Tensor:
-        """Values of notes in the rows of their tokens [shape=(B, T, ...)]."""
+    def _align(self, values: Sequence[torch.Tensor], longest: int, missing: float) -> torch.Tensor:
+        """Values of notes, each in the row of its token [shape=(B, T, ...)]."""
         shape = (len(values), longest, *values[0].shape[1:])
         table = torch.full(shape, missing, dtype=values[0].dtype)
         for row, notes in zip(table, values, strict=True):

@@ -128,19 +128,14 @@ def predict_part(
         As `load_fine_tuned` gives them.
     part
         ``train``, ``valid`` or ``test``.
-    device
-        Where to compute; a GPU if there is one when None.
-    batch_rows, batch_items
-        Largest numbers of rows, padding included, and of windows in a batch (a longer window is a batch of
-        its own).
-    progress
-        Called with the number of windows done and of all.
+    device, batch_rows, batch_items, progress
+        See `musicbert.predict.runner.pick_device` and `run_batches`.
 
     Returns
     -------
     dict
-        By label: logits of classes, and values of a regression (ratings on 0-1). A model that was pre-trained
-        by contrast and not fine-tuned has embeddings only, and its outputs are NaN.
+        By label: logits of classes, and values of a regression (ratings on 0-1). Outputs of a contrastive
+        model that is not fine-tuned are NaN; it has embeddings only.
 
     Raises
     ------

@@ -56,14 +56,8 @@ def outputs_of(
 ) -> list[Tensor]:
     """Logits of each term: [shape=(B, C)], or [shape=(B, T, C)] for labels of notes.
 
-    Parameters
-    ----------
-    model
-        A model of this plug-in with the heads that the terms name.
-    terms
-        Heads of both families in the order classification, regression.
-    net_input, inputs
-        Arguments of the model.
+    The model has the heads that the terms name, which come in the order classification, regression;
+    ``net_input`` and ``inputs`` are its arguments.
     """
     heads: dict[str, Any] = {f"{term.family}_head_name": term.head for term in terms if term.head}
     if heads:

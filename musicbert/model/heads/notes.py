@@ -1,4 +1,4 @@
-"""Heads over vectors of notes: a label each note, or one of all of them.
+"""Heads over vectors of notes: one label per note, or one for all notes of a window.
 
 Legend: ``B`` windows, ``T`` rows, ``D`` width, ``C`` outputs, ``R`` hops of attention.
 
@@ -27,7 +27,7 @@ def _classifier(inputs: int, outputs: int, inner: int, dropout: float) -> nn.Seq
 
 
 class NoteHead(nn.Module):
-    """A label each note: one linear layer, or two.
+    """One label per note: one linear layer, or two.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class NoteHead(nn.Module):
 def structured_attention(scores: torch.Tensor, attended: torch.Tensor | None) -> torch.Tensor:
     """Weights over the rows: softmax of scores [shape=(B, T, R)] over T, zero where not ``attended``.
 
-    A window of which no row is attended gets equal weights, so that nothing is NaN.
+    A window without attended rows gets equal weights, so that nothing is NaN.
     """
     if attended is not None:
         usable = attended | ~attended.any(dim=1, keepdim=True)  # (B, T)
@@ -73,7 +73,7 @@ class _Scores(nn.Module):
 
 
 class AttentionHead(nn.Module):
-    """A label of the window: structured self-attention over its notes (Lin et al. 2017), then a classifier.
+    """One label per window: structured self-attention over its notes (Lin et al. 2017), then a classifier.
 
     Parameters
     ----------
@@ -114,8 +114,7 @@ class AttentionHead(nn.Module):
 class LayerMix(nn.Module):
     """Learned weights of the states between the blocks (Peters et al. 2018): ``g sum_l softmax(w)_l h_l``.
 
-    Each state is brought to zero mean and unit variance over its width first, so that states of different
-    size can be compared. The weights begin equal.
+    Each state is normalised to zero mean and unit variance over its width first. The weights start equal.
     """
 
     def __init__(self, states: int) -> None:

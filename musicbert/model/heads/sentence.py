@@ -1,4 +1,4 @@
-"""Heads: the masked-LM head over tokens and the sentence heads over one vector a piece.
+"""Heads: the masked-LM head over tokens, and the sentence head over one vector per piece.
 
 Legend: ``B`` pieces, ``N`` tokens, ``D`` width, ``V`` vocabulary, ``C`` outputs.
 """

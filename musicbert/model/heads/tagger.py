@@ -2,8 +2,8 @@
 
 Legend: ``B`` windows, ``T`` rows, ``D`` width, ``C`` outputs, ``L`` blocks.
 
-State-dict names: ``backbone.*`` (those of the backbone), ``head.*``, where layers are mixed ``mix.*``, and
-``centre`` and ``spread`` [shape=(C,)], by which the outputs of a regression become values.
+State-dict names: ``backbone.*`` (those of the backbone), ``head.*``, ``mix.*`` where layers are mixed, and
+``centre`` and ``spread`` [shape=(C,)], which turn the outputs of a regression into values.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class TagSettings:
     outputs
         ``C``.
     head
-        ``note``: a label each note. For windows: ``first`` (what the published sentence heads of MusicBERT
+        ``note``: one label per note. For windows: ``first`` (what the published sentence heads of MusicBERT
         read), ``mean`` (over notes), ``attention`` (structured self-attention, M2BERT's).
     inner
         Width between two layers of the head; 0: one layer, or as wide as the backbone for ``first`` and
@@ -73,7 +73,7 @@ class TagSettings:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TagSettings:
-        """Read settings; names that a later version added are passed over."""
+        """Read settings; names that only a later version knows are ignored."""
         known = {entry.name for entry in fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in known})
 
@@ -115,10 +115,10 @@ class Tagger(nn.Module):
             self.head = SentenceHead(D, outputs, inner_width=settings.inner or None, **common)
         self.register_buffer("centre", torch.zeros(outputs))
         self.register_buffer("spread", torch.ones(outputs))
-        self._leave_unread_alone()
+        self._freeze_unread()
 
-    def _leave_unread_alone(self) -> None:
-        """Train nothing that the head never sees: other heads, blocks above the layer it reads."""
+    def _freeze_unread(self) -> None:
+        """Do not train what the head never reads: other heads, blocks above its layer."""
         blocks = depth(self.backbone)
         highest = blocks if self.mix is not None else self.settings.layer % (blocks + 1)
         unread = set(_UNREAD)
@@ -163,7 +163,7 @@ class Tagger(nn.Module):
         return logits.float()
 
     def values(self, logits: torch.Tensor) -> torch.Tensor:
-        """Values of a regression from its standardised outputs [shape=(..., C)]."""
+        """Values of a regression from standardised outputs [shape=(..., C)]."""
         return logits * self.spread + self.centre
 
     def read(self, states: NoteStates) -> torch.Tensor:
@@ -176,15 +176,7 @@ class Tagger(nn.Module):
 
 
 def parameter_depth(name: str, blocks: int) -> int:
-    """Depth of a parameter of a `Tagger`: 0 embeddings, 1 to L blocks, L + 1 what comes after them.
-
-    Parameters
-    ----------
-    name
-        As in ``named_parameters``.
-    blocks
-        ``L``.
-    """
+    """Depth of a parameter of a `Tagger` of L ``blocks``: 0 embeddings, 1 to L blocks, L + 1 the rest."""
     if not name.startswith("backbone."):
         return blocks + 1
     if found := _BLOCK.search(name):
@@ -193,7 +185,7 @@ def parameter_depth(name: str, blocks: int) -> int:
 
 
 def freeze(tagger: Tagger, blocks: int) -> None:
-    """Keep the embeddings and the first ``blocks`` blocks as they are; 0 keeps nothing.
+    """Freeze the embeddings and the first ``blocks`` blocks; 0 freezes nothing.
 
     Raises
     ------
@@ -209,7 +201,7 @@ def freeze(tagger: Tagger, blocks: int) -> None:
 
 
 def scale_rates(tagger: Tagger, decay: float) -> None:
-    """Note on each parameter what its learning rate is multiplied with: ``decay`` for each block above it.
+    """Give each parameter the factor of its learning rate: ``decay`` for each block above it.
 
     The optimiser `layerwise_adamw` reads the attribute ``rate_scale`` (Howard and Ruder 2018, "discriminative
     fine-tuning"; as in ELECTRA and BEiT, by a power of the depth).
