@@ -91,12 +91,14 @@ def calls_in_children(
                 assert isinstance(pipe, Connection)
                 child = active.pop(pipe)
                 item = child.item
+                answer: Result | int
                 try:
-                    answer: Result | int = child.pipe.recv()
+                    result: Result = child.pipe.recv()
                 except (EOFError, OSError):
                     answer = child.end()
                 else:
-                    if waiting and child.calls < calls_of_a_child and not ends_child(answer):
+                    answer = result
+                    if waiting and child.calls < calls_of_a_child and not ends_child(result):
                         begin(child)
                     else:
                         child.end()
