@@ -1,4 +1,4 @@
-"""Simple baselines of the benchmark tasks: what is learned without learning anything of the music.
+"""Simple baselines of the benchmark tasks: rules and tables of single notes.
 
 A baseline is a function ``fit(train, task) -> predict(piece)``: from labelled pieces to a rule that gives a
 class to each note of a piece (or to the piece). `BASELINES` says which of them make sense for which task.
@@ -6,12 +6,12 @@ class to each note of a piece (or to the piece). `BASELINES` says which of them 
 majority
     The most frequent class of training.
 always
-    The class of which F1 is the score, for every note.
+    For every note the class whose F1 is the score.
 pitch, pitch+position, pitch+duration, position
     The most frequent class of training among notes of this pitch (and sixteenth of the bar, and duration).
 previous
-    The true label of the note before: how much longer labels last than a note. Not a competitor, since it
-    sees the truth.
+    The true label of the note before: how much longer labels last than a note. No fair comparison: it sees
+    the true labels.
 skyline
     Melody: the highest of the notes that begin together, the rest is piano.
 order
@@ -35,15 +35,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Floats, Ints
 from musicbert.corpus.labelled.pieces import LabelledPiece, Task
 from musicbert.encoding.beat_notes import BEATS_PER_BAR, BeatNotes
 
 __all__ = ["BASELINES", "Fit", "Predict", "baselines_of", "note_columns"]
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 Predict = Callable[[LabelledPiece], Any]
 Fit = Callable[[Sequence[LabelledPiece], Task], Predict]
 
@@ -87,19 +85,19 @@ def majority(train: Sequence[LabelledPiece], task: Task) -> Predict:
     counts: Counter[int] = Counter()
     for piece in train:
         labels = np.atleast_1d(piece.labels[task.label])
-        counts.update(int(each) for each in labels if each >= 0 and each not in task.ignore)
+        counts.update(int(label) for label in labels if label >= 0 and label not in task.ignore)
     best = _most_frequent(counts)
     return lambda piece: np.full(len(piece.notes), best) if task.level == "note" else best
 
 
 def always(_train: Sequence[LabelledPiece], task: Task) -> Predict:
-    """Fit nothing: every note is of the class that is looked for."""
+    """Nothing is fitted: every note gets the class whose F1 is the score."""
     wanted = task.classes.index(task.metric.removeprefix("f1:"))
     return lambda piece: np.full(len(piece.notes), wanted)
 
 
 def lookup(*columns: str) -> Fit:
-    """Return the fit of a table over columns; what training has not, the first column alone decides."""
+    """Return the fit of a table over columns; cells without training notes use the first column alone."""
 
     def keys(piece: LabelledPiece, names: Sequence[str]) -> list[tuple[int, ...]]:
         table = note_columns(piece)
@@ -117,13 +115,13 @@ def lookup(*columns: str) -> Fit:
         rest = majority(train, task)
 
         def predict(piece: LabelledPiece) -> Ints:
-            found = rest(piece)
+            result = rest(piece)
             for names, table in reversed(tables):
-                found = np.array(
-                    [table.get(key, old) for key, old in zip(keys(piece, names), found, strict=True)],
+                result = np.array(
+                    [table.get(key, old) for key, old in zip(keys(piece, names), result, strict=True)],
                     np.int64,
                 )
-            return np.asarray(found, np.int64)
+            return np.asarray(result, np.int64)
 
         return predict
 
@@ -137,44 +135,44 @@ def previous(train: Sequence[LabelledPiece], task: Task) -> Predict:
     def predict(piece: LabelledPiece) -> Ints:
         order = np.lexsort((piece.notes.pitch, piece.notes.onset))
         labels = np.asarray(piece.labels[task.label])[order]
-        found = np.empty(len(order), np.int64)
-        found[order] = np.concatenate([first(piece)[:1], labels[:-1]])
-        return found
+        result = np.empty(len(order), np.int64)
+        result[order] = np.concatenate([first(piece)[:1], labels[:-1]])
+        return result
 
     return predict
 
 
 def skyline(_train: Sequence[LabelledPiece], _task: Task) -> Predict:
-    """Fit nothing: the highest of the notes that begin together is the melody."""
+    """Nothing is fitted: the highest of the notes that begin together is the melody."""
 
     def predict(piece: LabelledPiece) -> Ints:
         onset, pitch = piece.notes.onset, piece.notes.pitch
         order = np.lexsort((pitch, onset))
         last = np.append(np.diff(onset[order]) != 0, True)
-        found = np.full(len(order), PIANO, np.int64)
-        found[order[last]] = MELODY
-        return found
+        result = np.full(len(order), PIANO, np.int64)
+        result[order[last]] = MELODY
+        return result
 
     return predict
 
 
 def note_order(_train: Sequence[LabelledPiece], _task: Task) -> Predict:
-    """Fit nothing: among notes that begin together, a falling step of the list is a new track."""
+    """Nothing is fitted: among notes that begin together, a falling step of the list is a new track."""
 
     def predict(piece: LabelledPiece) -> Ints:
         onset, pitch = piece.notes.onset, piece.notes.pitch
         by_track = np.zeros(len(onset), np.int64) if isinstance(piece.notes, BeatNotes) else piece.notes.track
         # the published program sorts each track by onset and pitch, then all by onset
         order = np.lexsort((pitch, by_track, onset)) if by_track.any() else np.argsort(onset, kind="stable")
-        found = np.empty(len(order), np.int64)
+        result = np.empty(len(order), np.int64)
         starts = np.flatnonzero(np.append(True, np.diff(onset[order]) != 0))
         for start, stop in zip(starts, np.append(starts[1:], len(order)), strict=True):
             group = order[start:stop]
             track = np.concatenate([[0], np.cumsum(np.diff(pitch[group]) < 0)])
             tracks = int(track[-1]) + 1
             names = {1: [PIANO], 2: [MELODY, PIANO]}.get(tracks, [MELODY, BRIDGE] + [PIANO] * (tracks - 2))
-            found[group] = np.array(names)[track]
-        return found
+            result[group] = np.array(names)[track]
+        return result
 
     return predict
 
@@ -188,8 +186,7 @@ def bass(train: Sequence[LabelledPiece], task: Task) -> Predict:
         _, where = np.unique(beat, return_inverse=True)
         low = np.full(where.max() + 1, 128)
         np.minimum.at(low, where, table["pitch"])
-        found: Ints = low[where] % 12
-        return found
+        return np.asarray(low[where] % 12)
 
     counts = np.zeros((12, len(task.classes)), np.int64)
     for piece in train:
@@ -225,8 +222,7 @@ def key_profile(train: Sequence[LabelledPiece], task: Task) -> Predict:
             total[np.minimum(at + _AROUND_BARS + 1, len(shares))] - total[np.maximum(at - _AROUND_BARS, 0)]
         )
         key = (around @ profiles.T).argmax(axis=1)
-        found: Ints = spelling.reshape(-1)[key][bar]
-        return found
+        return np.asarray(spelling.reshape(-1)[key][bar])
 
     return predict
 
@@ -247,7 +243,7 @@ def centroid(train: Sequence[LabelledPiece], task: Task) -> Predict:
     middle, spread = table.mean(axis=0), np.maximum(table.std(axis=0), 1e-9)
     classes = np.array([int(piece.labels[task.label]) for piece in train])
     known = np.unique(classes)
-    means = np.stack([((table - middle) / spread)[classes == each].mean(axis=0) for each in known])
+    means = np.stack([((table - middle) / spread)[classes == value].mean(axis=0) for value in known])
 
     def predict(piece: LabelledPiece) -> int:
         distance = np.linalg.norm(means - (features(piece) - middle) / spread, axis=1)
@@ -264,7 +260,7 @@ _NOTES: dict[str, Fit] = {
     "position": lookup("position"),
     "previous": previous,
 }
-#: Baselines of one task, beside those of all.
+#: baselines of a single task
 BASELINES: dict[str, dict[str, Fit]] = {
     "melody": {"skyline": skyline, "order": note_order},
     "chordroot": {"bass": bass},
@@ -273,8 +269,8 @@ BASELINES: dict[str, dict[str, Fit]] = {
 
 
 def baselines_of(task: Task) -> dict[str, Fit]:
-    """Return the baselines that make sense for a task, by name."""
+    """Return the baselines of a task, by name."""
     if task.level == "sequence":
         return {"majority": majority, "centroid": centroid}
-    found = {**_NOTES, **BASELINES.get(task.name, {})}
-    return {"always": always, **found} if task.metric.startswith("f1:") else found
+    result = {**_NOTES, **BASELINES.get(task.name, {})}
+    return {"always": always, **result} if task.metric.startswith("f1:") else result

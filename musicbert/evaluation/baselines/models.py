@@ -155,12 +155,8 @@ def fit_columns(make: Callable[[], Any], train: Floats, labels: Floats, test: Fl
     return np.column_stack(columns)
 
 
-def _labels(make: Make) -> Model:
-    return lambda fold, labels: _logit(fit_columns(lambda: make(fold), fold.train, labels, fold.test))
-
-
-def _values(make: Make) -> Model:
-    return lambda fold, labels: fit_columns(lambda: make(fold), fold.train, labels, fold.test)
+def _columns(make: Make, finish: Callable[[Floats], Floats] = np.asarray) -> Model:
+    return lambda fold, labels: finish(fit_columns(lambda: make(fold), fold.train, labels, fold.test))
 
 
 def _logistic(_: Fold) -> LogisticRegression:
@@ -198,8 +194,8 @@ MODELS: dict[Kind, dict[str, Model]] = {
         "svr": _by_mask(support_vectors),
         "committee": _by_mask(committee),
         "skyline table": _table("regression"),
-        "features: ridge": _values(lambda _: RidgeCV(np.logspace(0, 4, 9))),
-        **_all_trees(_values(_fewer_trees(ExtraTreesRegressor))),
+        "features: ridge": _columns(lambda _: RidgeCV(np.logspace(0, 4, 9))),
+        **_all_trees(_columns(_fewer_trees(ExtraTreesRegressor))),
     },
     "classes": {
         "majority": _constant_model("classes"),
@@ -214,8 +210,8 @@ MODELS: dict[Kind, dict[str, Model]] = {
     "multilabel": {
         "majority": _constant_model("multilabel"),
         "skyline table": _table("multilabel"),
-        "features: logistic": _labels(_logistic),
-        **_all_trees(_labels(_fewer_trees(ExtraTreesClassifier))),
+        "features: logistic": _columns(_logistic, _logit),
+        **_all_trees(_columns(_fewer_trees(ExtraTreesClassifier), _logit)),
     },
 }
 #: kind of label -> model of a look-up of names
@@ -303,17 +299,8 @@ def fit_outputs(
     return model(fold, examples.target[train])
 
 
-def fit_predict(
-    name: str,
-    examples: Examples,
-    train: Ints,
-    test: Ints,
-    *,
-    seed: int = 0,
-    blocks: Sequence[int] | None = None,
-) -> Predictions:
-    """Fit one baseline and return predictions of the test part, one item a piece (see `fit_outputs`)."""
-    outputs = fit_outputs(name, examples, train, test, seed=seed, blocks=blocks)
+def fit_predict(name: str, examples: Examples, train: Ints, test: Ints, **options: Any) -> Predictions:
+    """Return the predictions of a test part of pieces or segments; parameters are those of `fit_outputs`."""
     return Predictions(
         label=examples.label,
         level="sequence",
@@ -322,19 +309,14 @@ def fit_predict(
         ids=examples.ids[test],
         groups=examples.groups[test],
         target=examples.target[test],
-        outputs=outputs,
+        outputs=fit_outputs(name, examples, train, test, **options),
     )
 
 
 def hybrid(
-    train: Predictions,
-    test: Predictions,
-    features: Mapping[str, Floats],
-    *,
-    name: str = "ensemble",
-    seed: int = 0,
+    train: Predictions, test: Predictions, features: Mapping[str, Floats], *, seed: int = 0
 ) -> Predictions:
-    """Fit a baseline on embeddings of a network and hand-made features of segments together.
+    """Fit the ensemble on embeddings of a network and hand-made features of segments together.
 
     The embedding is cut to its leading principal components of the training part, and embedding and features
     get the same total variance. An embedding has seen the labels of its training items, so it looks more
@@ -347,8 +329,6 @@ def hybrid(
         Predictions of one network with ``embedding``, of both parts of one fold.
     features
         id -> features [shape=(k,), float64] of every item.
-    name, seed
-        As in `fit_outputs`.
 
     Raises
     ------
@@ -377,4 +357,4 @@ def hybrid(
         ids=ids,
     )
     first, second = np.split(np.arange(len(ids)), [len(train)])
-    return fit_predict(name, examples, first, second, seed=seed, blocks=(table.shape[1], count))
+    return fit_predict("ensemble", examples, first, second, seed=seed, blocks=(table.shape[1], count))

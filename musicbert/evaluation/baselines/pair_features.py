@@ -13,32 +13,23 @@ from os import PathLike
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.arrays import Bools, Floats, Ints
 from musicbert.corpus.labelled.sentence_bin import Notes, SentencePart, note_blocks
 from musicbert.encoding.quantise import duration_value
 from musicbert.errors import DatasetError
 
 __all__ = ["PAIR_FEATURES", "pair_features"]
 
-Floats = NDArray[np.float64]
 BAR, POSITION, PROGRAM, PITCH, DURATION, VELOCITY = range(6)
 BAR_POSITIONS, GRID = 64, 16
-#: Program of the first phrase of ``acc``.
+#: program of the first phrase of ``acc``
 MELODY = 80
 
-_EACH = (
-    "notes",
-    "mean pitch",
-    "lowest pitch",
-    "highest pitch",
-    "mean velocity",
-    "mean duration",
-    "last onset",
-)
+_OF_PHRASE = (
+    "notes", "mean pitch", "lowest pitch", "highest pitch", "mean velocity", "mean duration", "last onset",
+)  # fmt: skip
 PAIR_FEATURES = (
-    *(f"first: {name}" for name in _EACH),
-    *(f"second: {name}" for name in _EACH),
-    *(f"difference: {name}" for name in _EACH),
-    *(f"distance: {name}" for name in _EACH),
+    *(f"{which}: {name}" for which in ("first", "second", "difference", "distance") for name in _OF_PHRASE),
     "pitch classes: cosine",
     "pitch classes: cosine of the best transposition",
     "pitch classes: shared of all",
@@ -69,14 +60,11 @@ def pair_features(folder: str | PathLike[str], part: str, about: SentencePart) -
     DatasetError
         ``no-boundaries`` where nothing says which notes belong to the second phrase.
     """
-    found = []
-    for block in note_blocks(folder, part):
-        second = _second(block, about, folder)
-        found.append(_describe(block, second))
-    return np.concatenate(found) if found else np.zeros((0, len(PAIR_FEATURES)))
+    blocks = [_describe(block, _second(block, about, folder)) for block in note_blocks(folder, part)]
+    return np.concatenate(blocks) if blocks else np.zeros((0, len(PAIR_FEATURES)))
 
 
-def _second(block: Notes, about: SentencePart, folder: str | PathLike[str]) -> NDArray[np.int64]:
+def _second(block: Notes, about: SentencePart, folder: str | PathLike[str]) -> Ints:
     """Which notes belong to the second phrase [shape=(notes,), 0 or 1]."""
     program = block.rows[:, PROGRAM]
     if (program != MELODY).any():
@@ -92,7 +80,7 @@ def _second(block: Notes, about: SentencePart, folder: str | PathLike[str]) -> N
     return (at >= about.firsts[block.start : block.stop][block.owner]).astype(np.int64)
 
 
-def _describe(block: Notes, second: NDArray[np.int64]) -> Floats:
+def _describe(block: Notes, second: Ints) -> Floats:
     rows, n = block.rows, len(block)
     voice = 2 * block.owner + second  # phrases as 0 .. 2 n - 1
     count = np.bincount(voice, minlength=2 * n).astype(float)
@@ -111,7 +99,7 @@ def _describe(block: Notes, second: NDArray[np.int64]) -> Floats:
 
     pitch = rows[:, PITCH].astype(float)
     onset = (rows[:, BAR] * BAR_POSITIONS + rows[:, POSITION]).astype(float)
-    each = np.stack(
+    phrases = np.stack(
         [
             np.log1p(count),
             average(pitch),
@@ -123,7 +111,7 @@ def _describe(block: Notes, second: NDArray[np.int64]) -> Floats:
         ],
         axis=1,
     )  # (2 n, features)
-    one, other = each[0::2], each[1::2]
+    one, other = phrases[0::2], phrases[1::2]
     length = duration_value(rows[:, DURATION]) + 1.0
     classes = shares(rows[:, PITCH] % 12, 12, length)
     grid = shares(rows[:, POSITION] * GRID // BAR_POSITIONS % GRID, GRID)
@@ -144,7 +132,7 @@ def _describe(block: Notes, second: NDArray[np.int64]) -> Floats:
     return np.concatenate([one, other, other - one, np.abs(other - one), np.stack(columns, axis=1)], axis=1)
 
 
-def _step(block: Notes, second: NDArray[np.int64], onset: Floats, pitch: Floats, n: int) -> Floats:
+def _step(block: Notes, second: Ints, onset: Floats, pitch: Floats, n: int) -> Floats:
     """Interval from the last, highest note of the first phrase to the first, highest of the second."""
     order = np.lexsort((pitch, onset, block.owner))
     owner, which, sorted_pitch = block.owner[order], second[order], pitch[order]
@@ -161,6 +149,6 @@ def _cosine(one: Floats, other: Floats) -> Floats:
     return np.divide((one * other).sum(1), size, out=np.zeros(len(one)), where=size > 0)
 
 
-def _shared(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> Floats:
+def _shared(one: Bools, other: Bools) -> Floats:
     union = (one | other).sum(1)
     return np.divide((one & other).sum(1), union, out=np.zeros(len(one)), where=union > 0)

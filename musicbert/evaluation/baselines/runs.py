@@ -28,7 +28,6 @@ from musicbert.evaluation.baselines.segments import (
     feature_table,
     load_examples,
     rater_means,
-    score_feature_table,
 )
 from musicbert.evaluation.predictions import PERFORMER, RATINGS, Predictions, pool, save_predictions
 from musicbert.evaluation.rows import Row, fair_groups, score_row
@@ -192,12 +191,8 @@ def run_set(
 
     Parameters
     ----------
-    labels_path, midi
-        Label map; zip archive or folder of MIDI files.
     splits, folds_file
         Names for `baseline_folds`, and the file of folds they may need.
-    output
-        Result files without their suffix.
     columns
         Column set of a label map without a side file.
     tasks, rows
@@ -208,8 +203,6 @@ def run_set(
         A sentence for the head of the table.
     predictions, cache
         Folders for predictions and features.
-    n_resamples, seed, command, progress
-        As in `run_baselines` and `musicbert.provenance.provenance`.
 
     Raises
     ------
@@ -219,7 +212,7 @@ def run_set(
     say = progress or (lambda _: None)
     labels = LabelMap.load(labels_path, columns=columns)
     table, bad = feature_table(midi, cache=cache)
-    scores, _ = score_feature_table(midi, cache=cache)
+    scores, _ = feature_table(midi, against_score=True, cache=cache)
     by_label = load_examples(labels, table, score_table=scores)
     examples = by_label[RATINGS]
     if ratings is not None:

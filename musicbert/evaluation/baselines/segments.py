@@ -29,12 +29,10 @@ from musicbert.features.against_score import SCORE_FEATURES, score_features
 from musicbert.midi import read_score
 from musicbert.midi.score import Score
 
-__all__ = ["feature_table", "load_examples", "rater_means", "same_bars", "score_feature_table"]
+__all__ = ["feature_table", "load_examples", "rater_means", "same_bars"]
 
 #: performer whose files are the written music
 SCORE = "Score"
-#: features of a file by its name and score
-_Describe = Callable[[str, Score], Floats]
 
 
 def _key(source: MidiSource, members: Sequence[Member], packages: Sequence[ModuleType]) -> str:
@@ -52,17 +50,36 @@ def _key(source: MidiSource, members: Sequence[Member], packages: Sequence[Modul
     return digest.hexdigest()[:16]
 
 
-def _table(
+def feature_table(
     midi: str | PathLike[str],
-    prepare: Callable[[Callable[[Member], Score], Sequence[Member]], _Describe],
     *,
-    name: str,
-    packages: Sequence[ModuleType],
-    width: int,
-    cache: str | PathLike[str] | None,
-    progress: Callable[[int, int], None] | None,
+    against_score: bool = False,
+    cache: str | PathLike[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[str, Floats], dict[str, str]]:
-    """Describe every file; ``prepare`` sees how to read a member, and all members, before the first one."""
+    """Return the features of every MIDI file of an archive or folder, and the files that have none.
+
+    Parameters
+    ----------
+    midi
+        Zip archive or folder.
+    against_score
+        Features of a performance against the score of its bars in place of those of a file by itself. A file
+        is a score where its name says ``Score`` for the performer (``Score2`` is a performance like any
+        other). Without one, the reason is ``no-score``; ``bad-name`` where a name does not name the music.
+    cache
+        Folder for the table; its name holds a hash of the features' code and of the files.
+    progress
+        Called with (files done, all files).
+
+    Returns
+    -------
+    (id -> features [shape=(k,), float64], id -> reason)
+    """
+    name, packages, width = "features", [musicbert.features], len(FEATURES)
+    if against_score:
+        name, width = "score_features", len(SCORE_FEATURES)
+        packages = [musicbert.features, musicbert.features.against_score]
     with MidiSource(midi) as source:
         members = [m for m in source.members if copy_base(m.name) is None]
         kept = None if cache is None else Path(cache) / f"{name}_{_key(source, members, packages)}.npz"
@@ -74,13 +91,17 @@ def _table(
         def read(member: Member) -> Score:
             return read_score(source.read(member), name=member.path)
 
-        describe = prepare(read, members)
+        against = _against_their_scores(read, members) if against_score else None
         table, bad = {}, {}
         for done, member in enumerate(members, start=1):
+            identifier = segment_id(member.name)
             try:
-                table[segment_id(member.name)] = describe(member.name, read(member))
+                performance = read(member)
+                table[identifier] = (
+                    features(performance) if against is None else against(identifier, performance)
+                )
             except (MidiError, DatasetError, RatingError) as error:
-                bad[segment_id(member.name)] = error.reason
+                bad[identifier] = error.reason
             if progress is not None:
                 progress(done, len(members))
     if kept is not None:
@@ -96,40 +117,10 @@ def _table(
     return table, bad
 
 
-def feature_table(
-    midi: str | PathLike[str],
-    *,
-    cache: str | PathLike[str] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[dict[str, Floats], dict[str, str]]:
-    """Return the features of every MIDI file of an archive or folder, and the files that have none.
-
-    Parameters
-    ----------
-    midi
-        Zip archive or folder.
-    cache
-        Folder for the table; its name holds a hash of the features' code and of the files.
-    progress
-        Called with (files done, all files).
-
-    Returns
-    -------
-    (id -> features [shape=(k,), float64], id -> reason)
-    """
-    return _table(
-        midi,
-        lambda _read, _members: lambda _name, performance: features(performance),
-        name="features",
-        packages=[musicbert.features],
-        width=len(FEATURES),
-        cache=cache,
-        progress=progress,
-    )
-
-
-def _against_their_scores(read: Callable[[Member], Score], members: Sequence[Member]) -> _Describe:
-    """Look up the score of each region by name, and read it when it is first needed."""
+def _against_their_scores(
+    read: Callable[[Member], Score], members: Sequence[Member]
+) -> Callable[[str, Score], Floats]:
+    """Return the features of a performance by its id; each score is read when it is first needed."""
     of_region: dict[str, Member] = {}
     for member in members:
         try:
@@ -141,7 +132,7 @@ def _against_their_scores(read: Callable[[Member], Score], members: Sequence[Mem
     scores: dict[str, Score] = {}
 
     def describe(name: str, performance: Score) -> Floats:
-        region = parse_segment(segment_id(name)).region
+        region = parse_segment(name).region
         if region not in of_region:
             raise DatasetError("no-score", f"there is no score of {region}")
         if region not in scores:
@@ -149,28 +140,6 @@ def _against_their_scores(read: Callable[[Member], Score], members: Sequence[Mem
         return score_features(performance, scores[region])
 
     return describe
-
-
-def score_feature_table(
-    midi: str | PathLike[str],
-    *,
-    cache: str | PathLike[str] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[dict[str, Floats], dict[str, str]]:
-    """Return the features of every performance against the score of its bars (see `feature_table`).
-
-    A file is a score where its name says ``Score`` for the performer (``Score2`` is a performance like any
-    other). Without one, the reason is ``no-score``; ``bad-name`` where a name says nothing about the music.
-    """
-    return _table(
-        midi,
-        _against_their_scores,
-        name="score_features",
-        packages=[musicbert.features, musicbert.features.against_score],
-        width=len(SCORE_FEATURES),
-        cache=cache,
-        progress=progress,
-    )
 
 
 def same_bars(segment: SegmentName) -> str:

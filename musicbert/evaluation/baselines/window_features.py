@@ -11,8 +11,8 @@ from hashlib import sha256
 from os import PathLike
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Floats, Ints
 from musicbert.corpus.labelled.sentence_bin import chosen_rows
 from musicbert.encoding import decode
 from musicbert.encoding.vocabulary import FIELD_SIZES
@@ -21,11 +21,9 @@ from musicbert.features import FEATURES, features
 
 __all__ = ["window_features"]
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 BAR, POSITION, PROGRAM, PITCH, DURATION, VELOCITY, METRE, TEMPO = range(8)
 DRUMS = 128
-#: Codes of the metres that occur (2/4, 3/4, 4/4, 6/8, 12/8); the rest is "other".
+#: codes of the time signatures that occur (2/4, 3/4, 4/4, 6/8, 12/8); the others are left out
 _METRES = (7, 8, 9, 19, 25)
 
 
@@ -48,14 +46,14 @@ def window_features(
     [shape=(n, k), float64], finite
     """
     known = {} if known is None else known
-    found: list[Floats] = []
+    table: list[Floats] = []
     for sequences in chosen_rows(folder, part, chosen):
         for rows in sequences:
             key = sha256(rows.tobytes()).digest()
             if key not in known:
                 known[key] = _describe(rows)
-            found.append(known[key])
-    return np.stack(found) if found else np.zeros((0, 0))
+            table.append(known[key])
+    return np.stack(table) if table else np.zeros((0, 0))
 
 
 def _shares(values: Ints, size: int) -> Floats:

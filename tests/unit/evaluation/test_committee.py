@@ -13,7 +13,7 @@ from musicbert.evaluation.baselines.examples import Examples, standardise
 from musicbert.evaluation.baselines.models import fit_predict
 from musicbert.evaluation.baselines.regressors import MEMBERS, Fold, committee, kernel_ridge, rater_weights
 from musicbert.evaluation.baselines.runs import default_rows
-from musicbert.evaluation.baselines.segments import load_examples, rater_means, score_feature_table
+from musicbert.evaluation.baselines.segments import feature_table, load_examples, rater_means
 from musicbert.evaluation.metrics.bootstrap import mean
 from musicbert.evaluation.metrics.regression import regression
 from musicbert.features import FEATURES
@@ -170,10 +170,10 @@ def test_scores_are_found_by_name(tmp_path):
     }
     for name, score in files.items():
         (tmp_path / f"{name}.mid").write_bytes(midi_bytes(score))
-    found, bad = score_feature_table(tmp_path, cache=tmp_path / "kept")
+    found, bad = feature_table(tmp_path, against_score=True, cache=tmp_path / "kept")
     assert set(found) == {NAME.format("Score", 1), NAME.format("3", 1)}
     assert bad == {NAME.format("4", 2): "no-score", "a tune": "bad-name"}
-    again, _ = score_feature_table(tmp_path, cache=tmp_path / "kept")
+    again, _ = feature_table(tmp_path, against_score=True, cache=tmp_path / "kept")
     np.testing.assert_array_equal(again[NAME.format("3", 1)], found[NAME.format("3", 1)])
 
 
