@@ -25,13 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit, softmax
 
+from musicbert.arrays import Bools, Floats, Ints
 from musicbert.atomic import write_bytes
 from musicbert.corpus.labelled.pieces import NO_CLASS, Kind, Level
 from musicbert.errors import DatasetError
 
 __all__ = ["Predictions", "load_predictions", "outputs_of", "pool", "probabilities", "save_predictions"]
 
-Floats = NDArray[np.float64]
 #: labels of ratings in a file
 RATINGS, PERFORMER = "ratings", "performer"
 _ATTRIBUTES = ("label", "level", "kind", "classes", "ignore")
@@ -87,10 +87,10 @@ class Predictions:
     target: NDArray[Any]
     outputs: NDArray[Any]
     ignore: tuple[int, ...] = ()
-    offsets: NDArray[np.int64] | None = None
-    note_index: NDArray[np.int64] | None = None
-    segment_piece: NDArray[np.int64] | None = None
-    segment_start: NDArray[np.int64] | None = None
+    offsets: Ints | None = None
+    note_index: Ints | None = None
+    segment_piece: Ints | None = None
+    segment_start: Ints | None = None
     segment_outputs: NDArray[Any] | None = None
     embedding: NDArray[Any] | None = None
 
@@ -115,21 +115,21 @@ class Predictions:
         return len(self.ids)
 
     @property
-    def piece_of(self) -> NDArray[np.int64]:
+    def piece_of(self) -> Ints:
         """Number of the piece of each labelled item [shape=(N or n,)]."""
         if self.offsets is None:
             return np.arange(len(self))
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
     @property
-    def scored(self) -> NDArray[np.bool_]:
+    def scored(self) -> Bools:
         """Items that have a label which is not ignored [shape=(N or n,)]."""
         if self.kind == "classes":
             return (self.target != NO_CLASS) & ~np.isin(self.target, self.ignore)
         return ~np.isnan(self.target).all(axis=1)
 
     @property
-    def predicted(self) -> NDArray[np.int64]:
+    def predicted(self) -> Ints:
         """Class of each item [shape=(N or n,)]; of several labels [shape=(..., C)], 1 where above a half."""
         if self.kind == "classes":
             return self.outputs.argmax(axis=1)
@@ -325,7 +325,7 @@ def _averaged(whole: Predictions) -> Predictions:
     return replace(whole, **changes)
 
 
-def _mean_by(index: NDArray[np.int64], outputs: NDArray[Any], kind: Kind) -> Floats:
+def _mean_by(index: Ints, outputs: NDArray[Any], kind: Kind) -> Floats:
     """Mean of the predictions with the same index [shape=(indices, C)]."""
     values = probabilities(outputs, kind)
     total = np.zeros((int(index.max(initial=-1)) + 1, values.shape[1]))

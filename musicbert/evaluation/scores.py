@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Floats, Ints
 from musicbert.evaluation.metrics.bootstrap import Draws, group_numbers
 from musicbert.evaluation.metrics.classification import class_table, classification_draws, confusion
 from musicbert.evaluation.metrics.multilabel import multilabel_draws
@@ -31,7 +31,7 @@ __all__ = ["Extra", "confusion_of", "draw_scores", "metrics_of", "per_class"]
 Extra = Mapping[str, Callable[[Predictions], float]]
 
 
-def draw_scores(predictions: Predictions, weights: NDArray[np.float64] | None = None) -> Draws:
+def draw_scores(predictions: Predictions, weights: Floats | None = None) -> Draws:
     """Return every metric on all scored items and on resamples.
 
     Parameters
@@ -60,7 +60,7 @@ def metrics_of(predictions: Predictions, extra: Extra | None = None) -> dict[str
     return found | {name: float(metric(predictions)) for name, metric in (extra or {}).items()}
 
 
-def confusion_of(predictions: Predictions) -> NDArray[np.int64]:
+def confusion_of(predictions: Predictions) -> Ints:
     """Count scored items [shape=(C, C)]: row = true class, column = predicted class."""
     keep = predictions.scored
     return confusion(predictions.target[keep], predictions.predicted[keep], len(predictions.classes))

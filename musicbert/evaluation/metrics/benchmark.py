@@ -23,7 +23,9 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from musicbert.arrays import Bools, Ints
 
 __all__ = [
     "SCORES",
@@ -36,7 +38,6 @@ __all__ = [
     "segments",
 ]
 
-Ints = NDArray[np.int64]
 #: Positions of a bar.
 SIXTEENTHS = 16
 OTHER, WANTED = 1, 2
@@ -58,7 +59,7 @@ class Segment:
 
     truth: Ints
     predicted: Ints
-    new_bar: NDArray[np.bool_]
+    new_bar: Bools
     position: Ints
 
 
@@ -78,7 +79,7 @@ def segments(
     return [Segment(true[at], said[at], new[at], place[at]) for at in cuts]
 
 
-def _share(cells: Iterable[tuple[NDArray[np.bool_], NDArray[np.bool_]]]) -> float:
+def _share(cells: Iterable[tuple[Bools, Bools]]) -> float:
     """Share of scored cells that are right, from (right, scored) of every segment."""
     counts = np.array([((right & scored).sum(), scored.sum()) for right, scored in cells]).reshape(-1, 2)
     hits, total = counts.sum(axis=0)
@@ -133,7 +134,7 @@ def grid_accuracy(parts: Sequence[Segment], *, batch: int | None = None) -> floa
         is stretched.
     """
 
-    def cells() -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    def cells() -> Iterator[tuple[Bools, Bools]]:
         for start in range(0, len(parts), batch or 1):
             group = [part for part in parts[start : start + (batch or 1)] if len(part.truth)]
             places = [_places(part) for part in group]

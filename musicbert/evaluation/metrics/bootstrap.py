@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from musicbert.arrays import Bools, Floats, Ints
 
 __all__ = ["Draws", "Interval", "divide", "group_numbers", "interval", "mean", "resample", "weighted_sums"]
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 #: metric -> value on all items (first) and on each resample [shape=(1 + b,)]
 Draws = dict[str, Floats]
 #: numbers in one block of a matrix of resamples by items
@@ -72,7 +72,7 @@ def interval(draws: Floats, *, level: float = 0.95) -> Interval:
     return Interval(value, float(low), float(high), float(rest.std()))
 
 
-def divide(top: Floats, bottom: Floats, *, valid: NDArray[np.bool_] | None = None) -> Floats:
+def divide(top: Floats, bottom: Floats, *, valid: Bools | None = None) -> Floats:
     """Divide, with NaN where not valid (by default where the denominator is not positive)."""
     top, bottom = np.broadcast_arrays(top, bottom)
     where = bottom > 0 if valid is None else np.broadcast_to(valid, bottom.shape)

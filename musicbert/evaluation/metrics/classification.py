@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from musicbert.evaluation.metrics.bootstrap import Draws, Floats, Ints, divide, mean
+from musicbert.arrays import Floats, Ints
+from musicbert.evaluation.metrics.bootstrap import Draws, divide, mean
 
 __all__ = ["class_table", "classification", "classification_draws", "confusion"]
 
@@ -88,7 +89,7 @@ def confusion(classes: ArrayLike, predicted: ArrayLike, n_classes: int) -> Ints:
 
 
 def class_table(
-    hits: NDArray[np.int64], actual: NDArray[np.int64], predicted: NDArray[np.int64], names: Sequence[str]
+    hits: Ints, actual: Ints, predicted: Ints, names: Sequence[str]
 ) -> list[dict[str, str | int | float | None]]:
     """Return precision, recall, F1 and support of each class, None where undefined.
 

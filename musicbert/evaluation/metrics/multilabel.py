@@ -25,21 +25,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from musicbert.evaluation.metrics.bootstrap import (
-    Draws,
-    Floats,
-    Ints,
-    divide,
-    item_weights,
-    mean,
-    weighted_sums,
-)
+from musicbert.arrays import Bools, Floats, Ints
+from musicbert.evaluation.metrics.bootstrap import Draws, divide, item_weights, mean, weighted_sums
 
 __all__ = ["AVERAGES", "multilabel_draws"]
 
-Bools = NDArray[np.bool_]
 AVERAGES = ("micro", "macro", "weighted", "samples")
 #: items of a block of comparisons between their labels
 _BLOCK = 4_000_000

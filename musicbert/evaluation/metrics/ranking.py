@@ -26,9 +26,10 @@ from collections.abc import Sequence
 from math import comb
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from musicbert.evaluation.metrics.bootstrap import Draws, Floats, divide, resample
+from musicbert.arrays import Floats, Ints
+from musicbert.evaluation.metrics.bootstrap import Draws, divide, resample
 
 __all__ = ["PLACES", "chance", "metric_names", "per_query", "ranking_draws", "ranks_of_true"]
 
@@ -41,7 +42,7 @@ def metric_names(places: Sequence[int] = PLACES) -> list[str]:
     return ["map", *(f"hits@{k}" for k in places), *(f"recall@{k}" for k in places)]
 
 
-def ranks_of_true(scores: ArrayLike, labels: ArrayLike, queries: ArrayLike) -> dict[int, NDArray[np.int64]]:
+def ranks_of_true(scores: ArrayLike, labels: ArrayLike, queries: ArrayLike) -> dict[int, Ints]:
     """Return the places of the true candidates of each query, from 1, ascending.
 
     Parameters

@@ -27,21 +27,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from musicbert.evaluation.metrics.bootstrap import (
-    Draws,
-    Floats,
-    Ints,
-    divide,
-    item_weights,
-    mean,
-    weighted_sums,
-)
+from musicbert.arrays import Bools, Floats, Ints
+from musicbert.evaluation.metrics.bootstrap import Draws, divide, item_weights, mean, weighted_sums
 
 __all__ = ["REGRESSION", "flattened_r2", "regression", "regression_draws"]
 
-Bools = NDArray[np.bool_]
 REGRESSION = ("r2", "mse", "mae", "pearson", "spearman")
 #: A column whose standard deviation is below this share of its largest magnitude counts as constant.
 CONSTANT = 1e-9

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from musicbert.annotation.content import content_groups
 from musicbert.annotation.label_map import LabelMap
+from musicbert.arrays import Floats
 from musicbert.corpus.labelled.pieces import Task
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.models import hybrid
@@ -83,7 +83,7 @@ def rating_report(
     baseline_predictions: str | PathLike[str] | None = None,
     ceiling: pd.DataFrame | None = None,
     kind: str | None = None,
-    features: Mapping[str, NDArray[np.float64]] | None = None,
+    features: Mapping[str, Floats] | None = None,
     n_resamples: int = 1000,
     seed: int = 0,
 ) -> Report:

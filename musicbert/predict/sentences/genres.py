@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Floats
 from musicbert.corpus.bins.databin import fold_folders
 from musicbert.corpus.files.ledger import read_ledger
 from musicbert.corpus.labelled.sentence_bin import SentencePart, read_part
@@ -28,7 +28,6 @@ from musicbert.predict.sentences.scoring import LABEL, Scoring, read_about, seed
 
 __all__ = ["score_genres"]
 
-Floats = NDArray[np.float64]
 #: columns of the tables
 _METRICS = (
     [f"{average}_f1" for average in AVERAGES],

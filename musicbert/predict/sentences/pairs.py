@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Floats, Ints
 from musicbert.corpus.labelled.sentence_bin import SentencePart, read_part
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.sentences import pair_baselines
@@ -22,7 +22,6 @@ from musicbert.predict.sentences.scoring import LABEL, Scoring, read_about, seed
 
 __all__ = ["score_pairs"]
 
-Floats = NDArray[np.float64]
 _TRUE = "1"
 #: Candidates of a query in data without ``label/<part>.group``, as published.
 GROUP = 50
@@ -127,7 +126,7 @@ def score_pairs(
     return rows
 
 
-def _queries(about: SentencePart, group: int, data: str | PathLike[str]) -> NDArray[np.int64]:
+def _queries(about: SentencePart, group: int, data: str | PathLike[str]) -> Ints:
     if about.queries is not None:
         return about.queries
     if group < 2 or len(about) % group:

@@ -10,9 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from musicbert.arrays import Singles
 from musicbert.errors import DatasetError
 from musicbert.evaluation.rows import Row
 from musicbert.evaluation.tables import write_scores
@@ -68,9 +66,7 @@ class Scoring:
             progress=line_progress("sequences"),
         )
 
-    def logits(
-        self, checkpoint: str | PathLike[str], folder: str | PathLike[str], classes: int
-    ) -> NDArray[np.float32]:
+    def logits(self, checkpoint: str | PathLike[str], folder: str | PathLike[str], classes: int) -> Singles:
         """Return the logits of all classes [shape=(n, classes)]; a head may have more outputs.
 
         Raises
