@@ -127,21 +127,7 @@ def row_from_draws(
     extra: Mapping[str, float] | None = None,
     **about: Any,
 ) -> Row:
-    """Make a row.
-
-    Parameters
-    ----------
-    kind
-        Kind of row.
-    draws
-        Of each seed, on the same resamples; averaged.
-    mean_of_folds
-        Of the row's scores.
-    extra
-        Further metrics without an interval.
-    about
-        Other fields of `Row`.
-    """
+    """Make a row from the draws of each seed on the same resamples, and from further metrics (``extra``)."""
     averaged = {name: np.mean([each[name] for each in draws], axis=0) for name in draws[0]}
     pooled: dict[str, dict[str, Any]] = {}
     for name, drawn in averaged.items():
@@ -166,12 +152,10 @@ def score_row(
     seed: int = 0,
     **about: Any,
 ) -> Row:
-    """Score the test predictions of all folds, of one or several seeds.
+    """Score the test predictions of all folds.
 
     Parameters
     ----------
-    kind
-        Kind of row.
     runs
         Of each seed, the predictions of each fold.
     extra
@@ -179,7 +163,7 @@ def score_row(
     n_resamples, seed
         Of the bootstrap.
     about
-        Other fields of `Row`.
+        Other fields of the row.
     """
     pooled = [pool(list(folds.values())) for folds in runs]
     whole = pooled[0]

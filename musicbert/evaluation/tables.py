@@ -78,15 +78,7 @@ def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> list[
 
 
 def row_table(rows: Iterable[Row], metrics: Sequence[str], *, bold: bool = False) -> list[str]:
-    """Return a table, a line a row and a column a metric (or ``METRIC of folds``).
-
-    Parameters
-    ----------
-    rows, metrics
-        Rows and columns.
-    bold
-        Show networks in bold.
-    """
+    """Return a table, a line a row and a column a metric (or ``METRIC of folds``), networks ``bold``."""
     lines = []
     for row in rows:
         name = shown_name(row)
@@ -133,20 +125,13 @@ def write_scores(
     Parameters
     ----------
     out
-        Folder; made if it is missing.
+        Folder; made if it is missing. It is returned.
     title, notes
         Heading, and sentences below it.
-    rows
-        Rows of all tables.
     metrics
         Columns of each Markdown table (see `row_table`); the CSV has all metrics.
     more
         Further content of the JSON: sizes, provenance.
-
-    Returns
-    -------
-    Path
-        The folder.
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from musicbert.annotation.names import parse_segment
+from musicbert.evaluation.predictions import load_predictions
 from musicbert.evaluation.rows import read_rows, shown_name
 from musicbert.recipes.driver import show_bar
 from musicbert.synthesis import make_set, write_made_set
@@ -152,8 +153,8 @@ def test_evaluation_ends_in_a_table_and_pictures(root, work):
         assert np.isfinite(rows["network"].value(headline))
         assert (out / "scores.png").read_bytes().startswith(b"\x89PNG")
         assert "↔" in (out / "report.md").read_text() or task == "classes"
-    predictions = np.load(work / "evaluated" / "eval" / "runs" / "fold0" / "seed0" / "test.npz")
-    assert predictions["regression"].shape == (3, 25)
+    predictions = load_predictions(work / "evaluated" / "eval" / "runs" / "fold0" / "seed0" / "test.npz")
+    assert predictions["ratings"].outputs.shape == (3, 25)
 
 
 @pytest.mark.slow

@@ -61,10 +61,8 @@ def network_scores(
 
     Parameters
     ----------
-    row, shards, pieces
-        The task, its data, and their pieces by name.
-    folder
-        Folder of the runs.
+    row, shards, pieces, folder
+        The task, its data, their pieces by name, and the folder of the runs.
     known
         Scores by file, which are not computed again; new ones are added.
 
@@ -128,15 +126,7 @@ def baseline_scores(
 
 
 def benchmark_table(records: Sequence[Mapping[str, Any]], model: str) -> str:
-    """Return all records (see the module) as one table, a line a task, split and score.
-
-    Parameters
-    ----------
-    records
-        Records.
-    model
-        What was fine-tuned.
-    """
+    """Return all records (see the module) as one table, a line a task, split and score."""
     lines, notes = [], []
     for record in records:
         row = BENCHMARK[record["task"].upper()]
@@ -187,14 +177,10 @@ class TaskFiles:
 
     Parameters
     ----------
-    folder
-        Folder of the files.
-    model
-        Name of what was fine-tuned.
+    folder, model, train_share
+        Folder of the files; what was fine-tuned, on which share of the training parts.
     expected
         Tasks and splits that this call comes to.
-    train_share
-        Share of the training parts, above 0 and up to 1.
     made_by
         Provenance.
     """

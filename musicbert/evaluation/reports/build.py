@@ -90,8 +90,6 @@ def build_report(
 
     Parameters
     ----------
-    name, task, split
-        See `Report`.
     runs
         Test predictions by seed and fold.
     mixed
@@ -105,8 +103,6 @@ def build_report(
         Further metrics: name -> function of predictions.
     n_resamples, seed
         Of the bootstrap.
-    about
-        Further facts.
     """
     several = fair_groups(runs.values())
 

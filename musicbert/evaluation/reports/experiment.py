@@ -33,8 +33,6 @@ def experiment_report(
 
     Parameters
     ----------
-    experiment
-        The runs.
     sets
         The data, for baselines: one set, or a set a fold; no baselines without it.
     extra

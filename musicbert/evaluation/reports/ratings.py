@@ -91,14 +91,10 @@ def rating_report(
 
     Parameters
     ----------
-    runs_folder
-        ``fold<k>/seed<s>/test.npz`` (see `musicbert.evaluation.runs`).
-    labels
-        The label map that the data set was made from.
+    runs_folder, labels
+        Runs (see `musicbert.evaluation.runs`), and the label map that the data set was made from.
     task
-        ``"regression"`` or ``"classes"``.
-    name, split
-        Title; name of the split.
+        ``"regression"`` (ratings) or ``"classes"`` (performers).
     baselines
         Rows of one split of a result of baselines.
     baseline_predictions
@@ -108,8 +104,6 @@ def rating_report(
         ``ceiling_<kind>`` (default: what the label map says).
     features
         id -> features: enables the hybrid, if the runs have embeddings of their training part.
-    n_resamples, seed
-        Bootstrap and models.
 
     Raises
     ------
