@@ -219,7 +219,7 @@ def report_set(
     resamples: int = 1000,
     seed: int = 0,
     command: Sequence[str] = (),
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Read everything that ``scripts/report_xai.py`` names, write the report, return headline scores by row.
 
     Raises
@@ -266,4 +266,4 @@ def report_set(
         configuration={"split": split, "task": task, "resamples": resamples},
     )
     write_report(report, out, provenance=source)
-    return {shown_name(row): row.value(report.headline) for row in report.rows}
+    return {shown_name(row): row.entry(report.headline)["value"] for row in report.rows}
