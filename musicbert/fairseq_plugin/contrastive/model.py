@@ -27,7 +27,7 @@ from musicbert.config import PRESETS
 from musicbert.fairseq_plugin.backbones.adapter import Backbone
 from musicbert.fairseq_plugin.backbones.musicbert import MusicBertConfig, MusicBertModel
 from musicbert.fairseq_plugin.data.task import flag
-from musicbert.model.losses.contrastive import AnnotationEncoder, projection
+from musicbert.model.heads.annotation import AnnotationEncoder, projection
 
 __all__ = ["ContrastiveModel", "ContrastiveModelConfig"]
 

@@ -1,1 +1,4 @@
-"""Opening data-bins, and what all data sets and tasks share."""
+"""What data sets and tasks of the plug-in share.
+
+Opening data-bins, lengths and the order of an epoch, flags and the dictionary of OctupleMIDI.
+"""

@@ -1,1 +1,1 @@
-"""Heads on hidden states: sentences, notes and pieces."""
+"""Heads on hidden states: masked LM, sentences, notes, pieces, ratings; `tagger.py`: a backbone with one."""

@@ -1,1 +1,1 @@
-"""Losses of pre-training and fine-tuning, as functions of tensors."""
+"""Losses as functions of tensors: labels and the adversary, contrast, masked LM, notes and piano rolls."""

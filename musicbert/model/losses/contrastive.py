@@ -1,4 +1,4 @@
-"""Contrastive pre-training: label-aware contrast (LASCon) and the encoder of annotations.
+"""Contrastive pre-training: label-aware contrast (LASCon).
 
 LASCon contrasts ``n`` pairs of views. With the unit vectors of both views stacked, ``S = Z Zᵀ /
 temperature`` and
@@ -10,25 +10,22 @@ where ``w_ij`` says how alike the labels of two views are. The published code di
 function of the *column* (``k≠j``, ``S_jk``); ``compat=True`` does so too. For ``nt-xent`` both give the
 same number.
 
-Shapes: ``N`` pairs, ``M = 2N`` views, ``E`` width of an embedding, ``R`` ratings of a piece, ``D`` width.
+Shapes: ``N`` pairs, ``M = 2N`` views, ``E`` width of an embedding.
 """
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-__all__ = ["SIMILARITIES", "AnnotationEncoder", "label_similarity", "lascon", "projection"]
+__all__ = ["SIMILARITIES", "label_similarity", "lascon"]
 
 #: how the weight of a pair follows from its labels
 SIMILARITIES = ("supcon", "nt-xent", "tanh", "linear")
 
 #: weight of a pair with different labels (the published constant)
 _UNLIKE = 0.01
-
-#: width of the hidden layer of the published projections
-HIDDEN = 128
 
 
 def label_similarity(labels: Tensor, kind: str, *, slope: float = 1.0) -> Tensor:
@@ -124,39 +121,3 @@ def lascon(
     inner = log_u if log_outside else log_u.exp()
     mean = (weights * inner).sum(dim=-1) / weights.sum(dim=-1)  # (M,)
     return -mean.mean() if log_outside else -mean.mean().log()
-
-
-def projection(inputs: int, outputs: int, *, hidden: int = HIDDEN) -> nn.Sequential:
-    """Return a layer, GELU, a layer: the published shape of every small head of contrastive pre-training."""
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
-
-
-class AnnotationEncoder(nn.Sequential):
-    """Ratings of a piece to an embedding: a layer, GELU, a layer.
-
-    Parameters
-    ----------
-    ratings
-        Number ``R`` of ratings of a piece (one more with ``compat``: the performer's class).
-    width
-        Width ``D`` of the embedding.
-    hidden
-        Width of the hidden layer.
-    compat
-        Exactly the published parameters; a missing rating counts as the middle of the scale. Otherwise a
-        learned value of each rating stands for a missing one.
-    """
-
-    def __init__(self, ratings: int, width: int, *, hidden: int = HIDDEN, compat: bool = False) -> None:
-        super().__init__(*projection(ratings, width, hidden=hidden))
-        middle = torch.full((ratings,), 0.5)  # ratings are on 0-1
-        if compat:
-            self.register_buffer("missing", middle, persistent=False)
-        else:
-            self.missing = nn.Parameter(middle)
-
-    def forward(self, ratings: Tensor) -> Tensor:
-        """Return embeddings [shape=(B, D)] of ratings [shape=(B, R)] (NaN where missing)."""
-        absent = ratings.isnan()
-        filled = torch.where(absent, self.missing.float(), ratings.nan_to_num())  # (B, R)
-        return super().forward(filled.to(self[0].weight.dtype))  # (B, D)

@@ -144,7 +144,7 @@ def test_too_long_sequences_are_shortened_or_refused(tmp_path):
             settings(name, data, max_positions=8 * 12, shorten_method=method)
         )
         dataset = task.load_dataset("train")
-        whole = [torch.from_numpy(task.data.tokens(index)).reshape(-1) for index in range(8)]
+        whole = [torch.from_numpy(rows_to_ids(task.data.rows(index))) for index in range(8)]
         seen = set()
         for epoch in (1, 2, 3):
             dataset.set_epoch(epoch)
@@ -170,7 +170,7 @@ def test_other_encodings_are_made_as_the_data_are_read(tmp_path, name, view):
     width = 1 if view == "remi" else 8
     task = TASK_REGISTRY[name].setup_task(settings(name, data, encoding=view))
     whole = task.load_dataset("train")
-    stored = [task.data.tokens(index) for index in range(8)]
+    stored = [rows_to_ids(task.data.rows(index)) for index in range(8)]
     for index, tokens in enumerate(stored):
         source = tokens_of(whole, index)
         assert source.tolist() == sequence_in_view(tokens, view).tolist()
