@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from musicbert.arrays import Floats, Ints
 from musicbert.evaluation.metrics.bootstrap import Draws, divide, mean
 
-__all__ = ["class_table", "classification", "classification_draws", "confusion"]
+__all__ = ["class_table", "classification_draws", "confusion"]
 
 
 def _checked(classes: ArrayLike, predicted: ArrayLike, count: int | None = None) -> tuple[Ints, Ints, int]:
@@ -74,11 +74,6 @@ def classification_draws(
         "balanced_accuracy": mean(divide(hits, actual)),
         **{f"f1:{name}": f1[:, c] for c, name in enumerate(names or ())},
     }
-
-
-def classification(classes: ArrayLike, predicted: ArrayLike) -> dict[str, float]:
-    """Return accuracy, macro-F1 and balanced accuracy of a test set (see `classification_draws`)."""
-    return {name: float(values[0]) for name, values in classification_draws(classes, predicted).items()}
 
 
 def confusion(classes: ArrayLike, predicted: ArrayLike, n_classes: int) -> Ints:

@@ -32,7 +32,7 @@ from numpy.typing import ArrayLike
 from musicbert.arrays import Bools, Floats, Ints
 from musicbert.evaluation.metrics.bootstrap import Draws, divide, item_weights, mean, weighted_sums
 
-__all__ = ["REGRESSION", "flattened_r2", "regression", "regression_draws"]
+__all__ = ["REGRESSION", "regression", "regression_draws"]
 
 REGRESSION = ("r2", "mse", "mae", "pearson", "spearman")
 #: A column whose standard deviation is below this share of its largest magnitude counts as constant.
@@ -83,12 +83,6 @@ def regression(labels: ArrayLike, predictions: ArrayLike) -> dict[str, Floats]:
     """
     y, p, known = _checked(labels, predictions)
     return {name: values[0] for name, values in _by_output(y, p, known, np.ones((1, len(y))), None).items()}
-
-
-def flattened_r2(labels: ArrayLike, predictions: ArrayLike) -> float:
-    """Return R² of all cells as one vector: the published training metric, not the mean over outputs."""
-    y, p, known = _checked(labels, predictions)
-    return float(_flattened(y, p, known, np.ones((1, len(y))), None)[0])
 
 
 def _checked(labels: ArrayLike, predictions: ArrayLike) -> tuple[Floats, Floats, Bools]:
