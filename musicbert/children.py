@@ -1,7 +1,7 @@
-"""Calls in child processes, some at a time: a child that is killed loses its own call and no other.
+"""Function calls in child processes, several at a time: a killed child loses only its own call.
 
-Children come from one server process that has imported what they need (multiprocessing's ``forkserver``). One
-child does several calls in turn, which saves what its first one set up, such as the GPU.
+Children are forked from one server process that has imported what they need (multiprocessing's
+``forkserver``). A child makes several calls, one after the other, and so sets up the GPU only once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 class _Child(Generic[Item]):
-    """A process that waits for items, and answers each."""
+    """A process that receives items and sends back what the function returns."""
 
     def __init__(self, context: Any, function: Callable[[Item], object]) -> None:
         self.pipe, there = context.Pipe()
@@ -31,12 +31,12 @@ class _Child(Generic[Item]):
     def give(self, item: Item) -> None:
         self.item = item
         self.calls += 1
-        with suppress(OSError):  # it died while it waited; the answer that does not come will say so
+        with suppress(OSError):  # it died while waiting: receiving its result will fail
             self.pipe.send(item)
 
     def end(self) -> int:
-        """Let it go; return its exit status."""
-        self.pipe.close()  # which is the end of what it waits for
+        """End the process; return its exit status."""
+        self.pipe.close()  # the child ends when there is nothing left to receive
         self.process.join()
         status = int(self.process.exitcode)
         self.process.close()
@@ -57,22 +57,22 @@ def calls_in_children(
     Parameters
     ----------
     function
-        Of a module, since children import it; it should not raise (that ends its child).
+        Defined in a module, since children import it. It should not raise: that ends its child.
     items
-        Arguments, begun in this order.
+        Arguments, started in this order.
     workers
         Children at a time.
     calls_of_a_child
-        Calls of one child before another takes its place.
+        Calls of one child before it is replaced.
     preload
         Modules that the server process imports once for all children.
     ends_child
-        Whether, after this result, another child takes over (a failure may leave a child in a bad state).
+        Whether a child is replaced after this result (a failure may leave it in a bad state).
 
     Yields
     ------
-    Each item with what the function returned, or with the exit status of its child where that ended before it
-    answered (-9: killed), in the order they ended. Children end with the generator.
+    Each item, in the order they ended, with the function's result, or with the exit status of its child if it
+    died before that (-9: killed). Closing the generator ends the children.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))
@@ -110,7 +110,7 @@ def calls_in_children(
 
 
 def _serve(pipe: Connection, function: Callable[[Any], object]) -> None:
-    """Answer until nothing more is asked."""
+    """Call the function for each item until the pipe is closed."""
     while True:
         try:
             item = pipe.recv()

@@ -1,9 +1,9 @@
-"""Any set of the benchmark's tasks on any checkpoint: fine-tuned task by task, and one table.
+"""Tasks of the benchmark on any checkpoint: fine-tuned task by task, and one table.
 
 ``OUT/<ABBREVIATION>/<split>/`` holds the runs of a task (`musicbert.fairseq_plugin.runs.engine`),
-``scores.json`` everything that was scored, ``table.md`` the table. Both are written anew after each run
-(`musicbert.evaluation.reports.benchmark`), so a call that is stopped has the runs that it did, and the
-same command goes on with the others; what is done is not done again.
+``scores.json`` all scores, ``table.md`` the table. Both are written after each run
+(`musicbert.evaluation.reports.benchmark`), so after an interruption they hold what is complete, and the same
+command continues with the rest.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def run_benchmark(
     progress: bool = True,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[dict[str, Any]]:
-    """Fine-tune and score.
+    """Fine-tune and score, task by task.
 
     Parameters
     ----------
@@ -73,8 +73,6 @@ def run_benchmark(
         Folders of shards by source, for labels of notes and of pieces (``scripts/prepare_smc_benchmark.sh``).
     out
         Folder of the runs and the table.
-    tasks
-        What to run, in this order.
     splits
         Splits; those that a data set lacks are noted.
     seeds
@@ -82,16 +80,11 @@ def run_benchmark(
     change
         Changes `benchmark_recipe`.
     only_folds
-        Folds of cross-validations to run (all).
+        Folds of cross-validations to run; all if None.
     train_share
-        Share of each training part that networks and baselines learn from, above 0 and up to 1
-        (`musicbert.corpus.splits.training_share`).
-    workers, threads, cpu
-        See `plan_task` and `start_runs`.
+        Share of each training part that networks and baselines learn from, above 0 and up to 1.
     baselines
         Score the simple baselines, too.
-    progress
-        Show bars.
     say
         Told about each task.
 
@@ -124,7 +117,7 @@ def run_benchmark(
             choice = choose_model(model, codec=shards.codec)
             pieces = pieces_of(shards)
         except DatasetError as error:
-            records.append({"task": row.abbreviation, "split": "–", "note": _said(error)})
+            records.append({"task": row.abbreviation, "split": "–", "note": _text(error)})
             say(f"{row.abbreviation}: {error}")
             files.write()
             continue
@@ -132,7 +125,7 @@ def run_benchmark(
         done: dict[str, dict[str, Any]] = {}
         for split in splits:
             same = _same_split(shards, split, done)
-            if same is not None:  # nothing leaks in the published split: one training serves both
+            if same is not None:  # nothing leaks in the published split: train once
                 records.append({**done[same], "split": split, "same_as": same})
                 files.write()
                 continue
@@ -141,66 +134,62 @@ def run_benchmark(
             if train_share != 1:
                 record["train_share"] = train_share
             records.append(record)
-            place = target / row.abbreviation / split
             validation: Validation = "next" if row.folds else "auto"
             try:
                 runs = plan_task(
-                    shards, row.task, choice, place,
+                    shards, row.task, choice, target / row.abbreviation / split,
                     split=split, only_folds=only_folds if row.folds else None, seeds=seeds, recipe=recipe,
                     validation=validation, train_share=train_share, threads=threads, cpu=cpu,
                 )  # fmt: skip
-                scoring = _Scoring(row, shards, pieces, place, runs, record, files)
-                scoring.look()
-                start_runs(runs, workers=workers, progress=progress, after=scoring.look)
+                update = _scorer(row, shards, pieces, runs, record, files)
+                update(None)
+                start_runs(runs, workers=workers, progress=progress, after=update)
                 if baselines and split in shards.split_names:
                     trained = _trained_on(shards, row, split, validation, train_share)
                     record["baselines"] = baseline_scores(row, pieces, split, trained=trained)
             except MusicBertError as error:
-                record["note"] = _said(error)
+                record["note"] = _text(error)
             done[split] = record
             files.write()
-            found = record.get("network")
-            say(f"{row.abbreviation}, {split}: {found['score'] if found else record.get('note', 'nothing')}")
+            scores = record.get("network")
+            say(
+                f"{row.abbreviation}, {split}: {scores['score'] if scores else record.get('note', 'nothing')}"
+            )
     return records
 
 
-class _Scoring:
-    """Scores of a task's runs, written whenever one of them ends."""
+def _scorer(
+    row: BenchmarkTask,
+    shards: Shards,
+    pieces: Sequence[LabelledPiece],
+    runs: Sequence[Run],
+    record: dict[str, Any],
+    files: TaskFiles,
+) -> Callable[[RunOutcome | None], None]:
+    """Return what scores the complete runs of a task whenever one of them ends, and writes the files."""
+    by_name = {piece.name: piece for piece in pieces}
+    place = runs[0].out.parents[1]
+    known: dict[Path, dict[str, Any]] = {}
+    failed: list[str] = []
 
-    def __init__(
-        self,
-        row: BenchmarkTask,
-        shards: Shards,
-        pieces: Sequence[LabelledPiece],
-        place: Path,
-        runs: Sequence[Run],
-        record: dict[str, Any],
-        files: TaskFiles,
-    ) -> None:
-        self.row, self.shards, self.place, self.runs = row, shards, place, runs
-        self.pieces = {piece.name: piece for piece in pieces}
-        self.record, self.files = record, files
-        self.known: dict[Path, dict[str, Any]] = {}
-        self.failed: list[str] = []
-
-    def look(self, outcome: RunOutcome | None = None) -> None:
-        """Score what is done, after a run where its outcome is given, and write the files."""
+    def update(outcome: RunOutcome | None) -> None:
         if outcome is not None and outcome.error:
-            self.failed.append(outcome.error)
-        found = network_scores(self.row, self.shards, self.pieces, self.place, known=self.known)
-        self.record["network"] = found
-        self.record.pop("note", None)
+            failed.append(outcome.error)
+        record["network"] = network_scores(row, shards, by_name, place, known=known)
         notes = []
-        if self.record["split"] not in self.shards.split_names:
+        if record["split"] not in shards.split_names:
             notes.append("no such split came with the data: five folds made here, no baselines")
-        done, total = sum(run.done for run in self.runs), len(self.runs)
-        if done + len(self.failed) < total:
-            notes.append(f"stopped, or still going on: {done} of {total} runs are done")
-        if self.failed:
-            notes.append(f"{len(self.failed)} of {total} runs failed: {self.failed[0]}")
+        done, total = sum(run.done for run in runs), len(runs)
+        if done + len(failed) < total:
+            notes.append(f"stopped, or still running: {done} of {total} runs are done")
+        if failed:
+            notes.append(f"{len(failed)} of {total} runs failed: {failed[0]}")
+        record.pop("note", None)
         if notes:
-            self.record["note"] = "; ".join(notes)
-        self.files.write()
+            record["note"] = "; ".join(notes)
+        files.write()
+
+    return update
 
 
 def _open(row: BenchmarkTask, folder: str | PathLike[str] | None) -> Shards:
@@ -213,7 +202,7 @@ def _open(row: BenchmarkTask, folder: str | PathLike[str] | None) -> Shards:
             return Shards(place)
     raise DatasetError(
         "no-data",
-        f"the data of {row.source} are not there",
+        f"the data of {row.source} are missing",
         path=folder,
         hint=f"scripts/prepare_smc_benchmark.sh - OUT --source {row.source}=PATH",
     )
@@ -229,14 +218,14 @@ def _trained_on(
     return {name: fold["train"] for name, fold in share_folds(shards, row.task, folds, groups, share).items()}
 
 
-def _said(error: MusicBertError) -> str:
-    """What an error says, without paths: tables are published."""
+def _text(error: MusicBertError) -> str:
+    """Message of an error without paths, since tables are published."""
     hint = f" ({error.hint})" if error.hint else ""
     return f"{error.message} [{error.reason}]{hint}"
 
 
 def _same_split(shards: Shards, split: str, done: Mapping[str, Any]) -> str | None:
-    """Name of a split that is done and has the same pieces in the same parts."""
+    """Name of a split that was run and has the same pieces in the same parts."""
     if split not in shards.split_names:
         return None
     own = shards.split(split)

@@ -312,6 +312,7 @@ def _export(run: Run, model: Any, task: Any) -> None:
 
         settings = {
             **run.about,
+            "origin": {**run.about["origin"], "seed": run.seed},
             "architecture": asdict(model.backbone.config),
             "codec": task.data.codec,
             "window": task.cfg.window,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -64,18 +64,10 @@ def plan_folds(
         ``not-found``, ``unknown-fold``, ``other-settings``.
     """
     folders = _chosen(fold_folders(data, marker="input0", hint="run scripts/binarize_xai.sh"), folds, data)
-    runs = [
-        Run(
-            data=folder.absolute(),
-            out=_run_folder(out, name, seed),
-            seed=seed,
-            arguments=tuple(arguments),
-            checkpoint=checkpoint,
-            **how,
-        )
-        for seed in seeds
-        for name, folder in folders.items()
-    ]
+    common = {"arguments": tuple(arguments), "checkpoint": checkpoint, **how}
+    runs = _list(
+        out, seeds, {name: {"data": folder.absolute(), **common} for name, folder in folders.items()}
+    )
     check_settings(runs)
     return runs
 
@@ -94,11 +86,9 @@ def plan_task(
     validation: Validation = "auto",
     split_seed: int | str = 7,
     train_share: float = 1.0,
-    parts: Sequence[str] = ("test",),
     keep_models: bool = False,
     final: bool = False,
-    threads: int = 1,
-    cpu: bool = False,
+    **how: Any,
 ) -> list[Run]:
     """List the runs of every fold with every seed, seeds outermost, and write their splits.
 
@@ -119,14 +109,12 @@ def plan_task(
         Seeds; those of the task if None.
     recipe
         How to fine-tune.
-    parts
-        Parts to predict.
     keep_models
         Export the model of every run.
     final
         Also train one model on every piece, with the first seed: the fold ``all``.
-    threads, cpu
-        See `Run`.
+    how
+        See `Run`: ``threads``, ``cpu``.
 
     Raises
     ------
@@ -157,29 +145,21 @@ def plan_task(
         leak_note=task.splits.get(split, ""),
     )  # fmt: skip
     chosen |= share_folds(shards, task, everything, groups, train_share, seed=split_seed)
-    arguments = {
-        name: training_arguments(
-            shards, task, choice, recipe, [shards.index[piece] for piece in fold["train"]]
-        )
+    common = {"data": shards.path.absolute(), "about": _about(task, choice), **how}
+    places = {
+        name: {
+            "split": out / f"fold{name}" / SPLIT,
+            "arguments": tuple(
+                training_arguments(shards, task, choice, recipe, [shards.index[k] for k in fold["train"]])
+            ),
+            "keep_model": keep_models or name == ALL,
+            **common,
+            **({"parts": ()} if name == ALL else {}),
+        }
         for name, fold in chosen.items()
     }
-    runs = [
-        Run(
-            data=shards.path.absolute(),
-            split=out / f"fold{name}" / SPLIT,
-            out=_run_folder(out, name, seed),
-            seed=seed,
-            arguments=tuple(arguments[name]),
-            parts=() if name == ALL else tuple(parts),
-            keep_model=keep_models or name == ALL,
-            about=_about(task, choice, seed),
-            threads=threads,
-            cpu=cpu,
-        )
-        for seed in seeds
-        for name in chosen
-        if name != ALL or seed == seeds[0]
-    ]
+    runs = _list(out, seeds, places)
+    runs = [run for run in runs if run.seed == seeds[0] or run.out.parent.name != f"fold{ALL}"]
     share = {} if train_share == 1 else {"train_share": train_share}
     return _begin(out, record, {name: {**fold, **share} for name, fold in chosen.items()}, runs)
 
@@ -193,11 +173,9 @@ def plan_databin(
     only_folds: Sequence[str] | None = None,
     seeds: Iterable[int] = (1,),
     recipe: FineTuning | None = None,
-    parts: Sequence[str] = ("test",),
     keep_models: bool = False,
     final: bool = False,
-    threads: int = 1,
-    cpu: bool = False,
+    **how: Any,
 ) -> list[Run]:
     """List the runs of every fold of a data-bin with every seed, seeds outermost.
 
@@ -210,7 +188,7 @@ def plan_databin(
         last checkpoint predicts.
     final
         Export the model of the first seed if there is one fold only.
-    model, out, only_folds, seeds, recipe, parts, keep_models, threads, cpu
+    model, out, only_folds, seeds, recipe, keep_models, how
         See `plan_task`.
 
     Raises
@@ -227,25 +205,23 @@ def plan_databin(
     hashes = {name: data.sha256 for name, data in chosen.items()}
     one = len(folds) == 1
     record = _record(
-        tasks, path.name if one else path.parent.name, hashes["0"] if one else hashes, model, recipe, seeds,
-        codec="octuple", split=DATA_BIN, train_share=1.0,
+        tasks, path.name if one else path.parent.name, next(iter(hashes.values())) if one else hashes,
+        model, recipe, seeds, codec="octuple", split=DATA_BIN, train_share=1.0,
         leaks={name: leaks(splits[name], data.groups) for name, data in chosen.items()}, leak_note="",
     )  # fmt: skip
-    runs = [
-        Run(
-            data=data.path.absolute(),
-            out=_run_folder(out, name, seed),
-            seed=seed,
-            arguments=tuple(databin_arguments(data, tasks, model, recipe)),
-            parts=tuple(parts),
-            checkpoint=BEST if splits[name]["valid"] else LAST,
-            keep_model=keep_models or (final and one and seed == seeds[0]),
-            about=_about(tasks[0], model, seed),
-            threads=threads,
-            cpu=cpu,
-        )
-        for seed in seeds
+    places = {
+        name: {
+            "data": data.path.absolute(),
+            "arguments": tuple(databin_arguments(data, tasks, model, recipe)),
+            "checkpoint": BEST if splits[name]["valid"] else LAST,
+            "about": _about(tasks[0], model),
+            **how,
+        }
         for name, data in chosen.items()
+    }
+    runs = [
+        replace(run, keep_model=keep_models or (final and one and run.seed == seeds[0]))
+        for run in _list(out, seeds, places)
     ]
     return _begin(out, record, splits, runs)
 
@@ -276,8 +252,13 @@ def _chosen(folds: Mapping[str, Any], names: Sequence[str] | None, path: Path) -
     return {name: folds[name] for name in (names or folds)}
 
 
-def _run_folder(out: Path, fold: str, seed: int) -> Path:
-    return (out / f"fold{fold}" / f"seed{seed}").absolute()
+def _list(out: Path, seeds: Iterable[int], folds: Mapping[str, Mapping[str, Any]]) -> list[Run]:
+    """List the runs of folds, given by the attributes of `Run` that they have, seeds outermost."""
+    return [
+        Run(out=(out / f"fold{name}" / f"seed{seed}").absolute(), seed=seed, **how)
+        for seed in seeds
+        for name, how in folds.items()
+    ]
 
 
 def _everything(plans: dict[str, Fold], groups: dict[str, str], seed: str) -> Fold:
@@ -316,11 +297,11 @@ def _record(
     }
 
 
-def _about(task: Task, model: ModelChoice, seed: int) -> dict[str, Any]:
+def _about(task: Task, model: ModelChoice) -> dict[str, Any]:
     """What an exported model says about itself."""
     described = asdict(task)
     names = ("name", "label", "level", "kind", "classes", "ignore")
-    origin = {"model": Path(model.name).name if model.pretrained else model.name, "seed": seed}
+    origin = {"model": Path(model.name).name if model.pretrained else model.name}
     return {"family": model.family, "task": {name: described[name] for name in names}, "origin": origin}
 
 
