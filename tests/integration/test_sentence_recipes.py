@@ -176,7 +176,7 @@ def test_what_is_damaged_is_one_clear_error(root, work, tmp_path):
 def test_hand_features_of_pairs_are_those_of_their_phrases(work):
     for task in ("next", "acc"):
         about = read_part(work / f"{task}_data_bin", "train")
-        table = pair_features(work / f"{task}_data_bin", "train", about)
+        table = pair_features(about)
         column = {name: table[:, at] for at, name in enumerate(PAIR_FEATURES)}
         assert np.isfinite(table).all()
         assert np.allclose(np.expm1(column["first: notes"]), 32)  # four bars of eighths

@@ -21,9 +21,9 @@ from musicbert.arrays import Bools, Ints
 from musicbert.corpus.bins.databin import SPECIALS, class_names, read_dictionary, read_index, read_tokens
 from musicbert.corpus.labelled.contract import LabelColumn
 from musicbert.corpus.labelled.pieces import Kind
-from musicbert.corpus.labelled.token_bin import SPLIT, Notes, TokenBin
+from musicbert.corpus.labelled.token_bin import SPLIT, TokenBin
 
-__all__ = ["Notes", "SentenceBin", "SentencePart", "chosen_rows", "note_blocks", "read_part"]
+__all__ = ["SentenceBin", "chosen_rows", "read_part"]
 
 logger = logging.getLogger(__name__)
 
@@ -162,9 +162,6 @@ class SentenceBin(TokenBin):
         return np.array([line for each in lines for line in each or ()], np.int64)
 
 
-SentencePart = SentenceBin
-
-
 def read_part(folder: str | PathLike[str], part: str) -> SentenceBin:
     """Open one part, any number of classes a piece."""
     return SentenceBin(folder, parts=[part], kind="multilabel")
@@ -178,8 +175,3 @@ def chosen_rows(
     for start in range(0, len(data), block):
         inside = chosen[(chosen >= start) & (chosen < start + block)]
         yield [data.rows(piece) for piece in np.sort(inside).tolist()]
-
-
-def note_blocks(folder: str | PathLike[str], part: str, *, block: int = 2000) -> Iterator[Notes]:
-    """Yield the notes of a part, some pieces at a time (see `TokenBin.blocks`)."""
-    return read_part(folder, part).blocks(block)

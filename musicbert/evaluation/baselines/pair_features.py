@@ -8,13 +8,12 @@ codes of OctupleMIDI; intervals are semitones.
 
 from __future__ import annotations
 
-from os import PathLike
-
 import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.arrays import Bools, Floats, Ints
-from musicbert.corpus.labelled.sentence_bin import Notes, SentencePart, note_blocks
+from musicbert.corpus.labelled.sentence_bin import SentenceBin
+from musicbert.corpus.labelled.token_bin import Notes
 from musicbert.encoding.quantise import duration_value
 from musicbert.errors import DatasetError
 
@@ -41,15 +40,8 @@ PAIR_FEATURES = (
 )
 
 
-def pair_features(folder: str | PathLike[str], part: str, about: SentencePart) -> Floats:
-    """Describe every pair of a part.
-
-    Parameters
-    ----------
-    folder, part
-        Data-bin and part.
-    about
-        What `read_part` says of it.
+def pair_features(pairs: SentenceBin) -> Floats:
+    """Describe every pair.
 
     Returns
     -------
@@ -60,24 +52,24 @@ def pair_features(folder: str | PathLike[str], part: str, about: SentencePart) -
     DatasetError
         ``no-boundaries`` where nothing says which notes belong to the second phrase.
     """
-    blocks = [_describe(block, _second(block, about, folder)) for block in note_blocks(folder, part)]
+    blocks = [_describe(block, _second(block, pairs)) for block in pairs.blocks()]
     return np.concatenate(blocks) if blocks else np.zeros((0, len(PAIR_FEATURES)))
 
 
-def _second(block: Notes, about: SentencePart, folder: str | PathLike[str]) -> Ints:
+def _second(block: Notes, pairs: SentenceBin) -> Ints:
     """Which notes belong to the second phrase [shape=(notes,), 0 or 1]."""
     program = block.rows[:, PROGRAM]
     if (program != MELODY).any():
         return (program != MELODY).astype(np.int64)
-    if about.firsts is None:
+    if pairs.firsts is None:
         raise DatasetError(
             "no-boundaries",
             "Nothing says where the second phrase begins (label/<part>.first)",
-            path=folder,
+            path=pairs.path,
             hint="make the data with scripts/gen_nsp.py",
         )
     at = block.rows[:, BAR] * BAR_POSITIONS + block.rows[:, POSITION]
-    return (at >= about.firsts[block.start : block.stop][block.owner]).astype(np.int64)
+    return (at >= pairs.firsts[block.start : block.stop][block.owner]).astype(np.int64)
 
 
 def _describe(block: Notes, second: Ints) -> Floats:

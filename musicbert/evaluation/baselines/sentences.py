@@ -37,7 +37,7 @@ from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifie
 from sklearn.linear_model import LogisticRegression
 
 from musicbert.arrays import Bools, Floats, Ints
-from musicbert.corpus.labelled.sentence_bin import SentencePart, read_part
+from musicbert.corpus.labelled.sentence_bin import SentenceBin, read_part
 from musicbert.evaluation.baselines.examples import standardise
 from musicbert.evaluation.baselines.models import fit_columns
 from musicbert.evaluation.baselines.pair_features import PAIR_FEATURES, pair_features
@@ -63,7 +63,7 @@ def pair_baselines(folder: str | PathLike[str], part: str = "test", *, seed: int
         Those of `read_part` and `pair_features`.
     """
     about, training = read_part(folder, part), read_part(folder, "train")
-    here, train = pair_features(folder, part, about), pair_features(folder, "train", training)
+    here, train = pair_features(about), pair_features(training)
     labels = training.hot[:, training.classes.index("1")]
     if len(train) > MAX_PAIRS:
         chosen = np.sort(np.random.default_rng(seed).choice(len(train), MAX_PAIRS, replace=False))
@@ -87,14 +87,14 @@ def pair_baselines(folder: str | PathLike[str], part: str = "test", *, seed: int
     return scores
 
 
-def first_windows(about: SentencePart) -> Ints:
+def first_windows(about: SentenceBin) -> Ints:
     """Return the first sequence of each piece, ascending."""
     if about.ids is None:
         return np.arange(len(about))
     return np.sort(np.unique(np.array(about.ids), return_index=True)[1])
 
 
-def mean_over_windows(about: SentencePart, scores: Floats) -> tuple[list[str], Bools, Floats]:
+def mean_over_windows(about: SentenceBin, scores: Floats) -> tuple[list[str], Bools, Floats]:
     """Average scores over the windows of each piece.
 
     Returns

@@ -16,7 +16,7 @@ import numpy as np
 from musicbert.arrays import Floats
 from musicbert.corpus.bins.databin import fold_folders
 from musicbert.corpus.files.ledger import read_ledger
-from musicbert.corpus.labelled.sentence_bin import SentencePart, read_part
+from musicbert.corpus.labelled.sentence_bin import SentenceBin, read_part
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.sentences import genre_baselines, mean_over_windows
 from musicbert.evaluation.metrics.multilabel import AVERAGES
@@ -132,7 +132,7 @@ def score_genres(
     return rows
 
 
-def _common_classes(abouts: Mapping[str, SentencePart], data: str | PathLike[str]) -> list[str]:
+def _common_classes(abouts: Mapping[str, SentenceBin], data: str | PathLike[str]) -> list[str]:
     """Names of the classes, which all folds share."""
     names = [about.classes for about in abouts.values()]
     if any(classes != names[0] for classes in names):
@@ -145,7 +145,7 @@ def _common_classes(abouts: Mapping[str, SentencePart], data: str | PathLike[str
     return names[0] if names else []
 
 
-def _of_pieces(about: SentencePart, scores: Floats, songs: Mapping[str, str], fold: str) -> Predictions:
+def _of_pieces(about: SentenceBin, scores: Floats, songs: Mapping[str, str], fold: str) -> Predictions:
     """Predictions of pieces: the mean over the windows of each, with songs as groups."""
     ids, labels, chance = mean_over_windows(about, scores)
     if about.ids is None:

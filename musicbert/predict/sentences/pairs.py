@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from musicbert.arrays import Floats, Ints
-from musicbert.corpus.labelled.sentence_bin import SentencePart, read_part
+from musicbert.corpus.labelled.sentence_bin import SentenceBin, read_part
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.sentences import pair_baselines
 from musicbert.evaluation.metrics.bootstrap import Draws, Interval, resample
@@ -126,7 +126,7 @@ def score_pairs(
     return rows
 
 
-def _queries(about: SentencePart, group: int, data: str | PathLike[str]) -> Ints:
+def _queries(about: SentenceBin, group: int, data: str | PathLike[str]) -> Ints:
     if about.queries is not None:
         return about.queries
     if group < 2 or len(about) % group:

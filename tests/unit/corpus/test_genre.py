@@ -10,7 +10,7 @@ from musicbert.annotation.folds import leaks
 from musicbert.corpus.bins.databin import read_index
 from musicbert.corpus.files.ledger import read_ledger
 from musicbert.corpus.labelled.binarize import binarize
-from musicbert.corpus.labelled.sentence_bin import note_blocks, read_part
+from musicbert.corpus.labelled.sentence_bin import read_part
 from musicbert.corpus.sentences.genre import GenreOptions, build_genre, read_genres
 from musicbert.corpus.splits.genre_folds import genre_folds
 from musicbert.encoding import encode, line_to_rows
@@ -183,7 +183,7 @@ def test_reading_a_part_gives_labels_and_notes_back(source, tmp_path):
     for name, hot in zip(about.ids, about.hot, strict=True):
         assert tuple(sorted(about.classes[c] for c in np.flatnonzero(hot))) == genres[name]
     sizes = read_index(folder / "input0" / "train") // 8 - 2
-    blocks = list(note_blocks(folder, "train", block=7))
+    blocks = list(about.blocks(7))
     assert [len(each) for each in blocks[:-1]] == [7] * (len(blocks) - 1)
     counts = np.concatenate([np.bincount(each.owner, minlength=len(each)) for each in blocks])
     assert counts.tolist() == sizes.tolist()
