@@ -211,8 +211,9 @@ def results_of(folder, predictions, reports):
             log["predictions"].append({"array": place, **numbers})
             hashes[place] = hash_of({"": array})
     for path in sorted(folder.glob(reports)):
-        for name, row in json.loads(path.read_text())["rows"].items():
-            log["scores"].append({"row": name, **dict(numbers_in(row.get("pooled", row)))})
+        for row in json.loads(path.read_text())["rows"]:
+            name = " ".join(filter(None, (row["kind"], row["seeds"], row["name"], row["task"])))
+            log["scores"].append({"row": name, **dict(numbers_in(row["scores"]["pooled"]))})
     return log, hashes
 
 
