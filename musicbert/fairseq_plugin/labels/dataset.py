@@ -154,7 +154,8 @@ class LabelDataset(SizedDataset):
         self.shuffle, self.seed = shuffle, seed
         if isinstance(layout, PieceLayout):
             self.unit = layout.fields
-            self.whole = layout.sizes(data, [window.piece for window in windows])
+            assert isinstance(windows, WholePieces)
+            self.whole = layout.sizes(data, windows.pieces)
             longest = self.whole if layout.limit is None else (layout.limit + _ENDS) * self.unit
             self.sizes = np.minimum(self.whole, longest)
         else:
