@@ -107,7 +107,9 @@ def _train(given: argparse.Namespace, task: str, start: str, data: Path, extra: 
     more += [] if extra is None else ["--", *extra]
     program, what = recipe
     run(
-        *(f"scripts/{program}", what, "--data", data, "--save-dir", folder, "--arch", arch),
+        *(f"scripts/{program}", what, "--data", data, "--save-dir", folder),
+        # without --arch, the recipe reads the architecture from the weights
+        *(("--arch", arch) if given.arch or start == "scratch" else ()),
         *("--updates", updates, "--warmup", updates // 5, "--weight-decay", decay, "--batch", batch),
         *("--resume", *more),
     )
