@@ -66,18 +66,8 @@ def report_runs(
 ) -> None:
     """Write the report of each label of an experiment and print the headlines.
 
-    Parameters
-    ----------
-    experiment
-        Folder of the runs.
-    folds
-        Labelled sets by fold (`musicbert.corpus.labelled.open_folds`), for baselines; None for none.
-    output
-        Folder of the report.
-    resamples, seed
-        Of the bootstrap.
-    quiet
-        Do not name the baselines as they are fitted.
+    Baselines are fitted on ``folds`` (`musicbert.corpus.labelled.open_folds`), if given. ``resamples`` and
+    ``seed`` are those of the bootstrap.
     """
     from musicbert.corpus.labelled import Shards
     from musicbert.evaluation.reports.experiment import experiment_report

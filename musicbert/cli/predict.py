@@ -167,7 +167,7 @@ def _note_rows(path: Path, score: Any, result: Any) -> Iterator[list[Any]]:
 
 
 def _is_labelled(path: Path) -> bool:
-    return (path / "manifest.json").is_file() or (path / "input0").is_dir() or any(path.glob("*/input0"))
+    return any((path / name).exists() for name in ("rows.bin", "input0")) or any(path.glob("*/input0"))
 
 
 def _predict_labelled(options: argparse.Namespace) -> int:

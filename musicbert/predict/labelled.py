@@ -34,14 +34,8 @@ _KINDS = {"softmax": ("classes",), "sigmoid": ("regression", "multilabel"), "non
 def pieces_of_part(data: LabelledSet, part: str = "", split: str = "") -> list[int]:
     """Numbers of the pieces of a part (or fold number) of a split.
 
-    Parameters
-    ----------
-    data
-        The set.
-    part
-        ``all`` for every piece. If empty, the test part of a data-bin, and all pieces of shards.
-    split
-        Name of the split; the first one if empty.
+    An empty part is the test part of a data-bin, and all pieces (``all``) of shards. An empty split is the
+    first one.
 
     Raises
     ------
@@ -73,16 +67,14 @@ def predict_labelled(
     ----------
     model
         Folder of `musicbert finetune`, checkpoint file or name.
-    data, pieces
-        The set, and numbers of its pieces.
+    pieces
+        Numbers of pieces.
     heads
         Names of heads; those that match a label if None.
-    device
-        Where to compute; a GPU if there is one when None.
 
     Returns
     -------
-    By label
+    Predictions by label.
 
     Raises
     ------

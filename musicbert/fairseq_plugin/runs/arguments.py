@@ -63,12 +63,7 @@ def training_arguments(
 ) -> list[str]:
     """Arguments of fairseq-train for shards, without the data, the split, the seed and the folder to save to.
 
-    Parameters
-    ----------
-    shards, task, model, recipe
-        What to train on, what to learn, what to start from, and how.
-    pieces
-        Numbers of the pieces of the training part: their windows say how many updates an epoch has.
+    ``pieces`` are the numbers of the pieces of the training part: their windows give the updates of an epoch.
     """
     window = min(recipe.window_of(model.family, task.level), model.max_positions)
     windows = sum(
@@ -112,14 +107,7 @@ def databin_arguments(
 ) -> list[str]:
     """Arguments of fairseq-train for one fold of a data-bin, without data, seed and folder to save to.
 
-    Parameters
-    ----------
-    data
-        The fold.
-    tasks
-        Labels to learn; the first one selects the checkpoint, if the fold has a validation part.
-    model, recipe
-        What to start from, and how.
+    The first task selects the checkpoint, if the fold has a validation part.
 
     Raises
     ------

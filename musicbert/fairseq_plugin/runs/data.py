@@ -87,18 +87,12 @@ def prepare_table(
 
     Parameters
     ----------
-    table, task
-        Labels, and what is to be learned.
     midi, labels
         Folder or zip of MIDI files; file of the table.
-    out
-        Folder of the experiment.
     codec
         Encoding that the model reads.
     performance
         Write performance inputs.
-    progress
-        Show a bar.
     how
         Of `TableReader`: ``order`` and ``unit``.
 

@@ -164,12 +164,8 @@ def start_runs(
 
     Parameters
     ----------
-    runs
-        What to do, in this order.
     workers
         Runs at a time.
-    progress
-        Show a bar.
     after
         Called with the outcome of each run when it ends.
 

@@ -49,13 +49,11 @@ def plan_folds(
 
     Parameters
     ----------
-    data
-        Data-bin, with a folder for each fold.
-    out
-        Folder of the experiment.
+    data, out
+        Data-bin with a folder for each fold; folder of the experiment.
     folds
         Names of the folds to run; all if None.
-    seeds, arguments, checkpoint, how
+    arguments, checkpoint, how
         See `Run`: ``parts``, ``keep_checkpoint``, ``threads``, ``before``.
 
     Raises
