@@ -106,9 +106,7 @@ def read_dictionary(path: str | PathLike[str]) -> dict[str, int]:
         raise DatasetError("not-found", f"The dictionary cannot be read: {error}", path=path) from error
     symbols = [*SPECIALS, *(line.rpartition(" ")[0] for line in lines)]
     if len(set(symbols)) < len(symbols) or "" in symbols or len(symbols) >= ID_LIMIT:
-        raise DatasetError(
-            "bad-dictionary", "This is no dictionary of distinct symbols with counts", path=path
-        )
+        raise DatasetError("bad-dictionary", "Not a dictionary of distinct symbols with counts", path=path)
     return {symbol: index for index, symbol in enumerate(symbols)}
 
 

@@ -55,9 +55,9 @@ def read_meta(folder: str | PathLike[str]) -> dict[str, Any]:
         hint = "write it with: musicbert build MIDI --encoding cp --output FOLDER"
         raise DatasetError("not-found", f"There is no {META}", path=path, hint=hint) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError("not-rows", f"It describes no rows of notes: {error}", path=path) from error
-    found: dict[str, Any] = meta
-    return found
+        raise DatasetError("not-rows", f"It does not describe rows of notes: {error}", path=path) from error
+    checked: dict[str, Any] = meta
+    return checked
 
 
 def write_rows(pieces: Iterable[NDArray[np.integer]], prefix: str | PathLike[str], codec: str) -> int:
@@ -99,7 +99,7 @@ class RowsBin:
     ------
     DatasetError
         Those of `read_meta` and `musicbert.corpus.bins.databin.read_index`; ``wrong-length`` where an
-        item is no whole number of rows.
+        item is not a whole number of rows.
     """
 
     def __init__(self, folder: str | PathLike[str], split: str) -> None:
@@ -109,7 +109,7 @@ class RowsBin:
         sizes = read_index(prefix)
         if (sizes % len(self.fields)).any():
             raise DatasetError(
-                "wrong-length", f"Its items are no rows of {len(self.fields)} numbers", path=prefix
+                "wrong-length", f"Its items are not rows of {len(self.fields)} numbers", path=prefix
             )
         #: notes of each piece [shape=(pieces,), int64]
         self.lengths = sizes.astype(np.int64) // len(self.fields)

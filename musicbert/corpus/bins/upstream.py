@@ -99,7 +99,7 @@ def read_note_lists(path: FilePath) -> list[BeatNotes]:
             raise _bad(path, f"piece {number} has shape {table.shape}, not (notes, 3)")
         times = table.astype(np.float64)
         if (times[:, 2] != np.rint(times[:, 2])).any():
-            raise _bad(path, f"piece {number}: a pitch is no whole number")
+            raise _bad(path, f"piece {number}: a pitch is not a whole number")
         notes = BeatNotes(
             onset=times[:, 0].copy(),
             offset=times[:, 1].copy(),
@@ -139,7 +139,7 @@ def read_dictionary(path: FilePath) -> dict[str, dict[str, int]]:
     """
     content = load_pickle(path)
     if not (isinstance(content, list) and len(content) == 2 and isinstance(content[0], dict)):
-        raise _bad(path, "this is no pair of dictionaries")
+        raise _bad(path, "this is not a pair of dictionaries")
     for field, words in content[0].items():
         if not isinstance(words, dict) or not all(
             isinstance(word, str) and isinstance(number, int) for word, number in words.items()
@@ -166,7 +166,9 @@ def _pieces_of_file(path: str | PathLike[str]) -> list[Ints]:
         pieces = read_pieces(path)
     for number, piece in enumerate(pieces):
         if len(piece) and (piece >= PAD_ROW).any():
-            raise DatasetError("bad-value", f"piece {number} holds PAD or MASK, which is no note", path=path)
+            raise DatasetError(
+                "bad-value", f"piece {number} holds PAD or MASK, which are not notes", path=path
+            )
     return pieces
 
 

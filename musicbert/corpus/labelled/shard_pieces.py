@@ -41,12 +41,12 @@ def columns_of(tasks: Iterable[Task]) -> list[LabelColumn]:
     ValueError
         Where two tasks read one label in different ways.
     """
-    found: dict[str, LabelColumn] = {}
+    columns: dict[str, LabelColumn] = {}
     for task in tasks:
         column = LabelColumn(task.label, task.level, task.kind, task.classes)
-        if found.setdefault(task.label, column) != column:
+        if columns.setdefault(task.label, column) != column:
             raise ValueError(f"two tasks read the label {task.label!r} in different ways")
-    return list(found.values())
+    return list(columns.values())
 
 
 def piece_bytes(
@@ -85,10 +85,10 @@ def piece_bytes(
         content[PERFORMANCE] = performance_inputs(score, index).astype(FLOAT_TYPE).tobytes()
     if score is not None and with_features:
         try:
-            found = features(score)
+            values = features(score)
         except MidiError:
-            found = np.full(len(FEATURE_NAMES), np.nan)
-        content[FEATURES] = found.astype(FLOAT_TYPE).tobytes()
+            values = np.full(len(FEATURE_NAMES), np.nan)
+        content[FEATURES] = values.astype(FLOAT_TYPE).tobytes()
     digest = hashlib.sha256(content[ROWS]).hexdigest()
     info = PieceInfo(
         piece.name, piece.group, dict(piece.splits), piece.source, len(piece.notes), len(rows), digest
@@ -107,7 +107,7 @@ def label_array(column: LabelColumn, piece: LabelledPiece) -> NDArray[Any]:
     ------
     DatasetError
         ``wrong-length`` where there is not one label a note (a number an output), ``bad-label`` for a class
-        that does not exist, or what is no number.
+        that does not exist, or what is not a number.
     """
     shape = ((len(piece.notes),) if column.level == "note" else ()) + column.width
     if column.name not in piece.labels:
@@ -115,7 +115,9 @@ def label_array(column: LabelColumn, piece: LabelledPiece) -> NDArray[Any]:
     try:
         values = np.asarray(piece.labels[column.name], np.int64 if column.kind == "classes" else np.float64)
     except (TypeError, ValueError) as error:
-        raise DatasetError("bad-label", f"{column.name!r} holds what is no number: {error}") from error
+        raise DatasetError(
+            "bad-label", f"{column.name!r} holds a value that is not a number: {error}"
+        ) from error
     if column.width == (1,) and values.ndim == len(shape) - 1:
         values = values[..., None]
     if values.shape != shape:
@@ -129,5 +131,5 @@ def label_array(column: LabelColumn, piece: LabelledPiece) -> NDArray[Any]:
     else:
         good = ~np.isinf(values)
     if not np.all(good):
-        raise DatasetError("bad-label", f"{column.name!r} holds a value that is none of its classes")
+        raise DatasetError("bad-label", f"{column.name!r} holds a value that is not one of its classes")
     return values.astype(column.dtype)

@@ -135,9 +135,9 @@ class Shards(LabelledSet):
 
     def _opened(self, file: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
         path, size = self.path / file, int(np.prod(shape)) * dtype.itemsize
-        found = path.stat().st_size if path.is_file() else -1
-        if found != size:
-            what = "is missing" if found < 0 else f"has {found} bytes instead of {size}"
+        actual = path.stat().st_size if path.is_file() else -1
+        if actual != size:
+            what = "is missing" if actual < 0 else f"has {actual} bytes instead of {size}"
             raise DatasetError("wrong-length", f"A file of the data set {what}", path=path, hint=_HINT)
         return np.memmap(path, dtype, "r", shape=shape) if size else np.zeros(shape, dtype)
 
@@ -151,9 +151,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             "not-found", "There is no labelled data set here (no manifest.json)", path=folder
         ) from error
     except ValueError as error:
-        raise DatasetError("not-shards", "Its manifest is no JSON", path=path, hint=_HINT) from error
+        raise DatasetError("not-shards", "Its manifest is not JSON", path=path, hint=_HINT) from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise DatasetError("not-shards", "This is no labelled data set", path=path)
+        raise DatasetError("not-shards", "This is not a labelled data set", path=path)
     if int(manifest.get("version", 0)) > VERSION:
         raise DatasetError(
             "newer-format", "It was written by a newer version of this program", path=path, hint="update it"

@@ -76,7 +76,7 @@ class TokenBin(LabelledSet):
     codec = "octuple"
     fields = FIELDS
     split_names = (SPLIT,)
-    #: Reasons of a part that is not there, of a part without a piece and of items that are no notes.
+    #: Reasons of a part that is not there, of a part without a piece and of items that are not notes.
     MISSING, EMPTY, WRONG_TOKENS = "missing-split", "empty-split", "wrong-dictionary"
     #: Whether opening checks every note, not only the octuples around the notes of a piece.
     CHECK_NOTES = True

@@ -114,7 +114,7 @@ def read_genres(path: str | PathLike[str], subset: str) -> dict[str, tuple[str, 
             "not-found", f"The genres cannot be read: {error.strerror}", path=path, hint="see --map"
         ) from error
     except ValueError as error:
-        raise DatasetError("bad-labels", f"This is no JSON: {error}", path=path) from error
+        raise DatasetError("bad-labels", f"Not JSON: {error}", path=path) from error
     found = content.get(subset) if isinstance(content, dict) else None
     if not isinstance(found, dict) or not all(
         isinstance(labels, list) and all(isinstance(each, str) for each in labels)

@@ -84,7 +84,7 @@ def load_chords(path: str | PathLike[str] | None = None) -> ChordTable:
     except Exception as error:  # damaged pickles raise anything
         raise DatasetError(
             "bad-chords",
-            f"This is no table of chords: {error}",
+            f"Not a table of chords: {error}",
             path=path,
             hint='it is {"id": [pitch classes 0-11], ...} as JSON or pickle',
         ) from error
@@ -110,7 +110,7 @@ def _unpickle(content: bytes, path: str | PathLike[str] | None) -> Any:
 
 def _items(table: Any) -> Any:
     if not isinstance(table, Mapping) or not table:
-        raise ValueError("it is no mapping of ids")
+        raise ValueError("it is not a mapping of ids")
     return table.items()
 
 
@@ -121,7 +121,7 @@ def _classes(value: Any) -> list[int]:
         return list(range(_PITCH_CLASSES))
     found = sorted({int(each) for each in value})
     if not found or found[0] < 0 or found[-1] >= _PITCH_CLASSES:
-        raise ValueError(f"{value!r} are no pitch classes")
+        raise ValueError(f"{value!r} are not pitch classes")
     return found
 
 
