@@ -11,9 +11,9 @@ from pathlib import Path
 from musicbert.annotation.dimensions import COLUMN_SETS
 from musicbert.annotation.files import FORMATS, write_whole
 from musicbert.annotation.labels import make_labels
-from musicbert.annotation.options import LabelOptions
 from musicbert.annotation.rating_rows import all_ratings
 from musicbert.annotation.reliability import reliability_markdown, reliability_table
+from musicbert.annotation.selection import LabelOptions
 from musicbert.annotation.table import RatingTable, read_ratings
 from musicbert.errors import RatingError
 

@@ -18,7 +18,7 @@ import pandas as pd
 from musicbert.annotation.dimensions import Dimension, resolve_columns
 from musicbert.annotation.files import save_table
 from musicbert.annotation.labels import source_of
-from musicbert.annotation.options import LabelOptions, LabelReport
+from musicbert.annotation.selection import LabelOptions, LabelReport
 from musicbert.annotation.table import HIGHEST, LOWEST, RatingTable
 from musicbert.arrays import Floats
 from musicbert.errors import RatingError

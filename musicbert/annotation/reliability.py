@@ -28,8 +28,7 @@ import numpy as np
 import pandas as pd
 
 from musicbert.annotation.labels import REDUCTIONS
-from musicbert.annotation.options import LabelOptions
-from musicbert.annotation.selection import Cells, Ratings, select_ratings
+from musicbert.annotation.selection import Cells, LabelOptions, Ratings, select_ratings
 from musicbert.annotation.table import RatingTable
 from musicbert.arrays import Floats, Ints
 

@@ -28,7 +28,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from musicbert.annotation.content import content_groups, is_test_segment
 from musicbert.annotation.folds import (
     Fold,
     Folds,
@@ -39,7 +38,7 @@ from musicbert.annotation.folds import (
     split_by_group,
     unique_ids,
 )
-from musicbert.annotation.names import natural_key, performer_of, piece_of
+from musicbert.annotation.names import content_groups, is_test_segment, natural_key, performer_of, piece_of
 from musicbert.errors import DatasetError
 
 __all__ = [

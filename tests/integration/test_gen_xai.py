@@ -12,8 +12,8 @@ from hashlib import sha256
 
 import pytest
 
-from musicbert.annotation.content import content_groups
 from musicbert.annotation.folds import PARTS
+from musicbert.annotation.names import content_groups
 from musicbert.corpus.bins.databin import fold_folders
 from musicbert.corpus.files.ledger import count, read_ledger
 from musicbert.corpus.labelled.rawset import check_fold, read_part

@@ -10,9 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from musicbert.annotation.apex import apex, tied
 from musicbert.annotation.label_map import LabelMap
-from musicbert.annotation.labels import LabelOptions, make_labels
+from musicbert.annotation.labels import LabelOptions, apex, make_labels, tied
 from musicbert.annotation.names import parse_segment
 from musicbert.annotation.rating_rows import all_ratings
 from musicbert.annotation.reliability import reliability_table

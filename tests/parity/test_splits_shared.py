@@ -5,9 +5,14 @@ import zipfile
 
 import pytest
 
-from musicbert.annotation.content import EIGHT_BAR_PARTS, content_groups
 from musicbert.annotation.label_map import LabelMap
-from musicbert.annotation.names import parse_segment, performer_of, segment_id
+from musicbert.annotation.names import (
+    EIGHT_BAR_PARTS,
+    content_groups,
+    parse_segment,
+    performer_of,
+    segment_id,
+)
 from musicbert.annotation.splits import leaks, make_folds, split_k_fold, split_performer
 
 pytestmark = pytest.mark.shared

@@ -18,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.arrays import Ints, Singles
 from musicbert.atomic import write_json
 from musicbert.corpus.bins.databin import write_indexed_blocks
 from musicbert.corpus.builder.index import Index
@@ -91,7 +92,7 @@ def plan_parts(index: Index, work: Path, output: Path, options: BuildOptions) ->
     """
     table = index.files
     (work / "parts").mkdir(exist_ok=True)
-    groups: list[tuple[int, str, NDArray[np.int64]]] = []
+    groups: list[tuple[int, str, Ints]] = []
     for number, split in enumerate(SPLITS):
         chosen = np.flatnonzero(table["split"] == number)
         chosen = chosen[np.lexsort((chosen, table["key"][chosen]))]
@@ -185,7 +186,7 @@ class Piece:
     ids: NDArray[np.uint16]
     lengths: list[int]
     windows: NDArray[np.int32]
-    performance: NDArray[np.float32] | None
+    performance: Singles | None
 
 
 def part_pieces(part: Part, plan: NDArray[Any]) -> Iterator[Piece]:

@@ -24,7 +24,7 @@ class BuildOptions:
     ----------
     encoding
         ``"octuple"``, or a profile of compound words (``"cp"``, ``"cp-m2bert"``, ``"cp-midibert"``), of which
-        sequences are whole pieces (`musicbert.corpus.builder.encodings`).
+        sequences are whole pieces (`musicbert.corpus.builder.worker`).
     metres
         ``"any"``, or ``"one-4/4"``: only pieces with exactly one time signature, 4/4 (M2BERT's rule).
     window, overlap

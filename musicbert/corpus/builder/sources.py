@@ -22,6 +22,7 @@ from pathlib import Path
 from musicbert.corpus.builder.places import FilePlace, Inline, Place, RangePlace, UrlPlace, ZipPlace
 from musicbert.corpus.files.archive import (
     ARCHIVE_SUFFIXES,
+    DAMAGED,
     MIDI_SUFFIXES,
     ArchiveLimits,
     Member,
@@ -29,10 +30,11 @@ from musicbert.corpus.files.archive import (
     judge,
     list_folder,
     list_zip,
+    open_tar,
     open_zip,
     stem,
+    tar_headers,
 )
-from musicbert.corpus.files.tar_archive import DAMAGED, open_tar, tar_headers
 from musicbert.errors import DatasetError
 
 __all__ = ["EXCLUDED", "Entry", "list_files"]

@@ -13,19 +13,22 @@ import lzma
 import os
 import re
 import stat
+import tarfile
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from musicbert.errors import DatasetError
 
 __all__ = [
     "ARCHIVE_SUFFIXES",
+    "DAMAGED",
     "MIDI_SUFFIXES",
     "ArchiveLimits",
     "Member",
@@ -35,8 +38,10 @@ __all__ = [
     "judge",
     "list_folder",
     "list_zip",
+    "open_tar",
     "open_zip",
     "stem",
+    "tar_headers",
 ]
 
 MIDI_SUFFIXES = (".mid", ".midi")
@@ -350,3 +355,47 @@ def list_folder(folder: Path) -> Iterator[Member]:
         for file in sorted(files):
             inside = above + file
             yield Member(stem(inside), inside, *_look_at(os.path.join(parent, file), root))  # noqa: PTH118
+
+
+#: What reading a damaged archive raises.
+DAMAGED = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError)
+
+
+class _Header(tarfile.TarInfo):
+    """Header of a member; one that cannot be read is an error wherever it stands."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> _Header:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.HeaderError as error:
+            if type(error).__name__ == "EOFHeaderError":  # the block of zeros; not public by its name
+                raise
+            raise tarfile.ReadError(f"the archive ends too early, or is not one: {error}") from error
+
+
+def open_tar(path: str | PathLike[str], mode: Literal["r:", "r|*"] = "r|*") -> tarfile.TarFile:
+    """Open an archive for reading, as `tarfile.open` does.
+
+    Parameters
+    ----------
+    path
+        The archive.
+    mode
+        ``"r|*"`` reads it once from start to end, compressed or not; ``"r:"`` seeks, not compressed.
+
+    Raises
+    ------
+    FileNotFoundError, or what `DAMAGED` lists; going through the members raises these too.
+    """
+    try:
+        return tarfile.open(path, mode, tarinfo=_Header)
+    except TypeError as error:  # of a gzip file that ends within its first bytes
+        raise tarfile.ReadError("the archive ends too early") from error
+
+
+def tar_headers(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Headers one after the other, none kept (`tarfile` keeps each it has read)."""
+    for info in archive:
+        archive.members = []  # type: ignore[attr-defined]
+        yield info

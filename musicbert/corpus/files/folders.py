@@ -10,14 +10,18 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.arrays import Ints
 from musicbert.atomic import replacing, write_bytes, write_json, write_text
 from musicbert.errors import DatasetError
 
@@ -25,6 +29,7 @@ if sys.platform != "win32":
     import fcntl
 
 __all__ = [
+    "Spool",
     "build_directory",
     "check_destination",
     "lock_folder",
@@ -157,3 +162,52 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
+
+
+_LARGEST = 0xFFFF
+
+
+class Spool:
+    """Append arrays, read them back by number; use it as a context manager.
+
+    Parameters
+    ----------
+    folder
+        Where the scratch file lies.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder, prefix=".spool")  # noqa: SIM115 - closed by __exit__
+        self._starts = array("q", [0])
+
+    def append(self, values: NDArray[np.integer]) -> int:
+        """Set an array aside (flattened) and return its number.
+
+        Raises
+        ------
+        ValueError
+            A value does not fit into 16 bits.
+        """
+        if values.size and not 0 <= int(values.min()) <= int(values.max()) <= _LARGEST:
+            raise ValueError("a value does not fit into 16 bits")
+        self._file.seek(0, 2)
+        self._file.write(np.ascontiguousarray(values, np.uint16).data)
+        self._starts.append(self._starts[-1] + values.size)
+        return len(self) - 1
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    def __getitem__(self, number: int) -> Ints:
+        """Return an array, flat [shape=(size,), int64]."""
+        begin, end = self._starts[number], self._starts[number + 1]
+        self._file.seek(2 * begin)
+        return np.frombuffer(self._file.read(2 * (end - begin)), np.uint16).astype(np.int64)
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()

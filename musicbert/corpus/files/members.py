@@ -1,20 +1,22 @@
-"""A function over all MIDI files of a folder or zip, in processes, with an outcome for each file."""
+"""Work over many files: mapped over processes in order, with an outcome for each MIDI file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Generic, TypeVar
+from multiprocessing import get_context
+from typing import Any, Generic, TypeVar
 
 from tqdm import tqdm
 
 from musicbert.corpus.files.archive import Member, MidiSource
 from musicbert.corpus.files.ledger import OK, Outcome
-from musicbert.corpus.files.ordered_map import ordered_map
 from musicbert.errors import DatasetError, MidiError
 
-__all__ = ["Done", "each_member"]
+__all__ = ["Done", "each_member", "ordered_map"]
 
 Result = TypeVar("Result")
 
@@ -77,3 +79,51 @@ def _do(member: Member) -> Done:  # type: ignore[type-arg] # the result is what 
         return Done(outcome, function(member, content))
     except (MidiError, DatasetError) as error:
         return Done(replace(outcome, outcome=error.reason, detail=error.message), None)
+
+
+Work = TypeVar("Work")
+#: Pieces of work under way for each process: enough that none waits, few enough for memory.
+_AHEAD = 4
+
+
+def ordered_map(
+    function: Callable[[Work], Result],
+    work: Iterable[Work],
+    *,
+    workers: int = 1,
+    initializer: Callable[..., None] | None = None,
+    arguments: tuple[Any, ...] = (),
+) -> Iterator[Result]:
+    """Yield ``function(each)`` in the order of the work; the result does not depend on ``workers``.
+
+    Parameters
+    ----------
+    function
+        Importable by its name, where ``workers`` is above 1.
+    work
+        Read only as fast as it is done.
+    workers
+        Processes; 1 works in this one.
+    initializer, arguments
+        Called first in every process that works, this one included.
+    """
+    if workers <= 1:
+        if initializer is not None:
+            initializer(*arguments)
+        yield from map(function, work)
+        return
+    pool = ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=initializer, initargs=arguments
+    )
+    try:
+        under_way: deque[Future[Result]] = deque()
+        for each in work:
+            under_way.append(pool.submit(function, each))
+            if len(under_way) >= _AHEAD * workers:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()

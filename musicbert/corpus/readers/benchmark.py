@@ -14,7 +14,7 @@ from os import PathLike, fspath
 from musicbert.corpus.files.ledger import Outcome
 from musicbert.corpus.labelled.pieces import LabelledPiece
 from musicbert.corpus.readers.contract import Item
-from musicbert.corpus.readers.published_tail import move_tail
+from musicbert.corpus.readers.published import move_tail
 from musicbert.corpus.readers.registry import SOURCES, read
 from musicbert.corpus.readers.tasks import BENCHMARK, BenchmarkTask
 from musicbert.corpus.splits.versions import regroup

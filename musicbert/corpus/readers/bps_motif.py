@@ -16,10 +16,10 @@ from functools import partial
 from io import BytesIO
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Floats
 from musicbert.corpus.labelled.pieces import BeatNotes
-from musicbert.corpus.readers.bars import fill_gaps, times_to_beats
+from musicbert.corpus.readers.beats import fill_gaps, times_to_beats
 from musicbert.corpus.readers.contract import Item, Loaded, Source
 from musicbert.corpus.readers.files import SourceFiles
 from musicbert.corpus.readers.tnua import read_table
@@ -80,7 +80,7 @@ def _load(files: SourceFiles, path: str, name: str, bars: str | None, compatible
     return [(name, notes, {"mnid": np.where(table["type"].isna(), NO_MOTIF, MOTIF).astype(np.int64)})]
 
 
-def _downbeats(files: SourceFiles, path: str) -> NDArray[np.float64]:
+def _downbeats(files: SourceFiles, path: str) -> Floats:
     """First column of the first sheet [shape=(bars,), quarter notes]."""
     from openpyxl import load_workbook
     from openpyxl.utils.exceptions import InvalidFileException

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.arrays import Ints
 from musicbert.corpus.files.archive import ArchiveLimits
 from musicbert.corpus.files.ledger import Outcome
 from musicbert.corpus.labelled.pieces import BeatNotes, LabelledPiece
@@ -161,7 +162,7 @@ def _checked(labels: Mapping[str, Any], notes: Score | BeatNotes, item: Item) ->
     return labels
 
 
-def check_labels(values: NDArray[Any], classes: int, path: str) -> NDArray[np.int64]:
+def check_labels(values: NDArray[Any], classes: int, path: str) -> Ints:
     """Return labels as int64, each one of the classes.
 
     Raises

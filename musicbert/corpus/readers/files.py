@@ -15,8 +15,16 @@ from os import PathLike
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 
-from musicbert.corpus.files.archive import ArchiveLimits, is_hidden, list_folder, list_zip, open_zip
-from musicbert.corpus.files.tar_archive import DAMAGED, open_tar, tar_headers
+from musicbert.corpus.files.archive import (
+    DAMAGED,
+    ArchiveLimits,
+    is_hidden,
+    list_folder,
+    list_zip,
+    open_tar,
+    open_zip,
+    tar_headers,
+)
 from musicbert.errors import DatasetError
 
 __all__ = ["SourceFiles"]

@@ -16,10 +16,10 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from musicbert.arrays import Bools, Floats
 from musicbert.corpus.labelled.pieces import BeatNotes
-from musicbert.corpus.readers.bars import times_to_beats
+from musicbert.corpus.readers.beats import times_to_beats
 from musicbert.corpus.readers.contract import Item, Loaded, Source
 from musicbert.corpus.readers.files import SourceFiles
 from musicbert.encoding.beat_notes import BEATS_PER_BAR
@@ -34,7 +34,7 @@ _VALID = ("k543-1", "hob100-1", "beethoven_op36-1")
 ROLES = 3
 
 
-def bar_lines(score: Score, bars: int) -> NDArray[np.float64]:
+def bar_lines(score: Score, bars: int) -> Floats:
     """Beginnings of bars by the time signatures of a score.
 
     A change of metre within a bar begins a new one.
@@ -95,7 +95,7 @@ def _load(files: SourceFiles, path: str, name: str) -> list[Loaded]:
     return pieces
 
 
-def _roles(files: SourceFiles, path: str) -> NDArray[np.bool_]:
+def _roles(files: SourceFiles, path: str) -> Bools:
     try:
         roles = np.load(io.BytesIO(files.read(path)), allow_pickle=False)
     except ValueError as error:
@@ -105,7 +105,7 @@ def _roles(files: SourceFiles, path: str) -> NDArray[np.bool_]:
     return roles.astype(np.bool_)  # type: ignore[no-any-return]
 
 
-def _lines(files: SourceFiles, path: str, score: Score, bars: int) -> NDArray[np.float64]:
+def _lines(files: SourceFiles, path: str, score: Score, bars: int) -> Floats:
     if path not in files:
         return bar_lines(score, bars)
     lines = pd.read_csv(io.BytesIO(files.read(path)))["onset"].to_numpy(np.float64)

@@ -6,7 +6,7 @@ PM2S
     and downbeats in seconds). ``published``: its own split, in which 507 performances of ASAP are listed
     twice; ``clean``: each performance once. No piece is in two parts of PM2S's own split, but the published
     program then moves the last 500 segments of train to valid, in the middle of a piece
-    (`musicbert.corpus.readers.published_tail.move_tail`).
+    (`musicbert.corpus.readers.published.move_tail`).
 ASAP
     ``<composer>/.../<performance>.mid`` beside ``<performance>_annotations.txt`` (seconds twice, then ``b``,
     ``db`` or ``bR`` and other marks). ``clean``: parts by composition; there is no published split.
@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from musicbert.arrays import Floats, Ints
 from musicbert.corpus.files.object_npy import load_pickle
 from musicbert.corpus.labelled.pieces import BeatNotes
 from musicbert.corpus.readers.contract import Item, Loaded, Source
@@ -62,7 +63,7 @@ def pseudo_beat(duration: ArrayLike) -> float:
     return beat
 
 
-def near_a_beat(onset: ArrayLike, beats: ArrayLike, *, compatible: bool = False) -> NDArray[np.int64]:
+def near_a_beat(onset: ArrayLike, beats: ArrayLike, *, compatible: bool = False) -> Ints:
     """Class of each note: 2 within 70 ms of a beat, else 1.
 
     Parameters
@@ -92,7 +93,7 @@ def near_a_beat(onset: ArrayLike, beats: ArrayLike, *, compatible: bool = False)
 
 
 def _pieces(
-    name: str, notes: NDArray[np.float64], beats: ArrayLike, downbeats: ArrayLike, compatible: bool
+    name: str, notes: Floats, beats: ArrayLike, downbeats: ArrayLike, compatible: bool
 ) -> list[Loaded]:
     """Labelled notes of a performance [shape=(n, 4): pitch, onset s, duration s, velocity]."""
     notes = notes[np.lexsort((notes[:, 0], notes[:, 1]))]

@@ -1,7 +1,7 @@
 """POP909: melody extraction (ME) and velocity estimation (VE).
 
 Two layouts: the songs as published (``<NNN>/<NNN>.mid``, ``beat_audio.txt`` and ``beat_midi.txt``), put on
-the grid of their beats as in `musicbert.corpus.readers.pop909_beats`; or the result of that,
+the grid of their beats as in `musicbert.corpus.readers.beats`; or the result of that,
 ``{train,valid,test}/<NNN>.mid`` (MIDI-BERT's ``pop909_processed``). Tracks 0, 1, 2 are vocal melody, bridge
 and piano: classes 1, 2, 3 of ``melody``. ``velocity`` is the class of MIDI velocity, 1-6, bounds 32, 48, 64,
 80 and 96.
@@ -21,11 +21,11 @@ from functools import partial
 from hashlib import sha256
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Ints
+from musicbert.corpus.readers.beats import align_to_beats, read_beats
 from musicbert.corpus.readers.contract import Item, Loaded, Source
 from musicbert.corpus.readers.files import SourceFiles
-from musicbert.corpus.readers.pop909_beats import align_to_beats, read_beats
 from musicbert.corpus.readers.published import pop909_part
 from musicbert.errors import DatasetError
 from musicbert.midi import Score, read_score
@@ -40,12 +40,12 @@ VELOCITY_BOUNDS = (0, 32, 48, 64, 80, 96, 128)
 _HIDDEN_VELOCITY = 64
 
 
-def velocity_class(velocity: NDArray[np.int64]) -> NDArray[np.int64]:
+def velocity_class(velocity: Ints) -> Ints:
     """Return the published class of MIDI velocities [shape=(n,), int64, 1-6]."""
     return np.searchsorted(VELOCITY_BOUNDS, velocity, side="right").astype(np.int64)
 
 
-def neutral_order(score: Score, seed: str) -> NDArray[np.int64]:
+def neutral_order(score: Score, seed: str) -> Ints:
     """Return an order of notes that says nothing but onset, pitch and offset; ties are random.
 
     Parameters

@@ -34,7 +34,7 @@ from pathlib import Path
 from musicbert.atomic import write_text
 from musicbert.corpus.files.archive import list_folder
 from musicbert.corpus.files.ledger import OK, Outcome
-from musicbert.corpus.readers.pop909_beats import align_to_beats, read_beats
+from musicbert.corpus.readers.beats import align_to_beats, read_beats
 from musicbert.corpus.readers.published import asap_pieces, pop909_part
 from musicbert.corpus.readers.tasks import PIANISTS
 from musicbert.errors import DatasetError, MusicBertError

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from musicbert.arrays import Ints
 from musicbert.corpus.bins.upstream import read_label_lists, read_note_lists, read_segments
 from musicbert.corpus.files.folders import write_npy
 from musicbert.corpus.files.object_npy import load_npy
@@ -123,7 +123,7 @@ def read_file(file: SmcFile) -> Iterator[LabelledPiece]:
     segments = isinstance(content, np.ndarray) and content.ndim == 3 and content.shape[-1] == 4
     columns: dict[str, Sequence[Any]] = {}
     notes: list[BeatNotes]
-    kept: list[NDArray[np.int64]] | None = None
+    kept: list[Ints] | None = None
     if segments:
         tokens, _ = read_segments(file.path)
         kept = [np.flatnonzero(rows[:, 0] != PAD_ROW[0]) for rows in tokens]
@@ -154,7 +154,7 @@ def read_file(file: SmcFile) -> Iterator[LabelledPiece]:
         yield LabelledPiece(called, piece, called, labels, {"published": file.part}, file.path.name)
 
 
-def _notes_of(rows: NDArray[np.int64]) -> BeatNotes:
+def _notes_of(rows: Ints) -> BeatNotes:
     """Notes in beats of compound words without padding; empty bars between them are not known."""
     onset = bar_numbers(rows) * BEATS_PER_BAR + rows[:, 1] / _POSITIONS
     offset = onset + (rows[:, 3] + 1) / _DURATIONS

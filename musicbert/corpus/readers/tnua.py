@@ -20,8 +20,9 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from musicbert.arrays import Ints
 from musicbert.corpus.labelled.pieces import BeatNotes
 from musicbert.corpus.readers.contract import Item, Loaded, Source, check_labels
 from musicbert.corpus.readers.files import SourceFiles
@@ -42,7 +43,7 @@ _PARTS = {"train": ((1, 5), (0, 9)), "valid": ((5, 8), (9, 11)), "test": ((8, 11
 _LAYOUT = r"(?:^|/)vio(?P<violinist>\d+)_(?P<piece>\w+)\.csv$"
 
 
-def fingering_class(string: ArrayLike, position: ArrayLike, finger: ArrayLike) -> NDArray[np.int64]:
+def fingering_class(string: ArrayLike, position: ArrayLike, finger: ArrayLike) -> Ints:
     """Return the published class of fingerings [shape=(n,), int64, 0-240].
 
     Examples
@@ -51,13 +52,11 @@ def fingering_class(string: ArrayLike, position: ArrayLike, finger: ArrayLike) -
     [14, 0, 241]
     """
     string, position, finger = (np.asarray(each, np.int64) for each in (string, position, finger))
-    classes: NDArray[np.int64] = np.maximum(
-        (string - 1) * 60 + (np.maximum(position, 1) - 1) * 5 + finger + 2, 0
-    )
+    classes: Ints = np.maximum((string - 1) * 60 + (np.maximum(position, 1) - 1) * 5 + finger + 2, 0)
     return classes
 
 
-def bars_of(start: ArrayLike) -> NDArray[np.int64]:
+def bars_of(start: ArrayLike) -> Ints:
     """Return the bar of each note of one voice [shape=(n,), int64], from 0; -1 for a pickup.
 
     Examples

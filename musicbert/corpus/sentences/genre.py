@@ -40,12 +40,11 @@ from musicbert.corpus.bins.databin import (
     write_indexed_dataset,
 )
 from musicbert.corpus.files.archive import Member, MidiSource
-from musicbert.corpus.files.folders import build_directory, write_json, write_text
+from musicbert.corpus.files.folders import Spool, build_directory, write_json, write_text
 from musicbert.corpus.files.ledger import NO_LABEL, NO_MIDI, Outcome, write_ledger
-from musicbert.corpus.files.spool import Spool
 from musicbert.corpus.sentences.songs import SongPiece, read_songs, rejected
 from musicbert.corpus.splits.genre_folds import RULES, genre_folds
-from musicbert.corpus.splits.songs import song_marks
+from musicbert.corpus.splits.versions import song_marks
 from musicbert.encoding import dictionary_text, encode_notes, plan_windows, rows_to_ids
 from musicbert.encoding.vocabulary import TOKENS
 from musicbert.errors import DatasetError

@@ -1,6 +1,6 @@
 """MIDI files of a sentence task: read in processes, set aside, and grouped by song.
 
-Versions of one song (`musicbert.corpus.splits.songs`) are one group, so that a split can keep them together.
+Versions of one song (`musicbert.corpus.splits.versions`) are one group, so a split can keep them together.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from musicbert.corpus.files.archive import Member, MidiSource
 from musicbert.corpus.files.ledger import Outcome
 from musicbert.corpus.files.members import each_member
-from musicbert.corpus.splits.songs import song_groups
+from musicbert.corpus.splits.versions import song_groups
 
 __all__ = ["SongPiece", "read_songs", "rejected"]
 
@@ -32,7 +32,7 @@ class SongPiece(Generic[Content]):
     notes, notes_written
         Notes of the file, and of its longest line (where that is known).
     marks
-        Content hash and melody signature (`musicbert.corpus.splits.songs.song_marks`).
+        Content hash and melody signature (`musicbert.corpus.splits.versions.song_marks`).
     content
         What the task makes of it.
     """

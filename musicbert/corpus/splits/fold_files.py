@@ -19,8 +19,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
-from musicbert.annotation.content import content_groups
 from musicbert.annotation.folds import PARTS
+from musicbert.annotation.names import content_groups
 from musicbert.annotation.splits import Fold, Folds, Valid, carve_validation
 from musicbert.errors import DatasetError
 

@@ -27,6 +27,8 @@ from os import PathLike
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.arrays import Ints
+
 __all__ = ["HASHES", "NO_SIGNATURE", "Groups", "StoredSignatures", "join_similar", "signature"]
 
 HASHES, ROWS = 64, 2
@@ -45,9 +47,7 @@ NO_SIGNATURE = np.full(HASHES, 0xFFFFFFFF, np.uint32)
 _BLOCK = 1 << 12
 
 
-def signature(
-    onset: NDArray[np.int64], program: NDArray[np.int64], pitch: NDArray[np.int64]
-) -> NDArray[np.uint32]:
+def signature(onset: Ints, program: Ints, pitch: Ints) -> NDArray[np.uint32]:
     """Return the signature of a piece.
 
     Parameters
@@ -106,7 +106,7 @@ class StoredSignatures:
     def __init__(self, path: str | PathLike[str]) -> None:
         self._path = path
 
-    def __getitem__(self, indices: NDArray[np.int64]) -> NDArray[np.uint32]:
+    def __getitem__(self, indices: Ints) -> NDArray[np.uint32]:
         """Return some signatures [shape=(len(indices), HASHES), uint32]; the file is mapped no longer."""
         mapped = np.memmap(self._path, np.uint32, "r").reshape(-1, HASHES)
         return np.array(mapped[indices])
@@ -132,7 +132,7 @@ class Groups:
         if one != other:
             self._parent[max(one, other)] = min(one, other)
 
-    def roots(self) -> NDArray[np.int64]:
+    def roots(self) -> Ints:
         """Return the root of every member [shape=(n,), int64]."""
         roots = self._parent
         while not np.array_equal(roots, roots[roots]):
@@ -140,9 +140,7 @@ class Groups:
         return roots
 
 
-def join_similar(
-    signatures: NDArray[np.uint32] | StoredSignatures, members: NDArray[np.int64], groups: Groups
-) -> None:
+def join_similar(signatures: NDArray[np.uint32] | StoredSignatures, members: Ints, groups: Groups) -> None:
     """Join the pieces whose signatures agree in `THRESHOLD` of the places.
 
     Parameters

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from musicbert.annotation.folds import PARTS, Fold, Folds, carve_validation, rank
 from musicbert.annotation.names import natural_key
+from musicbert.arrays import Bools, Floats
 from musicbert.corpus.labelled.pieces import NO_CLASS, Task
 from musicbert.corpus.labelled.shards import Shards
 from musicbert.corpus.splits.similar import NO_SIGNATURE, Groups, join_similar, signature
@@ -58,7 +59,7 @@ def _signature(shards: Shards, piece: int) -> NDArray[np.uint32]:
     return signature(columns.onset[order], columns.program[order], columns.pitch[order])
 
 
-def label_counts(shards: Shards, task: Task) -> NDArray[np.float64]:
+def label_counts(shards: Shards, task: Task) -> Floats:
     """How much of each class a piece holds [shape=(n, C), float64]; ones where classes mean nothing.
 
     Notes of a class, or 1 for the class of a piece; regression has one column of ones.
@@ -85,7 +86,7 @@ def label_counts(shards: Shards, task: Task) -> NDArray[np.float64]:
 def stratified_group_folds(
     names: Sequence[str],
     groups: Mapping[str, str],
-    counts: NDArray[np.float64],
+    counts: Floats,
     n_folds: int,
     *,
     seed: int | str = 7,
@@ -213,7 +214,7 @@ def task_folds(
     return folds, groups
 
 
-def _has_label(shards: Shards, task: Task) -> NDArray[np.bool_]:
+def _has_label(shards: Shards, task: Task) -> Bools:
     """Whether a piece has a label that is not ignored [shape=(n,)]."""
     labels = shards.label(task.label)
     if task.kind == "classes":

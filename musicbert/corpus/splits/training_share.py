@@ -14,9 +14,9 @@ from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from musicbert.annotation.folds import Folds, rank
+from musicbert.arrays import Floats
 from musicbert.corpus.labelled.pieces import Task
 from musicbert.corpus.labelled.shards import Shards
 from musicbert.corpus.splits.task_folds import label_counts
@@ -47,7 +47,7 @@ def take_share(
     share: float,
     *,
     seed: int | str = 7,
-    counts: NDArray[np.float64] | None = None,
+    counts: Floats | None = None,
 ) -> list[str]:
     """Take whole groups out of a training part.
 
@@ -92,7 +92,7 @@ def take_share(
 
 
 def _classes_in_turn(
-    order: Sequence[str], members: Mapping[str, Sequence[int]], counts: NDArray[np.float64]
+    order: Sequence[str], members: Mapping[str, Sequence[int]], counts: Floats
 ) -> tuple[list[str], int]:
     """Order of the groups, and how many of them hold every class.
 

@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from musicbert.arrays import Ints
 from musicbert.corpus.labelled.pieces import NO_CLASS, Kind
-from musicbert.corpus.tables.columns import TableColumns
-from musicbert.corpus.tables.kinds import Labels, as_labels
+from musicbert.corpus.tables.kinds import Labels, TableColumns, as_labels
 from musicbert.errors import DatasetError
 from musicbert.midi import Score
 
@@ -189,7 +189,7 @@ def label_notes(
     return found
 
 
-def _by_onset(entry: NoteEntry, score: Score, unit: OnsetUnit) -> NDArray[np.int64]:
+def _by_onset(entry: NoteEntry, score: Score, unit: OnsetUnit) -> Ints:
     """Note of each label, by onset and pitch."""
     if unit == "ticks":
         onsets = score.onset.astype(np.float64)

@@ -20,8 +20,14 @@ import numpy as np
 from musicbert.corpus.files.archive import Member, MidiSource
 from musicbert.corpus.files.ledger import NO_LABEL, NO_MIDI, Outcome
 from musicbert.corpus.labelled.pieces import NO_CLASS, Kind, LabelledPiece, Level, Task
-from musicbert.corpus.tables.columns import TableColumns, find_columns, is_missing, read_table
-from musicbert.corpus.tables.kinds import Labels, as_labels
+from musicbert.corpus.tables.kinds import (
+    Labels,
+    TableColumns,
+    as_labels,
+    find_columns,
+    is_missing,
+    read_table,
+)
 from musicbert.corpus.tables.note_labels import NoteEntry, NoteOrder, OnsetUnit, label_notes, note_entries
 from musicbert.errors import DatasetError, MusicBertError
 from musicbert.midi import read_score
@@ -123,7 +129,7 @@ def read_label_table(
     kind, separator, classes
         See `musicbert.corpus.tables.kinds.as_labels`.
     columns
-        See `musicbert.corpus.tables.columns.find_columns`.
+        See `musicbert.corpus.tables.kinds.find_columns`.
 
     Raises
     ------

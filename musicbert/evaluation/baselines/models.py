@@ -39,7 +39,7 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.svm import SVC
 
-from musicbert.annotation.content import content_groups
+from musicbert.annotation.names import content_groups
 from musicbert.arrays import Floats, Ints
 from musicbert.corpus.labelled.pieces import Kind
 from musicbert.errors import DatasetError

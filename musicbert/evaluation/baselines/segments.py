@@ -13,10 +13,16 @@ import numpy as np
 
 import musicbert.features
 import musicbert.features.against_score
-from musicbert.annotation.content import EIGHT_BAR_PARTS, LITERAL_REPEATS, content_groups
 from musicbert.annotation.label_map import LabelMap
 from musicbert.annotation.labels import LabelOptions, make_labels
-from musicbert.annotation.names import SegmentName, parse_segment, segment_id
+from musicbert.annotation.names import (
+    EIGHT_BAR_PARTS,
+    LITERAL_REPEATS,
+    SegmentName,
+    content_groups,
+    parse_segment,
+    segment_id,
+)
 from musicbert.annotation.table import read_ratings
 from musicbert.arrays import Floats
 from musicbert.atomic import replacing

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from musicbert.annotation.content import content_groups
 from musicbert.annotation.label_map import LabelMap
+from musicbert.annotation.names import content_groups
 from musicbert.arrays import Floats
 from musicbert.corpus.labelled.pieces import Task
 from musicbert.errors import DatasetError

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import gaussian_kde
 
-from musicbert.annotation.apex import apex, apexes, tied
+from musicbert.annotation.labels import apex, apexes, tied
 
 ratings = st.lists(st.integers(1, 7), min_size=1, max_size=19)
 

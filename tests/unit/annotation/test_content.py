@@ -1,4 +1,4 @@
-from musicbert.annotation.content import (
+from musicbert.annotation.names import (
     EIGHT_BAR_PARTS,
     LITERAL_REPEATS,
     content_group,

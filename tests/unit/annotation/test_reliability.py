@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from musicbert.annotation.options import LabelOptions
 from musicbert.annotation.reliability import (
     intraclass_correlation,
     one_row_each,
@@ -9,7 +8,7 @@ from musicbert.annotation.reliability import (
     reliability_table,
     split_half,
 )
-from musicbert.annotation.selection import select_ratings
+from musicbert.annotation.selection import LabelOptions, select_ratings
 from musicbert.annotation.table import read_ratings
 
 

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from musicbert.annotation.content import content_groups
-from musicbert.annotation.names import performer_of, piece_of
+from musicbert.annotation.names import content_groups, performer_of, piece_of
 from musicbert.annotation.splits import (
     RULES,
     carve_validation,

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from musicbert.corpus.builder.division import divide
-from musicbert.corpus.builder.index import INDEX, Index, seeded_hash
+from musicbert.corpus.builder.index import INDEX, Index, divide, seeded_hash
 from musicbert.corpus.builder.options import BuildOptions
 from musicbert.corpus.splits.similar import HASHES
 

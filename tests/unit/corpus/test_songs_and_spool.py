@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from musicbert.corpus.files.archive import MidiSource
-from musicbert.corpus.files.members import each_member
-from musicbert.corpus.files.ordered_map import ordered_map
-from musicbert.corpus.files.spool import Spool
-from musicbert.corpus.splits.songs import song_groups, song_marks
+from musicbert.corpus.files.folders import Spool
+from musicbert.corpus.files.members import each_member, ordered_map
+from musicbert.corpus.splits.versions import song_groups, song_marks
 from musicbert.encoding import encode_notes
 from musicbert.errors import DatasetError
 from musicbert.midi import Score, read_score

@@ -5,7 +5,7 @@ import tarfile
 
 import pytest
 
-from musicbert.corpus.files.tar_archive import DAMAGED, open_tar, tar_headers
+from musicbert.corpus.files.archive import DAMAGED, open_tar, tar_headers
 
 CONTENTS = {f"{number}.mid": bytes([number]) * (300 * number) for number in range(6)}
 

@@ -24,7 +24,7 @@ from musicbert.annotation.folds import PARTS
 from musicbert.arrays import Bools, Ints
 from musicbert.corpus.files.folders import build_directory, write_json, write_text
 from musicbert.corpus.files.ledger import Outcome, write_ledger
-from musicbert.corpus.files.ordered_map import ordered_map
+from musicbert.corpus.files.members import ordered_map
 from musicbert.corpus.sentences.pairs.chords import ChordTable, load_chords
 from musicbert.corpus.sentences.pairs.pirhdy import (
     GROUP,

@@ -9,14 +9,12 @@ from hypothesis import strategies as st
 
 from musicbert.corpus.files.ledger import Outcome
 from musicbert.corpus.readers import read
-from musicbert.corpus.readers.augmentednet import frame_notes, measure_lines, midi_pitch
-from musicbert.corpus.readers.bars import fill_gaps, times_to_beats
+from musicbert.corpus.readers.augmentednet import frame_notes, measure_lines, midi_pitch, score_notes
+from musicbert.corpus.readers.beats import align_to_beats, fill_gaps, times_to_beats
 from musicbert.corpus.readers.midi_folders import TAGTRAUM
 from musicbert.corpus.readers.orchestra import bar_lines
 from musicbert.corpus.readers.performed_beats import near_a_beat, pseudo_beat
 from musicbert.corpus.readers.pop909 import velocity_class
-from musicbert.corpus.readers.pop909_beats import align_to_beats
-from musicbert.corpus.readers.scores import score_notes
 from musicbert.corpus.readers.tnua import bars_of, fingering_class
 from musicbert.errors import DatasetError
 from musicbert.midi import Score

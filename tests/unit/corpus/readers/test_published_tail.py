@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musicbert.corpus.labelled.pieces import BeatNotes, LabelledPiece
-from musicbert.corpus.readers.published_tail import move_tail
+from musicbert.corpus.readers.published import move_tail
 
 
 def piece(name, notes, part="train"):

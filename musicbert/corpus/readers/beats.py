@@ -1,31 +1,30 @@
-"""POP909's songs on the grid of their beats: the published preprocessing of MIDI-BERT.
+"""Times on beats: the beat grid of POP909, and known bar lines stretched to four beats.
 
-``beat_audio.txt`` holds the time of each beat in seconds and its number in the bar; ``beat_midi.txt`` the
-time and whether it is a downbeat in two and in four. Times of notes go through the tempo map to seconds, a
-beat is four sixteenths of 120 ticks whatever its length, and the first downbeat begins a bar. Verified in
-``tests/parity/test_readers_pop909.py``.
+POP909 (the published preprocessing of MIDI-BERT): ``beat_audio.txt`` holds the time of each beat in seconds
+and its number in the bar; ``beat_midi.txt`` the time and whether it is a downbeat in two and in four. A beat
+is four sixteenths of 120 ticks whatever its length, and the first downbeat begins a bar. Verified in
+``tests/parity/test_readers_{pop909,bps_motif}.py``.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from musicbert.arrays import Floats
+from musicbert.encoding.beat_notes import BEATS_PER_BAR
 from musicbert.errors import DatasetError
 from musicbert.midi import Score
 
-__all__ = ["align_to_beats", "in_four", "read_beats"]
+__all__ = ["align_to_beats", "fill_gaps", "in_four", "read_beats", "times_to_beats"]
 
 TICKS_PER_BEAT = 480
 #: Ticks of the grid: a sixteenth.
 GRID = 120
-BEATS_PER_BAR = 4
 #: Seconds before the first beat within which a note still belongs to it, if it is longer than `_LONG_S`.
 _EARLY_S, _LONG_S = 0.1, 0.2
 #: Largest difference of the share of downbeats from a quarter.
 _SHARE = 0.03
-
-Floats = NDArray[np.float64]
 
 
 def read_beats(text: str, path: str) -> Floats:
@@ -117,3 +116,62 @@ def align_to_beats(score: Score, audio: ArrayLike, midi: ArrayLike | None = None
         metre_numerator=one + BEATS_PER_BAR,
         metre_denominator=one + BEATS_PER_BAR,
     )
+
+
+def times_to_beats(times: ArrayLike, bar_lines: ArrayLike) -> Floats:
+    """Convert times to beats.
+
+    Parameters
+    ----------
+    times
+        [shape=(n,)], any unit; times before the first and after the last bar line lie in bars as long as the
+        first and the last one.
+    bar_lines
+        Beginnings of bars, strictly ascending [shape=(m,), m > 1, the same unit].
+
+    Returns
+    -------
+    [shape=(n,), float64, beats], 0 at the first bar line.
+
+    Raises
+    ------
+    DatasetError
+        ``bad-bars``: fewer than two bar lines, or not ascending.
+
+    Examples
+    --------
+    >>> times_to_beats([-3.0, 0.0, 1.5, 4.0], [0.0, 3.0, 5.0])
+    array([-4.,  0.,  2.,  6.])
+    """
+    lines = np.asarray(bar_lines, np.float64)
+    if len(lines) < 2 or not (np.diff(lines) > 0).all():
+        raise DatasetError("bad-bars", "The bar lines are not two or more ascending times")
+    at = np.asarray(times, np.float64)
+    bar = np.clip(np.searchsorted(lines, at, side="right") - 1, 0, len(lines) - 2)
+    beats: Floats = BEATS_PER_BAR * (bar + (at - lines[bar]) / (lines[bar + 1] - lines[bar]))
+    return beats
+
+
+def fill_gaps(bar_lines: ArrayLike, *, longest: float = 8.0) -> Floats:
+    """Return bar lines with regular ones put into gaps.
+
+    A bar that is at least ``longest`` times as long as the one before it is no bar but a hole in the
+    annotation (BPS-FH has one of 202 beats in its third sonata): it is cut into bars of the length before it,
+    the last of which takes what remains.
+
+    Examples
+    --------
+    >>> fill_gaps([0, 4, 8, 50]).tolist()
+    [0.0, 4.0, 8.0, 12.0, 16.0, 20.0, 24.0, 28.0, 32.0, 36.0, 40.0, 44.0, 48.0, 50.0]
+    """
+    lines = np.asarray(bar_lines, np.float64)
+    lengths = np.diff(lines)
+    pieces = [lines[:1]]
+    usual = 0.0
+    for start, length in zip(lines[:-1], lengths, strict=True):
+        if usual and length >= longest * usual:
+            pieces.append(start + usual * np.arange(1, np.ceil(length / usual - 1e-9)))
+        else:
+            usual = length
+        pieces.append(np.array([start + length]))
+    return np.concatenate(pieces)
