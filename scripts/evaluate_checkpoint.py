@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import shutil
 import sys
@@ -75,6 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
     out = given.output or given.checkpoint.parent / "eval"
     run = out / "runs" / f"fold{given.fold}" / "seed0"
+    logging.disable(logging.DEBUG)  # fairseq turns the loggers of all packages on
     for part in dict.fromkeys(("train", given.split)):
         words = [given.checkpoint, fold, "--split", part, "--output", run / f"{part}.npz"]
         if status := eval_xai.main([*map(str, words)]):
