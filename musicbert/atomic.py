@@ -5,8 +5,6 @@ package does it here; whole folders are in `musicbert.corpus.files.folders`. Ver
 ``tests/unit/test_atomic.py``.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import tempfile
@@ -14,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
-
-__all__ = ["replacing", "write_bytes", "write_json", "write_text"]
 
 #: Permissions of a written file before the umask; ``mkstemp`` alone would leave it private to its owner.
 _FILE_MODE = 0o666
@@ -25,21 +21,10 @@ _FILE_MODE = 0o666
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Yield a binary file that takes the destination's place when the block ends without an exception.
 
-    Parameters
-    ----------
-    path
-        Destination; its folder must exist. A file that is there stays as it is until the new one is complete,
-        and for good where the block fails.
-
-    Yields
-    ------
-    BinaryIO
-        A hidden sibling of ``path``, open for writing.
-
-    Raises
-    ------
-    OSError
-        The folder is missing, full or not writable; ``filename`` is the destination.
+    ``path``: destination; its folder must exist. A file that is there stays as it is until the new one is
+    complete, and for good where the block fails.
+    Yields `BinaryIO`: a hidden sibling of ``path``, open for writing.
+    Raises `OSError` (the folder is missing, full or not writable; ``filename`` is the destination).
     """
     path = Path(path)
     prefix = f".{path.name}."
@@ -66,12 +51,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file atomically (see `replacing`).
 
-    Parameters
-    ----------
-    path
-        Destination; its folder must exist.
-    content
-        The whole content of the file.
+    ``path``: destination; its folder must exist; ``content``: the whole content of the file.
     """
     with replacing(path) as file:
         file.write(content)
@@ -85,10 +65,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], value: Any, *, indent: int | None = 2) -> None:
     """Write strict JSON (no NaN) atomically, ending in a newline (see `replacing`).
 
-    Raises
-    ------
-    ValueError
-        The value holds NaN or an infinity, which JSON does not know.
+    Raises `ValueError` (the value holds NaN or an infinity, which JSON does not know).
     """
     write_text(path, json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False) + "\n")
 

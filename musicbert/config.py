@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-__all__ = ["M2BERT_PRESETS", "PRESETS", "M2BertConfig", "MidiBertConfig", "ModelConfig"]
-
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -123,18 +121,11 @@ M2BERT_PRESETS: dict[str, M2BertConfig] = {
 class MidiBertConfig:
     """Shape and regularisation of the older MidiBERT: compound embedding, BERT with relative positions.
 
-    Attributes
-    ----------
-    layers, width, ffn_width, heads
-        Number of blocks, width ``D``, inner width of the feed-forward layer, attention heads.
-    embedding_width
-        Width of the embedding of one column.
-    field_sizes, field_pads
-        Ids of each column of a note, PAD and MASK included, and which of them is PAD (compound words).
-    max_positions
-        Longest input in notes: distances of 1 - max_positions to max_positions - 1 have embeddings.
-    dropout, attention_dropout
-        Dropout probabilities in 0-1.
+    ``layers``, ``width``, ``ffn_width``, ``heads``: number of blocks, width ``D``, inner width of the
+    feed-forward layer, attention heads; ``embedding_width``: width of the embedding of one column;
+    ``field_sizes``, ``field_pads``: ids of each column of a note, PAD and MASK included, and which of them is
+    PAD (compound words); ``max_positions``: longest input in notes: distances of 1 - max_positions to
+    max_positions - 1 have embeddings; ``dropout``, ``attention_dropout``: dropout probabilities in 0-1.
     """
 
     layers: int = 12

@@ -4,11 +4,7 @@ Every error carries a stable, kebab-case ``reason`` (safe to test for and to wri
 is about, and a ``hint``: what to do next. Programming mistakes raise the usual built-in errors instead.
 """
 
-from __future__ import annotations
-
 from os import PathLike, fspath
-
-__all__ = ["CheckpointError", "ConfigError", "DatasetError", "MidiError", "MusicBertError", "RatingError"]
 
 
 class MusicBertError(Exception):

@@ -7,13 +7,9 @@ Dense matrix products are counted, ``2 m n k`` each. A training step is three fo
 2020); what is computed again, padding, and everything but matrix products is no work that is needed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from musicbert.config import M2BertConfig, ModelConfig
-
-__all__ = ["m2bert_flops", "musicbert_flops"]
 
 
 def musicbert_flops(config: ModelConfig, lengths: Sequence[int], selected: float) -> float:
@@ -26,14 +22,8 @@ def musicbert_flops(config: ModelConfig, lengths: Sequence[int], selected: float
         + fields * 2 D^2 min(V, notes)           down-projection, by table or by note
         + selected * (4 D^2 + 2 D V)             up-projection, dense of the head, logits
 
-    Parameters
-    ----------
-    config
-        Of the model.
-    lengths
-        Notes of each sequence, padding left out.
-    selected
-        Tokens whose logits are wanted, in all sequences together.
+    ``config``: of the model; ``lengths``: notes of each sequence, padding left out; ``selected``: tokens
+    whose logits are wanted, in all sequences together.
     """
     L, D, W, V = config.layers, config.width, config.ffn_width, config.vocabulary_size
     notes = sum(lengths)
@@ -55,14 +45,8 @@ def m2bert_flops(config: M2BertConfig, lengths: Sequence[int], selected: float) 
         + 2 V E D                                              embedding, by the tables of the columns
         + selected * 2 D V + notes * 2 D roll_outputs          heads
 
-    Parameters
-    ----------
-    config
-        Of the model.
-    lengths
-        Notes of each sequence, padding left out.
-    selected
-        Notes whose columns are wanted, in all sequences together.
+    ``config``: of the model; ``lengths``: notes of each sequence, padding left out; ``selected``: notes whose
+    columns are wanted, in all sequences together.
     """
     L, D, W, V = config.layers, config.width, config.ffn_width, sum(config.field_sizes)
     notes = sum(lengths)

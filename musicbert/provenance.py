@@ -3,8 +3,6 @@
 Written into every result file, without anything about the machine: absolute paths are cut to their last part.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import platform
@@ -16,8 +14,6 @@ from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
 from pathlib import Path
 from typing import Any
-
-__all__ = ["command_line", "file_hash", "provenance"]
 
 #: Packages whose version can change a number.
 PACKAGES = ("numpy", "scipy", "scikit-learn", "symusic", "torch", "fairseq-fixed")
@@ -90,21 +86,11 @@ def provenance(
 ) -> dict[str, Any]:
     """Describe how a result was made.
 
-    Parameters
-    ----------
-    command
-        Words of the command line.
-    inputs
-        Role -> file; each is recorded by its name and SHA-256.
-    seed
-        The seed that everything random came from.
-    configuration
-        Further settings, JSON-ready.
-
-    Returns
-    -------
-    JSON-ready dictionary; ``commit`` is None outside a checkout or archive, ``changed`` says whether tracked
-    code differed from that commit, None where that cannot be known
+    ``command``: words of the command line; ``inputs``: role -> file; each is recorded by its name and
+    SHA-256; ``seed``: the seed that everything random came from; ``configuration``: further settings,
+    JSON-ready.
+    Returns ``JSON-ready dictionary; ``commit`` is None outside a checkout or archive``, ````changed`` says
+    whether tracked``; ``code differed from that commit``, ``None where that cannot be known``.
     """
     commit = _git("rev-parse", "HEAD")
     changed = None if commit is None else bool(_git("status", "--porcelain", "-uno", "--", "."))

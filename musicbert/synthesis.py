@@ -10,8 +10,6 @@ unchanged.
 All randomness comes from `numpy.random.default_rng`; the same seed gives the same bytes.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import zipfile
@@ -25,9 +23,6 @@ from musicbert.annotation.dimensions import XAI
 from musicbert.arrays import Bools, Floats, Ints
 from musicbert.atomic import write_bytes
 from musicbert.midi import Score, midi_bytes
-
-__all__ = ["PARAMETERS", "MadeSet", "make_set", "write_made_set"]
-
 
 #: Expressive parameters, each about standard normal over the set.
 PARAMETERS = (
@@ -85,14 +80,8 @@ LOADINGS: dict[int, dict[str, float]] = {
 class MadeSet:
     """Made performances with their ratings.
 
-    Attributes
-    ----------
-    scores
-        Segment id -> performance.
-    parameters
-        Segment id -> expressive parameters [shape=(10,), order of `PARAMETERS`].
-    rating_rows
-        Rows of the rating table, header first, as text cells.
+    ``scores``: segment id -> performance; ``parameters``: segment id -> expressive parameters [shape=(10,),
+    order of `PARAMETERS`]; ``rating_rows``: rows of the rating table, header first, as text cells.
     """
 
     scores: dict[str, Score]
@@ -252,18 +241,10 @@ def make_set(
 ) -> MadeSet:
     """Make performances and ratings.
 
-    Parameters
-    ----------
-    seed
-        Seed of everything.
-    performers, segments, movements
-        Every performer plays every segment of every movement.
-    raters, per_segment
-        Raters in all, and how many of them rate one performance.
-
-    Returns
-    -------
-    MadeSet with ``performers * segments * movements`` performances.
+    ``seed``: seed of everything; ``performers``, ``segments``, ``movements``: every performer plays every
+    segment of every movement; ``raters``, ``per_segment``: raters in all, and how many of them rate one
+    performance.
+    Returns MadeSet with ``performers * segments * movements`` performances.
     """
     rng = np.random.default_rng(seed)
     habits = rng.normal(0, 0.8, (performers, len(PARAMETERS)))
@@ -283,16 +264,8 @@ def make_set(
 def write_made_set(made: MadeSet, folder: str | PathLike[str]) -> tuple[Path, Path]:
     """Write `total.csv` and `segment_midi.zip`.
 
-    Parameters
-    ----------
-    made
-        What `make_set` gave.
-    folder
-        Where to write; made if missing.
-
-    Returns
-    -------
-    Paths of the rating table and of the archive.
+    ``made``: what `make_set` gave; ``folder``: where to write; made if missing.
+    Returns Paths of the rating table and of the archive.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

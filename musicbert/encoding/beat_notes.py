@@ -4,8 +4,6 @@ Unit: beats, scaled so that a bar is 4 beats whatever the metre was; bar 0 begin
 before it, at negative beats.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +11,6 @@ import numpy as np
 from musicbert.arrays import Floats, Ints
 from musicbert.errors import MidiError
 from musicbert.midi import Score
-
-__all__ = ["BEATS_PER_BAR", "BeatNotes", "beat_notes_to_score", "check_beat_notes", "first_bar"]
 
 #: Beats of every bar of `BeatNotes`.
 BEATS_PER_BAR = 4
@@ -51,11 +47,8 @@ class BeatNotes:
 def check_beat_notes(notes: BeatNotes, *, max_notes: int = 1_000_000) -> None:
     """Check that notes can be encoded.
 
-    Raises
-    ------
-    MidiError
-        ``no-notes``, ``too-many-notes``, ``bad-value`` (columns of different lengths, a time that is not
-        finite or out of range, a note that ends before it begins, a pitch or velocity outside 0-127).
+    Raises `MidiError`: ``no-notes``, ``too-many-notes``, ``bad-value`` (columns of different lengths, a time
+    that is not finite or out of range, a note that ends before it begins, a pitch or velocity outside 0-127).
     """
     n = len(notes.onset)
     if n == 0:
@@ -89,10 +82,7 @@ def beat_notes_to_score(notes: BeatNotes) -> Score:
     4/4 at 480 ticks a beat and 120 BPM; times are rounded to ticks. A pickup moves all notes later by whole
     bars. Note i of the score is note i of ``notes``.
 
-    Raises
-    ------
-    MidiError
-        As `check_beat_notes`.
+    Raises `MidiError` (as `check_beat_notes`).
     """
     check_beat_notes(notes)
     shift = -first_bar(notes) * BEATS_PER_BAR

@@ -13,8 +13,6 @@ name            rows
 ==============  =========================================================================================
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,22 +25,15 @@ from musicbert.encoding.octuple import encode_notes
 from musicbert.encoding.vocabulary import FIELD_SIZES, FIELDS, MASK, PAD
 from musicbert.midi import Score
 
-__all__ = ["CODECS", "Codec", "Field", "OctupleCodec", "get_codec"]
-
 
 @dataclass(frozen=True)
 class Field:
     """One column of rows.
 
-    Attributes
-    ----------
-    name
-        Such as ``pitch``.
-    size
-        Ids of the column. Of compound words PAD and MASK are two of them; OctupleMIDI's are not, since its
-        fields share one vocabulary (`rows_to_ids`), in which PAD and MASK are tokens of their own.
-    pad, mask
-        Id of PAD and of MASK: in the column (compound words), or in the shared vocabulary (OctupleMIDI).
+    ``name``: such as ``pitch``. ``size``: ids of the column. Of compound words PAD and MASK are two of them;
+    OctupleMIDI's are not, since its fields share one vocabulary (`rows_to_ids`), in which PAD and MASK are
+    tokens of their own. ``pad``, ``mask``: id of PAD and of MASK: in the column (compound words), or in the
+    shared vocabulary (OctupleMIDI).
     """
 
     name: str

@@ -14,8 +14,6 @@ empty bars would push notes beyond the grid, empty bars are as short as a bar ca
 signature.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -35,9 +33,7 @@ from musicbert.encoding.quantise import (
 from musicbert.encoding.vocabulary import check_rows
 from musicbert.errors import MidiError
 from musicbert.midi import Score
-from musicbert.midi.score import DEFAULT_BPM
-
-__all__ = ["decode"]
+from musicbert.midi.columns import DEFAULT_BPM
 
 TICKS_PER_BEAT = 480
 _COMMON_TIME = METRES.index((4, 4))

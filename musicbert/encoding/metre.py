@@ -5,8 +5,6 @@ The length of a bar is fixed where the bar begins: a signature that changes insi
 next bar line, but the notes after the change already carry it (`Policies.mid_bar_metre`).
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
@@ -24,9 +22,6 @@ from musicbert.encoding.quantise import (
 from musicbert.errors import MidiError
 from musicbert.midi import Score
 
-__all__ = ["BarTable", "bar_table"]
-
-
 #: Metre where the file says none.
 COMMON_TIME = (4, 4)
 
@@ -34,12 +29,8 @@ COMMON_TIME = (4, 4)
 class BarTable(NamedTuple):
     """Bars and time signatures of positions 0 to a limit.
 
-    Attributes
-    ----------
-    bar_start
-        First position of each bar [shape=(bars,), int64].
-    run_start, run_code
-        First position of each run of one time signature, and its code [shape=(runs,), int64].
+    ``bar_start``: first position of each bar [shape=(bars,), int64]; ``run_start``, ``run_code``: first
+    position of each run of one time signature, and its code [shape=(runs,), int64].
     """
 
     bar_start: Ints
@@ -55,11 +46,8 @@ class _Run(NamedTuple):
 def bar_table(score: Score, limit: int, policies: Policies) -> BarTable:
     """Lay out the bars of the first `limit` positions.
 
-    Raises
-    ------
-    MidiError
-        ``unsupported-metre``, according to the policies. A signature that rules no position is never looked
-        at.
+    Raises `MidiError`: ``unsupported-metre``, according to the policies. A signature that rules no position
+    is never looked at.
     """
     runs = _runs(score, limit)
     bars: list[Ints] = []

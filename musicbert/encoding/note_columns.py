@@ -5,8 +5,6 @@ units of the codec (1/16 of a quarter note for octuples, 1/4 for compound words)
 longest that it can hold, so onsets order and group notes but do not measure time across bars.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +15,6 @@ from musicbert.encoding.compound_word import LOW_PITCH, bar_numbers
 from musicbert.encoding.compound_word.vocabulary import POSITIONS
 from musicbert.encoding.quantise import duration_value
 
-__all__ = ["NoteColumns", "note_columns"]
-
-
 #: positions of the longest bar of OctupleMIDI (two whole notes)
 _OCTUPLE_BAR = 128
 
@@ -28,16 +23,9 @@ _OCTUPLE_BAR = 128
 class NoteColumns:
     """Columns [shape=(n,), int64] of the notes of a piece, in the order of its rows.
 
-    Attributes
-    ----------
-    bar, position, onset
-        Number of the bar; place in it; ``bar`` times the longest bar plus ``position``.
-    duration
-        In the same unit, at least 0.
-    pitch
-        MIDI pitch; of percussion plus 128 in octuples.
-    program
-        0-127, 128 percussion; 0 in compound words, which do not know it.
+    ``bar``, ``position``, ``onset``: number of the bar; place in it; ``bar`` times the longest bar plus
+    ``position``; ``duration``: in the same unit, at least 0; ``pitch``: MIDI pitch; of percussion plus 128 in
+    octuples; ``program``: 0-127, 128 percussion; 0 in compound words, which do not know it.
     """
 
     bar: Ints
@@ -51,12 +39,7 @@ class NoteColumns:
 def note_columns(rows: ArrayLike, codec: str) -> NoteColumns:
     """Read rows.
 
-    Parameters
-    ----------
-    rows
-        [shape=(n, F), int64]
-    codec
-        Name of the codec.
+    ``rows`` [shape=(n, F), int64]; ``codec``: name of the codec.
     """
     table = np.asarray(rows, np.int64)
     if codec == "octuple":

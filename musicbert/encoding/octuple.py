@@ -13,8 +13,6 @@ Reference: Zeng et al. 2021, section 3.2, and upstream's code for every detail; 
 ``tests/parity/test_octuple_golden.py``.
 """
 
-from __future__ import annotations
-
 from os import PathLike
 from typing import IO, Any
 
@@ -26,12 +24,8 @@ from musicbert.encoding.policies import COMPATIBLE, Policies
 from musicbert.encoding.quantise import MAX_POSITIONS, duration_code, positions, tempo_code
 from musicbert.errors import MidiError
 from musicbert.midi import ReadLimits, Score, read_score
-from musicbert.midi.columns import check_score
+from musicbert.midi.columns import DEFAULT_BPM, check_score
 from musicbert.midi.reader import Reader
-from musicbert.midi.score import DEFAULT_BPM
-
-__all__ = ["encode", "encode_notes"]
-
 
 #: Program and pitch shift of percussion.
 DRUM_PROGRAM, DRUM_PITCH = 128, 128

@@ -28,17 +28,12 @@ A chord is a chain of onsets at most 30 ms apart. A pedal is merged over all tra
 before its first event it is up. Seconds below 1 ms count as 1 ms in logarithms.
 """
 
-from __future__ import annotations
-
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from musicbert.arrays import Floats, Ints, Singles
 from musicbert.midi import Score
-
-__all__ = ["PERFORMANCE_INPUTS", "performance_inputs"]
-
 
 #: Names of the columns.
 PERFORMANCE_INPUTS: Final = (

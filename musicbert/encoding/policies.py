@@ -1,12 +1,8 @@
 """What to do where OctupleMIDI as published loses something silently. The defaults are as published."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, get_args, get_type_hints
-
-__all__ = ["COMPATIBLE", "Policies"]
 
 MidBarMetre = Literal["keep", "split", "error"]
 UnsupportedMetre = Literal["error", "nearest"]

@@ -16,31 +16,12 @@ time signature    ``2 (2^i - 1) + n - 1``, n / 2^i, i <= 6, n <= 2 * 2^i    -
 Verified against ``tables.json`` of the golden data.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from musicbert.arrays import Floats, Ints
-
-__all__ = [
-    "BAR_LENGTHS",
-    "MAX_POSITIONS",
-    "METRES",
-    "POSITIONS_PER_BEAT",
-    "duration_code",
-    "duration_value",
-    "metre_code",
-    "positions",
-    "reduce_metre",
-    "tempo_code",
-    "tempo_value",
-    "velocity_code",
-    "velocity_value",
-]
-
 
 POSITIONS_PER_BEAT = 16
 #: Positions of a whole note; a bar has at most two.

@@ -8,8 +8,6 @@ long is cut as in pre-training: the first rows (tokens) stay. Verified in
 ``tests/unit/encoding/test_sequence_views.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np
@@ -18,8 +16,6 @@ from numpy.typing import ArrayLike
 from musicbert.arrays import Bools, Ints
 from musicbert.encoding.views import View, octuples_to_cp, view_sizes
 from musicbert.encoding.vocabulary import FIELDS, UNK
-
-__all__ = ["latest_begin", "position_width", "sequence_in_view", "sizes_in_view"]
 
 _WIDTH = len(FIELDS)
 #: sequences whose lengths are found at a time
@@ -34,20 +30,10 @@ def position_width(view: View) -> int:
 def sequence_in_view(tokens: ArrayLike, view: View, *, most: int | None = None, begin: int = 0) -> Ints:
     """Write a sequence in another form.
 
-    Parameters
-    ----------
-    tokens
-        Octuples between one of ``<s>`` and one of ``</s>`` [shape=(8 * (n + 2),), integers].
-    view
-        Which form.
-    most
-        Most positions that stay, the two ends not counted; None keeps all.
-    begin
-        First octuple that is read, 0 is the one behind ``<s>``.
-
-    Returns
-    -------
-    [shape=(T * 8,), int64], for ``remi`` [shape=(T,), int64]: T positions, the two ends counted
+    ``tokens``: octuples between one of ``<s>`` and one of ``</s>`` [shape=(8 * (n + 2),), integers];
+    ``view``: which form; ``most``: most positions that stay, the two ends not counted; None keeps all;
+    ``begin``: first octuple that is read, 0 is the one behind ``<s>``.
+    Returns [shape=(T * 8,), int64], for ``remi`` [shape=(T,), int64]: T positions, the two ends counted.
     """
     octuples = np.asarray(tokens, np.int64).reshape(-1, _WIDTH)
     first, inner, last = octuples[:1], octuples[1 + begin : -1], octuples[-1:]
@@ -69,18 +55,9 @@ def sequence_in_view(tokens: ArrayLike, view: View, *, most: int | None = None, 
 def sizes_in_view(read: Callable[[int, int], ArrayLike], sizes: ArrayLike, view: View) -> Ints:
     """Lengths of sequences in a form, without converting them.
 
-    Parameters
-    ----------
-    read
-        ``read(begin, end)`` gives the tokens of these sequences, one after the other.
-    sizes
-        Tokens of each sequence as octuples [shape=(n,)].
-    view
-        Which form.
-
-    Returns
-    -------
-    Tokens of each sequence in that form, the two ends counted [shape=(n,), int64]
+    ``read``: ``read(begin, end)`` gives the tokens of these sequences, one after the other; ``sizes``: tokens
+    of each sequence as octuples [shape=(n,)]; ``view``: which form.
+    Returns ``Tokens of each sequence in that form``, ``the two ends counted [shape=(n``, ``)``, ``int64]``.
     """
     stored = np.asarray(sizes, np.int64)
     if view == "octuple":

@@ -4,8 +4,6 @@ A line is eight ``<s>``, the notes' tokens ``<j-v>``, and seven ``</s>``, single
 binariser appends the eighth ``</s>``. A line of n notes has ``8 (n + 2) - 1`` tokens.
 """
 
-from __future__ import annotations
-
 import hashlib
 from functools import cache
 
@@ -21,9 +19,6 @@ from musicbert.encoding.vocabulary import (
     check_rows,
 )
 from musicbert.errors import MidiError
-
-__all__ = ["content_md5", "encoding_to_str", "line_to_rows", "rows_to_line", "str_to_encoding"]
-
 
 _WIDTH = len(FIELDS)
 _IDS = {token: index for index, token in enumerate(TOKENS)}

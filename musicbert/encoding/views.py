@@ -20,8 +20,6 @@ for the whole set.
 These are not the compound words of M2BERT (`musicbert.encoding.compound_word`), which have other fields.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import Literal, get_args
 
@@ -31,18 +29,6 @@ from numpy.typing import ArrayLike, NDArray
 from musicbert.arrays import Bools, Ints
 from musicbert.encoding.vocabulary import BOS, EOS, FIELD_OFFSETS, FIELDS, MASK, UNK
 from musicbert.errors import MidiError
-
-__all__ = [
-    "VIEWS",
-    "View",
-    "cells_of_piece",
-    "cp_to_octuples",
-    "field_of_tokens",
-    "is_lossless",
-    "octuples_to_cp",
-    "octuples_to_remi",
-    "view_sizes",
-]
 
 View = Literal["octuple", "cp", "remi"]
 VIEWS: tuple[View, ...] = get_args(View)
@@ -58,14 +44,8 @@ _OFFSETS = np.asarray(FIELD_OFFSETS)
 def octuples_to_cp(octuples: ArrayLike) -> Ints:
     """Say once what repeats, in rows of cells.
 
-    Parameters
-    ----------
-    octuples
-        Token ids of notes, without special octuples [shape=(n, 8) or (8 * n,), integers].
-
-    Returns
-    -------
-    [shape=(m, 8), int64], `UNK` in empty cells
+    ``octuples``: token ids of notes, without special octuples [shape=(n, 8) or (8 * n,), integers].
+    Returns [shape=(m, 8), int64], `UNK` in empty cells.
     """
     notes = _notes(octuples)
     begins = _begins(notes)  # (n, 3)
@@ -82,19 +62,10 @@ def octuples_to_cp(octuples: ArrayLike) -> Ints:
 def cp_to_octuples(rows: ArrayLike) -> Ints:
     """Give every note its bar, position, program, time signature and tempo again.
 
-    Parameters
-    ----------
-    rows
-        As `octuples_to_cp` returns them [shape=(m, 8) or (8 * m,), integers].
-
-    Returns
-    -------
-    [shape=(n, 8), int64]
-
-    Raises
-    ------
-    MidiError
-        ``bad-value``: a token in the wrong cell, or a note before its bar, position or program.
+    ``rows``: as `octuples_to_cp` returns them [shape=(m, 8) or (8 * m,), integers].
+    Returns [shape=(n, 8), int64].
+    Raises `MidiError` (``bad-value``: a token in the wrong cell, or a note before its bar, position or
+    program).
     """
     cells = _notes(rows)
     filled = cells != UNK
@@ -140,19 +111,10 @@ def is_lossless(octuples: ArrayLike) -> bool:
 def cells_of_piece(tokens: ArrayLike, view: View, crop: int | None = None) -> Ints:
     """Rows of a piece in a view, between a row of ``<s>`` and one of ``</s>``.
 
-    Parameters
-    ----------
-    tokens
-        A piece as it is binarised: octuples between one of ``<s>`` and one of ``</s>``
-        [shape=(8 * (n + 2),)].
-    view
-        ``octuple`` or ``cp``; ``remi`` gives the cells of ``cp``, of which those that are not empty count.
-    crop
-        Most rows (``remi``: tokens) that stay, the two ends not counted; None keeps all.
-
-    Returns
-    -------
-    [shape=(m + 2, 8), int64]
+    ``tokens``: a piece as it is binarised: octuples between one of ``<s>`` and one of ``</s>`` [shape=(8 * (n
+    + 2),)]; ``view``: ``octuple`` or ``cp``; ``remi`` gives the cells of ``cp``, of which those that are not
+    empty count; ``crop``: most rows (``remi``: tokens) that stay, the two ends not counted; None keeps all.
+    Returns [shape=(m + 2, 8), int64].
     """
     notes = _notes(tokens)[1:-1]
     rows = notes if view == "octuple" else octuples_to_cp(notes)
@@ -176,19 +138,10 @@ def field_of_tokens(tokens: ArrayLike) -> Ints:
 def view_sizes(tokens: ArrayLike, sizes: ArrayLike, view: View) -> Ints:
     """Lengths of pieces in a view, without converting them.
 
-    Parameters
-    ----------
-    tokens
-        Pieces one after the other, each between an octuple of ``<s>`` and one of ``</s>`` [shape=(k,)].
-    sizes
-        Tokens of each piece, multiples of 8 [shape=(pieces,)].
-    view
-        Which form.
-
-    Returns
-    -------
-    [shape=(pieces,), int64]
-        ``octuple`` and ``cp``: rows, ``remi``: tokens; the special octuples are left out.
+    ``tokens``: pieces one after the other, each between an octuple of ``<s>`` and one of ``</s>``
+    [shape=(k,)]; ``sizes``: tokens of each piece, multiples of 8 [shape=(pieces,)]; ``view``: which form.
+    Returns [shape=(pieces,), int64] ``octuple`` and ``cp``: rows, ``remi``: tokens; the special octuples are
+    left out.
     """
     octuples = np.asarray(tokens).reshape(-1, _WIDTH)
     counts = np.asarray(sizes, np.int64) // _WIDTH

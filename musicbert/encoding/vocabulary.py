@@ -7,8 +7,6 @@ order of ``dict.txt`` from 4 to 1235, then ``<mask>`` 1236, which is no line of 
 Reference: Zeng et al. 2021, section 3.2; verified byte for byte in ``tests/parity/test_octuple_golden.py``.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 import numpy as np
@@ -16,22 +14,6 @@ from numpy.typing import ArrayLike
 
 from musicbert.arrays import Ints
 from musicbert.errors import MidiError
-
-__all__ = [
-    "BOS",
-    "EOS",
-    "FIELDS",
-    "FIELD_OFFSETS",
-    "FIELD_SIZES",
-    "MASK",
-    "PAD",
-    "UNK",
-    "VOCABULARY_SIZE",
-    "dictionary_text",
-    "ids_to_rows",
-    "rows_to_ids",
-]
-
 
 BOS, PAD, EOS, UNK = 0, 1, 2, 3
 #: Names of the columns of a row.

@@ -6,8 +6,6 @@ offset is drawn from all that keep the window within bars 0-255. Each draw is on
 first ``k``, then one for each window that fits.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -18,9 +16,6 @@ from musicbert.arrays import Ints
 from musicbert.encoding.policies import COMPATIBLE, Policies
 from musicbert.encoding.vocabulary import FIELD_SIZES, check_rows
 from musicbert.errors import MidiError
-
-__all__ = ["RandomInteger", "Segment", "Window", "plan_windows", "segments", "shift_bars"]
-
 
 #: ``f(low, high)`` with both ends included.
 RandomInteger = Callable[[int, int], int]

@@ -5,8 +5,6 @@ predictor (a baseline, a network on any encoding) is scored alike. Verified in
 ``tests/unit/evaluation/test_task_baselines.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -31,8 +29,6 @@ from musicbert.evaluation.metrics.benchmark import (
 )
 from musicbert.evaluation.predictions import Predictions
 
-__all__ = ["pieces_of", "predict_all", "rounds", "score_pieces", "score_predictions"]
-
 #: Positions of a quarter note in compound words and in octuples.
 _STEPS = (4, 16)
 _VELOCITY = 64
@@ -43,21 +39,11 @@ def score_pieces(
 ) -> dict[str, float]:
     """Score predictions.
 
-    Parameters
-    ----------
-    row
-        The task.
-    pieces
-        What was predicted.
-    predicted
-        Classes of the notes of each piece [shape=(n_notes,)], or the class of each piece.
-
-    Returns
-    -------
-    dict
-        ``score`` is the reported one; for notes also ``published`` where the published program counts in
-        another way (in batches of the published size), for pieces ``pieces``; ``n`` the number of notes or
-        segments.
+    ``row``: the task; ``pieces``: what was predicted; ``predicted``: classes of the notes of each piece
+    [shape=(n_notes,)], or the class of each piece.
+    Returns `dict`: ``score`` is the reported one; for notes also ``published`` where the published program
+    counts in another way (in batches of the published size), for pieces ``pieces``; ``n`` the number of notes
+    or segments.
     """
     task = row.task
     if task.level == "sequence":
@@ -120,12 +106,8 @@ def score_predictions(
 ) -> dict[str, float]:
     """Score what a fine-tuned network predicted for a part (see `score_pieces`).
 
-    Parameters
-    ----------
-    row, predictions
-        The task and the predictions.
-    shards, pieces
-        Data set that they were made on, and its `pieces_of` by name.
+    ``row``, ``predictions``: the task and the predictions; ``shards``, ``pieces``: data set that they were
+    made on, and its `pieces_of` by name.
     """
     if row.task.level == "sequence":
         parts = predictions.segments()
@@ -149,10 +131,7 @@ def rounds(
 
     Fold k is tested, fold k + 1 selects, the others are trained on.
 
-    Raises
-    ------
-    ValueError
-        No piece is in the split.
+    Raises `ValueError` (no piece is in the split).
     """
     inside = [piece for piece in pieces if split in piece.splits]
     if not inside:

@@ -30,8 +30,6 @@ from musicbert.atomic import write_bytes
 from musicbert.corpus.labelled.pieces import NO_CLASS, Kind, Level
 from musicbert.errors import DatasetError
 
-__all__ = ["Predictions", "load_predictions", "outputs_of", "pool", "probabilities", "save_predictions"]
-
 #: labels of ratings in a file
 RATINGS, PERFORMER = "ratings", "performer"
 _ATTRIBUTES = ("label", "level", "kind", "classes", "ignore")
@@ -138,10 +136,7 @@ class Predictions:
     def segments(self) -> Predictions:
         """Segments in place of pieces, each with the label and group of its piece and a name of its own.
 
-        Raises
-        ------
-        ValueError
-            For labels of notes.
+        Raises `ValueError` (for labels of notes).
         """
         if self.segment_piece is None or self.segment_outputs is None:
             raise ValueError("these predictions have no segments")
@@ -194,10 +189,8 @@ def save_predictions(path: str | PathLike[str], predictions: Mapping[str, Predic
 def load_predictions(path: str | PathLike[str]) -> dict[str, Predictions]:
     """Read a file of predictions by label.
 
-    Raises
-    ------
-    DatasetError
-        ``not-found``, ``bad-predictions`` (not an archive of these arrays, pickled, or of unequal lengths).
+    Raises `DatasetError`: ``not-found``, ``bad-predictions`` (not an archive of these arrays, pickled, or of
+    unequal lengths).
     """
     try:
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as data:
@@ -266,10 +259,8 @@ def pool(parts: Sequence[Predictions]) -> Predictions:
     A piece that occurs more than once gets the mean of its predictions: of values, or of probabilities (the
     outputs are then their logarithms or logits). Embeddings are left out: different networks share no axes.
 
-    Raises
-    ------
-    ValueError
-        Without parts, for parts of different labels, or where a piece has different labels in two parts.
+    Raises `ValueError`: without parts, for parts of different labels, or where a piece has different labels
+    in two parts.
     """
     if not parts:
         raise ValueError("nothing to pool")

@@ -30,8 +30,6 @@ groups of pieces (`musicbert.evaluation.metrics.bootstrap`); for ``seeds: one`` 
 seeds' scores on the same resamples.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -41,8 +39,6 @@ import numpy as np
 from musicbert.evaluation.metrics.bootstrap import Draws, Interval, interval, mean, resample
 from musicbert.evaluation.predictions import Predictions, pool
 from musicbert.evaluation.scores import Extra, confusion_of, draw_scores, metrics_of
-
-__all__ = ["Folds", "Row", "RowKind", "fair_groups", "read_rows", "row_from_draws", "score_row", "shown_name"]
 
 RowKind = Literal["network", "segments", "blend", "hybrid", "baseline", "ceiling"]
 Seeds = Literal["one", "ensemble"]
@@ -93,10 +89,7 @@ class Row:
 def read_rows(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
     """Return rows from a file (see `Row.as_dict`).
 
-    Raises
-    ------
-    KeyError, TypeError
-        Where they are not rows.
+    Raises `KeyError, TypeError` (where they are not rows).
     """
     return [Row(**row) for row in rows]
 
@@ -154,16 +147,8 @@ def score_row(
 ) -> Row:
     """Score the test predictions of all folds.
 
-    Parameters
-    ----------
-    runs
-        Of each seed, the predictions of each fold.
-    extra
-        Further metrics: name -> function of predictions.
-    n_resamples, seed
-        Of the bootstrap.
-    about
-        Other fields of the row.
+    ``runs``: of each seed, the predictions of each fold; ``extra``: further metrics: name -> function of
+    predictions; ``n_resamples``, ``seed``: of the bootstrap; ``about``: other fields of the row.
     """
     pooled = [pool(list(folds.values())) for folds in runs]
     whole = pooled[0]

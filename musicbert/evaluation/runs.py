@@ -5,8 +5,6 @@ Layout: ``<runs>/fold<k>/seed<s>/{test,valid,train}.npz`` and, where there is on
 a ``run.json`` of each run that is done.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -22,8 +20,6 @@ from musicbert.corpus.labelled.pieces import Task
 from musicbert.errors import DatasetError
 from musicbert.evaluation.predictions import Predictions, load_predictions
 from musicbert.evaluation.training_log import Curves, read_curves
-
-__all__ = ["Experiment", "Run", "curves_of_runs", "named_by_fold", "read_experiment", "read_runs"]
 
 _FOLDER = re.compile(r"fold(?P<fold>\w+)[/\\]seed(?P<seed>\d+)$")
 #: name of a piece that its data-bin does not name: unique within a fold only
@@ -46,17 +42,9 @@ class Run:
 def read_runs(folder: str | PathLike[str], parts: Sequence[str] = ("test",)) -> list[Run]:
     """Read every run below a folder, sorted by fold and seed.
 
-    Parameters
-    ----------
-    folder
-        See the module.
-    parts
-        Parts to read, where they are there; runs without ``test`` are left out.
-
-    Raises
-    ------
-    DatasetError
-        ``no-runs`` where there is no ``fold<k>/seed<s>/test.npz``; ``bad-predictions``.
+    ``folder``: see the module; ``parts``: parts to read, where they are there; runs without ``test`` are left
+    out.
+    Raises `DatasetError` (``no-runs`` where there is no ``fold<k>/seed<s>/test.npz``; ``bad-predictions``).
     """
     runs = []
     for test in sorted(Path(folder).glob("fold*/seed*/test.npz")):
@@ -133,18 +121,9 @@ class Experiment:
 def read_experiment(path: str | PathLike[str], label: str = "") -> Experiment:
     """Read an experiment.
 
-    Parameters
-    ----------
-    path
-        Its folder.
-    label
-        Label to score; the first of the experiment if empty.
-
-    Raises
-    ------
-    DatasetError
-        ``not-found``, ``bad-runs``, ``incomplete-runs``, ``bad-predictions``; ``unknown-label`` where the
-        experiment has no such label.
+    ``path``: its folder; ``label``: label to score; the first of the experiment if empty.
+    Raises `DatasetError`: ``not-found``, ``bad-runs``, ``incomplete-runs``, ``bad-predictions``;
+    ``unknown-label`` where the experiment has no such label.
     """
     path = Path(path)
     try:

@@ -11,8 +11,6 @@ kind            metrics
 Verified against scikit-learn in ``tests/unit/evaluation/test_tagging.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,8 +23,6 @@ from musicbert.evaluation.metrics.multilabel import multilabel_draws
 from musicbert.evaluation.metrics.regression import regression_draws
 from musicbert.evaluation.predictions import Predictions
 
-__all__ = ["Extra", "confusion_of", "draw_scores", "metrics_of", "per_class"]
-
 #: further metrics: name -> function of predictions
 Extra = Mapping[str, Callable[[Predictions], float]]
 
@@ -34,13 +30,9 @@ Extra = Mapping[str, Callable[[Predictions], float]]
 def draw_scores(predictions: Predictions, weights: Floats | None = None) -> Draws:
     """Return every metric on all scored items and on resamples.
 
-    Parameters
-    ----------
-    predictions
-        Of a whole test set (see `musicbert.evaluation.predictions.pool`).
-    weights
-        What `musicbert.evaluation.metrics.bootstrap.resample` gives for the number of groups, which are
-        numbered in the order of their sorted names; only all items if None.
+    ``predictions``: of a whole test set (see `musicbert.evaluation.predictions.pool`); ``weights``: what
+    `musicbert.evaluation.metrics.bootstrap.resample` gives for the number of groups, which are numbered in
+    the order of their sorted names; only all items if None.
     """
     number, count = group_numbers(predictions.groups)
     keep = predictions.scored

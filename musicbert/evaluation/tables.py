@@ -1,7 +1,5 @@
 """Rows of scores as Markdown tables, CSV, JSON, and files of a table: ``scores.{json,csv,md}``."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json
@@ -12,17 +10,6 @@ from typing import Any
 
 from musicbert.atomic import write_text
 from musicbert.evaluation.rows import Row, read_rows, shown_name
-
-__all__ = [
-    "baseline_tables",
-    "dump",
-    "interval_cell",
-    "markdown_table",
-    "number_cell",
-    "row_table",
-    "rows_csv",
-    "write_scores",
-]
 
 #: column of a mean over folds: the metric, followed by this
 OF_FOLDS = " of folds"
@@ -122,16 +109,9 @@ def write_scores(
 ) -> Path:
     """Write ``scores.json``, ``scores.csv`` and ``scores.md``.
 
-    Parameters
-    ----------
-    out
-        Folder; made if it is missing. It is returned.
-    title, notes
-        Heading, and sentences below it.
-    metrics
-        Columns of each Markdown table (see `row_table`); the CSV has all metrics.
-    more
-        Further content of the JSON: sizes, provenance.
+    ``out``: folder; made if it is missing. It is returned. ``title``, ``notes``: heading, and sentences below
+    it. ``metrics``: columns of each Markdown table (see `row_table`); the CSV has all metrics. ``more``:
+    further content of the JSON: sizes, provenance.
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,8 +6,6 @@ A summary line of an epoch looks like ``... | INFO | valid | {"epoch": 1, "valid
 inside an epoch (``train_inner``) are left out.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator
@@ -15,8 +13,6 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
-
-__all__ = ["Curves", "read_curves"]
 
 #: quantity -> part (``train`` or ``valid``) -> points (epoch, value)
 Curves = dict[str, dict[str, list[tuple[float, float]]]]
@@ -68,15 +64,10 @@ def _event_points(folder: Path) -> Iterator[_Point]:
 def read_curves(path: str | PathLike[str]) -> Curves:
     """Read the curves of one run.
 
-    Parameters
-    ----------
-    path
-        A log file (``log.jsonl``, ``train.log``), or a folder with TensorBoard event files.
-
-    Returns
-    -------
-    Quantity -> ``train`` or ``valid`` -> points (epoch; update for TensorBoard, value), finite values only;
-    the last value counts where an epoch occurs twice (a resumed run). Empty where the log has none.
+    ``path``: a log file (``log.jsonl``, ``train.log``), or a folder with TensorBoard event files.
+    Returns ``Quantity -> ``train`` or ``valid`` -> points (epoch; update for TensorBoard``, ``value)``,
+    ``finite values only;``; the last value counts where an epoch occurs twice (a resumed run). Empty where
+    the log has none.
     """
     path = Path(path)
     if path.is_dir():

@@ -1,13 +1,9 @@
 """Articulation: how long keys are held, alone and against the next onset (legato, staccato, rests)."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from musicbert.features.playing import Playing
 from musicbert.features.summary import average, correlation, percentiles, ratio, spread
-
-__all__ = ["ARTICULATION", "articulation"]
 
 ARTICULATION = (
     "duration_p10_log",

@@ -4,15 +4,11 @@ Sustain is controller 64, soft (una corda) 67, sostenuto 66. Blur counts pitch c
 neighbouring pitch classes (semitones) that sound at the same time under the pedal.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from musicbert.arrays import Bools, Ints
 from musicbert.features.playing import DOWN, Playing
 from musicbert.features.summary import average, percentiles, ratio, spread
-
-__all__ = ["PEDAL", "pedal"]
 
 PEDAL = (
     "sustain_mean",

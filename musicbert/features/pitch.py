@@ -4,14 +4,10 @@ The key profiles are those of Krumhansl and Kessler (1982), correlated with the 
 classes.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from musicbert.features.playing import Playing
 from musicbert.features.summary import average, percentiles, ratio, spread
-
-__all__ = ["PITCH", "pitch"]
 
 PITCH = (
     "pitch_mean",

@@ -7,8 +7,6 @@ the sustain pedal if the pedal is down (value >= 64, MIDI 1.0) at the offset, bu
 its own pitch.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +14,6 @@ import numpy as np
 from musicbert.arrays import Floats, Ints
 from musicbert.errors import MidiError
 from musicbert.midi.score import Score
-
-__all__ = ["Playing", "Steps", "playing"]
-
 
 #: Seconds between successive onsets above which a new chord starts; chord asynchrony of pianists is mostly
 #: under 30 ms (Goebl 2001, "Melody lead in piano performance"), the fastest trills repeat after about 60 ms.
@@ -133,10 +128,7 @@ def playing(score: Score) -> Playing:
 
     Drum notes are left out; a note that ends before it starts has no duration.
 
-    Raises
-    ------
-    MidiError
-        ``"no-notes"`` where no pitched note is left.
+    Raises `MidiError` (``"no-notes"`` where no pitched note is left).
     """
     keep = np.flatnonzero(~score.drum)
     if len(keep) == 0:

@@ -1,12 +1,8 @@
 """Summaries of one column of numbers that stay finite for empty and constant input."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from musicbert.arrays import Floats
-
-__all__ = ["average", "correlation", "percentiles", "ratio", "skewness", "slope", "spread"]
 
 #: Below this, a spread counts as zero.
 TINY = 1e-9

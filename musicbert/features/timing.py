@@ -5,14 +5,10 @@ index (Grabe and Low 2002), asynchrony and melody lead follow Goebl (2001): the 
 a chord.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from musicbert.features.playing import SHORTEST, Playing
 from musicbert.features.summary import average, correlation, percentiles, ratio, skewness, slope, spread
-
-__all__ = ["TIMING", "timing"]
 
 TIMING = (
     "span_log",

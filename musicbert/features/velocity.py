@@ -1,13 +1,9 @@
 """Velocity: level, range, shape over time, balance of voices and registers (MIDI velocity 1-127 over 127)."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from musicbert.features.playing import Playing
 from musicbert.features.summary import average, correlation, percentiles, ratio, skewness, slope, spread
-
-__all__ = ["VELOCITY", "velocity"]
 
 VELOCITY = (
     "velocity_mean",

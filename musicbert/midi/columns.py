@@ -6,8 +6,6 @@ that the file does not say: a file without a tempo has an empty tempo column (12
 is 4/4 for an empty metre column).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +14,6 @@ import numpy as np
 from musicbert.arrays import Bools, Floats, Ints
 from musicbert.errors import MidiError
 from musicbert.midi.limits import ReadLimits
-
-__all__ = ["DEFAULT_BPM", "ScoreColumns", "check_score"]
 
 #: Numbers of the format that upstream takes (0 < numerator, denominator, division < 2^31).
 BELOW = 2**31
@@ -86,14 +82,8 @@ class ScoreColumns:
     def seconds(self, ticks: Ints) -> Floats:
         """Convert ticks to seconds by the piece's tempo map.
 
-        Parameters
-        ----------
-        ticks
-            [shape=(k,), int64, ticks], any order.
-
-        Returns
-        -------
-        [shape=(k,), float64, seconds]
+        ``ticks`` [shape=(k,), int64, ticks], any order.
+        Returns [shape=(k,), float64, seconds].
         """
         starts = np.concatenate([[0], self.tempo_tick])
         bpm = np.concatenate([[DEFAULT_BPM], self.tempo_bpm])
@@ -108,10 +98,7 @@ class ScoreColumns:
 def check_score(score: ScoreColumns, *, limits: ReadLimits | None = None, path: str | None = None) -> None:
     """Check that a score can be encoded and written.
 
-    Raises
-    ------
-    MidiError
-        ``no-notes``, ``too-many-notes``, ``bad-division``, ``bad-value``.
+    Raises `MidiError` (``no-notes``, ``too-many-notes``, ``bad-division``, ``bad-value``).
     """
     limits = limits or ReadLimits()
     n = len(score.onset)

@@ -8,14 +8,10 @@ channel of every track. The walk is slow, so the reader asks for it only where o
 Tracks are read like symusic reads them: a track ends at its end mark, running status holds over meta events.
 """
 
-from __future__ import annotations
-
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
-
-__all__ = ["Events", "may_have_instruments", "walk"]
 
 _TEMPO, _METRE, _END = 0x51, 0x58, 0x2F
 #: data bytes of a channel message, by the upper half of its status
@@ -26,14 +22,9 @@ _DATA_BYTES = {0x8: 2, 0x9: 2, 0xA: 2, 0xB: 2, 0xC: 1, 0xD: 1, 0xE: 2}
 class Events:
     """What a walk found.
 
-    Attributes
-    ----------
-    tempi
-        Tick and microseconds of a quarter note of every tempo event, in the order of the file.
-    metres
-        Tick, numerator and power of the denominator of every time signature, in the order of the file.
-    instruments
-        Programs with notes, counted for every channel of every track.
+    ``tempi``: tick and microseconds of a quarter note of every tempo event, in the order of the file;
+    ``metres``: tick, numerator and power of the denominator of every time signature, in the order of the
+    file; ``instruments``: programs with notes, counted for every channel of every track.
     """
 
     tempi: list[tuple[int, int]] = field(default_factory=list)
@@ -50,10 +41,7 @@ def may_have_instruments(data: bytes) -> int:
 def walk(data: bytes) -> Events:
     """Walk over all tracks; a track that is damaged ends where the damage begins.
 
-    Parameters
-    ----------
-    data
-        A file whose header `check_header` has accepted.
+    ``data``: a file whose header `check_header` has accepted.
     """
     events = Events()
     at = 14

@@ -10,8 +10,6 @@ tracks, division (ticks of a quarter note; bit 15 set means SMPTE frames); then 
 tracks.
 """
 
-from __future__ import annotations
-
 import signal
 import struct
 import threading
@@ -22,8 +20,6 @@ from dataclasses import dataclass
 from types import FrameType
 
 from musicbert.errors import MidiError
-
-__all__ = ["ReadLimits", "check_header", "deadline"]
 
 #: Largest file for the miditoolkit reader where nothing can interrupt it (its note pairing is quadratic).
 UNTIMED_BYTES = 1 << 20
@@ -69,15 +65,10 @@ class ReadLimits:
 def check_header(data: bytes, path: str | None) -> bytes:
     """Check the header and count the tracks before any parser runs.
 
-    Returns
-    -------
-    The same bytes; with a header chunk longer than 6 bytes (allowed by the standard) cut to 6.
-
-    Raises
-    ------
-    MidiError
-        ``empty-file``, ``unreadable`` (no header, unknown format, fewer tracks than the header says, which is
-        how a file that was cut between two tracks looks), ``bad-division`` (0, or SMPTE time).
+    Returns The same bytes; with a header chunk longer than 6 bytes (allowed by the standard) cut to 6.
+    Raises `MidiError`: ``empty-file``, ``unreadable`` (no header, unknown format, fewer tracks than the
+    header says, which is how a file that was cut between two tracks looks), ``bad-division`` (0, or SMPTE
+    time).
     """
     if not data:
         raise MidiError("empty-file", "the file has no bytes", path=path)
@@ -118,11 +109,8 @@ def deadline(seconds: float, n_bytes: int, path: str | None) -> Iterator[None]:
     An alarm that somebody else has set is kept: ours is set only where it comes first, and theirs goes on
     with the time that is left.
 
-    Raises
-    ------
-    MidiError
-        ``timeout`` when time is up; ``too-large`` where nothing can interrupt and the file is above
-        `UNTIMED_BYTES`.
+    Raises `MidiError`: ``timeout`` when time is up; ``too-large`` where nothing can interrupt and the file is
+    above `UNTIMED_BYTES`.
     """
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         if n_bytes > UNTIMED_BYTES:

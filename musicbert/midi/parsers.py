@@ -16,8 +16,6 @@ Tracks are counted over those that have notes; controllers without such a track 
 are in order of their onset.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -28,8 +26,6 @@ from numpy.typing import NDArray
 from musicbert.arrays import Ints
 from musicbert.midi.events import Events, walk
 from musicbert.midi.score import Score
-
-__all__ = ["from_miditoolkit", "from_symusic", "parse_miditoolkit", "parse_symusic"]
 
 #: Microseconds of a minute: BPM = this / (microseconds of a quarter note).
 MINUTE_US = 60e6

@@ -9,8 +9,6 @@ Events after a track's end mark are not read (the mark ends the track).
 Verified in ``tests/unit/midi``, ``tests/parity/test_robustness.py`` and ``tests/fuzz``.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 from os import PathLike
@@ -23,8 +21,6 @@ from musicbert.midi.columns import check_score
 from musicbert.midi.events import may_have_instruments, walk
 from musicbert.midi.limits import ReadLimits, check_header, deadline
 from musicbert.midi.score import Score
-
-__all__ = ["Reader", "read_score"]
 
 Reader = Literal["symusic", "miditoolkit"]
 

@@ -1,14 +1,10 @@
 """`Score`: one piece of music as NumPy columns, in ticks."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from os import PathLike
 
-from musicbert.midi.columns import DEFAULT_BPM, ScoreColumns
+from musicbert.midi.columns import ScoreColumns
 from musicbert.midi.writer import write_midi
-
-__all__ = ["DEFAULT_BPM", "Score"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,8 +16,6 @@ in whole microseconds a quarter note.
 Reference: Standard MIDI Files 1.0 (RP-001). Verified in ``tests/unit/midi/test_writer.py``.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 from os import PathLike
 
@@ -27,8 +25,6 @@ from musicbert.arrays import Ints
 from musicbert.atomic import write_bytes
 from musicbert.errors import MidiError
 from musicbert.midi.columns import ScoreColumns, check_score
-
-__all__ = ["midi_bytes", "write_midi"]
 
 MINUTE_US = 60e6
 #: Largest values that the format can hold.

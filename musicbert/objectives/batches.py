@@ -11,8 +11,6 @@ Selected tokens are listed here, on the processor that makes the batch (in a wor
 a model need not search for them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -23,8 +21,6 @@ import numpy as np
 from musicbert.arrays import Ints
 from musicbert.encoding.views import field_of_tokens
 from musicbert.encoding.vocabulary import FIELDS, PAD
-
-__all__ = ["Layout", "MaskedBatch", "collate", "pad_rows"]
 
 Layout = Literal["padded", "stream"]
 WIDTH = len(FIELDS)
@@ -70,25 +66,12 @@ def collate(
 ) -> MaskedBatch:
     """Put masked blocks together.
 
-    Parameters
-    ----------
-    sources, targets
-        As `mask_tokens` returns them, each [shape=(T*F,)].
-    layout
-        See the module docstring.
-    segments
-        With ``stream``: positions of the sequences of each block that are not to see each other; None makes
-        each block one sequence.
-    width
-        Tokens of one position of the model: ``F``, or 1 where there is no compound embedding.
-    octuples
-        Every eighth token is of the same field; False (REMI-like) tells the field by the token, and counts
-        specials as the first.
-
-    Raises
-    ------
-    ValueError
-        For another layout, or for segments that do not fill their blocks.
+    ``sources``, ``targets``: as `mask_tokens` returns them, each [shape=(T*F,)]; ``layout``: see the module
+    docstring; ``segments``: with ``stream``: positions of the sequences of each block that are not to see
+    each other; None makes each block one sequence; ``width``: tokens of one position of the model: ``F``, or
+    1 where there is no compound embedding; ``octuples``: every eighth token is of the same field; False
+    (REMI-like) tells the field by the token, and counts specials as the first.
+    Raises `ValueError` (for another layout, or for segments that do not fill their blocks).
     """
     if layout not in get_args(Layout):
         raise ValueError(f"layout {layout!r} is none of {get_args(Layout)}")

@@ -27,8 +27,6 @@ Masking
 The distributions are measured in ``tests/unit/test_denoising.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,9 +36,6 @@ from musicbert.arrays import Bools, Floats, Ints
 from musicbert.errors import ConfigError
 from musicbert.objectives.masking import check_policy
 from musicbert.objectives.note_fields import NoteFields
-
-__all__ = ["CELL_STRATEGIES", "CellMaskPolicy", "NoisePolicy", "add_noise", "mask_cells", "noise_radii"]
-
 
 CELL_STRATEGIES = ("element", "compound", "bar", "midibert")
 #: columns that noise may be asked for, in the order of ``--noise-radius``
@@ -52,18 +47,10 @@ _POSITIONS_PER_SIXTEENTH = 4
 def noise_radii(fields: NoteFields, widths: Sequence[int]) -> tuple[int, ...]:
     """Half-widths by column, in ids.
 
-    Parameters
-    ----------
-    fields
-        The columns.
-    widths
-        Of position (sixteenths), pitch (semitones), duration (ids) and, if there are four, velocity (ids).
-        0 leaves a column as it is.
-
-    Raises
-    ------
-    ConfigError
-        ``bad-options``: not three or four numbers from 0, or a velocity where the encoding has none.
+    ``fields``: the columns. ``widths``: of position (sixteenths), pitch (semitones), duration (ids) and, if
+    there are four, velocity (ids). 0 leaves a column as it is.
+    Raises `ConfigError`: ``bad-options``: not three or four numbers from 0, or a velocity where the encoding
+    has none.
     """
     if len(widths) not in (3, 4) or any(width < 0 for width in widths):
         raise ConfigError(
@@ -83,14 +70,8 @@ def noise_radii(fields: NoteFields, widths: Sequence[int]) -> tuple[int, ...]:
 class NoisePolicy:
     """How notes are disturbed.
 
-    Attributes
-    ----------
-    radii
-        Half-width of each column (see `noise_radii`).
-    prob
-        Share of the notes, 0-1.
-    symmetric
-        Include the upper end of the range.
+    ``radii``: half-width of each column (see `noise_radii`); ``prob``: share of the notes, 0-1;
+    ``symmetric``: include the upper end of the range.
     """
 
     radii: tuple[int, ...]
@@ -107,21 +88,10 @@ def add_noise(
 ) -> tuple[Ints, Bools]:
     """Disturb some notes; the input is left as it is.
 
-    Parameters
-    ----------
-    cells
-        [shape=(T, F), int64]
-    rng
-        Where the random numbers come from.
-    fields, policy
-        The columns, and how to disturb them.
-
-    Returns
-    -------
-    source
-        What the model sees [shape=(T, F), int64].
-    selected
-        Cells that it is to say: all of a disturbed note [shape=(T, F), bool].
+    ``cells`` [shape=(T, F), int64]; ``rng``: where the random numbers come from; ``fields``, ``policy``: the
+    columns, and how to disturb them.
+    Returns ``source``: what the model sees [shape=(T, F), int64]; ``selected``: cells that it is to say: all
+    of a disturbed note [shape=(T, F), bool].
     """
     real = np.flatnonzero(cells[:, 0] != fields.pads[0])
     notes = rng.choice(real, round(policy.prob * len(real)), replace=False)
@@ -143,19 +113,9 @@ def add_noise(
 class CellMaskPolicy:
     """How cells are masked.
 
-    Attributes
-    ----------
-    strategy
-        One of `CELL_STRATEGIES`, or several of them joined by ``+``.
-    mask_prob
-        Share of the cells, 0-1.
-    random_prob, leave_prob
-        Share of the selected cells that become random, or stay, 0-1.
-
-    Raises
-    ------
-    ConfigError
-        ``bad-options``: an unknown strategy, or probabilities out of range.
+    ``strategy``: one of `CELL_STRATEGIES`, or several of them joined by ``+``; ``mask_prob``: share of the
+    cells, 0-1; ``random_prob``, ``leave_prob``: share of the selected cells that become random, or stay, 0-1.
+    Raises `ConfigError` (``bad-options``: an unknown strategy, or probabilities out of range).
     """
 
     strategy: str = "compound"

@@ -22,8 +22,6 @@ specials inside a block are grouped like notes, those of ``<s>`` with bar 255 of
 Numbers are drawn only for groups that occur. The distribution is measured in ``tests/unit/test_masking.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -43,9 +41,6 @@ from musicbert.encoding.vocabulary import (
     VOCABULARY_SIZE,
 )
 from musicbert.errors import ConfigError
-
-__all__ = ["STRATEGIES", "MaskPolicy", "group_keys", "mask_cells", "mask_tokens"]
-
 
 STRATEGIES = ("element", "compound", "bar")
 WIDTH = len(FIELDS)
@@ -68,10 +63,7 @@ def check_policy(
 ) -> None:
     """Check what all ways of masking have in common.
 
-    Raises
-    ------
-    ConfigError
-        ``bad-options``
+    Raises `ConfigError` (``bad-options``).
     """
     unknown = [name for name in strategies if name not in known]
     if unknown:
@@ -93,23 +85,12 @@ def check_policy(
 class MaskPolicy:
     """How a block is masked.
 
-    Attributes
-    ----------
-    strategy
-        ``element``, ``compound``, ``bar``, or several joined by ``+``.
-    mask_prob
-        Share of tokens that are selected, 0-1.
-    random_prob, leave_prob
-        Share of the selected tokens that become a random token, or stay as they are, 0-1.
-    random_tokens
-        ``any`` token of the vocabulary (published), or one of the same ``field``.
-    per_piece
-        Keep the groups of the pieces in a block apart, and decide every octuple of specials as one.
-
-    Raises
-    ------
-    ConfigError
-        ``bad-options``: an unknown strategy, or probabilities out of range.
+    ``strategy``: ``element``, ``compound``, ``bar``, or several joined by ``+``; ``mask_prob``: share of
+    tokens that are selected, 0-1; ``random_prob``, ``leave_prob``: share of the selected tokens that become a
+    random token, or stay as they are, 0-1; ``random_tokens``: ``any`` token of the vocabulary (published), or
+    one of the same ``field``; ``per_piece``: keep the groups of the pieces in a block apart, and decide every
+    octuple of specials as one.
+    Raises `ConfigError` (``bad-options``: an unknown strategy, or probabilities out of range).
     """
 
     strategy: str = "bar"
@@ -137,25 +118,11 @@ def mask_tokens(
 ) -> tuple[Ints, Ints]:
     """Mask one block; the input is left as it is.
 
-    Parameters
-    ----------
-    tokens
-        Token ids [shape=(T*8,), integers].
-    rng
-        Where the random numbers come from.
-    policy
-        How to mask.
-
-    Returns
-    -------
-    source, target
-        What the model sees and what it is to say [shape=(T*8,), int64]; the target is ``<pad>`` where a token
-        was not selected.
-
-    Raises
-    ------
-    ValueError
-        If the length is no multiple of 8.
+    ``tokens``: token ids [shape=(T*8,), integers]; ``rng``: where the random numbers come from; ``policy``:
+    how to mask.
+    Returns ``source``, ``target``: what the model sees and what it is to say [shape=(T*8,), int64]; the
+    target is ``<pad>`` where a token was not selected.
+    Raises `ValueError` (if the length is no multiple of 8).
     """
     tokens = np.asarray(tokens, dtype=np.int64)
     if tokens.ndim != 1 or len(tokens) % WIDTH:
@@ -175,17 +142,9 @@ def mask_cells(cells: Ints, rng: np.random.Generator, policy: MaskPolicy = MaskP
     A row is what a note is to `mask_tokens`. Cells of a bar or a position belong to no program and have
     groups of their own; a row of specials is decided as one.
 
-    Parameters
-    ----------
-    cells
-        Rows of cells, ``<unk>`` where empty [shape=(m, 8), int64].
-    rng, policy
-        As for `mask_tokens`.
-
-    Returns
-    -------
-    source, target
-        [shape=(m, 8), int64]
+    ``cells``: rows of cells, ``<unk>`` where empty [shape=(m, 8), int64]; ``rng``, ``policy``: as for
+    `mask_tokens`.
+    Returns ``source``, ``target`` [shape=(m, 8), int64].
     """
     blocks = cells[:, BAR] < UNK  # <s>, </s>
     # every row with the bar and the program that it stands in

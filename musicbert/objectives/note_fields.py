@@ -13,8 +13,6 @@ encoding   columns                                                     values
 =========  ==========================================================  ======================================
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,9 +26,6 @@ from musicbert.encoding.compound_word.vocabulary import FIELDS as CP_FIELDS
 from musicbert.encoding.quantise import BAR_LENGTHS
 from musicbert.encoding.vocabulary import FIELD_OFFSETS, FIELD_SIZES, FIELDS, MASK, PAD
 
-__all__ = ["CP", "OCTUPLE", "NoteFields", "cells_of_ids", "note_fields"]
-
-
 #: program of drums, and the first pitch of theirs (OctupleMIDI)
 _DRUMS, _DRUM_PITCH = 128, 128
 
@@ -39,14 +34,8 @@ _DRUMS, _DRUM_PITCH = 128, 128
 class NoteFields:
     """Columns of an encoding.
 
-    Attributes
-    ----------
-    encoding
-        ``cp`` or ``octuple``.
-    names
-        Of the columns.
-    values
-        Number of values of each column, PAD and MASK not counted.
+    ``encoding``: ``cp`` or ``octuple``; ``names``: of the columns; ``values``: number of values of each
+    column, PAD and MASK not counted.
     """
 
     encoding: str
@@ -88,10 +77,7 @@ class NoteFields:
     def index(self, name: str) -> int:
         """Column of a name.
 
-        Raises
-        ------
-        ValueError
-            The encoding has no such column.
+        Raises `ValueError` (the encoding has no such column).
         """
         return self.names.index(name)
 
@@ -113,10 +99,7 @@ class NoteFields:
 
         Of octuples, a position lies within the bar of its time signature, and drums stay drums.
 
-        Returns
-        -------
-        low, high
-            [shape=(n, F), int64]
+        Returns ``low``, ``high`` [shape=(n, F), int64].
         """
         low = np.zeros_like(cells)
         high = np.broadcast_to(np.asarray(self.values, np.int64), cells.shape).copy()
@@ -142,10 +125,7 @@ OCTUPLE: Final = NoteFields("octuple", FIELDS, FIELD_SIZES)
 def note_fields(encoding: str) -> NoteFields:
     """Columns of an encoding; every profile of compound words (``cp-m2bert``, ...) has those of ``cp``.
 
-    Raises
-    ------
-    ValueError
-        There is no such encoding.
+    Raises `ValueError` (there is no such encoding).
     """
     if encoding == "octuple":
         return OCTUPLE
@@ -157,14 +137,8 @@ def note_fields(encoding: str) -> NoteFields:
 def cells_of_ids(ids: ArrayLike) -> Ints:
     """Cells of a sequence of fairseq's octuple ids; special octuples (``<s>``, ``</s>``) are left out.
 
-    Parameters
-    ----------
-    ids
-        [shape=(8 * k,), integers]
-
-    Returns
-    -------
-    [shape=(n, 8), int64]
+    ``ids`` [shape=(8 * k,), integers].
+    Returns [shape=(n, 8), int64].
     """
     table = np.asarray(ids, np.int64).reshape(-1, len(FIELDS))
     table = table[table[:, 0] >= FIELD_OFFSETS[0]]

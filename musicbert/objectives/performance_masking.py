@@ -17,8 +17,6 @@ velocity           velocity
 =================  ============================================================
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 import numpy as np
@@ -27,8 +25,6 @@ from musicbert.arrays import Bools, Ints
 from musicbert.encoding.performance import PERFORMANCE_INPUTS
 from musicbert.encoding.vocabulary import EOS, FIELDS, PAD
 from musicbert.objectives.masking import group_keys
-
-__all__ = ["TOLD_BY", "hide_performance"]
 
 #: field -> columns that tell its token
 TOLD_BY: Final[dict[str, tuple[str, ...]]] = {
@@ -56,22 +52,11 @@ def hide_performance(
 ) -> Bools:
     """Decide which performance inputs of a block are hidden.
 
-    Parameters
-    ----------
-    tokens
-        Token ids as they were before masking [shape=(T*8,)], special octuples included.
-    target
-        As from `mask_tokens`: ``<pad>`` where a token was not selected [shape=(T*8,)].
-    rng
-        Where the random numbers come from.
-    share
-        Probability that the pedals of a bar and program are hidden, 0-1.
-    width
-        ``P``. Inputs other than `PERFORMANCE_INPUTS` are hidden wherever any token of the note is selected.
-
-    Returns
-    -------
-    [shape=(T, P), bool], False at special octuples
+    ``tokens``: token ids as they were before masking [shape=(T*8,)], special octuples included. ``target``:
+    as from `mask_tokens`: ``<pad>`` where a token was not selected [shape=(T*8,)]. ``rng``: where the random
+    numbers come from. ``share``: probability that the pedals of a bar and program are hidden, 0-1. ``width``:
+    ``P``. Inputs other than `PERFORMANCE_INPUTS` are hidden wherever any token of the note is selected.
+    Returns [shape=(T, P), bool], False at special octuples.
     """
     octuples = np.asarray(tokens, np.int64).reshape(-1, len(FIELDS))
     selected = np.asarray(target).reshape(octuples.shape) != PAD

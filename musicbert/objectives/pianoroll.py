@@ -22,8 +22,6 @@ here in NumPy (`rasterise`) and in ``musicbert.model.losses.pianoroll`` on the d
 targets in ``tests/parity/test_pianoroll_golden.py``.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 import numpy as np
@@ -32,19 +30,6 @@ from musicbert.arrays import Ints, Singles
 from musicbert.encoding.compound_word.vocabulary import DURATIONS, HIGH_PITCH, LOW_PITCH, POSITIONS
 from musicbert.encoding.quantise import BAR_LENGTHS, duration_value
 from musicbert.objectives.note_fields import NoteFields
-
-__all__ = [
-    "CHROMA",
-    "DURATION_SIXTEENTHS",
-    "EVENT",
-    "PITCHES",
-    "ROWS",
-    "rasterise",
-    "roll_events",
-    "roll_size",
-    "roll_target",
-]
-
 
 ROWS, CHROMA, PITCHES = POSITIONS, 12, HIGH_PITCH - LOW_PITCH + 1
 #: least sum of a row that it is divided by
@@ -66,20 +51,12 @@ def roll_size(*, chroma: bool = True) -> int:
 def roll_events(cells: Ints, fields: NoteFields, *, shortest: int | None = None) -> Ints:
     """Say where each note sounds.
 
-    Parameters
-    ----------
-    cells
-        Notes of one crop as they are, undisturbed [shape=(n, F), int64]; rows of PAD may follow.
-    fields
-        The columns.
-    shortest
-        Sixteenths that a note fills at least; 0 for compound words (published) and 1 for octuples if None.
-
-    Returns
-    -------
-    [shape=(n, 5), int64]
-        Columns `EVENT`: bar of the crop from 0; row of the onset (16: none, the tatum is silent); end of the
-        rows in this bar and in the next, both exclusive; column of the pitch from 0 (-1: sounds nowhere).
+    ``cells``: notes of one crop as they are, undisturbed [shape=(n, F), int64]; rows of PAD may follow;
+    ``fields``: the columns; ``shortest``: sixteenths that a note fills at least; 0 for compound words
+    (published) and 1 for octuples if None.
+    Returns [shape=(n, 5), int64] columns `EVENT`: bar of the crop from 0; row of the onset (16: none, the
+    tatum is silent); end of the rows in this bar and in the next, both exclusive; column of the pitch from 0
+    (-1: sounds nowhere).
     """
     events = np.zeros((len(cells), len(EVENT)), np.int64)
     events[:, 1], events[:, 4] = ROWS, -1
@@ -119,19 +96,8 @@ def _octuple_events(cells: Ints, bar: Ints, fields: NoteFields, shortest: int) -
 def rasterise(events: Ints, *, chroma: bool = True) -> tuple[Singles, Singles]:
     """Draw the bars of one crop.
 
-    Parameters
-    ----------
-    events
-        What `roll_events` returns [shape=(n, 5), int64].
-    chroma
-        With the 12 columns of chroma.
-
-    Returns
-    -------
-    bars
-        [shape=(bars, 16, 98 or 86), float32]
-    tatums
-        [shape=(n, 98 or 86), float32]
+    ``events``: what `roll_events` returns [shape=(n, 5), int64]; ``chroma``: with the 12 columns of chroma.
+    Returns ``bars`` [shape=(bars, 16, 98 or 86), float32]; ``tatums`` [shape=(n, 98 or 86), float32].
     """
     columns = CHROMA + PITCHES
     count = int(events[:, 0].max()) + 1 if len(events) else 0

@@ -1,15 +1,11 @@
 """What all pictures share: colours, plain axes, both poles of a dimension, and the way to a file."""
 
-from __future__ import annotations
-
 from os import PathLike
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-
-__all__ = ["BLACK", "BLUE", "GREEN", "GREY", "MARKS", "ORANGE", "PINK", "Path_", "plain", "poles", "save"]
 
 Path_ = str | PathLike[str]
 #: Okabe and Ito (2008)

@@ -1,15 +1,11 @@
 """Pictures with a panel a task or quantity: training curves, intervals beside zero, scores over an amount."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from musicbert.viz.canvas import BLACK, BLUE, GREY, MARKS, ORANGE, Path_, plain, save
-
-__all__ = ["curves_plot", "interval_grid", "line_grid"]
 
 
 def _panels(

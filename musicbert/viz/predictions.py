@@ -1,7 +1,5 @@
 """Pictures of single predictions: against labels, and classes taken for each other."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,8 +7,6 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from musicbert.viz.canvas import BLACK, BLUE, GREY, Path_, save
-
-__all__ = ["confusion_plot", "scatter_grid"]
 
 
 def scatter_grid(

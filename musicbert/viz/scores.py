@@ -1,7 +1,5 @@
 """Pictures of scores: of models, of dimensions, and of the raters who set their ceiling."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,8 +8,6 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from musicbert.viz.canvas import BLACK, BLUE, GREEN, MARKS, ORANGE, Path_, plain, poles, save
-
-__all__ = ["dimension_plot", "reliability_plot", "score_bars"]
 
 
 def score_bars(

@@ -19,9 +19,6 @@ from musicbert.arrays import Ints
 from musicbert.encoding.compound_word.vocabulary import POSITIONS
 from musicbert.midi import Score
 
-__all__ = ["places"]
-
-
 #: Sixteenths of a whole note are this many of a quarter note.
 SLOTS_PER_BEAT = POSITIONS // 4
 #: Finest fraction of a tick (metres over 2^16 and more are rounded to it; all common ones are exact).
@@ -62,17 +59,10 @@ class _Run:
 def places(onset: Ints, score: Score, *, written: bool) -> Ints:
     """Place of each onset: ``16 * bar + sixteenth``, the nearest one.
 
-    Parameters
-    ----------
-    onset
-        [shape=(n,), int64, ticks of the score], any order.
-    written
-        Bars of the score's time signatures; otherwise 4/4 throughout.
-
-    Returns
-    -------
-    [shape=(n,), int64]. Halves go to the earlier sixteenth; an onset that is nearer to the next bar line than
-    to any sixteenth of its bar is in the next bar.
+    ``onset`` [shape=(n,), int64, ticks of the score], any order; ``written``: bars of the score's time
+    signatures; otherwise 4/4 throughout.
+    Returns [shape=(n,), int64]. Halves go to the earlier sixteenth; an onset that is nearer to the next bar
+    line than; to any sixteenth of its bar is in the next bar.
     """
     runs = _runs(score, written=written)
     if len(runs) == 1:

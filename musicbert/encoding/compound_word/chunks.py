@@ -4,8 +4,6 @@ Chunks follow each other without overlap; the last one is filled up with PAD row
 field bar is not changed: a chunk may begin inside a bar, with Continue. Pre-training takes whole pieces.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -13,9 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from musicbert.arrays import Ints
 from musicbert.encoding.compound_word.vocabulary import FIELDS, PAD_ROW
-
-__all__ = ["CHUNK", "MIDIBERT_CHUNK", "chunk_rows", "chunk_values", "labels_by_running_index"]
-
 
 #: Rows of a chunk: M2BERT's tasks on notes; MidiBERT, and M2BERT's tasks on pieces.
 CHUNK, MIDIBERT_CHUNK = 1024, 512

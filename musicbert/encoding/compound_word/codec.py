@@ -1,7 +1,5 @@
 """The compound-word encodings behind the contract of `musicbert.encoding.codec`, and what goes with them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
@@ -15,8 +13,6 @@ from musicbert.encoding.compound_word.profiles import CLEAN, PROFILES, Profile
 from musicbert.encoding.compound_word.vocabulary import FIELD_SIZES, FIELDS, MASK_ROW, PAD_ROW
 from musicbert.midi import Score
 from musicbert.midi.columns import check_score
-
-__all__ = ["CompoundWordCodec", "accepted_for_pretraining", "encode_compound_words"]
 
 
 def encode_compound_words(notes: Score | BeatNotes, profile: Profile = CLEAN) -> tuple[Ints, Ints]:

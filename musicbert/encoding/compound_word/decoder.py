@@ -8,8 +8,6 @@ the piece was silent for a bar or more, and a bar of another metre is filled up 
 inside a bar (with Continue) begins a bar then.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -26,9 +24,6 @@ from musicbert.encoding.compound_word.vocabulary import (
 )
 from musicbert.errors import MidiError
 from musicbert.midi import Score
-
-__all__ = ["bar_numbers", "decode"]
-
 
 TICKS_PER_BEAT = 480
 BAR_TICKS = 4 * TICKS_PER_BEAT

@@ -10,17 +10,14 @@ notes. Everything is computed in whole numbers.
 whole bars later, so both paths give the same rows for the same music.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
+from musicbert.arrays import Ints
 from musicbert.encoding.compound_word.bars import places
 from musicbert.encoding.compound_word.profiles import Profile
-from musicbert.encoding.compound_word.rows import Ints, kept_notes, pack_rows, pitch_ids, sorted_order
+from musicbert.encoding.compound_word.rows import kept_notes, pack_rows, pitch_ids, sorted_order
 from musicbert.encoding.compound_word.vocabulary import DURATIONS, POSITIONS
 from musicbert.midi import Score
-
-__all__ = ["score_rows"]
 
 #: Units of duration (1/32 of a whole note) in a quarter note.
 DURATIONS_PER_BEAT = 8

@@ -33,12 +33,8 @@ track is the melody, so the order gives the label away. Sorted by pitch it does 
 in all four fields keep the order of the source).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal, get_args
-
-__all__ = ["CLEAN", "M2BERT", "MIDIBERT", "PROFILES", "Profile"]
 
 Steps = Literal["published", "mended"]
 Pitch = Literal["clip", "octave", "error"]

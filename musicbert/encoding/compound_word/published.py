@@ -11,19 +11,15 @@ them is listed in `musicbert.encoding.compound_word.profiles`; it is kept here o
 Verified against all golden files in ``tests/parity/test_compound_word_golden.py``.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
-from musicbert.arrays import Floats
+from musicbert.arrays import Floats, Ints
 from musicbert.encoding.beat_notes import BEATS_PER_BAR, BeatNotes
 from musicbert.encoding.compound_word.profiles import Profile
-from musicbert.encoding.compound_word.rows import Ints, kept_notes, pack_rows, pitch_ids, sorted_order
+from musicbert.encoding.compound_word.rows import kept_notes, pack_rows, pitch_ids, sorted_order
 from musicbert.encoding.compound_word.vocabulary import DURATIONS, POSITIONS
 from musicbert.errors import MidiError
 from musicbert.midi import Score
-
-__all__ = ["beat_rows", "score_rows"]
 
 #: Ticks of a quarter note, of a bar, of a slot, and of the shortest duration.
 RESOLUTION = 480
@@ -78,11 +74,8 @@ def _rescaled(times: Ints, ticks_per_beat: int) -> Ints:
 def beat_rows(notes: BeatNotes, profile: Profile, *, first_bar: int = 0) -> tuple[Ints, Ints]:
     """Rows of notes in beats and the note of each (see `Codec`).
 
-    Parameters
-    ----------
-    first_bar
-        Bar that the count begins with: 0 as published for the benchmark's note lists; -1 as published for
-        violin fingering from its source, which keeps a pickup.
+    ``first_bar``: bar that the count begins with: 0 as published for the benchmark's note lists; -1 as
+    published for violin fingering from its source, which keeps a pickup.
     """
     edges = np.arange(
         first_bar * BEATS_PER_BAR, round(float(notes.offset.max()) + BEATS_PER_BAR), BEATS_PER_BAR

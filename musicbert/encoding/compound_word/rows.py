@@ -4,8 +4,6 @@ In text ``<j-v>`` is id ``v`` of field ``j``, as in the text of OctupleMIDI. The
 of a piece; PAD and MASK are ids of each field.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -23,9 +21,6 @@ from musicbert.encoding.compound_word.vocabulary import (
 from musicbert.errors import MidiError
 from musicbert.midi import Score
 
-__all__ = ["Ints", "kept_notes", "line_to_rows", "pack_rows", "pitch_ids", "rows_to_line", "sorted_order"]
-
-
 _OCTAVE = 12
 #: Bits of a sort key that is one number.
 _KEY_BITS = 63
@@ -34,10 +29,7 @@ _KEY_BITS = 63
 def kept_notes(score: Score, profile: Profile) -> Ints | None:
     """Indices of the notes to encode, or None for all.
 
-    Raises
-    ------
-    MidiError
-        ``no-notes`` if none is left.
+    Raises `MidiError` (``no-notes`` if none is left).
     """
     dropped = np.zeros(len(score), np.bool_)
     if profile.min_duration > 0:
@@ -76,10 +68,7 @@ def sorted_order(*keys: Ints) -> Ints:
 def pitch_ids(pitch: Ints, profile: Profile) -> Ints:
     """Ids of MIDI pitches.
 
-    Raises
-    ------
-    MidiError
-        ``pitch-range`` where the profile has no place for a pitch.
+    Raises `MidiError` (``pitch-range`` where the profile has no place for a pitch).
     """
     low, high = int(pitch.min()), int(pitch.max())
     if low < LOW_PITCH or high > HIGH_PITCH:

@@ -15,8 +15,6 @@ There are no tokens for velocity, tempo, program, time signature, or the ends of
 Reference: Chou et al. 2021 (MidiBERT-Piano), section 3.1; Hsiao et al. 2021 (compound words).
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 import numpy as np
@@ -24,22 +22,6 @@ from numpy.typing import ArrayLike
 
 from musicbert.arrays import Ints
 from musicbert.errors import MidiError
-
-__all__ = [
-    "CONTINUE",
-    "DURATIONS",
-    "FIELDS",
-    "FIELD_SIZES",
-    "HIGH_PITCH",
-    "LOW_PITCH",
-    "MASK_ROW",
-    "NEW",
-    "PAD_ROW",
-    "POSITIONS",
-    "check_rows",
-    "dictionary",
-]
-
 
 #: Names of the columns of a row.
 FIELDS: Final = ("bar", "position", "pitch", "duration")

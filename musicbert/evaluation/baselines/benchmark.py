@@ -28,8 +28,6 @@ centroid
 Verified in ``tests/unit/evaluation/test_task_baselines.py``.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -39,8 +37,6 @@ import numpy as np
 from musicbert.arrays import Floats, Ints
 from musicbert.corpus.labelled.pieces import LabelledPiece, Task
 from musicbert.encoding.beat_notes import BEATS_PER_BAR, BeatNotes
-
-__all__ = ["BASELINES", "Fit", "Predict", "baselines_of", "note_columns"]
 
 Predict = Callable[[LabelledPiece], Any]
 Fit = Callable[[Sequence[LabelledPiece], Task], Predict]
@@ -57,10 +53,8 @@ _NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 def note_columns(piece: LabelledPiece) -> dict[str, Any]:
     """Return onset and offset in quarter notes (beats of which a bar has four), pitch, position and duration.
 
-    Returns
-    -------
-    ``onset``, ``offset`` [shape=(n,), float64]; ``pitch``, ``position`` (sixteenth of a bar, 0-15) and
-    ``duration`` (sixteenths, 0-32) [shape=(n,), int64].
+    Returns ````onset````, ````offset`` [shape=(n``, ``)``, ``float64]; ``pitch````, ````position`` (sixteenth
+    of a bar``, ``0-15) and``; ````duration`` (sixteenths``, ``0-32) [shape=(n``, ``)``, ``int64].``.
     """
     notes = piece.notes
     unit = 1.0 if isinstance(notes, BeatNotes) else float(notes.ticks_per_beat)

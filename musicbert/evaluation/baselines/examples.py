@@ -1,7 +1,5 @@
 """`Examples`: items with inputs and one label; and the scaling of their inputs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +10,6 @@ from sklearn.preprocessing import StandardScaler
 
 from musicbert.arrays import Floats
 from musicbert.corpus.labelled.pieces import Kind
-
-__all__ = ["Examples", "standardise"]
 
 #: deviations at which a standardised feature is clipped
 CLIP = 4.0
@@ -60,10 +56,7 @@ class Examples:
     def inputs(self, names: Sequence[str] = ()) -> Floats:
         """Return the features and some further inputs side by side [shape=(n, k + ...), float64].
 
-        Raises
-        ------
-        ValueError
-            For a name that is not in ``more``.
+        Raises `ValueError` (for a name that is not in ``more``).
         """
         if unknown := [name for name in names if name not in self.more]:
             raise ValueError(f"no inputs {', '.join(unknown)}; there are {sorted(self.more)}")
@@ -73,13 +66,9 @@ class Examples:
 def standardise(train: Floats, test: Floats, blocks: Sequence[int] | None = None) -> tuple[Floats, Floats]:
     """Standardise by the training part and clip; what is unknown (NaN) becomes the training mean.
 
-    Parameters
-    ----------
-    train, test
-        [shape=(n, k), float64]
-    blocks
-        Widths of groups of columns that sum to k. Each group then gets the same total variance, so that 768
-        columns of an embedding do not drown 150 features in a distance.
+    ``train``, ``test`` [shape=(n, k), float64]. ``blocks``: widths of groups of columns that sum to k. Each
+    group then gets the same total variance, so that 768 columns of an embedding do not drown 150 features in
+    a distance.
     """
     if not train.shape[1]:
         return train, test

@@ -4,8 +4,6 @@ Pieces are described by their hand-made features, where the set has them; notes 
 `musicbert.evaluation.baselines.note_rules`. What each baseline is: `musicbert.evaluation.baselines.models`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musicbert.arrays import Floats, Ints
+from musicbert.arrays import Bools, Floats, Ints
 from musicbert.corpus.labelled.contract import LabelledSet
 from musicbert.corpus.labelled.pieces import NO_CLASS, Task
 from musicbert.encoding.note_columns import note_columns
@@ -21,8 +19,6 @@ from musicbert.evaluation.baselines.examples import Examples
 from musicbert.evaluation.baselines.models import fit_outputs
 from musicbert.evaluation.baselines.note_rules import chord_cell, note_features
 from musicbert.evaluation.predictions import Predictions
-
-__all__ = ["baseline_names", "baseline_predictions"]
 
 #: notes that trees are fitted on, at most, drawn at random
 TREE_NOTES = 50_000
@@ -42,16 +38,8 @@ def baseline_predictions(
 ) -> Predictions:
     """Fit a baseline on some pieces and predict others.
 
-    Parameters
-    ----------
-    labelled, task
-        The labelled pieces and what is to be learned.
-    name
-        One of `baseline_names`.
-    train, test
-        Numbers of pieces.
-    seed
-        Of trees and draws.
+    ``labelled``, ``task``: the labelled pieces and what is to be learned; ``name``: one of `baseline_names`;
+    ``train``, ``test``: numbers of pieces; ``seed``: of trees and draws.
     """
     pieces = [*train, *test]
     notes = task.level == "note"
@@ -77,7 +65,7 @@ def baseline_predictions(
     )
 
 
-def _known(examples: Examples, ignore: Sequence[int]) -> NDArray[np.bool_]:
+def _known(examples: Examples, ignore: Sequence[int]) -> Bools:
     """Items with a label that is not ignored [shape=(n,)]."""
     if examples.kind == "classes":
         return (examples.target != NO_CLASS) & ~np.isin(examples.target, ignore)

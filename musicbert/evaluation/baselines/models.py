@@ -21,8 +21,6 @@ labels (NaN) leave an item out of that dimension only. Outputs are those of
 `musicbert.evaluation.predictions.Predictions`: logarithms of probabilities, logits of labels, values.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -46,8 +44,6 @@ from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.examples import Examples, standardise
 from musicbert.evaluation.baselines.regressors import Fold, committee, forest, ridge, support_vectors
 from musicbert.evaluation.predictions import Predictions, outputs_of, probabilities
-
-__all__ = ["ENSEMBLES", "MODELS", "fit_columns", "fit_outputs", "fit_predict", "hybrid"]
 
 #: (fold, labels of the training part) -> outputs [shape=(m, C)]
 Model = Callable[[Fold, NDArray[Any]], Floats]
@@ -130,17 +126,10 @@ def _svm(fold: Fold, labels: Ints) -> Floats:
 def fit_columns(make: Callable[[], Any], train: Floats, labels: Floats, test: Floats) -> Floats:
     """Fit one model a column of labels, on the items where it is known.
 
-    Parameters
-    ----------
-    make
-        Makes an estimator of scikit-learn: a classifier for labels of 0 and 1.
-    train, labels, test
-        [shape=(n, k)], [shape=(n, C), NaN where missing], [shape=(m, k)]
-
-    Returns
-    -------
-    Probabilities of 1, or values [shape=(m, C), float64]; a column that never varies keeps its value, one
-    without any label gets 0.
+    ``make``: makes an estimator of scikit-learn: a classifier for labels of 0 and 1; ``train``, ``labels``,
+    ``test`` [shape=(n, k)], [shape=(n, C), NaN where missing], [shape=(m, k)].
+    Returns ``Probabilities of 1``, ``or values [shape=(m``, ``C)``, ``float64]; a column that never varies
+    keeps its value``, ``one``; without any label gets 0.
     """
     columns = []
     for column in labels.T:
@@ -255,22 +244,12 @@ def fit_outputs(
 ) -> Floats:
     """Fit one baseline on a training part and return its outputs of a test part [shape=(m, C), float64].
 
-    Parameters
-    ----------
-    name
-        A key of `MODELS`, ``ensemble``, or one of these with further inputs (``committee+score``); or
-        ``lookup:performer+content`` (identity columns).
-    train, test
-        Numbers of items [shape=(n,) and (m,), int64].
-    seed
-        Seed of the trees.
-    blocks
-        Widths of groups of feature columns with equal weight (see `standardise`).
-
-    Raises
-    ------
-    ValueError
-        For an unknown baseline, identity column or further input, or parts that share items.
+    ``name``: a key of `MODELS`, ``ensemble``, or one of these with further inputs (``committee+score``); or
+    ``lookup:performer+content`` (identity columns); ``train``, ``test``: numbers of items [shape=(n,) and
+    (m,), int64]; ``seed``: seed of the trees; ``blocks``: widths of groups of feature columns with equal
+    weight (see `standardise`).
+    Raises `ValueError` (for an unknown baseline, identity column or further input, or parts that share
+    items).
     """
     train, test = np.asarray(train, np.int64), np.asarray(test, np.int64)
     if np.intersect1d(train, test).size:
@@ -323,17 +302,10 @@ def hybrid(
     telling there than it is on new music; the plain average of the predictions of network and features
     (``blend``) cannot be misled in that way. Reports show both.
 
-    Parameters
-    ----------
-    train, test
-        Predictions of one network with ``embedding``, of both parts of one fold.
-    features
-        id -> features [shape=(k,), float64] of every item.
-
-    Raises
-    ------
-    DatasetError
-        ``no-embedding`` where a part has none; ``no-match`` where an item has no features.
+    ``train``, ``test``: predictions of one network with ``embedding``, of both parts of one fold;
+    ``features``: id -> features [shape=(k,), float64] of every item.
+    Raises `DatasetError` (``no-embedding`` where a part has none; ``no-match`` where an item has no
+    features).
     """
     if train.embedding is None or test.embedding is None:
         raise DatasetError(

@@ -4,14 +4,10 @@ A chord is the notes of one onset. The order of the rows is not used, so an orde
 (vocal notes first) does not help.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from musicbert.arrays import Floats, Ints
 from musicbert.encoding.note_columns import NoteColumns
-
-__all__ = ["NOTE_FEATURES", "chord_cell", "chord_rank", "note_features"]
 
 #: larger ranks and sizes of chords count as this one
 MAX_CHORD = 5

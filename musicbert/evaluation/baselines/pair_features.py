@@ -6,8 +6,6 @@ first phrase to the beginning of the second. `PAIR_FEATURES` names the columns. 
 codes of OctupleMIDI; intervals are semitones.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,8 +14,6 @@ from musicbert.corpus.labelled.sentence_bin import SentenceBin
 from musicbert.corpus.labelled.token_bin import Notes
 from musicbert.encoding.quantise import duration_value
 from musicbert.errors import DatasetError
-
-__all__ = ["PAIR_FEATURES", "pair_features"]
 
 BAR, POSITION, PROGRAM, PITCH, DURATION, VELOCITY = range(6)
 BAR_POSITIONS, GRID = 64, 16
@@ -43,14 +39,8 @@ PAIR_FEATURES = (
 def pair_features(pairs: SentenceBin) -> Floats:
     """Describe every pair.
 
-    Returns
-    -------
-    [shape=(n, len(PAIR_FEATURES)), float64], finite
-
-    Raises
-    ------
-    DatasetError
-        ``no-boundaries`` where nothing says which notes belong to the second phrase.
+    Returns [shape=(n, len(PAIR_FEATURES)), float64], finite.
+    Raises `DatasetError` (``no-boundaries`` where nothing says which notes belong to the second phrase).
     """
     blocks = [_describe(block, _second(block, pairs)) for block in pairs.blocks()]
     return np.concatenate(blocks) if blocks else np.zeros((0, len(PAIR_FEATURES)))

@@ -27,17 +27,6 @@ from sklearn.svm import SVR
 
 from musicbert.arrays import Bools, Floats, Ints
 
-__all__ = [
-    "MEMBERS",
-    "Fold",
-    "committee",
-    "forest",
-    "kernel_ridge",
-    "rater_weights",
-    "ridge",
-    "support_vectors",
-]
-
 #: noise of one rater over the variance of the true scores: (1 - ICC) / ICC for an ICC of 0.25
 NOISE_RATERS = 3.0
 #: share of the linear part in the kernel; widths of the kernels over the number of inputs
@@ -148,18 +137,10 @@ def kernel_ridge(
 ) -> Floats:
     """Weighted kernel ridge of the strength that does best on held-out groups.
 
-    Parameters
-    ----------
-    kernel, test_kernel
-        Among the training items [shape=(n, n)], and of test against training items [shape=(m, n)].
-    labels
-        [shape=(n, d), float64], no NaN.
-    weight, groups
-        Weight (mean 1) and group of each training item [shape=(n,)].
-
-    Returns
-    -------
-    [shape=(m, d), float64]
+    ``kernel``, ``test_kernel``: among the training items [shape=(n, n)], and of test against training items
+    [shape=(m, n)]; ``labels`` [shape=(n, d), float64], no NaN; ``weight``, ``groups``: weight (mean 1) and
+    group of each training item [shape=(n,)].
+    Returns [shape=(m, d), float64].
     """
     few = len(np.unique(groups)) < INNER_FOLDS
     best = _select(

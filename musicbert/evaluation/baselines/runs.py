@@ -6,8 +6,6 @@ the test (on the training part alone where the validation part of a fold is publ
 inside it, and never see the test.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -35,8 +33,6 @@ from musicbert.evaluation.tables import baseline_tables, dump
 from musicbert.features import FEATURES
 from musicbert.features.against_score import SCORE_FEATURES
 from musicbert.provenance import provenance
-
-__all__ = ["LOOKUPS", "SPLITS", "baseline_folds", "default_rows", "run_baselines", "run_set"]
 
 #: look-ups of names, weakest first: who plays; which bars; both
 LOOKUPS = ("lookup:performer", "lookup:bars", "lookup:performer+bars")
@@ -66,10 +62,7 @@ def baseline_folds(
 
     The name ``databin`` takes the folds of the data-bin that ``folds_file`` names.
 
-    Raises
-    ------
-    DatasetError
-        ``unknown-split`` for a scheme without a fold file, and what the splits raise.
+    Raises `DatasetError` (``unknown-split`` for a scheme without a fold file, and what the splits raise).
     """
     if split in SPLITS:
         return make_folds(ids=ids, seed=seed, valid="none", **SPLITS[split])
@@ -109,24 +102,12 @@ def run_baselines(
 ) -> dict[str, Any]:
     """Run baselines over folds and score them.
 
-    Parameters
-    ----------
-    examples
-        Items with one label; those that no fold names are left out.
-    folds
-        Fold -> part -> ids. Ids without an example are skipped.
-    names
-        Rows to run; by default `default_rows`.
-    seed, n_resamples
-        Seed of models and bootstrap; resamples.
-    save
-        Folder for ``<row>/fold<k>/seed<seed>/test.npz``.
-    progress
-        Called with a line after each row.
-
-    Returns
-    -------
-    JSON-ready dictionary: ``task``, ``folds`` (sizes and leaks), ``rows`` (`musicbert.evaluation.rows`)
+    ``examples``: items with one label; those that no fold names are left out. ``folds``: fold -> part -> ids.
+    Ids without an example are skipped. ``names``: rows to run; by default `default_rows`. ``seed``,
+    ``n_resamples``: seed of models and bootstrap; resamples. ``save``: folder for
+    ``<row>/fold<k>/seed<seed>/test.npz``. ``progress``: called with a line after each row.
+    Returns ``JSON-ready dictionary: ``task````, ````folds`` (sizes and leaks)``, ````rows``
+    (`musicbert.evaluation.rows`)``.
     """
     index = {name: i for i, name in enumerate(examples.ids.tolist())}
     groups = dict(zip(examples.ids.tolist(), examples.groups.tolist(), strict=True))
@@ -189,25 +170,12 @@ def run_set(
 ) -> dict[str, Any]:
     """Run baselines on several splits of one data set and write ``OUTPUT.json`` and ``OUTPUT.md``.
 
-    Parameters
-    ----------
-    splits, folds_file
-        Names for `baseline_folds`, and the file of folds they may need.
-    columns
-        Column set of a label map without a side file.
-    tasks, rows
-        ``regression`` (ratings), ``classes`` (performers); rows (default: all of the task).
-    ratings
-        Table of ratings: the committee then uses rater means and numbers of raters.
-    about
-        A sentence for the head of the table.
-    predictions, cache
-        Folders for predictions and features.
-
-    Raises
-    ------
-    MusicBertError
-        What reading labels, MIDI files, ratings and folds raises.
+    ``splits``, ``folds_file``: names for `baseline_folds`, and the file of folds they may need; ``columns``:
+    column set of a label map without a side file; ``tasks``, ``rows``: ``regression`` (ratings), ``classes``
+    (performers); rows (default: all of the task); ``ratings``: table of ratings: the committee then uses
+    rater means and numbers of raters; ``about``: a sentence for the head of the table; ``predictions``,
+    ``cache``: folders for predictions and features.
+    Raises `MusicBertError` (what reading labels, MIDI files, ratings and folds raises).
     """
     say = progress or (lambda _: None)
     labels = LabelMap.load(labels_path, columns=columns)

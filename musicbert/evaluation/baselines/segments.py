@@ -1,7 +1,5 @@
 """Rated segments as examples: labels, features of the MIDI files and ratings, joined by segment names."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -35,8 +33,6 @@ from musicbert.features.against_score import SCORE_FEATURES, score_features
 from musicbert.midi import read_score
 from musicbert.midi.score import Score
 
-__all__ = ["feature_table", "load_examples", "rater_means", "same_bars"]
-
 #: performer whose files are the written music
 SCORE = "Score"
 
@@ -65,22 +61,12 @@ def feature_table(
 ) -> tuple[dict[str, Floats], dict[str, str]]:
     """Return the features of every MIDI file of an archive or folder, and the files that have none.
 
-    Parameters
-    ----------
-    midi
-        Zip archive or folder.
-    against_score
-        Features of a performance against the score of its bars in place of those of a file by itself. A file
-        is a score where its name says ``Score`` for the performer (``Score2`` is a performance like any
-        other). Without one, the reason is ``no-score``; ``bad-name`` where a name does not name the music.
-    cache
-        Folder for the table; its name holds a hash of the features' code and of the files.
-    progress
-        Called with (files done, all files).
-
-    Returns
-    -------
-    (id -> features [shape=(k,), float64], id -> reason)
+    ``midi``: zip archive or folder. ``against_score``: features of a performance against the score of its
+    bars in place of those of a file by itself. A file is a score where its name says ``Score`` for the
+    performer (``Score2`` is a performance like any other). Without one, the reason is ``no-score``;
+    ``bad-name`` where a name does not name the music. ``cache``: folder for the table; its name holds a hash
+    of the features' code and of the files. ``progress``: called with (files done, all files).
+    Returns ``(id -> features [shape=(k``, ``)``, ``float64]``, ``id -> reason)``.
     """
     name, packages, width = "features", [musicbert.features], len(FEATURES)
     if against_score:
@@ -187,24 +173,11 @@ def load_examples(
 ) -> dict[str, Examples]:
     """Join labels and features by id, in the order of the label map.
 
-    Parameters
-    ----------
-    labels
-        Label map.
-    table
-        id -> features [shape=(k,)], of segments without labels, too.
-    score_table
-        id -> features against the score [shape=(j,)]; where there are any, the examples have the further
-        inputs ``score`` and ``peers``.
-
-    Returns
-    -------
-    Examples of the labels ``ratings`` and ``performer``
-
-    Raises
-    ------
-    DatasetError
-        ``no-match`` where no labelled id has features.
+    ``labels``: label map; ``table``: id -> features [shape=(k,)], of segments without labels, too;
+    ``score_table``: id -> features against the score [shape=(j,)]; where there are any, the examples have the
+    further inputs ``score`` and ``peers``.
+    Returns Examples of the labels ``ratings`` and ``performer``.
+    Raises `DatasetError` (``no-match`` where no labelled id has features).
     """
     ids = [name for name in labels.ids if name in table]
     if not ids:
@@ -248,19 +221,9 @@ def rater_means(examples: Examples, labels: LabelMap, ratings: str | PathLike[st
     Unanswered questions are masked one by one and every annotator counts once a segment (``zeros="cell"``),
     so a segment may have a mean where a published rule drops rows.
 
-    Parameters
-    ----------
-    examples
-        Of the ratings in ``labels``.
-    labels
-        Label map; its dimensions say which questions to read.
-    ratings
-        The table of ratings (``total.csv``).
-
-    Raises
-    ------
-    RatingError
-        What reading the table raises: ``wrong-columns`` where it lacks a question.
+    ``examples``: of the ratings in ``labels``; ``labels``: label map; its dimensions say which questions to
+    read; ``ratings``: the table of ratings (``total.csv``).
+    Raises `RatingError` (what reading the table raises: ``wrong-columns`` where it lacks a question).
     """
     columns = [dimension.column for dimension in labels.dimensions]
     means, _ = make_labels(read_ratings(ratings), LabelOptions(label="mean", columns=columns, zeros="cell"))

@@ -27,8 +27,6 @@ They are fitted on the training part (the first window of each piece), with sett
 beforehand.
 """
 
-from __future__ import annotations
-
 from os import PathLike
 
 import numpy as np
@@ -43,8 +41,6 @@ from musicbert.evaluation.baselines.models import fit_columns
 from musicbert.evaluation.baselines.pair_features import PAIR_FEATURES, pair_features
 from musicbert.evaluation.baselines.window_features import window_features
 
-__all__ = ["first_windows", "genre_baselines", "logistic_scores", "mean_over_windows", "pair_baselines"]
-
 #: training pairs that the fitted baselines see, at most
 MAX_PAIRS = 100_000
 TREES = 500
@@ -53,14 +49,8 @@ TREES = 500
 def pair_baselines(folder: str | PathLike[str], part: str = "test", *, seed: int = 0) -> dict[str, Floats]:
     """Score every pair of a part with each baseline.
 
-    Returns
-    -------
-    name -> [shape=(n,), float64], the higher the better
-
-    Raises
-    ------
-    DatasetError
-        Those of `read_part` and `pair_features`.
+    Returns ``name -> [shape=(n``, ``)``, ``float64]``, ``the higher the better``.
+    Raises `DatasetError` (those of `read_part` and `pair_features`).
     """
     about, training = read_part(folder, part), read_part(folder, "train")
     here, train = pair_features(about), pair_features(training)
@@ -97,9 +87,8 @@ def first_windows(about: SentenceBin) -> Ints:
 def mean_over_windows(about: SentenceBin, scores: Floats) -> tuple[list[str], Bools, Floats]:
     """Average scores over the windows of each piece.
 
-    Returns
-    -------
-    (ids, labels [shape=(pieces, C)], scores [shape=(pieces, C)]), in the order of first occurrence
+    Returns ``(ids``, ``labels [shape=(pieces``, ``C)]``, ``scores [shape=(pieces``, ``C)])``, ``in the order
+    of first occurrence``.
     """
     ids = about.ids or [str(at) for at in range(len(about))]
     _, first, piece = np.unique(np.array(ids), return_index=True, return_inverse=True)
@@ -113,16 +102,9 @@ def mean_over_windows(about: SentenceBin, scores: Floats) -> tuple[list[str], Bo
 def logistic_scores(train: Floats, labels: NDArray[np.int64], here: Floats) -> Floats:
     """Fit a logistic regression a label on standardised features; labels that never vary keep their share.
 
-    Parameters
-    ----------
-    train, labels
-        Features [shape=(n, k)] and labels [shape=(n, C), 0 or 1] of the training pieces.
-    here
-        Features to score [shape=(m, k)].
-
-    Returns
-    -------
-    [shape=(m, C), float64, 0-1]
+    ``train``, ``labels``: features [shape=(n, k)] and labels [shape=(n, C), 0 or 1] of the training pieces;
+    ``here``: features to score [shape=(m, k)].
+    Returns [shape=(m, C), float64, 0-1].
     """
     inputs, tested = standardise(train, here)
     return fit_columns(lambda: LogisticRegression(C=0.01, max_iter=2000), inputs, labels, tested)
@@ -137,18 +119,9 @@ def genre_baselines(
 ) -> dict[str, Floats]:
     """Score every sequence of a part with each baseline.
 
-    Parameters
-    ----------
-    folder, part
-        Data-bin (one fold) and part.
-    seed
-        Of the trees.
-    known
-        See `window_features`.
-
-    Returns
-    -------
-    name -> [shape=(n, C), float64, 0-1]
+    ``folder``, ``part``: data-bin (one fold) and part; ``seed``: of the trees; ``known``: see
+    `window_features`.
+    Returns ``name -> [shape=(n``, ``C)``, ``float64``, ``0-1]``.
     """
     training, about = read_part(folder, "train"), read_part(folder, part)
     chosen = first_windows(training)

@@ -5,8 +5,6 @@ density, register, loudness, pitch classes and onsets in the bar; beside them th
 `musicbert.features` on the decoded window (zero where there is no pitched note).
 """
 
-from __future__ import annotations
-
 from hashlib import sha256
 from os import PathLike
 
@@ -19,8 +17,6 @@ from musicbert.encoding.vocabulary import FIELD_SIZES
 from musicbert.errors import MidiError
 from musicbert.features import FEATURES, features
 
-__all__ = ["window_features"]
-
 BAR, POSITION, PROGRAM, PITCH, DURATION, VELOCITY, METRE, TEMPO = range(8)
 DRUMS = 128
 #: codes of the time signatures that occur (2/4, 3/4, 4/4, 6/8, 12/8); the others are left out
@@ -32,18 +28,9 @@ def window_features(
 ) -> Floats:
     """Describe some sequences of a part.
 
-    Parameters
-    ----------
-    folder, part
-        Data-bin (one fold) and part.
-    chosen
-        Numbers of the sequences, ascending [shape=(n,)].
-    known
-        Features by window, looked up and filled: folds share their windows.
-
-    Returns
-    -------
-    [shape=(n, k), float64], finite
+    ``folder``, ``part``: data-bin (one fold) and part; ``chosen``: numbers of the sequences, ascending
+    [shape=(n,)]; ``known``: features by window, looked up and filled: folds share their windows.
+    Returns [shape=(n, k), float64], finite.
     """
     known = {} if known is None else known
     table: list[Floats] = []

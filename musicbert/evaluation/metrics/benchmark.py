@@ -17,8 +17,6 @@ Shares are NaN where nothing is scored. Verified against the published programs 
 ``tests/parity/test_task_metrics_golden.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -26,17 +24,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from musicbert.arrays import Bools, Ints
-
-__all__ = [
-    "SCORES",
-    "Segment",
-    "accuracy",
-    "bar_accuracy",
-    "f1_score",
-    "grid_accuracy",
-    "piece_votes",
-    "segments",
-]
 
 #: Positions of a bar.
 SIXTEENTHS = 16
@@ -99,14 +86,8 @@ def bar_accuracy(parts: Iterable[Segment]) -> float:
 def f1_score(parts: Iterable[Segment], *, wanted: int = WANTED, compatible: bool = False) -> float:
     """F1 of one class over the notes of all segments (0 where it neither occurs nor is predicted).
 
-    Parameters
-    ----------
-    parts
-        Segments.
-    wanted
-        The class.
-    compatible
-        As published: leave out notes that are predicted as (or labelled with) another class than 1 and 2.
+    ``parts``: segments; ``wanted``: the class; ``compatible``: as published: leave out notes that are
+    predicted as (or labelled with) another class than 1 and 2.
     """
     hits = size = 0
     for part in parts:
@@ -124,14 +105,9 @@ def grid_accuracy(parts: Sequence[Segment], *, batch: int | None = None) -> floa
 
     Where several notes begin together the last one counts, as published; a segment begins with a new bar.
 
-    Parameters
-    ----------
-    parts
-        Segments, in the order of the batches.
-    batch
-        None: each segment has its own grid, up to the end of the bar of its last note. A number: as
-        published, segments of a batch share the length of the longest, to which the last class of the others
-        is stretched.
+    ``parts``: segments, in the order of the batches. ``batch``: none: each segment has its own grid, up to
+    the end of the bar of its last note. A number: as published, segments of a batch share the length of the
+    longest, to which the last class of the others is stretched.
     """
 
     def cells() -> Iterator[tuple[Bools, Bools]]:
@@ -171,14 +147,9 @@ def _held(classes: Ints, place: Ints, length: int) -> Ints:
 def piece_votes(pieces: Sequence[Hashable], truth: ArrayLike, predicted: ArrayLike, *, classes: int) -> float:
     """Share of pieces of which most segments are given the right class.
 
-    Parameters
-    ----------
-    pieces, truth
-        Piece of each segment, and the class of that piece [shape=(n,)].
-    predicted
-        Class [shape=(n,)], or logits or probabilities, which are added up [shape=(n, classes)].
-    classes
-        Number of classes; ties go to the smaller one.
+    ``pieces``, ``truth``: piece of each segment, and the class of that piece [shape=(n,)]; ``predicted``:
+    class [shape=(n,)], or logits or probabilities, which are added up [shape=(n, classes)]; ``classes``:
+    number of classes; ties go to the smaller one.
     """
     names, first, number = np.unique(np.asarray(pieces, object), return_index=True, return_inverse=True)
     if not len(names):

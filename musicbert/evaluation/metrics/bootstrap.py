@@ -8,8 +8,6 @@ value belongs to the whole set and the others to the resamples. Averages and dif
 resamples are paired. Resamples in which a metric is undefined are left out of its interval.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,8 +15,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from musicbert.arrays import Bools, Floats, Ints
-
-__all__ = ["Draws", "Interval", "divide", "group_numbers", "interval", "mean", "resample", "weighted_sums"]
 
 #: metric -> value on all items (first) and on each resample [shape=(1 + b,)]
 Draws = dict[str, Floats]
@@ -49,12 +45,7 @@ def group_numbers(groups: ArrayLike) -> tuple[Ints, int]:
 def resample(groups: int, *, n_resamples: int = 1000, seed: int = 0) -> Floats:
     """Draw how often each group occurs: once (first row), then in each resample [shape=(1 + b, k)].
 
-    Parameters
-    ----------
-    groups
-        Number of groups k.
-    n_resamples, seed
-        Number of resamples b; seed of the generator.
+    ``groups``: number of groups k; ``n_resamples``, ``seed``: number of resamples b; seed of the generator.
     """
     rng = np.random.default_rng(seed)
     if groups == 0:
@@ -82,12 +73,7 @@ def divide(top: Floats, bottom: Floats, *, valid: Bools | None = None) -> Floats
 def mean(values: ArrayLike, axis: int | None = -1) -> Floats:
     """Average, leaving out NaN; NaN (without a warning) if nothing is left.
 
-    Parameters
-    ----------
-    values
-        [shape=(..., d), float64].
-    axis
-        The axis to average over; None averages over everything.
+    ``values`` [shape=(..., d), float64]; ``axis``: the axis to average over; None averages over everything.
     """
     values = np.asarray(values, np.float64)
     known = np.isfinite(values)
@@ -98,14 +84,8 @@ def mean(values: ArrayLike, axis: int | None = -1) -> Floats:
 def weighted_sums(values: ArrayLike, weights: Floats, group: Ints | None = None) -> Floats:
     """Sum values over the items of each resample [shape=(1 + b, C)].
 
-    Parameters
-    ----------
-    values
-        [shape=(n, C)].
-    weights
-        From `resample` [shape=(1 + b, k)].
-    group
-        Number of the group of each item [shape=(n,)]; every item is a group of its own if None.
+    ``values`` [shape=(n, C)]; ``weights``: from `resample` [shape=(1 + b, k)]; ``group``: number of the group
+    of each item [shape=(n,)]; every item is a group of its own if None.
     """
     values = np.asarray(values, np.float64)
     if group is not None:

@@ -7,8 +7,6 @@ columns = predicted class. Written on sums by group (`musicbert.evaluation.metri
 against scikit-learn in ``tests/unit/evaluation/test_metrics.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,8 +14,6 @@ from numpy.typing import ArrayLike
 
 from musicbert.arrays import Floats, Ints
 from musicbert.evaluation.metrics.bootstrap import Draws, divide, mean
-
-__all__ = ["class_table", "classification_draws", "confusion"]
 
 
 def _checked(classes: ArrayLike, predicted: ArrayLike, count: int | None = None) -> tuple[Ints, Ints, int]:
@@ -41,19 +37,10 @@ def classification_draws(
 ) -> Draws:
     """Return every metric on all items and on resamples.
 
-    Parameters
-    ----------
-    classes, predicted
-        Class of each item [shape=(n,), int64, 0..c-1].
-    names
-        Names of the classes, for ``f1:CLASS``; left out if None.
-    weights, group
-        See `musicbert.evaluation.metrics.bootstrap.weighted_sums`; only all items if None.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or a class is negative or too large.
+    ``classes``, ``predicted``: class of each item [shape=(n,), int64, 0..c-1]; ``names``: names of the
+    classes, for ``f1:CLASS``; left out if None; ``weights``, ``group``: see
+    `musicbert.evaluation.metrics.bootstrap.weighted_sums`; only all items if None.
+    Raises `ValueError` (if the shapes differ or a class is negative or too large).
     """
     true, guess, count = _checked(classes, predicted, None if names is None else len(names))
     group = np.arange(len(true)) if group is None else group
@@ -88,12 +75,8 @@ def class_table(
 ) -> list[dict[str, str | int | float | None]]:
     """Return precision, recall, F1 and support of each class, None where undefined.
 
-    Parameters
-    ----------
-    hits, actual, predicted
-        Right, true and predicted items of each class [shape=(C,)].
-    names
-        Names of the classes.
+    ``hits``, ``actual``, ``predicted``: right, true and predicted items of each class [shape=(C,)];
+    ``names``: names of the classes.
     """
     rows: list[dict[str, str | int | float | None]] = []
     for name, right, true, guess in zip(names, hits, actual, predicted, strict=True):

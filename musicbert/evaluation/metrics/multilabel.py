@@ -20,8 +20,6 @@ Missing labels count nowhere; a class without any known label is left out. All a
 averages over mini-batches. Verified against scikit-learn in ``tests/unit/evaluation/test_multilabel.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,8 +27,6 @@ from numpy.typing import ArrayLike
 
 from musicbert.arrays import Bools, Floats, Ints
 from musicbert.evaluation.metrics.bootstrap import Draws, divide, item_weights, mean, weighted_sums
-
-__all__ = ["AVERAGES", "multilabel_draws"]
 
 AVERAGES = ("micro", "macro", "weighted", "samples")
 #: items of a block of comparisons between their labels
@@ -48,21 +44,10 @@ def multilabel_draws(
 ) -> Draws:
     """Return every metric on all items and on resamples.
 
-    Parameters
-    ----------
-    labels, scores
-        See the module.
-    names
-        Names of the classes, for ``f1:CLASS`` and ``roc_auc:CLASS``.
-    weights, group
-        See `musicbert.evaluation.metrics.bootstrap.weighted_sums`; only all items if None.
-    threshold
-        0 for logits, 0.5 for probabilities.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, or a score is not finite.
+    ``labels``, ``scores``: see the module; ``names``: names of the classes, for ``f1:CLASS`` and
+    ``roc_auc:CLASS``; ``weights``, ``group``: see `musicbert.evaluation.metrics.bootstrap.weighted_sums`;
+    only all items if None; ``threshold``: 0 for logits, 0.5 for probabilities.
+    Raises `ValueError` (if the shapes differ, or a score is not finite).
     """
     target, score = np.asarray(labels, np.float64), np.asarray(scores, np.float64)
     if target.shape != score.shape or target.ndim != 2:

@@ -20,8 +20,6 @@ metric over all orders. Verified against scikit-learn and by counting all orders
 ``tests/unit/evaluation/test_ranking.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import comb
 
@@ -30,8 +28,6 @@ from numpy.typing import ArrayLike
 
 from musicbert.arrays import Floats, Ints
 from musicbert.evaluation.metrics.bootstrap import Draws, divide, resample
-
-__all__ = ["PLACES", "chance", "metric_names", "per_query", "ranking_draws", "ranks_of_true"]
 
 #: k of the published table and of the published program.
 PLACES = (1, 5, 10, 15, 20, 25)
@@ -45,15 +41,8 @@ def metric_names(places: Sequence[int] = PLACES) -> list[str]:
 def ranks_of_true(scores: ArrayLike, labels: ArrayLike, queries: ArrayLike) -> dict[int, Ints]:
     """Return the places of the true candidates of each query, from 1, ascending.
 
-    Parameters
-    ----------
-    scores, labels, queries
-        [shape=(n,)] of every candidate, in any order.
-
-    Raises
-    ------
-    ValueError
-        For lengths that differ, or a score that is no number.
+    ``scores``, ``labels``, ``queries`` [shape=(n,)] of every candidate, in any order.
+    Raises `ValueError` (for lengths that differ, or a score that is no number).
     """
     score, true, query = np.asarray(scores, float), np.asarray(labels) > 0, np.asarray(queries)
     if not len(score) == len(true) == len(query):
@@ -75,9 +64,7 @@ def per_query(
 ) -> Floats:
     """Return every metric of every query.
 
-    Returns
-    -------
-    [shape=(queries, metrics), float64], queries ascending, metrics in the order of `metric_names`
+    Returns [shape=(queries, metrics), float64], queries ascending, metrics in the order of `metric_names`.
     """
     rows = []
     for ranks in ranks_of_true(scores, labels, queries).values():
@@ -100,10 +87,7 @@ def ranking_draws(
 ) -> Draws:
     """Return every metric, the mean over queries, on all queries and on resamples of them.
 
-    Parameters
-    ----------
-    weights
-        `musicbert.evaluation.metrics.bootstrap.resample` of the queries; by default 1,000 resamples.
+    ``weights``: `musicbert.evaluation.metrics.bootstrap.resample` of the queries; by default 1,000 resamples.
     """
     table = per_query(scores, labels, queries, places=places)
     weights = resample(len(table)) if weights is None else weights

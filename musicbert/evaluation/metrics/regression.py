@@ -22,8 +22,6 @@ on sums by group (`musicbert.evaluation.metrics.bootstrap`). Verified against sc
 ``tests/unit/evaluation/test_metrics.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,8 +29,6 @@ from numpy.typing import ArrayLike
 
 from musicbert.arrays import Bools, Floats, Ints
 from musicbert.evaluation.metrics.bootstrap import Draws, divide, item_weights, mean, weighted_sums
-
-__all__ = ["REGRESSION", "regression", "regression_draws"]
 
 REGRESSION = ("r2", "mse", "mae", "pearson", "spearman")
 #: A column whose standard deviation is below this share of its largest magnitude counts as constant.
@@ -48,19 +44,10 @@ def regression_draws(
 ) -> Draws:
     """Return every metric on all items and on resamples.
 
-    Parameters
-    ----------
-    labels, predictions
-        See the module.
-    names
-        Names of the outputs; with two or more of them, ``METRIC:OUTPUT`` and ``flattened_r2`` are added.
-    weights, group
-        See `musicbert.evaluation.metrics.bootstrap.weighted_sums`; only all items if None.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, or a prediction beside a label is not finite.
+    ``labels``, ``predictions``: see the module; ``names``: names of the outputs; with two or more of them,
+    ``METRIC:OUTPUT`` and ``flattened_r2`` are added; ``weights``, ``group``: see
+    `musicbert.evaluation.metrics.bootstrap.weighted_sums`; only all items if None.
+    Raises `ValueError` (if the shapes differ, or a prediction beside a label is not finite).
     """
     y, p, known = _checked(labels, predictions)
     if weights is None:

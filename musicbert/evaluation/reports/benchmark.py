@@ -18,8 +18,6 @@ several folds). ``scores.json`` has one record a task and split:
 Verified in ``tests/unit/evaluation/test_task_table.py`` and ``test_task_files.py``.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -36,16 +34,6 @@ from musicbert.evaluation.benchmark_scores import predict_all, rounds, score_pre
 from musicbert.evaluation.predictions import load_predictions
 from musicbert.evaluation.tables import markdown_table, number_cell
 
-__all__ = [
-    "SCORES",
-    "TABLE",
-    "TaskFiles",
-    "baseline_scores",
-    "benchmark_table",
-    "network_scores",
-    "summary_of_runs",
-]
-
 SCORES, TABLE = "scores.json", "table.md"
 
 
@@ -59,16 +47,10 @@ def network_scores(
 ) -> dict[str, Any] | None:
     """Score the runs of a folder that are complete (``run.json``); None where none is.
 
-    Parameters
-    ----------
-    row, shards, pieces, folder
-        The task, its data, their pieces by name, and the folder of the runs.
-    known
-        Scores by file, which are not computed again; new ones are added.
-
-    Returns
-    -------
-    See `summary_of_runs`; the scores are ``score`` and, where there are any, ``published`` and ``pieces``
+    ``row``, ``shards``, ``pieces``, ``folder``: the task, its data, their pieces by name, and the folder of
+    the runs; ``known``: scores by file, which are not computed again; new ones are added.
+    Returns ``See `summary_of_runs`; the scores are ``score`` and``, ``where there are any``, ````published``
+    and ``pieces````.
     """
     runs = []
     known = {} if known is None else known
@@ -103,12 +85,8 @@ def baseline_scores(
 ) -> dict[str, dict[str, float]]:
     """Score the simple baselines of a task on a split: means over its rounds.
 
-    Parameters
-    ----------
-    row, pieces, split
-        See `musicbert.evaluation.benchmark_scores.rounds`.
-    trained
-        Of each fold, the names of the pieces to fit on; whole training parts if None.
+    ``row``, ``pieces``, ``split``: see `musicbert.evaluation.benchmark_scores.rounds`; ``trained``: of each
+    fold, the names of the pieces to fit on; whole training parts if None.
     """
     parts = rounds(row, pieces, split)
     if trained is not None:
@@ -175,14 +153,8 @@ class TaskFiles:
     They are written, whole, whenever something is done. When a run is resumed, scores of the earlier call are
     kept until they are recomputed.
 
-    Parameters
-    ----------
-    folder, model, train_share
-        Folder of the files; what was fine-tuned, on which share of the training parts.
-    expected
-        Tasks and splits that this call comes to.
-    made_by
-        Provenance.
+    ``folder``, ``model``, ``train_share``: folder of the files; what was fine-tuned, on which share of the
+    training parts; ``expected``: tasks and splits that this call comes to; ``made_by``: provenance.
     """
 
     def __init__(

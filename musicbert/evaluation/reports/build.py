@@ -4,8 +4,6 @@
 predictions are at hand, on the pieces that both have.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,8 +16,6 @@ from musicbert.evaluation.predictions import Predictions, pool
 from musicbert.evaluation.rows import Folds, Row, RowKind, fair_groups, score_row
 from musicbert.evaluation.scores import Extra, draw_scores, per_class
 from musicbert.evaluation.training_log import Curves
-
-__all__ = ["Report", "build_report", "ensemble_of", "restricted"]
 
 
 @dataclass(eq=False)
@@ -88,21 +84,10 @@ def build_report(
 ) -> Report:
     """Score an experiment.
 
-    Parameters
-    ----------
-    runs
-        Test predictions by seed and fold.
-    mixed
-        Predictions of the rows ``blend`` and ``hybrid``.
-    baselines
-        Predictions of baselines by name: each gets a row, unless ``scored`` has one of that name, and
-        differences.
-    scored
-        Rows of baselines (and the ceiling) that were scored before.
-    extra
-        Further metrics: name -> function of predictions.
-    n_resamples, seed
-        Of the bootstrap.
+    ``runs``: test predictions by seed and fold; ``mixed``: predictions of the rows ``blend`` and ``hybrid``;
+    ``baselines``: predictions of baselines by name: each gets a row, unless ``scored`` has one of that name,
+    and differences; ``scored``: rows of baselines (and the ceiling) that were scored before; ``extra``:
+    further metrics: name -> function of predictions; ``n_resamples``, ``seed``: of the bootstrap.
     """
     several = fair_groups(runs.values())
 

@@ -1,7 +1,5 @@
 """The report of an experiment of `musicbert finetune`: the network beside baselines of the same folds."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 from musicbert.corpus.labelled.contract import LabelledSet
@@ -11,8 +9,6 @@ from musicbert.evaluation.predictions import Predictions
 from musicbert.evaluation.reports.build import Report, build_report
 from musicbert.evaluation.runs import Experiment, named_by_fold
 from musicbert.evaluation.scores import Extra
-
-__all__ = ["experiment_report"]
 
 #: facts of ``task.json`` that the report repeats
 _FACTS = ("data", "model", "leaks", "recipe")
@@ -31,21 +27,10 @@ def experiment_report(
 ) -> Report:
     """Score an experiment.
 
-    Parameters
-    ----------
-    sets
-        The data, for baselines: one set, or a set a fold; no baselines without it.
-    extra
-        Further metrics: name -> function of predictions.
-    n_resamples, seed
-        Of the bootstrap (and of baselines that draw).
-    progress
-        Called with the name of each baseline before it is fitted.
-
-    Raises
-    ------
-    DatasetError
-        ``other-data`` where the runs were made with other data.
+    ``sets``: the data, for baselines: one set, or a set a fold; no baselines without it; ``extra``: further
+    metrics: name -> function of predictions; ``n_resamples``, ``seed``: of the bootstrap (and of baselines
+    that draw); ``progress``: called with the name of each baseline before it is fitted.
+    Raises `DatasetError` (``other-data`` where the runs were made with other data).
     """
     task, record = experiment.task, experiment.record
     folds = list(next(iter(experiment.runs.values())))

@@ -6,8 +6,6 @@ training part), ``baseline`` (from the baselines' own result file) and ``ceiling
 groups of the segments.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -33,8 +31,6 @@ from musicbert.evaluation.rows import Folds, Row, RowKind, read_rows, shown_name
 from musicbert.evaluation.runs import Run, curves_of_runs, read_runs
 from musicbert.provenance import provenance
 
-__all__ = ["rating_report", "report_set", "with_labels"]
-
 #: task on the command line -> label
 LABELS = {"regression": RATINGS, "classes": PERFORMER}
 #: Labels of a data-bin are single precision: the largest difference to the label map that rounding explains.
@@ -44,10 +40,7 @@ ROUNDING = 1e-5
 def with_labels(predictions: Predictions, labels: LabelMap) -> Predictions:
     """Put the label map's labels (double precision) and names beside predictions.
 
-    Raises
-    ------
-    DatasetError
-        ``label-mismatch`` where an id is not in the map or its labels are other ones.
+    Raises `DatasetError` (``label-mismatch`` where an id is not in the map or its labels are other ones).
     """
     ids = predictions.ids.tolist()
     unknown = [name for name in ids if name not in labels]
@@ -89,26 +82,15 @@ def rating_report(
 ) -> Report:
     """Score the runs of a network and put them beside everything they have to be compared with.
 
-    Parameters
-    ----------
-    runs_folder, labels
-        Runs (see `musicbert.evaluation.runs`), and the label map that the data set was made from.
-    task
-        ``"regression"`` (ratings) or ``"classes"`` (performers).
-    baselines
-        Rows of one split of a result of baselines.
-    baseline_predictions
-        Folder ``<row>/fold<k>/seed<s>/test.npz`` of the same split: enables differences and the blend.
-    ceiling, kind
-        Reliability table, indexed by dimension name, and the kind of label that picks its column
-        ``ceiling_<kind>`` (default: what the label map says).
-    features
-        id -> features: enables the hybrid, if the runs have embeddings of their training part.
-
-    Raises
-    ------
-    DatasetError
-        What reading the runs raises; ``no-predictions`` where the runs do not have this task's predictions.
+    ``runs_folder``, ``labels``: runs (see `musicbert.evaluation.runs`), and the label map that the data set
+    was made from; ``task``: ``"regression"`` (ratings) or ``"classes"`` (performers); ``baselines``: rows of
+    one split of a result of baselines; ``baseline_predictions``: folder ``<row>/fold<k>/seed<s>/test.npz`` of
+    the same split: enables differences and the blend; ``ceiling``, ``kind``: reliability table, indexed by
+    dimension name, and the kind of label that picks its column ``ceiling_<kind>`` (default: what the label
+    map says); ``features``: id -> features: enables the hybrid, if the runs have embeddings of their training
+    part.
+    Raises `DatasetError`: what reading the runs raises; ``no-predictions`` where the runs do not have this
+    task's predictions.
     """
     label = LABELS[task]
     regression = label == RATINGS
@@ -222,10 +204,7 @@ def report_set(
 ) -> dict[str, float | None]:
     """Read everything that ``scripts/report_xai.py`` names, write the report, return headline scores by row.
 
-    Raises
-    ------
-    MusicBertError
-        What reading raises; ``bad-baselines`` where the result does not hold the split.
+    Raises `MusicBertError` (what reading raises; ``bad-baselines`` where the result does not hold the split).
     """
     key = None if split is None else split if task == "regression" else f"{split}_performer"
     scores: list[Row] = []

@@ -15,8 +15,6 @@
 Pictures of outputs are made where these have poles, such as ratings.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict
 from os import PathLike
@@ -41,8 +39,6 @@ from musicbert.evaluation.tables import (
     rows_csv,
 )
 
-__all__ = ["output_table", "report_markdown", "write_report"]
-
 FORMAT = "musicbert-report"
 #: classes up to which the confusion matrix is drawn
 MAX_CLASSES = 40
@@ -55,14 +51,8 @@ def write_report(
 ) -> list[Path]:
     """Write a report and return its files.
 
-    Parameters
-    ----------
-    report
-        What `musicbert.evaluation.reports.build.build_report` returns.
-    out
-        Folder; it is made.
-    provenance
-        Where it comes from (`musicbert.provenance`).
+    ``report``: what `musicbert.evaluation.reports.build.build_report` returns; ``out``: folder; it is made;
+    ``provenance``: where it comes from (`musicbert.provenance`).
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -117,10 +107,9 @@ def _by_output(row: Row, metric: str, outputs: tuple[str, ...], end: str = "valu
 def output_table(report: Report) -> pd.DataFrame:
     """Return the scores of each output of a regression, a line an output.
 
-    Returns
-    -------
-    Columns ``dimension``, ``low_pole`` and ``high_pole`` (where there are poles), ``ceiling``, then
-    ``<row> <metric>`` of every row, and ``<row> r2 low`` and ``high`` where there is an interval
+    Returns ``Columns ``dimension````, ````low_pole`` and ``high_pole`` (where there are poles)``,
+    ````ceiling````, ``then``; ````<row> <metric>`` of every row``, ``and ``<row> r2 low`` and ``high`` where
+    there is an interval``.
     """
     outputs, ceiling = _outputs(report), _ceiling(report)
     columns: dict[str, Any] = {"dimension": list(outputs)}

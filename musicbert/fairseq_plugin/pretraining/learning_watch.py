@@ -19,8 +19,6 @@ import torch
 from musicbert.encoding.vocabulary import FIELDS
 from musicbert.model.losses.field_counts import FieldCounts
 
-__all__ = ["BITS", "NATS", "LearningWatch", "Unit", "WatchesLearning", "WatchesMaskedTokens"]
-
 logger = logging.getLogger(__name__)
 
 #: updates between two looks
@@ -41,12 +39,7 @@ BOUND = 0.97
 class Unit:
     """What the log counts losses in.
 
-    Attributes
-    ----------
-    name
-        As it is printed.
-    nats
-        Nats of one.
+    ``name``: as it is printed; ``nats``: nats of one.
     """
 
     name: str
@@ -60,12 +53,7 @@ NATS = Unit("nats a cell", 1.0)
 class LearningWatch:
     """Compares the loss with that of guessing by frequency.
 
-    Parameters
-    ----------
-    counts
-        What the batches ask for; the caller adds to it.
-    unit
-        Of the message.
+    ``counts``: what the batches ask for; the caller adds to it; ``unit``: of the message.
     """
 
     def __init__(self, counts: FieldCounts, unit: Unit) -> None:
@@ -81,12 +69,7 @@ class LearningWatch:
     def begin(self, update: int, rate: float) -> None:
         """Say what comes next, before its batches are counted.
 
-        Parameters
-        ----------
-        update
-            Updates before this one.
-        rate
-            Learning rate.
+        ``update``: updates before this one; ``rate``: learning rate.
         """
         if update == self._update:
             return

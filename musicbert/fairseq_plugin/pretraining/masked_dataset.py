@@ -17,8 +17,6 @@ any, ``stream``             the same without padding (`musicbert.model.blocks.se
 ==========================  ==================================================================================
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,8 +34,6 @@ from musicbert.objectives.batches import Layout, collate
 from musicbert.objectives.masking import MaskPolicy, mask_cells, mask_tokens
 from musicbert.objectives.performance_masking import hide_performance
 
-__all__ = ["AS_STORED", "Form", "MaskedOctuples", "pack", "piece_sizes"]
-
 WIDTH = len(FIELDS)
 #: pieces whose lengths are found at a time
 CHUNK = 1024
@@ -49,23 +45,12 @@ NOTE_TOKENS = 3
 class Form:
     """How pieces are written and put together.
 
-    Attributes
-    ----------
-    view
-        ``octuple``, ``cp`` or ``remi`` (see `musicbert.encoding.views`).
-    crop
-        Most rows (``remi``: tokens) of a piece, or None for all.
-    compound
-        Eight tokens are one position of the model; False (always for ``remi``): a token is one.
-    layout
-        ``padded`` or ``stream`` (see `musicbert.objectives.batches`).
-    separate
-        The pieces of a block do not see each other and have positions of their own; needs ``stream``.
-
-    Raises
-    ------
-    ConfigError
-        ``bad-options``: choices that do not go together.
+    ``view``: ``octuple``, ``cp`` or ``remi`` (see `musicbert.encoding.views`); ``crop``: most rows (``remi``:
+    tokens) of a piece, or None for all; ``compound``: eight tokens are one position of the model; False
+    (always for ``remi``): a token is one; ``layout``: ``padded`` or ``stream`` (see
+    `musicbert.objectives.batches`); ``separate``: the pieces of a block do not see each other and have
+    positions of their own; needs ``stream``.
+    Raises `ConfigError` (``bad-options``: choices that do not go together).
     """
 
     view: View = "octuple"
@@ -119,14 +104,8 @@ def piece_sizes(pieces: Any, form: Form) -> Ints:
 def pack(sizes: NDArray[np.integer], limit: int, mode: str) -> Ints:
     """Group pieces into blocks: first piece and one past the last [shape=(blocks, 2), int64].
 
-    Parameters
-    ----------
-    sizes
-        Tokens of each piece [shape=(pieces,)].
-    limit
-        Most tokens of a block; a longer piece is a block of its own.
-    mode
-        ``complete`` puts as many consecutive pieces as fit into a block, ``eos`` one.
+    ``sizes``: tokens of each piece [shape=(pieces,)]; ``limit``: most tokens of a block; a longer piece is a
+    block of its own; ``mode``: ``complete`` puts as many consecutive pieces as fit into a block, ``eos`` one.
     """
     if mode == "eos":
         return np.stack([np.arange(len(sizes)), np.arange(1, len(sizes) + 1)], axis=1)

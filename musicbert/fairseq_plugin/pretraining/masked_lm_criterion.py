@@ -25,8 +25,6 @@ from musicbert.model.blocks.places import MaskedPlaces
 from musicbert.model.blocks.segments import Segments
 from musicbert.model.losses.masked_lm import listed_lm_sums
 
-__all__ = ["OctupleMaskedLMCriterion", "OctupleMaskedLMCriterionConfig"]
-
 
 @dataclass
 class OctupleMaskedLMCriterionConfig(FairseqDataclass):

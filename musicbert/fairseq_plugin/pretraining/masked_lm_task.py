@@ -31,8 +31,6 @@ from musicbert.fairseq_plugin.pretraining.masked_dataset import (
 )
 from musicbert.objectives.masking import MaskPolicy
 
-__all__ = ["OctupleMaskedLMConfig", "OctupleMaskedLMTask", "masked_blocks"]
-
 logger = logging.getLogger(__name__)
 
 BREAK_MODES = ChoiceEnum(["complete", "eos"])
@@ -89,10 +87,8 @@ def masked_blocks(
 ) -> MaskedOctuples:
     """Open a split as masked blocks.
 
-    Raises
-    ------
-    DatasetError
-        ``bad-break-mode``, ``too-long``, and those of :mod:`musicbert.fairseq_plugin.data.databin`.
+    Raises `DatasetError`: ``bad-break-mode``, ``too-long``, and those of
+    :mod:`musicbert.fairseq_plugin.data.databin`.
     """
     if str(break_mode) not in ("complete", "eos"):
         raise DatasetError(
@@ -155,10 +151,7 @@ class OctupleMaskedLMTask(WatchesMaskedTokens, OneDictionary, FairseqTask):
     def form(self) -> Form:
         """How pieces are written and put together.
 
-        Raises
-        ------
-        ConfigError
-            ``bad-options``.
+        Raises `ConfigError` (``bad-options``).
         """
         cfg = self.cfg
         if cfg.performance_input and (str(cfg.encoding) != "octuple" or cfg.crop_length or not self.compound):

@@ -26,8 +26,6 @@ from musicbert.errors import ConfigError
 from musicbert.model.losses.notes import column_sums
 from musicbert.model.losses.pianoroll import roll_loss
 
-__all__ = ["CompoundTokenConfig", "CompoundTokenCriterion"]
-
 
 @dataclass
 class CompoundTokenConfig(FairseqDataclass):
@@ -43,10 +41,7 @@ class CompoundTokenConfig(FairseqDataclass):
 class CompoundTokenCriterion(FairseqCriterion):
     """Loss over the columns of selected notes, and over the piano roll of all notes.
 
-    Raises
-    ------
-    ConfigError
-        ``bad-options`` for weights that do not fit the columns.
+    Raises `ConfigError` (``bad-options`` for weights that do not fit the columns).
     """
 
     def __init__(self, cfg: CompoundTokenConfig, task: Any) -> None:

@@ -9,8 +9,6 @@ whatever the number of workers, and a resumed run sees what the interrupted one 
 always sees the first epoch's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,8 +24,6 @@ from musicbert.fairseq_plugin.data.databin import load_dictionary, load_pieces
 from musicbert.fairseq_plugin.data.sized_dataset import SizedDataset
 from musicbert.objectives.note_fields import OCTUPLE, NoteFields, cells_of_ids
 from musicbert.objectives.pianoroll import ROWS, roll_events
-
-__all__ = ["Corruption", "NoteCrops", "NotePieces", "OctuplePieces", "open_pieces"]
 
 #: ``f(cells, rng) -> source, selected``
 Corruption = Callable[[Ints, np.random.Generator], tuple[Ints, Bools]]
@@ -69,10 +65,7 @@ class OctuplePieces:
 def open_pieces(folder: str | Path, split: str, fields: NoteFields) -> NotePieces:
     """Open a split of rows or of binarised octuples.
 
-    Raises
-    ------
-    DatasetError
-        ``other-encoding``, ``no-pieces``; those of the two formats.
+    Raises `DatasetError` (``other-encoding``, ``no-pieces``; those of the two formats).
     """
     folder = Path(folder)
     if (folder / META).is_file() or fields.encoding != "octuple":

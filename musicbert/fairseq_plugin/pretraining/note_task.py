@@ -33,8 +33,6 @@ from musicbert.objectives.denoising import CellMaskPolicy, NoisePolicy, add_nois
 from musicbert.objectives.note_fields import NoteFields, note_fields
 from musicbert.objectives.pianoroll import roll_size
 
-__all__ = ["MusicPretrainConfig", "MusicPretrainTask"]
-
 logger = logging.getLogger(__name__)
 
 ENCODINGS = ChoiceEnum(["cp", "octuple"])
@@ -71,10 +69,7 @@ class MusicPretrainConfig(FairseqDataclass):
 class MusicPretrainTask(WatchesLearning, FairseqTask):
     """Pre-training on crops of notes.
 
-    Raises
-    ------
-    ConfigError
-        ``bad-options``.
+    Raises `ConfigError` (``bad-options``).
     """
 
     def __init__(self, cfg: MusicPretrainConfig) -> None:

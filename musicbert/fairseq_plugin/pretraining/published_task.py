@@ -14,8 +14,6 @@ here, and in this task only, so that its command lines keep their meaning; the l
 ====================  ======================================================================================
 """
 
-from __future__ import annotations
-
 import functools
 import logging
 import os
@@ -36,8 +34,6 @@ from musicbert.fairseq_plugin.pretraining.masked_dataset import Form
 from musicbert.fairseq_plugin.pretraining.masked_lm_task import masked_blocks
 from musicbert.objectives.masking import MaskPolicy
 
-__all__ = ["PublishedMaskedLMTask", "PublishedSettings", "published_settings"]
-
 logger = logging.getLogger(__name__)
 
 ENCODINGS: dict[str, View] = {"OCTMIDI": "octuple", "CP": "cp", "REMI": "remi"}
@@ -56,10 +52,8 @@ class PublishedSettings:
 def published_settings(environment: Mapping[str, str]) -> PublishedSettings:
     """Read the environment variables of the published program.
 
-    Raises
-    ------
-    DatasetError
-        ``bad-options``: an unknown encoding or length, or choices that do not go together.
+    Raises `DatasetError` (``bad-options``: an unknown encoding or length, or choices that do not go
+    together).
     """
     encoding = environment.get("convert_encoding", "OCTMIDI")
     length = environment.get("crop_length")
@@ -96,10 +90,7 @@ class PublishedMaskedLMTask(WatchesMaskedTokens, MaskedLMTask):
 
         Without compounds where the settings say so.
 
-        Raises
-        ------
-        DatasetError
-            ``wrong-dictionary``.
+        Raises `DatasetError` (``wrong-dictionary``).
         """
         if not self.settings.compound and hasattr(cfg, "no_compound"):
             with open_dict(cfg):
@@ -118,10 +109,7 @@ class PublishedMaskedLMTask(WatchesMaskedTokens, MaskedLMTask):
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
         """Open a split.
 
-        Raises
-        ------
-        DatasetError
-            As :func:`~musicbert.fairseq_plugin.pretraining.masked_lm_task.masked_blocks`.
+        Raises `DatasetError` (as :func:`~musicbert.fairseq_plugin.pretraining.masked_lm_task.masked_blocks`).
         """
         if not is_octuple_dictionary(self.dictionary):
             super().load_dataset(split, epoch=epoch, combine=combine, **kwargs)

@@ -9,8 +9,6 @@ its own chord or, if none is left there, from a neighbour; no played note twice.
 without one: ornaments, slips, notes left out.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -21,9 +19,6 @@ from musicbert.arrays import Floats, Ints
 from musicbert.errors import MidiError
 from musicbert.features.playing import Playing
 from musicbert.midi.score import Score
-
-__all__ = ["Written", "align", "written"]
-
 
 #: Quarter notes between written onsets of one chord: less than a 64th note (0.0625), more than an off-by-one
 #: tick of a rendered score.
@@ -39,16 +34,9 @@ MOST_CELLS = 16_000_000
 class Written:
     """The notes of a score in quarter notes, by onset, then pitch.
 
-    Attributes
-    ----------
-    onset, length
-        [shape=(n,), float64, quarter notes]
-    pitch
-        [shape=(n,), int64, MIDI numbers]
-    chord
-        Index of the chord of each note [shape=(n,), int64].
-    beat
-        Onset of each chord [shape=(c,), float64, quarter notes].
+    ``onset``, ``length`` [shape=(n,), float64, quarter notes]; ``pitch`` [shape=(n,), int64, MIDI numbers];
+    ``chord``: index of the chord of each note [shape=(n,), int64]; ``beat``: onset of each chord [shape=(c,),
+    float64, quarter notes].
     """
 
     onset: Floats
@@ -61,10 +49,7 @@ class Written:
 def written(score: Score) -> Written:
     """Read a score that was written, not played: ticks are quarter notes here.
 
-    Raises
-    ------
-    MidiError
-        ``"no-notes"`` where no pitched note is left.
+    Raises `MidiError` (``"no-notes"`` where no pitched note is left).
     """
     keep = np.flatnonzero(~score.drum)
     if len(keep) == 0:
@@ -122,21 +107,9 @@ def _path(cost: Floats) -> Ints:
 def align(play: Playing, score: Written) -> Ints:
     """Find the played note of every written note.
 
-    Parameters
-    ----------
-    play
-        A performance.
-    score
-        The score of the same bars.
-
-    Returns
-    -------
-    [shape=(n written,), int64], indices into the notes of ``play``, -1 where a note was not played
-
-    Raises
-    ------
-    MidiError
-        ``"too-many-notes"`` for a table of more than 16 million pairs of chords.
+    ``play``: a performance; ``score``: the score of the same bars.
+    Returns [shape=(n written,), int64], indices into the notes of ``play``, -1 where a note was not played.
+    Raises `MidiError` (``"too-many-notes"`` for a table of more than 16 million pairs of chords).
     """
     n_played, n_written = len(play.time), len(score.beat)
     if n_played * n_written > MOST_CELLS:

@@ -1,7 +1,5 @@
 """Pedalling against the score: where in the beat the pedal moves, and whether it clears a change of bass."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from musicbert.arrays import Ints
@@ -9,8 +7,6 @@ from musicbert.features.against_score.alignment import TOGETHER, Written
 from musicbert.features.against_score.reading import Reading
 from musicbert.features.playing import DOWN
 from musicbert.features.summary import average, ratio, spread
-
-__all__ = ["PEDALLING", "pedalling"]
 
 PEDALLING = (
     "press_per_beat",

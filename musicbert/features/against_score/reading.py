@@ -1,7 +1,5 @@
 """`Reading`: a performance beside its score, note for note, and its course of time."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +8,6 @@ from musicbert.arrays import Bools, Floats, Ints
 from musicbert.errors import MidiError
 from musicbert.features.against_score.alignment import Written, align
 from musicbert.features.playing import Playing
-
-__all__ = ["Reading", "reading"]
-
 
 #: Seconds by which the onset of a chord must follow the one before it to count in the course of time, and the
 #: fewest chords of a course.
@@ -66,9 +61,8 @@ class Reading:
     def grid(self, step: float) -> tuple[Floats, Floats]:
         """Return the written times every ``step`` quarter notes and log2 seconds a quarter note between them.
 
-        Returns
-        -------
-        (grid [shape=(g + 1,), quarter notes], log2 seconds a quarter note [shape=(g,)])
+        Returns ``(grid [shape=(g + 1``, ``)``, ``quarter notes]``, ``log2 seconds a quarter note [shape=(g``,
+        ``)])``.
         """
         first, last = self.course_beat[0], self.course_beat[-1]
         points = np.arange(first, last + 1e-6, step)
@@ -102,11 +96,8 @@ def _extreme(chord: Ints, pitch: Floats, *, highest: bool) -> Bools:
 def reading(play: Playing, score: Written) -> Reading:
     """Put a performance beside its score.
 
-    Raises
-    ------
-    MidiError
-        ``"no-match"`` where fewer than three written chords were played: these are not the same bars.
-        ``"too-many-notes"`` of :func:`align`.
+    Raises `MidiError`: ``"no-match"`` where fewer than three written chords were played: these are not the
+    same bars. ``"too-many-notes"`` of :func:`align`.
     """
     match = align(play, score)
     there = match >= 0

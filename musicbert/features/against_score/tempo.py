@@ -5,16 +5,11 @@ quarter note, ``bar_`` features every three (a bar of most pieces this was made 
 stretch).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from musicbert.arrays import Floats
 from musicbert.features.against_score.reading import Reading
 from musicbert.features.summary import average, correlation, percentiles, skewness, spread
-
-__all__ = ["TEMPO", "tempo"]
-
 
 _COURSE = ("sd", "step", "autocorrelation", "range", "slope", "arch", "skew", "last", "slowest")
 TEMPO = (

@@ -4,16 +4,11 @@ Unlike the features of the performance alone, a chord is what the score writes a
 spread, and a note's length is measured against its written length at the tempo around it.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from musicbert.arrays import Bools, Floats
 from musicbert.features.against_score.reading import Reading
 from musicbert.features.summary import average, correlation, percentiles, slope, spread
-
-__all__ = ["TOUCH", "touch"]
-
 
 TOUCH = (
     "notes_missing",

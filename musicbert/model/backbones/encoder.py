@@ -11,8 +11,6 @@ Symbolic Music Understanding with Large-Scale Pre-Training". Verified against th
 ``tests/parity``.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
@@ -24,8 +22,6 @@ from musicbert.model.blocks.attention import SelfAttention, without_cudnn
 from musicbert.model.blocks.embedding import PAD, DownForm, compound_embedding, note_positions
 from musicbert.model.blocks.places import MaskedPlaces, up_project_places
 from musicbert.model.blocks.segments import Segments
-
-__all__ = ["EncoderLayer", "EncoderOutput", "OctupleEncoder"]
 
 #: ids below are ``<s>``, ``<pad>`` and ``</s>``; this is the empty cell of a note in the CP-like form
 UNK = 3

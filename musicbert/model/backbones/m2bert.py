@@ -13,8 +13,6 @@ State-dict names: ``encoder.`` before those of the published ``state_dict``, and
 its heads.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import torch
@@ -24,8 +22,6 @@ from torch import nn
 from musicbert.config import M2BertConfig
 from musicbert.model.blocks.modernbert import ModernBert
 from musicbert.model.blocks.places import NoteOutputs
-
-__all__ = ["ColumnTable", "M2Bert", "M2BertEncoder", "NoteHeads", "cells_of_notes", "embed_columns"]
 
 
 class ColumnTable(nn.Module):
@@ -41,21 +37,10 @@ def embed_columns(
 ) -> torch.Tensor:
     """Embed notes column by column and project them to one vector.
 
-    Parameters
-    ----------
-    cells
-        [shape=(B, T, F), int64]
-    tables
-        F modules with an embedding ``lut``, V_f x E.
-    linear
-        F * E -> D.
-    by_table
-        Project the tables and not every note: the same up to rounding, faster where gradients are needed.
-
-    Returns
-    -------
-    torch.Tensor
-        [shape=(B, T, D)]
+    ``cells`` [shape=(B, T, F), int64]; ``tables``: F modules with an embedding ``lut``, V_f x E; ``linear``:
+    F * E -> D; ``by_table``: project the tables and not every note: the same up to rounding, faster where
+    gradients are needed.
+    Returns `torch.Tensor` [shape=(B, T, D)].
     """
     B, T, fields = cells.shape
     sizes, width = [each.lut.num_embeddings for each in tables], tables[0].lut.embedding_dim
@@ -129,10 +114,7 @@ def cells_of_notes(
     Without a `padding_mask` it is the PAD of the first column, which waits for the device; with
     ``look=False`` nothing is padded then.
 
-    Raises
-    ------
-    ValueError
-        The cells are no whole number of notes.
+    Raises `ValueError` (the cells are no whole number of notes).
     """
     fields = len(pads)
     if tokens.dim() == 2:
@@ -150,10 +132,7 @@ def cells_of_notes(
 class M2Bert(nn.Module):
     """The whole model.
 
-    Parameters
-    ----------
-    config
-        Shape and dropouts.
+    ``config``: shape and dropouts.
     """
 
     def __init__(self, config: M2BertConfig) -> None:
@@ -180,35 +159,18 @@ class M2Bert(nn.Module):
     ) -> tuple[Any, dict[str, Any]]:
         """Run the model.
 
-        Parameters
-        ----------
-        src_tokens
-            Cells [shape=(B, T, F) or (B, T*F), int64].
-        padding_mask
-            True at padding [shape=(B, T), bool]; by the PAD of the first column if None.
-        features_only
-            Return the hidden states instead of logits.
-        return_all_hiddens
-            Put the states between the blocks into ``extra["inner_states"]``.
-        note_index
-            Notes whose columns are wanted, counted over the whole batch [shape=(N,), int64]; all if None.
-        lengths
-            Notes of each piece, padding comes after them [shape=(B,), int64]: saves masks and waiting on a
-            GPU. With them, ``padding_mask`` None says that nothing is padded.
-
-        Returns
-        -------
-        output
-            Hidden states [shape=(B, T, D)], or
-            :class:`~musicbert.model.blocks.places.NoteOutputs`: logits F x [shape=(N, V_f)] and
-            the piano roll of all notes [shape=(B*T, R)].
-        extra
-            ``hidden`` [shape=(B, T, D)], ``padding_mask`` and ``inner_states``.
-
-        Raises
-        ------
-        ValueError
-            The cells are no whole number of notes.
+        ``src_tokens``: cells [shape=(B, T, F) or (B, T*F), int64]. ``padding_mask``: true at padding
+        [shape=(B, T), bool]; by the PAD of the first column if None. ``features_only``: return the hidden
+        states instead of logits. ``return_all_hiddens``: put the states between the blocks into
+        ``extra["inner_states"]``. ``note_index``: notes whose columns are wanted, counted over the whole
+        batch [shape=(N,), int64]; all if None. ``lengths``: notes of each piece, padding comes after them
+        [shape=(B,), int64]: saves masks and waiting on a GPU. With them, ``padding_mask`` None says that
+        nothing is padded.
+        Returns ``output``: hidden states [shape=(B, T, D)], or
+        :class:`~musicbert.model.blocks.places.NoteOutputs`: logits F x [shape=(N, V_f)] and the piano roll of
+        all notes [shape=(B*T, R)]; ``extra``: ``hidden`` [shape=(B, T, D)], ``padding_mask`` and
+        ``inner_states``.
+        Raises `ValueError` (the cells are no whole number of notes).
         """
         src_tokens, padding_mask = cells_of_notes(
             src_tokens, padding_mask, self.config.field_pads, look=lengths is None

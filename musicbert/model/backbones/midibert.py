@@ -20,8 +20,6 @@ embeddings and the pooler that the checkpoints carry too are never used and have
 against transformers 4 in ``tests/parity/test_midibert.py``.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -30,8 +28,6 @@ from torch import nn
 
 from musicbert.config import MidiBertConfig
 from musicbert.model.backbones.m2bert import ColumnTable, cells_of_notes, embed_columns
-
-__all__ = ["MidiBert"]
 
 NORM_EPS = 1e-12
 #: standard deviation of new weights
@@ -143,10 +139,7 @@ class Bert(nn.Module):
 class MidiBert(nn.Module):
     """The backbone; the checkpoints have no heads.
 
-    Parameters
-    ----------
-    config
-        Shape and dropouts.
+    ``config``: shape and dropouts.
     """
 
     def __init__(self, config: MidiBertConfig) -> None:
@@ -174,17 +167,9 @@ class MidiBert(nn.Module):
     ) -> tuple[torch.Tensor, dict[str, Any]]:
         """Run the model; arguments and results are those of :class:`musicbert.model.backbones.m2bert.M2Bert`.
 
-        Returns
-        -------
-        hidden
-            [shape=(B, T, D)]
-        extra
-            ``hidden``, ``padding_mask`` [shape=(B, T)] or None, and ``inner_states`` if asked for.
-
-        Raises
-        ------
-        ValueError
-            The cells are no whole number of notes, or more notes than there are distances.
+        Returns ``hidden`` [shape=(B, T, D)]; ``extra``: ``hidden``, ``padding_mask`` [shape=(B, T)] or None,
+        and ``inner_states`` if asked for.
+        Raises `ValueError` (the cells are no whole number of notes, or more notes than there are distances).
         """
         cells, padding_mask = cells_of_notes(src_tokens, padding_mask, self.config.field_pads)
         if cells.shape[1] > self.config.max_positions:

@@ -7,8 +7,6 @@ State-dict names are those of the published checkpoints: ``encoder.sentence_enco
 ``encoder.lm_head.*``, ``classification_heads.<name>.*``, and ``regression_heads.<name>.*`` beside them.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal, get_args
 
 import torch
@@ -21,8 +19,6 @@ from musicbert.model.blocks.embedding import PAD
 from musicbert.model.blocks.places import MaskedPlaces
 from musicbert.model.blocks.segments import Segments
 from musicbert.model.heads.sentence import LMHead, SentenceHead
-
-__all__ = ["MusicBert", "Pooling", "initialise"]
 
 Pooling = Literal["first", "mean"]
 

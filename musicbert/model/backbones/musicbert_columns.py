@@ -8,8 +8,6 @@ sees them. Its masked-LM head is used as it is; the softmax of a column is over 
 and MASK, in place of the whole vocabulary.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -18,8 +16,6 @@ from musicbert.model.backbones.musicbert import MusicBert
 from musicbert.model.blocks.embedding import PAD
 from musicbert.model.blocks.places import NoteOutputs
 from musicbert.objectives.note_fields import NoteFields
-
-__all__ = ["cells_to_tokens", "column_outputs"]
 
 BOS, EOS = 0, 2
 
@@ -38,19 +34,9 @@ def cells_to_tokens(
 ) -> torch.Tensor:
     """Token ids of cells, special rows around the notes of each piece.
 
-    Parameters
-    ----------
-    cells
-        [shape=(B, T, F), int64]
-    padding_mask
-        True at padding [shape=(B, T), bool], or None.
-    columns
-        What the cells are.
-
-    Returns
-    -------
-    torch.Tensor
-        [shape=(B, (T + 2) * F), int64]; note t is row t + 1.
+    ``cells`` [shape=(B, T, F), int64]; ``padding_mask``: true at padding [shape=(B, T), bool], or None;
+    ``columns``: what the cells are.
+    Returns `torch.Tensor` [shape=(B, (T + 2) * F), int64]; note t is row t + 1.
     """
     B, T, fields = cells.shape
     number = torch.arange(fields, device=cells.device)
@@ -76,16 +62,9 @@ def column_outputs(
 ) -> NoteOutputs:
     """Run a MusicBERT on cells.
 
-    Parameters
-    ----------
-    model
-        With as many fields, and the vocabulary, of the columns.
-    cells, padding_mask, note_index
-        As for :class:`musicbert.model.backbones.m2bert.M2Bert`.
-    columns
-        What the cells are.
-    roll_head
-        Linear layer D -> R over the hidden states.
+    ``model``: with as many fields, and the vocabulary, of the columns; ``cells``, ``padding_mask``,
+    ``note_index``: as for :class:`musicbert.model.backbones.m2bert.M2Bert`; ``columns``: what the cells are;
+    ``roll_head``: linear layer D -> R over the hidden states.
     """
     encoder, lm_head = model.encoder.sentence_encoder, model.encoder.lm_head
     tokens = cells_to_tokens(cells, padding_mask, columns)

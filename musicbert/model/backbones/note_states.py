@@ -9,8 +9,6 @@ module with ``config.width`` and ``config.layers`` and a method ``note_states(to
 all_layers=False) -> NoteStates``.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,19 +18,13 @@ from musicbert.model.backbones.m2bert import M2Bert
 from musicbert.model.backbones.midibert import MidiBert
 from musicbert.model.backbones.musicbert import MusicBert
 
-__all__ = ["NoteStates", "depth", "first_row", "note_states", "width"]
-
 
 @dataclass
 class NoteStates:
     """Hidden states of a batch.
 
-    Attributes
-    ----------
-    states
-        The last one [shape=(B, T, D)], or all: the input of the first block and the output of each.
-    notes
-        True at notes, False at special rows and padding [shape=(B, T), bool].
+    ``states``: the last one [shape=(B, T, D)], or all: the input of the first block and the output of each;
+    ``notes``: true at notes, False at special rows and padding [shape=(B, T), bool].
     """
 
     states: list[torch.Tensor]
@@ -63,21 +55,12 @@ def note_states(
 ) -> NoteStates:
     """Run a backbone.
 
-    Parameters
-    ----------
-    backbone
-        A `MusicBert`, an `M2Bert`, a `MidiBert`, or a module with a method ``note_states``.
-    tokens
-        [shape=(B, T*8), int64], or [shape=(B, T, F), int64]; see the module.
-    performance
-        Performance inputs [shape=(B, T, P)], zero at special rows and padding.
-    all_layers
-        Keep the states between the blocks.
-
-    Raises
-    ------
-    ValueError
-        Where performance inputs are given to a backbone without them, or the input is too long.
+    ``backbone``: a `MusicBert`, an `M2Bert`, a `MidiBert`, or a module with a method ``note_states``;
+    ``tokens`` [shape=(B, T*8), int64], or [shape=(B, T, F), int64]; see the module; ``performance``:
+    performance inputs [shape=(B, T, P)], zero at special rows and padding; ``all_layers``: keep the states
+    between the blocks.
+    Raises `ValueError` (where performance inputs are given to a backbone without them, or the input is too
+    long).
     """
     if isinstance(backbone, MusicBert):
         with backbone._precision(tokens):

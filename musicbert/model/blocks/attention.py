@@ -13,8 +13,6 @@ On a GPU the three projections are one product with the weights one behind the o
 and three narrow products become a wide one. Parameters and numbers are the same (up to rounding).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -25,18 +23,12 @@ from torch import nn
 from musicbert.model.blocks.dot_product import dot_product_attention
 from musicbert.model.blocks.segments import Segments, segment_attention
 
-__all__ = ["SelfAttention", "joint_projection", "without_cudnn"]
-
 
 class SelfAttention(nn.Module):
     """Bidirectional self-attention.
 
-    Parameters
-    ----------
-    width, heads
-        Model width ``D`` and number of heads ``H``; ``D`` is a multiple of ``H``.
-    dropout
-        Dropout of the attention weights, in 0-1.
+    ``width``, ``heads``: model width ``D`` and number of heads ``H``; ``D`` is a multiple of ``H``;
+    ``dropout``: dropout of the attention weights, in 0-1.
     """
 
     def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
@@ -61,19 +53,10 @@ class SelfAttention(nn.Module):
     ) -> torch.Tensor:
         """Attend from every note to every note that is no padding.
 
-        Parameters
-        ----------
-        x
-            Hidden states [shape=(B, T, D)].
-        padding_mask
-            True at padding [shape=(B, T), bool], or None if nothing is padded.
-        segments
-            Sequences of a stream (B = 1, no padding) that do not see each other.
-
-        Returns
-        -------
-        torch.Tensor
-            [shape=(B, T, D)]
+        ``x``: hidden states [shape=(B, T, D)]; ``padding_mask``: true at padding [shape=(B, T), bool], or
+        None if nothing is padded; ``segments``: sequences of a stream (B = 1, no padding) that do not see
+        each other.
+        Returns `torch.Tensor` [shape=(B, T, D)].
         """
         q, k, v = self._projected(x)
         dropout = self.dropout if self.training else 0.0
@@ -87,17 +70,9 @@ class SelfAttention(nn.Module):
 def joint_projection(x: torch.Tensor, layers: Sequence[nn.Linear]) -> tuple[torch.Tensor, ...]:
     """What some layers of equal width make of the same input, by one matrix product.
 
-    Parameters
-    ----------
-    x
-        [shape=(..., D)]
-    layers
-        ``n`` layers from D to W, with biases.
-
-    Returns
-    -------
-    tuple of torch.Tensor
-        Views of the rows of one tensor, each [shape=(..., W)], with a step of n * W from row to row.
+    ``x`` [shape=(..., D)]; ``layers``: ``n`` layers from D to W, with biases.
+    Returns tuple of torch.Tensor: views of the rows of one tensor, each [shape=(..., W)], with a step of n *
+    W from row to row.
     """
     weight = torch.cat([layer.weight for layer in layers])  # (n*W, D)
     bias = torch.cat([layer.bias for layer in layers])  # (n*W,)

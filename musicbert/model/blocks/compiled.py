@@ -5,13 +5,9 @@ The blocks of a network are one function for `torch.compile`, which gives up on 
 evaluation, forms of the mask, and batches of one piece make more than that between them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from torch import nn
-
-__all__ = ["compile_in_place"]
 
 #: graphs of all blocks together: 3 kinds, 2 modes, 4 forms of the mask, one piece or several, and then some
 MOST_GRAPHS = 64
@@ -20,14 +16,8 @@ MOST_GRAPHS = 64
 def compile_in_place(layers: Iterable[nn.Module], backend: str, *, dynamic: bool) -> None:
     """Compile modules that share their code: same parameters and names, numbers the same up to rounding.
 
-    Parameters
-    ----------
-    layers
-        Modules.
-    backend
-        Of `torch.compile`.
-    dynamic
-        For any shapes; else for each shape anew.
+    ``layers``: modules; ``backend``: of `torch.compile`; ``dynamic``: for any shapes; else for each shape
+    anew.
     """
     from torch._dynamo import config as settings  # slow to import, and not needed before
 

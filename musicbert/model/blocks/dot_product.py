@@ -10,14 +10,10 @@ They keep the weights for the backward pass, which the fused kernel does not, so
 sequences go to it all the same. With dropout torch keeps no less.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch
 import torch.nn.functional as F
-
-__all__ = ["dot_product_attention"]
 
 #: attention weights of one product: two megabytes in bfloat16
 CHUNK = 2**20
@@ -34,20 +30,10 @@ def dot_product_attention(
 ) -> torch.Tensor:
     """Scaled dot-product attention (Vaswani et al. 2017).
 
-    Parameters
-    ----------
-    q, k, v
-        Queries [shape=(B, H, T, d)], keys and values [shape=(B, H, S, d)].
-    mask
-        True where a query may see a key [bool, broadcast to shape=(B, H, T, S)]. What a query gets that may
-        see none is not defined, but finite in the plain products.
-    dropout
-        Of the attention weights, in 0-1.
-
-    Returns
-    -------
-    torch.Tensor
-        [shape=(B, H, T, d)]
+    ``q``, ``k``, ``v``: queries [shape=(B, H, T, d)], keys and values [shape=(B, H, S, d)]. ``mask``: true
+    where a query may see a key [bool, broadcast to shape=(B, H, T, S)]. What a query gets that may see none
+    is not defined, but finite in the plain products. ``dropout``: of the attention weights, in 0-1.
+    Returns `torch.Tensor` [shape=(B, H, T, d)].
     """
     if _plain_is_faster(q, k, dropout):
         return _in_chunks(q, k, v, mask, dropout)

@@ -19,14 +19,10 @@ amounts of work:
 vocabulary has tokens, and ``direct`` below. Measured by ``benchmarks/model_step.py``.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-
-__all__ = ["PAD", "DownForm", "compound_embedding", "note_positions"]
 
 #: id of ``<pad>``: zero in every table, and its row gets no gradient
 PAD = 1
@@ -45,23 +41,10 @@ def compound_embedding(
 ) -> torch.Tensor:
     """Embed the tokens of each note and project them down to one vector.
 
-    Parameters
-    ----------
-    tokens
-        Token ids [shape=(B, T*F), int64].
-    embedding
-        Token embeddings [shape=(V, D)].
-    weight, bias
-        The down-projection [shape=(D, F*D)] and [shape=(D,)].
-    fields
-        ``F``.
-    form
-        See the module docstring.
-
-    Returns
-    -------
-    torch.Tensor
-        [shape=(B, T, D)]
+    ``tokens``: token ids [shape=(B, T*F), int64]; ``embedding``: token embeddings [shape=(V, D)]; ``weight``,
+    ``bias``: the down-projection [shape=(D, F*D)] and [shape=(D,)]; ``fields``: ``F``; ``form``: see the
+    module docstring.
+    Returns `torch.Tensor` [shape=(B, T, D)].
     """
     B, T, D = tokens.shape[0], tokens.shape[1] // fields, embedding.shape[1]
     if form == "auto":
@@ -104,10 +87,7 @@ def note_positions(padding: torch.Tensor) -> torch.Tensor:
     fairseq's convention: positions count only what is no padding and start behind the padding index. A note
     whose first token is ``<pad>`` therefore moves all later ones by one row.
 
-    Parameters
-    ----------
-    padding
-        True at padding [shape=(B, T), bool].
+    ``padding``: true at padding [shape=(B, T), bool].
     """
     real = (~padding).long()
     return real.cumsum(1) * real + PAD

@@ -28,28 +28,18 @@ import torch.nn.functional as F
 from musicbert.model.blocks.dot_product import dot_product_attention
 from musicbert.model.blocks.segments import flash_attention
 
-__all__ = ["Reach", "attend"]
-
 
 @dataclass
 class Reach:
     """Masks of a batch, made once for all layers.
 
-    Attributes
-    ----------
-    mask
-        Of global layers [shape=(B, 1, 1, T), bool], True where a key may be read; None if nothing is padded.
-    local
-        Of local layers: [shape=(B or 1, 1, T, T), bool], or of blocks [shape=(B * n, 1, 2 W, 4 W), bool];
-        None where the window holds everything.
-    window
-        ``W`` where local layers work in blocks, or with `offsets`; otherwise 0.
-    offsets
-        For FlashAttention: where the notes and the padding of each piece begin, one piece after the other,
-        and the end [shape=(2 B + 1,), int32]; without padding, where the pieces begin [shape=(B + 1,)]. There
-        are no masks then. None for scaled dot-product attention.
-    longest
-        Length of the longest sequence of `offsets`, or more.
+    ``mask``: of global layers [shape=(B, 1, 1, T), bool], True where a key may be read; None if nothing is
+    padded. ``local``: of local layers: [shape=(B or 1, 1, T, T), bool], or of blocks [shape=(B * n, 1, 2 W, 4
+    W), bool]; None where the window holds everything. ``window``: ``W`` where local layers work in blocks, or
+    with `offsets`; otherwise 0. ``offsets``: for FlashAttention: where the notes and the padding of each
+    piece begin, one piece after the other, and the end [shape=(2 B + 1,), int32]; without padding, where the
+    pieces begin [shape=(B + 1,)]. There are no masks then. None for scaled dot-product attention.
+    ``longest``: length of the longest sequence of `offsets`, or more.
     """
 
     mask: torch.Tensor | None
@@ -64,13 +54,8 @@ class Reach:
     ) -> Reach:
         """What FlashAttention needs in place of masks.
 
-        Parameters
-        ----------
-        batch, length, window, device
-            As in `of`.
-        lengths
-            Notes before the padding of each piece [shape=(B,), integers on the device]; None if nothing is
-            padded.
+        ``batch``, ``length``, ``window``, ``device``: as in `of`; ``lengths``: notes before the padding of
+        each piece [shape=(B,), integers on the device]; None if nothing is padded.
         """
         begin = torch.arange(batch + 1, device=device, dtype=torch.int32) * length
         if lengths is None:
@@ -84,16 +69,8 @@ class Reach:
     ) -> Reach:
         """Make the masks.
 
-        Parameters
-        ----------
-        batch, length
-            ``B`` and ``T``.
-        window
-            ``W``.
-        padding
-            True at padding [shape=(B, T), bool], or None if nothing is padded.
-        device
-            Where they are made.
+        ``batch``, ``length``: ``B`` and ``T``; ``window``: ``W``; ``padding``: true at padding [shape=(B, T),
+        bool], or None if nothing is padded; ``device``: where they are made.
         """
         mask = None
         if padding is not None:
@@ -128,21 +105,10 @@ def attend(
 ) -> torch.Tensor:
     """Attention of one layer.
 
-    Parameters
-    ----------
-    q, k, v
-        Queries, keys and values, turned by their positions [shape=(B, H, T, d)].
-    reach
-        Masks of the batch.
-    local
-        Whether the layer sees the window only.
-    dropout
-        Of the attention weights, in 0-1.
-
-    Returns
-    -------
-    torch.Tensor
-        [shape=(B, H, T, d)]
+    ``q``, ``k``, ``v``: queries, keys and values, turned by their positions [shape=(B, H, T, d)]; ``reach``:
+    masks of the batch; ``local``: whether the layer sees the window only; ``dropout``: of the attention
+    weights, in 0-1.
+    Returns `torch.Tensor` [shape=(B, H, T, d)].
     """
     if reach.offsets is not None:
         rows = (x.transpose(1, 2).flatten(0, 1) for x in (q, k, v))  # (B*T, H, d)

@@ -14,8 +14,6 @@ checkpoints and is never used. Both get no gradient. Verified against golden sta
 in ``tests/parity/test_m2bert_backbone.py``.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -25,8 +23,6 @@ from musicbert.model.blocks.attention import without_cudnn
 from musicbert.model.blocks.compiled import compile_in_place
 from musicbert.model.blocks.local_attention import Reach, attend
 from musicbert.model.blocks.segments import has_flash, takes_flash
-
-__all__ = ["ModernBert", "rotary_table", "rotate"]
 
 NORM_EPS = 1e-5
 #: standard deviation of new weights, cut at twice that
@@ -115,10 +111,7 @@ class Embeddings(nn.Module):
 class ModernBert(nn.Module):
     """Blocks over embedded notes.
 
-    Parameters
-    ----------
-    config
-        Shape and dropouts.
+    ``config``: shape and dropouts.
     """
 
     def __init__(self, config: M2BertConfig) -> None:
@@ -174,24 +167,11 @@ class ModernBert(nn.Module):
     ) -> tuple[torch.Tensor, list[torch.Tensor] | None]:
         """Encode embedded notes.
 
-        Parameters
-        ----------
-        x
-            [shape=(B, T, D)]
-        padding_mask
-            True at padding [shape=(B, T), bool], or None if nothing is padded.
-        lengths
-            Notes of each piece, where all padding comes after them [shape=(B,), int64]: a GPU then needs no
-            mask. None if that is not known.
-        all_states
-            Keep the states between the blocks.
-
-        Returns
-        -------
-        hidden
-            [shape=(B, T, D)]
-        states
-            Input of the first block and output of each block, or None.
+        ``x`` [shape=(B, T, D)]. ``padding_mask``: true at padding [shape=(B, T), bool], or None if nothing is
+        padded. ``lengths``: notes of each piece, where all padding comes after them [shape=(B,), int64]: a
+        GPU then needs no mask. None if that is not known. ``all_states``: keep the states between the blocks.
+        Returns ``hidden`` [shape=(B, T, D)]; ``states``: input of the first block and output of each block,
+        or None.
         """
         T, config, d = x.shape[1], self.config, x.shape[2] // self.config.heads
         reach = self._reach(x, padding_mask, lengths)
@@ -215,14 +195,8 @@ def rotary_table(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosines and sines of positions 0 to length - 1, each [shape=(T, d), float32].
 
-    Parameters
-    ----------
-    length, width
-        ``T`` and ``d``.
-    theta
-        Base of the geometric series of frequencies.
-    device
-        Where they are made.
+    ``length``, ``width``: ``T`` and ``d``; ``theta``: base of the geometric series of frequencies;
+    ``device``: where they are made.
     """
     exponent = torch.arange(0, width, 2, dtype=torch.float32, device=device) / width  # (d/2,)
     frequency = 1.0 / theta**exponent
@@ -234,12 +208,7 @@ def rotary_table(
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Turn queries or keys by their positions.
 
-    Parameters
-    ----------
-    x
-        [shape=(..., T, d)]
-    cos, sin
-        What `rotary_table` returns.
+    ``x`` [shape=(..., T, d)]; ``cos``, ``sin``: what `rotary_table` returns.
     """
     first, second = x.chunk(2, dim=-1)
     turned = torch.cat([-second, first], dim=-1)

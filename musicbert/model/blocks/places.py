@@ -17,19 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-__all__ = ["MaskedPlaces", "NoteOutputs", "up_project_places"]
-
 
 @dataclass(frozen=True)
 class MaskedPlaces:
     """Selected tokens of a batch, sorted by field.
 
-    Attributes
-    ----------
-    notes
-        Note of each, as an index into the notes of the whole batch, row after row [shape=(N,), int64].
-    counts
-        How many are of each field [length F, adding up to N].
+    ``notes``: note of each, as an index into the notes of the whole batch, row after row [shape=(N,), int64];
+    ``counts``: how many are of each field [length F, adding up to N].
     """
 
     notes: torch.Tensor
@@ -52,19 +46,9 @@ class MaskedPlaces:
 def up_project_places(hidden: torch.Tensor, linear: nn.Linear | None, places: MaskedPlaces) -> torch.Tensor:
     """Vectors of the listed tokens only: each field has its slice of the up-projection.
 
-    Parameters
-    ----------
-    hidden
-        [shape=(B, T, D)]
-    linear
-        The up-projection D -> F*D, or None in a model without compound embedding (a token is a note).
-    places
-        Which tokens.
-
-    Returns
-    -------
-    torch.Tensor
-        In the order of ``places`` [shape=(N, D)].
+    ``hidden`` [shape=(B, T, D)]; ``linear``: the up-projection D -> F*D, or None in a model without compound
+    embedding (a token is a note); ``places``: which tokens.
+    Returns `torch.Tensor`: in the order of ``places`` [shape=(N, D)].
     """
     D = hidden.shape[2]
     x = hidden.reshape(-1, D).index_select(0, places.notes)  # (N, D)
@@ -79,12 +63,8 @@ def up_project_places(hidden: torch.Tensor, linear: nn.Linear | None, places: Ma
 class NoteOutputs(NamedTuple):
     """Outputs of the heads.
 
-    Attributes
-    ----------
-    columns
-        Logits of every column of the wanted notes, F x [shape=(N, V_f)].
-    roll
-        Piano roll of all notes of the batch, padding included [shape=(B*T, R)], or None without the head.
+    ``columns``: logits of every column of the wanted notes, F x [shape=(N, V_f)]; ``roll``: piano roll of all
+    notes of the batch, padding included [shape=(B*T, R)], or None without the head.
     """
 
     columns: list[torch.Tensor]

@@ -30,23 +30,14 @@ import torch.nn.functional as F
 from musicbert.model.blocks.dot_product import dot_product_attention
 from musicbert.model.blocks.embedding import PAD
 
-__all__ = ["Segments", "flash_attention", "has_flash", "segment_attention", "takes_flash"]
-
 
 @dataclass(frozen=True)
 class Segments:
     """Sequences of a stream.
 
-    Attributes
-    ----------
-    offsets
-        Where each begins, and the end of the last [shape=(S+1,), int32, on the device of the model].
-    lengths
-        Positions of each, known without asking the device [length S].
-    longest
-        Positions of the longest.
-    flash
-        Whether the device has the kernel of FlashAttention.
+    ``offsets``: where each begins, and the end of the last [shape=(S+1,), int32, on the device of the model];
+    ``lengths``: positions of each, known without asking the device [length S]; ``longest``: positions of the
+    longest; ``flash``: whether the device has the kernel of FlashAttention.
     """
 
     offsets: torch.Tensor
@@ -78,19 +69,9 @@ def segment_attention(
 ) -> torch.Tensor:
     """Attend within each sequence.
 
-    Parameters
-    ----------
-    q, k, v
-        [shape=(1, H, N, D/H)]
-    segments
-        Where the sequences are; their lengths add up to N.
-    dropout
-        Dropout of the attention weights, in 0-1.
-
-    Returns
-    -------
-    torch.Tensor
-        [shape=(1, H, N, D/H)]
+    ``q``, ``k``, ``v`` [shape=(1, H, N, D/H)]; ``segments``: where the sequences are; their lengths add up to
+    N; ``dropout``: dropout of the attention weights, in 0-1.
+    Returns `torch.Tensor` [shape=(1, H, N, D/H)].
     """
     if segments.flash and takes_flash(q.dtype, q.shape[-1]):
         rows = (x.squeeze(0).transpose(0, 1) for x in (q, k, v))  # (N, H, D/H), views, as their gradients
@@ -124,21 +105,9 @@ def flash_attention(
     The operator is the one that ``scaled_dot_product_attention`` calls for nested tensors, without their
     copies; ``torch.nn.attention.varlen`` has no dropout.
 
-    Parameters
-    ----------
-    q, k, v
-        [shape=(N, H, D/H)]
-    offsets, longest
-        As in `Segments`.
-    dropout
-        Dropout of the attention weights, in 0-1.
-    window
-        Positions to each side that are seen; all if None.
-
-    Returns
-    -------
-    torch.Tensor
-        [shape=(N, H, D/H)]
+    ``q``, ``k``, ``v`` [shape=(N, H, D/H)]; ``offsets``, ``longest``: as in `Segments`; ``dropout``: dropout
+    of the attention weights, in 0-1; ``window``: positions to each side that are seen; all if None.
+    Returns `torch.Tensor` [shape=(N, H, D/H)].
     """
     attend = torch.ops.aten._flash_attention_forward
     near = {} if window is None else {"window_size_left": window, "window_size_right": window}

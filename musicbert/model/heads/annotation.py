@@ -3,12 +3,8 @@
 Legend: ``B`` pieces, ``R`` ratings of a piece, ``D`` width.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
-
-__all__ = ["AnnotationEncoder", "projection"]
 
 #: width of the hidden layer of the published projections
 HIDDEN = 128
@@ -22,17 +18,10 @@ def projection(inputs: int, outputs: int, *, hidden: int = HIDDEN) -> nn.Sequent
 class AnnotationEncoder(nn.Sequential):
     """Ratings of a piece to an embedding: a layer, GELU, a layer.
 
-    Parameters
-    ----------
-    ratings
-        Number ``R`` of ratings of a piece (with ``compat`` one more: the performer's class).
-    width
-        Width ``D`` of the embedding.
-    hidden
-        Width of the hidden layer.
-    compat
-        Exactly the published parameters; a missing rating counts as the middle of the scale. Otherwise the
-        value that stands for a missing rating is learned, one per dimension.
+    ``ratings``: number ``R`` of ratings of a piece (with ``compat`` one more: the performer's class).
+    ``width``: width ``D`` of the embedding. ``hidden``: width of the hidden layer. ``compat``: exactly the
+    published parameters; a missing rating counts as the middle of the scale. Otherwise the value that stands
+    for a missing rating is learned, one per dimension.
     """
 
     def __init__(self, ratings: int, width: int, *, hidden: int = HIDDEN, compat: bool = False) -> None:

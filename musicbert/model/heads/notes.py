@@ -6,13 +6,9 @@ Names and shapes of parameters are those of M2BERT's fine-tuned checkpoints (``c
 ``attention.ws1``, ``attention.ws2``), so these can be loaded.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import nn
-
-__all__ = ["AttentionHead", "LayerMix", "NoteHead", "structured_attention"]
 
 #: width of the scores and number of hops of the published head (Lin et al. 2017 have 350 and 30)
 HIDDEN, HOPS = 128, 4
@@ -29,14 +25,8 @@ def _classifier(inputs: int, outputs: int, inner: int, dropout: float) -> nn.Seq
 class NoteHead(nn.Module):
     """One label per note: one linear layer, or two.
 
-    Parameters
-    ----------
-    width, outputs
-        ``D`` and ``C``.
-    inner
-        Width between two layers; 0 is one layer.
-    dropout
-        Before the first of two layers, in 0-1.
+    ``width``, ``outputs``: ``D`` and ``C``; ``inner``: width between two layers; 0 is one layer; ``dropout``:
+    before the first of two layers, in 0-1.
     """
 
     def __init__(self, width: int, outputs: int, *, inner: int = 0, dropout: float = 0.1) -> None:
@@ -75,16 +65,9 @@ class _Scores(nn.Module):
 class AttentionHead(nn.Module):
     """One label per window: structured self-attention over its notes (Lin et al. 2017), then a classifier.
 
-    Parameters
-    ----------
-    width, outputs
-        ``D`` and ``C``.
-    inner, dropout
-        See `NoteHead`.
-    attend_padding
-        Attend to padding and special rows too, as the published code does.
-    hidden, hops
-        Width of the scores, and number R of weighted means.
+    ``width``, ``outputs``: ``D`` and ``C``; ``inner``, ``dropout``: see `NoteHead`; ``attend_padding``:
+    attend to padding and special rows too, as the published code does; ``hidden``, ``hops``: width of the
+    scores, and number R of weighted means.
     """
 
     def __init__(

@@ -3,14 +3,10 @@
 Legend: ``B`` pieces, ``N`` tokens, ``D`` width, ``V`` vocabulary, ``C`` outputs.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
-
-__all__ = ["LMHead", "SentenceHead", "aligned_linear"]
 
 #: rows of matrix products on a GPU are to be multiples of 16 bytes, 8 numbers of half precision
 ALIGNED = 8
@@ -43,15 +39,8 @@ def aligned_linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) ->
     A vocabulary of 1,237 tokens makes rows that begin anywhere; a GPU's fast matrix products, those of the
     backward pass too, take aligned rows only (NVIDIA, "Matrix Multiplication Background User's Guide").
 
-    Parameters
-    ----------
-    x, weight, bias
-        [shape=(..., D)], [shape=(V, D)] and [shape=(V,)].
-
-    Returns
-    -------
-    torch.Tensor
-        A view of the first V numbers of each row [shape=(..., V)].
+    ``x``, ``weight``, ``bias`` [shape=(..., D)], [shape=(V, D)] and [shape=(V,)].
+    Returns `torch.Tensor`: a view of the first V numbers of each row [shape=(..., V)].
     """
     outputs = weight.shape[0]
     more = -outputs % ALIGNED

@@ -19,8 +19,6 @@ from musicbert.model.backbones.note_states import NoteStates, depth, first_row, 
 from musicbert.model.heads.notes import AttentionHead, LayerMix, NoteHead
 from musicbert.model.heads.sentence import SentenceHead
 
-__all__ = ["HeadKind", "TagSettings", "Tagger", "freeze", "parameter_depth", "scale_rates"]
-
 HeadKind = Literal["note", "first", "mean", "attention"]
 _BLOCK = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
 #: parts of a backbone that come after its last block
@@ -81,17 +79,8 @@ class TagSettings:
 class Tagger(nn.Module):
     """A backbone with a head.
 
-    Parameters
-    ----------
-    backbone
-        See `musicbert.model.backbones.note_states`.
-    settings
-        Shape of the head.
-
-    Raises
-    ------
-    ValueError
-        Where the backbone has no such layer.
+    ``backbone``: see `musicbert.model.backbones.note_states`; ``settings``: shape of the head.
+    Raises `ValueError` (where the backbone has no such layer).
     """
 
     def __init__(self, backbone: nn.Module, settings: TagSettings) -> None:
@@ -139,15 +128,8 @@ class Tagger(nn.Module):
     def forward(self, src_tokens: torch.Tensor, performance: torch.Tensor | None = None) -> torch.Tensor:
         """Label notes or windows.
 
-        Parameters
-        ----------
-        src_tokens, performance
-            See `musicbert.model.backbones.note_states.note_states`.
-
-        Returns
-        -------
-        torch.Tensor
-            Logits, in float32: [shape=(B, T, C)] of a note head, else [shape=(B, C)].
+        ``src_tokens``, ``performance``: see `musicbert.model.backbones.note_states.note_states`.
+        Returns `torch.Tensor`: logits, in float32: [shape=(B, T, C)] of a note head, else [shape=(B, C)].
         """
         states = note_states(
             self.backbone, src_tokens, performance=performance, all_layers=not self.last_only
@@ -187,10 +169,7 @@ def parameter_depth(name: str, blocks: int) -> int:
 def freeze(tagger: Tagger, blocks: int) -> None:
     """Freeze the embeddings and the first ``blocks`` blocks; 0 freezes nothing.
 
-    Raises
-    ------
-    ValueError
-        Where the backbone has fewer blocks.
+    Raises `ValueError` (where the backbone has fewer blocks).
     """
     have = depth(tagger.backbone)
     if not 0 <= blocks <= have:

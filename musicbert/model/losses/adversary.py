@@ -6,8 +6,6 @@ et al. 2020). Verified against recorded values in ``tests/parity/test_rating_los
 Shapes: ``B`` pieces, ``R`` ratings of a piece, ``T`` notes, ``F`` fields, ``D`` width.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,8 +13,6 @@ import torch
 from torch import Tensor
 
 from musicbert.model.losses.labels import known_items, mean_squared_error
-
-__all__ = ["Adversary", "adversarial_loss"]
 
 
 @dataclass(frozen=True)
@@ -79,26 +75,12 @@ def adversarial_loss(
 ) -> dict[str, Tensor]:
     """Regression under adversarial noise on the embeddings.
 
-    Parameters
-    ----------
-    embeddings
-        [shape=(B, T*F, D)] embeddings of the tokens, before anything is added to them.
-    forward
-        Logits [shape=(B, R)] from embeddings.
-    ratings
-        [shape=(B, R)], NaN where no rating.
-    clean_logits
-        [shape=(B, R)] logits without noise.
-    settings
-        See :class:`Adversary`.
-    noise
-        Standard normal noise for the virtual and the label term, shaped like ``embeddings``; drawn when None.
-
-    Returns
-    -------
-    dict
-        ``loss`` and its terms: ``virtual``, ``labels`` and, unless compatible, ``clean``; all mean squared
-        errors.
+    ``embeddings`` [shape=(B, T*F, D)] embeddings of the tokens, before anything is added to them;
+    ``forward``: logits [shape=(B, R)] from embeddings; ``ratings`` [shape=(B, R)], NaN where no rating;
+    ``clean_logits`` [shape=(B, R)] logits without noise; ``settings``: see :class:`Adversary`; ``noise``:
+    standard normal noise for the virtual and the label term, shaped like ``embeddings``; drawn when None.
+    Returns `dict`: ``loss`` and its terms: ``virtual``, ``labels`` and, unless compatible, ``clean``; all
+    mean squared errors.
     """
     settings = settings or Adversary()
     if noise is None:

@@ -13,13 +13,9 @@ same number.
 Shapes: ``N`` pairs, ``M = 2N`` views, ``E`` width of an embedding.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-__all__ = ["SIMILARITIES", "label_similarity", "lascon"]
 
 #: how the weight of a pair follows from its labels
 SIMILARITIES = ("supcon", "nt-xent", "tanh", "linear")
@@ -31,26 +27,12 @@ _UNLIKE = 0.01
 def label_similarity(labels: Tensor, kind: str, *, slope: float = 1.0) -> Tensor:
     """Return how alike the labels of every two views are.
 
-    Parameters
-    ----------
-    labels
-        [shape=(M,)] labels, the second views after the first ones.
-    kind
-        ``supcon``: 1 for the same class (labels at most 0.5 apart), else 0.01. ``nt-xent``: 1 for the other
-        view of the same piece only. ``tanh`` and ``linear``: falling with the distance of the labels, after
-        division by the largest absolute label.
-    slope
-        Steepness of ``tanh``.
-
-    Returns
-    -------
-    Tensor
-        [shape=(M, M)] weights in 0-1; the diagonal is meaningless.
-
-    Raises
-    ------
-    ValueError
-        For another kind.
+    ``labels`` [shape=(M,)] labels, the second views after the first ones. ``kind``: ``supcon``: 1 for the
+    same class (labels at most 0.5 apart), else 0.01. ``nt-xent``: 1 for the other view of the same piece
+    only. ``tanh`` and ``linear``: falling with the distance of the labels, after division by the largest
+    absolute label. ``slope``: steepness of ``tanh``.
+    Returns `Tensor` [shape=(M, M)] weights in 0-1; the diagonal is meaningless.
+    Raises `ValueError` (for another kind).
     """
     if kind == "nt-xent":
         half = len(labels) // 2
@@ -80,31 +62,13 @@ def lascon(
 ) -> Tensor:
     """Label-aware contrastive loss of two views.
 
-    Parameters
-    ----------
-    first, second
-        [shape=(N, E)] embeddings of the two views; only their direction counts. The second may have one row
-        less or more than the first, except with ``nt-xent``.
-    first_labels, second_labels
-        [shape=(N,)]
-    similarity, slope
-        See :func:`label_similarity`.
-    temperature
-        Divisor of the cosines.
-    log_outside
-        True: mean of the logarithms (``L_out``); False: logarithm of the mean (``L_in``).
-    compat
-        Divide by the partition function of the column, as the published code does.
-
-    Returns
-    -------
-    Tensor
-        Scalar, in nats; 0 where there are fewer than two views.
-
-    Raises
-    ------
-    ValueError
-        With ``nt-xent``, where the views are not pairs.
+    ``first``, ``second`` [shape=(N, E)] embeddings of the two views; only their direction counts. The second
+    may have one row less or more than the first, except with ``nt-xent``. ``first_labels``, ``second_labels``
+    [shape=(N,)]. ``similarity``, ``slope``: see :func:`label_similarity`. ``temperature``: divisor of the
+    cosines. ``log_outside``: true: mean of the logarithms (``L_out``); False: logarithm of the mean
+    (``L_in``). ``compat``: divide by the partition function of the column, as the published code does.
+    Returns `Tensor`: scalar, in nats; 0 where there are fewer than two views.
+    Raises `ValueError` (with ``nt-xent``, where the views are not pairs).
     """
     if similarity == "nt-xent" and len(first) != len(second):
         raise ValueError(f"nt-xent needs pairs, not {len(first)} and {len(second)} views")

@@ -7,22 +7,15 @@ entropy of the field, ``H_f = -sum_v p_fv log p_fv``. Over all fields that is th
 the tokens of each. Verified in ``tests/unit/model/test_field_counts.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
-
-__all__ = ["FieldCounts"]
 
 
 class FieldCounts:
     """Running counts on the device of what is counted; only `read` waits for it.
 
-    Parameters
-    ----------
-    fields, values
-        ``F``, and the most values ``V`` of a field.
+    ``fields``, ``values``: ``F``, and the most values ``V`` of a field.
     """
 
     def __init__(self, fields: int, values: int) -> None:
@@ -37,12 +30,8 @@ class FieldCounts:
     def add_listed(self, wanted: torch.Tensor, counts: Sequence[int]) -> None:
         """Count tokens that are listed by field.
 
-        Parameters
-        ----------
-        wanted
-            Token ids, sorted by field [shape=(N,), int64].
-        counts
-            Tokens of each field [length F].
+        ``wanted``: token ids, sorted by field [shape=(N,), int64]; ``counts``: tokens of each field [length
+        F].
         """
         totals = self._on(wanted.device)
         one = totals.new_ones(1)
@@ -52,12 +41,8 @@ class FieldCounts:
     def add_cells(self, target: torch.Tensor, selected: torch.Tensor) -> None:
         """Count cells of notes.
 
-        Parameters
-        ----------
-        target
-            Values [shape=(N, F), int64].
-        selected
-            True at the cells that count [shape=(N, F), bool].
+        ``target``: values [shape=(N, F), int64]; ``selected``: true at the cells that count [shape=(N, F),
+        bool].
         """
         self._on(target.device).scatter_add_(1, target.T, selected.T.to(torch.int64))
 

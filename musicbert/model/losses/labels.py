@@ -10,13 +10,9 @@ What is missing contributes nothing, neither to a sum nor to a number. Verified 
 Legend: ``B`` windows, ``T`` rows, ``C`` outputs, ``M`` labelled items (notes or windows).
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-__all__ = ["UNKNOWN_CLASS", "known_items", "label_loss", "mean_squared_error"]
 
 #: class of an item without a label
 UNKNOWN_CLASS = -1
@@ -25,12 +21,8 @@ UNKNOWN_CLASS = -1
 def known_items(target: Tensor, kind: str) -> Tensor:
     """Which items have a label [shape=(B,) or (B, T), bool].
 
-    Parameters
-    ----------
-    target
-        Classes [shape=(B,) or (B, T)], or values [shape=(..., C)].
-    kind
-        ``classes``, ``multilabel`` or ``regression``.
+    ``target``: classes [shape=(B,) or (B, T)], or values [shape=(..., C)]; ``kind``: ``classes``,
+    ``multilabel`` or ``regression``.
     """
     return target != UNKNOWN_CLASS if kind == "classes" else ~target.isnan().all(dim=-1)
 
@@ -46,20 +38,10 @@ def label_loss(
 ) -> tuple[Tensor, Tensor]:
     """Return the loss summed over the known labels, and their number (the sum of their weights).
 
-    Parameters
-    ----------
-    kind
-        See the module.
-    outputs
-        Logits, or values of a regression [shape=(..., C)].
-    target
-        [shape=(...), int64] of classes, else [shape=(..., C), float].
-    weight
-        Weight of each window [shape=(B,)].
-    class_weight
-        Weight of each class, or of the positive labels of each output [shape=(C,)].
-    smoothing
-        Label smoothing of classes, in 0-1.
+    ``kind``: see the module; ``outputs``: logits, or values of a regression [shape=(..., C)]; ``target``
+    [shape=(...), int64] of classes, else [shape=(..., C), float]; ``weight``: weight of each window
+    [shape=(B,)]; ``class_weight``: weight of each class, or of the positive labels of each output
+    [shape=(C,)]; ``smoothing``: label smoothing of classes, in 0-1.
     """
     known = known_items(target, kind)
     items = torch.ones_like(known, dtype=torch.float32)
@@ -86,10 +68,7 @@ def label_loss(
 def mean_squared_error(outputs: Tensor, target: Tensor) -> Tensor:
     """Mean squared error over the values that are known; zero where there is none.
 
-    Parameters
-    ----------
-    outputs, target
-        [shape=(B, C)], NaN where missing.
+    ``outputs``, ``target`` [shape=(B, C)], NaN where missing.
     """
     total, number = label_loss("regression", outputs, target)
     return total / number.clamp(min=1)

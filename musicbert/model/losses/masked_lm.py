@@ -3,27 +3,19 @@
 Legend: ``N`` selected tokens, ``V`` vocabulary, ``F`` fields of a note.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
-__all__ = ["MaskedLMSums", "listed_lm_sums", "masked_lm_sums"]
-
 
 @dataclass
 class MaskedLMSums:
     """Sums over the selected tokens of a batch.
 
-    Attributes
-    ----------
-    loss
-        Cross-entropy in nats [scalar].
-    correct, count
-        Tokens whose most likely prediction is right, and tokens, by field [shape=(F,)].
+    ``loss``: cross-entropy in nats [scalar]; ``correct``, ``count``: tokens whose most likely prediction is
+    right, and tokens, by field [shape=(F,)].
     """
 
     loss: torch.Tensor
@@ -36,16 +28,9 @@ def masked_lm_sums(
 ) -> MaskedLMSums:
     """Compare logits of the selected tokens with what stood there.
 
-    Parameters
-    ----------
-    logits
-        One shared softmax over the vocabulary [shape=(N, V)], in the order of ``target[selected]``.
-    target
-        Token ids [shape=(B, T*F), int64].
-    selected
-        True at the selected tokens [shape=(B, T*F), bool].
-    fields
-        ``F``.
+    ``logits``: one shared softmax over the vocabulary [shape=(N, V)], in the order of ``target[selected]``;
+    ``target``: token ids [shape=(B, T*F), int64]; ``selected``: true at the selected tokens [shape=(B, T*F),
+    bool]; ``fields``: ``F``.
     """
     wanted = target[selected]  # (N,)
     loss = F.cross_entropy(logits.float(), wanted, reduction="sum")
@@ -59,14 +44,8 @@ def masked_lm_sums(
 def listed_lm_sums(logits: torch.Tensor, wanted: torch.Tensor, counts: Sequence[int]) -> MaskedLMSums:
     """As :func:`masked_lm_sums`, for tokens that are listed by field: no device has to be waited for.
 
-    Parameters
-    ----------
-    logits
-        [shape=(N, V)], in the order of ``wanted``.
-    wanted
-        Token ids, sorted by field [shape=(N,), int64].
-    counts
-        Tokens of each field [length F].
+    ``logits`` [shape=(N, V)], in the order of ``wanted``; ``wanted``: token ids, sorted by field [shape=(N,),
+    int64]; ``counts``: tokens of each field [length F].
     """
     loss = F.cross_entropy(logits.float(), wanted, reduction="sum")
     with torch.no_grad():

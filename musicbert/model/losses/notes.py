@@ -3,27 +3,19 @@
 Legend: ``N`` notes, ``F`` columns of a note, ``V_f`` ids of column f.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
-__all__ = ["ColumnSums", "column_sums"]
-
 
 @dataclass
 class ColumnSums:
     """Sums over the selected cells of a batch, by column [shape=(F,), float32].
 
-    Attributes
-    ----------
-    loss
-        Cross-entropy in nats.
-    correct, count
-        Cells whose most likely prediction is right, and cells.
+    ``loss``: cross-entropy in nats; ``correct``, ``count``: cells whose most likely prediction is right, and
+    cells.
     """
 
     loss: torch.Tensor
@@ -34,14 +26,8 @@ class ColumnSums:
 def column_sums(logits: Sequence[torch.Tensor], target: torch.Tensor, selected: torch.Tensor) -> ColumnSums:
     """Compare logits with what stood there.
 
-    Parameters
-    ----------
-    logits
-        One softmax a column, F x [shape=(N, V_f)].
-    target
-        Cells [shape=(N, F), int64].
-    selected
-        True at the cells that count [shape=(N, F), bool].
+    ``logits``: one softmax a column, F x [shape=(N, V_f)]; ``target``: cells [shape=(N, F), int64];
+    ``selected``: true at the cells that count [shape=(N, F), bool].
     """
     weight = selected.to(torch.float32)  # (N, F)
     losses, correct = [], []

@@ -9,13 +9,9 @@ sends five small integers a note; the grids of the bars are made here by one sca
 and end and a running sum over the rows. They are stored once a bar, not once a note.
 """
 
-from __future__ import annotations
-
 import torch
 
 from musicbert.objectives.pianoroll import CHROMA, PITCHES, ROWS
-
-__all__ = ["bar_rolls", "roll_loss", "roll_targets"]
 
 _LEAST_SUM = 0.1
 
@@ -23,20 +19,10 @@ _LEAST_SUM = 0.1
 def bar_rolls(events: torch.Tensor, bars: int, *, chroma: bool = True) -> torch.Tensor:
     """Draw the bars of a batch.
 
-    Parameters
-    ----------
-    events
-        What :func:`musicbert.objectives.pianoroll.roll_events` returns, padded with silent notes
-        [shape=(B, T, 5)].
-    bars
-        ``S``: more than any bar number.
-    chroma
-        With the 12 columns of chroma.
-
-    Returns
-    -------
-    torch.Tensor
-        [shape=(B, S, 17, C), float32]; the last row of a bar is silent, for notes without a tatum.
+    ``events``: what :func:`musicbert.objectives.pianoroll.roll_events` returns, padded with silent notes
+    [shape=(B, T, 5)]; ``bars``: ``S``: more than any bar number; ``chroma``: with the 12 columns of chroma.
+    Returns `torch.Tensor` [shape=(B, S, 17, C), float32]; the last row of a bar is silent, for notes without
+    a tatum.
     """
     B, columns = events.shape[0], CHROMA + PITCHES
     bar, row, end, spill, pitch = events.long().unbind(-1)  # (B, T) each
@@ -75,14 +61,8 @@ def roll_loss(
 ) -> torch.Tensor:
     """Squared errors summed over outputs and notes [scalar].
 
-    Parameters
-    ----------
-    predicted
-        [shape=(B*T, R)]
-    events, bars
-        See `bar_rolls`.
-    real
-        True at notes, False at padding [shape=(B, T), bool]; None if nothing is padded.
+    ``predicted`` [shape=(B*T, R)]; ``events``, ``bars``: see `bar_rolls`; ``real``: true at notes, False at
+    padding [shape=(B, T), bool]; None if nothing is padded.
     """
     chroma = predicted.shape[-1] == (ROWS + 1) * (CHROMA + PITCHES)
     errors = (predicted.float() - roll_targets(events, bars, chroma=chroma).flatten(0, 1)).square().sum(-1)
