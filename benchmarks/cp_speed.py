@@ -31,7 +31,7 @@ import numpy as np
 from encode_speed import MICRO, REPEATS, commit, cpu_name, sample, timed
 
 from musicbert.encoding.beat_notes import BeatNotes
-from musicbert.encoding.codec import get_codec
+from musicbert.encoding.codecs import get_codec
 from musicbert.errors import MidiError
 from musicbert.midi import Score, read_score
 

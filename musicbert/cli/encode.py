@@ -38,7 +38,7 @@ OCTUPLE = "octuple"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `musicbert encode`."""
-    from musicbert.encoding.codec import CODECS
+    from musicbert.encoding.codecs import CODECS
 
     add_inputs(parser)
     parser.add_argument(
@@ -97,7 +97,7 @@ def _check(options: argparse.Namespace, policies: Policies) -> None:
 def _rows(path: Path, options: argparse.Namespace, policies: Policies) -> NDArray[np.int64]:
     """Rows of a file."""
     from musicbert.encoding import encode
-    from musicbert.encoding.codec import get_codec
+    from musicbert.encoding.codecs import get_codec
     from musicbert.midi import read_score
 
     if options.encoding == OCTUPLE:
@@ -126,7 +126,7 @@ def _write_arrays(files: list[Path], options: argparse.Namespace, policies: Poli
 def _write_lines(files: list[Path], options: argparse.Namespace, policies: Policies) -> int:
     """One text of all pieces."""
     from musicbert.atomic import write_text
-    from musicbert.encoding.codec import get_codec
+    from musicbert.encoding.codecs import get_codec
 
     good, texts = read_all(files, lambda path: _lines(path, _rows(path, options, policies), options))
     fields = (field.name for field in get_codec(options.encoding).fields)

@@ -1,7 +1,8 @@
 """Pieces as rows of codes, a row a note: OctupleMIDI with its text and windows, compound words, codecs."""
 
 from musicbert.encoding.beat_notes import BeatNotes
-from musicbert.encoding.codec import CODECS, Codec, get_codec
+from musicbert.encoding.codec import Codec
+from musicbert.encoding.codecs import CODECS, get_codec
 from musicbert.encoding.decode import decode
 from musicbert.encoding.octuple import encode, encode_notes
 from musicbert.encoding.performance import PERFORMANCE_INPUTS, performance_inputs

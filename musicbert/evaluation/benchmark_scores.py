@@ -14,7 +14,7 @@ from musicbert.corpus.labelled.contract import LabelledSet
 from musicbert.corpus.labelled.pieces import LabelledPiece
 from musicbert.corpus.readers.tasks import BenchmarkTask
 from musicbert.encoding.beat_notes import BEATS_PER_BAR, BeatNotes
-from musicbert.encoding.codec import get_codec
+from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.compound_word import bar_numbers
 from musicbert.encoding.note_columns import note_columns
 from musicbert.errors import MusicBertError

@@ -18,7 +18,7 @@ import torch
 
 from musicbert.arrays import Bools, Floats, Ints, Singles
 from musicbert.encoding import Policies
-from musicbert.encoding.codec import get_codec
+from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.policies import COMPATIBLE
 from musicbert.model.backbones.note_states import first_row, note_states
 from musicbert.predict.pieces import Piece, Source, read_piece

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from musicbert.arrays import Bools, Ints, Singles
 from musicbert.encoding import PERFORMANCE_INPUTS, Policies, encode_notes, performance_inputs
 from musicbert.encoding.beat_notes import BeatNotes, beat_notes_to_score
-from musicbert.encoding.codec import get_codec
+from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.policies import COMPATIBLE
 from musicbert.encoding.quantise import MAX_POSITIONS
 from musicbert.encoding.vocabulary import check_rows

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from musicbert.arrays import Ints, Singles
-from musicbert.encoding.codec import get_codec
+from musicbert.encoding.codecs import get_codec
 from musicbert.midi import Score, read_score
 from musicbert.model.heads.tagger import Tagger
 from musicbert.predict.embedding import stitch_windows

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from musicbert.arrays import Floats, Ints
-from musicbert.encoding.codec import get_codec
+from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.vocabulary import FIELD_SIZES, PAD, rows_to_ids
 from musicbert.errors import DatasetError
 

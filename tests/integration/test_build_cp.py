@@ -9,7 +9,7 @@ import pytest
 from musicbert.cli.build import main
 from musicbert.corpus.bins.rows_bin import RowsBin, read_meta, write_rows_bin
 from musicbert.corpus.builder import BuildOptions, build_corpus
-from musicbert.encoding.codec import get_codec
+from musicbert.encoding.codecs import get_codec
 from musicbert.errors import DatasetError
 from musicbert.midi import midi_bytes, read_score
 

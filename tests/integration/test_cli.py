@@ -131,7 +131,7 @@ def test_encode(midi, tmp_path, capsys):
 
 
 def test_encode_compound_words(midi, tmp_path, capsys):
-    from musicbert.encoding.codec import get_codec
+    from musicbert.encoding.codecs import get_codec
     from musicbert.encoding.compound_word import chunk_rows, line_to_rows
     from musicbert.midi import read_score
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from musicbert.cli.main import main
-from musicbert.encoding.codec import get_codec
+from musicbert.encoding.codecs import get_codec
 from musicbert.midi import read_score
 from musicbert.weights import load_model
 

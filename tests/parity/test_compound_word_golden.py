@@ -11,7 +11,7 @@ import pytest
 
 from musicbert.corpus.bins.upstream import read_dictionary, read_segments
 from musicbert.encoding.beat_notes import BeatNotes
-from musicbert.encoding.codec import get_codec
+from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.compound_word import (
     FIELD_SIZES,
     M2BERT,

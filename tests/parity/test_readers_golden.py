@@ -9,7 +9,7 @@ import pytest
 from musicbert.corpus.readers import read
 from musicbert.corpus.readers.beats import align_to_beats
 from musicbert.corpus.readers.published import five_folds, part_of_name, pop909_part
-from musicbert.encoding.codec import get_codec
+from musicbert.encoding.codecs import get_codec
 from musicbert.midi import read_score
 
 pytestmark = pytest.mark.shared

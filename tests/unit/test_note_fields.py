@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from musicbert.encoding.codec import get_codec
+from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.vocabulary import MASK, PAD, VOCABULARY_SIZE, rows_to_ids
 from musicbert.objectives.note_fields import CP, OCTUPLE, cells_of_ids, note_fields
 

@@ -7,7 +7,7 @@ import torch
 import musicbert
 from musicbert.cli.main import main
 from musicbert.config import M2BertConfig
-from musicbert.encoding.codec import get_codec
+from musicbert.encoding.codecs import get_codec
 from musicbert.errors import MidiError
 from musicbert.midi import read_score
 from musicbert.model.backbones.m2bert import M2Bert

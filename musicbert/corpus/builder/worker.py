@@ -34,7 +34,7 @@ from musicbert.encoding import (
     performance_inputs,
     plan_windows,
 )
-from musicbert.encoding.codec import get_codec
+from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.compound_word import accepted_for_pretraining
 from musicbert.encoding.quantise import positions
 from musicbert.encoding.vocabulary import FIELDS

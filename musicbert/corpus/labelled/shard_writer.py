@@ -42,7 +42,8 @@ from musicbert.corpus.labelled.shards import (
     VERSION,
     Shards,
 )
-from musicbert.encoding.codec import Codec, get_codec
+from musicbert.encoding.codec import Codec
+from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.performance import PERFORMANCE_INPUTS
 from musicbert.errors import DatasetError, MusicBertError
 from musicbert.features import FEATURES as FEATURE_NAMES

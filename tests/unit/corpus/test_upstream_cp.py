@@ -12,7 +12,7 @@ from musicbert.corpus.bins.upstream import (
     read_pieces,
     read_segments,
 )
-from musicbert.encoding.codec import get_codec
+from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.compound_word import PAD_ROW, dictionary
 from musicbert.errors import DatasetError
 

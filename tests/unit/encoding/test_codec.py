@@ -8,7 +8,7 @@ import pytest
 from musicbert.corpus.labelled.pieces import BeatNotes as BeatNotesOfTheCorpus
 from musicbert.encoding import FIELD_SIZES, encode_notes
 from musicbert.encoding.beat_notes import BeatNotes, beat_notes_to_score
-from musicbert.encoding.codec import CODECS, get_codec
+from musicbert.encoding.codecs import CODECS, get_codec
 from musicbert.encoding.compound_word import CompoundWordCodec
 from musicbert.errors import MidiError
 from musicbert.midi import Score

@@ -9,7 +9,7 @@ import torch
 import musicbert
 from musicbert.cli.main import main
 from musicbert.config import MidiBertConfig
-from musicbert.encoding.codec import get_codec
+from musicbert.encoding.codecs import get_codec
 from musicbert.errors import CheckpointError
 from musicbert.midi import read_score
 from musicbert.model.backbones.midibert import MidiBert

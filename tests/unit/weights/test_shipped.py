@@ -45,7 +45,7 @@ def test_m2bert_says_what_disturbed_notes_were(name):
     """Of the pitches of a made piece that were drawn anew, more than chance (one of 24) are found."""
     import torch
 
-    from musicbert.encoding.codec import get_codec
+    from musicbert.encoding.codecs import get_codec
     from musicbert.synthesis import make_set
     from musicbert.weights import load_model
 

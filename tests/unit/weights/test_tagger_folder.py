@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from musicbert.config import M2BERT_PRESETS, MidiBertConfig, ModelConfig
-from musicbert.encoding.codec import get_codec
+from musicbert.encoding.codecs import get_codec
 from musicbert.errors import CheckpointError
 from musicbert.midi import Score
 from musicbert.model import MusicBert

@@ -9,7 +9,7 @@ import pytest
 from musicbert.corpus.files.ledger import Outcome
 from musicbert.corpus.readers import SOURCES, read
 from musicbert.corpus.readers.benchmark import tasks_of
-from musicbert.encoding.codec import get_codec
+from musicbert.encoding.codecs import get_codec
 from musicbert.errors import DatasetError, MusicBertError
 
 LAYOUTS = {**{name: name for name in SOURCES}, "pop909_processed": "pop909"}

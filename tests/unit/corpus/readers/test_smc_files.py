@@ -10,7 +10,7 @@ from musicbert.corpus.labelled.shard_writer import write_shards
 from musicbert.corpus.readers import get_task
 from musicbert.corpus.readers.benchmark import load_data_set
 from musicbert.corpus.readers.smc_files import export, find_files, read_file
-from musicbert.encoding.codec import get_codec
+from musicbert.encoding.codecs import get_codec
 from musicbert.errors import DatasetError
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musicbert.encoding.codec import get_codec
+from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.compound_word import PAD_ROW, accepted_for_pretraining, bar_numbers, decode
 from musicbert.errors import MidiError
 from musicbert.midi import midi_bytes, read_score

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musicbert.encoding.beat_notes import BeatNotes, beat_notes_to_score
-from musicbert.encoding.codec import get_codec
+from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.compound_word import (
     CLEAN,
     FIELD_SIZES,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musicbert.encoding.beat_notes import BeatNotes
-from musicbert.encoding.codec import get_codec
+from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.compound_word import CONTINUE, NEW, labels_by_running_index
 from musicbert.errors import MidiError
 from musicbert.midi import Score, read_score
