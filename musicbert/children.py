@@ -4,15 +4,11 @@ Children are forked from one server process that has imported what they need (mu
 ``forkserver``). A child makes several calls, one after the other, and so sets up the GPU only once.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
-
-__all__ = ["calls_in_children"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -54,25 +50,13 @@ def calls_in_children(
 ) -> Iterator[tuple[Item, Result | int]]:
     """Call a function with each item, in child processes.
 
-    Parameters
-    ----------
-    function
-        Defined in a module, since children import it. It should not raise: that ends its child.
-    items
-        Arguments, started in this order.
-    workers
-        Children at a time.
-    calls_of_a_child
-        Calls of one child before it is replaced.
-    preload
-        Modules that the server process imports once for all children.
-    ends_child
-        Whether a child is replaced after this result (a failure may leave it in a bad state).
-
-    Yields
-    ------
-    Each item, in the order they ended, with the function's result, or with the exit status of its child if it
-    died before that (-9: killed). Closing the generator ends the children.
+    ``function``: defined in a module, since children import it. It should not raise: that ends its child.
+    ``items``: arguments, started in this order. ``workers``: children at a time. ``calls_of_a_child``: calls
+    of one child before it is replaced. ``preload``: modules that the server process imports once for all
+    children. ``ends_child``: whether a child is replaced after this result (a failure may leave it in a bad
+    state).
+    Yields ``Each item``, ``in the order they ended``, ``with the function's result``, ``or with the exit
+    status of its child if it``; died before that (-9: killed). Closing the generator ends the children.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))

@@ -1,14 +1,10 @@
 """`musicbert benchmark`: M2BERT's twelve tasks, any of them, on any checkpoint."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path
 
 from musicbert.cli.finetune import add_recipe, add_train_share, changed
-
-__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
 
 DESCRIPTION = "Fine-tune and score a checkpoint on the tasks of M2BERT's benchmark; one table."
 EPILOG = """examples:

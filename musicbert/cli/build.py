@@ -1,7 +1,5 @@
 """`musicbert build`: MIDI files become a corpus for pre-training."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence
@@ -10,8 +8,6 @@ from pathlib import Path
 from musicbert.cli.inputs import add_policies, policies_of, share
 from musicbert.corpus.builder import BuildOptions, BuildReport, build_corpus
 from musicbert.errors import MusicBertError
-
-__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "main", "run"]
 
 DESCRIPTION = "Turn MIDI files into a corpus for pre-training: a data-bin for fairseq-train, or text."
 EPILOG = """examples:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from musicbert.weights import Bundle
     from musicbert.weights.folder import Layout
 
-__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
 
 DESCRIPTION = "Look at, convert and verify checkpoints. Nothing inside a checkpoint is ever run."
 EPILOG = """examples:

@@ -1,14 +1,10 @@
 """`musicbert data`: public data sets, their licences, and how to fetch them."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-
-__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
 
 DESCRIPTION = "List public data sets and fetch them from their publishers, checked and resumable."
 EPILOG = """examples:

@@ -1,7 +1,5 @@
 """`musicbert embed`: MIDI files to vectors."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 
@@ -14,8 +12,6 @@ from musicbert.cli.inputs import (
     read_pieces,
     status,
 )
-
-__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
 
 DESCRIPTION = "Embed MIDI files: a vector of each piece, bar or note. Pieces may have any length."
 EPILOG = """examples:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from musicbert.encoding import Policies
 
-__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
 
 DESCRIPTION = "Encode MIDI files as OctupleMIDI (eight numbers a note) or compound words (four)."
 EPILOG = """examples:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from musicbert.corpus.labelled import LabelledSet
 
-__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "report_runs", "run"]
 
 DESCRIPTION = "Score a fine-tuning experiment beside simple baselines: JSON, CSV, Markdown and pictures."
 EPILOG = """examples:

@@ -1,13 +1,9 @@
 """`musicbert fill`: hide parts of a MIDI file and let a model fill them in."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 
 from musicbert.cli.inputs import add_model, add_policies, open_model, policies_of
-
-__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
 
 DESCRIPTION = "Hide fields of chosen notes of a MIDI file and let the language model fill them in."
 EPILOG = """examples:

@@ -1,7 +1,5 @@
 """`musicbert finetune`: train a head (and the backbone) on labelled MIDI files."""
 
-from __future__ import annotations
-
 import argparse
 import logging
 import sys
@@ -13,8 +11,6 @@ from typing import Any
 
 from musicbert.cli.inputs import share
 from musicbert.recipes.finetuning import FineTuning, published_for_databin, published_for_shards
-
-__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "add_recipe", "add_train_share", "changed", "run"]
 
 DESCRIPTION = "Fine-tune a model on labelled music: labels of pieces or of notes; ratings; pairs."
 EPILOG = """examples:

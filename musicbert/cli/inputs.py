@@ -13,18 +13,6 @@ from musicbert.errors import CheckpointError, MidiError, MusicBertError
 if TYPE_CHECKING:
     from musicbert.encoding import Policies
 
-__all__ = [
-    "add_inputs",
-    "add_model",
-    "add_policies",
-    "midi_files",
-    "open_model",
-    "policies_of",
-    "read_all",
-    "read_pieces",
-    "share",
-    "status",
-]
 
 T = TypeVar("T")
 _SUFFIXES = (".mid", ".midi")
@@ -88,12 +76,8 @@ def policies_of(options: argparse.Namespace) -> Policies:
 def midi_files(inputs: Sequence[str]) -> list[Path]:
     """Files of the arguments, those of a folder sorted by path, each once.
 
-    Raises
-    ------
-    MidiError
-        ``no-files`` where a folder holds none.
-    ValueError
-        For an empty argument, which would mean the current folder.
+    Raises `MidiError` (``no-files`` where a folder holds none); `ValueError` (for an empty argument, which
+    would mean the current folder).
     """
     if "" in inputs:
         raise ValueError("an input is empty: is a variable of the shell not set?")
@@ -114,10 +98,7 @@ def midi_files(inputs: Sequence[str]) -> list[Path]:
 def read_all(files: Sequence[Path], read: Callable[[Path], T]) -> tuple[list[Path], list[T]]:
     """Read files, and name those that cannot be read on the standard error.
 
-    Returns
-    -------
-    files, results
-        Of those that could be read.
+    Returns ``files``, ``results``: of those that could be read.
     """
     good, results = [], []
     for path in files:
@@ -133,10 +114,7 @@ def read_all(files: Sequence[Path], read: Callable[[Path], T]) -> tuple[list[Pat
 def open_model(options: argparse.Namespace, *, m2bert: bool = False) -> Any:
     """Open the model that the arguments of `add_model` say; what was loaded is told on the standard error.
 
-    Raises
-    ------
-    CheckpointError
-        ``other-model`` for an M2BERT, unless ``m2bert``.
+    Raises `CheckpointError` (``other-model`` for an M2BERT, unless ``m2bert``).
     """
     from musicbert.predict import M2BertModel, from_pretrained
 

@@ -1,7 +1,5 @@
 """`musicbert predict`: what the heads of a fine-tuned model say about MIDI files or labelled pieces."""
 
-from __future__ import annotations
-
 import argparse
 import csv
 import io
@@ -21,8 +19,6 @@ from musicbert.cli.inputs import (
     read_pieces,
     status,
 )
-
-__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
 
 DESCRIPTION = "Run the heads of a fine-tuned model on MIDI files or a labelled data set."
 EPILOG = """examples:

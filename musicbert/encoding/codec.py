@@ -1,8 +1,8 @@
 """`Codec`: one contract for all encodings of notes, so that tasks, shards and models need not know which.
 
 A codec turns a `Score` (or `BeatNotes`) into rows, one a note, and says which note each row came from: labels
-of notes are joined through that index and cannot shift when an encoding sorts or drops notes. The codecs are in
-`musicbert.encoding.codecs`.
+of notes are joined through that index and cannot shift when an encoding sorts or drops notes. The codecs
+themselves are in `musicbert.encoding.codecs`.
 """
 
 from dataclasses import dataclass

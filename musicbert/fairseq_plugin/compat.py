@@ -17,8 +17,6 @@ A training on a GPU with torch before 2.13 stayed for five seconds a loading pro
 torch waits for each in turn, and nobody has told them to stop. They are told first.
 """
 
-from __future__ import annotations
-
 import argparse
 import collections
 import functools
@@ -33,13 +31,6 @@ from fairseq.tasks import TASK_REGISTRY
 from omegaconf import open_dict
 
 from musicbert.fairseq_plugin.pretraining.published_task import PublishedMaskedLMTask
-
-__all__ = [
-    "allow_bfloat16_on_gpu",
-    "allow_training_state",
-    "end_loading_processes",
-    "use_published_masked_lm",
-]
 
 
 def allow_training_state() -> None:

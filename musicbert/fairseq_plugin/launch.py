@@ -8,25 +8,17 @@ module, which imports the plug-in and tells fairseq its place in the run. With a
 same as ``fairseq-train``.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
 
-__all__ = ["distributed_arguments", "log_as_fairseq", "main"]
-
 
 def distributed_arguments(arguments: Sequence[str], environment: Mapping[str, str]) -> list[str]:
     """Options of ``fairseq-train`` that say which process of the run this is.
 
-    Parameters
-    ----------
-    arguments
-        Those of the command line. Options given there are not added again.
-    environment
-        ``WORLD_SIZE``, ``RANK`` and ``LOCAL_RANK``, as torchrun sets them.
+    ``arguments``: those of the command line. Options given there are not added again. ``environment``:
+    ``WORLD_SIZE``, ``RANK`` and ``LOCAL_RANK``, as torchrun sets them.
     """
     world = int(environment.get("WORLD_SIZE", "1"))
     options = {"--distributed-world-size": str(world)}

@@ -5,8 +5,6 @@ Only sums over windows are kept, so that memory does not grow with the number of
 Legend: ``n`` notes, ``B`` windows, ``T`` rows, ``D`` width, ``L`` blocks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from os import PathLike
@@ -26,8 +24,6 @@ from musicbert.predict.runner import Precision, Runner
 from musicbert.predict.windows import Layout, Window
 from musicbert.weights import Bundle, build_model, save_folder
 
-__all__ = ["Embedder", "Level", "Stitch", "TokenPooling", "stitch_windows"]
-
 Level = Literal["piece", "note", "bar"]
 TokenPooling = Literal["first", "mean"]
 
@@ -35,14 +31,9 @@ TokenPooling = Literal["first", "mean"]
 class Stitch:
     """Means over windows for the items (notes, bars or the whole) of pieces.
 
-    Parameters
-    ----------
-    items
-        Of each piece, the item that each note belongs to, ascending from 0 [shape=(n,), int64].
-    width
-        Numbers of an item, ``D``.
-    votes
-        Count every window once, in place of by its notes (for results of whole windows).
+    ``items``: of each piece, the item that each note belongs to, ascending from 0 [shape=(n,), int64];
+    ``width``: numbers of an item, ``D``; ``votes``: count every window once, in place of by its notes (for
+    results of whole windows).
     """
 
     def __init__(self, items: Sequence[Ints], width: int, *, votes: bool = False) -> None:
@@ -103,14 +94,9 @@ def stitch_windows(
 class Embedder:
     """A backbone of any family on a device: what :class:`~musicbert.predict.Model` and ``M2BertModel`` share.
 
-    Parameters
-    ----------
-    bundle
-        What :func:`~musicbert.weights.read_bundle` reads.
-    device
-        ``cpu``, ``cuda``, ...; a GPU if there is one when None.
-    precision
-        ``auto`` (float32 on a CPU, bfloat16 on a GPU), ``float32`` or ``bfloat16``.
+    ``bundle``: what :func:`~musicbert.weights.read_bundle` reads; ``device``: ``cpu``, ``cuda``, ...; a GPU
+    if there is one when None; ``precision``: ``auto`` (float32 on a CPU, bfloat16 on a GPU), ``float32`` or
+    ``bfloat16``.
     """
 
     #: notes of a window in training, and those that neighbours share
@@ -184,34 +170,17 @@ class Embedder:
     ) -> Any:
         """Embed pieces, their bars or their notes.
 
-        Parameters
-        ----------
-        source
-            A source, or a list of them.
-        level
-            ``piece``: one vector. ``note``: one a row of the encoding, in its order. ``bar``: the mean of the
-            notes of each bar that has some, in order.
-        pooling
-            For a piece. ``first`` (default of MusicBERT): the state of the first token, for the last layer
-            up-projected as published (what fine-tuned heads read). ``mean`` (the others, which have no first
-            token): the mean over the notes.
-        layer
-            State after block ``layer``; 0 is the input of the first block, negative numbers count from the
-            end. The last one of M2BERT is before ``final_norm``, as fine-tuning reads it.
-        policies
-            See ``encode``.
-
-        Returns
-        -------
-        numpy.ndarray
-            [shape=(D,)], [shape=(n, D)] or [shape=(bars, D)], float32; for a list of sources a list of these.
-
-        Raises
-        ------
-        MidiError
-            For a source that cannot be read or encoded.
-        ValueError
-            For another level, pooling or layer.
+        ``source``: a source, or a list of them. ``level``: ``piece``: one vector. ``note``: one a row of the
+        encoding, in its order. ``bar``: the mean of the notes of each bar that has some, in order.
+        ``pooling``: for a piece. ``first`` (default of MusicBERT): the state of the first token, for the last
+        layer up-projected as published (what fine-tuned heads read). ``mean`` (the others, which have no
+        first token): the mean over the notes. ``layer``: state after block ``layer``; 0 is the input of the
+        first block, negative numbers count from the end. The last one of M2BERT is before ``final_norm``, as
+        fine-tuning reads it. ``policies``: see ``encode``.
+        Returns ``numpy.ndarray`` [shape=(D,)], [shape=(n, D)] or [shape=(bars, D)], float32; for a list of
+        sources a list of these.
+        Raises `MidiError` (for a source that cannot be read or encoded); `ValueError` (for another level,
+        pooling or layer).
         """
         has_first = self._runner.layout.special > 0
         poolings = get_args(TokenPooling)[0 if has_first else 1 :]

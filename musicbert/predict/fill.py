@@ -18,8 +18,6 @@ Orders, fastest first (midiformers calls the last two "octuple" and "vanilla"):
     From left to right, one token a pass.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from hashlib import blake2b
@@ -37,8 +35,6 @@ from musicbert.predict.gaps import Filled, FillOptions, Order
 from musicbert.predict.pieces import Piece
 from musicbert.predict.runner import Runner
 
-__all__ = ["fill_piece"]
-
 F = len(FIELDS)
 BAR, POSITION, PROGRAM, PITCH, METRE = 0, 1, 2, 3, 6
 
@@ -46,19 +42,9 @@ BAR, POSITION, PROGRAM, PITCH, METRE = 0, 1, 2, 3, 6
 def fill_piece(runner: Runner, piece: Piece, mask: Bools, options: FillOptions, *, seed: int = 0) -> Filled:
     """Fill the hidden tokens of one piece.
 
-    Parameters
-    ----------
-    mask
-        True at what to hide [shape=(n, 8), bool].
-    seed
-        With the same seed a piece is filled in the same way, whatever was filled before it.
-
-    Raises
-    ------
-    MidiError
-        ``nothing-masked``.
-    ValueError
-        For a mask of another shape.
+    ``mask``: true at what to hide [shape=(n, 8), bool]; ``seed``: with the same seed a piece is filled in the
+    same way, whatever was filled before it.
+    Raises `MidiError` (``nothing-masked``); `ValueError` (for a mask of another shape).
     """
     mask = np.asarray(mask, bool)
     if mask.shape != piece.rows.shape:

@@ -3,8 +3,6 @@
 Used by :mod:`musicbert.predict.fill`, which describes the orders.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -14,8 +12,6 @@ import numpy as np
 from musicbert.arrays import Bools, Ints, Singles
 from musicbert.encoding import FIELD_SIZES, FIELDS, decode
 from musicbert.midi import Score
-
-__all__ = ["FillOptions", "Filled", "Order", "choose_mask"]
 
 Order = Literal["once", "confident", "notes", "tokens"]
 _BAR, _PROGRAM = 0, 2

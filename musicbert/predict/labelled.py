@@ -4,8 +4,6 @@ Each head of the model is matched to a label of the set: by name, else the first
 as many outputs. Sequences of a sentence data-bin keep the tokens between their phrases, as in training.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any
@@ -14,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from musicbert.arrays import Singles
 from musicbert.corpus.labelled import LabelColumn, LabelledSet, SentenceBin
 from musicbert.corpus.labelled.pieces import NO_CLASS
 from musicbert.errors import CheckpointError
@@ -25,8 +24,6 @@ from musicbert.predict.tagger import load_tagger_model
 from musicbert.weights import Head, resolve
 from musicbert.weights.tagger_folder import is_tagger_folder
 
-__all__ = ["pieces_of_part", "predict_labelled"]
-
 #: activation of a head -> kinds of labels that it predicts
 _KINDS = {"softmax": ("classes",), "sigmoid": ("regression", "multilabel"), "none": ("regression",)}
 
@@ -37,10 +34,7 @@ def pieces_of_part(data: LabelledSet, part: str = "", split: str = "") -> list[i
     An empty part is the test part of a data-bin, and all pieces (``all``) of shards. An empty split is the
     first one.
 
-    Raises
-    ------
-    ValueError
-        For a part without a piece.
+    Raises `ValueError` (for a part without a piece).
     """
     part = part or ("test" if data.split_names == ("data-bin",) else "all")
     if part == "all":
@@ -63,23 +57,10 @@ def predict_labelled(
 ) -> dict[str, Predictions]:
     """Predict labels of pieces that have them.
 
-    Parameters
-    ----------
-    model
-        Folder of `musicbert finetune`, checkpoint file or name.
-    pieces
-        Numbers of pieces.
-    heads
-        Names of heads; those that match a label if None.
-
-    Returns
-    -------
-    Predictions by label.
-
-    Raises
-    ------
-    CheckpointError
-        ``other-labels`` where no head matches a label; those of opening the model.
+    ``model``: folder of `musicbert finetune`, checkpoint file or name; ``pieces``: numbers of pieces;
+    ``heads``: names of heads; those that match a label if None.
+    Returns Predictions by label.
+    Raises `CheckpointError` (``other-labels`` where no head matches a label; those of opening the model).
     """
     path = resolve(model)
     if is_tagger_folder(path):
@@ -106,9 +87,9 @@ def predict_labelled(
 
 def _sequences(
     path: Any, data: SentenceBin, pieces: Sequence[int], head: str, device: str | torch.device | None
-) -> NDArray[np.float32]:
+) -> Singles:
     """Logits of a head for sequences [shape=(pieces, C)]."""
-    rows: dict[int, NDArray[np.float32]] = {}
+    rows: dict[int, Singles] = {}
     for part in data.parts:
         if wanted := set(pieces) & set(data.part(part)):
             logits = class_logits(path, data.path, part, head=head, device=device)

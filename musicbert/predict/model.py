@@ -35,8 +35,6 @@ from musicbert.predict.windows import OVERLAP, WINDOW
 from musicbert.weights import Head, read_bundle, resolve
 from musicbert.weights import Source as DownloadSource
 
-__all__ = ["M2BertModel", "Model", "from_pretrained"]
-
 
 class M2BertModel(Embedder):
     """An M2BERT or a MidiBERT, ready for music; for its parameters see `Embedder`."""

@@ -1,7 +1,5 @@
 """From what a user has (a file, bytes, a score, rows) to rows and what a model needs beside them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from os import PathLike
 from typing import IO, Any
@@ -19,8 +17,6 @@ from musicbert.encoding.vocabulary import check_rows
 from musicbert.errors import MidiError
 from musicbert.midi import Score, read_score
 from musicbert.objectives.note_fields import note_fields
-
-__all__ = ["Piece", "Source", "read_piece"]
 
 #: one piece: anything that `read_score` takes, notes in beats, or rows [shape=(n, F), integers]
 Source = str | PathLike[str] | bytes | IO[bytes] | Score | BeatNotes | NDArray[Any] | Any

@@ -1,7 +1,5 @@
 """Outputs of heads as named scores: `Prediction` of sentence heads, `TagResult` of taggers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +8,6 @@ from scipy.special import expit, softmax
 
 from musicbert.arrays import Bools, Floats, Singles
 from musicbert.weights import Head
-
-__all__ = ["Prediction", "TagResult", "activate"]
 
 
 @dataclass(frozen=True, eq=False)

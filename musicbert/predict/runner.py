@@ -8,8 +8,6 @@ windows of pieces through it. In float32 a window gives the same numbers in any 
 tested); with bfloat16 products, the default on a GPU, the rounding is coarser.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar, get_args
 
@@ -23,8 +21,6 @@ from musicbert.arrays import Ints
 from musicbert.encoding.vocabulary import MASK
 from musicbert.predict.pieces import Piece
 from musicbert.predict.windows import OVERLAP, WINDOW, Layout, Window, WindowChoice, cut
-
-__all__ = ["Precision", "Runner", "line_progress", "multiplies_in_bfloat16", "pick_device", "run_batches"]
 
 Precision = Literal["auto", "float32", "bfloat16"]
 #: rows of a batch, padding included: four windows of 1,000 notes
@@ -49,24 +45,12 @@ def run_batches(
 ) -> None:
     """Run items of different lengths through a model, the longest first, without gradients.
 
-    Parameters
-    ----------
-    lengths
-        Rows of each item, special rows included [shape=(n,), integers].
-    make_batch
-        Makes a batch of the items with these indices [shape=(B,), int64].
-    forward
-        Runs the model on a batch.
-    take
-        Receives the indices of a batch and its output.
-    batch_rows
-        Largest number of rows in a batch, padding included. A longer item is a batch of its own.
-    batch_items
-        Largest number of items in a batch, if any.
-    padding
-        Largest share of an item's rows that may be padding, in 0-1; `SLACK` rows more are tolerated.
-    progress
-        Called with the number of items done and the number of all items.
+    ``lengths``: rows of each item, special rows included [shape=(n,), integers]. ``make_batch``: makes a
+    batch of the items with these indices [shape=(B,), int64]. ``forward``: runs the model on a batch.
+    ``take``: receives the indices of a batch and its output. ``batch_rows``: largest number of rows in a
+    batch, padding included. A longer item is a batch of its own. ``batch_items``: largest number of items in
+    a batch, if any. ``padding``: largest share of an item's rows that may be padding, in 0-1; `SLACK` rows
+    more are tolerated. ``progress``: called with the number of items done and the number of all items.
     """
     sizes = np.asarray(lengths, np.int64)
     order = np.argsort(-sizes, kind="stable")  # the longest first: too little memory shows at once
@@ -91,10 +75,7 @@ def pick_device(device: str | torch.device | None) -> torch.device:
 def multiplies_in_bfloat16(precision: Precision, device: torch.device) -> bool:
     """Whether matrices are multiplied in bfloat16: ``auto`` does so on a GPU, not on a CPU.
 
-    Raises
-    ------
-    ValueError
-        For an unknown precision.
+    Raises `ValueError` (for an unknown precision).
     """
     if precision not in get_args(Precision):
         raise ValueError(f"precision is auto, float32 or bfloat16, not {precision!r}")
@@ -159,15 +140,10 @@ class Runner:
     ) -> None:
         """Run windows.
 
-        Parameters
-        ----------
-        pieces, windows
-            ``window.piece`` is an index into ``pieces``.
-        forward
-            Runs the model on tokens (see :class:`~musicbert.predict.windows.Layout`) and performance inputs
-            [shape=(B, T, P), float32], in the runner's precision.
-        take
-            Receives the indices of the windows of a batch and the output for it.
+        ``pieces``, ``windows``: ``window.piece`` is an index into ``pieces``; ``forward``: runs the model on
+        tokens (see :class:`~musicbert.predict.windows.Layout`) and performance inputs [shape=(B, T, P),
+        float32], in the runner's precision; ``take``: receives the indices of the windows of a batch and the
+        output for it.
         """
 
         def make_batch(chosen: Ints) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -11,8 +11,6 @@ whatever the batch or order.
 Legend: ``n`` notes, ``B`` windows of a batch, ``T`` rows, ``C`` outputs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any
@@ -30,8 +28,6 @@ from musicbert.predict.prediction import TagResult, activate
 from musicbert.predict.runner import Runner
 from musicbert.predict.windows import Layout
 from musicbert.weights.tagger_folder import load_tagger_folder
-
-__all__ = ["TaggerModel", "load_tagger_model"]
 
 #: largest number of rows in a batch, padding included
 BATCH_ROWS = 1 << 13

@@ -8,8 +8,6 @@ window whose bars do not fit 0-255 is moved so that its first bar is 0; others k
 Legend: ``n`` notes of a window, ``B`` windows, ``T`` rows of the longest, ``F`` fields of a note.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -21,8 +19,6 @@ from musicbert.arrays import Floats, Ints
 from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.vocabulary import FIELD_SIZES, PAD, rows_to_ids
 from musicbert.errors import DatasetError
-
-__all__ = ["OVERLAP", "WINDOW", "Layout", "Window", "WindowChoice", "cover", "cut"]
 
 WindowChoice = Literal["all", "first"]
 
@@ -148,26 +144,11 @@ class Layout:
     MusicBERT reads ids of one vocabulary, flat, with ``<s>`` and ``</s>`` around the notes. M2BERT and
     MidiBERT read the columns of notes as they are (`musicbert.objectives.note_fields`), octuples too.
 
-    Parameters
-    ----------
-    codec
-        Name of the codec.
-    cells
-        Columns as they are, in place of ids of one vocabulary (OctupleMIDI only).
-
-    Attributes
-    ----------
-    fields
-        ``F``.
-    lead
-        Special rows before the first note.
-    special
-        Special rows of a window in all.
-
-    Raises
-    ------
-    DatasetError
-        ``wrong-codec`` where the backbone cannot read this encoding.
+    ``codec``: name of the codec; ``cells``: columns as they are, in place of ids of one vocabulary
+    (OctupleMIDI only).
+    ``fields``: ``F``; ``lead``: special rows before the first note; ``special``: special rows of a window in
+    all.
+    Raises `DatasetError` (``wrong-codec`` where the backbone cannot read this encoding).
     """
 
     def __init__(self, codec: str, *, cells: bool) -> None:

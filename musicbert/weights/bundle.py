@@ -35,8 +35,6 @@ from musicbert.weights.families.family import Config, Family
 from musicbert.weights.families.known import family_of_config
 from musicbert.weights.heads import Head, head_from_json
 
-__all__ = ["Bundle", "bundle_from_settings"]
-
 FORMAT_VERSION = 1
 
 
@@ -124,10 +122,7 @@ def bundle_from_settings(
 ) -> Bundle:
     """Bundle from the content of a ``config.json``, checked against the architecture that the shapes show.
 
-    Raises
-    ------
-    CheckpointError
-        ``bad-config``.
+    Raises `CheckpointError` (``bad-config``).
     """
     family = family_of_config(shown)
     try:

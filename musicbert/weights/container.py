@@ -28,8 +28,6 @@ import torch
 from musicbert.errors import CheckpointError
 from musicbert.weights.families.hugging_face import from_hugging_face, is_hugging_face
 
-__all__ = ["Checkpoint", "load_checkpoint", "read_json", "read_safetensors"]
-
 #: classes that are read as records: harmless, and needed only for the settings beside the weights
 RECORDS = (
     "argparse.Namespace",
@@ -166,10 +164,7 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
-    Raises
-    ------
-    CheckpointError
-        ``unreadable``.
+    Raises `CheckpointError` (``unreadable``).
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -235,10 +230,7 @@ def _first_line(error: Exception) -> str:
 def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     """Read tensors.
 
-    Raises
-    ------
-    CheckpointError
-        ``unreadable``.
+    Raises `CheckpointError` (``unreadable``).
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file

@@ -5,8 +5,6 @@ expected; a file under its own name is therefore whole. An interrupted attempt l
 the next one asks only for the rest (HTTP ``Range``).
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from http.client import HTTPException
@@ -17,8 +15,6 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from musicbert.errors import CheckpointError
-
-__all__ = ["download", "sha256_of"]
 
 CHUNK = 1 << 20
 ATTEMPTS = 3
@@ -41,22 +37,13 @@ def download(
 ) -> Path:
     """Download a file unless it exists.
 
-    Parameters
-    ----------
-    url, target
-        Address (``http`` or ``https``) and file; missing folders are made.
-    sha256
-        Expected checksum in hexadecimal; None accepts anything.
-    timeout
-        Seconds without a byte after which an attempt ends.
-    progress
-        Called with the number of bytes received and of all (None if the server does not say).
-
-    Raises
-    ------
-    CheckpointError
-        ``bad-url``; ``no-network`` where the server cannot be reached; ``download-failed`` where it refuses;
-        ``download-cut`` where it stops before the end (the part is kept); ``bad-checksum``.
+    ``url``, ``target``: address (``http`` or ``https``) and file; missing folders are made; ``sha256``:
+    expected checksum in hexadecimal; None accepts anything; ``timeout``: seconds without a byte after which
+    an attempt ends; ``progress``: called with the number of bytes received and of all (None if the server
+    does not say).
+    Raises `CheckpointError`: ``bad-url``; ``no-network`` where the server cannot be reached;
+    ``download-failed`` where it refuses; ``download-cut`` where it stops before the end (the part is kept);
+    ``bad-checksum``.
     """
     target = Path(target)
     if target.is_file():

@@ -6,8 +6,6 @@ something to start from (``--init-from``, ``--finetune-from-model``), not to res
 lies under ``musicbert``, so that a folder written from it again is the same.
 """
 
-from __future__ import annotations
-
 from argparse import Namespace
 from os import PathLike
 from pathlib import Path
@@ -19,8 +17,6 @@ from musicbert.atomic import replacing
 from musicbert.errors import CheckpointError
 from musicbert.weights.bundle import Bundle
 from musicbert.weights.families.m2bert import upstream_names
-
-__all__ = ["save_ckpt", "save_fairseq"]
 
 
 def save_fairseq(bundle: Bundle, path: str | PathLike[str], *, overwrite: bool = False) -> Path:

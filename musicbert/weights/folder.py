@@ -6,8 +6,6 @@ Everything is data: no pickle. Tensors have the names of their family and are wr
 (:mod:`musicbert.weights.families.hugging_face`); what the heads mean stays in ``heads.json``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from os import PathLike
@@ -21,8 +19,6 @@ from musicbert.corpus.files.folders import build_directory
 from musicbert.errors import CheckpointError
 from musicbert.weights.bundle import Bundle
 from musicbert.weights.families.hugging_face import hugging_face_config, to_hugging_face
-
-__all__ = ["WEIGHTS", "Layout", "model_card", "save_folder", "write_folder"]
 
 Layout = Literal["musicbert", "hugging-face"]
 WEIGHTS, CONFIG = "model.safetensors", "config.json"

@@ -4,8 +4,6 @@ The folder format keeps it in ``config.json``, the layout of Hugging Face in ``h
 of fairseq it follows from the names and shapes of tensors, and from the ``classes.json`` of its data.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping
@@ -19,17 +17,6 @@ import torch
 from musicbert.errors import CheckpointError
 from musicbert.weights.container import Checkpoint
 from musicbert.weights.families.musicbert import HEADS
-
-__all__ = [
-    "SPECTRAL",
-    "Activation",
-    "Head",
-    "head_from_json",
-    "heads_of",
-    "labels_of_data",
-    "named_heads",
-    "read_labels",
-]
 
 Activation = Literal["softmax", "sigmoid", "none"]
 #: heads of the published recipes that give several labels at once
@@ -94,10 +81,7 @@ def heads_of(
 ) -> tuple[Head, ...]:
     """Sentence heads of a checkpoint, from ``heads.json`` beside it or by the names of their tensors.
 
-    Raises
-    ------
-    CheckpointError
-        ``bad-config`` (``heads.json``), ``missing-weights``.
+    Raises `CheckpointError`: ``bad-config`` (``heads.json``), ``missing-weights``.
     """
     if checkpoint.container == "hugging-face" and (beside := _heads_beside(Path(path))) is not None:
         return beside
@@ -140,10 +124,7 @@ def labels_of_data(task: Mapping[str, Any]) -> Path | None:
 def read_labels(path: str | PathLike[str]) -> dict[str, Any]:
     """Read a ``classes.json``: names of the classes, names and poles of the rated dimensions.
 
-    Raises
-    ------
-    CheckpointError
-        ``bad-labels``.
+    Raises `CheckpointError` (``bad-labels``).
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))

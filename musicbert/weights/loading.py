@@ -1,7 +1,5 @@
 """From a checkpoint to a bundle and a model, without fairseq."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -17,8 +15,6 @@ from musicbert.weights.container import Checkpoint, load_checkpoint, read_json
 from musicbert.weights.families.family import FamilyName, KeyReport
 from musicbert.weights.families.known import FAMILIES, check_heads, family_of, fit_weights, infer_config
 from musicbert.weights.heads import SPECTRAL, heads_of, labels_of_data, named_heads, read_labels
-
-__all__ = ["build_model", "check_view", "load_folder", "load_into", "load_model", "read_bundle", "view_of"]
 
 
 def view_of(checkpoint: Checkpoint) -> View | None:

@@ -7,8 +7,6 @@ name that its publisher gave it. Then come the tables of downloads: ``sources.js
 (``{"NAME": {"url": ..., "sha256": ..., "file": ...}}``) and :data:`PUBLISHED`.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +15,6 @@ from pathlib import Path
 
 from musicbert.errors import CheckpointError
 from musicbert.weights.download import download
-
-__all__ = ["PUBLISHED", "Source", "resolve"]
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,6 @@
     Tensors of `musicbert.model.heads.tagger.Tagger`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import fields
 from os import PathLike
@@ -26,8 +24,6 @@ from musicbert.model.heads.tagger import Tagger, TagSettings
 from musicbert.weights.container import read_json, read_safetensors
 from musicbert.weights.families.known import FAMILIES
 from musicbert.weights.folder import WEIGHTS, write_folder
-
-__all__ = ["SETTINGS", "is_tagger_folder", "load_tagger_folder", "save_tagger_folder"]
 
 SETTINGS = "tagger.json"
 MODEL_TYPE, FORMAT_VERSION = "musicbert-tagger", 1
@@ -47,16 +43,8 @@ def save_tagger_folder(
 ) -> Path:
     """Write a tagger, whole or not at all.
 
-    Parameters
-    ----------
-    folder
-        Folder to write.
-    weights
-        State dict of a `Tagger`.
-    settings
-        The entries of ``tagger.json`` from ``family`` on.
-    overwrite
-        Replace an earlier tagger.
+    ``folder``: folder to write; ``weights``: state dict of a `Tagger`; ``settings``: the entries of
+    ``tagger.json`` from ``family`` on; ``overwrite``: replace an earlier tagger.
     """
     content = {"model_type": MODEL_TYPE, "format_version": FORMAT_VERSION, **settings}
     return write_folder(folder, weights, {SETTINGS: content}, overwrite=overwrite, recognise=is_tagger_folder)
@@ -65,10 +53,8 @@ def save_tagger_folder(
 def load_tagger_folder(folder: str | PathLike[str]) -> tuple[Tagger, dict[str, Any]]:
     """Read a tagger: the module in evaluation mode, and its settings.
 
-    Raises
-    ------
-    CheckpointError
-        ``not-found``, ``unreadable``, ``bad-config`` (settings and tensors do not fit together).
+    Raises `CheckpointError`: ``not-found``, ``unreadable``, ``bad-config`` (settings and tensors do not fit
+    together).
     """
     folder = Path(folder)
     if not ((folder / SETTINGS).is_file() and (folder / WEIGHTS).is_file()):

@@ -7,8 +7,6 @@ that checkpoint, and this program computes with it what others compute. :func:`r
 any other checkpoint.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -20,8 +18,6 @@ from scipy.special import logsumexp
 from musicbert.errors import CheckpointError
 from musicbert.weights.bundle import Bundle
 from musicbert.weights.loading import build_model
-
-__all__ = ["Verification", "record", "verify"]
 
 EXPECTED = Path(__file__).with_name("published_logits.npz")
 #: tokens of the input: 0, 1, ..., 319 are forty notes

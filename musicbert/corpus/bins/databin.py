@@ -7,8 +7,6 @@ their lengths (n int32, elements) and their starts in ``PREFIX.bin`` (n int64, b
 that fairseq-preprocess writes from the same text, which ``tests/integration/test_binarize.py`` verifies.
 """
 
-from __future__ import annotations
-
 import os
 import struct
 from array import array
@@ -23,24 +21,6 @@ from numpy.typing import NDArray
 from musicbert.atomic import replacing
 from musicbert.encoding import dictionary_text
 from musicbert.errors import DatasetError
-
-__all__ = [
-    "EOS",
-    "ID_LIMIT",
-    "SPECIALS",
-    "UNKNOWN",
-    "check_dictionary",
-    "class_names",
-    "fold_folders",
-    "label_dictionary",
-    "read_dictionary",
-    "read_index",
-    "read_tokens",
-    "text_to_ids",
-    "write_index",
-    "write_indexed_blocks",
-    "write_indexed_dataset",
-]
 
 #: Symbols that fairseq puts before those of the dictionary file, in the order of their ids.
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
@@ -62,19 +42,9 @@ FILLING, _PADDING = "madeupword", 8
 def fold_folders(folder: str | PathLike[str], *, marker: str, hint: str | None = None) -> dict[str, Path]:
     """Return the folds of a raw set or a data-bin: the folder itself under ``""``, or its numbered folders.
 
-    Parameters
-    ----------
-    folder
-        Raw set or data-bin.
-    marker
-        A file or folder in every fold: ``dict.txt`` of a raw set, ``input0`` of a data-bin.
-    hint
-        What to do where there is none.
-
-    Raises
-    ------
-    DatasetError
-        ``not-found``.
+    ``folder``: raw set or data-bin; ``marker``: a file or folder in every fold: ``dict.txt`` of a raw set,
+    ``input0`` of a data-bin; ``hint``: what to do where there is none.
+    Raises `DatasetError` (``not-found``).
     """
     folder = Path(folder)
     if (folder / marker).exists():
@@ -90,15 +60,8 @@ def fold_folders(folder: str | PathLike[str], *, marker: str, hint: str | None =
 def read_dictionary(path: str | PathLike[str]) -> dict[str, int]:
     """Read a fairseq dictionary file, lines of ``symbol count``.
 
-    Returns
-    -------
-    dict
-        symbol -> id, the four specials first.
-
-    Raises
-    ------
-    DatasetError
-        ``not-found`` or ``bad-dictionary``.
+    Returns `dict`: symbol -> id, the four specials first.
+    Raises `DatasetError` (``not-found`` or ``bad-dictionary``).
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
@@ -113,10 +76,7 @@ def read_dictionary(path: str | PathLike[str]) -> dict[str, int]:
 def check_dictionary(path: str | PathLike[str], *, hint: str | None = None) -> None:
     """Check that a dictionary file is the one of OctupleMIDI (`musicbert.encoding.dictionary_text`).
 
-    Raises
-    ------
-    DatasetError
-        ``not-found``, ``wrong-dictionary``.
+    Raises `DatasetError` (``not-found``, ``wrong-dictionary``).
     """
     try:
         content = Path(path).read_bytes()
@@ -151,10 +111,7 @@ def class_names(dictionary: Iterable[str]) -> list[str]:
 def text_to_ids(lines: Iterable[str], dictionary: Mapping[str, int]) -> Iterator[NDArray[np.uint16]]:
     """Turn lines of tokens into ids, each line ended by ``</s>``, as fairseq does.
 
-    Yields
-    ------
-    ids
-        [shape=(tokens of the line + 1,), uint16]; a token that the dictionary lacks is `UNKNOWN`.
+    Yields ``ids`` [shape=(tokens of the line + 1,), uint16]; a token that the dictionary lacks is `UNKNOWN`.
     """
     for line in lines:
         yield np.array([*(dictionary.get(token, UNKNOWN) for token in line.split()), EOS], np.uint16)
@@ -173,23 +130,10 @@ def write_indexed_blocks(
 ) -> int:
     """Write sequences that come several at once, the index last and both files atomically.
 
-    Parameters
-    ----------
-    blocks
-        The ids of some sequences, one after the other [shape=(sum of the lengths,), 0-65499], and their
-        lengths.
-    prefix
-        Path without suffix; its folder must exist.
-
-    Returns
-    -------
-    int
-        Number of sequences written.
-
-    Raises
-    ------
-    ValueError
-        An id does not fit.
+    ``blocks``: the ids of some sequences, one after the other [shape=(sum of the lengths,), 0-65499], and
+    their lengths; ``prefix``: path without suffix; its folder must exist.
+    Returns `int`: number of sequences written.
+    Raises `ValueError` (an id does not fit).
     """
     prefix = Path(prefix)
     sizes = array("i")  # 4 bytes a sequence
@@ -215,15 +159,8 @@ def write_index(sizes: Sequence[int] | NDArray[np.integer], prefix: str | PathLi
 def read_index(prefix: str | PathLike[str]) -> NDArray[np.int32]:
     """Return the lengths of the sequences of a data set.
 
-    Returns
-    -------
-    lengths
-        [shape=(n,), int32, elements]
-
-    Raises
-    ------
-    DatasetError
-        ``not-found``, or ``bad-index`` when the two files do not belong together.
+    Returns ``lengths`` [shape=(n,), int32, elements].
+    Raises `DatasetError` (``not-found``, or ``bad-index`` when the two files do not belong together).
     """
     index, data = (Path(f"{os.fspath(prefix)}.{suffix}") for suffix in ("idx", "bin"))
     try:
@@ -251,10 +188,7 @@ def read_index(prefix: str | PathLike[str]) -> NDArray[np.int32]:
 def read_tokens(prefix: str | PathLike[str]) -> NDArray[np.uint16]:
     """Return the ids of all sequences of a data set, one after the other [shape=(tokens,), uint16].
 
-    Raises
-    ------
-    DatasetError
-        See `read_index`.
+    Raises `DatasetError` (see `read_index`).
     """
     read_index(prefix)
     return np.fromfile(f"{os.fspath(prefix)}.bin", "<u2").astype(np.uint16)

@@ -5,8 +5,6 @@ The rows are in the order of the pieces, special octuples left out (columns:
 ``BIN/<fold>/performance/``. Verified in ``tests/unit/corpus/test_performance.py``.
 """
 
-from __future__ import annotations
-
 from os import PathLike
 from pathlib import Path
 from typing import Any, cast
@@ -17,8 +15,6 @@ from numpy.typing import NDArray
 from musicbert.arrays import Singles
 from musicbert.errors import DatasetError
 
-__all__ = ["open_performance", "performance_path", "performance_width"]
-
 _SUFFIX = ".performance.npy"
 _WITHOUT = "make the data with performance inputs, or leave --performance-input out"
 
@@ -26,10 +22,7 @@ _WITHOUT = "make the data with performance inputs, or leave --performance-input 
 def performance_path(folder: str | PathLike[str], split: str) -> Path:
     """Find the performance inputs of a split, by the folder of the tokens or of one fold of a data-bin.
 
-    Raises
-    ------
-    DatasetError
-        ``not-found``
+    Raises `DatasetError` (``not-found``).
     """
     for place in _places(folder):
         if (place / f"{split}{_SUFFIX}").is_file():
@@ -42,10 +35,8 @@ def performance_path(folder: str | PathLike[str], split: str) -> Path:
 def open_performance(path: str | PathLike[str], *, notes: int | None = None) -> Singles:
     """Open performance inputs, mapped [shape=(notes, P), float32]; any number of notes if None.
 
-    Raises
-    ------
-    DatasetError
-        ``bad-performance``: damaged, of another type or shape, or not one row for each note.
+    Raises `DatasetError` (``bad-performance``: damaged, of another type or shape, or not one row for each
+    note).
     """
     try:
         inputs: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -61,10 +52,7 @@ def open_performance(path: str | PathLike[str], *, notes: int | None = None) -> 
 def performance_width(folder: str | PathLike[str]) -> int:
     """Return the number ``P`` of performance inputs of a note in all splits of a folder.
 
-    Raises
-    ------
-    DatasetError
-        ``not-found``; ``bad-performance``, also where splits differ.
+    Raises `DatasetError` (``not-found``; ``bad-performance``, also where splits differ).
     """
     for place in _places(folder):
         widths = {open_performance(path).shape[1] for path in sorted(place.glob(f"*{_SUFFIX}"))}

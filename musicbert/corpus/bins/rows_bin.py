@@ -7,8 +7,6 @@ objective. Labelled pieces have a format of their own (`musicbert.corpus.labelle
 and note indices that pre-training does not need, for thousands of pieces rather than millions.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
@@ -24,8 +22,6 @@ from musicbert.corpus.bins.databin import read_index, write_indexed_blocks
 from musicbert.errors import DatasetError
 from musicbert.objectives.note_fields import note_fields
 
-__all__ = ["META", "RowsBin", "read_meta", "write_meta", "write_rows", "write_rows_bin"]
-
 META = "meta.json"
 _FORMAT, _VERSION = "musicbert-rows", 1
 
@@ -39,10 +35,7 @@ def write_meta(folder: str | PathLike[str], codec: str, **more: Any) -> None:
 def read_meta(folder: str | PathLike[str]) -> dict[str, Any]:
     """Read ``meta.json`` of a folder.
 
-    Raises
-    ------
-    DatasetError
-        ``not-found``, ``not-rows``.
+    Raises `DatasetError` (``not-found``, ``not-rows``).
     """
     path = Path(folder) / META
     try:
@@ -63,10 +56,7 @@ def read_meta(folder: str | PathLike[str]) -> dict[str, Any]:
 def write_rows(pieces: Iterable[NDArray[np.integer]], prefix: str | PathLike[str], codec: str) -> int:
     """Write the pieces of one split, each [shape=(n, F)], to ``prefix.{bin,idx}``; return their number.
 
-    Raises
-    ------
-    ValueError
-        Rows of another shape, or a value out of range.
+    Raises `ValueError` (rows of another shape, or a value out of range).
     """
     values = np.asarray(note_fields(codec).values)
 
@@ -95,11 +85,8 @@ def write_rows_bin(
 class RowsBin:
     """Pieces of one split, mapped and not loaded.
 
-    Raises
-    ------
-    DatasetError
-        Those of `read_meta` and `musicbert.corpus.bins.databin.read_index`; ``wrong-length`` where an
-        item is not a whole number of rows.
+    Raises `DatasetError`: those of `read_meta` and `musicbert.corpus.bins.databin.read_index`;
+    ``wrong-length`` where an item is not a whole number of rows.
     """
 
     def __init__(self, folder: str | PathLike[str], split: str) -> None:

@@ -22,8 +22,6 @@ goes to train or valid by a hash of its notes; of equal pieces one stays. Versio
 for: where the MIDI files are there, ``musicbert build`` is the better way.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from os import PathLike, fspath
@@ -42,16 +40,6 @@ from musicbert.encoding.compound_word import PAD_ROW
 from musicbert.encoding.compound_word.vocabulary import FIELDS, check_rows
 from musicbert.errors import DatasetError, MidiError
 
-__all__ = [
-    "import_pretraining",
-    "pieces_of_segments",
-    "read_dictionary",
-    "read_label_lists",
-    "read_note_lists",
-    "read_pieces",
-    "read_segments",
-]
-
 FilePath = str | PathLike[str]
 
 #: Velocity of notes of lists, which have none.
@@ -63,12 +51,8 @@ VALID = 0.15
 def read_segments(tokens: FilePath, answers: FilePath | None = None) -> tuple[Ints, Ints | None]:
     """Read segments of one length, and their labels.
 
-    Returns
-    -------
-    tokens
-        [shape=(N, L, 4), int64]
-    answers
-        [shape=(N, L), int64] or [shape=(N,), int64]; None without a file.
+    Returns ``tokens`` [shape=(N, L, 4), int64]; ``answers`` [shape=(N, L), int64] or [shape=(N,), int64];
+    None without a file.
     """
     x = _integers(load_npy(tokens), tokens)
     if x.ndim != 3 or x.shape[-1] != len(FIELDS):
@@ -128,14 +112,8 @@ def read_label_lists(path: FilePath) -> list[Ints]:
 def read_dictionary(path: FilePath) -> dict[str, dict[str, int]]:
     """Read ids of words from a dictionary such as ``CP.pkl``.
 
-    Returns
-    -------
-    Field name to word to id.
-
-    Raises
-    ------
-    DatasetError
-        As `load_pickle`, and ``bad-value``.
+    Returns Field name to word to id.
+    Raises `DatasetError` (as `load_pickle`, and ``bad-value``).
     """
     content = load_pickle(path)
     if not (isinstance(content, list) and len(content) == 2 and isinstance(content[0], dict)):
@@ -182,23 +160,11 @@ def import_pretraining(
 ) -> dict[str, int]:
     """Write upstream's files as one data folder (``scripts/m2bert/pretrain.sh --data``), whole or not at all.
 
-    Parameters
-    ----------
-    valid
-        Share of the pieces that validate, 0-1.
-    progress
-        Wraps the files, for a progress bar.
-
-    Returns
-    -------
-    Number of pieces of ``train`` and ``valid``, of ``duplicates`` and of ``empty`` ones, which are left out.
-
-    Raises
-    ------
-    DatasetError
-        Those of the files and of `build_directory`; ``no-pieces``.
-    ValueError
-        A share outside 0-1.
+    ``valid``: share of the pieces that validate, 0-1; ``progress``: wraps the files, for a progress bar.
+    Returns ``Number of pieces of ``train`` and ``valid````, ``of ``duplicates`` and of ``empty`` ones``,
+    ``which are left out.``.
+    Raises `DatasetError` (those of the files and of `build_directory`; ``no-pieces``); `ValueError` (a share
+    outside 0-1).
     """
     if not 0 <= valid < 1:
         raise ValueError(f"the share that validates is from 0 to less than 1, not {valid}")

@@ -18,8 +18,6 @@ Everything is checked before and after, and the folder appears when it is comple
 Run as ``python -m musicbert.corpus.labelled.binarize [--kind sentences]`` (see ``scripts/binarize_*.sh``).
 """
 
-from __future__ import annotations
-
 import argparse
 import functools
 import shutil
@@ -52,8 +50,6 @@ from musicbert.corpus.labelled.rawset import check_fold, read_part
 from musicbert.encoding.vocabulary import FIELDS
 from musicbert.errors import DatasetError, MusicBertError
 
-__all__ = ["Kind", "binarize", "main", "preprocess", "write_sequences"]
-
 Kind = Literal["ratings", "sentences"]
 #: What lies beside the text of a part and is copied beside the labels.
 _BESIDE = ("label", "id", "group", "first")
@@ -70,30 +66,14 @@ def binarize(
 ) -> dict[str, dict[str, int]]:
     """Binarise every fold of a raw data set.
 
-    Parameters
-    ----------
-    raw, output
-        Folders of the raw data set and of the data-bin.
-    kind
-        What the labels are: ratings and performers, or words of a sentence task.
-    direct
-        Write the sequences here instead of calling fairseq-preprocess.
-    workers
-        Processes of fairseq-preprocess.
-    overwrite
-        Replace an existing data-bin.
-
-    Returns
-    -------
-    dict
-        fold (``""`` where there are none) -> part -> number of pieces.
-
-    Raises
-    ------
-    DatasetError
-        ``not-found``, ``wrong-dictionary``, ``missing-split``, those of
-        `musicbert.corpus.labelled.rawset.check_fold` (ratings); ``wrong-length`` (not one label a line),
-        ``unknown-token``, ``preprocess-failed``; those of `build_directory`.
+    ``raw``, ``output``: folders of the raw data set and of the data-bin; ``kind``: what the labels are:
+    ratings and performers, or words of a sentence task; ``direct``: write the sequences here instead of
+    calling fairseq-preprocess; ``workers``: processes of fairseq-preprocess; ``overwrite``: replace an
+    existing data-bin.
+    Returns `dict`: fold (``""`` where there are none) -> part -> number of pieces.
+    Raises `DatasetError`: ``not-found``, ``wrong-dictionary``, ``missing-split``, those of
+    `musicbert.corpus.labelled.rawset.check_fold` (ratings); ``wrong-length`` (not one label a line),
+    ``unknown-token``, ``preprocess-failed``; those of `build_directory`.
     """
     hint = "run `python gen_xai.py` first, or pass --raw FOLDER" if kind == "ratings" else None
     folds = fold_folders(raw, marker="dict.txt", hint=hint)
@@ -142,23 +122,10 @@ def preprocess(
 ) -> None:
     """Let fairseq-preprocess binarise the lines of some parts.
 
-    Parameters
-    ----------
-    folder, target
-        Folder of the text, and folder to write.
-    sources
-        Part -> name of its file without suffix.
-    dictionary
-        Dictionary of the text.
-    suffix
-        Suffix of the text files.
-    workers
-        Processes.
-
-    Raises
-    ------
-    DatasetError
-        ``preprocess-failed``
+    ``folder``, ``target``: folder of the text, and folder to write; ``sources``: part -> name of its file
+    without suffix; ``dictionary``: dictionary of the text; ``suffix``: suffix of the text files; ``workers``:
+    processes.
+    Raises `DatasetError` (``preprocess-failed``).
     """
     command = [sys.executable, "-m", "fairseq_cli.preprocess", "--only-source", "--workers", str(workers)]
     command += ["--srcdict", str(dictionary), "--destdir", str(target)]
@@ -180,10 +147,7 @@ def write_sequences(
 ) -> None:
     """Binarise as `preprocess` does, without fairseq.
 
-    Raises
-    ------
-    DatasetError
-        ``not-found``, and those of `read_dictionary`.
+    Raises `DatasetError` (``not-found``, and those of `read_dictionary`).
     """
     target.mkdir()
     write_bytes(target / "dict.txt", dictionary.read_bytes())

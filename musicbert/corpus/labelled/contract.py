@@ -14,8 +14,6 @@ opener                                                split         labels
 A new format subclasses `LabelledSet` and has to pass ``tests/unit/corpus/test_labelled_contract.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,8 +26,6 @@ from numpy.typing import NDArray
 from musicbert.arrays import Floats, Ints, Singles
 from musicbert.corpus.labelled.pieces import Kind, Level
 from musicbert.errors import DatasetError
-
-__all__ = ["LabelColumn", "LabelledSet", "PieceInfo"]
 
 NO_PERFORMANCE = "the set holds no performance inputs"
 

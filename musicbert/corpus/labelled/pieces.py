@@ -5,16 +5,12 @@ shards, training, scores) sees only these. A label of a note is joined to a toke
 note, never by running position, so it cannot shift when an encoding sorts or drops notes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.midi import Score
-
-__all__ = ["BeatNotes", "Kind", "LabelledPiece", "Level", "Task"]
 
 #: what carries a label: each note, or the piece (a segment of it) as a whole
 Level = Literal["note", "sequence"]

@@ -6,8 +6,6 @@ dimensions). A data-bin of older code has no ``classes.json``: sizes then come f
 are numbers. The raw data set (`musicbert.corpus.labelled.rawset`) has the same two files.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Sequence
@@ -25,15 +23,6 @@ from musicbert.arrays import Floats, Ints
 from musicbert.corpus.labelled.contract import LabelColumn
 from musicbert.corpus.labelled.token_bin import TokenBin
 from musicbert.errors import DatasetError, RatingError
-
-__all__ = [
-    "PUBLISHED_CLASSES",
-    "RatingBin",
-    "RatingSchema",
-    "parse_ratings",
-    "published_performer",
-    "read_classes",
-]
 
 #: What to do about a data-bin that is damaged.
 BINARISE = "binarise the data set again with scripts/binarize_xai.sh"
@@ -145,18 +134,10 @@ def parse_ratings(
 ) -> tuple[Floats, Ints]:
     """Read ratings and classes from the lines of a label file.
 
-    Returns
-    -------
-    ratings
-        [shape=(n, d), float64, 0-1], NaN where there is none.
-    class_of
-        [shape=(n,), int64], -1 where there is none.
-
-    Raises
-    ------
-    DatasetError
-        ``bad-label``: not a JSON array of d ratings on 0-1 or null and a whole number or null, with the same
-        d on every line.
+    Returns ``ratings`` [shape=(n, d), float64, 0-1], NaN where there is none; ``class_of`` [shape=(n,),
+    int64], -1 where there is none.
+    Raises `DatasetError`: ``bad-label``: not a JSON array of d ratings on 0-1 or null and a whole number or
+    null, with the same d on every line.
     """
     rows: list[list[float]] = []
     classes: list[int] = []
@@ -182,10 +163,7 @@ def parse_ratings(
 def read_classes(path: Path, *, hint: str = BINARISE) -> RatingSchema:
     """Read ``classes.json``.
 
-    Raises
-    ------
-    DatasetError
-        ``not-found``, ``bad-classes``.
+    Raises `DatasetError` (``not-found``, ``bad-classes``).
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -213,10 +191,7 @@ def published_performer(identifier: str) -> int:
 
     The fifth part of ``Schubert_D960_mv3_8bars_4_07`` is the performer's number; ``Score`` is 13.
 
-    Raises
-    ------
-    DatasetError
-        ``bad-identifier`` where there is no number.
+    Raises `DatasetError` (``bad-identifier`` where there is no number).
     """
     part = (identifier.split("_") + [""] * 5)[4]
     if part.lower() == "score":

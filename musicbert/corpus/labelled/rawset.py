@@ -6,8 +6,6 @@ or null, then the class), ``PART.id`` and, where the set has performance inputs,
 Verified in ``tests/unit/corpus/test_rawset.py``.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -21,8 +19,6 @@ from musicbert.corpus.bins.performance import open_performance
 from musicbert.corpus.labelled.rating_bin import parse_ratings, read_classes
 from musicbert.encoding.vocabulary import FIELDS
 from musicbert.errors import DatasetError
-
-__all__ = ["RawPart", "check_fold", "read_part"]
 
 WIDTH = len(FIELDS)
 REMAKE = "make the raw data set again with gen_xai.py"
@@ -51,11 +47,8 @@ def _error(reason: str, message: str, path: Path) -> DatasetError:
 def read_part(folder: str | PathLike[str], part: str) -> RawPart:
     """Read one part of a fold.
 
-    Raises
-    ------
-    DatasetError
-        ``not-found``, ``wrong-lines`` (text, labels and ids differ in number), ``bad-text``, ``bad-label``,
-        ``bad-id``, ``bad-performance`` (not one row a note).
+    Raises `DatasetError`: ``not-found``, ``wrong-lines`` (text, labels and ids differ in number),
+    ``bad-text``, ``bad-label``, ``bad-id``, ``bad-performance`` (not one row a note).
     """
     folder = Path(folder)
     text, label_lines, ids = (_lines(folder / f"{part}.{suffix}") for suffix in ("txt", "label", "id"))
@@ -82,12 +75,9 @@ def read_part(folder: str | PathLike[str], part: str) -> RawPart:
 def check_fold(folder: str | PathLike[str]) -> dict[str, RawPart]:
     """Read the parts of a fold and check that its files agree with one another.
 
-    Raises
-    ------
-    DatasetError
-        See `read_part`; also ``wrong-dictionary``, ``bad-classes`` (missing, or labels of another
-        width or with unknown classes), ``leak`` (a piece in two parts), ``bad-performance`` (in some parts
-        only).
+    Raises `DatasetError`: see `read_part`; also ``wrong-dictionary``, ``bad-classes`` (missing, or labels of
+    another width or with unknown classes), ``leak`` (a piece in two parts), ``bad-performance`` (in some
+    parts only).
     """
     folder = Path(folder)
     check_dictionary(folder / "dict.txt", hint=REMAKE)

@@ -6,8 +6,6 @@ pairs of phrases ``<part>.group`` (number of the query) and ``<part>.first`` (wh
 Written by `musicbert.corpus.labelled.binarize`; read here without fairseq.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -17,13 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musicbert.arrays import Bools, Ints
+from musicbert.arrays import Bools, Ints, Singles
 from musicbert.corpus.bins.databin import SPECIALS, class_names, read_dictionary, read_index, read_tokens
 from musicbert.corpus.labelled.contract import LabelColumn
 from musicbert.corpus.labelled.pieces import Kind
 from musicbert.corpus.labelled.token_bin import SPLIT, TokenBin
-
-__all__ = ["SentenceBin", "chosen_rows", "read_part"]
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +136,7 @@ class SentenceBin(TokenBin):
             message = f"Sequence {piece - self.part(part).start} of {part} has no single known label"
             raise self._error("wrong-label", message, self.path / "label")
 
-    def _numbers(self, part: str, outputs: int) -> NDArray[np.float32]:
+    def _numbers(self, part: str, outputs: int) -> Singles:
         """Numbers in place of classes [shape=(n, outputs)]."""
         path = self.path / "label" / f"{part}.label"
         lines = self.lines(part, "label")

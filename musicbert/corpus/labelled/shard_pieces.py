@@ -3,8 +3,6 @@
 Verified in ``tests/unit/corpus/test_shards.py``.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.corpus.labelled.contract import LabelColumn, PieceInfo
-from musicbert.corpus.labelled.pieces import NO_CLASS, BeatNotes, LabelledPiece, Task
+from musicbert.corpus.labelled.pieces import NO_CLASS, LabelledPiece, Task
 from musicbert.corpus.labelled.shards import (
     FEATURES,
     FLOAT_TYPE,
@@ -23,23 +21,18 @@ from musicbert.corpus.labelled.shards import (
     ROW_TYPE,
     ROWS,
 )
-from musicbert.encoding.beat_notes import beat_notes_to_score
+from musicbert.encoding.beat_notes import BeatNotes, beat_notes_to_score
 from musicbert.encoding.codec import Codec
 from musicbert.encoding.performance import performance_inputs
 from musicbert.errors import DatasetError, MidiError
 from musicbert.features import FEATURES as FEATURE_NAMES
 from musicbert.features import features
 
-__all__ = ["columns_of", "label_array", "piece_bytes"]
-
 
 def columns_of(tasks: Iterable[Task]) -> list[LabelColumn]:
     """Labels that tasks need, each once.
 
-    Raises
-    ------
-    ValueError
-        Where two tasks read one label in different ways.
+    Raises `ValueError` (where two tasks read one label in different ways).
     """
     columns: dict[str, LabelColumn] = {}
     for task in tasks:
@@ -61,12 +54,8 @@ def piece_bytes(
 
     Hand-made features that are undefined are NaN.
 
-    Raises
-    ------
-    MidiError
-        ``no-notes``, ``bad-value``, and those of the codec.
-    DatasetError
-        Those of `label_array`.
+    Raises `MidiError` (``no-notes``, ``bad-value``, and those of the codec); `DatasetError` (those of
+    `label_array`).
     """
     rows, index = codec.encode(piece.notes)
     if len(rows) == 0:
@@ -99,15 +88,9 @@ def piece_bytes(
 def label_array(column: LabelColumn, piece: LabelledPiece) -> NDArray[Any]:
     """Labels of a piece as they are stored, in the order of its notes.
 
-    Returns
-    -------
-    [shape=(n_notes, ...)] for notes, [shape=(...)] for the piece (see `LabelColumn`)
-
-    Raises
-    ------
-    DatasetError
-        ``wrong-length`` where there is not one label a note (a number an output), ``bad-label`` for a class
-        that does not exist, or what is not a number.
+    Returns [shape=(n_notes, ...)] for notes, [shape=(...)] for the piece (see `LabelColumn`).
+    Raises `DatasetError`: ``wrong-length`` where there is not one label a note (a number an output),
+    ``bad-label`` for a class that does not exist, or what is not a number.
     """
     shape = ((len(piece.notes),) if column.level == "note" else ()) + column.width
     if column.name not in piece.labels:

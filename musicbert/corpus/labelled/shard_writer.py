@@ -48,8 +48,6 @@ from musicbert.encoding.performance import PERFORMANCE_INPUTS
 from musicbert.errors import DatasetError, MusicBertError
 from musicbert.features import FEATURES as FEATURE_NAMES
 
-__all__ = ["ShardReport", "write_shards"]
-
 LEDGER = "ledger.jsonl"
 JOURNAL = "journal.jsonl"
 DUPLICATE = "duplicate-name"
@@ -84,30 +82,14 @@ def write_shards(
 ) -> ShardReport:
     """Write labelled pieces.
 
-    Parameters
-    ----------
-    pieces
-        What a reader yields; an `Outcome` among them is a piece that it could not read.
-    codec
-        Encoding of the notes, or its name.
-    tasks
-        Tasks that the labels are for; they name the labels, their level, kind and classes.
-    performance, with_features
-        Write performance inputs too; the hand-made features of each piece too, for baselines.
-    outcomes
-        More lines of the ledger: files that the reader never offered.
-    source
-        What the pieces are, for the manifest.
-    overwrite
-        Replace an earlier data set of this name.
-    total, progress
-        Number of pieces, for the progress bar; show one on a terminal.
-
-    Raises
-    ------
-    DatasetError
-        ``no-pieces`` where none could be used (the ledger stands in the message), and those of
-        `musicbert.corpus.files.folders.build_directory`.
+    ``pieces``: what a reader yields; an `Outcome` among them is a piece that it could not read; ``codec``:
+    encoding of the notes, or its name; ``tasks``: tasks that the labels are for; they name the labels, their
+    level, kind and classes; ``performance``, ``with_features``: write performance inputs too; the hand-made
+    features of each piece too, for baselines; ``outcomes``: more lines of the ledger: files that the reader
+    never offered; ``source``: what the pieces are, for the manifest; ``overwrite``: replace an earlier data
+    set of this name; ``total``, ``progress``: number of pieces, for the progress bar; show one on a terminal.
+    Raises `DatasetError`: ``no-pieces`` where none could be used (the ledger stands in the message), and
+    those of `musicbert.corpus.files.folders.build_directory`.
     """
     codec = get_codec(codec) if isinstance(codec, str) else codec
     columns = columns_of(tasks)
@@ -160,12 +142,7 @@ class ShardFiles:
     A line of the journal follows the data of each piece. A killed run is resumed where the manifest without
     its pieces (``head``) is equal: what lies behind the last whole piece is cut off first.
 
-    Attributes
-    ----------
-    pieces
-        What was written.
-    outcomes
-        One for each piece that was offered.
+    ``pieces``: what was written; ``outcomes``: one for each piece that was offered.
     """
 
     def __init__(
@@ -238,10 +215,7 @@ class ShardFiles:
     def add(self, offered: LabelledPiece | Outcome) -> None:
         """Write a piece, or say in the ledger why not.
 
-        Raises
-        ------
-        DatasetError
-            ``other-pieces`` where an interrupted run was offered another piece here.
+        Raises `DatasetError` (``other-pieces`` where an interrupted run was offered another piece here).
         """
         if self._offered_before:  # dealt with before the interruption
             self._offered_before -= 1

@@ -17,8 +17,6 @@ Windows are a matter of training, not of the file: pieces are whole. Nothing is 
 ``tests/unit/corpus/test_shards.py``.
 """
 
-from __future__ import annotations
-
 import json
 from os import PathLike
 from pathlib import Path
@@ -30,8 +28,6 @@ from numpy.typing import NDArray
 from musicbert.arrays import Floats, Ints, Singles
 from musicbert.corpus.labelled.contract import NO_PERFORMANCE, LabelColumn, LabelledSet, PieceInfo
 from musicbert.errors import DatasetError
-
-__all__ = ["MANIFEST", "Shards"]
 
 FORMAT = "musicbert-shards"
 VERSION = 1

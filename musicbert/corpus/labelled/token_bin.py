@@ -9,8 +9,6 @@ piece; a valid part that repeats the test part, as published) is followed by ``#
 over train, test, valid, so that pieces of the test part keep their names.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -29,8 +27,6 @@ from musicbert.corpus.bins.performance import open_performance, performance_path
 from musicbert.corpus.labelled.contract import NO_PERFORMANCE, LabelledSet, PieceInfo
 from musicbert.encoding.vocabulary import BOS, EOS, FIELD_OFFSETS, FIELD_SIZES, FIELDS, TOKENS
 from musicbert.errors import DatasetError
-
-__all__ = ["SPLIT", "Notes", "TokenBin"]
 
 #: Name of the split into the parts of the data-bin.
 SPLIT = "data-bin"
@@ -59,18 +55,9 @@ class Notes:
 class TokenBin(LabelledSet):
     """Pieces of one fold of a data-bin, without labels.
 
-    Parameters
-    ----------
-    path
-        Folder of one fold.
-    parts
-        Parts to open; those that are there if None.
-
-    Raises
-    ------
-    DatasetError
-        ``not-found``, ``wrong-dictionary``, `MISSING`, `EMPTY`, `WRONG_TOKENS`, ``bad-index``,
-        ``wrong-length`` (identifiers). Performance inputs are checked when they are first read.
+    ``path``: folder of one fold; ``parts``: parts to open; those that are there if None.
+    Raises `DatasetError`: ``not-found``, ``wrong-dictionary``, `MISSING`, `EMPTY`, `WRONG_TOKENS`,
+    ``bad-index``, ``wrong-length`` (identifiers). Performance inputs are checked when they are first read.
     """
 
     codec = "octuple"
@@ -104,10 +91,7 @@ class TokenBin(LabelledSet):
     def part(self, name: str) -> range:
         """Numbers of the pieces of a part.
 
-        Raises
-        ------
-        DatasetError
-            `MISSING`
+        Raises `DatasetError` (`MISSING`).
         """
         if name not in self.parts:
             raise self._error(self.MISSING, f"The data-bin has no part {name!r}", self.path / "input0" / name)
@@ -203,10 +187,7 @@ class TokenBin(LabelledSet):
     def performance_width(self) -> int:
         """Number of performance inputs of a row; 0 where there are none.
 
-        Raises
-        ------
-        DatasetError
-            ``bad-performance``
+        Raises `DatasetError` (``bad-performance``).
         """
         try:
             return performance_width(self.path)
@@ -227,10 +208,7 @@ class TokenBin(LabelledSet):
     def lines(self, part: str, suffix: str) -> list[str] | None:
         """Lines of ``label/<part>.<suffix>``, one a piece; None where there is no such file.
 
-        Raises
-        ------
-        DatasetError
-            ``wrong-length`` where there is not one line a piece.
+        Raises `DatasetError` (``wrong-length`` where there is not one line a piece).
         """
         path = self.path / "label" / f"{part}.{suffix}"
         if not path.is_file():

@@ -7,8 +7,6 @@ or the order of the archive, and the output folder appears when it is complete
 Layout: ``docs/architecture.md``. Verified in ``tests/integration/test_gen_xai.py``.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,8 +30,6 @@ from musicbert.corpus.ratings.piece import EncodeOptions, Piece
 from musicbert.corpus.splits.fold_files import read_folds
 from musicbert.encoding import PERFORMANCE_INPUTS, dictionary_text
 from musicbert.errors import DatasetError
-
-__all__ = ["LABELS", "MIDI_NAMES", "OUTPUT", "Report", "SplitOptions", "build", "find_default"]
 
 LABELS = "midi_label_map_apex_reg_cls.json"
 #: Names under which the MIDI files have been published, archive or folder.
@@ -120,26 +116,13 @@ def build(
 ) -> Report:
     """Write the raw data set.
 
-    Parameters
-    ----------
-    labels
-        Label map (`musicbert.annotation.label_map.LabelMap`).
-    midi
-        Zip archive or folder of MIDI files named after the segments.
-    output
-        Folder to write; missing or empty unless ``overwrite``.
-    columns
-        Name of the label map's column set, where it has no side file.
-    workers
-        Processes; the result does not depend on it.
-
-    Raises
-    ------
-    RatingError
-        The label map cannot be used.
-    DatasetError
-        The MIDI files cannot be used, none belongs to a label (``no-match``), none can be read
-        (``nothing-readable``), the split leaves a part empty, or the output exists.
+    ``labels``: label map (`musicbert.annotation.label_map.LabelMap`); ``midi``: zip archive or folder of MIDI
+    files named after the segments; ``output``: folder to write; missing or empty unless ``overwrite``;
+    ``columns``: name of the label map's column set, where it has no side file; ``workers``: processes; the
+    result does not depend on it.
+    Raises `RatingError` (the label map cannot be used); `DatasetError`: the MIDI files cannot be used, none
+    belongs to a label (``no-match``), none can be read (``nothing-readable``), the split leaves a part empty,
+    or the output exists.
     """
     encoding, split = encoding or EncodeOptions(), split or SplitOptions()
     label_map = LabelMap.load(labels, columns=columns)

@@ -4,8 +4,6 @@ A file belongs to a segment by its name (`musicbert.annotation.names.segment_id`
 around it cut, ``score`` is ``Score``). Verified in ``tests/unit/corpus/test_gather.py``.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,8 +17,6 @@ from musicbert.corpus.files.members import each_member
 from musicbert.corpus.ratings.piece import EncodeOptions, Piece, encode_piece
 from musicbert.errors import DatasetError
 
-__all__ = ["Match", "encode_members", "match"]
-
 Encoded = tuple[Outcome, Piece | None]
 #: A second file with the name and the bytes of one that was taken.
 DUPLICATE = "duplicate-name"
@@ -30,12 +26,9 @@ DUPLICATE = "duplicate-name"
 class Match:
     """Labelled segments and MIDI files, put together.
 
-    Attributes
-    ----------
-    members
-        (identifier, file) of each labelled segment that has one, in the order of the labels.
-    outcomes
-        What became of all others: labelled without MIDI, MIDI without label, and files that cannot be taken.
+    ``members``: (identifier, file) of each labelled segment that has one, in the order of the labels;
+    ``outcomes``: what became of all others: labelled without MIDI, MIDI without label, and files that cannot
+    be taken.
     """
 
     members: list[tuple[str, Member]]
@@ -45,11 +38,8 @@ class Match:
 def match(ids: Iterable[str], source: MidiSource) -> Match:
     """Put labelled segments and MIDI files together.
 
-    Raises
-    ------
-    DatasetError
-        ``no-match`` where no file belongs to any segment; ``ambiguous-name`` where two different files have
-        the name of one labelled segment.
+    Raises `DatasetError`: ``no-match`` where no file belongs to any segment; ``ambiguous-name`` where two
+    different files have the name of one labelled segment.
     """
     ids = list(ids)
     by_name: defaultdict[str, list[Member]] = defaultdict(list)

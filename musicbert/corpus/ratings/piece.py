@@ -12,8 +12,6 @@ XAI-music files they raise performer accuracy from 9 % to 28 %). On the neutral 
 Verified in ``tests/unit/corpus/test_piece.py``.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Literal
@@ -26,8 +24,6 @@ from musicbert.corpus.files.ledger import OK, Outcome
 from musicbert.encoding import encode_notes, performance_inputs, rows_to_line
 from musicbert.errors import MidiError
 from musicbert.midi import Score, read_score
-
-__all__ = ["BARS", "WINDOW", "EncodeOptions", "Piece", "encode_piece", "neutral_clock"]
 
 #: Maximum notes of one line (MusicBERT's window).
 WINDOW = 1000

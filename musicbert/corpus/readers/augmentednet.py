@@ -31,11 +31,11 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from musicbert.arrays import Floats, Ints
-from musicbert.corpus.labelled.pieces import BeatNotes
 from musicbert.corpus.readers.beats import times_to_beats
 from musicbert.corpus.readers.contract import Item, Loaded, Source
 from musicbert.corpus.readers.files import SourceFiles
 from musicbert.corpus.readers.tasks import CHORD_ROOTS, LOCAL_KEYS
+from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.errors import DatasetError
 
 __all__ = ["AUGMENTEDNET", "frame_notes", "measure_lines", "midi_pitch", "score_notes"]

@@ -18,11 +18,11 @@ from io import BytesIO
 import numpy as np
 
 from musicbert.arrays import Floats
-from musicbert.corpus.labelled.pieces import BeatNotes
 from musicbert.corpus.readers.beats import fill_gaps, times_to_beats
 from musicbert.corpus.readers.contract import Item, Loaded, Source
 from musicbert.corpus.readers.files import SourceFiles
 from musicbert.corpus.readers.tnua import read_table
+from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.errors import DatasetError
 
 __all__ = ["BPS_MOTIF"]

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from musicbert.arrays import Ints
 from musicbert.corpus.files.archive import ArchiveLimits
 from musicbert.corpus.files.ledger import Outcome
-from musicbert.corpus.labelled.pieces import BeatNotes, LabelledPiece
+from musicbert.corpus.labelled.pieces import LabelledPiece
 from musicbert.corpus.readers.files import SourceFiles
+from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.errors import DatasetError, MusicBertError
 from musicbert.midi import Score
 

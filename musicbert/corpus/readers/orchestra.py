@@ -18,11 +18,10 @@ import numpy as np
 import pandas as pd
 
 from musicbert.arrays import Bools, Floats
-from musicbert.corpus.labelled.pieces import BeatNotes
 from musicbert.corpus.readers.beats import times_to_beats
 from musicbert.corpus.readers.contract import Item, Loaded, Source
 from musicbert.corpus.readers.files import SourceFiles
-from musicbert.encoding.beat_notes import BEATS_PER_BAR
+from musicbert.encoding.beat_notes import BEATS_PER_BAR, BeatNotes
 from musicbert.errors import DatasetError
 from musicbert.midi import Score, read_score
 

@@ -28,10 +28,10 @@ from numpy.typing import ArrayLike
 
 from musicbert.arrays import Floats, Ints
 from musicbert.corpus.files.object_npy import load_pickle
-from musicbert.corpus.labelled.pieces import BeatNotes
 from musicbert.corpus.readers.contract import Item, Loaded, Source
 from musicbert.corpus.readers.files import SourceFiles
 from musicbert.corpus.splits.division import clean_parts
+from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.errors import DatasetError
 from musicbert.midi import read_score
 

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from musicbert.corpus.labelled.pieces import BeatNotes, LabelledPiece
+from musicbert.corpus.labelled.pieces import LabelledPiece
+from musicbert.encoding.beat_notes import BeatNotes
 
 __all__ = ["asap_pieces", "five_folds", "move_tail", "part_of_name", "pop909_part"]
 

@@ -26,11 +26,11 @@ from musicbert.arrays import Ints
 from musicbert.corpus.bins.upstream import read_label_lists, read_note_lists, read_segments
 from musicbert.corpus.files.folders import write_npy
 from musicbert.corpus.files.object_npy import load_npy
-from musicbert.corpus.labelled.pieces import BeatNotes, LabelledPiece
+from musicbert.corpus.labelled.pieces import LabelledPiece
 from musicbert.corpus.labelled.shards import Shards
 from musicbert.corpus.readers.tasks import BENCHMARK, BenchmarkTask
 from musicbert.corpus.readers.tnua import bars_of
-from musicbert.encoding.beat_notes import BEATS_PER_BAR
+from musicbert.encoding.beat_notes import BEATS_PER_BAR, BeatNotes
 from musicbert.encoding.compound_word import LOW_PITCH, PAD_ROW, bar_numbers, chunk_rows, chunk_values
 from musicbert.errors import DatasetError
 

@@ -23,10 +23,9 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from musicbert.arrays import Ints
-from musicbert.corpus.labelled.pieces import BeatNotes
 from musicbert.corpus.readers.contract import Item, Loaded, Source, check_labels
 from musicbert.corpus.readers.files import SourceFiles
-from musicbert.encoding.beat_notes import BEATS_PER_BAR
+from musicbert.encoding.beat_notes import BEATS_PER_BAR, BeatNotes
 from musicbert.errors import DatasetError
 
 __all__ = ["COLUMNS", "PIECES", "TNUA", "bars_of", "fingering_class"]

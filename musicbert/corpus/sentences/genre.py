@@ -17,8 +17,6 @@ tenth of the space. ``OUT/about.json`` and ``OUT/ledger.jsonl`` account for the 
 Verified in ``tests/unit/corpus/test_genre.py``.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -49,8 +47,6 @@ from musicbert.encoding import dictionary_text, encode_notes, plan_windows, rows
 from musicbert.encoding.vocabulary import TOKENS
 from musicbert.errors import DatasetError
 from musicbert.midi import read_score
-
-__all__ = ["SUBSETS", "GenreOptions", "GenreReport", "build_genre", "read_genres"]
 
 #: Sets of MusicBERT and their number of classes.
 SUBSETS = {"topmagd": 13, "masd": 25}
@@ -96,15 +92,8 @@ class GenreReport:
 def read_genres(path: str | PathLike[str], subset: str) -> dict[str, tuple[str, ...]]:
     """Read the labels of a set.
 
-    Returns
-    -------
-    dict
-        Name of the file (its md5) -> labels, sorted; files without a label are left out.
-
-    Raises
-    ------
-    DatasetError
-        ``not-found``, ``bad-labels``.
+    Returns `dict`: name of the file (its md5) -> labels, sorted; files without a label are left out.
+    Raises `DatasetError` (``not-found``, ``bad-labels``).
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -160,11 +149,8 @@ def build_genre(
 ) -> GenreReport:
     """Write every fold, from ``midi_genre_map.json`` and a folder or zip of files named by their md5.
 
-    Raises
-    ------
-    DatasetError
-        Those of `read_genres`, `MidiSource`, `build_directory` and `genre_folds`; ``no-match`` where no file
-        has a label, ``nothing-readable``.
+    Raises `DatasetError`: those of `read_genres`, `MidiSource`, `build_directory` and `genre_folds`;
+    ``no-match`` where no file has a label, ``nothing-readable``.
     """
     if min(options.length, options.windows, options.test_windows) < 1:
         raise ValueError("length, windows and test_windows are at least 1")

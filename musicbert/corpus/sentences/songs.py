@@ -3,8 +3,6 @@
 Versions of one song (`musicbert.corpus.splits.versions`) are one group, so a split can keep them together.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
@@ -17,8 +15,6 @@ from musicbert.corpus.files.ledger import Outcome
 from musicbert.corpus.files.members import each_member
 from musicbert.corpus.splits.versions import song_groups
 
-__all__ = ["SongPiece", "read_songs", "rejected"]
-
 Content = TypeVar("Content")
 Kept = TypeVar("Kept")
 
@@ -27,14 +23,9 @@ Kept = TypeVar("Kept")
 class SongPiece(Generic[Content]):
     """A file as it was read.
 
-    Attributes
-    ----------
-    notes, notes_written
-        Notes of the file, and of its longest line (where that is known).
-    marks
-        Content hash and melody signature (`musicbert.corpus.splits.versions.song_marks`).
-    content
-        What the task makes of it.
+    ``notes``, ``notes_written``: notes of the file, and of its longest line (where that is known); ``marks``:
+    content hash and melody signature (`musicbert.corpus.splits.versions.song_marks`); ``content``: what the
+    task makes of it.
     """
 
     notes: int
@@ -55,23 +46,10 @@ def read_songs(
 ) -> tuple[list[Outcome], dict[str, Kept], dict[str, str]]:
     """Read files and group them by song.
 
-    Parameters
-    ----------
-    read
-        Called in the worker processes (see `each_member`).
-    keep
-        Called here, in the order of the files: sets the content aside.
-    name
-        Name of a file by its outcome.
-
-    Returns
-    -------
-    outcomes
-        One for each file; those that are ok know their group.
-    kept
-        What `keep` returned, by the name of the file.
-    groups
-        Song of each file that is ok, by its name.
+    ``read``: called in the worker processes (see `each_member`); ``keep``: called here, in the order of the
+    files: sets the content aside; ``name``: name of a file by its outcome.
+    Returns ``outcomes``: one for each file; those that are ok know their group; ``kept``: what `keep`
+    returned, by the name of the file; ``groups``: song of each file that is ok, by its name.
     """
     outcomes: list[Outcome] = []
     kept: dict[str, Kept] = {}

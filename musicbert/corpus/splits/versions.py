@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.arrays import Ints
-from musicbert.corpus.labelled.pieces import BeatNotes, LabelledPiece
+from musicbert.corpus.labelled.pieces import LabelledPiece
 from musicbert.corpus.splits.division import PARTS, clean_folds
 from musicbert.corpus.splits.similar import NO_SIGNATURE, Groups, join_similar, signature
 from musicbert.encoding import content_md5
+from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.encoding.quantise import positions
 from musicbert.midi import Score
 

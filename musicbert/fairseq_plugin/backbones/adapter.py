@@ -23,8 +23,6 @@ from musicbert.errors import CheckpointError
 from musicbert.fairseq_plugin.data.task import flag
 from musicbert.weights import Family, check_heads, check_view, fit_weights, load_checkpoint
 
-__all__ = ["Backbone", "BackboneFlags", "expected_weights", "register_presets"]
-
 logger = logging.getLogger(__name__)
 
 #: fairseq's default of ``--restore-file``: the run's own last checkpoint, which need not exist
@@ -46,18 +44,10 @@ class BackboneFlags(FairseqDataclass):
 class Backbone:
     """First base of a fairseq model: ``class X(Backbone, Network, BaseFairseqModel)``.
 
-    Attributes
-    ----------
-    family
-        How the model looks on disk.
-    flags
-        Dataclass of its flags.
-    warn_of
-        Beginnings of the names of heads; a warning says where such a head starts anew.
-    weights_expected
-        Checkpoint that has to be loaded before the first step of training, None once one was.
-    longest
-        Longest input; fairseq leaves out what is longer.
+    ``family``: how the model looks on disk; ``flags``: dataclass of its flags; ``warn_of``: beginnings of the
+    names of heads; a warning says where such a head starts anew; ``weights_expected``: checkpoint that has to
+    be loaded before the first step of training, None once one was; ``longest``: longest input; fairseq leaves
+    out what is longer.
     """
 
     family: ClassVar[Family]
@@ -89,10 +79,8 @@ class Backbone:
 
         Weights that were trained on another form of the music than ``view`` are refused (None: taken).
 
-        Raises
-        ------
-        CheckpointError
-            Those of `load_checkpoint` except ``not-found``; ``other-encoding``; those of ``load_weights``.
+        Raises `CheckpointError`: those of `load_checkpoint` except ``not-found``; ``other-encoding``; those
+        of ``load_weights``.
         """
         self.weights_expected = expected_weights(cfg) or self.weights_expected
         init_from = getattr(cfg, "init_from", None)
@@ -115,10 +103,7 @@ class Backbone:
     def load_weights(self: Any, weights: Mapping[str, torch.Tensor], *, path: str | None = None) -> None:
         """Load a checkpoint's tensors and log which were loaded, missing and unexpected.
 
-        Raises
-        ------
-        CheckpointError
-            As :func:`musicbert.weights.fit_weights`.
+        Raises `CheckpointError` (as :func:`musicbert.weights.fit_weights`).
         """
         state, report = fit_weights(weights, self, path=path)
         nn.Module.load_state_dict(self, state, strict=True)
@@ -146,10 +131,7 @@ class Backbone:
     def refuse_without_weights(self: Any) -> None:
         """Refuse to train when the weights that were asked for never came.
 
-        Raises
-        ------
-        CheckpointError
-            ``weights-not-loaded``.
+        Raises `CheckpointError` (``weights-not-loaded``).
         """
         if self.training and self.weights_expected is not None:
             raise CheckpointError(

@@ -17,8 +17,6 @@ from musicbert.model.backbones.m2bert import M2Bert
 from musicbert.objectives.note_fields import CP, NoteFields, note_fields
 from musicbert.weights.families.m2bert import HEADS, M2BERT
 
-__all__ = ["M2BERT_ARCHITECTURES", "M2BertFlags", "M2BertModel"]
-
 BASE = M2BERT_PRESETS["base"]
 
 

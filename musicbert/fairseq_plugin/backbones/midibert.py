@@ -18,8 +18,6 @@ from musicbert.model.backbones.midibert import MidiBert
 from musicbert.objectives.note_fields import CP, note_fields
 from musicbert.weights.families.midibert import MIDIBERT
 
-__all__ = ["MidiBertFlags", "MidiBertModel"]
-
 BASE = MidiBertConfig()
 
 
@@ -53,10 +51,8 @@ class MidiBertModel(Backbone, MidiBert, BaseFairseqModel):
     def build_model(cls, cfg: Any, task: Any) -> "MidiBertModel":
         """Build the model, with ``--init-from`` if given.
 
-        Raises
-        ------
-        ConfigError
-            ``bad-options``: the task is one of pre-training, or its notes are not compound words.
+        Raises `ConfigError` (``bad-options``: the task is one of pre-training, or its notes are not compound
+        words).
         """
         data = getattr(task, "data", None)
         if data is None:

@@ -22,8 +22,6 @@ from musicbert.objectives.note_fields import OCTUPLE, NoteFields
 from musicbert.weights import rename
 from musicbert.weights.families.musicbert import MUSICBERT
 
-__all__ = ["ARCHITECTURES", "MusicBertConfig", "MusicBertModel"]
-
 BASE = PRESETS["base"]
 POOLINGS = ChoiceEnum(["first", "mean"])
 

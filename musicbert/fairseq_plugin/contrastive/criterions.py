@@ -25,8 +25,6 @@ from musicbert.fairseq_plugin.labels.criterion import RatingCriterion
 from musicbert.model.losses.contrastive import lascon
 from musicbert.model.losses.labels import UNKNOWN_CLASS, known_items
 
-__all__ = ["ContrastiveCriterion", "FineTuningCriterion"]
-
 
 @dataclass
 class ContrastiveConfig(FairseqDataclass):

@@ -29,8 +29,6 @@ from musicbert.fairseq_plugin.backbones.musicbert import MusicBertConfig, MusicB
 from musicbert.fairseq_plugin.data.task import flag
 from musicbert.model.heads.annotation import AnnotationEncoder, projection
 
-__all__ = ["ContrastiveModel", "ContrastiveModelConfig"]
-
 logger = logging.getLogger(__name__)
 
 _MAIN = "mainEncoder."
@@ -48,15 +46,9 @@ class ContrastiveModelConfig(MusicBertConfig):
 class ContrastiveModel(Backbone, BaseFairseqModel):
     """Music and annotation in one space.
 
-    Parameters
-    ----------
-    cfg
-        Flags of the model.
-    vocabulary_size, annotation_width, performer_count
-        Sizes that come from the data.
-    compat
-        Exactly the published parameters, and the performer's class among the inputs of the annotation
-        encoder.
+    ``cfg``: flags of the model; ``vocabulary_size``, ``annotation_width``, ``performer_count``: sizes that
+    come from the data; ``compat``: exactly the published parameters, and the performer's class among the
+    inputs of the annotation encoder.
     """
 
     flags: ClassVar[type[MusicBertConfig]] = ContrastiveModelConfig
@@ -101,10 +93,7 @@ class ContrastiveModel(Backbone, BaseFairseqModel):
     def load_weights(self, weights: Mapping[str, Tensor], *, path: str | None = None) -> None:
         """Load plain MusicBERT weights, or those of this model; small parts of another size stay as they are.
 
-        Raises
-        ------
-        CheckpointError
-            If the encoder is of another architecture or vocabulary, or lacks tensors.
+        Raises `CheckpointError` (if the encoder is of another architecture or vocabulary, or lacks tensors).
         """
         main = {name.removeprefix(_MAIN): value for name, value in weights.items() if name.startswith(_MAIN)}
         self.mainEncoder.load_weights(main or weights, path=path)
@@ -133,24 +122,13 @@ class ContrastiveModel(Backbone, BaseFairseqModel):
     ) -> tuple[Any, ...]:
         """Run the model.
 
-        Parameters
-        ----------
-        src_tokens, performance
-            Token ids [shape=(B, T*F), int64], and performance inputs [shape=(B, T, P)] or None.
-        ratings, performer
-            Ratings [shape=(B, R)], NaN where missing, and classes [shape=(B,)], which are read with
-            ``compat`` only; not needed for fine-tuning.
-
-        Returns
-        -------
-        tuple
-            Fine-tuning: logits [shape=(B, C)] and None. Else the embeddings of music and annotation, both
-            [shape=(B, D)], and None.
-
-        Raises
-        ------
-        CheckpointError
-            ``weights-not-loaded`` when training was to start from weights that never came.
+        ``src_tokens``, ``performance``: token ids [shape=(B, T*F), int64], and performance inputs [shape=(B,
+        T, P)] or None; ``ratings``, ``performer``: ratings [shape=(B, R)], NaN where missing, and classes
+        [shape=(B,)], which are read with ``compat`` only; not needed for fine-tuning.
+        Returns `tuple`: fine-tuning: logits [shape=(B, C)] and None. Else the embeddings of music and
+        annotation, both [shape=(B, D)], and None.
+        Raises `CheckpointError` (``weights-not-loaded`` when training was to start from weights that never
+        came).
         """
         self.refuse_without_weights()
         music = self.sentence_features(src_tokens, performance=performance)  # (B, D)

@@ -20,16 +20,11 @@ from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.labels.ratings import RatingConfig, RatingTask
 from musicbert.fairseq_plugin.labels.terms import Term
 
-__all__ = ["ContrastiveTask"]
-
 
 class PublishedBin(RatingBin):
     """A rating data-bin with one more label, ``published``: the performer as in the published code.
 
-    Raises
-    ------
-    DatasetError
-        Those of `RatingBin`, ``missing-ids``, ``bad-identifier``.
+    Raises `DatasetError` (those of `RatingBin`, ``missing-ids``, ``bad-identifier``).
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -58,10 +53,8 @@ class ContrastiveTask(RatingTask):
     def setup_task(cls, cfg: RatingConfig, **_: Any) -> ContrastiveTask:
         """Open a data-bin.
 
-        Raises
-        ------
-        DatasetError
-            Those of `RatingTask.setup_task`, and with ``--compat`` those of `PublishedBin`.
+        Raises `DatasetError` (those of `RatingTask.setup_task`, and with ``--compat`` those of
+        `PublishedBin`).
         """
         performer = "published" if cfg.compat else "performer"
         return cls(cfg, (PublishedBin if cfg.compat else RatingBin)(cfg.data), [Term(performer, "classes")])

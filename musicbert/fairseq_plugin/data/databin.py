@@ -5,8 +5,6 @@ models with performance inputs, ``<split>.performance.npy`` (float32 [shape=(not
 in the order of the pieces, special octuples left out).
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,6 @@ from numpy.typing import NDArray
 from musicbert.corpus.bins.performance import open_performance, performance_path
 from musicbert.encoding.vocabulary import BOS, EOS, FIELDS, TOKENS
 from musicbert.errors import DatasetError
-
-__all__ = ["is_octuple_dictionary", "load_dictionary", "load_performance", "load_pieces"]
 
 WIDTH = len(FIELDS)
 #: octuples of a piece that are no notes: ``<s>`` and ``</s>``
@@ -34,10 +30,8 @@ def is_octuple_dictionary(dictionary: Dictionary) -> bool:
 def load_dictionary(folder: str | Path) -> Dictionary:
     """Read ``dict.txt`` of a data folder and add ``<mask>``.
 
-    Raises
-    ------
-    DatasetError
-        ``not-found``, or ``wrong-dictionary`` if the data were not made with the dictionary of OctupleMIDI.
+    Raises `DatasetError`: ``not-found``, or ``wrong-dictionary`` if the data were not made with the
+    dictionary of OctupleMIDI.
     """
     path = Path(folder) / "dict.txt"
     if not path.is_file():
@@ -58,10 +52,8 @@ def load_dictionary(folder: str | Path) -> Dictionary:
 def load_pieces(folder: str | Path, split: str, dictionary: Dictionary, *, combine: bool = False) -> Any:
     """Open the binarised pieces of a split.
 
-    Raises
-    ------
-    DatasetError
-        ``not-found``, ``no-pieces``, or ``wrong-tokens`` if the items are not sequences of octuples.
+    Raises `DatasetError`: ``not-found``, ``no-pieces``, or ``wrong-tokens`` if the items are not sequences of
+    octuples.
     """
     path = Path(folder) / split
     tokens = Path(f"{path}.bin")
@@ -87,15 +79,8 @@ def load_pieces(folder: str | Path, split: str, dictionary: Dictionary, *, combi
 def load_performance(folder: str | Path, split: str, sizes: NDArray[np.integer]) -> NDArray[np.float32]:
     """Open the performance inputs of a split whose pieces have these ``sizes`` (tokens).
 
-    Returns
-    -------
-    ndarray
-        [shape=(notes, P), float32]
-
-    Raises
-    ------
-    DatasetError
-        ``not-found``, or ``bad-performance`` if there is not one row for each note.
+    Returns `ndarray` [shape=(notes, P), float32].
+    Raises `DatasetError` (``not-found``, or ``bad-performance`` if there is not one row for each note).
     """
     notes = int(np.sum(np.asarray(sizes) // WIDTH - SPECIAL_OCTUPLES))
     return open_performance(performance_path(folder, split), notes=notes)

@@ -1,14 +1,10 @@
 """What all data sets of the plug-in share: lengths, the order of an epoch, batches that leave nothing out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
 from fairseq.data import FairseqDataset
 from numpy.typing import NDArray
-
-__all__ = ["SizedDataset", "similar_lengths_together"]
 
 #: lengths that differ by less than a ninth count as similar
 _BUCKETS_AN_OCTAVE = 8
@@ -17,14 +13,9 @@ _BUCKETS_AN_OCTAVE = 8
 class SizedDataset(FairseqDataset):
     """A data set whose items have lengths.
 
-    Attributes
-    ----------
-    sizes
-        Length of each item in tokens (or rows, or notes), for ``--max-tokens`` [shape=(n,)].
-    shuffle
-        Draw a new order among items of similar length in every epoch.
-    seed, epoch
-        Seed of everything that is random.
+    ``sizes``: length of each item in tokens (or rows, or notes), for ``--max-tokens`` [shape=(n,)];
+    ``shuffle``: draw a new order among items of similar length in every epoch; ``seed``, ``epoch``: seed of
+    everything that is random.
     """
 
     sizes: NDArray[np.integer]

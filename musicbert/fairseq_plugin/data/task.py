@@ -9,8 +9,6 @@ from omegaconf import OmegaConf, open_dict
 
 from musicbert.encoding.vocabulary import MASK, TOKENS
 
-__all__ = ["OneDictionary", "change", "flag", "octuple_dictionary"]
-
 
 def flag(default: Any, text: str) -> Any:
     """Field of a configuration with its help text: an option of fairseq-train."""

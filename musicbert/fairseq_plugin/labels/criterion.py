@@ -40,8 +40,6 @@ from musicbert.fairseq_plugin.labels.terms import Term, outputs_of
 from musicbert.model.losses.adversary import Adversary, adversarial_loss
 from musicbert.model.losses.labels import label_loss
 
-__all__ = ["LabelCriterion", "RatingCriterion", "TaggingCriterion", "log_loss", "log_score", "total"]
-
 
 @dataclass(frozen=True)
 class Logged:
@@ -107,13 +105,9 @@ def log_score(kind: str, metric: str, classes: tuple[str, ...]) -> None:
 class LabelCriterion(FairseqCriterion):
     """A weighted sum of the losses of the task's terms, which are of different kinds.
 
-    Parameters
-    ----------
-    cfg
-        Options of the criterion; ``label_smoothing`` (of classes) is read where it is there.
-    task
-        Its ``terms`` are learned. Where it has them, ``class_weight``, ``centre`` and ``spread`` [shape=(C,)]
-        are those of its only label.
+    ``cfg``: options of the criterion; ``label_smoothing`` (of classes) is read where it is there. ``task``:
+    its ``terms`` are learned. Where it has them, ``class_weight``, ``centre`` and ``spread`` [shape=(C,)] are
+    those of its only label.
     """
 
     #: names of the metrics in the log

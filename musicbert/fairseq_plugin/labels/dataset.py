@@ -7,8 +7,6 @@ Legend: ``B`` windows, ``T`` rows of the longest (special ones included), ``F`` 
 performance inputs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,8 +23,6 @@ from musicbert.fairseq_plugin.data.sized_dataset import SizedDataset
 from musicbert.fairseq_plugin.labels.note_augmentation import NoteAugmentation
 from musicbert.predict.windows import Layout, Window
 
-__all__ = ["LabelDataset", "PieceLayout", "WholePieces"]
-
 #: octuples of a sequence that are no notes
 _ENDS = 2
 
@@ -34,15 +30,9 @@ _ENDS = 2
 class PieceLayout(Layout):
     """How whole pieces of a data-bin become tokens, with their bars as they are.
 
-    Parameters
-    ----------
-    view
-        ``octuple``, or a form of the ablation (`musicbert.encoding.views`): a position is eight tokens, in
-        ``remi`` one.
-    shorten
-        ``truncate`` or ``random_crop`` pieces longer than ``max_tokens``, by whole positions; else ``none``.
-    max_tokens
-        Longest sequence, its two ends included.
+    ``view``: ``octuple``, or a form of the ablation (`musicbert.encoding.views`): a position is eight tokens,
+    in ``remi`` one; ``shorten``: ``truncate`` or ``random_crop`` pieces longer than ``max_tokens``, by whole
+    positions; else ``none``; ``max_tokens``: longest sequence, its two ends included.
     """
 
     def __init__(self, view: View = "octuple", *, shorten: str = "none", max_tokens: int = 8192) -> None:
@@ -228,14 +218,11 @@ class LabelDataset(SizedDataset):
     def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """Return a batch, padded to its longest window.
 
-        Returns
-        -------
-        dict
-            ``id`` [shape=(B,)], ``nsentences``, ``ntokens``, ``weight`` [shape=(B,)], ``targets`` by label,
-            ``target``, which is the first of these, and ``net_input``: ``src_tokens``
-            (`musicbert.predict.windows.Layout.collate`) and ``performance`` [shape=(B, T, P)]. Targets of
-            notes are aligned with the rows of the tokens, -1 (NaN) at special rows and padding:
-            [shape=(B, T)] or [shape=(B, T, C)]; of pieces [shape=(B,)] or [shape=(B, C)].
+        Returns `dict`: ``id`` [shape=(B,)], ``nsentences``, ``ntokens``, ``weight`` [shape=(B,)], ``targets``
+        by label, ``target``, which is the first of these, and ``net_input``: ``src_tokens``
+        (`musicbert.predict.windows.Layout.collate`) and ``performance`` [shape=(B, T, P)]. Targets of notes
+        are aligned with the rows of the tokens, -1 (NaN) at special rows and padding: [shape=(B, T)] or
+        [shape=(B, T, C)]; of pieces [shape=(B,)] or [shape=(B, C)].
         """
         if not samples:
             return {}

@@ -15,8 +15,6 @@ velocity, tempo on stretch): choose with care. Draws are seeded by (seed, epoch,
 repeated and resumed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
@@ -25,8 +23,6 @@ import numpy as np
 from musicbert.encoding import PERFORMANCE_INPUTS
 from musicbert.encoding.quantise import BAR_LENGTHS, duration_code, duration_value
 from musicbert.errors import DatasetError
-
-__all__ = ["NoteAugmentation", "parse_augmentation"]
 
 _BAR, _POSITION, _PROGRAM, _PITCH, _DURATION, _VELOCITY, _METRE, _TEMPO = range(8)
 _MAX_BAR, _MAX_PITCH, _MAX_VELOCITY, _DRUMS = 255, 127, 31, 128
@@ -57,21 +53,12 @@ class NoteAugmentation:
     ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
         """Return changed copies.
 
-        Parameters
-        ----------
-        rows
-            OctupleMIDI rows [shape=(n, 8), int64], bars 0-255.
-        performance
-            Performance inputs [shape=(n, P), float32] or None. They follow the notes only where they are
-            those named by ``PERFORMANCE_INPUTS``.
-        rng
-            Source of the draws.
-
-        Returns
-        -------
-        rows, performance, origin
-            With fewer rows where notes are dropped; sorted lexicographically. ``origin`` is the number of the
-            row that each came from [shape=(m,), int64], for labels of notes.
+        ``rows``: OctupleMIDI rows [shape=(n, 8), int64], bars 0-255. ``performance``: performance inputs
+        [shape=(n, P), float32] or None. They follow the notes only where they are those named by
+        ``PERFORMANCE_INPUTS``. ``rng``: source of the draws.
+        Returns ``rows``, ``performance``, ``origin``: with fewer rows where notes are dropped; sorted
+        lexicographically. ``origin`` is the number of the row that each came from [shape=(m,), int64], for
+        labels of notes.
         """
         origin = np.arange(len(rows))
         if self.drop > 0:
@@ -159,15 +146,8 @@ def _stretch(rows: np.ndarray, factor: float) -> bool:
 def parse_augmentation(text: str) -> NoteAugmentation | None:
     """Return the augmentation that a specification such as ``transpose=5,bar,drop=0.1`` asks for.
 
-    Returns
-    -------
-    NoteAugmentation or None
-        None for an empty specification.
-
-    Raises
-    ------
-    DatasetError
-        ``bad-augmentation`` for an unknown name or a bad value.
+    Returns NoteAugmentation or None: none for an empty specification.
+    Raises `DatasetError` (``bad-augmentation`` for an unknown name or a bad value).
     """
     known = {field.name: type(field.default) for field in fields(NoteAugmentation)}
     chosen: dict[str, float] = {}

@@ -3,8 +3,6 @@
 Legend: ``B`` windows of a batch, ``T`` rows, ``C`` outputs, ``D`` width.
 """
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -31,8 +29,6 @@ from musicbert.fairseq_plugin.labels.terms import Term, outputs_of
 from musicbert.predict.embedding import Stitch
 from musicbert.predict.runner import pick_device, run_batches
 
-__all__ = ["load_fine_tuned", "predict_part"]
-
 #: rows of a batch, padding included, at most
 BATCH_ROWS = 1 << 14
 #: fairseq's default of --restore-file, for which no model waits
@@ -47,23 +43,11 @@ def load_fine_tuned(
 ) -> tuple[Any, LabelTask]:
     """Load a checkpoint of a task with labels, in evaluation mode, on the CPU.
 
-    Parameters
-    ----------
-    checkpoint
-        File that fairseq-train wrote.
-    data, split_file
-        Data and split to use instead of those that it was trained on.
-
-    Returns
-    -------
-    model, task
-
-    Raises
-    ------
-    CheckpointError
-        ``not-found``, ``unsafe-pickle``, ``unreadable``, ``other-task``.
-    DatasetError
-        Those of the task; where the data have other classes than the checkpoint.
+    ``checkpoint``: file that fairseq-train wrote; ``data``, ``split_file``: data and split to use instead of
+    those that it was trained on.
+    Returns ``model``, ``task``.
+    Raises `CheckpointError` (``not-found``, ``unsafe-pickle``, ``unreadable``, ``other-task``);
+    `DatasetError` (those of the task; where the data have other classes than the checkpoint).
     """
     state = _read(Path(checkpoint))
     settings = state["cfg"]
@@ -122,25 +106,12 @@ def predict_part(
     Outputs of a note that lies in several windows are averaged by the windows' shares; those of a piece are
     the mean over its windows (its vote).
 
-    Parameters
-    ----------
-    model, task
-        As `load_fine_tuned` gives them.
-    part
-        ``train``, ``valid`` or ``test``.
-    device, batch_rows, batch_items, progress
-        See `musicbert.predict.runner.pick_device` and `run_batches`.
-
-    Returns
-    -------
-    dict
-        By label: logits of classes, and values of a regression (ratings on 0-1). Outputs of a contrastive
-        model that is not fine-tuned are NaN; it has embeddings only.
-
-    Raises
-    ------
-    DatasetError
-        Those of ``task.load_dataset``.
+    ``model``, ``task``: as `load_fine_tuned` gives them; ``part``: ``train``, ``valid`` or ``test``;
+    ``device``, ``batch_rows``, ``batch_items``, ``progress``: see `musicbert.predict.runner.pick_device` and
+    `run_batches`.
+    Returns `dict`: by label: logits of classes, and values of a regression (ratings on 0-1). Outputs of a
+    contrastive model that is not fine-tuned are NaN; it has embeddings only.
+    Raises `DatasetError` (those of ``task.load_dataset``).
     """
     device = pick_device(device)
     model = model.to(device)

@@ -27,8 +27,6 @@ from musicbert.fairseq_plugin.labels.note_augmentation import parse_augmentation
 from musicbert.fairseq_plugin.labels.task import AUGMENT_HELP, LabelTask, PieceConfig
 from musicbert.fairseq_plugin.labels.terms import Term
 
-__all__ = ["RatingConfig", "RatingTask"]
-
 
 @dataclass
 class RatingConfig(PieceConfig):
@@ -91,10 +89,8 @@ class RatingTask(LabelTask):
     def setup_task(cls, cfg: RatingConfig, **_: Any) -> "RatingTask":
         """Open a data-bin.
 
-        Raises
-        ------
-        DatasetError
-            Those of `musicbert.corpus.labelled.RatingBin`, ``no-performance``, ``bad-augmentation``.
+        Raises `DatasetError` (those of `musicbert.corpus.labelled.RatingBin`, ``no-performance``,
+        ``bad-augmentation``).
         """
         return cls(cfg, RatingBin(cfg.data), _terms(cfg))
 
@@ -103,10 +99,7 @@ class RatingTask(LabelTask):
 
         With ``--compat`` a larger number is accepted, as the published code accepts it.
 
-        Raises
-        ------
-        DatasetError
-            ``class-count-mismatch``
+        Raises `DatasetError` (``class-count-mismatch``).
         """
         option = "num_cls_classes" if term.family == "classification" else "num_reg_classes"
         asked, number = getattr(self.cfg, option), super().outputs(term)

@@ -40,14 +40,6 @@ from musicbert.fairseq_plugin.data.task import change, flag
 from musicbert.fairseq_plugin.labels.task import LabelTask, PieceConfig
 from musicbert.fairseq_plugin.labels.terms import Term
 
-__all__ = [
-    "MultilabelConfig",
-    "MultilabelTask",
-    "OctupleSentenceTask",
-    "PublishedSentenceTask",
-    "use_published_sentence_prediction",
-]
-
 logger = logging.getLogger(__name__)
 
 _ENCODINGS = ChoiceEnum(list(VIEWS))
@@ -68,10 +60,7 @@ class SentenceTask(LabelTask):
     def setup_task(cls, cfg: Any, **_: Any) -> "SentenceTask":
         """Open a data-bin; the number of classes comes from the data where it is not given.
 
-        Raises
-        ------
-        DatasetError
-            Those of `musicbert.corpus.labelled.SentenceBin`; ``class-count-mismatch``.
+        Raises `DatasetError` (those of `musicbert.corpus.labelled.SentenceBin`; ``class-count-mismatch``).
         """
         asked = cfg.num_classes if cfg.num_classes > 0 else None
         kind: Kind = "regression" if getattr(cfg, "regression_target", False) else cls.kind

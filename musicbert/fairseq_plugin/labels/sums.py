@@ -16,8 +16,6 @@ exactly except for ROC-AUC over classes, which comes from bins of width 1/64.
 Legend: ``M`` labelled items (notes or windows), ``C`` outputs, ``K`` bins.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 
@@ -27,8 +25,6 @@ from torch import Tensor
 
 from musicbert.evaluation.metrics.classification import classification_draws
 from musicbert.model.losses.labels import known_items
-
-__all__ = ["METRICS", "metrics_of", "r2", "sums_of"]
 
 #: logits are counted in bins of this width, up to +-16; zero is an edge
 BIN, LARGEST = 1 / 64, 16.0
@@ -46,14 +42,8 @@ _FLAT = 1e-12
 def sums_of(kind: str, outputs: Tensor, target: Tensor) -> Tensor:
     """Return the sums of one batch.
 
-    Parameters
-    ----------
-    kind
-        ``classes``, ``multilabel`` or ``regression``.
-    outputs
-        Logits, or values of a regression [shape=(..., C)].
-    target
-        [shape=(...), int64, -1 missing], or [shape=(..., C), NaN missing].
+    ``kind``: ``classes``, ``multilabel`` or ``regression``; ``outputs``: logits, or values of a regression
+    [shape=(..., C)]; ``target`` [shape=(...), int64, -1 missing], or [shape=(..., C), NaN missing].
     """
     known = known_items(target, kind)
     outputs, target = outputs.detach()[known], target[known]  # (M, C)

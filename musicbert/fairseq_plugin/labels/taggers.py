@@ -37,8 +37,6 @@ from musicbert.model import MusicBert
 from musicbert.model.heads.tagger import Tagger, TagSettings, freeze, scale_rates
 from musicbert.predict.windows import Layout, cut
 
-__all__ = ["NoteTaggingTask", "SequenceTaggingTask", "TaggingConfig", "read_split"]
-
 logger = logging.getLogger(__name__)
 
 _HEADS = ChoiceEnum(["note", "first", "mean", "attention"])
@@ -84,10 +82,7 @@ class TaggingConfig(FairseqDataclass):
 def read_split(path: str | Path, data: LabelledSet) -> dict[str, list[int]]:
     """Read the parts of a split: numbers of pieces.
 
-    Raises
-    ------
-    DatasetError
-        ``bad-split``: not JSON of this form, an unknown piece, or a piece in two parts.
+    Raises `DatasetError` (``bad-split``: not JSON of this form, an unknown piece, or a piece in two parts).
     """
     try:
         names = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -108,10 +103,8 @@ class TaggingModel(Tagger, BaseFairseqModel):
     def forward(self, src_tokens: torch.Tensor, performance: torch.Tensor | None = None) -> torch.Tensor:
         """Label notes or windows.
 
-        Raises
-        ------
-        CheckpointError
-            ``weights-not-loaded`` in training, where the weights that were asked for never came.
+        Raises `CheckpointError` (``weights-not-loaded`` in training, where the weights that were asked for
+        never came).
         """
         self.backbone.refuse_without_weights()  # type: ignore[operator]
         return super().forward(src_tokens, performance)
@@ -165,11 +158,8 @@ class TaggingTask(LabelTask):
     def setup_task(cls, cfg: TaggingConfig, **_: Any) -> "TaggingTask":
         """Open the data and the split.
 
-        Raises
-        ------
-        DatasetError
-            Those of `musicbert.corpus.labelled.open_labelled` and `read_split`, ``unknown-label``,
-            ``wrong-level``, ``unknown-metric``, ``no-performance``, ``bad-augmentation``.
+        Raises `DatasetError`: those of `musicbert.corpus.labelled.open_labelled` and `read_split`,
+        ``unknown-label``, ``wrong-level``, ``unknown-metric``, ``no-performance``, ``bad-augmentation``.
         """
         return cls(cfg, open_labelled(cfg.data))
 
@@ -236,10 +226,7 @@ class TaggingTask(LabelTask):
     def make_dataset(self, pieces: Sequence[int], *, training: bool) -> LabelDataset:
         """Cut the pieces of a part into windows.
 
-        Raises
-        ------
-        DatasetError
-            ``no-label`` where no window of a training part has a label.
+        Raises `DatasetError` (``no-label`` where no window of a training part has a label).
         """
         cfg = self.cfg
         assert self.layout is not None, "the model is built before data are loaded"
@@ -273,11 +260,8 @@ class TaggingTask(LabelTask):
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> TaggingModel:
         """Build the backbone and put the head on it.
 
-        Raises
-        ------
-        DatasetError
-            ``wrong-codec``; ``bad-augmentation``; ``wrong-optimiser``: learning rates by layer need
-            ``layerwise_adamw`` in single precision.
+        Raises `DatasetError`: ``wrong-codec``; ``bad-augmentation``; ``wrong-optimiser``: learning rates by
+        layer need ``layerwise_adamw`` in single precision.
         """
         decay, optimiser = self.cfg.layer_decay, self.cfg.optimizer_name
         if decay != 1 and (optimiser != "layerwise_adamw" or self.cfg.fp16 or self.cfg.bf16):

@@ -19,8 +19,6 @@ from musicbert.fairseq_plugin.labels.dataset import LabelDataset, PieceLayout, W
 from musicbert.fairseq_plugin.labels.note_augmentation import NoteAugmentation
 from musicbert.fairseq_plugin.labels.terms import Term
 
-__all__ = ["AUGMENT_HELP", "LabelTask", "PieceConfig"]
-
 logger = logging.getLogger(__name__)
 
 _SHORTEN = ChoiceEnum(["none", "truncate", "random_crop"])
@@ -44,14 +42,7 @@ class PieceConfig(FairseqDataclass):
 class LabelTask(OneDictionary, FairseqTask):
     """Learn labels of a labelled set.
 
-    Parameters
-    ----------
-    cfg
-        Options of the task.
-    data
-        The labelled pieces.
-    terms
-        What is learned, by which head.
+    ``cfg``: options of the task; ``data``: the labelled pieces; ``terms``: what is learned, by which head.
     """
 
     dataset_class: type[LabelDataset] = LabelDataset
@@ -100,21 +91,15 @@ class LabelTask(OneDictionary, FairseqTask):
     def pieces(self, part: str) -> Sequence[int]:
         """Numbers of the pieces of a part (``train``, ``valid``, ``test``).
 
-        Raises
-        ------
-        DatasetError
-            Where there is no such part.
+        Raises `DatasetError` (where there is no such part).
         """
         return self.data.part(part)  # type: ignore[attr-defined] - of a data-bin
 
     def load_dataset(self, split: str, combine: bool = False, **_: Any) -> LabelDataset:
         """Open a part.
 
-        Raises
-        ------
-        DatasetError
-            Those of `pieces` and of the labelled set; ``empty-split`` (of sentences ``no-pieces``);
-            ``too-long`` where a piece is longer than ``--max-positions`` and not to be shortened.
+        Raises `DatasetError`: those of `pieces` and of the labelled set; ``empty-split`` (of sentences
+        ``no-pieces``); ``too-long`` where a piece is longer than ``--max-positions`` and not to be shortened.
         """
         del combine
         pieces = self.pieces(split)

@@ -3,8 +3,6 @@
 Legend: ``B`` windows, ``T`` rows, ``C`` outputs of a head.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,8 +11,6 @@ import torch
 from torch import Tensor
 
 from musicbert.corpus.labelled.pieces import Kind
-
-__all__ = ["Term", "outputs_of"]
 
 HeadFamily = Literal["classification", "regression"]
 

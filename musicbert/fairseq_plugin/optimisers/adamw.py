@@ -23,8 +23,6 @@ from omegaconf import II
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.data.task import flag
 
-__all__ = ["FusedAdamW", "FusedAdamWConfig", "LayerwiseAdamW", "LayerwiseAdamWConfig", "betas_of", "rate_of"]
-
 
 def rate_of(cfg: Any) -> float:
     """First learning rate of the options."""
@@ -34,10 +32,7 @@ def rate_of(cfg: Any) -> float:
 def betas_of(text: Any, flag_name: str) -> tuple[float, float]:
     """Decay rates of the two moments from ``(0.9, 0.999)``.
 
-    Raises
-    ------
-    DatasetError
-        ``bad-options``.
+    Raises `DatasetError` (``bad-options``).
     """
     try:
         words = text.strip("() ").split(",") if isinstance(text, str) else text

@@ -29,8 +29,6 @@ from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.data.task import flag
 from musicbert.fairseq_plugin.optimisers.adamw import betas_of, rate_of
 
-__all__ = ["FairseqStableAdamW", "StableAdamW"]
-
 
 class StableAdamW(torch.optim.Optimizer):
     """See the module; ``params`` are parameters or groups of them."""
@@ -107,10 +105,7 @@ class StableAdamWConfig(FairseqDataclass):
 class FairseqStableAdamW(FairseqOptimizer):
     """`StableAdamW` as fairseq sees it.
 
-    Raises
-    ------
-    DatasetError
-        ``bad-options``: decay rates that are no two numbers, or flattened parameters.
+    Raises `DatasetError` (``bad-options``: decay rates that are no two numbers, or flattened parameters).
     """
 
     def __init__(self, cfg: StableAdamWConfig, params: Any) -> None:

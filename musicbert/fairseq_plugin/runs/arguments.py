@@ -4,8 +4,6 @@
 `databin_arguments` for data-bins and the published tasks on ratings and sentences.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 
@@ -16,8 +14,6 @@ from musicbert.fairseq_plugin.runs.models import ModelChoice
 from musicbert.predict.windows import cut
 from musicbert.recipes.command import flags
 from musicbert.recipes.finetuning import FineTuning
-
-__all__ = ["check_metric", "databin_arguments", "selection_metric", "training_arguments", "updates_of"]
 
 #: score by kind of label -> what the criterions of the published tasks log; the first one selects by default
 _LOGGED = {
@@ -109,12 +105,8 @@ def databin_arguments(
 
     The first task selects the checkpoint, if the fold has a validation part.
 
-    Raises
-    ------
-    DatasetError
-        ``wrong-codec`` for a model that does not read octuples.
-    ConfigError
-        ``bad-option`` for attributes of the recipe that these tasks do not have.
+    Raises `DatasetError` (``wrong-codec`` for a model that does not read octuples); `ConfigError`
+    (``bad-option`` for attributes of the recipe that these tasks do not have).
     """
     ratings = isinstance(data, RatingBin)
     _check_databin(model, recipe, ratings=ratings, data=data)

@@ -6,8 +6,6 @@
 command continues with the rest.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
@@ -27,8 +25,6 @@ from musicbert.fairseq_plugin.runs.models import ModelChoice, choose_model
 from musicbert.fairseq_plugin.runs.plan import plan_task
 from musicbert.provenance import provenance
 from musicbert.recipes.finetuning import FineTuning, published_for_shards
-
-__all__ = ["benchmark_recipe", "run_benchmark"]
 
 #: Sources that have the labels of another, where that one is not there.
 _INSTEAD = {"pm2s": ("asap",)}
@@ -65,39 +61,16 @@ def run_benchmark(
 ) -> list[dict[str, Any]]:
     """Fine-tune and score, task by task.
 
-    Parameters
-    ----------
-    model
-        Checkpoint, folder, name, or ``scratch:ARCH``.
-    note_data, seq_data
-        Folders of shards by source, for labels of notes and of pieces (``scripts/prepare_smc_benchmark.sh``).
-    out
-        Folder of the runs and the table.
-    splits
-        Splits; those that a data set lacks are noted.
-    seeds
-        Seeds; those of the task's resource class if None.
-    change
-        Changes `benchmark_recipe`.
-    only_folds
-        Folds of cross-validations to run; all if None.
-    train_share
-        Share of each training part that networks and baselines learn from, above 0 and up to 1.
-    baselines
-        Score the simple baselines, too.
-    say
-        Told about each task.
-
-    Returns
-    -------
-    One record a task and split, as in ``scores.json``; ``same_as`` where two splits have the same parts.
-
-    Raises
-    ------
-    CheckpointError
-        The model cannot be found or read.
-    ConfigError
-        ``bad-share``.
+    ``model``: checkpoint, folder, name, or ``scratch:ARCH``; ``note_data``, ``seq_data``: folders of shards
+    by source, for labels of notes and of pieces (``scripts/prepare_smc_benchmark.sh``); ``out``: folder of
+    the runs and the table; ``splits``: splits; those that a data set lacks are noted; ``seeds``: seeds; those
+    of the task's resource class if None; ``change``: changes `benchmark_recipe`; ``only_folds``: folds of
+    cross-validations to run; all if None; ``train_share``: share of each training part that networks and
+    baselines learn from, above 0 and up to 1; ``baselines``: score the simple baselines, too; ``say``: told
+    about each task.
+    Returns ``One record a task and split``, ``as in ``scores.json``; ``same_as`` where two splits have the
+    same parts.``.
+    Raises `CheckpointError` (the model cannot be found or read); `ConfigError` (``bad-share``).
     """
     check_share(train_share)
     target = Path(out)

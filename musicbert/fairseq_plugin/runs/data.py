@@ -3,8 +3,6 @@
 `publish_model` copies the model to use to ``OUT/model``.
 """
 
-from __future__ import annotations
-
 import filecmp
 import json
 import shutil
@@ -24,8 +22,6 @@ from musicbert.fairseq_plugin.runs.engine import MODEL, Run
 from musicbert.fairseq_plugin.runs.plan import ALL
 from musicbert.provenance import file_hash
 
-__all__ = ["Prepared", "prepare_set", "prepare_table", "publish_model"]
-
 DATA = "data"
 
 
@@ -33,14 +29,9 @@ DATA = "data"
 class Prepared:
     """Data that are ready for training.
 
-    Attributes
-    ----------
-    folds
-        Labelled sets by the name of their fold folder; of shards a single one, which a split cuts into folds.
-    tasks
-        What is to be learned, a task a label.
-    outcomes
-        What became of every line of the table and every MIDI file.
+    ``folds``: labelled sets by the name of their fold folder; of shards a single one, which a split cuts into
+    folds; ``tasks``: what is to be learned, a task a label; ``outcomes``: what became of every line of the
+    table and every MIDI file.
     """
 
     folds: Mapping[str, LabelledSet]
@@ -85,21 +76,10 @@ def prepare_table(
 ) -> Prepared:
     """Write the data set of a table, or open the one that an earlier run wrote from the same.
 
-    Parameters
-    ----------
-    midi, labels
-        Folder or zip of MIDI files; file of the table.
-    codec
-        Encoding that the model reads.
-    performance
-        Write performance inputs.
-    how
-        Of `TableReader`: ``order`` and ``unit``.
-
-    Raises
-    ------
-    DatasetError
-        ``other-settings`` where the folder holds another data set; those of the table and the files.
+    ``midi``, ``labels``: folder or zip of MIDI files; file of the table; ``codec``: encoding that the model
+    reads; ``performance``: write performance inputs; ``how``: of `TableReader`: ``order`` and ``unit``.
+    Raises `DatasetError`: ``other-settings`` where the folder holds another data set; those of the table and
+    the files.
     """
     folder = Path(out) / DATA
     source = json.dumps(
@@ -154,23 +134,13 @@ def prepare_set(
 ) -> Prepared:
     """Open a labelled set and describe what is to be learned.
 
-    Parameters
-    ----------
-    path
-        Folder of shards, a rating data-bin or a sentence data-bin (or one fold of either).
-    labels
-        Labels to learn; the only one if empty. Several can be learned by one model of a rating data-bin.
-    name
-        Name of the task; that of the label if empty.
-    metric
-        Metric that selects (with several labels, that of the first one); that of the kind of labels if empty.
-    ignore
-        Classes of shards that are neither trained on nor scored.
-
-    Raises
-    ------
-    DatasetError
-        Those of `open_folds`; ``unknown-label``; ``bad-label`` for a class to ignore that does not exist.
+    ``path``: folder of shards, a rating data-bin or a sentence data-bin (or one fold of either). ``labels``:
+    labels to learn; the only one if empty. Several can be learned by one model of a rating data-bin.
+    ``name``: name of the task; that of the label if empty. ``metric``: metric that selects (with several
+    labels, that of the first one); that of the kind of labels if empty. ``ignore``: classes of shards that
+    are neither trained on nor scored.
+    Raises `DatasetError`: those of `open_folds`; ``unknown-label``; ``bad-label`` for a class to ignore that
+    does not exist.
     """
     folds = open_folds(path)
     data = next(iter(folds.values()))

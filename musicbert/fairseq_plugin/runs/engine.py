@@ -9,8 +9,6 @@ Child processes come from one server process that has already imported torch and
 ``forkserver``). A child does several runs, one after the other, which also saves the start-up of the GPU.
 """
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 import os
@@ -30,8 +28,6 @@ from musicbert.children import calls_in_children
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.launch import log_as_fairseq
 from musicbert.provenance import command_line, provenance
-
-__all__ = ["BEST", "LAST", "MODEL", "Run", "RunOutcome", "check_settings", "start_runs", "summary"]
 
 DONE, LOG, MODEL = "run.json", "train.log", "model"
 BEST, LAST = "checkpoint_best.pt", "checkpoint_last.pt"
@@ -128,10 +124,7 @@ class RunOutcome:
 def check_settings(runs: Sequence[Run]) -> None:
     """Refuse complete runs that were made with other options.
 
-    Raises
-    ------
-    DatasetError
-        ``other-settings``.
+    Raises `DatasetError` (``other-settings``).
     """
     for run in (run for run in runs if run.done):
         try:
@@ -162,16 +155,8 @@ def start_runs(
 ) -> list[RunOutcome]:
     """Do all runs that are not complete yet; a run that fails does not stop the others.
 
-    Parameters
-    ----------
-    workers
-        Runs at a time.
-    after
-        Called with the outcome of each run when it ends.
-
-    Returns
-    -------
-    Outcomes of the runs that were started, in the order they ended.
+    ``workers``: runs at a time; ``after``: called with the outcome of each run when it ends.
+    Returns ``Outcomes of the runs that were started``, ``in the order they ended.``.
     """
     waiting = [run for run in runs if not run.done]
     if not waiting:

@@ -1,7 +1,5 @@
 """The model to fine-tune: from ``scratch:ARCH``, a path or a name to the arguments of fairseq-train."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -10,8 +8,6 @@ from musicbert.errors import CheckpointError
 from musicbert.recipes.command import flags
 from musicbert.weights import FAMILIES, read_bundle, resolve
 from musicbert.weights.families.family import FamilyName as Family
-
-__all__ = ["Family", "ModelChoice", "choose_model"]
 
 SCRATCH = "scratch:"
 #: architecture -> family, of the families that can be trained from scratch
@@ -62,20 +58,12 @@ class ModelChoice:
 def choose_model(name: str | PathLike[str], *, codec: str | None = None) -> ModelChoice:
     """Find a model.
 
-    Parameters
-    ----------
-    name
-        ``scratch:musicbert_tiny`` (any architecture), a checkpoint file or folder, or a name
-        (`musicbert.weights.names`).
-    codec
-        Encoding to use instead of the model's own, if it can read it (a new M2BERT reads octuples).
-
-    Raises
-    ------
-    CheckpointError
-        ``unknown-architecture``; ``other-encoding`` for octuples with a MidiBERT, and for a MusicBERT
-        trained on another form of the music; those of `musicbert.weights.resolve` and of reading the
-        checkpoint.
+    ``name``: ``scratch:musicbert_tiny`` (any architecture), a checkpoint file or folder, or a name
+    (`musicbert.weights.names`); ``codec``: encoding to use instead of the model's own, if it can read it (a
+    new M2BERT reads octuples).
+    Raises `CheckpointError`: ``unknown-architecture``; ``other-encoding`` for octuples with a MidiBERT, and
+    for a MusicBERT trained on another form of the music; those of `musicbert.weights.resolve` and of reading
+    the checkpoint.
     """
     text = fspath(name)
     if text.startswith(SCRATCH):

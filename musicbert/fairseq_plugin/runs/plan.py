@@ -8,8 +8,6 @@ fairseq-train on the fold folders of a data-bin. `musicbert.fairseq_plugin.runs.
 piece and is the one to use.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -29,8 +27,6 @@ from musicbert.fairseq_plugin.runs.engine import BEST, LAST, Run, RunOutcome, ch
 from musicbert.fairseq_plugin.runs.models import ModelChoice, choose_model
 from musicbert.recipes.finetuning import FineTuning
 
-__all__ = ["ALL", "plan_databin", "plan_folds", "plan_task", "run_task"]
-
 SPLIT, TASK = "split.json", "task.json"
 ALL, DATA_BIN = "all", "data-bin"
 
@@ -47,19 +43,10 @@ def plan_folds(
 ) -> list[Run]:
     """List the runs of every fold of a data-bin with every seed, seeds outermost.
 
-    Parameters
-    ----------
-    data, out
-        Data-bin with a folder for each fold; folder of the experiment.
-    folds
-        Names of the folds to run; all if None.
-    arguments, checkpoint, how
-        See `Run`: ``parts``, ``keep_checkpoint``, ``threads``, ``before``.
-
-    Raises
-    ------
-    DatasetError
-        ``not-found``, ``unknown-fold``, ``other-settings``.
+    ``data``, ``out``: data-bin with a folder for each fold; folder of the experiment; ``folds``: names of the
+    folds to run; all if None; ``arguments``, ``checkpoint``, ``how``: see `Run`: ``parts``,
+    ``keep_checkpoint``, ``threads``, ``before``.
+    Raises `DatasetError` (``not-found``, ``unknown-fold``, ``other-settings``).
     """
     folders = _chosen(fold_folders(data, marker="input0", hint="run scripts/binarize_xai.sh"), folds, data)
     common = {"arguments": tuple(arguments), "checkpoint": checkpoint, **how}
@@ -90,37 +77,15 @@ def plan_task(
 ) -> list[Run]:
     """List the runs of every fold with every seed, seeds outermost, and write their splits.
 
-    Parameters
-    ----------
-    shards, task, model
-        What to train on, what to learn, what to start from (`choose_model`).
-    out
-        Folder of the experiment.
-    split, folds, validation, split_seed
-        See `musicbert.corpus.splits.task_folds.task_folds`.
-    train_share
-        Share of each training part that is trained on, above 0 and up to 1
-        (`musicbert.corpus.splits.training_share`).
-    only_folds
-        Names of the folds to run; all if None.
-    seeds
-        Seeds; those of the task if None.
-    recipe
-        How to fine-tune.
-    keep_models
-        Export the model of every run.
-    final
-        Also train one model on every piece, with the first seed: the fold ``all``.
-    how
-        See `Run`: ``threads``, ``cpu``.
-
-    Raises
-    ------
-    DatasetError
-        ``wrong-codec``, ``unknown-fold``, ``other-settings`` (the folder holds runs, or a split, of other
-        settings), and those of `task_folds`.
-    ConfigError
-        ``bad-share``.
+    ``shards``, ``task``, ``model``: what to train on, what to learn, what to start from (`choose_model`);
+    ``out``: folder of the experiment; ``split``, ``folds``, ``validation``, ``split_seed``: see
+    `musicbert.corpus.splits.task_folds.task_folds`; ``train_share``: share of each training part that is
+    trained on, above 0 and up to 1 (`musicbert.corpus.splits.training_share`); ``only_folds``: names of the
+    folds to run; all if None; ``seeds``: seeds; those of the task if None; ``recipe``: how to fine-tune;
+    ``keep_models``: export the model of every run; ``final``: also train one model on every piece, with the
+    first seed: the fold ``all``; ``how``: see `Run`: ``threads``, ``cpu``.
+    Raises `DatasetError`: ``wrong-codec``, ``unknown-fold``, ``other-settings`` (the folder holds runs, or a
+    split, of other settings), and those of `task_folds`; `ConfigError` (``bad-share``).
     """
     choice = choose_model(model, codec=shards.codec) if isinstance(model, str) else model
     recipe, out = recipe or FineTuning(), Path(out).absolute()
@@ -177,24 +142,12 @@ def plan_databin(
 ) -> list[Run]:
     """List the runs of every fold of a data-bin with every seed, seeds outermost.
 
-    Parameters
-    ----------
-    folds
-        The opened fold folders by name.
-    tasks
-        Labels to learn with one model; the first one selects the checkpoint. Without a validation part, the
-        last checkpoint predicts.
-    final
-        Export the model of the first seed if there is one fold only.
-    model, out, only_folds, seeds, recipe, keep_models, how
-        See `plan_task`.
-
-    Raises
-    ------
-    DatasetError
-        ``unknown-fold``, ``other-settings``, ``wrong-codec``.
-    ConfigError
-        ``bad-option``.
+    ``folds``: the opened fold folders by name. ``tasks``: labels to learn with one model; the first one
+    selects the checkpoint. Without a validation part, the last checkpoint predicts. ``final``: export the
+    model of the first seed if there is one fold only. ``model``, ``out``, ``only_folds``, ``seeds``,
+    ``recipe``, ``keep_models``, ``how``: see `plan_task`.
+    Raises `DatasetError` (``unknown-fold``, ``other-settings``, ``wrong-codec``); `ConfigError`
+    (``bad-option``).
     """
     recipe, out, seeds = recipe or FineTuning(), Path(out).absolute(), list(seeds)
     path = next(iter(folds.values())).path

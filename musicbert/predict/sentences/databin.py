@@ -6,8 +6,6 @@ model that was trained on a form of the ablation (``--encoding cp`` or ``remi``)
 positions as in training.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
@@ -23,8 +21,6 @@ from musicbert.encoding.vocabulary import FIELDS, PAD
 from musicbert.errors import CheckpointError, DatasetError
 from musicbert.predict.runner import pick_device, run_batches
 from musicbert.weights import build_model, read_bundle
-
-__all__ = ["class_logits"]
 
 WIDTH = len(FIELDS)
 #: largest number of tokens in a batch on each kind of device (a longer sequence is a batch of its own)
@@ -43,31 +39,13 @@ def class_logits(
 ) -> Singles:
     """Return the logits of a classification head for every sequence.
 
-    Parameters
-    ----------
-    checkpoint
-        Fine-tuned checkpoint.
-    data, part
-        One fold of a data-bin (it holds ``input0``), and ``train``, ``valid`` or ``test``.
-    head
-        Name of the head; the only one if None.
-    device
-        Where to compute; a GPU if there is one when None.
-    precision
-        Of the matrix products.
-    progress
-        Called with the number of sequences done and of all.
-
-    Returns
-    -------
-    [shape=(n, classes), float32], in the order of the data
-
-    Raises
-    ------
-    CheckpointError
-        As `read_bundle` and `build_model`; ``no-head`` where the checkpoint has no such head, or several.
-    DatasetError
-        ``not-found``, ``bad-index``, ``too-long``.
+    ``checkpoint``: fine-tuned checkpoint; ``data``, ``part``: one fold of a data-bin (it holds ``input0``),
+    and ``train``, ``valid`` or ``test``; ``head``: name of the head; the only one if None; ``device``: where
+    to compute; a GPU if there is one when None; ``precision``: of the matrix products; ``progress``: called
+    with the number of sequences done and of all.
+    Returns [shape=(n, classes), float32], in the order of the data.
+    Raises `CheckpointError`: as `read_bundle` and `build_model`; ``no-head`` where the checkpoint has no such
+    head, or several; `DatasetError` (``not-found``, ``bad-index``, ``too-long``).
     """
     bundle = read_bundle(checkpoint, family="musicbert")
     model, _ = build_model(bundle, path=checkpoint)

@@ -4,8 +4,6 @@ Pieces of all folds are scored together (each is tested once) and fold by fold; 
 songs where a ledger says which pieces are versions of one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -26,8 +24,6 @@ from musicbert.evaluation.tables import OF_FOLDS
 from musicbert.predict.sentences.probe import probe_scores
 from musicbert.predict.sentences.scoring import LABEL, Scoring, read_about, seeds_of
 
-__all__ = ["score_genres"]
-
 #: columns of the tables
 _METRICS = (
     [f"{average}_f1" for average in AVERAGES],
@@ -46,28 +42,13 @@ def score_genres(
 ) -> list[Row]:
     """Score checkpoints and baselines and write ``scores.{json,csv,md}`` and the predictions.
 
-    Parameters
-    ----------
-    data
-        Data-bin with a folder a fold (or one fold).
-    out
-        Folder for the results; ``<row>.npz`` holds the predictions of all folds under the label ``label``.
-    checkpoints
-        Row -> fold -> fine-tuned checkpoint; the folds that a row has are scored. Baselines are scored on
-        every fold that a checkpoint row has (on all where there is none).
-    probes
-        Row -> model whose embeddings are probed (`musicbert.predict.sentences.probe`).
-    scoring
-        Options.
-
-    Returns
-    -------
-    The rows, also of the mean over seeds where there are several
-
-    Raises
-    ------
-    CheckpointError, DatasetError
-        Those of `Scoring.logits` and `read_part`; ``no-fold``.
+    ``data``: data-bin with a folder a fold (or one fold). ``out``: folder for the results; ``<row>.npz``
+    holds the predictions of all folds under the label ``label``. ``checkpoints``: row -> fold -> fine-tuned
+    checkpoint; the folds that a row has are scored. Baselines are scored on every fold that a checkpoint row
+    has (on all where there is none). ``probes``: row -> model whose embeddings are probed
+    (`musicbert.predict.sentences.probe`). ``scoring``: options.
+    Returns ``The rows``, ``also of the mean over seeds where there are several``.
+    Raises `CheckpointError, DatasetError` (those of `Scoring.logits` and `read_part`; ``no-fold``).
     """
     scoring = scoring or Scoring()
     part = scoring.part

@@ -1,7 +1,5 @@
 """``next`` and ``acc`` scored: checkpoints, chance and baselines over the queries of a data-bin."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -20,8 +18,6 @@ from musicbert.evaluation.predictions import Predictions, probabilities, save_pr
 from musicbert.evaluation.rows import Row, row_from_draws
 from musicbert.predict.sentences.scoring import LABEL, Scoring, read_about, seeds_of
 
-__all__ = ["score_pairs"]
-
 _TRUE = "1"
 #: Candidates of a query in data without ``label/<part>.group``, as published.
 GROUP = 50
@@ -37,28 +33,13 @@ def score_pairs(
 ) -> list[Row]:
     """Score checkpoints and baselines and write ``scores.{json,csv,md}`` and the predictions.
 
-    Parameters
-    ----------
-    data
-        Data-bin of the task.
-    out
-        Folder for the results; ``<row>.npz`` holds the predictions under the label ``label``; the group of a
-        pair is the number of its query.
-    checkpoints
-        Row -> fine-tuned checkpoint; several seeds are several rows.
-    group
-        Candidates of a query, for data that do not name their queries.
-    scoring
-        Options; the bootstrap draws queries.
-
-    Returns
-    -------
-    The rows, also of the mean over seeds where there are several
-
-    Raises
-    ------
-    CheckpointError, DatasetError
-        Those of `Scoring.logits` and `read_part`; ``wrong-label``, ``bad-groups``.
+    ``data``: data-bin of the task; ``out``: folder for the results; ``<row>.npz`` holds the predictions under
+    the label ``label``; the group of a pair is the number of its query; ``checkpoints``: row -> fine-tuned
+    checkpoint; several seeds are several rows; ``group``: candidates of a query, for data that do not name
+    their queries; ``scoring``: options; the bootstrap draws queries.
+    Returns ``The rows``, ``also of the mean over seeds where there are several``.
+    Raises `CheckpointError, DatasetError` (those of `Scoring.logits` and `read_part`; ``wrong-label``,
+    ``bad-groups``).
     """
     scoring = scoring or Scoring()
     about = read_part(data, scoring.part)

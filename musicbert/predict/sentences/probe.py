@@ -4,8 +4,6 @@ A window is the mean of the last states over its notes. On these vectors one log
 fitted, as on the hand-made features (`musicbert.evaluation.baselines.sentences`): the two can be compared.
 """
 
-from __future__ import annotations
-
 from os import PathLike
 from typing import Any
 
@@ -16,8 +14,6 @@ from musicbert.arrays import Floats, Ints
 from musicbert.corpus.labelled.sentence_bin import chosen_rows, read_part
 from musicbert.evaluation.baselines.sentences import first_windows, logistic_scores
 from musicbert.model import MusicBert
-
-__all__ = ["probe_scores", "random_twin", "window_vectors"]
 
 
 def random_twin(model: Any, *, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -38,20 +34,10 @@ def window_vectors(
 ) -> Floats:
     """Embed some sequences of a part.
 
-    Parameters
-    ----------
-    model
-        With ``embed``, as `musicbert.from_pretrained` gives it.
-    folder, part
-        Data-bin (one fold) and part.
-    chosen
-        Numbers of the sequences, ascending [shape=(n,)].
-    known
-        Vectors by window, looked up and filled: folds share their windows.
-
-    Returns
-    -------
-    [shape=(n, D), float64]
+    ``model``: with ``embed``, as `musicbert.from_pretrained` gives it; ``folder``, ``part``: data-bin (one
+    fold) and part; ``chosen``: numbers of the sequences, ascending [shape=(n,)]; ``known``: vectors by
+    window, looked up and filled: folds share their windows.
+    Returns [shape=(n, D), float64].
     """
     known = {} if known is None else known
     found: list[Floats] = []
@@ -70,9 +56,7 @@ def probe_scores(
 ) -> Floats:
     """Score every sequence of a part by logistic regressions on the embeddings of the training part.
 
-    Returns
-    -------
-    [shape=(n, C), float64, 0-1]
+    Returns [shape=(n, C), float64, 0-1].
     """
     training, about = read_part(folder, "train"), read_part(folder, part)
     chosen = first_windows(training)

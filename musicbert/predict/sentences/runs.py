@@ -1,14 +1,10 @@
 """Finding the checkpoints of training runs: one file, or a folder of folds and seeds."""
 
-from __future__ import annotations
-
 import re
 from os import PathLike
 from pathlib import Path
 
 from musicbert.errors import CheckpointError
-
-__all__ = ["find_fold_runs", "find_runs"]
 
 #: In the order of choice: the best on the validation part, else the last.
 _NAMES = ("checkpoint_best.pt", "checkpoint_last.pt")
@@ -20,10 +16,7 @@ _LONE_X = re.compile(r"(?<![A-Za-z0-9])x(?![A-Za-z0-9])")
 def find_runs(source: str | PathLike[str]) -> dict[str, Path]:
     """Return row -> checkpoint of a file, or of a folder with ``seed*`` folders.
 
-    Raises
-    ------
-    CheckpointError
-        ``not-found``.
+    Raises `CheckpointError` (``not-found``).
     """
     path = Path(source)
     if path.is_file():
@@ -40,16 +33,9 @@ def find_runs(source: str | PathLike[str]) -> dict[str, Path]:
 def find_fold_runs(source: str | PathLike[str]) -> dict[str, dict[str, Path]]:
     """Return row -> fold -> checkpoint.
 
-    Parameters
-    ----------
-    source
-        A folder with ``fold*/`` or ``fold*/seed*/``; or a file whose path has ``{fold}`` (or, as upstream's
-        scorer takes it, a lone ``x``) in place of the number of the fold; or one file, of fold 0.
-
-    Raises
-    ------
-    CheckpointError
-        ``not-found``.
+    ``source``: a folder with ``fold*/`` or ``fold*/seed*/``; or a file whose path has ``{fold}`` (or, as
+    upstream's scorer takes it, a lone ``x``) in place of the number of the fold; or one file, of fold 0.
+    Raises `CheckpointError` (``not-found``).
     """
     path = Path(source)
     rows: dict[str, dict[str, Path]] = {}

@@ -18,8 +18,6 @@ from musicbert.predict.runner import line_progress
 from musicbert.predict.sentences.databin import class_logits
 from musicbert.provenance import provenance
 
-__all__ = ["LABEL", "Scoring", "add_scoring_arguments", "seeds_of"]
-
 #: name of the label in files of predictions
 LABEL = "label"
 
@@ -69,10 +67,7 @@ class Scoring:
     def logits(self, checkpoint: str | PathLike[str], folder: str | PathLike[str], classes: int) -> Singles:
         """Return the logits of all classes [shape=(n, classes)]; a head may have more outputs.
 
-        Raises
-        ------
-        CheckpointError, DatasetError
-            Those of `class_logits`; ``class-count-mismatch``.
+        Raises `CheckpointError, DatasetError` (those of `class_logits`; ``class-count-mismatch``).
         """
         found = class_logits(
             checkpoint, folder, self.part, head=self.head, device=self.device, progress=self.progress

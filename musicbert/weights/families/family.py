@@ -1,7 +1,5 @@
 """`Family`: what has to be known of a kind of model to read, check and write its weights."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -12,8 +10,6 @@ from torch import nn
 
 from musicbert.config import M2BertConfig, MidiBertConfig, ModelConfig
 from musicbert.errors import CheckpointError
-
-__all__ = ["SIZE_FLAGS", "Config", "Family", "FamilyName", "KeyReport", "Weights", "layer_count"]
 
 FamilyName = Literal["musicbert", "m2bert", "midibert"]
 Config = ModelConfig | M2BertConfig | MidiBertConfig

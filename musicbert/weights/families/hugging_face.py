@@ -8,8 +8,6 @@ of the decoder's bias. The decoder is never tied to the embedding. Sentence head
 has none for them.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from os import PathLike
@@ -19,8 +17,6 @@ import torch
 
 from musicbert.config import ModelConfig
 from musicbert.errors import CheckpointError
-
-__all__ = ["NAMES", "from_hugging_face", "hugging_face_config", "is_hugging_face", "to_hugging_face"]
 
 #: published name (a prefix) -> name in the layout of Hugging Face; ``{i}`` is the number of a block
 NAMES: dict[str, str] = {
@@ -76,10 +72,7 @@ def to_hugging_face(
 
     A table of token types of zeros [shape=(1, D)] and the second bias are added.
 
-    Raises
-    ------
-    CheckpointError
-        ``not-exportable`` for performance inputs, which that layout has no place for.
+    Raises `CheckpointError` (``not-exportable`` for performance inputs, which that layout has no place for).
     """
     if _PERFORMANCE in weights:
         raise CheckpointError(
@@ -99,10 +92,8 @@ def from_hugging_face(
 ) -> dict[str, torch.Tensor]:
     """Give tensors with the names of Hugging Face's BERT their published names.
 
-    Raises
-    ------
-    CheckpointError
-        ``other-model`` where token types are not zero, or the head of the language model is tied or missing.
+    Raises `CheckpointError`: ``other-model`` where token types are not zero, or the head of the language
+    model is tied or missing.
     """
     weights = dict(weights)
     types = weights.pop(TOKEN_TYPES, None)

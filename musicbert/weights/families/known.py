@@ -3,8 +3,6 @@
 ``path`` is the file of the checkpoint, named in errors.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from os import PathLike
 from typing import Any
@@ -17,16 +15,6 @@ from musicbert.weights.families.family import Config, Family, FamilyName, KeyRep
 from musicbert.weights.families.m2bert import M2BERT, is_m2bert
 from musicbert.weights.families.midibert import MIDIBERT, is_midibert
 from musicbert.weights.families.musicbert import MUSICBERT
-
-__all__ = [
-    "FAMILIES",
-    "check_heads",
-    "family_of",
-    "family_of_config",
-    "fit_weights",
-    "infer_config",
-    "rename",
-]
 
 FAMILIES: dict[FamilyName, Family] = {family.name: family for family in (MUSICBERT, M2BERT, MIDIBERT)}
 

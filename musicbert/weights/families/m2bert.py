@@ -7,8 +7,6 @@ our own training has our names, maybe with a wrapper's prefix. Tensors of the ba
 the heads may, as a whole or the piano roll's alone, and the report says so.
 """
 
-from __future__ import annotations
-
 import re
 from os import PathLike
 
@@ -19,8 +17,6 @@ from musicbert.errors import CheckpointError
 from musicbert.model.backbones.m2bert import M2Bert
 from musicbert.objectives.note_fields import CP, OCTUPLE
 from musicbert.weights.families.family import SIZE_FLAGS, Family, Weights, layer_count
-
-__all__ = ["M2BERT", "is_m2bert", "upstream_names"]
 
 BACKBONE, HEADS = "encoder.", "mask_lm."
 #: parts of the backbone by their published names
@@ -74,10 +70,7 @@ def infer(weights: Weights, *, path: str | PathLike[str] | None = None) -> M2Ber
     No shape shows dropouts, window, thetas and the number of heads: these are the published ones, a head
     being 64 wide.
 
-    Raises
-    ------
-    CheckpointError
-        ``other-model``; ``other-vocabulary`` for columns of another encoding.
+    Raises `CheckpointError` (``other-model``; ``other-vocabulary`` for columns of another encoding).
     """
     try:
         width = weights["encoder.in_linear.weight"].shape[0]

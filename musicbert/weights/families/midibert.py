@@ -6,8 +6,6 @@ never uses is left out and reported: the token embeddings of BERT, its position 
 place), its pooler, and heads.
 """
 
-from __future__ import annotations
-
 import re
 from os import PathLike
 
@@ -18,8 +16,6 @@ from musicbert.errors import CheckpointError
 from musicbert.model.backbones.midibert import MidiBert
 from musicbert.objectives.note_fields import CP
 from musicbert.weights.families.family import SIZE_FLAGS, Family, Weights, layer_count
-
-__all__ = ["MIDIBERT", "is_midibert"]
 
 #: prefixes of wrappers, and of a fine-tuned model's backbone
 _WRAPPERS = re.compile(r"^(?:module\.|model\.|midibert\.|backbone\.)+")
@@ -40,11 +36,8 @@ def rename(weights: Weights, *, path: str | PathLike[str] | None = None) -> dict
 def infer(weights: Weights, *, path: str | PathLike[str] | None = None) -> MidiBertConfig:
     """Read the architecture off the shapes; only dropouts are those that were published.
 
-    Raises
-    ------
-    CheckpointError
-        ``other-model`` if this is no MidiBERT, or one without ``relative_key_query``; ``other-vocabulary``
-        for other columns than those of compound words (version 2 has six).
+    Raises `CheckpointError`: ``other-model`` if this is no MidiBERT, or one without ``relative_key_query``;
+    ``other-vocabulary`` for other columns than those of compound words (version 2 has six).
     """
     try:
         width, inputs = weights["in_linear.weight"].shape

@@ -5,8 +5,6 @@ The published names are in the specification of the checkpoint (``encoder.senten
 performance inputs add and the heads may be missing: they then keep the values they have.
 """
 
-from __future__ import annotations
-
 import re
 from os import PathLike
 
@@ -16,8 +14,6 @@ from musicbert.config import PRESETS, ModelConfig
 from musicbert.errors import CheckpointError
 from musicbert.model import MusicBert
 from musicbert.weights.families.family import SIZE_FLAGS, Family, Weights, layer_count
-
-__all__ = ["HEADS", "MUSICBERT"]
 
 ENCODER = "encoder.sentence_encoder."
 #: tensors that the published model lacks; they start at a neutral value
@@ -58,10 +54,7 @@ def rename(weights: Weights, *, path: str | PathLike[str] | None = None) -> dict
 def infer(weights: Weights, *, path: str | PathLike[str] | None = None) -> ModelConfig:
     """Read the architecture off the shapes; an attention head is taken to be 64 wide, as published.
 
-    Raises
-    ------
-    CheckpointError
-        ``other-model``.
+    Raises `CheckpointError` (``other-model``).
     """
     try:
         vocabulary, width = weights[f"{ENCODER}embed_tokens.weight"].shape

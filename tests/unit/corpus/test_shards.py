@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from musicbert.corpus.files.ledger import Outcome, read_ledger
-from musicbert.corpus.labelled.pieces import BeatNotes, LabelledPiece, Task
+from musicbert.corpus.labelled.pieces import LabelledPiece, Task
 from musicbert.corpus.labelled.shard_writer import write_shards
 from musicbert.corpus.labelled.shards import Shards
 from musicbert.encoding import encode_notes
+from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.errors import DatasetError
 from musicbert.features import features
 from musicbert.midi import Score

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from musicbert.corpus.labelled.pieces import BeatNotes, LabelledPiece, Task
+from musicbert.corpus.labelled.pieces import LabelledPiece, Task
 from musicbert.corpus.labelled.shard_writer import write_shards
+from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.encoding.note_columns import NoteColumns, note_columns
 from musicbert.evaluation.baselines.labelled import baseline_names, baseline_predictions
 from musicbert.evaluation.baselines.note_rules import NOTE_FEATURES, chord_rank, note_features

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from baselines_smc import markdown, measure
 
-from musicbert.corpus.labelled.pieces import BeatNotes, LabelledPiece
+from musicbert.corpus.labelled.pieces import LabelledPiece
 from musicbert.corpus.labelled.shard_writer import write_shards
 from musicbert.corpus.readers import BENCHMARK, get_task, read
 from musicbert.corpus.readers.benchmark import load_data_set, tasks_of
 from musicbert.corpus.readers.contract import Outcome
+from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.evaluation.baselines.benchmark import baselines_of, note_order
 from musicbert.evaluation.benchmark_scores import pieces_of, predict_all, rounds, score_pieces
 

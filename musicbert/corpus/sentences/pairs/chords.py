@@ -6,8 +6,6 @@ dictionaries, lists, numbers and text. The two ids for chords without a name ("u
 for all twelve pitch classes, as upstream reads them. Verified in ``tests/unit/corpus/test_pairs_pirhdy.py``.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import pickle
@@ -23,8 +21,6 @@ import numpy as np
 from musicbert.arrays import Ints
 from musicbert.errors import DatasetError
 
-__all__ = ["ChordTable", "load_chords"]
-
 _PITCH_CLASSES = 12
 #: What stands in the table for chords without a name.
 _NAMELESS = ("unknown", "over number")
@@ -34,13 +30,9 @@ _NAMELESS = ("unknown", "over number")
 class ChordTable:
     """Pitch classes of every id.
 
-    Attributes
-    ----------
-    starts
-        Where the pitch classes of an id begin [shape=(largest id + 2,), int64]; those of id c are
-        ``pitch_classes[starts[c] : starts[c + 1]]``, none for an id that is no chord.
-    pitch_classes
-        [shape=(k,), int64, 0-11], ascending for each id.
+    ``starts``: where the pitch classes of an id begin [shape=(largest id + 2,), int64]; those of id c are
+    ``pitch_classes[starts[c] : starts[c + 1]]``, none for an id that is no chord; ``pitch_classes``
+    [shape=(k,), int64, 0-11], ascending for each id.
     """
 
     starts: Ints
@@ -57,15 +49,8 @@ class ChordTable:
 def load_chords(path: str | PathLike[str] | None = None) -> ChordTable:
     """Read a table of chords.
 
-    Parameters
-    ----------
-    path
-        JSON or pickle (by its first byte) of ``{id: [pitch classes]}``; the package's own if None.
-
-    Raises
-    ------
-    DatasetError
-        ``not-found``, ``unsafe-pickle`` (it wants to make objects), ``bad-chords``.
+    ``path``: JSON or pickle (by its first byte) of ``{id: [pitch classes]}``; the package's own if None.
+    Raises `DatasetError`: ``not-found``, ``unsafe-pickle`` (it wants to make objects), ``bad-chords``.
     """
     if path is None:
         content = files("musicbert.corpus.sentences.pairs").joinpath("chord_mapping.json").read_bytes()

@@ -7,8 +7,6 @@ that groups stay complete; both are in the ledger. With ``valid_share`` 0 and un
 labels are upstream's. Verified in ``tests/unit/corpus/test_pairs_convert.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,8 +37,6 @@ from musicbert.corpus.sentences.pairs.pirhdy import (
 from musicbert.corpus.sentences.pairs.rawset import PairReport, PartWriter, is_pair_set, text_of
 from musicbert.encoding import dictionary_text
 from musicbert.errors import DatasetError
-
-__all__ = ["ConvertOptions", "convert"]
 
 DAMAGED, GROUP_DAMAGED, SHARED, NOT_DRAWN = "bad-line", "bad-group", "query-in-valid", "not-drawn"
 
@@ -99,10 +95,8 @@ def convert(
 ) -> PairReport:
     """Write a raw set from PiRhDy's two files of pairs; the test has groups of 50 lines, one query each.
 
-    Raises
-    ------
-    DatasetError
-        ``not-found``, those of the chords and of `build_directory`, ``empty-split`` where a part has no pair.
+    Raises `DatasetError`: ``not-found``, those of the chords and of `build_directory`, ``empty-split`` where
+    a part has no pair.
     """
     if not 0 <= options.valid_share < 1:
         raise ValueError(f"valid_share is in [0, 1), not {options.valid_share}")

@@ -15,8 +15,6 @@ generators seeded by the seed, the part and the query, so it depends on neither 
 order of the files. Verified in ``tests/unit/corpus/test_pairs_generate.py``.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -40,8 +38,6 @@ from musicbert.corpus.splits.versions import song_marks
 from musicbert.encoding import content_md5, dictionary_text, encode_notes
 from musicbert.errors import DatasetError
 from musicbert.midi import read_score
-
-__all__ = ["GenerateOptions", "generate"]
 
 #: Pairs that are held before they are written.
 _FLUSH = 512
@@ -101,11 +97,8 @@ def generate(
 ) -> PairReport:
     """Write a raw set of pairs (`musicbert.corpus.sentences.pairs.rawset`) from MIDI files (folder or zip).
 
-    Raises
-    ------
-    DatasetError
-        Those of `MidiSource` and `build_directory`; ``nothing-readable`` where no file gives a phrase;
-        ``empty-split``, ``too-few-phrases`` where a part has too few for its queries.
+    Raises `DatasetError`: those of `MidiSource` and `build_directory`; ``nothing-readable`` where no file
+    gives a phrase; ``empty-split``, ``too-few-phrases`` where a part has too few for its queries.
     """
     if options.group < 2 or options.negatives < 1 or min(options.shares) < 0 or options.shares[2] <= 0:
         raise ValueError(

@@ -11,8 +11,6 @@ voice, lead, ...), else the pitched track whose notes are the highest of their o
 that play one note at a time. Verified in ``tests/unit/corpus/test_pairs_phrases.py``.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 
@@ -24,8 +22,6 @@ from musicbert.encoding import encode_notes
 from musicbert.encoding.quantise import METRES, tempo_code
 from musicbert.errors import DatasetError
 from musicbert.midi import Score
-
-__all__ = ["Phrase", "PhraseOptions", "accompaniment_tracks", "melody_track", "phrases"]
 
 BAR, _, PROGRAM, _, _, VELOCITY, METRE, TEMPO = range(8)
 _METRE, _TEMPO = METRES.index((4, 4)), int(tempo_code(120.0))
@@ -61,10 +57,7 @@ class Phrase:
 def melody_track(score: Score, wanted: str | None = None) -> int:
     """Choose the melody.
 
-    Raises
-    ------
-    DatasetError
-        ``no-melody`` where there is no such track, or none that could be one.
+    Raises `DatasetError` (``no-melody`` where there is no such track, or none that could be one).
     """
     tracks = _pitched(score)
     if wanted is not None:
@@ -94,10 +87,7 @@ def melody_track(score: Score, wanted: str | None = None) -> int:
 def accompaniment_tracks(score: Score, melody: int, wanted: tuple[str, ...] = ()) -> list[int]:
     """Choose the accompaniment.
 
-    Raises
-    ------
-    DatasetError
-        ``no-accompaniment``.
+    Raises `DatasetError` (``no-accompaniment``).
     """
     tracks = [_named(score, each) for each in wanted] if wanted else _pitched(score)
     found = [track for track in tracks if track != melody]
@@ -111,12 +101,8 @@ def phrases(score: Score, options: PhraseOptions, *, accompanied: bool = True) -
 
     Without ``accompanied``, phrases need no accompaniment.
 
-    Raises
-    ------
-    DatasetError
-        ``no-melody``, ``no-accompaniment``, ``no-phrase``.
-    MidiError
-        As `encode_notes`.
+    Raises `DatasetError` (``no-melody``, ``no-accompaniment``, ``no-phrase``); `MidiError` (as
+    `encode_notes`).
     """
     melody = melody_track(score, options.melody)
     others = accompaniment_tracks(score, melody, options.accompaniment) if accompanied else []

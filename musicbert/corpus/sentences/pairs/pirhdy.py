@@ -21,8 +21,6 @@ step-by-step reading in ``tests/unit/corpus/test_pairs_pirhdy.py``.
 Legend: ``n`` pairs of a block, ``T`` 128 steps.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,20 +36,6 @@ from musicbert.arrays import Bools, Ints
 from musicbert.corpus.sentences.pairs.chords import ChordTable
 from musicbert.encoding.quantise import METRES, duration_code, tempo_code, velocity_code
 from musicbert.errors import DatasetError
-
-__all__ = [
-    "GROUP",
-    "INTEGERS",
-    "PROGRAMS",
-    "PairBlock",
-    "PairTask",
-    "check_block",
-    "count_lines",
-    "pair_rows",
-    "parse_block",
-    "phrase_hashes",
-    "raw_blocks",
-]
 
 PairTask = Literal["next", "acc"]
 
@@ -75,16 +59,9 @@ _BLOCK_LINES = 10 * GROUP
 class PairBlock:
     """Consecutive lines of a file.
 
-    Attributes
-    ----------
-    first_line
-        Number of the first line, from 0.
-    features
-        [shape=(n, 2, 4, T), int64]; zeros where a line is damaged.
-    labels
-        [shape=(n,), int64], 0 or 1; -1 where a line is damaged.
-    damage
-        Line of the block -> what is wrong with it.
+    ``first_line``: number of the first line, from 0; ``features`` [shape=(n, 2, 4, T), int64]; zeros where a
+    line is damaged; ``labels`` [shape=(n,), int64], 0 or 1; -1 where a line is damaged; ``damage``: line of
+    the block -> what is wrong with it.
     """
 
     first_line: int
@@ -98,15 +75,9 @@ def raw_blocks(
 ) -> Iterator[tuple[int, list[bytes]]]:
     """Read lines ``start`` to ``stop - 1`` of a file in blocks of 500; memory does not grow with the file.
 
-    Yields
-    ------
-    (first_line, lines)
-        Number of the first line of the block, from 0, and its lines, for `parse_block`.
-
-    Raises
-    ------
-    DatasetError
-        ``not-found``.
+    Yields ``(first_line``, ``lines)``: number of the first line of the block, from 0, and its lines, for
+    `parse_block`.
+    Raises `DatasetError` (``not-found``).
     """
     with _open(path) as file:
         lines = itertools.islice(file, start, stop)
@@ -194,12 +165,8 @@ def _lengths(state: Ints) -> Ints:
 def pair_rows(features: Ints, task: PairTask, chords: ChordTable) -> tuple[list[Ints], Ints]:
     """Encode pairs by their features [shape=(n, 2, 4, T), int64].
 
-    Returns
-    -------
-    rows
-        OctupleMIDI rows of every pair, each [shape=(notes, 8), int64], sorted.
-    first_positions
-        Where the second phrase begins [shape=(n,), int64, positions]; 0 for ``acc``.
+    Returns ``rows``: OctupleMIDI rows of every pair, each [shape=(notes, 8), int64], sorted;
+    ``first_positions``: where the second phrase begins [shape=(n,), int64, positions]; 0 for ``acc``.
     """
     pair, phrase, step = np.nonzero(_onsets(features, chords))
     chord = features[pair, phrase, CHORD, step]

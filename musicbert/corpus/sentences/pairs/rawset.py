@@ -24,8 +24,6 @@ from types import TracebackType
 from musicbert.arrays import Ints
 from musicbert.encoding import encoding_to_str
 
-__all__ = ["PairReport", "PartWriter", "is_pair_set", "text_of"]
-
 _SUFFIXES = ("txt", "label", "group", "first")
 
 
@@ -33,14 +31,9 @@ _SUFFIXES = ("txt", "label", "group", "first")
 class PairReport:
     """What was written.
 
-    Attributes
-    ----------
-    parts
-        part -> number of ``pairs``, of ``true`` ones and of ``queries``.
-    left_out
-        reason -> number of lines (or files) left out.
-    shared_queries
-        Test queries whose first phrase is, note for note, a first phrase of training.
+    ``parts``: part -> number of ``pairs``, of ``true`` ones and of ``queries``; ``left_out``: reason ->
+    number of lines (or files) left out; ``shared_queries``: test queries whose first phrase is, note for
+    note, a first phrase of training.
     """
 
     parts: dict[str, dict[str, int]]

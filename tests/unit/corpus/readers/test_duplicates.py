@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from musicbert.corpus.labelled.pieces import BeatNotes, LabelledPiece
+from musicbert.corpus.labelled.pieces import LabelledPiece
 from musicbert.corpus.splits.versions import content_groups, leaks, regroup
+from musicbert.encoding.beat_notes import BeatNotes
 
 
 def tune(seed, notes=120):

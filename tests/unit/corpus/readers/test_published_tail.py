@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from musicbert.corpus.labelled.pieces import BeatNotes, LabelledPiece
+from musicbert.corpus.labelled.pieces import LabelledPiece
 from musicbert.corpus.readers.published import move_tail
+from musicbert.encoding.beat_notes import BeatNotes
 
 
 def piece(name, notes, part="train"):
