@@ -8,8 +8,6 @@ Exit status: 0 done; 1 done, but some inputs failed (they are named on the stand
 input, nothing was done; 130 stopped by Ctrl-C.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import sys
@@ -18,8 +16,6 @@ from importlib.util import find_spec
 
 import musicbert
 from musicbert.errors import MusicBertError
-
-__all__ = ["COMMANDS", "available", "main", "make_parser"]
 
 #: sub-command -> what it does; those without a module are left out
 COMMANDS = {

@@ -1,7 +1,5 @@
 """`musicbert train`: the recipes of pre-training and fine-tuning, with the published hyper-parameters."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path
@@ -10,8 +8,6 @@ from musicbert.errors import ConfigError, MusicBertError
 from musicbert.recipes import RECIPES
 from musicbert.recipes.driver import train
 from musicbert.recipes.options import make_parser, parse
-
-__all__ = ["DESCRIPTION", "EPILOG", "add_arguments", "run"]
 
 DESCRIPTION = "Pre-train or fine-tune with a recipe of the papers, through fairseq-train."
 EPILOG = (

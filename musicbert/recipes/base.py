@@ -1,7 +1,5 @@
 """What all recipes share: their options, the weights they start from, and the plan of their runs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,8 +8,6 @@ from typing import ClassVar, Protocol
 from musicbert.errors import CheckpointError, ConfigError
 from musicbert.recipes.command import Command, Device, flags
 from musicbert.recipes.options import option
-
-__all__ = ["Plan", "Recipe", "Start", "Weights", "need", "shards_of"]
 
 ARCHITECTURES = "musicbert_{tiny,mini,small,medium,base,large}"
 _BASE = "checkpoints/checkpoint_last_musicbert_base.pt"
@@ -31,14 +27,8 @@ class Weights(Protocol):
 class Start:
     """How the weights begin.
 
-    Attributes
-    ----------
-    arch
-        Name of the architecture.
-    flags
-        Of fairseq-train: architecture, and weights to start from.
-    message
-        For the terminal.
+    ``arch``: name of the architecture; ``flags``: of fairseq-train: architecture, and weights to start from;
+    ``message``: for the terminal.
     """
 
     arch: str
@@ -50,16 +40,9 @@ class Start:
 class Plan:
     """The runs of a recipe.
 
-    Attributes
-    ----------
-    commands
-        One for each run.
-    before, after
-        Messages for the terminal.
-    extra
-        Flags that go after those of the command.
-    marked
-        A finished run gets a file ``done``, and ``--resume`` passes over it.
+    ``commands``: one for each run; ``before``, ``after``: messages for the terminal; ``extra``: flags that go
+    after those of the command; ``marked``: a finished run gets a file ``done``, and ``--resume`` passes over
+    it.
     """
 
     commands: tuple[Command, ...]

@@ -3,8 +3,6 @@
 This is the only place that knows how a command of fairseq-train is spelled.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess
@@ -14,18 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from musicbert.errors import ConfigError
-
-__all__ = [
-    "PACKAGE",
-    "Command",
-    "Device",
-    "Processes",
-    "adam",
-    "flags",
-    "plan_processes",
-    "schedule",
-    "update_frequency",
-]
 
 #: the package as ``--user-dir``
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -76,12 +62,7 @@ def schedule(name: str, *, lr: str, warmup: int, updates: int = 0) -> tuple[str,
 class Device:
     """What a run computes on, and in which precision.
 
-    Attributes
-    ----------
-    gpus
-        GPUs of this machine that may be used; 0: the CPU.
-    fp16, bf16
-        Half precision, bfloat16.
+    ``gpus``: GPUs of this machine that may be used; 0: the CPU; ``fp16``, ``bf16``: half precision, bfloat16.
     """
 
     gpus: int = 0
@@ -91,10 +72,7 @@ class Device:
     def flags(self) -> tuple[str, ...]:
         """Flags of fairseq-train.
 
-        Raises
-        ------
-        ConfigError
-            ``bad-option``: half precision on a CPU.
+        Raises `ConfigError` (``bad-option``: half precision on a CPU).
         """
         if self.gpus:
             return flags(fp16=self.fp16, bf16=self.bf16)
@@ -108,14 +86,8 @@ class Device:
 class Processes:
     """Processes of a run.
 
-    Attributes
-    ----------
-    count
-        Of all machines.
-    launch
-        Words before the arguments of fairseq-train.
-    environment
-        Variables that the processes need.
+    ``count``: of all machines; ``launch``: words before the arguments of fairseq-train; ``environment``:
+    variables that the processes need.
     """
 
     count: int
@@ -134,22 +106,11 @@ def plan_processes(
 ) -> Processes:
     """Decide how many processes run, and how they are started.
 
-    Parameters
-    ----------
-    gpus
-        GPUs of this machine; 0: train on the CPU.
-    processes
-        Processes of each machine; 0: one for each GPU, one on a CPU.
-    nodes, node_rank, master
-        Machines, number of this one from 0, and ``HOST:PORT`` of machine 0. Without them, a job step of SLURM
-        with one task on each machine says them.
-    environment
-        Environment variables; ``os.environ`` if None.
-
-    Raises
-    ------
-    ConfigError
-        ``bad-option``.
+    ``gpus``: GPUs of this machine; 0: train on the CPU. ``processes``: processes of each machine; 0: one for
+    each GPU, one on a CPU. ``nodes``, ``node_rank``, ``master``: machines, number of this one from 0, and
+    ``HOST:PORT`` of machine 0. Without them, a job step of SLURM with one task on each machine says them.
+    ``environment``: environment variables; ``os.environ`` if None.
+    Raises `ConfigError` (``bad-option``).
     """
     environment = os.environ if environment is None else environment
     here = processes or gpus or 1

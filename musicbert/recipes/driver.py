@@ -1,7 +1,5 @@
 """Running a recipe: checks of the save folder, the log, the progress bar, and the mark of a finished run."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -14,8 +12,6 @@ from pathlib import Path
 from musicbert.errors import ConfigError
 from musicbert.recipes.base import Plan, Recipe, Weights
 from musicbert.recipes.command import Command, Device, Processes, plan_processes, update_frequency
-
-__all__ = ["LOG", "check_save_folder", "show_bar", "train"]
 
 LOG = "train.log"
 LAST = "checkpoint_last.pt"
@@ -36,31 +32,11 @@ def train(
 ) -> int:
     """Run a recipe, or print its commands.
 
-    Parameters
-    ----------
-    recipe
-        The options.
-    extra
-        More flags of fairseq-train.
-    weights
-        Finds checkpoints.
-    count_gpus
-        Number of GPUs of this machine; not called with ``--cpu``.
-    out
-        Prints a line.
-
-    Returns
-    -------
-    int
-        Exit status of the first run that failed, else 0.
-
-    Raises
-    ------
-    ConfigError
-        ``bad-option``, ``not-found``, ``output-exists``, ``unfinished`` (no optimizer states, cannot
-        be resumed).
-    CheckpointError
-        The weights to start from are missing or cannot be read.
+    ``recipe``: the options; ``extra``: more flags of fairseq-train; ``weights``: finds checkpoints;
+    ``count_gpus``: number of GPUs of this machine; not called with ``--cpu``; ``out``: prints a line.
+    Returns `int`: exit status of the first run that failed, else 0.
+    Raises `ConfigError`: ``bad-option``, ``not-found``, ``output-exists``, ``unfinished`` (no optimizer
+    states, cannot be resumed); `CheckpointError` (the weights to start from are missing or cannot be read).
     """
     _check_extra(extra)
     plan = recipe.plan(weights)
@@ -200,10 +176,7 @@ def show_bar(lines: Iterable[str], updates: int) -> None:
 def check_save_folder(folder: Path, *, resume: bool) -> None:
     """Refuse a folder with checkpoints that another program wrote, or that are to be resumed.
 
-    Raises
-    ------
-    ConfigError
-        ``output-exists``.
+    Raises `ConfigError` (``output-exists``).
     """
     if not (folder / LOG).is_file():
         for file in sorted(folder.glob("*.pt")):

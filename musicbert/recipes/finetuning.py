@@ -8,8 +8,6 @@ from musicbert.recipes.options import option
 from musicbert.recipes.ratings import Performer, RatingsAndPerformer, Regression
 from musicbert.recipes.sentences import Genre, Pairs
 
-__all__ = ["FineTuning", "published_for_databin", "published_for_shards"]
-
 _RATED = {
     frozenset({"ratings"}): Regression(),
     frozenset({"performer"}): Performer(),
@@ -97,12 +95,8 @@ def published_for_shards(family: str, level: str) -> FineTuning:
 def published_for_databin(labels: frozenset[str], kind: str) -> FineTuning:
     """Published values for labels of a data-bin: those of the recipes of ``musicbert train``.
 
-    Parameters
-    ----------
-    labels
-        ``ratings``, ``performer`` or both; anything else is a sentence task.
-    kind
-        Of the labels of a sentence task: ``classes`` (pairs) or ``multilabel`` (genre).
+    ``labels``: ``ratings``, ``performer`` or both; anything else is a sentence task; ``kind``: of the labels
+    of a sentence task: ``classes`` (pairs) or ``multilabel`` (genre).
     """
     recipe = _RATED.get(labels) or (Genre() if kind == "multilabel" else Pairs())
     return FineTuning(

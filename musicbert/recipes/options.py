@@ -1,15 +1,11 @@
 """Options as fields of a frozen dataclass: each with a default, a help text and the source of the default."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from dataclasses import Field, field, fields
 from typing import Any, NoReturn, TypeVar
 
 from musicbert.errors import ConfigError
-
-__all__ = ["make_parser", "number", "option", "parse", "place", "published"]
 
 Options = TypeVar("Options")
 
@@ -25,20 +21,10 @@ def option(
 ) -> Any:
     """Declare an option ``--some-name`` for the field ``some_name``; a False default makes a switch.
 
-    Parameters
-    ----------
-    default
-        Its type is the type of the option.
-    text
-        Help.
-    source
-        Where the default comes from: ``published``, or nothing for a choice of this project.
-    choices
-        Allowed values; empty: any.
-    alias
-        A second name, with its dashes.
-    number
-        A decimal number that is kept as written, because names of save folders repeat it.
+    ``default``: its type is the type of the option; ``text``: help; ``source``: where the default comes from:
+    ``published``, or nothing for a choice of this project; ``choices``: allowed values; empty: any;
+    ``alias``: a second name, with its dashes; ``number``: a decimal number that is kept as written, because
+    names of save folders repeat it.
     """
     about = {"help": text, "source": source, "choices": choices, "alias": alias, "number": number}
     return field(default=default, metadata=about)
@@ -113,24 +99,10 @@ def _add(parser: argparse.ArgumentParser, entry: Field[Any]) -> None:
 def parse(recipe: type[Options], words: Sequence[str], *, parser: _Parser) -> tuple[Options, tuple[str, ...]]:
     """Read options of a recipe.
 
-    Parameters
-    ----------
-    recipe
-        A dataclass of options.
-    words
-        Words of the command line; those after ``--`` are for fairseq-train.
-    parser
-        From `make_parser`.
-
-    Returns
-    -------
-    tuple
-        The recipe, and the words after ``--``.
-
-    Raises
-    ------
-    ConfigError
-        ``bad-option``.
+    ``recipe``: a dataclass of options; ``words``: words of the command line; those after ``--`` are for
+    fairseq-train; ``parser``: from `make_parser`.
+    Returns `tuple`: the recipe, and the words after ``--``.
+    Raises `ConfigError` (``bad-option``).
     """
     end = list(words).index("--") if "--" in words else len(words)
     given, unknown = parser.parse_known_intermixed_args(list(words[:end]))

@@ -1,7 +1,5 @@
 """Recipes of pre-training: MusicBERT's masked language model, and M2BERT."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,8 +7,6 @@ from musicbert.errors import ConfigError
 from musicbert.recipes.base import ARCHITECTURES, Plan, Recipe, Weights, need, shards_of
 from musicbert.recipes.command import Device, adam, flags, schedule
 from musicbert.recipes.options import number, option, place, published
-
-__all__ = ["M2Bert", "MusicBert"]
 
 _INIT = "start from these weights, with a fresh optimizer: a file, a folder or a name"
 _NO_WEIGHTS = "training was to start from these weights"

@@ -3,8 +3,6 @@
 The data are one fold of a rating data-bin (``scripts/binarize_xai.sh``).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -12,15 +10,6 @@ from typing import ClassVar
 from musicbert.recipes.base import Plan, Recipe, Start, Weights, need
 from musicbert.recipes.command import flags, schedule
 from musicbert.recipes.options import number, option, published
-
-__all__ = [
-    "Contrastive",
-    "Performer",
-    "PerformerOnly",
-    "PerformerTuning",
-    "RatingsAndPerformer",
-    "Regression",
-]
 
 _NO_WEIGHTS = "give pre-trained weights with --init, or add --from-scratch"
 _MAX_POSITIONS = 8192

@@ -1,7 +1,5 @@
 """Recipes of MusicBERT's four downstream tasks: next, acc, genre and style, on several seeds and folds."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,8 +8,6 @@ from musicbert.errors import ConfigError
 from musicbert.recipes.base import Plan, Recipe, Weights, need
 from musicbert.recipes.command import adam, flags, schedule
 from musicbert.recipes.options import number, option, place, published
-
-__all__ = ["Genre", "Pairs"]
 
 _NO_WEIGHTS = "give pre-trained weights with --init, or add --from-scratch"
 
