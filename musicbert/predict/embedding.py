@@ -103,11 +103,7 @@ class Embedder:
     WINDOW, OVERLAP = 1024, 256
 
     def __init__(
-        self,
-        bundle: Bundle,
-        *,
-        device: str | torch.device | None = None,
-        precision: Precision = "auto",
+        self, bundle: Bundle, *, device: str | torch.device | None = None, precision: Precision = "auto"
     ) -> None:
         module, self.report = build_model(bundle)
         self._bundle = bundle

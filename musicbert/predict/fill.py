@@ -82,12 +82,7 @@ class _Work:
     """The state of a piece that is being filled."""
 
     def __init__(
-        self,
-        runner: Runner,
-        piece: Piece,
-        mask: Bools,
-        options: FillOptions,
-        rng: np.random.Generator,
+        self, runner: Runner, piece: Piece, mask: Bools, options: FillOptions, rng: np.random.Generator
     ) -> None:
         self.runner, self.piece, self.options, self.rng = runner, piece, options, rng
         self.windows = runner.windows([piece])

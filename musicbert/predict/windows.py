@@ -120,13 +120,7 @@ def _ramp(index: int, bounds: list[tuple[int, int]]) -> Floats:
 
 
 def cut(
-    piece: int,
-    rows: Ints,
-    codec: str,
-    *,
-    window: int,
-    overlap: int = 0,
-    choice: WindowChoice = "all",
+    piece: int, rows: Ints, codec: str, *, window: int, overlap: int = 0, choice: WindowChoice = "all"
 ) -> list[Window]:
     """Cut the rows of a piece [shape=(n, F), int64] into windows (see :func:`cover`).
 

@@ -100,11 +100,7 @@ class Regression(_Rating):
         """One run."""
         adversarial = "_adv" if self.adversarial else ""
         return self._run(
-            weights,
-            f"M2PF_xai{adversarial}",
-            f"M2PF{adversarial}",
-            "R2",
-            classification_head_name="xai_head",
+            weights, f"M2PF_xai{adversarial}", f"M2PF{adversarial}", "R2", classification_head_name="xai_head"
         )
 
 

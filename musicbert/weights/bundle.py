@@ -115,10 +115,7 @@ def _lists(value: Any) -> Any:
 
 
 def bundle_from_settings(
-    settings: Mapping[str, Any],
-    shown: Config,
-    weights: Mapping[str, torch.Tensor],
-    path: str | PathLike[str],
+    settings: Mapping[str, Any], shown: Config, weights: Mapping[str, torch.Tensor], path: str | PathLike[str]
 ) -> Bundle:
     """Bundle from the content of a ``config.json``, checked against the architecture that the shapes show.
 

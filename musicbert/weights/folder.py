@@ -25,11 +25,7 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 def save_folder(
-    bundle: Bundle,
-    folder: str | PathLike[str],
-    *,
-    layout: Layout = "musicbert",
-    overwrite: bool = False,
+    bundle: Bundle, folder: str | PathLike[str], *, layout: Layout = "musicbert", overwrite: bool = False
 ) -> Path:
     """Write a checkpoint as a folder, whole or not at all.
 

@@ -52,10 +52,7 @@ def check_view(checkpoint: Checkpoint, view: View, *, path: str | PathLike[str] 
 
 
 def read_bundle(
-    path: str | PathLike[str],
-    *,
-    labels: str | PathLike[str] | None = None,
-    family: FamilyName | None = None,
+    path: str | PathLike[str], *, labels: str | PathLike[str] | None = None, family: FamilyName | None = None
 ) -> Bundle:
     """Read a checkpoint in any container, or a folder, of any family.
 
@@ -166,10 +163,7 @@ def load_into(model: nn.Module, path: str | PathLike[str]) -> KeyReport:
 
 
 def load_model(
-    path: str | PathLike[str],
-    *,
-    pooling: Pooling | None = None,
-    performance_features: int | None = None,
+    path: str | PathLike[str], *, pooling: Pooling | None = None, performance_features: int | None = None
 ) -> Any:
     """Build the network that a checkpoint or folder holds (:func:`read_bundle`, then :func:`build_model`).
 

@@ -100,13 +100,7 @@ MUSICBERT = Family(
         "max_positions": "max_positions",
         "performance_features": "performance_features",
     },
-    told=(
-        "encoder_attention_heads",
-        "dropout",
-        "attention_dropout",
-        "activation_dropout",
-        "pooler_dropout",
-    ),
+    told=("encoder_attention_heads", "dropout", "attention_dropout", "activation_dropout", "pooler_dropout"),
     shown=(
         "layers",
         "width",
