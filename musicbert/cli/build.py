@@ -43,43 +43,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=defaults.seed, help="of split, order, windows and bars (%(default)s)")
 
     group = parser.add_argument_group("windows and splits")
-    group.add_argument(
-        "--window", type=int, default=defaults.window, help="notes of a sequence (%(default)s)"
-    )
-    group.add_argument(
-        "--overlap", type=int, default=defaults.overlap, help="sequences that a note is in (%(default)s)"
-    )
-    group.add_argument(
+    add = group.add_argument
+    add("--window", type=int, default=defaults.window, help="notes of a sequence (%(default)s)")
+    add("--overlap", type=int, default=defaults.overlap, help="sequences that a note is in (%(default)s)")
+    add(
         "--shares", type=float, nargs=3, default=defaults.shares, metavar=("TRAIN", "VALID", "TEST"),
         help="shares of the files (98 1 1)",
     )  # fmt: skip
-    group.add_argument(
+    add(
         "--split", choices=("count", "hash"), default=defaults.split,
         help="cut a seeded order at the shares, or by a hash that more files do not change (%(default)s)",
     )  # fmt: skip
-    group.add_argument(
-        "--keep-duplicates", action="store_true", help="keep files with the notes of an earlier one"
-    )
-    group.add_argument(
-        "--ignore-near-duplicates", action="store_true", help="let versions of a song fall in several splits"
-    )
+    add("--keep-duplicates", action="store_true", help="keep files with the notes of an earlier one")
+    add("--ignore-near-duplicates", action="store_true", help="let versions of a song fall in several splits")
 
     add_policies(parser)
     group = parser.add_argument_group("running")
-    group.add_argument(
+    add = group.add_argument
+    add(
         "--bar-overflow", choices=("drop", "restart", "error"), default=defaults.policies.bar_overflow,
         help="what happens to a window of more than 256 bars (%(default)s)",
     )  # fmt: skip
-    group.add_argument("--reader", choices=("symusic", "miditoolkit"), default=defaults.reader)
-    group.add_argument("--workers", type=int, default=1, help="processes (%(default)s)")
-    group.add_argument("--scheduler", metavar="ADDRESS", help="dask.distributed scheduler to work on")
-    group.add_argument("--overwrite", action="store_true", help="replace an earlier corpus")
-    group.add_argument("--restart", action="store_true", help="do not go on with an unfinished run")
-    group.add_argument(
+    add("--reader", choices=("symusic", "miditoolkit"), default=defaults.reader)
+    add("--workers", type=int, default=1, help="processes (%(default)s)")
+    add("--scheduler", metavar="ADDRESS", help="dask.distributed scheduler to work on")
+    add("--overwrite", action="store_true", help="replace an earlier corpus")
+    add("--restart", action="store_true", help="do not go on with an unfinished run")
+    add(
         "--max-failure-rate", type=share, default=0.05, metavar="SHARE",
         help="exit with status 1 if more of the files cannot be encoded, in 0-1 (%(default)s)",
     )  # fmt: skip
-    group.add_argument("--quiet", action="store_true", help="no progress bar")
+    add("--quiet", action="store_true", help="no progress bar")
 
 
 def options_of(given: argparse.Namespace) -> BuildOptions:

@@ -29,19 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `musicbert embed`."""
     add_inputs(parser)
     add_model(parser)
-    parser.add_argument("--output", "-o", type=Path, required=True, help=".npz, or .csv (pieces only)")
-    parser.add_argument(
-        "--level", choices=("piece", "bar", "note"), default="piece", help="what gets a vector (%(default)s)"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--output", "-o", type=Path, required=True, help=".npz, or .csv (pieces only)")
+    add("--level", choices=("piece", "bar", "note"), default="piece", help="what gets a vector (%(default)s)")
+    add(
         "--pooling",
         choices=("first", "mean"),
         default="first",
         help="of a piece: state of the first token, or mean over the notes (%(default)s)",
     )
-    parser.add_argument(
-        "--layer", type=int, default=-1, help="block; 0 is before the first, -1 the last (%(default)s)"
-    )
+    add("--layer", type=int, default=-1, help="block; 0 is before the first, -1 the last (%(default)s)")
     add_policies(parser)
 
 

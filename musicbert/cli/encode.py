@@ -40,28 +40,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from musicbert.encoding.codecs import CODECS
 
     add_inputs(parser)
-    parser.add_argument(
-        "--output", "-o", type=Path, help="file (a folder with npy); standard output if missing"
-    )
-    parser.add_argument("--encoding", choices=CODECS, default=OCTUPLE, help="see below (%(default)s)")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--output", "-o", type=Path, help="file (a folder with npy); standard output if missing")
+    add("--encoding", choices=CODECS, default=OCTUPLE, help="see below (%(default)s)")
+    add(
         "--format",
         choices=("text", "csv", "npy"),
         default="text",
         help="text: a line of tokens; csv: a line a note; npy: an int64 array [notes, fields] (%(default)s)",
     )
-    parser.add_argument(
+    add(
         "--windows",
         action="store_true",
         help="octuples as text: cut into overlapping lines of 1,000 notes and 256 bars",
     )
-    parser.add_argument(
+    add(
         "--chunk",
         type=int,
         metavar="N",
         help="compound words as npy: cut into chunks of N, an int64 array [chunks, N, 4] filled up with PAD",
     )
-    parser.add_argument("--reader", choices=("symusic", "miditoolkit"), default="symusic", help="%(default)s")
+    add("--reader", choices=("symusic", "miditoolkit"), default="symusic", help="%(default)s")
     add_policies(parser)
 
 

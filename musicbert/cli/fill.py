@@ -22,32 +22,31 @@ exit status: 0 done; 2 bad usage or input."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `musicbert fill`."""
-    parser.add_argument("input", metavar="INPUT", help="MIDI file")
+    add = parser.add_argument
+    add("input", metavar="INPUT", help="MIDI file")
     add_model(parser)
-    parser.add_argument("--output", "-o", type=Path, required=True, help="MIDI file to write")
-    parser.add_argument("--table", type=Path, help=".csv of the hidden tokens to write")
+    add("--output", "-o", type=Path, required=True, help="MIDI file to write")
+    add("--table", type=Path, help=".csv of the hidden tokens to write")
     group = parser.add_argument_group("what to hide")
-    group.add_argument("--fields", nargs="+", default=["pitch"], metavar="FIELD", help="fields (pitch)")
-    group.add_argument("--bars", nargs=2, type=int, metavar=("FIRST", "LAST"), help="bars, from 0 (all)")
-    group.add_argument("--programs", nargs="+", type=int, metavar="N", help="programs (all)")
-    group.add_argument(
-        "--notes", nargs="+", type=int, metavar="N", help="notes, numbered as encode has them (all)"
-    )
-    group.add_argument("--share", type=float, default=1.0, help="share of those notes, 0-1 (%(default)s)")
+    add = group.add_argument
+    add("--fields", nargs="+", default=["pitch"], metavar="FIELD", help="fields (pitch)")
+    add("--bars", nargs=2, type=int, metavar=("FIRST", "LAST"), help="bars, from 0 (all)")
+    add("--programs", nargs="+", type=int, metavar="N", help="programs (all)")
+    add("--notes", nargs="+", type=int, metavar="N", help="notes, numbered as encode has them (all)")
+    add("--share", type=float, default=1.0, help="share of those notes, 0-1 (%(default)s)")
     group = parser.add_argument_group("how to choose")
-    group.add_argument(
+    add = group.add_argument
+    add(
         "--order",
         choices=("once", "confident", "notes", "tokens"),
         default="once",
         help="all at once; the surest first in --steps passes; note by note; token by token (%(default)s)",
     )
-    group.add_argument("--steps", type=int, default=8, help="passes of --order confident (%(default)s)")
-    group.add_argument("--temperature", type=float, default=0.0, help="0: the most probable (%(default)s)")
-    group.add_argument("--top-k", type=int, default=0, help="among the k most probable; 0: all (%(default)s)")
-    group.add_argument(
-        "--top-p", type=float, default=1.0, help="among those of this probability (%(default)s)"
-    )
-    group.add_argument("--seed", type=int, default=0, help="%(default)s")
+    add("--steps", type=int, default=8, help="passes of --order confident (%(default)s)")
+    add("--temperature", type=float, default=0.0, help="0: the most probable (%(default)s)")
+    add("--top-k", type=int, default=0, help="among the k most probable; 0: all (%(default)s)")
+    add("--top-p", type=float, default=1.0, help="among those of this probability (%(default)s)")
+    add("--seed", type=int, default=0, help="%(default)s")
     add_policies(parser)
 
 

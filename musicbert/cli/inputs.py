@@ -27,12 +27,11 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that choose a model."""
-    parser.add_argument(
-        "--model", required=True, help="folder, checkpoint file, or name such as musicbert_small"
-    )
-    parser.add_argument("--labels", metavar="JSON", help="classes.json that names the outputs of the heads")
-    parser.add_argument("--device", help="cpu, cuda, ... (a GPU if there is one)")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--model", required=True, help="folder, checkpoint file, or name such as musicbert_small")
+    add("--labels", metavar="JSON", help="classes.json that names the outputs of the heads")
+    add("--device", help="cpu, cuda, ... (a GPU if there is one)")
+    add(
         "--precision",
         choices=("auto", "float32", "bfloat16"),
         default="auto",

@@ -31,9 +31,8 @@ TokenPooling = Literal["first", "mean"]
 class Stitch:
     """Means over windows for the items (notes, bars or the whole) of pieces.
 
-    ``items``: of each piece, the item that each note belongs to, ascending from 0 [shape=(n,), int64];
-    ``width``: numbers of an item, ``D``; ``votes``: count every window once, in place of by its notes (for
-    results of whole windows).
+    ``items``: for each piece, the item of each note, ascending from 0 [shape=(n,), int64]. ``width``: numbers
+    of an item, ``D``. ``votes``: every window counts once, not by its notes (for results of whole windows).
     """
 
     def __init__(self, items: Sequence[Ints], width: int, *, votes: bool = False) -> None:
@@ -92,10 +91,10 @@ def stitch_windows(
 
 
 class Embedder:
-    """A backbone of any family on a device: what :class:`~musicbert.predict.Model` and ``M2BertModel`` share.
+    """A backbone of any family on a device; `Model` and `M2BertModel` build on it.
 
-    ``bundle``: what :func:`~musicbert.weights.read_bundle` reads; ``device``: ``cpu``, ``cuda``, ...; a GPU
-    if there is one when None; ``precision``: ``auto`` (float32 on a CPU, bfloat16 on a GPU), ``float32`` or
+    ``bundle`` comes from :func:`~musicbert.weights.read_bundle`. ``device``: ``cpu``, ``cuda``, ...; None: a
+    GPU if there is one. ``precision``: ``auto`` (float32 on a CPU, bfloat16 on a GPU), ``float32`` or
     ``bfloat16``.
     """
 
@@ -164,19 +163,19 @@ class Embedder:
         layer: int = -1,
         policies: Policies = COMPATIBLE,
     ) -> Any:
-        """Embed pieces, their bars or their notes.
+        """Embed a source or a list of sources: whole pieces, their bars or their notes.
 
-        ``source``: a source, or a list of them. ``level``: ``piece``: one vector. ``note``: one a row of the
-        encoding, in its order. ``bar``: the mean of the notes of each bar that has some, in order.
-        ``pooling``: for a piece. ``first`` (default of MusicBERT): the state of the first token, for the last
-        layer up-projected as published (what fine-tuned heads read). ``mean`` (the others, which have no
-        first token): the mean over the notes. ``layer``: state after block ``layer``; 0 is the input of the
-        first block, negative numbers count from the end. The last one of M2BERT is before ``final_norm``, as
-        fine-tuning reads it. ``policies``: see ``encode``.
-        Returns ``numpy.ndarray`` [shape=(D,)], [shape=(n, D)] or [shape=(bars, D)], float32; for a list of
-        sources a list of these.
-        Raises `MidiError` (for a source that cannot be read or encoded); `ValueError` (for another level,
-        pooling or layer).
+        ``level``: ``piece``: one vector; ``note``: one for each row, in order; ``bar``: for each bar with
+        notes, their mean, in order. ``pooling`` of a piece: ``first`` (default of MusicBERT): the state of
+        the first token, for the last layer up-projected as published (what fine-tuned heads read); ``mean``
+        over the notes (the only one of the other families). ``layer``: state after this block; 0 is the input
+        of the first block, negative numbers count from the end. M2BERT's last one is before ``final_norm``,
+        as fine-tuning reads it. ``policies``: see ``encode``.
+
+        Returns an array [shape=(D,)], [shape=(n, D)] or [shape=(bars, D)], float32; for a list of sources, a
+        list of arrays.
+        Raises `MidiError` for a source that cannot be read or encoded, and `ValueError` for an unknown level,
+        pooling or layer.
         """
         has_first = self._runner.layout.special > 0
         poolings = get_args(TokenPooling)[0 if has_first else 1 :]

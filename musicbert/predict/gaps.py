@@ -19,28 +19,20 @@ _BAR, _PROGRAM = 0, 2
 
 @dataclass(frozen=True)
 class FillOptions:
-    """How tokens are chosen.
+    """How tokens are chosen."""
 
-    Attributes
-    ----------
-    order, steps
-        See :mod:`musicbert.predict.fill`; ``steps`` are the passes of ``confident``.
-    temperature
-        Logits are divided by it before one is drawn; 0 takes the most probable token. One number, or one a
-        field (fields that are not named: 0).
-    top_k
-        Draw among the ``top_k`` most probable tokens only; 0 for all.
-    top_p
-        Draw among the most probable tokens that together have this probability, in 0-1.
-    allow
-        Field -> values that may be chosen.
-    """
-
+    #: see :mod:`musicbert.predict.fill`
     order: Order = "once"
+    #: passes of the order ``confident``
     steps: int = 8
+    #: logits are divided by it before one is drawn; 0: the most probable token. A number, or one for each
+    #: field (0 where missing)
     temperature: float | Mapping[str, float] = 0.0
+    #: draw only among so many of the most probable tokens; 0: all
     top_k: int = 0
+    #: draw only among the most probable tokens that together have this probability, in 0-1
     top_p: float = 1.0
+    #: field -> values that may be chosen
     allow: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -68,19 +60,12 @@ class FillOptions:
 class Filled:
     """A piece with its hidden tokens filled in.
 
-    Attributes
-    ----------
-    rows
-        [shape=(n, 8), int64] in the order of the piece.
-    mask
-        True at what was hidden [shape=(n, 8), bool].
-    probability
-        Probability of what was chosen among the tokens of its field that are possible there, at temperature 1
-        [shape=(n, 8), float32, 0-1]; NaN where nothing was hidden.
-    distributions
-        Field -> (rows, probabilities): for the hidden tokens of the field, in the order of the rows
-        [shape=(m,), int64], the probability of each value [shape=(m, size of the field), float32], when it
-        was chosen. Bars count from the first bar of the window where the piece has more than 256.
+    ``rows`` [shape=(n, 8), int64] are in the order of the piece. ``mask`` [shape=(n, 8), bool] is true at
+    what was hidden. ``probability`` [shape=(n, 8), float32, 0-1] is that of the chosen token, at temperature
+    1, among the possible tokens of its field; NaN where nothing was hidden. ``distributions``: field -> (rows
+    [shape=(m,), int64], probabilities [shape=(m, size of the field), float32]) of its hidden tokens, in the
+    order of the rows, when each was chosen. Bars count from the first bar of the window where the piece has
+    more than 256.
     """
 
     rows: Ints
@@ -113,16 +98,10 @@ def choose_mask(
     share: float = 1.0,
     seed: int = 0,
 ) -> Bools:
-    """Say which tokens of a piece to hide (see :meth:`~musicbert.predict.Model.fill`).
+    """Choose which tokens of a piece to hide (see :meth:`~musicbert.predict.Model.fill`).
 
-    Returns
-    -------
-    [shape=(n, 8), bool]
-
-    Raises
-    ------
-    ValueError
-        For an unknown field, a share outside 0-1, or a note that the piece does not have.
+    Returns [shape=(n, 8), bool]. Raises `ValueError` (unknown field, share outside 0-1, or a note that the
+    piece does not have).
     """
     _check_fields(fields)
     if not 0 <= share <= 1:

@@ -80,28 +80,11 @@ class Model(Embedder):
         heads: Sequence[str] | None = None,
         policies: Policies = COMPATIBLE,
     ) -> Any:
-        """Run the sentence heads.
+        """Run sentence heads (all if ``heads`` is None) on a source or a list of sources.
 
-        Parameters
-        ----------
-        source
-            A source, or a list of them.
-        heads
-            Names of heads; all if None.
-        policies
-            See ``encode``.
-
-        Returns
-        -------
-        dict of str to Prediction
-            By head; for a list of sources a list of these.
-
-        Raises
-        ------
-        MidiError
-            For a source that cannot be read or encoded.
-        ValueError
-            Where the model has no such head, or none at all.
+        Returns a dictionary, head -> `Prediction`; for a list of sources, a list of these.
+        Raises `MidiError` for a source that cannot be read or encoded, and `ValueError` for an unknown head
+        or a model without heads.
         """
         names = list(self.heads) if heads is None else list(heads)
         unknown = [name for name in names if name not in self.heads]
@@ -203,24 +186,13 @@ def from_pretrained(
     sources: Mapping[str, DownloadSource] | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Any:
-    """Open a model: a :class:`Model`, or an :class:`M2BertModel` where the checkpoint is one of M2BERT.
+    """Open a model: a :class:`Model`, or an :class:`M2BertModel` for a checkpoint of M2BERT or MidiBERT.
 
-    Parameters
-    ----------
-    name
-        A folder, a checkpoint file in any container, or a name
-        (:mod:`musicbert.weights.names` says where names are looked for).
-    device, precision
-        See :class:`Model`.
-    labels
-        A ``classes.json`` that names the outputs of the heads.
-    folders, cache, sources, progress
-        See :func:`~musicbert.weights.resolve`.
+    Parameters as of :class:`Model` (``device``, ``precision``) and :func:`~musicbert.weights.resolve`
+    (``name``: a folder, a checkpoint file in any container, or a name; ``folders``, ``cache``, ``sources``,
+    ``progress``). ``labels`` is a ``classes.json`` that names the outputs of the heads.
 
-    Raises
-    ------
-    CheckpointError
-        ``other-encoding``, and as ``resolve`` and ``read_bundle``.
+    Raises `CheckpointError` (``other-encoding``; those of ``resolve`` and ``read_bundle``).
     """
     path = resolve(name, folders=folders, cache=cache, sources=sources, progress=progress)
     bundle = read_bundle(path, labels=labels)

@@ -26,16 +26,10 @@ Source = str | PathLike[str] | bytes | IO[bytes] | Score | BeatNotes | NDArray[A
 class Piece:
     """One piece.
 
-    Attributes
-    ----------
-    rows
-        [shape=(n, F), int64], n >= 1; octuples are sorted by bar, and bars may exceed 255.
-    performance
-        Performance inputs [shape=(n, P), float32], or None.
-    note_index
-        Row i is note ``note_index[i]`` of the source [shape=(n,), int64]; None where rows were given.
-    hidden
-        True at tokens that the model does not see [shape=(n, F), bool], or None.
+    ``rows`` [shape=(n, F), int64], n >= 1; octuples are sorted by bar, and bars may exceed 255.
+    ``performance`` [shape=(n, P), float32]: performance inputs, or None. ``note_index`` [shape=(n,), int64]:
+    row i is note ``note_index[i]`` of the source; None where rows were given. ``hidden`` [shape=(n, F),
+    bool]: true at tokens that the model does not see, or None.
     """
 
     rows: Ints
@@ -54,27 +48,13 @@ def read_piece(
 ) -> Piece:
     """Read and encode one piece.
 
-    Parameters
-    ----------
-    source
-        See `Source`.
-    codec
-        Encoding that the model reads.
-    performance
-        Number of performance inputs of the model.
-    masked
-        Accept rows for a model with performance inputs: it then sees zeros, as at masked notes.
-    policies
-        See `encode` (OctupleMIDI only).
+    ``codec`` is the encoding that the model reads, ``performance`` its number of performance inputs.
+    ``masked`` accepts rows even for a model with performance inputs: it then sees zeros, as at masked notes.
+    ``policies`` are those of `encode` (OctupleMIDI only).
 
-    Raises
-    ------
-    MidiError
-        As `encode`; ``bad-value`` for rows out of range or not sorted by bar; ``needs-music`` for rows where
-        the model has performance inputs; ``other-inputs`` where these are not the ones that this program
-        computes.
-    TypeError
-        For another type of source.
+    Raises `MidiError` (those of `encode`; ``bad-value``: rows out of range or not sorted by bar;
+    ``needs-music``: rows for a model with performance inputs; ``other-inputs``: the model has other
+    performance inputs than this program computes) and `TypeError` (another type of source).
     """
     if isinstance(source, Piece):
         return source

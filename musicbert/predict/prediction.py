@@ -14,14 +14,9 @@ from musicbert.weights import Head
 class Prediction:
     """What one head says about one piece.
 
-    Attributes
-    ----------
-    head
-        The head: its name, the names and poles of its outputs.
-    logits
-        Its outputs [shape=(C,), float32]; the mean over windows, by the notes that each stands for.
-    scores
-        The same after the head's activation: probabilities of classes or labels, or ratings on 0-1.
+    ``logits`` [shape=(C,), float32]: outputs of the head, averaged over windows by the notes that each
+    contributes. ``scores`` [shape=(C,), float32]: the same after the head's activation, as probabilities of
+    classes or labels, or ratings on 0-1.
     """
 
     head: Head
@@ -42,17 +37,11 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class TagResult:
-    """What a tagger says about one piece.
+    """What a tagger says about one piece (``kind``, ``classes``: those of its task).
 
-    Attributes
-    ----------
-    kind, classes
-        See `musicbert.corpus.labelled.pieces.Task`.
-    scores
-        Of the piece [shape=(C,), float32], or of each of its notes [shape=(n, C)], in the order of the score:
-        probabilities of classes or labels, or values.
-    known
-        Whether the encoding kept the note [shape=(n,), bool]; the scores of others are NaN. None for pieces.
+    ``scores``: probabilities of classes or labels, or values, of the piece [shape=(C,), float32] or of each
+    note [shape=(n, C)] in the order of the score. ``known`` [shape=(n,), bool]: whether the encoding kept the
+    note (the scores of other notes are NaN); None for pieces.
     """
 
     kind: str

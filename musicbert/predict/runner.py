@@ -45,12 +45,11 @@ def run_batches(
 ) -> None:
     """Run items of different lengths through a model, the longest first, without gradients.
 
-    ``lengths``: rows of each item, special rows included [shape=(n,), integers]. ``make_batch``: makes a
-    batch of the items with these indices [shape=(B,), int64]. ``forward``: runs the model on a batch.
-    ``take``: receives the indices of a batch and its output. ``batch_rows``: largest number of rows in a
-    batch, padding included. A longer item is a batch of its own. ``batch_items``: largest number of items in
-    a batch, if any. ``padding``: largest share of an item's rows that may be padding, in 0-1; `SLACK` rows
-    more are tolerated. ``progress``: called with the number of items done and the number of all items.
+    ``lengths``: rows of each item, special rows included [shape=(n,), integers]. ``make_batch`` gets the
+    indices of a batch's items [shape=(B,), int64], ``forward`` runs the batch, and ``take`` gets the indices
+    and the output. A batch has at most ``batch_rows`` rows, padding included (a longer item is a batch of its
+    own), and at most ``batch_items`` items. At most the share ``padding`` (0-1) of an item's rows is padding;
+    `SLACK` rows more are tolerated. ``progress`` is called with the number of items done and of all items.
     """
     sizes = np.asarray(lengths, np.int64)
     order = np.argsort(-sizes, kind="stable")  # the longest first: too little memory shows at once
@@ -85,20 +84,10 @@ def multiplies_in_bfloat16(precision: Precision, device: torch.device) -> bool:
 class Runner:
     """A model on a device, in one precision, that reads windows of pieces.
 
-    Parameters
-    ----------
-    model, layout
-        The network, which is moved to the device, and how rows become its tokens.
-    performance
-        Number of performance inputs of a note.
-    window, overlap, choice
-        See :func:`~musicbert.predict.windows.cut`.
-    device
-        ``cpu``, ``cuda``, ...; a GPU if there is one when None.
-    precision
-        ``auto``: float32 on a CPU, bfloat16 on a GPU (weights stay float32).
-    batch_rows
-        See :func:`run_batches`.
+    ``model`` is moved to ``device`` (None: a GPU if there is one); ``layout`` turns rows into its tokens.
+    ``performance`` is the number of performance inputs of a note. For ``window``, ``overlap`` and ``choice``
+    see :func:`~musicbert.predict.windows.cut`, for ``batch_rows`` :func:`run_batches`. The ``precision``
+    ``auto`` is float32 on a CPU and bfloat16 on a GPU (weights stay float32).
     """
 
     def __init__(
@@ -138,12 +127,11 @@ class Runner:
         forward: Callable[[torch.Tensor, torch.Tensor | None], Output],
         take: Callable[[list[int], Output], None],
     ) -> None:
-        """Run windows.
+        """Run windows (``window.piece`` is an index into ``pieces``).
 
-        ``pieces``, ``windows``: ``window.piece`` is an index into ``pieces``; ``forward``: runs the model on
-        tokens (see :class:`~musicbert.predict.windows.Layout`) and performance inputs [shape=(B, T, P),
-        float32], in the runner's precision; ``take``: receives the indices of the windows of a batch and the
-        output for it.
+        ``forward`` runs the model on tokens (see :class:`~musicbert.predict.windows.Layout`) and performance
+        inputs [shape=(B, T, P), float32], in the runner's precision. ``take`` receives the indices of a
+        batch's windows and its output.
         """
 
         def make_batch(chosen: Ints) -> tuple[torch.Tensor, torch.Tensor | None]:

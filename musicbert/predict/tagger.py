@@ -34,15 +34,7 @@ BATCH_ROWS = 1 << 13
 
 
 class TaggerModel:
-    """A tagger on a device.
-
-    Parameters
-    ----------
-    tagger, settings
-        As `musicbert.weights.tagger_folder.load_tagger_folder` gives them.
-    device
-        ``cpu``, ``cuda``, ...; a GPU if there is one when None.
-    """
+    """A tagger from `load_tagger_folder` on a device (None: a GPU if there is one)."""
 
     def __init__(
         self, tagger: Tagger, settings: dict[str, Any], *, device: str | torch.device | None = None
@@ -72,14 +64,10 @@ class TaggerModel:
         return f"TaggerModel({self.label}: {self.kind} of {self.level}, {len(self.classes)} outputs)"
 
     def predict(self, sources: Sequence[Any], *, batch_rows: int = BATCH_ROWS) -> list[TagResult]:
-        """Label pieces (anything that `read_score` takes, scores, or a `Piece`) or their notes.
+        """Label pieces or their notes; a source is a `Piece` or anything that `read_score` takes.
 
         ``batch_rows`` is the largest number of rows in a batch, padding included.
-
-        Raises
-        ------
-        MidiError
-            For a source that cannot be read or encoded.
+        Raises `MidiError` for a source that cannot be read or encoded.
         """
         scores = [source if isinstance(source, Score | Piece) else read_score(source) for source in sources]
         runner = self._runner
@@ -122,11 +110,5 @@ def _notes(source: Score | Piece) -> int:
 def load_tagger_model(
     folder: str | PathLike[str], *, device: str | torch.device | None = None
 ) -> TaggerModel:
-    """Open a folder that fine-tuning wrote.
-
-    Raises
-    ------
-    CheckpointError
-        See `musicbert.weights.tagger_folder.load_tagger_folder`.
-    """
+    """Open a folder that fine-tuning wrote; raises as `load_tagger_folder`."""
     return TaggerModel(*load_tagger_folder(folder), device=device)

@@ -31,18 +31,10 @@ BARS = FIELD_SIZES[0]
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """One window of one piece.
+    """Rows ``start`` to ``stop - 1`` of piece number ``piece``.
 
-    Attributes
-    ----------
-    piece
-        Number of the piece.
-    start, stop
-        Rows ``start`` to ``stop - 1`` of the piece.
-    first_bar
-        Bar of the piece that is bar 0 of the window (OctupleMIDI).
-    share
-        How much of each note's result comes from this window [shape=(n,), float64, 0-1].
+    ``first_bar``: bar of the piece that is bar 0 of the window (OctupleMIDI). ``share`` [shape=(n,), float64,
+    0-1]: how much of each note's result comes from this window.
     """
 
     piece: int
@@ -56,28 +48,11 @@ class Window:
 
 
 def cover(bars: Ints, *, window: int = WINDOW, overlap: int = OVERLAP, piece: int = 0) -> list[Window]:
-    """Cover a piece with windows.
+    """Cover a piece with windows, in order; every row is in at least one.
 
-    Parameters
-    ----------
-    bars
-        Bar of each row, ascending [shape=(n,), int64], n >= 1.
-    window
-        Largest number of notes in a window.
-    overlap
-        Notes that neighbours share; fewer where 256 bars hold fewer notes.
-    piece
-        Number of the piece.
-
-    Returns
-    -------
-    list of Window
-        In order; every row is in at least one.
-
-    Raises
-    ------
-    ValueError
-        Unless ``0 <= overlap < window``.
+    ``bars`` [shape=(n,), int64], n >= 1: bar of each row, ascending. ``window``: largest number of notes in a
+    window. ``overlap``: notes that neighbours share; fewer where 256 bars hold fewer notes.
+    Raises `ValueError` unless ``0 <= overlap < window``.
     """
     if not 0 <= overlap < window:
         raise ValueError(f"overlap {overlap} is not in 0 to window - 1, {window - 1}")
@@ -135,14 +110,11 @@ def cut(
 class Layout:
     """How rows of a codec become the tokens of a backbone.
 
-    MusicBERT reads ids of one vocabulary, flat, with ``<s>`` and ``</s>`` around the notes. M2BERT and
-    MidiBERT read the columns of notes as they are (`musicbert.objectives.note_fields`), octuples too.
-
-    ``codec``: name of the codec; ``cells``: columns as they are, in place of ids of one vocabulary
-    (OctupleMIDI only).
-    ``fields``: ``F``; ``lead``: special rows before the first note; ``special``: special rows of a window in
-    all.
-    Raises `DatasetError` (``wrong-codec`` where the backbone cannot read this encoding).
+    MusicBERT reads ids of one vocabulary, flat, with ``<s>`` and ``</s>`` around the notes (OctupleMIDI
+    only). M2BERT and MidiBERT read the columns of notes as they are (``cells``; see
+    `musicbert.objectives.note_fields`), octuples too. ``lead`` is the number of special rows before the first
+    note, ``special`` that of all special rows of a window.
+    Raises `DatasetError` (``wrong-codec``: the backbone cannot read this encoding).
     """
 
     def __init__(self, codec: str, *, cells: bool) -> None:

@@ -25,11 +25,7 @@ class Weights(Protocol):
 
 @dataclass(frozen=True)
 class Start:
-    """How the weights begin.
-
-    ``arch``: name of the architecture; ``flags``: of fairseq-train: architecture, and weights to start from;
-    ``message``: for the terminal.
-    """
+    """How a run starts: its architecture, flags of fairseq-train, and a message for the terminal."""
 
     arch: str
     flags: tuple[str, ...]
@@ -38,17 +34,15 @@ class Start:
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of a recipe.
-
-    ``commands``: one for each run; ``before``, ``after``: messages for the terminal; ``extra``: flags that go
-    after those of the command; ``marked``: a finished run gets a file ``done``, and ``--resume`` passes over
-    it.
-    """
+    """The runs of a recipe."""
 
     commands: tuple[Command, ...]
+    #: messages for the terminal, like ``after``
     before: str = ""
     after: str = ""
+    #: flags that follow those of each command
     extra: tuple[str, ...] = ()
+    #: a finished run gets a file ``done``, and ``--resume`` passes over it
     marked: bool = False
 
 
@@ -102,14 +96,8 @@ class Recipe:
     def start(self, weights: Weights, *, rename: Callable[[str], str] = str, hint: str = "") -> Start:
         """Find the weights of ``--init`` and, without ``--arch``, read their architecture.
 
-        Parameters
-        ----------
-        weights
-            Where they are looked for.
-        rename
-            From the name of an architecture to that of the recipe's model.
-        hint
-            What to do where they are missing.
+        ``rename`` turns the name of an architecture into that of the recipe's model; ``hint`` says what to do
+        where the weights are missing.
         """
         if not self.init or getattr(self, "from_scratch", False):
             arch = self.arch or self.DEFAULT_ARCH

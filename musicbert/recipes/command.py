@@ -84,14 +84,13 @@ class Device:
 
 @dataclass(frozen=True)
 class Processes:
-    """Processes of a run.
+    """Processes of a run."""
 
-    ``count``: of all machines; ``launch``: words before the arguments of fairseq-train; ``environment``:
-    variables that the processes need.
-    """
-
+    #: on all machines
     count: int
+    #: words before the arguments of fairseq-train
     launch: tuple[str, ...]
+    #: variables that the processes need
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -162,38 +161,25 @@ def update_frequency(effective: int, batch: int, processes: int) -> int:
 
 @dataclass(frozen=True)
 class Command:
-    """One call of fairseq-train, without what depends on the machine.
+    """One call of fairseq-train, without what depends on the machine."""
 
-    Attributes
-    ----------
-    data
-        Data folder, or several joined with colons.
-    save_dir
-        Folder of checkpoints and logs.
-    arguments
-        Flags of the recipe.
-    effective_batch, batch
-        Rows of one update over all processes and accumulation; rows of one forward pass of one process.
-    optimizer
-        See `adam`.
-    seed, num_workers, patience
-        As fairseq-train has them.
-    validate_every
-        Updates between validations and checkpoints; 0: after each epoch.
-    small_checkpoints
-        Store no optimizer states.
-    """
-
+    #: data folder, or several joined with colons
     data: str
+    #: folder of checkpoints and logs
     save_dir: str
+    #: flags of the recipe
     arguments: tuple[str, ...]
+    #: rows of one update, over all processes and accumulation
     effective_batch: int
+    #: rows of one forward pass of one process
     batch: int
     optimizer: tuple[str, ...] = adam()
     seed: int = 7
     num_workers: int = 0
     patience: int = -1
+    #: updates between validations and checkpoints; 0: after each epoch
     validate_every: int = 0
+    #: store no optimizer states
     small_checkpoints: bool = False
 
     def words(self, device: Device, processes: Processes, extra: Sequence[str] = ()) -> list[str]:

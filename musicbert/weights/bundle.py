@@ -40,29 +40,19 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class Bundle:
-    """A checkpoint of any family, ready to be used or written.
+    """A checkpoint of any family, ready to be used or written."""
 
-    Attributes
-    ----------
-    config
-        Architecture; its class says which family this is.
-    weights
-        Name in the family -> tensor; every tensor of the file, including those this model does not use.
-    heads
-        The sentence heads (MusicBERT).
-    pooling
-        What the sentence heads read.
-    origin
-        ``file``, ``container`` and ``sha256`` of the checkpoint this came from, as far as known.
-    view
-        Form of the music that a MusicBERT reads.
-    """
-
+    #: architecture; its class says which family this is
     config: Config
+    #: name in the family -> tensor; every tensor of the file, including those this model does not use
     weights: Mapping[str, torch.Tensor]
+    #: the sentence heads (MusicBERT)
     heads: tuple[Head, ...] = ()
+    #: what the sentence heads read
     pooling: Pooling = "first"
+    #: ``file``, ``container`` and ``sha256`` of the checkpoint this came from, as far as known
     origin: Mapping[str, str] = field(default_factory=dict)
+    #: form of the music that a MusicBERT reads
     view: View = "octuple"
 
     @property

@@ -53,30 +53,20 @@ DAMAGE = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, A
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights with the settings they were trained under.
+    """Weights with the settings they were trained under; settings that the file does not have are empty."""
 
-    Attributes
-    ----------
-    weights
-        Name -> tensor, as in the file.
-    settings
-        The model's settings as a flat dictionary (``encoder_layers``, ...); empty if the file has none.
-    path
-        Where it was read.
-    container
-        ``args`` (fairseq up to 0.10), ``cfg`` (fairseq from 1.0.0a0), ``plain`` (only weights),
-        ``safetensors`` or ``hugging-face``.
-    task
-        Settings of the training task (``data``, ``criterion_name``, ...); empty if the file has none.
-    folder_settings
-        What :mod:`musicbert.weights.bundle` wrote: content of ``config.json``; empty if there is none.
-    """
-
+    #: name -> tensor, as in the file
     weights: dict[str, torch.Tensor]
+    #: of the model, as a flat dictionary (``encoder_layers``, ...)
     settings: dict[str, Any] = field(default_factory=dict)
+    #: where it was read
     path: str = ""
+    #: ``args`` (fairseq up to 0.10), ``cfg`` (fairseq from 1.0.0a0), ``plain`` (only weights),
+    #: ``safetensors`` or ``hugging-face``
     container: str = "plain"
+    #: settings of the training task (``data``, ``criterion_name``, ...)
     task: dict[str, Any] = field(default_factory=dict)
+    #: content of a ``config.json`` that :mod:`musicbert.weights.bundle` wrote
     folder_settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -117,16 +107,10 @@ def _plain(value: Any) -> Any:
 def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     """Read a checkpoint on the CPU.
 
-    Parameters
-    ----------
-    path
-        A ``.pt`` of fairseq (any of its containers), a pickled state dict, a ``.safetensors`` file, or a
-        folder with ``model.safetensors``.
-
-    Raises
-    ------
-    CheckpointError
-        ``not-found``, ``unsafe-pickle``, ``unreadable``, ``no-weights``; ``bad-config`` (``config.json``).
+    ``path``: a ``.pt`` of fairseq (any of its containers), a pickled state dict, a ``.safetensors`` file, or
+    a folder with ``model.safetensors``.
+    Raises `CheckpointError` (``not-found``, ``unsafe-pickle``, ``unreadable``, ``no-weights``;
+    ``bad-config``: ``config.json``).
     """
     path = Path(path)
     if path.is_dir():

@@ -22,10 +22,7 @@ from musicbert.weights.families.m2bert import upstream_names
 def save_fairseq(bundle: Bundle, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
     """Write a checkpoint of fairseq, whole or not at all.
 
-    Raises
-    ------
-    CheckpointError
-        ``output-exists``; ``not-exportable`` for a MidiBERT.
+    Raises `CheckpointError` (``output-exists``; ``not-exportable`` for a MidiBERT).
     """
     family, config = bundle.family, bundle.config
     if family.name == "midibert":
@@ -54,12 +51,9 @@ def save_fairseq(bundle: Bundle, path: str | PathLike[str], *, overwrite: bool =
 
 
 def save_ckpt(bundle: Bundle, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
-    """Write ``state_dict`` and ``mask_lm`` as M2BERT's and MidiBERT's programs have them (no optimiser).
+    """Write ``state_dict`` and ``mask_lm`` as M2BERT's and MidiBERT's programs do.
 
-    Raises
-    ------
-    CheckpointError
-        ``output-exists``; ``not-exportable`` for a MusicBERT.
+    Raises `CheckpointError` (``output-exists``; ``not-exportable`` for a MusicBERT).
     """
     if bundle.family.name == "musicbert":
         raise CheckpointError(

@@ -27,23 +27,12 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 def save_folder(
     bundle: Bundle, folder: str | PathLike[str], *, layout: Layout = "musicbert", overwrite: bool = False
 ) -> Path:
-    """Write a checkpoint as a folder, whole or not at all.
+    """Write a checkpoint as a new or empty folder, whole or not at all.
 
-    Parameters
-    ----------
-    bundle, folder
-        What to write, and where: a new or empty folder.
-    layout
-        ``musicbert``, or ``hugging-face`` for musicbert_hf.
-    overwrite
-        Replace such a folder that exists already (never a folder that holds something else).
-
-    Raises
-    ------
-    DatasetError
-        As :func:`~musicbert.corpus.files.folders.build_directory`.
-    CheckpointError
-        ``not-exportable``.
+    ``layout``: ``musicbert``, or ``hugging-face`` for musicbert_hf. ``overwrite`` replaces such a folder,
+    never one that holds something else.
+    Raises `DatasetError` (those of :func:`~musicbert.corpus.files.folders.build_directory`) and
+    `CheckpointError` (``not-exportable``).
     """
     weights, files = bundle.weights, {CONFIG: bundle.settings()}
     if layout == "hugging-face":

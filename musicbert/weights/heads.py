@@ -31,28 +31,19 @@ SPECTRAL = ".out_proj.parametrizations.weight.original"
 
 @dataclass(frozen=True)
 class Head:
-    """One sentence head.
+    """One sentence head."""
 
-    Attributes
-    ----------
-    name
-        As in the names of its tensors.
-    kind
-        ``classification`` or ``regression``: which group of heads it is in.
-    outputs
-        Number of its outputs.
-    activation
-        What makes scores of its outputs: ``softmax`` (one class of several), ``sigmoid`` (several labels, or
-        ratings on 0-1) or ``none``.
-    names, poles
-        Name of each output, and words for its low and its high end; empty if unknown.
-    """
-
+    #: as in the names of its tensors
     name: str
+    #: which group of heads it is in
     kind: Literal["classification", "regression"]
     outputs: int
+    #: turns outputs into scores: ``softmax`` (one class of several), ``sigmoid`` (several labels, or ratings
+    #: on 0-1) or ``none``
     activation: Activation
+    #: of the outputs; empty if unknown
     names: tuple[str, ...] = ()
+    #: words for the low and the high end of each output; empty if unknown
     poles: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:

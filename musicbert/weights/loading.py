@@ -36,10 +36,7 @@ def view_of(checkpoint: Checkpoint) -> View | None:
 def check_view(checkpoint: Checkpoint, view: View, *, path: str | PathLike[str] | None = None) -> None:
     """Refuse weights that are known to come from another form of the music.
 
-    Raises
-    ------
-    CheckpointError
-        ``other-encoding``.
+    Raises `CheckpointError` (``other-encoding``).
     """
     theirs = view_of(checkpoint)
     if theirs is not None and theirs != view:
@@ -54,23 +51,13 @@ def check_view(checkpoint: Checkpoint, view: View, *, path: str | PathLike[str] 
 def read_bundle(
     path: str | PathLike[str], *, labels: str | PathLike[str] | None = None, family: FamilyName | None = None
 ) -> Bundle:
-    """Read a checkpoint in any container, or a folder, of any family.
+    """Read a checkpoint in any container, or a folder, of any family (or only of ``family``).
 
-    Parameters
-    ----------
-    path
-        See :func:`~musicbert.weights.load_checkpoint`.
-    labels
-        A ``classes.json`` (see ``docs/architecture.md``) that names the outputs of the heads. If None: what
-        the checkpoint says, else the ``classes.json`` of its training data, if that still exists.
-    family
-        Refuse checkpoints of other families.
-
-    Raises
-    ------
-    CheckpointError
-        As ``load_checkpoint`` and ``infer_config``; ``bad-config``, ``bad-labels``; ``other-vocabulary`` and
-        ``unreadable`` (``vocab.json`` of a folder).
+    ``labels`` is a ``classes.json`` (see ``docs/architecture.md``) that names the outputs of the heads.
+    Without it, the checkpoint says them, else the ``classes.json`` of its training data, if that still
+    exists.
+    Raises `CheckpointError` (those of ``load_checkpoint`` and ``infer_config``; ``bad-config``,
+    ``bad-labels``; ``other-vocabulary`` and ``unreadable``: ``vocab.json`` of a folder).
     """
     checkpoint = load_checkpoint(path)
     kind = FAMILIES[family] if family else family_of(checkpoint.weights)
@@ -103,10 +90,7 @@ def _check_vocabulary(bundle: Bundle, folder: Path) -> None:
 def load_folder(folder: str | PathLike[str], *, labels: str | PathLike[str] | None = None) -> Bundle:
     """Read a folder that :func:`~musicbert.weights.save_folder` wrote, in either layout.
 
-    Raises
-    ------
-    CheckpointError
-        ``not-found``, and as :func:`read_bundle`.
+    Raises `CheckpointError` (``not-found``; those of :func:`read_bundle`).
     """
     if not (Path(folder) / "model.safetensors").is_file():
         raise CheckpointError(
@@ -119,17 +103,9 @@ def load_folder(folder: str | PathLike[str], *, labels: str | PathLike[str] | No
 
 
 def build_model(bundle: Bundle, *, path: str | PathLike[str] | None = None) -> tuple[Any, KeyReport]:
-    """Build the network, in evaluation mode, and say what became of each tensor.
+    """Build the network with its sentence heads, in evaluation mode, and report what became of each tensor.
 
-    Returns
-    -------
-    model, report
-        A `MusicBert` with its sentence heads, an `M2Bert` or a `MidiBert`.
-
-    Raises
-    ------
-    CheckpointError
-        As :func:`~musicbert.weights.fit_weights`, with ``path`` named.
+    Raises `CheckpointError` (those of :func:`~musicbert.weights.fit_weights`), which names ``path``.
     """
     options = {"pooling": bundle.pooling} if bundle.family.name == "musicbert" else {}
     model: Any = bundle.family.module(bundle.config, **options)
@@ -149,10 +125,8 @@ def build_model(bundle: Bundle, *, path: str | PathLike[str] | None = None) -> t
 def load_into(model: nn.Module, path: str | PathLike[str]) -> KeyReport:
     """Copy a checkpoint into a model of the same architecture.
 
-    Raises
-    ------
-    CheckpointError
-        As :func:`~musicbert.weights.load_checkpoint` and :func:`~musicbert.weights.fit_weights`.
+    Raises `CheckpointError` (those of :func:`~musicbert.weights.load_checkpoint` and
+    :func:`~musicbert.weights.fit_weights`).
     """
     checkpoint = load_checkpoint(path)
     config: Any = model.config

@@ -19,21 +19,13 @@ from musicbert.weights.download import download
 
 @dataclass(frozen=True)
 class Source:
-    """Where a checkpoint comes from.
+    """Where a checkpoint comes from; without ``url`` and ``sha256`` it is not downloaded."""
 
-    Attributes
-    ----------
-    file
-        Its file name.
-    url, sha256
-        Address and checksum of the file; without both it is not downloaded.
-    page
-        Page on which people find it.
-    """
-
+    #: file name
     file: str
     url: str | None = None
     sha256: str | None = None
+    #: page on which people find it
     page: str | None = None
 
 
@@ -54,30 +46,15 @@ def resolve(
     sources: Mapping[str, Source] | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Path:
-    """Find a checkpoint.
+    """Find a checkpoint: a file, or a folder with ``model.safetensors``.
 
-    Parameters
-    ----------
-    name
-        A file, a folder, or a name (see the module docstring).
-    folders
-        Where names are looked for, in place of the ``checkpoints`` folders.
-    cache
-        Where downloads go; ``~/.cache/musicbert`` if None.
-    sources
-        More names, before those of the tables.
-    progress
-        See :func:`~musicbert.weights.download.download`.
+    ``name``: a file, a folder, or a name (see the module docstring). ``folders``: where names are looked for,
+    in place of the ``checkpoints`` folders. ``cache``: where downloads go (``~/.cache/musicbert``).
+    ``sources``: more names, before those of the tables. ``progress``: see
+    :func:`~musicbert.weights.download.download`.
 
-    Returns
-    -------
-    A file, or a folder with ``model.safetensors``.
-
-    Raises
-    ------
-    CheckpointError
-        ``not-found`` for a path, ``unknown-name``, ``by-hand`` where people have to download it,
-        ``bad-sources``, and as ``download``.
+    Raises `CheckpointError` (``not-found`` for a path; ``unknown-name``; ``by-hand``: to be downloaded by the
+    user; ``bad-sources``; those of ``download``).
     """
     path = Path(name)
     if path.is_file():

@@ -30,19 +30,14 @@ _ROWS = (0, 1, 8, 40, 100, 200, 300, 319)
 
 @dataclass(frozen=True)
 class Verification:
-    """How far a checkpoint is from the expected numbers (``name`` says which).
-
-    Attributes
-    ----------
-    difference, tolerance
-        Largest absolute difference of a logit or a log-sum-exp, and the largest allowed.
-    agreement
-        Share of the 320 tokens with the expected most likely prediction, 0-1.
-    """
+    """How far a checkpoint is from the expected numbers (``name`` says which)."""
 
     name: str
+    #: largest absolute difference of a logit or a log-sum-exp
     difference: float
+    #: largest allowed difference
     tolerance: float
+    #: share of the 320 tokens with the expected most likely prediction, 0-1
     agreement: float
 
     @property
@@ -69,19 +64,10 @@ def _logits(bundle: Bundle) -> np.ndarray:
 
 
 def record(bundle: Bundle, path: str | PathLike[str], *, name: str | None = None) -> Path:
-    """Write what a checkpoint answers, to be compared elsewhere with :func:`verify`.
+    """Write what a checkpoint answers as an ``.npz``, to be compared elsewhere with :func:`verify`.
 
-    Parameters
-    ----------
-    bundle, path
-        The checkpoint, and the ``.npz`` to write.
-    name
-        Prefix of the arrays; the size (``small``) or ``model`` if None.
-
-    Raises
-    ------
-    CheckpointError
-        ``not-comparable``: not a MusicBERT.
+    ``name`` is the prefix of the arrays; the size (``small``) or ``model`` if None.
+    Raises `CheckpointError` (``not-comparable``: not a MusicBERT).
     """
     size = _size(bundle)
     logits, name = _logits(bundle), name or size
@@ -97,14 +83,11 @@ def record(bundle: Bundle, path: str | PathLike[str], *, name: str | None = None
 
 
 def verify(bundle: Bundle, expected: str | PathLike[str] | None = None) -> Verification:
-    """Compare a checkpoint with expected numbers.
+    """Compare a checkpoint with recorded numbers.
 
-    ``expected`` is an ``.npz`` written by :func:`record`; the numbers of the published checkpoints if None.
-
-    Raises
-    ------
-    CheckpointError
-        ``no-expected-numbers`` where there are none for this size; ``unreadable``; ``not-comparable``.
+    ``expected`` is an ``.npz`` written by :func:`record`; None: the numbers of the published checkpoints.
+    Raises `CheckpointError` (``no-expected-numbers``: none for this size; ``unreadable``;
+    ``not-comparable``).
     """
     path = EXPECTED if expected is None else Path(expected)
     name = _size(bundle)

@@ -25,56 +25,40 @@ SIZE_FLAGS = {
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of model on disk.
+    """A kind of model on disk."""
 
-    Attributes
-    ----------
-    name
-        ``model_type`` of ``config.json``.
-    config, module, presets
-        Class of the architecture, of the network, and sizes by name.
-    rename
-        (weights, path=None) -> the same tensors with the family's own names.
-    infer
-        (weights with the family's names, path=None) -> architecture as far as shapes show it.
-    flags
-        Flag of fairseq -> attribute of the architecture.
-    told
-        Those flags whose values no shape shows: they are read from a checkpoint's settings.
-    shown
-        Attributes that shapes show: they must agree with ``config.json``.
-    sizes
-        Attributes that must be equal in a checkpoint and the model that it is loaded into.
-    vocabulary
-        Attribute that says which tokens the model knows.
-    optional
-        (name, architecture) -> the tensor may be missing, and then keeps the model's value.
-    resizable
-        Beginnings of the names of heads that may have another shape, and then keep the model's value.
-    encoding_hint
-        What to do where the vocabularies differ.
-    title, about
-        For the model card.
-    misfits
-        (checkpoint's architecture, model's) -> further attributes that differ.
-    """
-
+    #: ``model_type`` of ``config.json``
     name: FamilyName
+    #: class of the architecture
     config: Callable[..., Any]
+    #: class of the network
     module: Callable[..., nn.Module]
+    #: architectures by size
     presets: Mapping[str, Any]
+    #: (weights, path=None) -> the same tensors with the family's own names
     rename: Callable[..., dict[str, torch.Tensor]]
+    #: (weights with the family's names, path=None) -> architecture as far as shapes show it
     infer: Callable[..., Any]
+    #: flag of fairseq -> attribute of the architecture
     flags: Mapping[str, str]
+    #: flags whose values no shape shows: they are read from a checkpoint's settings
     told: tuple[str, ...]
+    #: attributes that shapes show: they must agree with ``config.json``
     shown: tuple[str, ...]
+    #: attributes that must be equal in a checkpoint and the model that it is loaded into
     sizes: tuple[str, ...]
+    #: attribute that says which tokens the model knows
     vocabulary: str
+    #: (name, architecture) -> the tensor may be missing, and then keeps the model's value
     optional: Callable[[str, Any], bool]
+    #: prefixes of heads that may have another shape, and then keep the model's value
     resizable: tuple[str, ...]
+    #: what to do where the vocabularies differ
     encoding_hint: str
+    #: for the model card, like ``about``
     title: str
     about: str
+    #: (checkpoint's architecture, model's) -> further attributes that differ
     misfits: Callable[[Any, Any], list[str]] = lambda theirs, ours: []  # noqa: ARG005
 
     def architecture_name(self, config: Config) -> str:
@@ -106,10 +90,7 @@ class Family:
     def check(self, theirs: Config, ours: Config, *, path: str | PathLike[str] | None = None) -> None:
         """Check that the weights of one architecture go into a model of another.
 
-        Raises
-        ------
-        CheckpointError
-            ``other-vocabulary``, ``other-architecture``.
+        Raises `CheckpointError` (``other-vocabulary``, ``other-architecture``).
         """
         tokens, known = getattr(theirs, self.vocabulary), getattr(ours, self.vocabulary)
         if tokens != known:
@@ -136,23 +117,15 @@ class Family:
 
 @dataclass(frozen=True)
 class KeyReport:
-    """What became of each tensor.
+    """What became of each tensor."""
 
-    Attributes
-    ----------
-    loaded
-        Taken from the checkpoint.
-    missing
-        Of the model, not in the checkpoint: kept as they were.
-    unexpected
-        In the checkpoint, without a place in the model: left out.
-    resized
-        Of another shape in the checkpoint (heads): kept as they were in the model.
-    """
-
+    #: taken from the checkpoint
     loaded: tuple[str, ...] = ()
+    #: of the model, not in the checkpoint: kept as they were
     missing: tuple[str, ...] = ()
+    #: in the checkpoint, without a place in the model: left out
     unexpected: tuple[str, ...] = ()
+    #: of another shape in the checkpoint (heads): kept as they were in the model
     resized: tuple[str, ...] = ()
 
     def __str__(self) -> str:

@@ -32,10 +32,7 @@ def family_of_config(config: Config) -> Family:
 def rename(weights: Weights, *, path: str | PathLike[str] | None = None) -> dict[str, torch.Tensor]:
     """Give tensors the names of their family (published ones of MusicBERT).
 
-    Raises
-    ------
-    CheckpointError
-        ``midibert-layout``: a MidiBERT that is not whole.
+    Raises `CheckpointError` (``midibert-layout``: a MidiBERT that is not whole).
     """
     return family_of(weights).rename(weights, path=path)
 
@@ -47,21 +44,11 @@ def infer_config(
     family: Family | None = None,
     path: str | PathLike[str] | None = None,
 ) -> Config:
-    """Read the architecture off the shapes of tensors, and the rest off the settings of their checkpoint.
+    """Read an architecture off the shapes of tensors and the settings of their checkpoint.
 
-    Parameters
-    ----------
-    weights
-        By any of the known spellings.
-    settings
-        Flags of fairseq (number of attention heads, dropouts).
-    family
-        Required family; by the names of the tensors if None.
-
-    Raises
-    ------
-    CheckpointError
-        ``other-model``, ``other-vocabulary``, ``midibert-layout``.
+    ``settings`` are flags of fairseq (number of attention heads, dropouts). Without ``family``, the names of
+    the tensors show it.
+    Raises `CheckpointError` (``other-model``, ``other-vocabulary``, ``midibert-layout``).
     """
     family = family or family_of(weights)
     config = family.infer(family.rename(weights, path=path), path=path)
@@ -71,27 +58,15 @@ def infer_config(
 def fit_weights(
     weights: Weights, model: nn.Module, *, path: str | PathLike[str] | None = None
 ) -> tuple[dict[str, torch.Tensor], KeyReport]:
-    """Match a checkpoint with a model.
+    """Match a checkpoint's tensors, under any known names, with a model.
 
-    Parameters
-    ----------
-    weights
-        Tensors of the checkpoint, by any of the known spellings.
-    model
-        A MusicBERT, M2BERT or MidiBERT; its values stay where the checkpoint has none.
+    Returns a state dict for ``load_state_dict(strict=True)``, and what became of each tensor; where the
+    checkpoint has none, the model's value stays. A position table longer than the model's is cut. A shorter
+    one that still holds ``max_positions`` tokens is continued by the model's own rows: both count from the
+    same row.
 
-    Returns
-    -------
-    state, report
-        A state dict for ``load_state_dict(strict=True)``, and what became of each tensor. A position table
-        that is longer than the model's is cut, and one that is shorter, but long enough for ``max_positions``
-        tokens, is continued by the model's own rows: both count from the same row.
-
-    Raises
-    ------
-    CheckpointError
-        ``other-model``, ``other-vocabulary``, ``other-architecture``, ``midibert-layout``,
-        ``missing-weights``.
+    Raises `CheckpointError` (``other-model``, ``other-vocabulary``, ``other-architecture``,
+    ``midibert-layout``, ``missing-weights``).
     """
     config: Any = model.config
     family = family_of_config(config)
@@ -119,10 +94,7 @@ def fit_weights(
 def check_heads(settings: Mapping[str, Any], heads: int, *, path: str | PathLike[str] | None = None) -> None:
     """Check the number of attention heads, which no shape shows, against the settings of a checkpoint.
 
-    Raises
-    ------
-    CheckpointError
-        ``other-architecture``.
+    Raises `CheckpointError` (``other-architecture``).
     """
     theirs = settings.get("encoder_attention_heads") or heads
     if int(theirs) != heads:

@@ -38,10 +38,7 @@ def is_m2bert(weights: Weights) -> bool:
 def rename(weights: Weights, *, path: str | PathLike[str] | None = None) -> dict[str, torch.Tensor]:
     """Give tensors our names: ``encoder.*`` and ``mask_lm.*``.
 
-    Raises
-    ------
-    CheckpointError
-        ``midibert-layout`` for a checkpoint of the older MidiBERT.
+    Raises `CheckpointError` (``midibert-layout``: a checkpoint of the older MidiBERT).
     """
     if any(_MIDIBERT.search(name) for name in weights):
         raise CheckpointError(
