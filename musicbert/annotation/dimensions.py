@@ -38,16 +38,9 @@ Format = Literal["xai", "percepiano"]
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """One question.
+    """One question: published name, what a rating of 1 (``low``) and of 7 (``high``) means, and its column.
 
-    Attributes
-    ----------
-    name
-        Published name.
-    low, high
-        What a rating of 1 and a rating of 7 mean.
-    column
-        Column of the table of ratings; empty where the dimension does not come from one.
+    The column is empty where the dimension does not come from a table.
     """
 
     name: str

@@ -46,13 +46,7 @@ def meta_path(path: str | os.PathLike[str]) -> Path:
 
 
 def format_of(path: str | os.PathLike[str], wanted: str | None = None) -> str:
-    """Format of a label map: as asked for, or by suffix.
-
-    Raises
-    ------
-    RatingError
-        ``unknown-format``.
-    """
+    """Format of a label map: as asked for, or by suffix; `RatingError` ``unknown-format``."""
     kind = wanted or FORMATS.get(Path(path).suffix.lower(), "")
     if kind not in FORMATS.values():
         raise RatingError(
@@ -65,21 +59,9 @@ def format_of(path: str | os.PathLike[str], wanted: str | None = None) -> str:
 
 
 def save_table(table: Table, path: str | os.PathLike[str], *, format: str | None = None) -> None:
-    """Write a table of segments and its side file; each file appears whole or not at all.
+    """Write a table of segments and its side file, each atomically; the format follows from the suffix.
 
-    Parameters
-    ----------
-    table
-        A label map, or all ratings.
-    path
-        Where to; the suffix says the format unless ``format`` does.
-    format
-        ``json``, ``csv`` or ``parquet``.
-
-    Raises
-    ------
-    RatingError
-        ``unknown-format``, ``cannot-write``.
+    Raises `RatingError`: ``unknown-format``, ``cannot-write``.
     """
     kind = format_of(path, format)
     if kind == "json":
@@ -101,13 +83,7 @@ def sha256(data: bytes) -> str:
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file atomically (see `musicbert.atomic.replacing`).
-
-    Raises
-    ------
-    RatingError
-        ``cannot-write`` when the folder is missing or not writable.
-    """
+    """Write a file atomically; `RatingError` ``cannot-write`` when the folder is missing or not writable."""
     try:
         write_bytes(path, data)
     except OSError as error:

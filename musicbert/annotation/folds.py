@@ -58,26 +58,11 @@ def carve_validation(
     fraction: float = 0.1,
     forbidden: Collection[str] = (),
 ) -> tuple[list[str], list[str]]:
-    """Take whole groups out of a training part for validation.
+    """Take whole groups out of a training part for validation: ``(what is left, what was taken)``.
 
-    Groups come in an order given by the seed; one that would overshoot by more than half of the wanted size
-    is passed over, and where all do, the smallest is taken.
-
-    Parameters
-    ----------
-    train
-        Identifiers of the training part.
-    groups
-        ``{id: group}``.
-    seed, fraction
-        Order of the groups; wanted share of ``train``, 0-1.
-    forbidden
-        Groups that must not be used (those of the test part).
-
-    Returns
-    -------
-    (train, valid)
-        What is left, and what was taken.
+    Groups come in an order given by the seed until ``fraction`` of the part is reached; one that would
+    overshoot by more than half of the wanted size is skipped, and where all do, the smallest is taken.
+    ``forbidden`` groups (those of the test part) are not used.
 
     Raises
     ------

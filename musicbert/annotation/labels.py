@@ -197,17 +197,7 @@ def apex(ratings: ArrayLike) -> float:
 
 
 def apexes(ratings: Floats) -> Floats:
-    """Apex of many sets with the same number of ratings.
-
-    Parameters
-    ----------
-    ratings : ndarray [shape=(n, m), float64, rating]
-        One set a column; n >= 1, no NaN.
-
-    Returns
-    -------
-    ndarray [shape=(m,), float64, rating]
-    """
+    """Apex of each set of ratings [shape=(n, m): one set a column, no NaN] -> [shape=(m,)]."""
     peaks: Floats = ratings[0].copy()
     spread = _spread(ratings)
     if spread.any():
@@ -218,16 +208,9 @@ def apexes(ratings: Floats) -> Floats:
 
 
 def tied(ratings: Floats) -> Bools:
-    """Whether the highest density is reached at more than one point of the grid.
+    """Whether the highest density is reached at more than one point of the grid [shape=(m,), bool].
 
-    Parameters
-    ----------
-    ratings : ndarray [shape=(n, m), float64, rating]
-        As in `apexes`.
-
-    Returns
-    -------
-    ndarray [shape=(m,), bool]
+    See `apexes`.
     """
     result = np.zeros(ratings.shape[1], dtype=bool)
     spread = _spread(ratings)

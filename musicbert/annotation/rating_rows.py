@@ -28,20 +28,10 @@ __all__ = ["RatingRows", "all_ratings"]
 
 @dataclass(frozen=True, eq=False)
 class RatingRows:
-    """All ratings, by segment.
+    """All ratings by segment, in order of first appearance.
 
-    Attributes
-    ----------
-    ids : tuple of str
-        Segments in order of first appearance.
-    rows : tuple of ndarray [shape=(raters, d), float64, 0-1]
-        Ratings of each segment, in the order of the table.
-    users : tuple of tuple of str
-        Annotator of each row.
-    dimensions : tuple of Dimension
-        The d questions.
-    source
-        Where they come from.
+    ``rows``: ratings of each segment [shape=(raters, d), float64, 0-1]; ``users``: annotator of each row;
+    ``dimensions``: the d questions; ``source``: where they come from.
     """
 
     ids: tuple[str, ...]

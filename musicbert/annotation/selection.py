@@ -27,12 +27,8 @@ _MERGED_SCORES = {"Beethoven_WoO80": frozenset(range(5, 17)), "Schubert_D935": f
 class Cells:
     """Ratings of every (segment, dimension), packed.
 
-    Attributes
-    ----------
-    values : ndarray [shape=(total,), float64, rating]
-        Ratings, cell after cell (segment-major), each cell in the order of the table.
-    counts : ndarray [shape=(s, d), int64]
-        Ratings of each cell.
+    ``values`` [shape=(total,)]: cell after cell, segment-major, in the order of the table; ``counts``
+    [shape=(s, d), int64]: ratings of each cell.
     """
 
     values: Floats
@@ -58,18 +54,8 @@ class Cells:
 class Ratings:
     """Ratings that a rule kept.
 
-    Attributes
-    ----------
-    ids : tuple of str
-        Segments in order of first kept appearance.
-    dimensions : tuple of Dimension
-        The d chosen questions.
-    segment_of, user_of : ndarray [shape=(n,), int64]
-        Segment (index into ``ids``) and annotator of each row.
-    values : ndarray [shape=(n, d), float64, rating]
-        1..7 (or centred), NaN where masked.
-    report
-        What was dropped so far.
+    ``ids``: segments in order of first kept appearance; ``segment_of``, ``user_of`` [shape=(n,), int64]:
+    segment and annotator of each row; ``values`` [shape=(n, d)]: 1-7 (or centred), NaN where masked.
     """
 
     ids: tuple[str, ...]

@@ -49,16 +49,7 @@ _PLAN = ["chunk", "row", "n_rows", "window", "n_windows", "window_rows"]
 class Part:
     """One split of one output shard.
 
-    Attributes
-    ----------
-    folder, split
-        Where it is written, and its name.
-    plan
-        ``.npy`` of the files of the part, in order.
-    shards
-        Folder of the work shards.
-    options
-        What to write.
+    ``plan`` is the ``.npy`` of its files in order, ``shards`` the work shards.
     """
 
     folder: str
@@ -171,16 +162,8 @@ def performance_header(stream: IO[bytes], notes: int) -> int:
 class Piece:
     """The sequences of one file.
 
-    Attributes
-    ----------
-    ids
-        [shape=(sum of the lengths,), uint16], specials included.
-    lengths
-        Of the sequences.
-    windows
-        [shape=(windows, 3)].
-    performance
-        [shape=(notes, P), float32], or None.
+    ``ids`` [shape=(sum of lengths,), uint16] with specials, ``windows`` [shape=(w, 3)], ``performance``
+    [shape=(notes, P), float32] or None.
     """
 
     ids: NDArray[np.uint16]

@@ -40,15 +40,7 @@ INDEX = np.dtype(
 
 @dataclass
 class Index:
-    """The table and the signatures, which lie on disk.
-
-    Attributes
-    ----------
-    files
-        [shape=(n,), `INDEX`]
-    signatures
-        [shape=(n, HASHES), uint32], by lists of indices; zeros for files that are not pieces.
-    """
+    """Files [shape=(n,), `INDEX`] and signatures [shape=(n, HASHES), uint32; zero where unreadable]."""
 
     files: NDArray[Any]
     signatures: NDArray[np.uint32] | StoredSignatures
@@ -61,19 +53,7 @@ def seeded_hash(seed: int, *words: str) -> int:
 
 
 def make_index(shards: str | PathLike[str], chunks: int, files: int, seed: int, store: Path) -> Index:
-    """Read the records of all shards.
-
-    Parameters
-    ----------
-    shards
-        Folder of the shards.
-    chunks, files
-        How many there are.
-    seed
-        Seed of the keys.
-    store
-        File for the signatures; an earlier one is written anew.
-    """
+    """Read the records of all shards; the signatures are written to the file ``store``."""
     table = np.zeros(files, INDEX)
     table["first"] = table["group"] = np.arange(files)
     at = 0

@@ -34,16 +34,9 @@ _TOKEN_BYTES = 2
 
 @dataclass(frozen=True)
 class Range:
-    """Some consecutive files of a part.
+    """Files ``begin`` to ``end`` (rows of the plan) of a part.
 
-    Attributes
-    ----------
-    part
-        The part.
-    begin, end
-        Files, as rows of its plan.
-    token, note
-        Tokens and notes of the part that come before.
+    ``token`` and ``note`` count what comes before.
     """
 
     part: Part
@@ -92,13 +85,7 @@ def plan_ranges(part: Part, workers: int) -> list[Range]:
 
 
 def write_range(task: Range) -> RangeDone:
-    """Write the files of a range into their places.
-
-    Raises
-    ------
-    ValueError
-        An id does not fit.
-    """
+    """Write the files of a range into their places; `ValueError` for an id that does not fit."""
     part, files = task.part, _files(task.part)
     lengths: list[int] = []
     with ExitStack() as stack:

@@ -31,16 +31,9 @@ _FIELDS = {each.name for each in fields(Outcome)}
 
 @dataclass(frozen=True)
 class BuildReport:
-    """Counts of a corpus.
+    """Counts of a corpus: files by outcome; files, sequences and notes of each split; output shards.
 
-    Attributes
-    ----------
-    outcomes
-        Number of files by outcome; their sum is the number of files found.
-    splits
-        For each split the number of files, sequences and notes (a note counts in every sequence).
-    shards
-        Number of output shards.
+    A note counts in every sequence that it is in.
     """
 
     outcomes: dict[str, int]
@@ -61,13 +54,7 @@ class BuildReport:
 
     @classmethod
     def read(cls, folder: str | PathLike[str]) -> BuildReport:
-        """Read the report of a corpus.
-
-        Raises
-        ------
-        DatasetError
-            ``not-found``.
-        """
+        """Read the report of a corpus; `DatasetError` ``not-found``."""
         path = Path(folder) / "build.json"
         try:
             record = json.loads(path.read_text(encoding="utf-8"))

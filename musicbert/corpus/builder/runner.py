@@ -35,16 +35,9 @@ OnCrash = Callable[[Any, Callable[[Any], bool]], Any]
 
 
 class Runner:
-    """Runs tasks on an executor, or in this process where there is none.
+    """Runs tasks on the executor that ``make`` returns, or in this process where it is None.
 
-    Parameters
-    ----------
-    make
-        Makes an executor; None: this process does the work.
-    workers
-        Workers of the executor, which bound the tasks in flight.
-    local
-        Whether they are on this machine.
+    ``workers`` bounds the tasks in flight; ``local`` says whether they are on this machine.
     """
 
     def __init__(self, make: Callable[[], Executor] | None, workers: int, *, local: bool = True) -> None:
@@ -54,16 +47,10 @@ class Runner:
         self._executor: Executor | None = None
 
     def run(self, function: Function, tasks: Iterable[Any], on_crash: OnCrash | None = None) -> Iterator[Any]:
-        """Yield the results of all tasks, in the order in which they end.
+        """Yield the results of a module-level function of one task, in the order in which the tasks end.
 
-        Parameters
-        ----------
-        function
-            A module-level function of one task.
-        tasks
-            Drawn as there is room.
-        on_crash
-            What to do about a task that kills its process; None: the error goes on.
+        Tasks are drawn as there is room. ``on_crash`` says what to run instead of a task that kills its
+        process; None raises the error.
         """
         if self._make is None:
             yield from map(function, tasks)
@@ -150,19 +137,10 @@ def process_pool(workers: int) -> ProcessPoolExecutor:
 
 @contextmanager
 def open_runner(workers: int = 1, scheduler: str | None = None) -> Iterator[Runner]:
-    """Open the place where the work is done.
+    """Open the place where the work is done: this process, processes, or a dask.distributed scheduler.
 
-    Parameters
-    ----------
-    workers
-        Processes; 1 is this one.
-    scheduler
-        Address of a dask.distributed scheduler (``tcp://host:8786``), which has workers of its own.
-
-    Raises
-    ------
-    DatasetError
-        ``bad-options``, ``no-distributed``, ``no-scheduler``.
+    ``scheduler`` is an address such as ``tcp://host:8786``. Raises `DatasetError`: ``bad-options``,
+    ``no-distributed``, ``no-scheduler``.
     """
     if workers < 1:
         raise DatasetError("bad-options", f"{workers} workers", hint="at least 1")

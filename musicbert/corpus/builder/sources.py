@@ -51,17 +51,7 @@ Listed = Iterator[tuple[Member, Place | None]]
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of a corpus.
-
-    Attributes
-    ----------
-    source
-        The source that it is from, as given.
-    member
-        Name, path, size, and the reason why it cannot be taken, if there is one.
-    place
-        Where its bytes are; None where it cannot be taken.
-    """
+    """One file of a source (as given); ``place`` says where its bytes are, None where it cannot be taken."""
 
     source: str
     member: Member

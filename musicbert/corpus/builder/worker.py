@@ -184,18 +184,10 @@ _DRUMS = 128
 class EncodedPiece:
     """A piece as it goes into a shard.
 
-    Attributes
-    ----------
-    rows
-        [shape=(n, F), uint16]: token ids of octuples, or rows of another codec.
-    windows
-        [shape=(windows, 3), int32] (`musicbert.encoding.Window`).
-    note_index
-        Note of the score that each row came from [shape=(n,), int64].
-    program, pitch
-        By which duplicates and versions are found: program 128 is percussion [shape=(n,), int64].
-    content
-        Hash that duplicates share.
+    ``rows`` [shape=(n, F), uint16]: token ids of octuples, or rows of another codec; ``windows`` [shape=(w,
+    3), int32] (`musicbert.encoding.Window`); ``note_index`` [shape=(n,), int64]: note of the score of each
+    row; ``program`` (128 is percussion) and ``pitch`` find versions, ``content`` is the hash that duplicates
+    share.
     """
 
     def __init__(

@@ -57,16 +57,9 @@ _COPY = re.compile(r"(?P<base>.+?)\s*\((?P<number>[1-9]\d?)\)")
 
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """Bounds on what is read, against damaged and hostile archives.
+    """Bounds against damaged and hostile archives.
 
-    Attributes
-    ----------
-    member_bytes
-        Largest single file, uncompressed.
-    members
-        Most entries of an archive, or files below a folder.
-    total_bytes
-        Largest sum of the uncompressed sizes of the MIDI files.
+    Bytes of a file, entries, bytes of all MIDI files together.
     """
 
     member_bytes: int = 32 << 20
@@ -76,19 +69,10 @@ class ArchiveLimits:
 
 @dataclass(frozen=True)
 class Member:
-    """One file of a source.
+    """One file of a source, and why it cannot be taken (None where it can).
 
-    Attributes
-    ----------
-    name
-        Identifier: last part of the path without its last extension.
-    path
-        Path inside the archive or folder, with forward slashes.
-    size
-        Uncompressed size in bytes.
-    reason, detail
-        Why it cannot be taken (None where it can): ``symlink``, ``unsafe-name``, ``nested-archive``,
-        ``encrypted``, ``too-large``, ``not-a-file``, ``ambiguous-path``.
+    ``name`` is the `stem` of ``path``, ``size`` is in bytes, uncompressed. Reasons: ``symlink``, ``unsafe-name``,
+    ``nested-archive``, ``encrypted``, ``too-large``, ``not-a-file``, ``ambiguous-path``.
     """
 
     name: str
@@ -116,24 +100,10 @@ def copy_base(name: str) -> str | None:
 
 
 class MidiSource:
-    """The MIDI files of a zip archive or of a folder.
+    """The MIDI files of a zip archive or of a folder; a context manager.
 
-    Use it as a context manager, or call `close`. Members come in the order of their paths, so the order of
-    the archive or of the file system changes nothing.
-
-    Parameters
-    ----------
-    path
-        Zip archive or folder.
-    limits
-        Bounds on sizes and counts.
-
-    Attributes
-    ----------
-    members
-        Files that can be read.
-    rejected
-        Files that look like music or archives and cannot be taken, each with its reason.
+    ``members`` can be read and come in the order of their paths, whatever the order of the archive or the
+    file system; ``rejected`` look like music or archives and cannot be taken, each with its reason.
 
     Raises
     ------
@@ -160,10 +130,8 @@ class MidiSource:
     def read(self, member: Member) -> bytes:
         """Return the bytes of a member, its checksum verified.
 
-        Raises
-        ------
-        DatasetError
-            ``bad-checksum``, ``damaged-member``, ``encrypted``, ``too-large``, ``not-found``.
+        Raises `DatasetError`: ``bad-checksum``, ``damaged-member``, ``encrypted``, ``too-large`` or
+        ``not-found``.
         """
         where = f"{self.path}/{member.path}"
         try:
@@ -375,18 +343,9 @@ class _Header(tarfile.TarInfo):
 
 
 def open_tar(path: str | PathLike[str], mode: Literal["r:", "r|*"] = "r|*") -> tarfile.TarFile:
-    """Open an archive for reading, as `tarfile.open` does.
+    """Open an archive for reading: ``"r|*"`` once from start to end, ``"r:"`` with seeks (not compressed).
 
-    Parameters
-    ----------
-    path
-        The archive.
-    mode
-        ``"r|*"`` reads it once from start to end, compressed or not; ``"r:"`` seeks, not compressed.
-
-    Raises
-    ------
-    FileNotFoundError, or what `DAMAGED` lists; going through the members raises these too.
+    Raises `FileNotFoundError` or one of `DAMAGED`, as does reading the members.
     """
     try:
         return tarfile.open(path, mode, tarinfo=_Header)

@@ -57,19 +57,8 @@ def build_directory(
 ) -> Iterator[Path]:
     """Build a folder beside its destination and rename it when the block ends without an exception.
 
-    Parameters
-    ----------
-    path
-        Destination. It may be missing or empty.
-    overwrite
-        Replace a destination that is there already, once the new one is complete.
-    recognise
-        Says whether an existing folder is one of ours; only such a folder is ever replaced.
-
-    Yields
-    ------
-    Path
-        The folder to fill (a hidden sibling of ``path``).
+    Yields the hidden sibling to fill. ``overwrite`` replaces an earlier folder once the new one is complete,
+    and only one that ``recognise`` accepts.
 
     Raises
     ------
@@ -168,12 +157,9 @@ _LARGEST = 0xFFFF
 
 
 class Spool:
-    """Append arrays, read them back by number; use it as a context manager.
+    """Arrays of 16-bit values set aside in a scratch file of a folder, for sets larger than memory.
 
-    Parameters
-    ----------
-    folder
-        Where the scratch file lies.
+    `append` returns the number by which an array is read back; the file is removed when the block ends.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -181,13 +167,7 @@ class Spool:
         self._starts = array("q", [0])
 
     def append(self, values: NDArray[np.integer]) -> int:
-        """Set an array aside (flattened) and return its number.
-
-        Raises
-        ------
-        ValueError
-            A value does not fit into 16 bits.
-        """
+        """Set an array aside (flattened) and return its number; `ValueError` for a value beyond 16 bits."""
         if values.size and not 0 <= int(values.min()) <= int(values.max()) <= _LARGEST:
             raise ValueError("a value does not fit into 16 bits")
         self._file.seek(0, 2)

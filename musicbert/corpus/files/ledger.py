@@ -28,37 +28,13 @@ NO_LABEL = "no-label"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file.
+    """What became of one file: ``outcome`` is ``"ok"`` or the reason why it is not in the data set.
 
-    Attributes
-    ----------
-    name
-        Identifier of the segment: the file's name without its last extension.
-    outcome
-        ``"ok"``, or the reason why the file is not in the data set.
-    path
-        Where the file lies in the archive or folder; None where there is no file.
-    notes
-        Notes read.
-    notes_written
-        Notes in the data set; fewer than ``notes`` where the piece is longer than one window.
-    seconds
-        Length of the music from its first onset to its last offset, in seconds.
-    sha256
-        Hash of the file's bytes.
-    copy_of
-        Name of the file with the same bytes (in a corpus, path of the one with the same notes) of which this
-        is a copy.
-    detail
-        One sentence for people.
-    source
-        Archive, folder or list that the file came from, as it was given.
-    content
-        Hash of programs and pitches (`musicbert.encoding.content_md5`).
-    group
-        Path of the file after which the group of near-duplicates is called, where there are several.
-    split
-        Part of the corpus that the file is in.
+    ``notes`` were read, ``notes_written`` are in the data set (fewer where a piece is longer than one
+    window); ``seconds`` from the first onset to the last offset; ``copy_of`` names the file with the same
+    bytes (in a corpus: the path of the one with the same notes); ``content`` is
+    `musicbert.encoding.content_md5`; ``group`` is the path that names the group of near-duplicates;
+    ``source`` is the archive, folder or list as given.
     """
 
     name: str

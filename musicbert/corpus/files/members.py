@@ -37,19 +37,10 @@ def each_member(
     workers: int = 1,
     progress: str = "",
 ) -> Iterator[Done[Result]]:
-    """Yield what a function makes of each file, in their order.
+    """Yield what an importable function makes of each file, in their order.
 
-    Parameters
-    ----------
-    source, members
-        Where the files are, and which.
-    function
-        Importable by its name where ``workers`` is above 1. It may raise `MidiError` or `DatasetError`: the
-        reason is then the file's outcome.
-    workers
-        Processes; the results do not depend on it.
-    progress
-        Title of a progress bar on a terminal; none if empty.
+    `MidiError` and `DatasetError` that it raises become the file's outcome. ``progress`` is the title of a
+    progress bar on a terminal.
     """
     bar = tqdm(total=len(members), desc=progress, unit="file", disable=None if progress else True)
     with bar:
@@ -94,18 +85,10 @@ def ordered_map(
     initializer: Callable[..., None] | None = None,
     arguments: tuple[Any, ...] = (),
 ) -> Iterator[Result]:
-    """Yield ``function(each)`` in the order of the work; the result does not depend on ``workers``.
+    """Yield ``function(item)`` in the order of the work, which is read only as fast as it is done.
 
-    Parameters
-    ----------
-    function
-        Importable by its name, where ``workers`` is above 1.
-    work
-        Read only as fast as it is done.
-    workers
-        Processes; 1 works in this one.
-    initializer, arguments
-        Called first in every process that works, this one included.
+    The result does not depend on the number of processes; ``initializer`` is called first in each of them
+    (with one worker: in this one).
     """
     if workers <= 1:
         if initializer is not None:

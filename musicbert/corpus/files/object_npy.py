@@ -168,20 +168,10 @@ class _Plain:
 def load_pickle(
     path: str | PathLike[str], *, content: bytes | None = None, max_numbers: int = MAX_NUMBERS
 ) -> Any:
-    """Read a pickle of lists, tuples, dictionaries, numbers, text and arrays of numbers.
+    """Read a pickle of lists, tuples (as lists), dictionaries, numbers, text and arrays of numbers.
 
-    Parameters
-    ----------
-    path
-        The file, or, with ``content``, what errors call it.
-    content
-        The bytes of the pickle, where it is a member of an archive.
-    max_numbers
-        Most numbers that are made of it.
-
-    Returns
-    -------
-    The same, with tuples as lists.
+    ``content`` holds the bytes where the pickle is a member of an archive; ``path`` is then its name in
+    errors.
 
     Raises
     ------
@@ -225,17 +215,9 @@ def _kind(header: dict[str, Any]) -> str:
 
 
 def load_npy(path: str | PathLike[str], *, max_numbers: int = MAX_NUMBERS) -> NDArray[Any] | list[Any]:
-    """Read an ``.npy`` file: a plain one as NumPy does, one of objects without running it.
+    """Read an ``.npy`` file: an array of numbers (memory-mapped, read-only), or the list of an object array.
 
-    Returns
-    -------
-    An array of numbers (memory-mapped, read-only), or, of an object array, a list of lists, numbers and
-    arrays.
-
-    Raises
-    ------
-    DatasetError
-        As `load_pickle`.
+    Raises the errors of `load_pickle`.
     """
     path = Path(path)
     try:

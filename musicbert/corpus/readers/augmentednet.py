@@ -240,26 +240,11 @@ _ROOT = re.compile(rb'full-path="([^"]+)"')
 
 
 def score_notes(content: bytes, path: str) -> tuple[Floats, Floats, Ints]:
-    """Return the notes of a score, chords note by note and tied notes apart, without those of no duration.
+    """Onsets, offsets [quarter notes] and pitches [shape=(n,)] of a score, by onset, pitch and duration.
 
-    Parameters
-    ----------
-    content
-        The file: ``.mxl``, ``.musicxml``, ``.xml`` or ``.krn``.
-    path
-        Its name, whose suffix says what it is.
-
-    Returns
-    -------
-    onset, offset
-        [shape=(n,), float64, quarter notes], by onset, pitch and duration.
-    pitch
-        [shape=(n,), int64].
-
-    Raises
-    ------
-    DatasetError
-        ``no-music21``, ``bad-score``.
+    Chords are given note by note, tied notes apart, notes without duration left out. The suffix of ``path``
+    (``.mxl``, ``.musicxml``, ``.xml``, ``.krn``) says what ``content`` is. music21 is an extra (``pip install
+    musicbert[scores]``), imported here. Raises `DatasetError`: ``no-music21``, ``bad-score``.
     """
     try:
         from music21 import converter

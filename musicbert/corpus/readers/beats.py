@@ -30,10 +30,7 @@ _SHARE = 0.03
 def read_beats(text: str, path: str) -> Floats:
     """Read a table of numbers separated by spaces [shape=(beats, columns), float64].
 
-    Raises
-    ------
-    DatasetError
-        ``bad-beats``.
+    ``bad-beats`` if it is none.
     """
     try:
         table = np.array([line.split() for line in text.splitlines() if line.strip()], np.float64)
@@ -119,24 +116,10 @@ def align_to_beats(score: Score, audio: ArrayLike, midi: ArrayLike | None = None
 
 
 def times_to_beats(times: ArrayLike, bar_lines: ArrayLike) -> Floats:
-    """Convert times to beats.
+    """Convert times [shape=(n,)] to beats [shape=(n,), float64], 0 at the first bar line.
 
-    Parameters
-    ----------
-    times
-        [shape=(n,)], any unit; times before the first and after the last bar line lie in bars as long as the
-        first and the last one.
-    bar_lines
-        Beginnings of bars, strictly ascending [shape=(m,), m > 1, the same unit].
-
-    Returns
-    -------
-    [shape=(n,), float64, beats], 0 at the first bar line.
-
-    Raises
-    ------
-    DatasetError
-        ``bad-bars``: fewer than two bar lines, or not ascending.
+    ``bar_lines``: beginnings of at least two bars, strictly ascending, in the same unit. Times outside lie in
+    bars as long as the first and the last one. Raises `DatasetError` ``bad-bars``.
 
     Examples
     --------

@@ -25,17 +25,7 @@ __all__ = ["DataSet", "load_data_set", "parse_source", "tasks_of"]
 
 @dataclass(frozen=True)
 class DataSet:
-    """The pieces of one source.
-
-    Attributes
-    ----------
-    source
-        Its name.
-    pieces
-        With the splits ``published`` and ``clean``.
-    failed
-        Files that could not be read.
-    """
+    """The pieces of one source, with the splits ``published`` and ``clean``, and the files that failed."""
 
     source: str
     pieces: list[LabelledPiece]
@@ -80,17 +70,9 @@ def load_data_set(
     compatible: bool = False,
     progress: Callable[[list[Item]], Iterable[Item]] = iter,
 ) -> DataSet:
-    """Read a source with both of its splits.
+    """Read a source with both of its splits; options as in `musicbert.corpus.readers.contract.read_source`.
 
-    Parameters
-    ----------
-    source, path, inside, compatible, progress
-        See `musicbert.corpus.readers.contract.read_source`.
-
-    Raises
-    ------
-    DatasetError
-        As `read_source`; ``no-pieces`` where no file can be read.
+    Raises the errors of `read_source`, and `DatasetError` ``no-pieces`` where no file can be read.
     """
     pieces: list[LabelledPiece] = []
     failed: list[Outcome] = []

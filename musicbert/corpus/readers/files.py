@@ -36,23 +36,10 @@ _DAMAGED = (*DAMAGED, zipfile.BadZipFile, NotImplementedError)
 
 
 class SourceFiles:
-    """The files that a reader wants, of a folder or an archive. Use it as a context manager.
+    """The files that a reader wants, of a folder, a zip or a tar archive; a context manager.
 
-    Parameters
-    ----------
-    path
-        Folder, zip archive or tar archive (``.tar``, ``.tar.gz``, ``.tar.xz``, ``.tar.bz2``).
-    wanted
-        Pattern that is searched for in the path of each file (forward slashes).
-    inside
-        Only files below folders of this name (or path), where an archive holds several data sets.
-    limits
-        Bounds on sizes and counts.
-
-    Attributes
-    ----------
-    paths
-        What is there and wanted, sorted.
+    ``wanted`` is searched for in the path of each file (forward slashes); ``inside`` keeps only files below
+    folders of this name, where an archive holds several data sets. ``paths`` lists what is there, sorted.
 
     Raises
     ------
@@ -123,13 +110,7 @@ class SourceFiles:
         )
 
     def read(self, path: str) -> bytes:
-        """Return the bytes of a file.
-
-        Raises
-        ------
-        DatasetError
-            ``not-found``, ``too-large``, ``damaged-member``.
-        """
+        """Return the bytes of a file; `DatasetError` ``not-found``, ``too-large`` or ``damaged-member``."""
         where = f"{self.path}/{path}"
         if path not in self._known:
             raise DatasetError("not-found", "There is no such file in the data set", path=where)

@@ -34,20 +34,9 @@ ROLES = 3
 
 
 def bar_lines(score: Score, bars: int) -> Floats:
-    """Beginnings of bars by the time signatures of a score.
+    """Beginnings of bars, and the end of the last, by the time signatures of a score (4/4 where it has none).
 
-    A change of metre within a bar begins a new one.
-
-    Parameters
-    ----------
-    score
-        The music; 4/4 where it names no metre.
-    bars
-        Number of bars; one more line is given, the end of the last.
-
-    Returns
-    -------
-    [shape=(bars + 1,), float64, quarter notes]
+    A change of metre within a bar begins a new one. Returns [shape=(bars + 1,), float64, quarter notes].
     """
     ticks = list(score.metre_tick / score.ticks_per_beat)
     lengths = list(4.0 * score.metre_numerator / score.metre_denominator)

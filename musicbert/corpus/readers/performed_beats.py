@@ -64,20 +64,9 @@ def pseudo_beat(duration: ArrayLike) -> float:
 
 
 def near_a_beat(onset: ArrayLike, beats: ArrayLike, *, compatible: bool = False) -> Ints:
-    """Class of each note: 2 within 70 ms of a beat, else 1.
+    """Class of each note [shape=(n,), int64]: 2 within 70 ms of a beat, else 1; onsets and beats in seconds.
 
-    Parameters
-    ----------
-    onset
-        [shape=(n,), seconds].
-    beats
-        [shape=(m,), seconds, ascending].
-    compatible
-        Times rounded to 10 ms.
-
-    Returns
-    -------
-    [shape=(n,), int64]
+    ``compatible`` rounds times to 10 ms.
     """
     times, marks = np.asarray(onset, np.float64), np.sort(np.asarray(beats, np.float64))
     tolerance = _TOLERANCE_S

@@ -57,17 +57,7 @@ LEFT_OUT = "downstream-test"
 
 @dataclass
 class Corpus:
-    """Files of one corpus.
-
-    Attributes
-    ----------
-    name
-        One of `CORPORA`.
-    files
-        What pre-training reads.
-    left_out
-        Test pieces, with the reason.
-    """
+    """Files of one of `CORPORA` that pre-training reads, and the test pieces left out, with the reason."""
 
     name: str
     files: list[Path] = field(default_factory=list)
@@ -82,29 +72,12 @@ def find_corpora(
     all_asap: bool = False,
     tests: Iterable[str | PathLike[str]] = (),
 ) -> list[Corpus]:
-    """Find the corpora of pre-training.
+    """The corpora of pre-training of which something is there, in the order of `CORPORA`.
 
-    Parameters
-    ----------
-    data_sets
-        Folder of data sets.
-    lmd
-        Folder of the Lakh MIDI data set; None: without it.
-    exclude_tests
-        Leave out what downstream tasks test (or validate) on, see above.
-    all_asap
-        The scores of all pieces of ASAP.
-    tests
-        Folders whose MIDI files (by content) are left out too.
+    ``exclude_tests`` leaves out what downstream tasks test or validate on (see above); ``tests`` are folders
+    whose MIDI files, by content, are left out too; ``all_asap`` takes the scores of all pieces of ASAP.
 
-    Returns
-    -------
-    The corpora of which something is there, in the order of `CORPORA`.
-
-    Raises
-    ------
-    DatasetError
-        ``not-found``, ``no-corpus``.
+    Raises `DatasetError`: ``not-found``, ``no-corpus``.
     """
     root = Path(data_sets)
     for folder in (root, *([Path(lmd)] if lmd is not None else [])):
@@ -192,28 +165,11 @@ def process_pop909(
     *,
     progress: Callable[[list[Path]], Iterable[Path]] = iter,
 ) -> list[Outcome]:
-    """Put the songs of POP909 on the grid of their beats: ``<out>/<part>/<NNN>.mid``.
+    """Put the songs of POP909 (``<NNN>/``, at any depth) on their beats: ``<out>/<part>/<NNN>.mid``.
 
-    Songs that are there already are not made again; the parts are the published ones (``train_3beat`` for
-    songs in three, where the tables of beats let them pass).
-
-    Parameters
-    ----------
-    songs
-        Folder with ``<NNN>/<NNN>.mid``, ``beat_audio.txt`` and ``beat_midi.txt``, at any depth.
-    out
-        Folder to fill.
-    progress
-        Wraps the songs, for a progress bar.
-
-    Returns
-    -------
-    One outcome a song; ``not-published`` where the published lists leave it out.
-
-    Raises
-    ------
-    DatasetError
-        ``wrong-layout`` where there is no song.
+    Existing songs are not made again; the parts are the published ones (``train_3beat``: songs in three that
+    the tables of beats let pass). Returns an outcome a song (``not-published`` where the lists leave it out).
+    Raises `DatasetError` ``wrong-layout`` where there is no song.
     """
     root, target = Path(songs), Path(out)
     found = [path for path in _midis(root) if _RAW_POP909.search(path.as_posix())]

@@ -53,18 +53,11 @@ def part_of_name(source: str, name: str) -> str:
 
 
 def five_folds(paths: Mapping[str, str], folds: int = 5) -> dict[str, str]:
-    """Divide pieces by the published rule: ``{path: fold number as text}``.
+    """Divide pieces by the published rule: ``{path: fold number as text}``, from ``{path: class}``.
 
     Pieces are sorted by path (``test/...`` before ``train/...`` before ``valid/...``); the i-th of the n
-    pieces of a class goes to fold ``i * 5 // n``. Fold k is tested, fold (k + 1) % 5 selects, the other three
-    are trained on.
-
-    Parameters
-    ----------
-    paths
-        Class of each path ``<part>/...``.
-    folds
-        Number of folds.
+    pieces of a class goes to fold ``i * 5 // n``. Fold k is tested, fold (k + 1) % 5 selects, the others are
+    trained on.
 
     Examples
     --------
@@ -84,25 +77,11 @@ def five_folds(paths: Mapping[str, str], folds: int = 5) -> dict[str, str]:
 def move_tail(
     pieces: Sequence[LabelledPiece], *, window: int = 1024, segments: int = 500, split: str = "published"
 ) -> list[LabelledPiece]:
-    """Move the last segments of train to valid, as the published program does.
+    """Move the last segments (of ``window`` notes) of train to valid, as the published program does.
 
-    The piece at the border is cut in two, ``<name>`` and ``<name>#tail``: music of one piece then lies in two
-    parts.
-
-    Parameters
-    ----------
-    pieces
-        All pieces, in the published order; notes in beats.
-    window
-        Notes of a segment.
-    segments
-        How many are moved; at least one stays.
-    split
-        Split that is changed.
-
-    Returns
-    -------
-    The pieces in the same order, the cut one as two.
+    The pieces come in the published order and keep it, with notes in beats. The one at the border is cut in
+    two, ``<name>`` and ``<name>#tail``: music of one piece then lies in two parts. At least one segment
+    stays.
     """
     left = segments
     changed: list[LabelledPiece] = []

@@ -58,17 +58,7 @@ _POSITIONS, _DURATIONS = 4, 8
 
 @dataclass(frozen=True)
 class SmcFile:
-    """One file of notes with its labels.
-
-    Attributes
-    ----------
-    path
-        The notes.
-    source, part
-        Name of the source, and part or fold.
-    answers
-        Label files by the name of the label.
-    """
+    """One file of notes, with its source, its part or fold, and its label files by name of the label."""
 
     path: Path
     source: str
@@ -82,13 +72,7 @@ class SmcFile:
 
 
 def find_files(folder: str | PathLike[str]) -> list[SmcFile]:
-    """Find the benchmark's files in a folder.
-
-    Raises
-    ------
-    DatasetError
-        ``not-found``, ``wrong-layout`` where there is none.
-    """
+    """Find the files of the benchmark in a folder; `DatasetError` ``not-found`` or ``wrong-layout``."""
     root = Path(folder)
     if not root.is_dir():
         raise DatasetError("not-found", "There is no such folder", path=root)
@@ -168,27 +152,10 @@ def _with_bars(notes: BeatNotes) -> BeatNotes:
 
 
 def export(shards: Shards, folder: str | PathLike[str], name: str, *, split: str = "published") -> list[Path]:
-    """Write X and y as upstream's fine-tuning reads them.
+    """Write X and y of compound-word shards as upstream's fine-tuning reads them; return the files.
 
-    Parameters
-    ----------
-    shards
-        Compound words.
-    folder
-        Folder to write to.
-    name
-        Name in files (one of `NAMES`).
-    split
-        Which split decides the parts.
-
-    Returns
-    -------
-    The files, int64: ``<name>_<split>.npy`` [shape=(N, L, 4)] and the labels [shape=(N, L) or (N,)].
-
-    Raises
-    ------
-    DatasetError
-        ``wrong-codec``: the shards do not hold compound words.
+    ``<name>_<split>.npy`` [shape=(N, L, 4), int64] and labels [shape=(N, L) or (N,)]; ``name`` is one of
+    `NAMES`, ``split`` decides the parts. Raises `DatasetError` ``wrong-codec``.
     """
     if not shards.codec.startswith("cp"):
         raise DatasetError("wrong-codec", "Upstream reads compound words", path=shards.path, hint="use cp")

@@ -45,32 +45,18 @@ ARRAYS: dict[str, tuple[Meaning, str]] = {
 def read_folds(
     source: str | PathLike[str], ids: Iterable[str], *, seed: int = 7, valid: Valid = "groups"
 ) -> Folds:
-    """Read folds and reduce them to the segments there are.
+    """Read folds from ``FILE`` or ``FILE:NAME`` and reduce them to the segments there are.
 
-    Parameters
-    ----------
-    source
-        ``FILE`` or ``FILE:NAME``.
-    ids
-        Segments to divide; identifiers of the file that are not among them are passed over, and segments
-        that the file does not name are left out.
-    seed
-        Order in which groups are taken for validation.
-    valid
-        ``"groups"`` takes whole groups out of training where the file names no validation part (single
-        segments where training and test share every group); ``"none"`` puts any validation part back into
-        training.
-
-    Returns
-    -------
-    dict
-        fold -> part -> identifiers, in the order of ``ids``.
+    Names of the file that are not among ``ids`` are ignored, and segments that the file does not name are
+    left out. ``valid="groups"`` takes whole groups out of training where the file names no validation part
+    (single segments where training and test share every group); ``"none"`` returns any validation part to
+    training.
 
     Raises
     ------
     DatasetError
-        ``not-found``, ``bad-folds`` (not one of the three forms, or a name that is not there), ``leak`` (an
-        identifier in two parts), ``empty-split`` (a fold without training or test segments).
+        ``not-found``, ``bad-folds`` (not one of the three forms, or an unknown name), ``leak`` (an identifier
+        in two parts), ``empty-split`` (a fold without training or test segments).
     """
     path, name = _split_name(source)
     order = list(ids)
@@ -221,17 +207,9 @@ def _bad(message: str, path: Path) -> DatasetError:
 
 
 def read_databin_folds(folder: str | PathLike[str]) -> Folds:
-    """Return the folds of a data-bin, by the ids that lie beside its labels.
+    """Folds of a data-bin (or of one of its folders) by the ids beside its labels.
 
-    Parameters
-    ----------
-    folder
-        Data-bin with a folder for each fold, or the folder of one fold.
-
-    Raises
-    ------
-    DatasetError
-        ``not-found``.
+    `DatasetError` ``not-found``.
     """
     folder = Path(folder)
     found = (

@@ -48,18 +48,9 @@ _BLOCK = 1 << 12
 
 
 def signature(onset: Ints, program: Ints, pitch: Ints) -> NDArray[np.uint32]:
-    """Return the signature of a piece.
+    """Signature [shape=(HASHES,), uint32] of notes by ascending onset [shape=(n,), positions].
 
-    Parameters
-    ----------
-    onset
-        [shape=(n,), positions from the beginning of the piece, ascending].
-    program, pitch
-        [shape=(n,)]; program 128 is percussion.
-
-    Returns
-    -------
-    [shape=(HASHES,), uint32]
+    Program 128 is percussion.
     """
     tuned = program != _DRUMS
     if not tuned.all():
@@ -141,16 +132,10 @@ class Groups:
 
 
 def join_similar(signatures: NDArray[np.uint32] | StoredSignatures, members: Ints, groups: Groups) -> None:
-    """Join the pieces whose signatures agree in `THRESHOLD` of the places.
+    """Join, in place, the pieces whose signatures agree in `THRESHOLD` of the places.
 
-    Parameters
-    ----------
-    signatures
-        [shape=(n, HASHES), uint32]; may lie on disk.
-    members
-        [shape=(m,), int64]: pieces to look at, in an order that does not depend on that of the files.
-    groups
-        Sets over 0..n-1, changed in place.
+    ``signatures`` [shape=(n, HASHES), uint32] may lie on disk; ``members`` [shape=(m,)] are the pieces to
+    compare, in an order that does not depend on that of the files.
     """
     ascending = np.sort(members)  # so that a block of a stored array is read in one piece
     back = np.searchsorted(ascending, members)

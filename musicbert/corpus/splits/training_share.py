@@ -26,13 +26,7 @@ __all__ = ["check_share", "share_folds", "take_share"]
 
 
 def check_share(share: float) -> None:
-    """Refuse what is no share.
-
-    Raises
-    ------
-    ConfigError
-        ``bad-share``.
-    """
+    """Raise `ConfigError` ``bad-share`` unless 0 < share <= 1."""
     if not 0 < share <= 1:
         raise ConfigError(
             "bad-share",
@@ -49,31 +43,13 @@ def take_share(
     seed: int | str = 7,
     counts: Floats | None = None,
 ) -> list[str]:
-    """Take whole groups out of a training part.
+    """Take whole groups out of a training part: names in its order; all of them for a share of 1.
 
-    Parameters
-    ----------
-    train
-        Names of the training part.
-    groups
-        ``{name: group}``.
-    share
-        Share of the pieces that is wanted, above 0 and up to 1; the nearest that whole groups give is taken,
-        and one group at least.
-    seed
-        Order of the groups.
-    counts
-        What each piece holds of each class [shape=(n, C), float64], not negative: a share then holds every
-        class. Groups come in random order if None.
+    The number of pieces nearest to ``share`` is taken, at least one group. With ``counts`` (what each piece
+    holds of each class [shape=(n, C), float64]) a share holds every class; otherwise groups come in random
+    order.
 
-    Returns
-    -------
-    Names that were taken, in the order of ``train``; all of them for a share of 1
-
-    Raises
-    ------
-    ConfigError
-        ``bad-share``.
+    Raises `ConfigError` ``bad-share``.
     """
     check_share(share)
     if share == 1 or not train:

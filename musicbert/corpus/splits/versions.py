@@ -87,20 +87,11 @@ def leaks(pieces: Sequence[LabelledPiece], groups: Sequence[str], split: str) ->
 def regroup(
     pieces: Sequence[LabelledPiece], *, split: str = "clean", label: str | None = None
 ) -> list[LabelledPiece]:
-    """Give pieces the groups of their content, and the split anew where these leak through it.
+    """Give pieces the groups of their content, and make the split anew where these leak through it.
 
-    Pieces that are in no part stay so. A group that lies in several parts goes as a whole to the part that
-    holds most of it (ties: the later one, so that training loses rather than gains); folds, of which none is
-    special, are dealt anew altogether.
-
-    Parameters
-    ----------
-    pieces
-        Of one data set.
-    split
-        Split that is made anew.
-    label
-        Label of the pieces whose classes folds balance.
+    A group in several parts goes as a whole to the part that holds most of it (ties: the later one, so that
+    training loses rather than gains); folds are dealt anew altogether, balanced over the classes of
+    ``label``. Pieces in no part stay so.
     """
     groups = content_groups(pieces)
     inside = [index for index, piece in enumerate(pieces) if split in piece.splits]
@@ -144,15 +135,7 @@ def song_marks(score: Score, rows: Ints, note_index: Ints) -> tuple[str, NDArray
 def song_groups(
     names: Sequence[str], contents: Sequence[str], signatures: Sequence[NDArray[np.uint32]]
 ) -> list[str]:
-    """Return the group of each piece.
-
-    Parameters
-    ----------
-    names
-        Distinct.
-    contents, signatures
-        Of `song_marks`, in the order of the names.
-    """
+    """Group of each piece (distinct names; contents and signatures of `song_marks` in their order)."""
     if not names:
         return []
     order = sorted(range(len(names)), key=names.__getitem__)

@@ -53,16 +53,10 @@ Rows = Sequence[Sequence[Any]]
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Labels of the lines of a table.
+    """Labels of the lines of a table: kind and classes as in `musicbert.corpus.labelled.pieces.Task`.
 
-    Attributes
-    ----------
-    kind, classes
-        See `musicbert.corpus.labelled.pieces.Task`.
-    values
-        One a line: an int (-1 missing), or an array [shape=(C,)] (NaN missing).
-    why
-        What the kind was inferred from, in words.
+    A value a line: an int (-1 missing) or an array [shape=(C,)] (NaN missing); ``why`` says how the kind was
+    inferred.
     """
 
     kind: Kind
@@ -90,23 +84,10 @@ def _listed(value: Any) -> list[Any] | None:
 
 
 def infer_kind(rows: Rows, separator: str | None = None) -> tuple[Kind, str]:
-    """Find out the kind of labels.
+    """Kind of the labels in the cells of the label columns, and the reason in words.
 
-    Parameters
-    ----------
-    rows
-        Cells of the columns of labels, a sequence a line.
-    separator
-        What separates several labels in a cell; ``;`` and ``|`` if None.
-
-    Returns
-    -------
-    kind, and in words why
-
-    Raises
-    ------
-    DatasetError
-        ``ambiguous-labels``.
+    ``separator`` separates several labels in a cell (None: ``;`` and ``|``). Raises `DatasetError`
+    ``ambiguous-labels``.
     """
     known = [[cell for cell in row if not is_missing(cell)] for row in rows]
     cells = [cell for row in known for cell in row]
@@ -150,20 +131,9 @@ def as_labels(
     separator: str | None = None,
     classes: Sequence[str] | None = None,
 ) -> Labels:
-    """Turn the cells of the columns of labels into labels.
+    """Turn the cells of the label columns, a sequence a line, into labels.
 
-    Parameters
-    ----------
-    rows
-        Cells, a sequence a line.
-    columns
-        Names of the columns.
-    kind
-        Kind of labels; found out if None.
-    separator
-        See `infer_kind`.
-    classes
-        Names of the classes, in order; those that occur, in natural order, if None.
+    ``kind`` None infers it; ``classes`` None takes those that occur, in natural order.
 
     Raises
     ------

@@ -42,14 +42,7 @@ WRONG_LENGTH, UNMATCHED = "wrong-length", "unmatched-note"
 class NoteEntry:
     """Labels of the notes of one file, as the table has them.
 
-    Attributes
-    ----------
-    values
-        Labels.
-    number
-        Number of the note of each; None where the values are a list of all notes, or found by onset.
-    onset, pitch
-        Onset and pitch of the note of each, or empty.
+    Notes are named by ``number``, by ``onset`` and ``pitch``, or not at all (``values`` lists all notes).
     """
 
     values: list[Any] = field(default_factory=list)
@@ -66,16 +59,9 @@ def _column(table: pd.DataFrame, known: Sequence[str]) -> str | None:
 def note_entries(
     table: pd.DataFrame, columns: TableColumns, kind: Kind | None, classes: Sequence[str] | None
 ) -> tuple[dict[str, NoteEntry], Labels]:
-    """Read the labels of notes of every file.
+    """Read the labels of notes: file -> entry, and kind and classes of all lines together.
 
-    Returns
-    -------
-    file -> entry, and the labels of all lines together (kind and classes; without values)
-
-    Raises
-    ------
-    DatasetError
-        ``ambiguous-labels``, ``missing-column``, ``bad-label``.
+    Raises `DatasetError`: ``ambiguous-labels``, ``missing-column``, ``bad-label``.
     """
     note, onset, pitch = (_column(table, known) for known in (NOTE_NAMES, ONSET_NAMES, PITCH_NAMES))
     places = {note, onset, pitch} - {None}
@@ -144,22 +130,10 @@ def label_notes(
     order: NoteOrder = "file",
     unit: OnsetUnit = "beats",
 ) -> NDArray[Any]:
-    """Labels of the notes of a score, in its order; missing where the table has none.
+    """Labels of the notes of a score, in its order [shape=(n,), int64 classes or float64].
 
-    Parameters
-    ----------
-    entry, labels
-        As `note_entries` gives them.
-    score
-        The notes.
-    order
-        How the table counts notes.
-    unit
-        Unit of the onsets of the table.
-
-    Returns
-    -------
-    [shape=(n,), int64] classes or [shape=(n,), float64]
+    Notes without a label in the table have a missing one. ``order`` is how the table counts notes, ``unit`` that
+    of its onsets.
 
     Raises
     ------

@@ -43,22 +43,10 @@ PARTS = {"train": "train", "training": "train", "valid": "valid", "validation": 
 
 @dataclass(frozen=True, eq=False)
 class LabelTable:
-    """A table of labels.
+    """A table of labels: level, kind and classes, and a line (of labels of notes: an entry) for each file.
 
-    Attributes
-    ----------
-    level, labels
-        What the labels are of; kind, classes and (of pieces) values, a line each.
-    files
-        File of each line (of labels of notes: each file once).
-    entries
-        Labels of notes by file.
-    groups, splits, weights
-        Of each file, where the table has such a column.
-    split_name
-        Name of the column of the split.
-    columns
-        What the columns mean.
+    ``groups``, ``splits`` and ``weights`` are by file, where the table has such columns; ``split_name`` is
+    the name of the column of the split.
     """
 
     level: Level
@@ -72,21 +60,10 @@ class LabelTable:
     split_name: str = "given"
 
     def task(self, name: str = LABEL, *, metric: str = "", ignore: Sequence[str] = ()) -> Task:
-        """What is to be learned.
+        """What is to be learned: a task that ignores some classes (neither trained on nor scored).
 
-        Parameters
-        ----------
-        name
-            Name of the task.
-        metric
-            Metric to select by; that of the kind of labels if empty.
-        ignore
-            Names of classes that are neither trained on nor scored.
-
-        Raises
-        ------
-        DatasetError
-            ``bad-label`` where a class to ignore does not exist.
+        Without ``metric`` it is selected by that of the kind of labels. Raises `DatasetError` ``bad-label`` where a
+        class to ignore does not exist.
         """
         unknown = [each for each in ignore if each not in self.labels.classes]
         if unknown:
@@ -118,23 +95,11 @@ def read_label_table(
     classes: Sequence[str] | None = None,
     **columns: Any,
 ) -> LabelTable:
-    """Read a table of labels.
+    """Read a table of labels (``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet``).
 
-    Parameters
-    ----------
-    path
-        ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet``.
-    level
-        What the labels are of; found out if None (lines with a note, or an onset and a pitch, are of notes).
-    kind, separator, classes
-        See `musicbert.corpus.tables.kinds.as_labels`.
-    columns
-        See `musicbert.corpus.tables.kinds.find_columns`.
-
-    Raises
-    ------
-    DatasetError
-        What is wrong with the table, with its path.
+    ``level`` None infers what the labels are of: lines with a note, or an onset and a pitch, are of notes.
+    The other options are those of `musicbert.corpus.tables.kinds.as_labels` and `find_columns`. Raises
+    `DatasetError` with what is wrong with the table, and its path.
     """
     table = read_table(path)
     try:
@@ -196,28 +161,11 @@ def _part(value: Any) -> str:
 
 
 class TableReader:
-    """Labelled pieces of a table, with the MIDI files of a folder or zip.
+    """Labelled pieces of a table, with the MIDI files of an open folder or zip.
 
-    Parameters
-    ----------
-    table
-        The labels.
-    source
-        The MIDI files; it has to stay open while pieces are read.
-    order, unit
-        See `musicbert.corpus.tables.note_labels.label_notes`.
-
-    Attributes
-    ----------
-    matched
-        File of each line that has one.
-    outcomes
-        Labels without a file, and files without a label.
-
-    Raises
-    ------
-    DatasetError
-        ``no-match`` where no line has a file.
+    ``matched`` holds the file of each line that has one, ``outcomes`` labels without a file and files without
+    a label. ``order`` and ``unit`` as in `musicbert.corpus.tables.note_labels.label_notes`. Raises
+    `DatasetError` ``no-match`` where no line has a file.
     """
 
     def __init__(
