@@ -25,9 +25,9 @@ Verified by property tests in ``tests/unit/annotation/test_splits.py`` and again
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from musicbert.annotation.dealing import deal
 from musicbert.annotation.folds import (
     Fold,
     Folds,
@@ -47,7 +47,6 @@ __all__ = [
     "Folds",
     "Valid",
     "carve_validation",
-    "group_folds",
     "leaks",
     "make_folds",
     "split_by_group",
@@ -180,33 +179,6 @@ def split_piece(
     }
 
 
-def group_folds(groups: Mapping[str, str], n_folds: int = 8) -> dict[str, int]:
-    """Deal groups to folds of similar size: ``{group: fold}``.
-
-    The largest group goes first (ties by name), each to the fold with the fewest segments so far (ties: the
-    first fold). There is no chance in it, and the order of the segments does not matter.
-
-    Raises
-    ------
-    DatasetError
-        ``too-few-groups`` when there are fewer groups than folds.
-    """
-    size = Counter(groups.values())
-    if n_folds < 2 or len(size) < n_folds:
-        raise DatasetError(
-            "too-few-groups",
-            f"{len(size)} groups do not make {n_folds} folds",
-            hint="ask for 2 folds or more, and for no more folds than groups",
-        )
-    load = [0] * n_folds
-    fold_of: dict[str, int] = {}
-    for group in sorted(size, key=lambda g: (-size[g], natural_key(g))):
-        fold = load.index(min(load))
-        fold_of[group] = fold
-        load[fold] += size[group]
-    return fold_of
-
-
 def split_k_fold(
     ids: Iterable[str],
     *,
@@ -216,14 +188,14 @@ def split_k_fold(
     valid: Valid = "groups",
     valid_fraction: float = 0.1,
 ) -> Folds:
-    """Cross-validation over whole groups (default: content groups), dealt as in `group_folds`."""
+    """Cross-validation over whole groups (default: content groups), dealt by ``size``."""
     ids = unique_ids(ids)
     groups = content_groups(ids) if groups is None else groups
-    fold_of = group_folds({name: groups[name] for name in ids}, n_folds)
+    fold_of = deal("size", {name: groups[name] for name in ids}, n_folds)
     return {
         str(k): split_by_group(
             ids,
-            [name for name in ids if fold_of[groups[name]] == k],
+            [name for name in ids if fold_of[name] == k],
             groups,
             seed=f"{seed}/{k}",
             valid=valid,

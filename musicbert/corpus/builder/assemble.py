@@ -18,11 +18,12 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.annotation.folds import PARTS
 from musicbert.arrays import Ints, Singles
 from musicbert.atomic import write_json
 from musicbert.corpus.bins.databin import write_indexed_blocks
 from musicbert.corpus.builder.index import Index
-from musicbert.corpus.builder.options import SPLITS, BuildOptions
+from musicbert.corpus.builder.options import BuildOptions
 from musicbert.corpus.builder.shards import shard_file
 from musicbert.encoding import BOS, EOS, FIELDS, PERFORMANCE_INPUTS
 from musicbert.encoding.vocabulary import TOKENS
@@ -84,7 +85,7 @@ def plan_parts(index: Index, work: Path, output: Path, options: BuildOptions) ->
     table = index.files
     (work / "parts").mkdir(exist_ok=True)
     groups: list[tuple[int, str, Ints]] = []
-    for number, split in enumerate(SPLITS):
+    for number, split in enumerate(PARTS):
         chosen = np.flatnonzero(table["split"] == number)
         chosen = chosen[np.lexsort((chosen, table["key"][chosen]))]
         pieces = _cut(table[chosen], options.shard_tokens if split == "train" else 0, options)

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.annotation.folds import PARTS
 from musicbert.arrays import Bools, Ints
-from musicbert.corpus.builder.options import SPLITS, BuildOptions
+from musicbert.corpus.builder.options import BuildOptions
 from musicbert.corpus.builder.shards import read_records, shard_file
 from musicbert.corpus.files.ledger import OK
 from musicbert.corpus.splits.similar import HASHES, NO_SIGNATURE, Groups, StoredSignatures, join_similar
@@ -135,7 +136,7 @@ def _falls(table: NDArray[Any], options: BuildOptions) -> NDArray[np.int8]:
         at[np.lexsort((np.arange(len(table)), table["key"]))] = np.arange(len(table))
         edges = np.floor(shares[:-1] * len(table) + 1e-9)
     falls: NDArray[np.int8] = np.searchsorted(edges, at, side="right").astype(np.int8)
-    return np.minimum(falls, len(SPLITS) - 1).astype(np.int8)
+    return np.minimum(falls, len(PARTS) - 1).astype(np.int8)
 
 
 def _content(table: NDArray[Any], files: Ints) -> NDArray[np.uint64]:

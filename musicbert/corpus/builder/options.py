@@ -11,9 +11,7 @@ from musicbert.encoding import Policies
 from musicbert.errors import DatasetError
 from musicbert.objectives.note_fields import note_fields
 
-__all__ = ["SPLITS", "BuildOptions"]
-
-SPLITS = ("train", "valid", "test")
+__all__ = ["BuildOptions"]
 
 
 @dataclass(frozen=True)

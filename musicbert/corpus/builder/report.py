@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from musicbert import __version__
+from musicbert.annotation.folds import PARTS
 from musicbert.atomic import write_json
 from musicbert.corpus.builder.assemble import PartDone
 from musicbert.corpus.builder.index import Index
-from musicbert.corpus.builder.options import SPLITS, BuildOptions
+from musicbert.corpus.builder.options import BuildOptions
 from musicbert.corpus.builder.shards import read_records
 from musicbert.corpus.builder.sources import EXCLUDED
 from musicbert.corpus.files.ledger import OK, Outcome
@@ -78,7 +79,7 @@ def write_reports(
             timing = {"path": record.get("path"), "milliseconds": record["milliseconds"]}
             timings.write((json.dumps(timing) + "\n").encode())
     splits: dict[str, dict[str, int]] = {}
-    for split in SPLITS:
+    for split in PARTS:
         own = [part for part in parts if part.split == split]
         splits[split] = {
             name: sum(getattr(part, name) for part in own) for name in ("files", "sequences", "notes")
@@ -116,5 +117,5 @@ def _decided(record: dict[str, Any], entry: Any, number: int, names: dict[int, s
         if first != number:
             changes |= {"outcome": DUPLICATE, "copy_of": names[first]}
         else:
-            changes |= {"split": SPLITS[entry["split"]], "notes_written": int(entry["window_rows"])}
+            changes |= {"split": PARTS[entry["split"]], "notes_written": int(entry["window_rows"])}
     return Outcome(**{**vars(outcome), **changes})

@@ -71,7 +71,8 @@ class ArchiveLimits:
 class Member:
     """One file of a source, and why it cannot be taken (None where it can).
 
-    ``name`` is the `stem` of ``path``, ``size`` is in bytes, uncompressed. Reasons: ``symlink``, ``unsafe-name``,
+    ``name`` is the `stem` of ``path``, ``size`` is in bytes, uncompressed. Reasons: ``symlink``,
+    ``unsafe-name``,
     ``nested-archive``, ``encrypted``, ``too-large``, ``not-a-file``, ``ambiguous-path``.
     """
 

@@ -23,11 +23,12 @@ from collections import Counter
 from functools import partial
 from pathlib import PurePosixPath
 
+from musicbert.annotation.folds import PARTS
 from musicbert.corpus.readers.contract import Item, Loaded, Source
 from musicbert.corpus.readers.files import SourceFiles
 from musicbert.corpus.readers.published import five_folds, part_of_name
 from musicbert.corpus.readers.tasks import EMOTIONS, PIANISTS
-from musicbert.corpus.splits.division import clean_folds
+from musicbert.corpus.splits.versions import clean_folds
 from musicbert.midi import read_score
 
 __all__ = ["EMOPIA", "PIANIST8", "TAGTRAUM"]
@@ -48,7 +49,7 @@ def _folded(
 ) -> list[Item]:
     """Items of a set with five published folds; ``names`` are the values of the pattern's ``label``."""
     parts = {
-        match.string: match["part"] if match["part"] in ("train", "valid", "test")
+        match.string: match["part"] if match["part"] in PARTS
         else part_of_name(source, match["name"])
         for match in matches
     }  # fmt: skip

@@ -26,11 +26,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from musicbert.annotation.folds import PARTS
 from musicbert.arrays import Floats, Ints
 from musicbert.corpus.files.object_npy import load_pickle
 from musicbert.corpus.readers.contract import Item, Loaded, Source
 from musicbert.corpus.readers.files import SourceFiles
-from musicbert.corpus.splits.division import clean_parts
+from musicbert.corpus.splits.versions import clean_parts
 from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.errors import DatasetError
 from musicbert.midi import read_score
@@ -117,7 +118,7 @@ def _pm2s_items(files: SourceFiles, compatible: bool) -> list[Item]:
     seen: set[str] = set()
     for name, piece, split, midi in zip(*columns, strict=True):
         feature = features.get(f"{name}.pkl")
-        if feature is None or split not in ("train", "valid", "test"):
+        if feature is None or split not in PARTS:
             continue
         splits = {"published": split} if midi in seen else {"published": split, "clean": split}
         seen.add(midi)

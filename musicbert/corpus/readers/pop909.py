@@ -22,6 +22,7 @@ from hashlib import sha256
 
 import numpy as np
 
+from musicbert.annotation.folds import PARTS
 from musicbert.arrays import Ints
 from musicbert.corpus.readers.beats import align_to_beats, read_beats
 from musicbert.corpus.readers.contract import Item, Loaded, Source
@@ -77,7 +78,7 @@ def _items(files: SourceFiles, compatible: bool) -> list[Item]:
     for match in files.require(_RAW, layout):
         song, path = match["song"], match.string
         part = pop909_part(int(song))
-        splits = {"published": part, "clean": part} if part in ("train", "valid", "test") else {}
+        splits = {"published": part, "clean": part} if part in PARTS else {}
         items.append(Item(song, path, song, splits, partial(_load_raw, files, path, song, compatible)))
     return items
 

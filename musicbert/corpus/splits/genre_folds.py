@@ -1,21 +1,17 @@
 """Folds of pieces with several labels each.
 
-``grouped``: whole songs (all versions of one) are put into folds so that every label is spread evenly: songs
-from the largest on, songs with rare labels first among equals, each into the fold that lacks its labels most
-(the greedy rule of Sechidis, Tsoumakas and Vlahavas, "On the stratification of multi-label data", ECML 2011,
-over groups). ``published``: scikit-learn's ``StratifiedKFold`` on the joined labels, over the files in random
-order, as MusicBERT does it (there without a seed); versions of a song can be trained on and tested, which
-`leaks` counts. Verified in ``tests/unit/corpus/test_genre.py``.
+``grouped``: whole songs (all versions of one) are dealt by ``need`` (`musicbert.annotation.dealing`), so that
+every label is spread evenly. ``published``: scikit-learn's ``StratifiedKFold`` on the joined labels, over the
+files in random order, as MusicBERT does it (there without a seed); versions of a song can be trained on and
+tested, which `leaks` counts. Verified in ``tests/unit/corpus/test_genre.py``.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections import Counter, defaultdict
 from collections.abc import Mapping
 
-import numpy as np
-
+from musicbert.annotation.dealing import class_counts, deal
 from musicbert.annotation.folds import Fold, Folds, Valid, carve_validation, rank
 from musicbert.errors import DatasetError
 
@@ -63,9 +59,11 @@ def genre_folds(
     names = sorted(labels, key=lambda name: rank(seed, name))
     if n_folds < 2 or len({groups[name] for name in names}) < n_folds:
         raise DatasetError("empty-split", f"{len(names)} pieces do not make {n_folds} folds")
-    number = (
-        _grouped(names, labels, groups, n_folds) if rule == "grouped" else _published(names, labels, n_folds)
-    )
+    if rule == "grouped":
+        counts = class_counts([labels[name] for name in names])
+        number = deal("need", {name: groups[name] for name in names}, n_folds, counts=counts)
+    else:
+        number = _published(names, labels, n_folds)
     folds: Folds = {}
     for fold in range(n_folds):
         train = [name for name in names if number[name] != fold]
@@ -77,36 +75,6 @@ def genre_folds(
             )
         folds[str(fold)] = parts
     return folds
-
-
-def _grouped(
-    names: list[str], labels: Mapping[str, tuple[str, ...]], groups: Mapping[str, str], n_folds: int
-) -> dict[str, int]:
-    members: defaultdict[str, list[str]] = defaultdict(list)
-    for name in names:
-        members[groups[name]].append(name)
-    classes = {
-        label: at for at, label in enumerate(sorted({each for name in names for each in labels[name]}))
-    }
-    count = Counter(label for name in names for label in labels[name])
-    # still wanted of each label, and of pieces, in every fold
-    wanted = np.tile([count[label] / n_folds for label in classes] + [len(names) / n_folds], (n_folds, 1))
-    rarest = {
-        group: min(count[label] for name in each for label in labels[name]) for group, each in members.items()
-    }
-    number = {}
-    for group in sorted(
-        members, key=lambda each: (-len(members[each]), rarest[each])
-    ):  # stable: seeded order
-        need = np.zeros(len(classes) + 1)
-        for name in members[group]:
-            need[[classes[label] for label in labels[name]]] += 1
-        need[-1] = len(members[group])
-        rare = 1 / np.array([*(count[label] for label in classes), len(names)])
-        fold = int(np.argmax((wanted * need * rare).sum(axis=1)))
-        wanted[fold] -= need
-        number.update(dict.fromkeys(members[group], fold))
-    return number
 
 
 def _published(names: list[str], labels: Mapping[str, tuple[str, ...]], n_folds: int) -> dict[str, int]:

@@ -10,13 +10,14 @@ depend neither on the order of the pieces nor on the machine. Verified in
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from musicbert.annotation.folds import PARTS, Fold, Folds, carve_validation, rank
+from musicbert.annotation.dealing import deal
+from musicbert.annotation.folds import PARTS, Fold, Folds, carve_validation
 from musicbert.annotation.names import natural_key
 from musicbert.arrays import Bools, Floats
 from musicbert.corpus.labelled.pieces import NO_CLASS, Task
@@ -25,7 +26,7 @@ from musicbert.corpus.splits.similar import NO_SIGNATURE, Groups, join_similar, 
 from musicbert.encoding.note_columns import note_columns
 from musicbert.errors import DatasetError
 
-__all__ = ["CLEAN", "clean_groups", "label_counts", "stratified_group_folds", "task_folds"]
+__all__ = ["CLEAN", "clean_groups", "label_counts", "task_folds"]
 
 CLEAN = "clean"
 Validation = Literal["auto", "next", "carve"]
@@ -83,60 +84,6 @@ def label_counts(shards: Shards, task: Task) -> Floats:
     return table
 
 
-def stratified_group_folds(
-    names: Sequence[str],
-    groups: Mapping[str, str],
-    counts: Floats,
-    n_folds: int,
-    *,
-    seed: int | str = 7,
-) -> dict[str, int]:
-    """Deal groups to folds so that each fold has its share of every class: ``{name: fold}``.
-
-    The group with the most of a rare class goes first, each to the fold that lacks its classes most (and,
-    among equals, has the fewest pieces; after that, the first one). Where classes are even, folds are.
-
-    Parameters
-    ----------
-    names, groups
-        Pieces, and the group of each.
-    counts
-        What each piece holds of each class [shape=(n, C)], not negative.
-    n_folds
-        Number of folds.
-    seed
-        Order among groups that are equal.
-
-    Raises
-    ------
-    DatasetError
-        ``too-few-groups``.
-    """
-    members: defaultdict[str, list[int]] = defaultdict(list)
-    for piece, name in enumerate(names):
-        members[groups[name]].append(piece)
-    if n_folds < 2 or len(members) < n_folds:
-        raise DatasetError(
-            "too-few-groups",
-            f"{len(members)} groups do not make {n_folds} folds",
-            hint="ask for 2 folds or more, and for no more folds than groups",
-        )
-    # shares of the classes, and of the pieces as one class more
-    table = np.column_stack([counts, np.ones(len(names))])
-    share = table / np.maximum(table.sum(axis=0), 1e-9)  # (n, C + 1)
-    content = {group: share[pieces].sum(axis=0) for group, pieces in members.items()}
-    load = np.zeros((n_folds, table.shape[1]))
-    fold_of: dict[str, int] = {}
-    for group in sorted(members, key=lambda each: (-round(content[each].max(), 12), rank(seed, each))):
-        # squared excess over an even share; what is added now counts once in each fold
-        cost = ((load + content[group]) ** 2 - load**2).sum(axis=1)
-        fold = int(np.argmin(np.round(cost, 12)))
-        load[fold] += content[group]
-        for piece in members[group]:
-            fold_of[names[piece]] = fold
-    return fold_of
-
-
 def task_folds(
     shards: Shards,
     task: Task,
@@ -183,7 +130,8 @@ def task_folds(
     if split == CLEAN and CLEAN not in shards.split_names:
         names = [name for name in shards.names if name in labelled]
         rows = counts[[shards.index[name] for name in names]]
-        number = stratified_group_folds(names, groups, rows, n_folds, seed=seed)
+        dealt = {name: groups[name] for name in names}
+        number = deal("excess", dealt, n_folds, counts=rows, seed=seed)
         part_of = {name: str(fold) for name, fold in number.items()}
     else:
         part_of = {name: part for name, part in shards.split(split).items() if name in labelled}

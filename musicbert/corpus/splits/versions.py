@@ -8,23 +8,24 @@ shares melody fragments (`musicbert.corpus.splits.similar`); `leaks` counts what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.annotation.dealing import class_counts, deal
+from musicbert.annotation.folds import PARTS
 from musicbert.arrays import Ints
 from musicbert.corpus.labelled.pieces import LabelledPiece
-from musicbert.corpus.splits.division import PARTS, clean_folds
 from musicbert.corpus.splits.similar import NO_SIGNATURE, Groups, join_similar, signature
 from musicbert.encoding import content_md5
 from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.encoding.quantise import positions
 from musicbert.midi import Score
 
-__all__ = ["content_groups", "leaks", "regroup", "song_groups", "song_marks"]
+__all__ = ["clean_folds", "clean_parts", "content_groups", "leaks", "regroup", "song_groups", "song_marks"]
 
 #: Positions of a quarter note in signatures.
 _POSITIONS = 16
@@ -32,6 +33,30 @@ _POSITIONS = 16
 _FEWEST = 48
 #: Program of percussion in signatures.
 _PERCUSSION = 128
+
+
+#: Shares of train, valid and test where the published split gives none.
+SHARES = (0.8, 0.1, 0.1)
+
+
+def clean_parts(groups: Mapping[str, str], *, shares: Sequence[float] = SHARES) -> dict[str, str]:
+    """Deal whole groups of pieces to train, valid and test by their shares: ``{name: part}``.
+
+    Examples
+    --------
+    >>> clean_parts({"a1": "a", "a2": "a", "b": "b", "c": "c"}, shares=(0.5, 0.25, 0.25))
+    {'a1': 'train', 'a2': 'train', 'b': 'test', 'c': 'valid'}
+    """
+    return {name: PARTS[part] for name, part in deal("fill", groups, shares, seed="clean").items()}
+
+
+def clean_folds(
+    groups: Mapping[str, str], classes: Mapping[str, object] | None = None, *, folds: int = 5
+) -> dict[str, str]:
+    """Deal whole groups of pieces to folds of similar size and classes: ``{name: number of the fold}``."""
+    counts = class_counts([(classes[name],) for name in groups]) if classes else None
+    dealt = deal("fill", groups, [1 / folds] * folds, counts=counts, seed="clean")
+    return {name: str(fold) for name, fold in dealt.items()}
 
 
 def content_groups(pieces: Sequence[LabelledPiece]) -> list[str]:

@@ -132,8 +132,8 @@ def label_notes(
 ) -> NDArray[Any]:
     """Labels of the notes of a score, in its order [shape=(n,), int64 classes or float64].
 
-    Notes without a label in the table have a missing one. ``order`` is how the table counts notes, ``unit`` that
-    of its onsets.
+    Notes without a label in the table have a missing one. ``order`` is how the table counts notes, ``unit``
+    that of its onsets.
 
     Raises
     ------

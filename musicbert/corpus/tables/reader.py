@@ -62,8 +62,8 @@ class LabelTable:
     def task(self, name: str = LABEL, *, metric: str = "", ignore: Sequence[str] = ()) -> Task:
         """What is to be learned: a task that ignores some classes (neither trained on nor scored).
 
-        Without ``metric`` it is selected by that of the kind of labels. Raises `DatasetError` ``bad-label`` where a
-        class to ignore does not exist.
+        Without ``metric`` it is selected by that of the kind of labels. Raises `DatasetError` ``bad-label``
+        where a class to ignore does not exist.
         """
         unknown = [each for each in ignore if each not in self.labels.classes]
         if unknown:

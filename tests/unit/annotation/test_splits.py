@@ -8,7 +8,6 @@ from musicbert.annotation.names import content_groups, performer_of, piece_of
 from musicbert.annotation.splits import (
     RULES,
     carve_validation,
-    group_folds,
     leaks,
     make_folds,
     split_by_group,
@@ -161,19 +160,6 @@ def test_pieces_in_turn():
     assert [{piece_of(n) for n in fold["test"]} for fold in folds.values()] == [
         {"Beethoven_WoO80"}, {"Schubert_D960_mv2"}, {"Schubert_D960_mv3"},
     ]  # fmt: skip
-
-
-def test_groups_are_dealt_largest_first():
-    sizes = {"e": 5, "d": 4, "c": 3, "b": 2, "a": 1}
-    groups = {f"{g}{i}": g for g, size in sizes.items() for i in range(size)}
-    assert group_folds(groups, 3) == {"e": 0, "d": 1, "c": 2, "b": 2, "a": 1}
-    assert group_folds(dict(reversed(groups.items())), 3) == group_folds(groups, 3)
-
-
-@pytest.mark.parametrize("n_folds", [0, 1, 3])
-def test_too_few_groups(n_folds):
-    with pytest.raises(DatasetError, match="too-few-groups"):
-        group_folds({"a": "x", "b": "y"}, n_folds)
 
 
 def test_validation_is_near_the_wanted_size_and_leaves_something():

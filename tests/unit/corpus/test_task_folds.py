@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from musicbert.annotation.dealing import deal
 from musicbert.annotation.folds import leaks
 from musicbert.corpus.labelled.pieces import LabelledPiece, Task
 from musicbert.corpus.labelled.shard_writer import write_shards
-from musicbert.corpus.splits.task_folds import clean_groups, stratified_group_folds, task_folds
+from musicbert.corpus.splits.task_folds import clean_groups, task_folds
 from musicbert.errors import DatasetError
 from musicbert.midi import Score
 
@@ -52,7 +53,7 @@ def make(tmp_path, labels, groups=None, splits=None, tunes=None, codec="octuple"
 def test_groups_are_whole_and_folds_even(sizes, n_folds, seed):
     groups = {f"p{g}_{k}": f"g{g}" for g, size in enumerate(sizes) for k in range(size)}
     names = sorted(groups)
-    fold_of = stratified_group_folds(names, groups, np.ones((len(names), 1)), n_folds, seed=seed)
+    fold_of = deal("excess", {name: groups[name] for name in names}, n_folds, seed=seed)
     assert set(fold_of) == set(names)
     by_group = {
         group: {fold_of[name] for name in names if groups[name] == group} for group in groups.values()
@@ -67,7 +68,7 @@ def test_every_fold_has_its_share_of_rare_classes():
     names = [f"p{k}" for k in range(50)]
     classes = np.array([0] * 40 + [1] * 10)
     counts = np.eye(2)[classes]
-    fold_of = stratified_group_folds(names, {n: n for n in names}, counts, 5)
+    fold_of = deal("excess", {n: n for n in names}, 5, counts=counts)
     folds = np.array([fold_of[name] for name in names])
     for fold in range(5):
         assert np.bincount(classes[folds == fold]).tolist() == [8, 2]

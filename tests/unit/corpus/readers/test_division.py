@@ -5,7 +5,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from musicbert.corpus.splits.division import PARTS, clean_folds, clean_parts
+from musicbert.annotation.folds import PARTS
+from musicbert.corpus.splits.versions import clean_folds, clean_parts
 
 PIECES = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3)), min_size=1, max_size=120)
 
@@ -24,7 +25,7 @@ def test_groups_stay_whole_whatever_the_order(pieces, chance):
     names = list(groups)
     chance.shuffle(names)
     assert clean_folds({name: groups[name] for name in names}, classes) == folds
-    assert set(clean_parts(groups, classes).values()) <= set(PARTS)
+    assert set(clean_parts(groups).values()) <= set(PARTS)
 
 
 def test_classes_are_balanced_where_groups_are_single():
@@ -33,5 +34,5 @@ def test_classes_are_balanced_where_groups_are_single():
     folds = clean_folds(groups, classes)
     counts = Counter((folds[name], classes[name]) for name in groups)
     assert set(counts.values()) == {10}
-    parts = Counter(clean_parts(groups, classes).values())
+    parts = Counter(clean_parts(groups).values())
     assert parts == {"train": 160, "valid": 20, "test": 20}
