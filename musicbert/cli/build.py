@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from musicbert.cli.inputs import add_policies, policies_of, share
@@ -78,22 +77,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def options_of(given: argparse.Namespace) -> BuildOptions:
     """Return the options that the arguments say."""
+    same = ("encoding", "metres", "window", "overlap", "seed", "split", "exclude", "shard_tokens", "reader")
     return BuildOptions(
-        encoding=given.encoding,
-        metres=given.metres,
-        window=given.window,
-        overlap=given.overlap,
-        seed=given.seed,
+        **{name: getattr(given, name) for name in same},
         shares=tuple(given.shares),
-        split=given.split,
         duplicates="keep" if given.keep_duplicates else "drop",
         near_duplicates="ignore" if given.ignore_near_duplicates else "group",
-        exclude=given.exclude,
         performance=given.performance_input,
         output=given.format,
-        shard_tokens=given.shard_tokens,
         policies=policies_of(given),
-        reader=given.reader,
     )
 
 
@@ -141,19 +133,3 @@ def summary(report: BuildReport, output: Path) -> str:
         folders = ":".join(str(output / f"shard{number}") for number in range(report.shards))
         lines.append(f"  {report.shards} shards; fairseq-train takes them as {folders}")
     return "\n".join(lines)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command by itself (``python -m musicbert.cli.build``)."""
-    parser = argparse.ArgumentParser(
-        prog="musicbert build",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_arguments(parser)
-    return run(parser.parse_args(arguments))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

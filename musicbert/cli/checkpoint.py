@@ -8,6 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from musicbert.cli.inputs import add_action
+
 if TYPE_CHECKING:
     from musicbert.weights import Bundle
     from musicbert.weights.folder import Layout
@@ -39,36 +41,28 @@ VERIFY = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `musicbert checkpoint`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    source = "checkpoint file in any container, folder, or name"
 
     def action(name: str, text: str, examples: str) -> argparse.ArgumentParser:
-        made = actions.add_parser(
-            name,
-            help=text,
-            description=text,
-            epilog=examples,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+        parser = add_action(actions, name, text, examples=examples)
+        parser.add_argument(
+            "checkpoint", metavar="FILE", help="checkpoint file in any container, folder, or name"
         )
-        made.add_argument("checkpoint", metavar="FILE", help=source)
-        return made
+        return parser
 
     info = action("info", "Say what a checkpoint holds: architecture, heads, what can be loaded.", INFO)
     info.add_argument("--json", action="store_true", help="as JSON")
     convert = action("convert", "Write a checkpoint in another format, bit for bit.", CONVERT)
-    convert.add_argument(
-        "target", metavar="TARGET", type=Path, help="folder, or file that ends in .pt (M2BERT: also .ckpt)"
-    )
-    convert.add_argument(
+    add = convert.add_argument
+    add("target", metavar="TARGET", type=Path, help="folder, or file that ends in .pt (M2BERT: also .ckpt)")
+    add(
         "--to",
         choices=("folder", "fairseq", "hugging-face", "m2bert"),
         help="format; by the end of the target if missing: .pt fairseq, .ckpt m2bert, else folder",
     )
-    convert.add_argument("--float16", action="store_true", help="half the size, rounded")
-    convert.add_argument("--labels", metavar="JSON", help="classes.json that names the outputs of the heads")
-    convert.add_argument(
-        "--about", metavar="MD", type=Path, help="Markdown to put into the model card (folders)"
-    )
-    convert.add_argument("--overwrite", action="store_true", help="replace the target")
+    add("--float16", action="store_true", help="half the size, rounded")
+    add("--labels", metavar="JSON", help="classes.json that names the outputs of the heads")
+    add("--about", metavar="MD", type=Path, help="Markdown to put into the model card (folders)")
+    add("--overwrite", action="store_true", help="replace the target")
     verify = action("verify", "Compare the numbers that a checkpoint gives with expected ones.", VERIFY)
     verify.add_argument("--expected", metavar="NPZ", help="recorded numbers (the published checkpoints')")
     verify.add_argument("--record", metavar="NPZ", help="write its numbers instead of comparing")

@@ -6,6 +6,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from musicbert.cli.inputs import add_action
+
 DESCRIPTION = "List public data sets and fetch them from their publishers, checked and resumable."
 EPILOG = """examples:
   musicbert data list
@@ -26,28 +28,19 @@ GET = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `musicbert data`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listed = actions.add_parser(
-        "list",
-        help="what there is",
-        description="List the public data sets.",
-        epilog=LIST,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    listed = add_action(
+        actions, "list", "what there is", description="List the public data sets.", examples=LIST
     )
     listed.add_argument("--json", action="store_true", help="as JSON")
-    get = actions.add_parser(
-        "get",
-        help="fetch one",
-        description="Fetch a data set from its publisher.",
-        epilog=GET,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    get = add_action(
+        actions, "get", "fetch one", description="Fetch a data set from its publisher.", examples=GET
     )
-    get.add_argument("name", metavar="NAME", help="as `musicbert data list` names it")
-    get.add_argument("--output", "-o", type=Path, default=Path("data"), help="folder (%(default)s)")
-    get.add_argument("--sha256", metavar="HEX", help="checksum that the file must have")
-    get.add_argument(
-        "--unverified", action="store_true", help="fetch a file of which no checksum is known, and print it"
-    )
-    get.add_argument("--quiet", action="store_true", help="no progress bar")
+    add = get.add_argument
+    add("name", metavar="NAME", help="as `musicbert data list` names it")
+    add("--output", "-o", type=Path, default=Path("data"), help="folder (%(default)s)")
+    add("--sha256", metavar="HEX", help="checksum that the file must have")
+    add("--unverified", action="store_true", help="fetch a file of which no checksum is known, and print it")
+    add("--quiet", action="store_true", help="no progress bar")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -76,10 +69,10 @@ def _get(options: argparse.Namespace) -> int:
     checksum = options.sha256 or entry.sha256
     target = options.output / entry.file
     if target.is_file():
-        found = sha256_of(target)
-        if checksum is not None and found != checksum.lower():
-            raise DatasetError("bad-checksum", f"It is there, but has SHA-256 {found}", path=target)
-        print(f"{target} is there already, SHA-256 {found}")
+        actual = sha256_of(target)
+        if checksum is not None and actual != checksum.lower():
+            raise DatasetError("bad-checksum", f"It is there, but has SHA-256 {actual}", path=target)
+        print(f"{target} is there already, SHA-256 {actual}")
         return 0
     if checksum is None and not options.unverified:
         raise DatasetError(

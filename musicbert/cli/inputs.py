@@ -18,6 +18,20 @@ T = TypeVar("T")
 _SUFFIXES = (".mid", ".midi")
 
 
+def add_action(
+    actions: Any, name: str, text: str, *, description: str = "", examples: str | None = None
+) -> argparse.ArgumentParser:
+    """Add a sub-command, whose examples are printed as they are."""
+    parser: argparse.ArgumentParser = actions.add_parser(
+        name,
+        help=text,
+        description=description or text,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
 def add_inputs(parser: argparse.ArgumentParser) -> None:
     """Add the MIDI files."""
     parser.add_argument(

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 import musicbert
+from musicbert.cli.inputs import add_action
 from musicbert.errors import MusicBertError
 
 #: sub-command -> what it does; those without a module are left out
@@ -40,7 +41,7 @@ EPILOG = """examples:
 `musicbert COMMAND --help` describes a command.
 
 exit status: 0 done; 1 done, but some inputs failed; 2 bad usage or input; 130 stopped by Ctrl-C."""
-FAILED, BAD_INPUT, STOPPED = 1, 2, 130
+BAD_INPUT, STOPPED = 2, 130  # 128 + SIGINT, as shells count
 
 
 def available() -> list[str]:
@@ -63,15 +64,10 @@ def make_parser(command: str | None = None) -> argparse.ArgumentParser:
             commands.add_parser(name, help=COMMANDS[name], add_help=False)
             continue
         module = importlib.import_module(f"musicbert.cli.{name}")
-        own = commands.add_parser(
-            name,
-            help=COMMANDS[name],
-            description=getattr(module, "DESCRIPTION", COMMANDS[name]),
-            epilog=getattr(module, "EPILOG", None),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.add_arguments(own)
-        own.set_defaults(run=module.run)
+        text = COMMANDS[name]
+        below = add_action(commands, name, text, description=module.DESCRIPTION, examples=module.EPILOG)
+        module.add_arguments(below)
+        below.set_defaults(run=module.run)
     return parser
 
 
@@ -86,9 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(stop.code or 0)
     try:
         return int(options.run(options))
-    except MusicBertError as error:
-        print(f"musicbert {options.command}: {error}", file=sys.stderr)
-    except (ValueError, OSError) as error:
+    except (MusicBertError, ValueError, OSError) as error:
         print(f"musicbert {options.command}: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         return STOPPED

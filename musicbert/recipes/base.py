@@ -1,9 +1,9 @@
 """What all recipes share: their options, the weights they start from, and the plan of their runs."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from musicbert.errors import CheckpointError, ConfigError
 from musicbert.recipes.command import Command, Device, flags
@@ -58,6 +58,8 @@ class Recipe:
     ABOUT: ClassVar[str] = ""
     #: where the published values are from
     SOURCE: ClassVar[str] = ""
+    #: what to do where the weights of ``--init`` are missing
+    NO_WEIGHTS: ClassVar[str] = "give pre-trained weights with --init, or add --from-scratch"
     #: architecture without ``--arch`` and without weights
     DEFAULT_ARCH: ClassVar[str] = "musicbert_base"
 
@@ -93,11 +95,10 @@ class Recipe:
         """What the runs compute on."""
         return Device(gpus, self.fp16, self.bf16)
 
-    def start(self, weights: Weights, *, rename: Callable[[str], str] = str, hint: str = "") -> Start:
+    def start(self, weights: Weights, *, rename: Callable[[str], str] = str) -> Start:
         """Find the weights of ``--init`` and, without ``--arch``, read their architecture.
 
-        ``rename`` turns the name of an architecture into that of the recipe's model; ``hint`` says what to do
-        where the weights are missing.
+        ``rename`` turns the name of an architecture into that of the recipe's model.
         """
         if not self.init or getattr(self, "from_scratch", False):
             arch = self.arch or self.DEFAULT_ARCH
@@ -106,32 +107,25 @@ class Recipe:
         try:
             path = weights.find(self.init)
         except CheckpointError as error:
-            hint = "; ".join(filter(None, (hint, error.hint)))
-            raise CheckpointError(
-                error.reason, f"{self.init} is missing: {error.message}", hint=hint
-            ) from error
-        arch = self.arch
-        sizes: Mapping[str, int] = {}
-        if not arch:
-            arch, sizes = weights.architecture(path)
-            arch = rename(arch)
-        words = flags(arch=arch, init_from=path, **sizes)
-        return Start(arch, words, f"starting from {path}")
+            message = f"{self.init} is missing: {error.message}"
+            hint = "; ".join(filter(None, (self.NO_WEIGHTS, error.hint)))
+            raise CheckpointError(error.reason, message, hint=hint) from error
+        message = f"starting from {path}"
+        if self.arch:
+            return Start(self.arch, flags(arch=self.arch, init_from=path), message)
+        name, sizes = weights.architecture(path)
+        arch = rename(name)
+        return Start(arch, flags(arch=arch, init_from=path, **sizes), message)
 
-    def command(self, data: str, save_dir: str, arguments: tuple[str, ...], **more: object) -> Command:
+    def command(self, data: str, save_dir: str, arguments: tuple[str, ...], **more: Any) -> Command:
         """Fill in a command with the shared options."""
-        command = Command(
-            data,
-            save_dir,
-            arguments,
-            self.effective_batch,  # type: ignore[attr-defined]
-            self.batch,  # type: ignore[attr-defined]
-            num_workers=self.num_workers,
-            patience=self.patience,
-            validate_every=self.validate_every,
-            small_checkpoints=self.small_checkpoints,
-        )
-        return replace(command, **more)  # type: ignore[arg-type]
+        shared = self.values("effective_batch", "batch", "num_workers", "patience", "validate_every")
+        small = self.small_checkpoints
+        return Command(data, save_dir, arguments, small_checkpoints=small, **shared, **more)
+
+    def values(self, *names: str) -> dict[str, Any]:
+        """Values of options by name."""
+        return {name: getattr(self, name) for name in names}
 
 
 def need(path: str | Path, hint: str) -> None:

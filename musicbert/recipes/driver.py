@@ -43,13 +43,7 @@ def train(
     if plan.before:
         out(f"== {plan.before}")
     device = recipe.device(0 if recipe.cpu else count_gpus())
-    processes = plan_processes(
-        device.gpus,
-        processes=recipe.processes,
-        nodes=recipe.nodes,
-        node_rank=recipe.node_rank,
-        master=recipe.master,
-    )
+    processes = plan_processes(device.gpus, **recipe.values("processes", "nodes", "node_rank", "master"))
     unfinished = []
     for command in plan.commands:
         folder = Path(command.save_dir)

@@ -9,7 +9,6 @@ from musicbert.recipes.command import Device, adam, flags, schedule
 from musicbert.recipes.options import number, option, place, published
 
 _INIT = "start from these weights, with a fresh optimizer: a file, a folder or a name"
-_NO_WEIGHTS = "training was to start from these weights"
 
 
 @dataclass(frozen=True)
@@ -20,6 +19,7 @@ class MusicBert(Recipe):
 or fairseq-preprocess makes it (dict.txt, train, valid; or shard0, shard1, ...), or input0 of a rated
 data-bin."""
     SOURCE = "train_mask.sh of microsoft/muzic"
+    NO_WEIGHTS = "training was to start from these weights"
 
     prefix: str = place("data: PREFIX_data_bin, or a folder")
     size: str = place("tiny, mini, small, medium, base (default) or large")
@@ -68,7 +68,7 @@ data-bin."""
             f"{data.partition(':')[0]}/dict.txt", "make a data-bin with: musicbert build MIDI --output FOLDER"
         )
         given = replace(self, arch=self.arch or (f"musicbert_{self.size}" if self.size else ""))
-        start = given.start(weights, hint=_NO_WEIGHTS)
+        start = given.start(weights)
         arguments = (
             *start.flags,
             *flags(
@@ -76,20 +76,14 @@ data-bin."""
                 criterion="octuple_masked_lm",
                 encoding=self.encoding,
                 crop_length=self.crop_length or None,
-                separate_pieces=self.separate_pieces,
-                group_per_piece=self.group_per_piece,
-                no_compound=self.no_compound,
-                performance_input=self.performance_input,
-                autocast_bf16=self.autocast_bf16,
-                compile=self.compile,
+                **self.values("separate_pieces", "group_per_piece", "no_compound", "performance_input"),
+                **self.values("autocast_bf16", "compile"),
                 # the published table of positions, or a longer one
                 max_positions=self.tokens if self.tokens > 8192 else None,
-                mask_strategy=self.mask_strategy,
-                random_tokens=self.random_tokens,
+                **self.values("mask_strategy", "random_tokens"),
                 sample_break_mode=self.break_mode,
                 tokens_per_sample=self.tokens,
-                layout=self.layout,
-                dropout=self.dropout,
+                **self.values("layout", "dropout"),
                 attention_dropout=self.dropout,
             ),
             *schedule("polynomial_decay", lr=self.lr, warmup=self.warmup, updates=self.updates),
@@ -117,6 +111,7 @@ octuple, as musicbert build makes it). Every objective works with every encoding
 m2bert_* or musicbert_*."""
     SOURCE = "the pre-training code of M2BERT"
     DEFAULT_ARCH = "m2bert_base"
+    NO_WEIGHTS = MusicBert.NO_WEIGHTS
 
     data: str = option("", "folder of pieces (required); several joined with colons take turns by epoch")
     arch: str = option(
@@ -177,7 +172,7 @@ m2bert_* or musicbert_*."""
     def plan(self, weights: Weights) -> Plan:
         """One run."""
         data = self._data()
-        start = self.start(weights, hint=_NO_WEIGHTS)
+        start = self.start(weights)
         self._check(start.arch)
         arguments = (
             *start.flags,
@@ -185,20 +180,12 @@ m2bert_* or musicbert_*."""
                 task="music_pretrain",
                 criterion="compound_token",
                 max_epoch=25 if self.full and self.epochs == 150 else self.epochs,
-                noise_symmetric=self.noise_symmetric,
-                half_sums=self.half_sums,
+                **self.values("noise_symmetric", "half_sums"),
                 autocast_bf16=self.bf16,
                 compile=self.compile,
                 fp16_no_flatten_grads=self.fp16,
-                encoding=self.encoding,
-                objective=self.objective,
-                aux=self.aux,
-                crop=self.crop,
-                noise_prob=self.noise_prob,
-                noise_radius=self.noise_radius,
-                mask_strategy=self.mask_strategy,
-                mask_prob=self.mask_prob,
-                dropout=self.dropout,
+                **self.values("encoding", "objective", "aux", "crop", "noise_prob", "noise_radius"),
+                **self.values("mask_strategy", "mask_prob", "dropout"),
                 attention_dropout=self.dropout,
                 roll_weight=self.roll_weight,
                 best_checkpoint_metric="accuracy",
@@ -207,11 +194,7 @@ m2bert_* or musicbert_*."""
             *schedule(self.lr_scheduler, lr=self.lr, warmup=self.warmup, updates=self.updates),
         )
         optimizer = adam(
-            self.optimizer,
-            betas=f"({self.betas})",
-            eps=self.eps,
-            weight_decay=self.weight_decay,
-            clip_norm=self.clip_norm,
+            self.optimizer, betas=f"({self.betas})", **self.values("eps", "weight_decay", "clip_norm")
         )
         out = self.save_dir or f"checkpoints/{start.arch}_{self.encoding}_{self.objective}"
         command = self.command(data, out, arguments, seed=self.seed, optimizer=optimizer)

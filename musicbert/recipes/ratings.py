@@ -11,7 +11,6 @@ from musicbert.recipes.base import Plan, Recipe, Start, Weights, need
 from musicbert.recipes.command import flags, schedule
 from musicbert.recipes.options import number, option, published
 
-_NO_WEIGHTS = "give pre-trained weights with --init, or add --from-scratch"
 _MAX_POSITIONS = 8192
 
 
@@ -38,8 +37,7 @@ class _Rated(Recipe):
         batch: int = self.batch  # type: ignore[attr-defined]
         common = flags(
             task=self.TASK,
-            performance_input=self.performance_input,
-            compat=self.compat,
+            **self.values("performance_input", "compat"),
             init_token=0,
             separator_token=2,
             max_positions=_MAX_POSITIONS,
@@ -72,15 +70,13 @@ class _Rating(_Rated):
         return schedule("polynomial_decay", lr=self.lr, warmup=self.warmup, updates=self.updates)
 
     def _run(self, weights: Weights, criterion: str, name: str, metric: str, **heads: object) -> Plan:
-        start = self.start(weights, hint=_NO_WEIGHTS)
+        start = self.start(weights)
         return self._plan(
             start,
             f"xai_{name}_{self.lr}_{start.arch}",
             criterion=criterion,
             augment=self.augment or None,
-            pooling=self.pooling,
-            dropout=self.dropout,
-            attention_dropout=self.attention_dropout,
+            **self.values("pooling", "dropout", "attention_dropout"),
             best_checkpoint_metric=metric,
             maximize_best_checkpoint_metric=True,
             **heads,
@@ -134,8 +130,7 @@ class RatingsAndPerformer(_Rating):
             "M2PFnP_xai",
             "M2PFnP",
             self.metric,
-            cls_weight=self.cls_weight,
-            reg_weight=self.reg_weight,
+            **self.values("cls_weight", "reg_weight"),
             classification_head_name="xai_M2PFnP_cls",
             regression_head_name="xai_M2PFnP_res",
         )
@@ -175,7 +170,7 @@ class _Contrastive(_Rated):
         return (*schedule("cosine", lr=self.lr, warmup=self.warmup, updates=self.updates), *cosine)
 
     def _run(self, weights: Weights, name: str, **own: object) -> Plan:
-        start = self.start(weights, rename=_contrastive, hint=_NO_WEIGHTS)
+        start = self.start(weights, rename=_contrastive)
         return self._plan(
             start,
             f"xai_{name}_{self.lr}_{start.arch.removeprefix('xai_pretrain_')}",

@@ -9,8 +9,6 @@ from musicbert.recipes.base import Plan, Recipe, Weights, need
 from musicbert.recipes.command import adam, flags, schedule
 from musicbert.recipes.options import number, option, place, published
 
-_NO_WEIGHTS = "give pre-trained weights with --init, or add --from-scratch"
-
 
 @dataclass(frozen=True)
 class _Sentences(Recipe):
@@ -59,7 +57,7 @@ class _Sentences(Recipe):
         """One run for each seed and each of ``runs`` (data folder, folder below the save folder)."""
         if self.autocast_bf16 and (self.bf16 or self.fp16):
             raise ConfigError("bad-option", "--autocast-bf16, --bf16 and --fp16: choose one")
-        start = self.start(weights, hint=_NO_WEIGHTS)
+        start = self.start(weights)
         arguments = (
             *start.flags,
             *flags(
@@ -70,13 +68,10 @@ class _Sentences(Recipe):
                 pooling=self.pooling,
                 init_token=0,
                 separator_token=2,
-                encoding=self.encoding,
-                max_positions=self.max_positions,
+                **self.values("encoding", "max_positions"),
                 shorten_method="truncate",
                 max_tokens=self.max_tokens or self.max_positions * self.batch,
-                dropout=self.dropout,
-                attention_dropout=self.attention_dropout,
-                autocast_bf16=self.autocast_bf16,
+                **self.values("dropout", "attention_dropout", "autocast_bf16"),
                 best_checkpoint_metric=metric,
                 maximize_best_checkpoint_metric=True,
             ),

@@ -122,7 +122,7 @@ def bundle_from_settings(
         )
         if config.width % config.heads:
             raise ValueError(f"width {config.width} is not a multiple of {config.heads} heads")
-        if any(getattr(config, name) != getattr(shown, name) for name in family.shown):
+        if any(getattr(config, name) != getattr(shown, name) for name in family.from_shapes):
             raise ValueError(f"the tensors are those of {shown}")
         origin = dict(settings.get("origin") or {})
         if not isinstance(config, ModelConfig):

@@ -35,7 +35,7 @@ def script(tmp_path, root):
             """
             import os, sys, time
             from musicbert.corpus.builder import job, worker
-            from musicbert.cli.build import main
+            from musicbert.cli.main import main
             job.CHUNK_FILES = 4
             read = worker.read_score
             def slow(content, **options):
@@ -45,7 +45,7 @@ def script(tmp_path, root):
                 return read(content, **options)
             worker.read_score = slow
             if __name__ == "__main__":
-                sys.exit(main(sys.argv[1:]))
+                sys.exit(main(["build", *sys.argv[1:]]))
             """
         )
     )

@@ -42,9 +42,9 @@ class Family:
     #: flag of fairseq -> attribute of the architecture
     flags: Mapping[str, str]
     #: flags whose values no shape shows: they are read from a checkpoint's settings
-    told: tuple[str, ...]
+    from_settings: tuple[str, ...]
     #: attributes that shapes show: they must agree with ``config.json``
-    shown: tuple[str, ...]
+    from_shapes: tuple[str, ...]
     #: attributes that must be equal in a checkpoint and the model that it is loaded into
     sizes: tuple[str, ...]
     #: attribute that says which tokens the model knows
@@ -78,10 +78,10 @@ class Family:
         sizes = (*self.sizes, "heads")
         return {flag: value for flag, value in self.flag_values(config).items() if self.flags[flag] in sizes}
 
-    def with_told(self, config: Config, settings: Mapping[str, Any]) -> Config:
+    def with_settings(self, config: Config, settings: Mapping[str, Any]) -> Config:
         """Architecture with what the settings of a checkpoint say beyond the shapes."""
         changes: dict[str, Any] = {}
-        for flag in self.told:
+        for flag in self.from_settings:
             value, attribute = settings.get(flag), self.flags[flag]
             if isinstance(value, int | float):
                 changes[attribute] = type(getattr(config, attribute))(value)

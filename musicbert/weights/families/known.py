@@ -52,7 +52,7 @@ def infer_config(
     """
     family = family or family_of(weights)
     config = family.infer(family.rename(weights, path=path), path=path)
-    return family.with_told(config, settings or {})
+    return family.with_settings(config, settings or {})
 
 
 def fit_weights(

@@ -116,7 +116,7 @@ M2BERT = Family(
         "local_window": "window",
         "final_norm": "final_norm",
     },
-    told=(
+    from_settings=(
         "encoder_attention_heads",
         "attention_dropout",
         "dropout",
@@ -124,7 +124,7 @@ M2BERT = Family(
         "local_window",
         "final_norm",
     ),
-    shown=(*_SIZES, "field_sizes", "field_pads", "roll_outputs"),
+    from_shapes=(*_SIZES, "field_sizes", "field_pads", "roll_outputs"),
     sizes=_SIZES,
     vocabulary="field_sizes",
     optional=_optional,

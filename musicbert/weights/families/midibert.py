@@ -77,8 +77,8 @@ MIDIBERT = Family(
         "attention_dropout": "attention_dropout",
         "max_distance": "max_positions",
     },
-    told=(),
-    shown=(*_SIZES, "field_sizes", "field_pads"),
+    from_settings=(),
+    from_shapes=(*_SIZES, "field_sizes", "field_pads"),
     sizes=_SIZES,
     vocabulary="field_sizes",
     optional=lambda name, config: False,  # noqa: ARG005

@@ -100,8 +100,14 @@ MUSICBERT = Family(
         "max_positions": "max_positions",
         "performance_features": "performance_features",
     },
-    told=("encoder_attention_heads", "dropout", "attention_dropout", "activation_dropout", "pooler_dropout"),
-    shown=(
+    from_settings=(
+        "encoder_attention_heads",
+        "dropout",
+        "attention_dropout",
+        "activation_dropout",
+        "pooler_dropout",
+    ),
+    from_shapes=(
         "layers",
         "width",
         "ffn_width",
