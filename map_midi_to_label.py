@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from musicbert.annotation.dimensions import COLUMN_SETS
+from musicbert.annotation.dimensions import RATING_SETS
 from musicbert.annotation.files import FORMATS, write_whole
 from musicbert.annotation.labels import make_labels
 from musicbert.annotation.rating_rows import all_ratings
@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     make.add_argument(
         "--label", choices=sorted(DEFAULT_NAMES), default="apex", help="default: apex, as published"
     )
-    sets = ", ".join(dict.fromkeys(name for group in COLUMN_SETS.values() for name in group))
+    sets = ", ".join(dict.fromkeys(name for study in RATING_SETS.values() for name in study.columns))
     make.add_argument(
         "--columns", help=f"{sets}; or a comma-separated list (default: published; full for --label all)"
     )

@@ -15,6 +15,7 @@ Two published sets are both "25 dimensions" and must never be mixed: ``published
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -22,18 +23,22 @@ from typing import Literal
 from musicbert.errors import RatingError
 
 __all__ = [
-    "COLUMN_SETS",
     "PERCEPIANO",
     "PERCEPIANO_REVERSED",
+    "RATING_SETS",
     "XAI",
     "Dimension",
     "Format",
+    "RatingSet",
+    "highest_rating",
+    "rating_set",
+    "register_rating_set",
     "resolve_columns",
     "unnamed",
 ]
 
-#: the two table formats: XAI-music's ``total.csv`` and PercePiano's ``total_2rounds.csv``
-Format = Literal["xai", "percepiano"]
+#: name of a set of ratings, which says how its tables are read: ``xai``, ``percepiano``
+Format = str
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +131,88 @@ _SHARED_WITH_PERCEPIANO = (0, 4, 5, 6, 7, 9, 10, 11, 13, 14, 16, 17, 20, 15, 12,
 #: Questions of the published ``rm_bad`` variant: 28 without seven unreliable ones and without the next three.
 _RM_BAD = (4, 5, 6, 7, 9, 10, 11, 12, 13, 16, 17, 18, 19, 20, 22, 23, 26, 27)
 
-#: format -> name of a set -> its dimensions
-COLUMN_SETS: Mapping[Format, Mapping[str, tuple[Dimension, ...]]] = {
-    "xai": {
-        "published": XAI[3:],
-        "snu": XAI[3:],
-        "mnskim": (XAI[0], *XAI[4:]),
-        "full": XAI,
-        "rm-bad": tuple(XAI[i] for i in _RM_BAD),
-        "percepiano": tuple(XAI[i] for i in _SHARED_WITH_PERCEPIANO),
-    },
-    "percepiano": {"published": PERCEPIANO, "full": PERCEPIANO, "percepiano": PERCEPIANO},
+#: ``<piece>_<bars>bars_<performer>_<number>``, and ``(1)`` for a copy
+SEGMENT_NAME = re.compile(
+    r"(?P<piece>.+)_(?P<bars>\d+)bars_(?P<performer>[^_]+)_(?P<number>\d+)(?:\((?P<copy>\d+)\))?"
+)
+
+
+@dataclass(frozen=True)
+class RatingSet:
+    """A study of ratings: its questions, its scale, the columns of its tables, the names of its segments.
+
+    Attributes
+    ----------
+    name
+        Name of the table format.
+    columns
+        Sets of dimensions by name; ``full`` (all questions, in the order of the labels) and ``published``.
+    marker
+        Column that tells a table of this study from the others; empty: tables without any marker.
+    keys
+        Columns of the annotator, of the number of the recording, and of its file.
+    scale
+        Lowest and highest rating; labels are ratings divided by the highest.
+    no_answer
+        Numbers outside the scale that mean "don't know".
+    unanswered
+        What ``zeros="row"`` does with a missing answer: leave out the whole ``row``, or mask the ``cell``.
+    repeated
+        Whether rows that occur twice are an ``error``, or published labels ``keep`` them.
+    segment
+        Names of segments: a pattern with the groups ``piece``, ``performer``, ``number`` and, where the names
+        hold them, ``bars`` and ``copy``.
+    """
+
+    name: str
+    columns: Mapping[str, tuple[Dimension, ...]]
+    marker: str = ""
+    keys: tuple[str, str, str] = ("user", "dataID", "filename")
+    scale: tuple[int, int] = (1, 7)
+    no_answer: frozenset[float] = frozenset({0.0})
+    unanswered: Literal["row", "cell"] = "cell"
+    repeated: Literal["error", "keep"] = "error"
+    segment: re.Pattern[str] = SEGMENT_NAME
+
+
+#: Sets of ratings by name: a new study is one more entry.
+RATING_SETS: dict[Format, RatingSet] = {
+    "xai": RatingSet(
+        "xai",
+        {
+            "published": XAI[3:],
+            "snu": XAI[3:],
+            "mnskim": (XAI[0], *XAI[4:]),
+            "full": XAI,
+            "rm-bad": tuple(XAI[i] for i in _RM_BAD),
+            "percepiano": tuple(XAI[i] for i in _SHARED_WITH_PERCEPIANO),
+        },
+        unanswered="row",
+    ),
+    "percepiano": RatingSet(
+        "percepiano",
+        {"published": PERCEPIANO, "full": PERCEPIANO, "percepiano": PERCEPIANO},
+        marker="Question_4_4_1_5_2_1",
+        no_answer=frozenset({0.0, 8.0, 9.0}),  # reversed questions show 0 as 8; one row holds 9s
+        repeated="keep",
+    ),
 }
+
+
+def register_rating_set(ratings: RatingSet) -> None:
+    """Add a study of ratings that is defined outside this package."""
+    RATING_SETS[ratings.name] = ratings
+
+
+def rating_set(header: Sequence[str]) -> RatingSet:
+    """Study of a table, by the columns of its header; XAI-music where no marker is among them."""
+    marked = (each for each in RATING_SETS.values() if each.marker and each.marker in header)
+    return next(marked, RATING_SETS["xai"])
+
+
+def highest_rating(source: Mapping[str, object]) -> int:
+    """Highest rating of the study that labels come from (its name is under ``format``); 7 if unknown."""
+    return RATING_SETS.get(str(source.get("format")), RATING_SETS["xai"]).scale[1]
 
 
 def resolve_columns(columns: str | Sequence[str], table_format: Format = "xai") -> tuple[Dimension, ...]:
@@ -156,7 +231,7 @@ def resolve_columns(columns: str | Sequence[str], table_format: Format = "xai") 
     RatingError
         ``unknown-column``: no such set or question; ``duplicate-column``: named twice; ``empty-list``.
     """
-    sets = COLUMN_SETS[table_format]
+    sets = RATING_SETS[table_format].columns
     if isinstance(columns, str):
         if columns in sets:
             return sets[columns]

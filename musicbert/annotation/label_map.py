@@ -5,7 +5,7 @@ written as ``json.dump`` writes it (so an unchanged map is byte-equal), or CSV o
 segment. A rating that is missing is NaN in memory, ``null`` in JSON and empty elsewhere, never 0. Beside it
 lies ``<name>.meta.json``: dimensions with both poles, class names, kind of label, hash of the source.
 
-Labels are 0-1 (ratings divided by 7). Verified in ``tests/unit/annotation/test_label_map.py``.
+Labels are 0-1 (ratings divided by the highest). Verified in ``tests/unit/annotation/test_label_map.py``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from musicbert.annotation.dimensions import COLUMN_SETS, PERCEPIANO, XAI, Dimension, unnamed
+from musicbert.annotation.dimensions import PERCEPIANO, RATING_SETS, Dimension, highest_rating, unnamed
 from musicbert.annotation.files import format_of, meta_path, save_table
 from musicbert.annotation.names import performer_of
 from musicbert.arrays import Floats, Ints
@@ -149,7 +149,7 @@ class LabelMap:
             "segments": len(self),
             "dimensions": [asdict(dimension) for dimension in self.dimensions],
             "classes": list(self.classes),
-            "scale": "labels are ratings / 7; low values mean the low pole",
+            "scale": f"labels are ratings / {highest_rating(self.source)}; low values mean the low pole",
             "source": self.source,
         }
 
@@ -363,8 +363,9 @@ def _dimensions(
             return PERCEPIANO
         if width == 25 and not classes[0].startswith("class "):
             by_width[25] = "published" if classes[0] == "Score" else "mnskim"
-        return COLUMN_SETS["xai"][by_width[width]] if width in by_width else unnamed(width)
-    sets = {**COLUMN_SETS["xai"], "percepiano": PERCEPIANO, "full": XAI}
+        return RATING_SETS["xai"].columns[by_width[width]] if width in by_width else unnamed(width)
+    full = {name: study.columns["full"] for name, study in RATING_SETS.items() if name != "xai"}
+    sets = {**RATING_SETS["xai"].columns, **full}
     if columns not in sets or len(sets[columns]) != width:
         raise RatingError(
             "wrong-length",

@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike
 from musicbert.annotation.label_map import LabelMap
 from musicbert.annotation.names import natural_key, performer_of
 from musicbert.annotation.selection import LabelOptions, LabelReport, select_ratings
-from musicbert.annotation.table import HIGHEST, LOWEST, RatingTable
+from musicbert.annotation.table import RatingTable
 from musicbert.arrays import Bools, Floats, Ints
 from musicbert.errors import RatingError
 
@@ -47,14 +47,12 @@ __all__ = [
     "tied",
 ]
 
-#: kind -> reduction over raters: ratings [shape=(raters, cells)] -> labels [shape=(cells,), 0-1]
-REDUCTIONS: Mapping[str, Callable[[Floats], Floats]] = {
-    "apex": lambda ratings: apexes(ratings) / HIGHEST,
-    "mean": lambda ratings: np.asarray(ratings.mean(axis=0) / HIGHEST),
-    "median": lambda ratings: np.asarray(np.median(ratings, axis=0) / HIGHEST),
-    "stdev": lambda ratings: np.asarray(
-        (ratings / HIGHEST).std(axis=0)
-    ),  # in this order: bit-equal to the map
+#: kind -> reduction of ratings [shape=(raters, cells)] and the highest rating to labels [shape=(cells,), 0-1]
+REDUCTIONS: Mapping[str, Callable[[Floats, int], Floats]] = {
+    "apex": lambda ratings, highest: apexes(ratings) / highest,
+    "mean": lambda ratings, highest: np.asarray(ratings.mean(axis=0) / highest),
+    "median": lambda ratings, highest: np.asarray(np.median(ratings, axis=0) / highest),
+    "stdev": lambda ratings, highest: np.asarray((ratings / highest).std(axis=0)),  # bit-equal in this order
 }
 #: dimensions and quantile of the published high-stdev filter
 _STDEV_DIMENSIONS, _STDEV_QUANTILE = 6, 75
@@ -88,9 +86,14 @@ def make_labels(table: RatingTable, options: LabelOptions | None = None) -> tupl
     ratings = select_ratings(table, options)
     report = ratings.report
     cells = ratings.cells()
-    values = cells.reduce(REDUCTIONS[options.label])
+    lowest, highest = table.study.scale
+
+    def reduce(kind: str) -> Floats:
+        return cells.reduce(lambda cell: REDUCTIONS[kind](cell, highest))
+
+    values = reduce(options.label)
     if options.center_raters and options.label != "stdev":
-        values = np.clip(values, LOWEST / HIGHEST, 1.0)  # a centred rating can leave the scale
+        values = np.clip(values, lowest / highest, 1.0)  # a centred rating can leave the scale
     counts = cells.counts
     keep = np.ones(len(ratings.ids), dtype=bool)
 
@@ -106,7 +109,7 @@ def make_labels(table: RatingTable, options: LabelOptions | None = None) -> tupl
         drop((counts == 0).any(axis=1), "a dimension without a rating")
         drop(np.bincount(ratings.segment_of, minlength=len(ratings.ids)) < options.min_raters, few)
     if options.drop_high_stdev:
-        stdev = cells.reduce(REDUCTIONS["stdev"])
+        stdev = reduce("stdev")
         drop(high_stdev(stdev, counts.max(axis=1)), "raters disagree (high standard deviation)")
     if not keep.any():
         raise RatingError(

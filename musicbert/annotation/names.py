@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePosixPath
 
+from musicbert.annotation.dimensions import RATING_SETS
 from musicbert.errors import RatingError
 
 __all__ = [
@@ -35,9 +36,6 @@ __all__ = [
 
 _EXTENSION = re.compile(r"\.(wav|midi?|mp3|flac)$", re.IGNORECASE)
 _SCORE = re.compile(r"_score(2?)(?=_\d+(?:\(\d+\))?$)", re.IGNORECASE)
-_SEGMENT = re.compile(
-    r"(?P<piece>.+)_(?P<bars>\d+)bars_(?P<performer>[^_]+)_(?P<number>\d+)(?:\((?P<copy>\d+)\))?"
-)
 _VARIATION = re.compile(r"thema|theme|var\d+", re.IGNORECASE)
 _DIGITS = re.compile(r"(\d+)")
 
@@ -103,25 +101,27 @@ def parse_segment(filename: str) -> SegmentName:
     Raises
     ------
     RatingError
-        ``bad-name`` when the name does not follow ``<piece>_<bars>bars_<performer>_<number>``.
+        ``bad-name`` when the name follows the pattern of none of `RATING_SETS`.
     """
     name = segment_id(filename)
-    match = _SEGMENT.fullmatch(name)
+    patterns = dict.fromkeys(each.segment for each in RATING_SETS.values())
+    match = next((match for pattern in patterns if (match := pattern.fullmatch(name))), None)
     if match is None:
         raise RatingError(
             "bad-name",
             f"the segment name {name!r} cannot be read",
             hint="a name is <piece>_<bars>bars_<performer>_<number>, e.g. Schubert_D960_mv3_8bars_12_05",
         )
-    work, _, movement = match["piece"].rpartition("_")
+    parts = match.groupdict()
+    work, _, movement = parts["piece"].rpartition("_")
     return SegmentName(
         id=name,
         work=work,
         movement=movement,
-        bars=int(match["bars"]),
-        performer=match["performer"],
-        number=int(match["number"]),
-        copy=int(match["copy"] or 0),
+        bars=int(parts.get("bars") or 0),
+        performer=parts["performer"],
+        number=int(parts["number"]),
+        copy=int(parts.get("copy") or 0),
     )
 
 

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from musicbert.annotation.dimensions import Dimension, resolve_columns
+from musicbert.annotation.dimensions import Dimension, highest_rating, resolve_columns
 from musicbert.annotation.files import save_table
 from musicbert.annotation.labels import source_of
 from musicbert.annotation.selection import LabelOptions, LabelReport
-from musicbert.annotation.table import HIGHEST, LOWEST, RatingTable
+from musicbert.annotation.table import RatingTable
 from musicbert.arrays import Floats
 from musicbert.errors import RatingError
 
@@ -64,7 +64,8 @@ class RatingRows:
             "kind": "all",
             "segments": len(self),
             "dimensions": [asdict(dimension) for dimension in self.dimensions],
-            "scale": "ratings / 7, every rater a row; low values mean the low pole",
+            "scale": f"ratings / {highest_rating(self.source)}, every rater a row; "
+            "low values mean the low pole",
             "source": self.source,
         }
 
@@ -85,8 +86,9 @@ def all_ratings(table: RatingTable, options: LabelOptions) -> tuple[RatingRows, 
     if options.zeros == "cell":
         table = table.without_duplicates()
     raw = table.columns(dimensions)
-    answered = (raw >= LOWEST) & (raw <= HIGHEST)
-    values = np.where(answered, raw / HIGHEST, 0.0 if options.zeros == "row" else np.nan)
+    lowest, highest = table.study.scale
+    answered = (raw >= lowest) & (raw <= highest)
+    values = np.where(answered, raw / highest, 0.0 if options.zeros == "row" else np.nan)
     order = np.argsort(table.segment_of, kind="stable")
     counts = np.bincount(table.segment_of, minlength=len(table.segments))
     blocks = np.split(order, np.cumsum(counts)[:-1])

@@ -178,7 +178,7 @@ def split_half(cells: Cells, *, repeats: int = 40, seed: int = 7) -> dict[str, F
             middle = len(ratings) // 2
             for half, part in enumerate((shuffled[:middle], shuffled[middle:])):
                 for kind in _KINDS:
-                    labels[kind][half, at] = REDUCTIONS[kind](part)
+                    labels[kind][half, at] = REDUCTIONS[kind](part, 7)  # correlations have no scale
         for kind in _KINDS:
             first, second = labels[kind].reshape(2, s, d)
             correlations[kind][repeat] = [_pearson(first[:, k], second[:, k]) for k in range(d)]

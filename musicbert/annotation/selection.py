@@ -13,7 +13,7 @@ import numpy as np
 
 from musicbert.annotation.dimensions import Dimension, resolve_columns
 from musicbert.annotation.names import parse_segment
-from musicbert.annotation.table import HIGHEST, LOWEST, RatingTable
+from musicbert.annotation.table import RatingTable
 from musicbert.arrays import Floats, Ints
 from musicbert.errors import RatingError
 
@@ -92,18 +92,19 @@ def select_ratings(table: RatingTable, options: LabelOptions) -> Ratings:
     if options.zeros == "cell":
         table = table.without_duplicates()
     raw = table.columns(dimensions)
-    answered = np.where((raw >= LOWEST) & (raw <= HIGHEST), raw, np.nan)
+    lowest, highest = table.study.scale
+    answered = np.where((raw >= lowest) & (raw <= highest), raw, np.nan)
     report = LabelReport(rows=len(table) + table.dropped_duplicates)
     report.rows_dropped["the same row again"] = table.dropped_duplicates
     if options.zeros == "cell":
         keep = ~np.isnan(answered).all(axis=1)
         report.rows_dropped["no question answered"] = int((~keep).sum())
-    elif table.format == "xai":
+    elif table.study.unanswered == "row":
         keep = ~np.isnan(answered).any(axis=1)
         report.rows_dropped["a question without an answer"] = int((~keep).sum())
     else:
-        keep = ~(raw > HIGHEST).any(axis=1)
-        report.rows_dropped["a value over 7"] = int((~keep).sum())
+        keep = ~(raw > highest).any(axis=1)
+        report.rows_dropped[f"a value over {highest}"] = int((~keep).sum())
     names = list(table.segments)
     if options.merge_scores:
         names = [_merged(name) for name in names]

@@ -21,24 +21,13 @@ from typing import Literal
 
 import numpy as np
 
-from musicbert.annotation.dimensions import COLUMN_SETS, Dimension, Format
+from musicbert.annotation.dimensions import RATING_SETS, Dimension, Format, RatingSet, rating_set
 from musicbert.annotation.files import sha256
 from musicbert.annotation.names import parse_segment
 from musicbert.arrays import Bools, Floats, Ints
 from musicbert.errors import RatingError
 
-__all__ = ["HIGHEST", "LOWEST", "Duplicates", "RatingTable", "read_ratings"]
-
-#: ends of the rating scale
-LOWEST, HIGHEST = 1, 7
-#: what else a cell may hold: "don't know", as given and as PercePiano's reversed questions show it
-_NO_ANSWER: dict[Format, frozenset[float]] = {
-    "xai": frozenset({0.0}),
-    "percepiano": frozenset({0.0, 8.0, 9.0}),
-}
-#: a column that only PercePiano has
-_PERCEPIANO_ONLY = "Question_4_4_1_5_2_1"
-_KEYS = ("user", "dataID", "filename")
+__all__ = ["Duplicates", "RatingTable", "read_ratings"]
 
 Duplicates = Literal["auto", "error", "keep", "drop"]
 
@@ -85,6 +74,11 @@ class RatingTable:
 
     def __len__(self) -> int:
         return len(self.segment_of)
+
+    @property
+    def study(self) -> RatingSet:
+        """The study that the ratings are from."""
+        return RATING_SETS[self.format]
 
     def columns(self, dimensions: Sequence[Dimension]) -> Floats:
         """Raw ratings of some questions [shape=(n, d)].
@@ -167,9 +161,9 @@ def read_ratings(path: str | PathLike[str], *, duplicates: Duplicates = "auto") 
     """
     rows, lines, digest = _read_rows(path)
     header = rows[0]
-    table_format: Format = "percepiano" if _PERCEPIANO_ONLY in header else "xai"
-    known = {dimension.column: dimension for dimension in COLUMN_SETS[table_format]["full"]}
-    missing = [name for name in _KEYS if name not in header]
+    ratings = rating_set(header)
+    known = {dimension.column: dimension for dimension in ratings.columns["full"]}
+    missing = [name for name in ratings.keys if name not in header]
     questions = [(i, known[name]) for i, name in enumerate(header) if name in known]
     if missing or not questions:
         lacks = f"no column {', '.join(missing)}" if missing else "no column Question_..."
@@ -177,12 +171,12 @@ def read_ratings(path: str | PathLike[str], *, duplicates: Duplicates = "auto") 
             "wrong-columns",
             f"the table has {lacks}",
             path=path,
-            hint=f"expected {', '.join(_KEYS)}, Question_1_1_1, ...; found {', '.join(header[:4])} ...",
+            hint=f"expected {', '.join((*ratings.keys, *known))[:60]} ...; found {', '.join(header[:4])} ...",
         )
     if len({dimension.column for _, dimension in questions}) != len(questions):
         raise RatingError("wrong-columns", "a question has two columns", path=path, hint="check the header")
     body = rows[1:]
-    user_at, data_at, file_at = (header.index(name) for name in _KEYS)
+    user_at, data_at, file_at = (header.index(name) for name in ratings.keys)
     ids: dict[str, str] = {}
     for name, line in zip((row[file_at] for row in body), lines[1:], strict=True):
         if name not in ids:
@@ -195,20 +189,20 @@ def read_ratings(path: str | PathLike[str], *, duplicates: Duplicates = "auto") 
     segments, segment_of = _codes([ids[row[file_at]] for row in body])
     users, user_of = _codes([row[user_at].strip() for row in body])
     table = RatingTable(
-        format=table_format,
+        format=ratings.name,
         segments=segments,
         segment_of=segment_of,
         users=users,
         user_of=user_of,
         data_ids=tuple(row[data_at].strip() for row in body),
-        ratings=_numbers(body, lines[1:], questions, _NO_ANSWER[table_format], path),
+        ratings=_numbers(body, lines[1:], questions, ratings, path),
         dimensions=tuple(dimension for _, dimension in questions),
         path=str(path),
         digest=digest,
     )
     if duplicates == "drop":
         return table.without_duplicates()
-    if duplicates == "error" or (duplicates == "auto" and table_format == "xai"):
+    if duplicates == "error" or (duplicates == "auto" and ratings.repeated == "error"):
         again = np.flatnonzero(table.duplicate_rows())
         if len(again):
             i = int(again[0])
@@ -270,28 +264,29 @@ def _numbers(
     body: list[list[str]],
     lines: list[int],
     questions: list[tuple[int, Dimension]],
-    no_answer: frozenset[float],
+    ratings: RatingSet,
     path: str | PathLike[str],
 ) -> Floats:
     """Ratings [shape=(n, q)], NaN for blank; every other value is checked once."""
     cells = [[row[i] for i, _ in questions] for row in body]
     value_of: dict[str, float] = {}
+    lowest, highest = ratings.scale
     for text in {cell for row in cells for cell in row}:
-        value, reason = _number(text, no_answer)
+        value, reason = _number(text, ratings)
         if reason:
             i, j = next((i, j) for i, row in enumerate(cells) for j, cell in enumerate(row) if cell == text)
-            what = "is not a number" if reason == "not-a-number" else f"is not in {LOWEST}..{HIGHEST}"
+            what = "is not a number" if reason == "not-a-number" else f"is not in {lowest}..{highest}"
             raise RatingError(
                 reason,
                 f"line {lines[i]}, {questions[j][1].column}: {text!r} {what}",
                 path=path,
-                hint="a rating is 1..7; 0 or blank means no answer",
+                hint=f"a rating is {lowest}..{highest}; 0 or blank means no answer",
             )
         value_of[text] = value
     return np.array([[value_of[cell] for cell in row] for row in cells], dtype=np.float64)
 
 
-def _number(text: str, no_answer: frozenset[float]) -> tuple[float, str]:
+def _number(text: str, ratings: RatingSet) -> tuple[float, str]:
     """One cell: its value and what is wrong with it, if anything."""
     if not text.strip():
         return math.nan, ""
@@ -301,4 +296,5 @@ def _number(text: str, no_answer: frozenset[float]) -> tuple[float, str]:
         return math.nan, "not-a-number"
     if math.isnan(value):
         return math.nan, "not-a-number"
-    return value, "" if LOWEST <= value <= HIGHEST or value in no_answer else "out-of-range"
+    lowest, highest = ratings.scale
+    return value, "" if lowest <= value <= highest or value in ratings.no_answer else "out-of-range"

@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from musicbert.annotation.dimensions import COLUMN_SETS
+from musicbert.annotation.dimensions import RATING_SETS
 from musicbert.annotation.labels import LabelOptions, make_labels
 from musicbert.annotation.names import segment_id
 from musicbert.annotation.table import read_ratings
@@ -108,4 +108,4 @@ def test_poles_are_not_swapped_between_the_two_tables(shared):
         there = ~np.isnan(a[:, k]) & ~np.isnan(b[:, k])
         same = mine.low.split()[0] == other.low.split()[0]
         assert (np.corrcoef(a[there, k], b[there, k])[0, 1] > 0.5) == same, (mine, other)
-    assert len(COLUMN_SETS["percepiano"]["full"]) == len(ours.dimensions)
+    assert len(RATING_SETS["percepiano"].columns["full"]) == len(ours.dimensions)

@@ -1,9 +1,9 @@
 import pytest
 
 from musicbert.annotation.dimensions import (
-    COLUMN_SETS,
     PERCEPIANO,
     PERCEPIANO_REVERSED,
+    RATING_SETS,
     XAI,
     resolve_columns,
     unnamed,
@@ -12,7 +12,7 @@ from musicbert.errors import RatingError
 
 
 def test_sizes_and_uniqueness():
-    sizes = {name: len(dims) for name, dims in COLUMN_SETS["xai"].items()}
+    sizes = {name: len(dims) for name, dims in RATING_SETS["xai"].columns.items()}
     assert sizes == {"published": 25, "snu": 25, "mnskim": 25, "full": 28, "rm-bad": 18, "percepiano": 19}
     for dims in (XAI, PERCEPIANO):
         assert len({d.column for d in dims}) == len({d.name for d in dims}) == len(dims)
@@ -20,14 +20,14 @@ def test_sizes_and_uniqueness():
 
 
 def test_the_two_published_sets_differ_as_specified():
-    published, mnskim = (set(COLUMN_SETS["xai"][name]) for name in ("published", "mnskim"))
+    published, mnskim = (set(RATING_SETS["xai"].columns[name]) for name in ("published", "mnskim"))
     assert {d.name for d in published - mnskim} == {"Regular beat change"}
     assert {d.name for d in mnskim - published} == {"Stable beat"}
 
 
 def test_percepiano_turns_exactly_the_reversed_questions_round():
     """The low pole of an XAI question is PercePiano's high pole where the question was reversed."""
-    for ours, theirs in zip(COLUMN_SETS["xai"]["percepiano"], PERCEPIANO, strict=True):
+    for ours, theirs in zip(RATING_SETS["xai"].columns["percepiano"], PERCEPIANO, strict=True):
         mine = {word.strip("()") for word in (ours.low + " " + ours.high).split()}
         assert mine & {word.strip("()") for word in (theirs.low + " " + theirs.high).split()}
         first, last = theirs.low.split()[0], ours.low.split()[0]
