@@ -1,26 +1,67 @@
-"""Everything that a benchmark task needs, read at once: pieces with their published and their clean split.
+"""The sources by name, and everything that a benchmark task needs of one: pieces with both of their splits.
 
-Beyond `musicbert.corpus.readers.read` the published split is completed (`published_tail`) and the clean one
-is made anew where versions of one song leak through it (`duplicates`). Verified in
+Beyond `read` the published split is completed (`published.move_tail`), and the clean one is made anew where
+versions of one song leak through it (`musicbert.corpus.splits.versions`). Verified in
 ``tests/unit/corpus/readers/test_benchmark.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from os import PathLike, fspath
+from typing import Any
 
 from musicbert.corpus.files.ledger import Outcome
 from musicbert.corpus.labelled.pieces import LabelledPiece
-from musicbert.corpus.readers.contract import Item
+from musicbert.corpus.readers.contract import Item, Source, read_source
 from musicbert.corpus.readers.published import move_tail
-from musicbert.corpus.readers.registry import SOURCES, read
-from musicbert.corpus.readers.tasks import BENCHMARK, BenchmarkTask
+from musicbert.corpus.readers.tasks import BENCHMARK, READERS, BenchmarkTask
 from musicbert.corpus.splits.versions import regroup
 from musicbert.errors import DatasetError
 
-__all__ = ["DataSet", "load_data_set", "parse_source", "tasks_of"]
+__all__ = [
+    "SOURCES",
+    "DataSet",
+    "load_data_set",
+    "parse_source",
+    "read",
+    "register_source",
+    "tasks_of",
+]
+
+
+def _sources() -> dict[str, Source]:
+    modules = {import_module(f"{__package__}.{name}") for name in READERS.values()}
+    defined = [each for module in modules for each in vars(module).values() if isinstance(each, Source)]
+    return {name: next(each for each in defined if each.name == name) for name in READERS}
+
+
+#: Sources by name (see `READERS`).
+SOURCES: dict[str, Source] = _sources()
+
+
+def register_source(source: Source, *tasks: BenchmarkTask) -> None:
+    """Add a source that is defined outside this package, and the tasks that it is for."""
+    SOURCES[source.name] = source
+    BENCHMARK.update({task.abbreviation.upper(): task for task in tasks})
+
+
+def read(source: str, path: str | PathLike[str], **options: Any) -> Iterator[LabelledPiece | Outcome]:
+    """Read the labelled pieces of a data set by the name of its source, one of `SOURCES`.
+
+    ``path`` is a folder, a zip or a tar archive; options and errors are those of
+    `musicbert.corpus.readers.contract.read_source`.
+
+    Raises
+    ------
+    ValueError
+        There is no such source.
+    """
+    if source not in SOURCES:
+        raise ValueError(f"a source is one of {', '.join(SOURCES)}, not {source!r}")
+    return read_source(SOURCES[source], path, **options)
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,23 @@ from typing import Literal
 
 from musicbert.corpus.labelled.pieces import Task
 
-__all__ = ["BENCHMARK", "OBJECTIVES", "SEEDS", "BenchmarkTask", "get_task"]
+__all__ = ["BENCHMARK", "OBJECTIVES", "READERS", "SEEDS", "BenchmarkTask", "benchmark_task", "get_task"]
 
 Resource = Literal["high", "mid", "low"]
 
+#: Name of a source -> module of this folder with its reader.
+READERS: Mapping[str, str] = {
+    "asap": "performed_beats",
+    "augmentednet": "augmentednet",
+    "bps_motif": "bps_motif",
+    "emopia": "midi_folders",
+    "orchestra": "orchestra",
+    "pianist8": "midi_folders",
+    "pm2s": "performed_beats",
+    "pop909": "pop909",
+    "tagtraum": "midi_folders",
+    "tnua": "tnua",
+}
 #: Seeds of the published runs by how much there is to train on; scores are means over them.
 SEEDS: Mapping[Resource, tuple[int, ...]] = {
     "high": (2021,),
@@ -100,7 +113,7 @@ class BenchmarkTask:
         return 6 if self.task.level == "note" else 12
 
 
-def _row(
+def benchmark_task(
     abbreviation: str,
     name: str,
     source: str,
@@ -115,6 +128,7 @@ def _row(
     folds: int = 0,
     leak: str = _NO_LEAK,
 ) -> BenchmarkTask:
+    """A row of the table; the label is called ``name``, ``leak`` says what the published split leaks."""
     task = Task(
         name=name,
         label=name,
@@ -130,41 +144,45 @@ def _row(
 
 
 _ROWS = (
-    _row(
+    benchmark_task(
         "SGC", "genre", "tagtraum", ["0", "1", "2", "3", "4"], (0.404, 0.419, 0.405),
         level="sequence", resource="high",
         leak="versions of one song (near-duplicates) lie in several parts",
     ),
-    _row(
+    benchmark_task(
         "BP", "beat", "pm2s", ["none", "no beat", "beat"], (0.867, 0.869, 0.867),
         metric="f1:beat", score="f1", resource="high", leak=_TAIL,
     ),
-    _row(
+    benchmark_task(
         "DbP", "downbeat", "pm2s", ["none", "no downbeat", "downbeat"], (0.779, 0.765, 0.768),
         metric="f1:downbeat", score="f1", resource="high", leak=_TAIL,
     ),
-    _row("CR", "chordroot", "augmentednet", CHORD_ROOTS, (0.838, 0.840, 0.847), score="grid_accuracy"),
-    _row("LK", "localkey", "augmentednet", LOCAL_KEYS, (0.791, 0.796, 0.804), score="grid_accuracy"),
-    _row("ME", "melody", "pop909", ["none", "vocal melody", "bridge", "piano"], (0.983, 0.981, 0.982),
-         leak=f"notes in the published order (track by track) give the melody away; {_VERSIONS}"),
-    _row(
+    benchmark_task("CR", "chordroot", "augmentednet", CHORD_ROOTS, (0.838, 0.840, 0.847),
+                   score="grid_accuracy"),
+    benchmark_task("LK", "localkey", "augmentednet", LOCAL_KEYS, (0.791, 0.796, 0.804),
+                   score="grid_accuracy"),
+    benchmark_task("ME", "melody", "pop909", ["none", "vocal melody", "bridge", "piano"],
+                   (0.983, 0.981, 0.982),
+                   leak=f"notes in the published order (track by track) give the melody away; {_VERSIONS}"),
+    benchmark_task(
         "VE", "velocity", "pop909", ["none", "1-31", "32-47", "48-63", "64-79", "80-95", "96-127"],
         (0.534, 0.535, 0.532), leak=_VERSIONS,
     ),
-    _row("OTC", "texture", "orchestra", TEXTURES, (0.707, 0.703, 0.725), score="bar_accuracy", ignore=(0,)),
-    _row("PS", "composer", "pianist8", PIANISTS, (0.740, 0.744, 0.742), level="sequence", folds=5,
-         leak="eight of the 411 pieces have another version in another fold"),
-    _row(
+    benchmark_task("OTC", "texture", "orchestra", TEXTURES, (0.707, 0.703, 0.725),
+                   score="bar_accuracy", ignore=(0,)),
+    benchmark_task("PS", "composer", "pianist8", PIANISTS, (0.740, 0.744, 0.742), level="sequence", folds=5,
+                   leak="eight of the 411 pieces have another version in another fold"),
+    benchmark_task(
         "ER", "emotion", "emopia", EMOTIONS, (0.658, 0.674, 0.667), level="sequence", folds=5,
         leak="clips of one song lie in several folds (39 % of the test clips of EMOPIA have one in training)",
     ),
-    _row("VF", "violin_all", "tnua", FINGERINGS, (0.511, 0.523, 0.536), resource="low"),
-    _row("MNID", "mnid", "bps_motif", ["none", "no motif", "motif"], (0.719, 0.724, 0.718),
-         metric="f1:motif", score="f1", folds=5),
+    benchmark_task("VF", "violin_all", "tnua", FINGERINGS, (0.511, 0.523, 0.536), resource="low"),
+    benchmark_task("MNID", "mnid", "bps_motif", ["none", "no motif", "motif"], (0.719, 0.724, 0.718),
+                   metric="f1:motif", score="f1", folds=5),
 )  # fmt: skip
 
 #: Abbreviation in capitals -> task, in the order of the published table.
-BENCHMARK: Mapping[str, BenchmarkTask] = {row.abbreviation.upper(): row for row in _ROWS}
+BENCHMARK: dict[str, BenchmarkTask] = {row.abbreviation.upper(): row for row in _ROWS}
 
 
 def get_task(name: str) -> BenchmarkTask:
@@ -180,9 +198,9 @@ def get_task(name: str) -> BenchmarkTask:
     >>> get_task("me").task.classes
     ('none', 'vocal melody', 'bridge', 'piano')
     """
-    by_name = {row.task.name: row for row in _ROWS}
-    found = BENCHMARK.get(name.upper()) or by_name.get(name)
-    if found is None:
-        known = ", ".join(f"{row.abbreviation} ({row.task.name})" for row in _ROWS)
+    by_name = {row.task.name: row for row in BENCHMARK.values()}
+    task = BENCHMARK.get(name.upper()) or by_name.get(name)
+    if task is None:
+        known = ", ".join(f"{row.abbreviation} ({row.task.name})" for row in BENCHMARK.values())
         raise ValueError(f"a task is one of {known}, not {name!r}")
-    return found
+    return task
