@@ -1,4 +1,4 @@
-"""`musicbert benchmark`: M2BERT's twelve tasks, any of them, on any checkpoint."""
+"""`musicbert benchmark`: any of the twelve tasks of M2BERT's benchmark, on any checkpoint."""
 
 import argparse
 import sys
@@ -6,16 +6,18 @@ from pathlib import Path
 
 from musicbert.cli.finetune import add_recipe, add_train_share, changed
 
-DESCRIPTION = "Fine-tune and score a checkpoint on the tasks of M2BERT's benchmark; one table."
+DESCRIPTION = (
+    "Fine-tune and score a checkpoint on the tasks of M2BERT's benchmark, with one table of results."
+)
 EPILOG = """examples:
   musicbert benchmark checkpoints/m2bert_base --note-data smc/note --seq-data smc/seq --output runs/smc
   musicbert benchmark scratch:musicbert_mini --note-data smc_octuple/note --output runs/vf --tasks VF MNID \\
       --splits clean --seeds 1 --epochs 3
 
-Hyper-parameters are the published ones of the benchmark, where not given here: learning rate 2e-5 (5e-4 from
-scratch), constant, 10 epochs, no clipping, batches of 6 windows of 1,024 notes (12 of 512 for labels of
-pieces), seeds by the amount of data. scripts/prepare_smc_benchmark.sh makes the data: compound words for
-M2BERT, octuples for MusicBERT. What was stopped goes on when the same command is given again.
+Defaults are the benchmark's published hyper-parameters: constant learning rate 2e-5 (5e-4 from scratch),
+10 epochs, no gradient clipping, batches of 6 windows of 1,024 notes (12 of 512 for labels of pieces), number
+of seeds by the amount of data. scripts/prepare_smc_benchmark.sh makes the data: compound words for M2BERT,
+octuples for MusicBERT. Repeat the command to continue after an interruption.
 
 exit status: 0 done; 1 done, but a task had no data or a run failed (see OUT/table.md); 2 bad usage or input;
 130 stopped by Ctrl-C."""
@@ -28,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--note-data", type=_folder, metavar="FOLDER", help="shards by source, for labels of notes (-: none)")
     add("--seq-data", type=_folder, metavar="FOLDER", help="shards by source, for labels of pieces (-: none)")
     add("--output", "-o", type=Path, help="folder of the runs and the table (results_smc/MODEL)")
-    add("--tasks", nargs="+", metavar="TASK", help="such as ME VF or melody (those whose data are there)")
+    add("--tasks", nargs="+", metavar="TASK", help="such as ME VF or melody (all whose data exist)")
     add("--splits", nargs="+", default=["published", "clean"], help="(published clean)")
     add("--seeds", type=int, nargs="+", help="(by the amount of data: 1, 2 or 4 seeds from 2021 on)")
     add("--only-folds", nargs="+", metavar="FOLD", help="folds of cross-validations to run (all)")
@@ -39,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("--workers", type=int, default=1, help="runs at a time (%(default)s)")
     add("--threads", type=int, default=1, help="threads of each run on a CPU (%(default)s)")
-    add("--cpu", action="store_true", help="leave the GPU alone")
+    add("--cpu", action="store_true", help="do not use the GPU")
     add("--quiet", action="store_true", help="no progress bars")
 
 
@@ -67,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
             and any((folder / name / MANIFEST).is_file() for name in places.get(row.source, (row.source,)))
         ]
         if not tasks:
-            raise ValueError("no data of a task is there: scripts/prepare_smc_benchmark.sh makes them")
+            raise ValueError("there are no data for any task: scripts/prepare_smc_benchmark.sh makes them")
     import musicbert.fairseq_plugin  # noqa: F401 - registers tasks and models
     from musicbert.fairseq_plugin.runs.benchmark import run_benchmark
 

@@ -16,7 +16,7 @@ EPILOG = """examples:
   musicbert build pop909/ Pianist8.zip --encoding cp --output cp_data_bin
   musicbert build s3://bucket/midi/ --output corpus_data_bin --scheduler tcp://head:8786
 
-A run that was stopped, even by kill -9, goes on when the same command is given again.
+Repeat the command to continue after an interruption, even after kill -9.
 
 exit status: 0 done; 1 done, but more files failed than --max-failure-rate allows; 2 an error, nothing was
 written (if no file could be encoded, only OUTPUT.ledger.jsonl); 130 stopped by Ctrl-C."""
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder, .zip, .tar[.gz|.xz|.bz2], text file of URLs or paths, or URL of a folder")  # fmt: skip
     add("--output", "-o", type=Path, required=True, help="folder to write")
     add("--encoding", choices=("octuple", "cp", "cp-m2bert", "cp-midibert"), default=defaults.encoding,
-        help="octuples, or compound words: mended, or as published (%(default)s)")  # fmt: skip
+        help="octuples, or compound words: corrected or as published (%(default)s)")  # fmt: skip
     add("--metres", choices=("any", "one-4/4"), default=defaults.metres,
         help="one-4/4: only pieces with one time signature event, 4/4 (M2BERT's; %(default)s)")  # fmt: skip
     add("--format", choices=("bin", "text", "both"), default=defaults.output,
@@ -44,17 +44,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("windows and splits")
     add = group.add_argument
     add("--window", type=int, default=defaults.window, help="notes of a sequence (%(default)s)")
-    add("--overlap", type=int, default=defaults.overlap, help="sequences that a note is in (%(default)s)")
+    add("--overlap", type=int, default=defaults.overlap, help="sequences that hold a note (%(default)s)")
     add(
         "--shares", type=float, nargs=3, default=defaults.shares, metavar=("TRAIN", "VALID", "TEST"),
         help="shares of the files (98 1 1)",
     )  # fmt: skip
     add(
         "--split", choices=("count", "hash"), default=defaults.split,
-        help="cut a seeded order at the shares, or by a hash that more files do not change (%(default)s)",
+        help="cut a seeded order at the shares, or by a hash, stable when files are added (%(default)s)",
     )  # fmt: skip
-    add("--keep-duplicates", action="store_true", help="keep files with the notes of an earlier one")
-    add("--ignore-near-duplicates", action="store_true", help="let versions of a song fall in several splits")
+    add("--keep-duplicates", action="store_true", help="keep files with the same notes as an earlier one")
+    add("--ignore-near-duplicates", action="store_true", help="allow versions of a song in different splits")
 
     add_policies(parser)
     group = parser.add_argument_group("running")
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--workers", type=int, default=1, help="processes (%(default)s)")
     add("--scheduler", metavar="ADDRESS", help="dask.distributed scheduler to work on")
     add("--overwrite", action="store_true", help="replace an earlier corpus")
-    add("--restart", action="store_true", help="do not go on with an unfinished run")
+    add("--restart", action="store_true", help="start again instead of continuing an unfinished run")
     add(
         "--max-failure-rate", type=share, default=0.05, metavar="SHARE",
         help="exit with status 1 if more of the files cannot be encoded, in 0-1 (%(default)s)",
@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def options_of(given: argparse.Namespace) -> BuildOptions:
-    """Return the options that the arguments say."""
+    """Return the options of a command line."""
     same = ("encoding", "metres", "window", "overlap", "seed", "split", "exclude", "shard_tokens", "reader")
     return BuildOptions(
         **{name: getattr(given, name) for name in same},
@@ -90,7 +90,7 @@ def options_of(given: argparse.Namespace) -> BuildOptions:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Build, and tell what became of the files; return the exit status."""
+    """Build and print a summary; return the exit status."""
     try:
         report = build_corpus(
             given.sources,
@@ -106,7 +106,7 @@ def run(given: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped; repeat the command to continue", file=sys.stderr)
         return 130  # 128 + SIGINT, as shells count
     print(summary(report, given.output))
     if report.failure_rate > given.max_failure_rate:
@@ -120,7 +120,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def summary(report: BuildReport, output: Path) -> str:
-    """Return the counts in a few lines."""
+    """Return a summary of a few lines."""
     outcomes = ", ".join(f"{number:,} {reason}" for reason, number in report.outcomes.items())
     lines = [f"{output}: {report.found:,} files found: {outcomes} (ledger.jsonl names each)"]
     lines += [

@@ -1,4 +1,4 @@
-"""`musicbert checkpoint`: look at, convert and verify checkpoints."""
+"""`musicbert checkpoint`: inspect, convert and verify checkpoints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from musicbert.weights.folder import Layout
 
 
-DESCRIPTION = "Look at, convert and verify checkpoints. Nothing inside a checkpoint is ever run."
+DESCRIPTION = "Inspect, convert and verify checkpoints. Code inside a checkpoint is never run."
 EPILOG = """examples:
   musicbert checkpoint info checkpoint_last_musicbert_small.pt
   musicbert checkpoint verify checkpoint_last_musicbert_small.pt
@@ -23,7 +23,7 @@ EPILOG = """examples:
   musicbert checkpoint convert checkpoints/mine mine.pt
   musicbert checkpoint convert checkpoints/mine mine_hf --to hugging-face
 
-exit status: 0 done, or it agrees; 1 it differs from the expected numbers; 2 bad usage or input."""
+exit status: 0 done, or the outputs agree; 1 they differ from the recorded ones; 2 bad usage or input."""
 INFO = """examples:
   musicbert checkpoint info checkpoint_last_musicbert_small.pt
   musicbert checkpoint info checkpoints/mine --json"""
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         return parser
 
-    info = action("info", "Say what a checkpoint holds: architecture, heads, what can be loaded.", INFO)
+    info = action("info", "Show the contents of a checkpoint: architecture, heads, what can be loaded.", INFO)
     info.add_argument("--json", action="store_true", help="as JSON")
     convert = action("convert", "Write a checkpoint in another format, bit for bit.", CONVERT)
     add = convert.add_argument
@@ -57,19 +57,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--to",
         choices=("folder", "fairseq", "hugging-face", "m2bert"),
-        help="format; by the end of the target if missing: .pt fairseq, .ckpt m2bert, else folder",
+        help="format (by the suffix of the target: .pt fairseq, .ckpt m2bert, else folder)",
     )
     add("--float16", action="store_true", help="half the size, rounded")
     add("--labels", metavar="JSON", help="classes.json that names the outputs of the heads")
     add("--about", metavar="MD", type=Path, help="Markdown to put into the model card (folders)")
     add("--overwrite", action="store_true", help="replace the target")
-    verify = action("verify", "Compare the numbers that a checkpoint gives with expected ones.", VERIFY)
-    verify.add_argument("--expected", metavar="NPZ", help="recorded numbers (the published checkpoints')")
-    verify.add_argument("--record", metavar="NPZ", help="write its numbers instead of comparing")
+    verify = action("verify", "Compare the outputs of a checkpoint with recorded ones.", VERIFY)
+    verify.add_argument(
+        "--expected", metavar="NPZ", help="recorded outputs (those of the published checkpoints)"
+    )
+    verify.add_argument("--record", metavar="NPZ", help="record the outputs instead of comparing")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what is asked; return the exit status."""
+    """Run the action; return the exit status."""
     from musicbert.atomic import write_text
     from musicbert.errors import CheckpointError
     from musicbert.weights import read_bundle, record, resolve, verify
@@ -86,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
         if options.float16:
             bundle = bundle.half()
         if options.about is not None and not options.about.is_file():
-            raise CheckpointError("not-found", "There is no such text", path=options.about)
+            raise CheckpointError("not-found", "The text does not exist", path=options.about)
         _convert(bundle, options.target, options.to, overwrite=options.overwrite)
         if options.about is not None and (card := options.target / "README.md").is_file():
             about = options.about.read_text(encoding="utf-8")
@@ -102,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _convert(bundle: Bundle, target: Path, to: str | None, *, overwrite: bool) -> None:
-    """Write a checkpoint in the format that is asked for, or that the name of the target says."""
+    """Write a checkpoint in the requested format, or in that of the target's suffix."""
     from musicbert import weights
 
     to = to or {".pt": "fairseq", ".ckpt": "m2bert"}.get(target.suffix, "folder")
@@ -126,8 +128,7 @@ def _info(bundle: Bundle, *, as_json: bool) -> None:
     more = {"pooling": bundle.pooling} if musicbert else {"encoding": bundle.columns.encoding}
     count = sum(value.numel() for value in bundle.weights.values())
     if as_json:
-        told = {**bundle.settings(), "parameters": count, "load": asdict(report)}
-        json.dump(told, sys.stdout, indent=2)
+        json.dump({**bundle.settings(), "parameters": count, "load": asdict(report)}, sys.stdout, indent=2)
         print()
         return
     for name, value in {**asdict(bundle.config), "parameters": count, **more}.items():

@@ -14,7 +14,7 @@ EPILOG = """examples:
   musicbert data get pianist8 --output data
   musicbert data get emopia --output data --unverified
 
-A download that is cut goes on when the command is given again. Mind the licence of each data set.
+Repeat the command to continue an interrupted download. Mind the licence of each data set.
 
 exit status: 0 done; 2 bad usage, or it could not be fetched; 130 stopped by Ctrl-C."""
 LIST = """examples:
@@ -39,12 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("name", metavar="NAME", help="as `musicbert data list` names it")
     add("--output", "-o", type=Path, default=Path("data"), help="folder (%(default)s)")
     add("--sha256", metavar="HEX", help="checksum that the file must have")
-    add("--unverified", action="store_true", help="fetch a file of which no checksum is known, and print it")
+    add("--unverified", action="store_true", help="fetch a file without a known checksum, and print it")
     add("--quiet", action="store_true", help="no progress bar")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what is asked; return the exit status."""
+    """Run the action; return the exit status."""
     from musicbert.corpus.files.public_data import public_data
 
     if options.action == "list":
@@ -71,13 +71,13 @@ def _get(options: argparse.Namespace) -> int:
     if target.is_file():
         actual = sha256_of(target)
         if checksum is not None and actual != checksum.lower():
-            raise DatasetError("bad-checksum", f"It is there, but has SHA-256 {actual}", path=target)
-        print(f"{target} is there already, SHA-256 {actual}")
+            raise DatasetError("bad-checksum", f"The file exists, but its SHA-256 is {actual}", path=target)
+        print(f"{target} exists already, SHA-256 {actual}")
         return 0
     if checksum is None and not options.unverified:
         raise DatasetError(
             "no-checksum",
-            f"No checksum of {entry.name} is known, so a damaged or exchanged file would not be noticed",
+            f"No checksum of {entry.name} is known, so a damaged or replaced file would go unnoticed",
             path=entry.url,
             hint="give --sha256 if you know it, or --unverified to fetch it and see its checksum",
         )

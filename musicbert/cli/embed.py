@@ -7,6 +7,7 @@ from musicbert.cli.inputs import (
     add_inputs,
     add_model,
     add_policies,
+    csv_text,
     midi_files,
     open_model,
     read_pieces,
@@ -20,7 +21,7 @@ EPILOG = """examples:
   musicbert embed piece.mid --model checkpoints/mine --level note --layer 2 --output notes.npz
 
 The .npz holds `ids` (the files), `embedding` [vectors, width] float32 and `offsets`: the vectors of file i
-are offsets[i] to offsets[i + 1] - 1. With bars or notes, `bar` [vectors] says in which bar each lies.
+are offsets[i] to offsets[i + 1] - 1. For bars and notes, `bar` [vectors] is the bar of each vector.
 
 exit status: 0 done; 1 some files failed; 2 all failed, or bad usage."""
 
@@ -44,8 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Embed and write; return the exit status."""
-    import csv
-    import io
     from typing import Any
 
     import numpy as np
@@ -62,17 +61,17 @@ def run(options: argparse.Namespace) -> int:
     good, pieces = read_pieces(files, model, options)
     if not good:
         return status(0, len(files))
-    more = {} if m2bert else {"pooling": options.pooling}  # M2BERT has no first token: it is the mean
+    more = (
+        {} if m2bert else {"pooling": options.pooling}
+    )  # M2BERT has no first token and always takes the mean
     vectors = model.embed(pieces, level=options.level, layer=options.layer, **more)
     parts = [np.atleast_2d(vector) for vector in vectors]
     table = np.concatenate(parts)
     ids = [str(path) for path in good]
     if options.output.suffix == ".csv":
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["file", *(f"d{number}" for number in range(table.shape[1]))])
-        writer.writerows([name, *row.tolist()] for name, row in zip(ids, table, strict=True))
-        write_text(options.output, stream.getvalue())
+        header = ["file", *(f"d{number}" for number in range(table.shape[1]))]
+        rows = ([name, *row.tolist()] for name, row in zip(ids, table, strict=True))
+        write_text(options.output, csv_text([header, *rows]))
         return status(len(good), len(files))
     arrays: dict[str, Any] = {
         "ids": np.array(ids),

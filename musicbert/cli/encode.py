@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from musicbert.cli.inputs import add_inputs, add_policies, midi_files, policies_of, read_all, status
+from musicbert.cli.inputs import add_inputs, add_policies, csv_text, midi_files, policies_of, read_all, status
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,9 +27,9 @@ EPILOG = """examples:
 A line of octuples holds bars 0-255: a longer piece fails without --windows. Lines are in the order of the
 files.
 
-encodings: octuple; cp: compound words (bar, position, pitch, duration), mended; cp-m2bert and cp-midibert: as
-the programs of M2BERT and MidiBERT make them, faults included (with --reader miditoolkit also where one track
-of a file has several channels).
+encodings: octuple; cp: compound words (bar, position, pitch, duration), corrected; cp-m2bert and cp-midibert:
+as the programs of M2BERT and MidiBERT make them, bugs included (with --reader miditoolkit also where one
+track of a file has several channels).
 
 exit status: 0 done; 1 some files failed; 2 all failed, or bad usage."""
 OCTUPLE = "octuple"
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--chunk",
         type=int,
         metavar="N",
-        help="compound words as npy: cut into chunks of N, an int64 array [chunks, N, 4] filled up with PAD",
+        help="compound words as npy: cut into chunks of N: an int64 array [chunks, N, 4], padded with PAD",
     )
     add("--reader", choices=("symusic", "miditoolkit"), default="symusic", help="%(default)s")
     add_policies(parser)
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace, policies: Policies) -> None:
-    """Refuse arguments that do not go together."""
+    """Refuse combinations of arguments that make no sense."""
     from musicbert.encoding import COMPATIBLE
 
     if options.format == "npy" and options.output is None:
@@ -109,7 +109,7 @@ def _write_arrays(files: list[Path], options: argparse.Namespace, policies: Poli
 
     names = [path.stem for path in files]
     if len(set(names)) < len(names):
-        raise ValueError("two files have the same name: give their folders one at a time")
+        raise ValueError("two files have the same name: encode their folders one at a time")
     options.output.mkdir(parents=True, exist_ok=True)
     good, arrays = read_all(files, lambda path: _rows(path, options, policies))
     for path, rows in zip(good, arrays, strict=True):
@@ -140,17 +140,12 @@ def _write_lines(files: list[Path], options: argparse.Namespace, policies: Polic
 
 def _lines(path: Path, rows: NDArray[np.int64], options: argparse.Namespace) -> list[str]:
     """Lines of a piece."""
-    import csv
-    import io
-
     import numpy as np
 
     from musicbert.encoding import compound_word, rows_to_line
 
     if options.format == "csv":
-        stream = io.StringIO()
-        csv.writer(stream, lineterminator="\n").writerows([str(path), *row] for row in rows.tolist())
-        return stream.getvalue().splitlines()
+        return csv_text([str(path), *row] for row in rows.tolist()).splitlines()
     if options.encoding != OCTUPLE:
         return [compound_word.rows_to_line(rows)]
     if not options.windows:

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from musicbert.corpus.labelled import LabelledSet
 
 
-DESCRIPTION = "Score a fine-tuning experiment beside simple baselines: JSON, CSV, Markdown and pictures."
+DESCRIPTION = "Score a fine-tuning experiment and simple baselines: JSON, CSV, Markdown and plots."
 EPILOG = """examples:
   musicbert evaluate runs/moods
   musicbert evaluate runs/melody --data shards/melody --output results/melody --resamples 2000
   musicbert evaluate runs/moods --no-baselines
 
-Without --data, baselines are fitted on EXPERIMENT/data. The report is in EXPERIMENT/report; with several
-labels, there is one for each, in EXPERIMENT/report/LABEL.
+Without --data, baselines are fitted on EXPERIMENT/data. The report is written to EXPERIMENT/report; with
+several labels, one for each to EXPERIMENT/report/LABEL.
 
-exit status: 0 done; 2 bad usage or input (such as runs that are not done); 130 stopped by Ctrl-C."""
+exit status: 0 done; 2 bad usage or input (such as unfinished runs); 130 stopped by Ctrl-C."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-baselines", action="store_true", help="only the network")
     add("--resamples", type=int, default=1000, help="of the bootstrap (%(default)s)")
     add("--seed", type=int, default=0, help="of the bootstrap and of baselines that draw (%(default)s)")
-    add("--quiet", action="store_true", help="do not name the baselines as they are fitted")
+    add("--quiet", action="store_true", help="do not print the names of baselines while they are fitted")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -14,8 +14,8 @@ EPILOG = """examples:
 
 Fields: bar, position, program (128 is percussion), pitch (128 and more are percussion), duration, velocity,
 time_signature, tempo. Every hidden token becomes a token of its own field. --temperature 0 takes the most
-probable one. The table has a line for each hidden token: note, field, what was there, what is there, its
-probability.
+probable one. The table has a line for each hidden token: note, field, value before, value after, probability
+of the new value.
 
 exit status: 0 done; 2 bad usage or input."""
 
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--order",
         choices=("once", "confident", "notes", "tokens"),
         default="once",
-        help="all at once; the surest first in --steps passes; note by note; token by token (%(default)s)",
+        help="all at once; most probable first in --steps passes; note by note; token by token (%(default)s)",
     )
     add("--steps", type=int, default=8, help="passes of --order confident (%(default)s)")
     add("--temperature", type=float, default=0.0, help="0: the most probable (%(default)s)")

@@ -47,11 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     group = parser.add_argument_group("table")
     add = group.add_argument
-    add("--level", choices=("sequence", "note"), help="what the labels are of (detected)")
+    add("--level", choices=("sequence", "note"), help="whether pieces or notes are labelled (detected)")
     add("--kind", choices=("classes", "multilabel", "regression"), help="kind of labels (detected)")
     add("--separator", help="between several labels in one cell (; or |)")
     add("--classes", nargs="+", metavar="NAME", help="all classes, in order (those that occur)")
-    add("--ignore-classes", nargs="+", default=[], metavar="NAME", help="neither trained on nor scored")
+    add("--ignore-classes", nargs="+", default=[], metavar="NAME", help="not trained on and not scored")
     add("--file-column", metavar="COLUMN", help="names of the MIDI files (file, path, midi, name, ...)")
     add("--label-columns", nargs="+", metavar="COLUMN", help="labels (all other columns)")
     add("--group-column", metavar="COLUMN", help="pieces of a group stay in one part (group)")
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how notes are counted: as the file has them, or by onset and pitch (%(default)s)")  # fmt: skip
     add("--onset-unit", choices=("beats", "ticks", "seconds"), default="beats", help="(%(default)s)")
     add("--label", nargs="+", default=[], metavar="LABEL",
-        help="label of --data to learn (the only one); of ratings also both: ratings performer")  # fmt: skip
+        help="label of --data to learn (the only one); for ratings also both: ratings performer")  # fmt: skip
     add("--codec", choices=("octuple", "cp", "cp-m2bert", "cp-midibert"), help="encoding (the model's)")
 
     group = parser.add_argument_group("split")
@@ -135,7 +135,7 @@ def run(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _without_logging() -> Iterator[None]:
-    """Keep what fairseq and its friends log off the terminal: each run has a log of its own."""
+    """Keep log messages of fairseq and other packages off the terminal: each run writes a log file."""
     before = logging.root.manager.disable
     logging.disable(logging.INFO)
     try:
@@ -175,7 +175,7 @@ def _finetune(options: argparse.Namespace) -> int:
     if not failed:
         model_folder = publish_model(runs, options.output)
         if not outcomes and (options.output / "report").is_dir():
-            print("all runs were done before; `musicbert evaluate` writes the report again")
+            print("all runs were finished before; `musicbert evaluate` writes the report again")
         elif not options.no_report:
             from musicbert.cli.evaluate import report_runs
 
@@ -231,7 +231,7 @@ def _plan(options: argparse.Namespace, prepared: Any, model: Any) -> list[Any]:
 
 
 def _from_table(options: argparse.Namespace, model: Any) -> Any:
-    """Read the table and write the data set."""
+    """Read the table and prepare the data set."""
     from musicbert.corpus.tables.reader import read_label_table
     from musicbert.fairseq_plugin.runs.data import prepare_table
 

@@ -1,10 +1,12 @@
-"""MIDI files on the command line: which they are, and what became of those that cannot be used."""
+"""Arguments that several commands share, and reading of the MIDI files they name."""
 
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
@@ -57,7 +59,7 @@ def add_policies(parser: argparse.ArgumentParser) -> None:
     """Add a flag for each choice of `Policies`."""
     from musicbert.encoding.policies import COMPATIBLE, Policies
 
-    group = parser.add_argument_group("music that the encoding cannot hold (the default is as published)")
+    group = parser.add_argument_group("music that the encoding cannot represent (defaults are as published)")
     for name, hint in get_type_hints(Policies).items():
         if name != "bar_overflow":  # of training text only
             default = getattr(COMPATIBLE, name)
@@ -66,7 +68,7 @@ def add_policies(parser: argparse.ArgumentParser) -> None:
 
 
 def share(text: str) -> float:
-    """Read a share in 0-1, as the type of an argument: 5, meant as per cent, would allow everything."""
+    """Read a share in 0-1 (type of an argument); 5, meant as per cent, is refused."""
     try:
         value = float(text)
     except ValueError:
@@ -77,7 +79,7 @@ def share(text: str) -> float:
 
 
 def policies_of(options: argparse.Namespace) -> Policies:
-    """`Policies` that the arguments say."""
+    """`Policies` of a command line."""
     from musicbert.encoding.policies import Policies
 
     given: dict[str, Any] = {
@@ -87,32 +89,29 @@ def policies_of(options: argparse.Namespace) -> Policies:
 
 
 def midi_files(inputs: Sequence[str]) -> list[Path]:
-    """Files of the arguments, those of a folder sorted by path, each once.
+    """Files of the arguments, without repetitions; those of a folder are sorted by path.
 
-    Raises `MidiError` (``no-files`` where a folder holds none); `ValueError` (for an empty argument, which
+    Raises `MidiError` (``no-files``: a folder without MIDI files) and `ValueError` (an empty argument, which
     would mean the current folder).
     """
     if "" in inputs:
         raise ValueError("an input is empty: is a variable of the shell not set?")
-    found: dict[Path, None] = {}
-    for given in map(Path, inputs):
-        if not given.is_dir():
-            found[given] = None
+    files: dict[Path, None] = {}  # a set that keeps the order
+    for path in map(Path, inputs):
+        if not path.is_dir():
+            files[path] = None
             continue
         inside = sorted(
-            path for path in given.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file()
+            file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file()
         )
         if not inside:
-            raise MidiError("no-files", "The folder does not contain a .mid or .midi file", path=given)
-        found.update(dict.fromkeys(inside))
-    return list(found)
+            raise MidiError("no-files", "The folder does not contain a .mid or .midi file", path=path)
+        files.update(dict.fromkeys(inside))
+    return list(files)
 
 
 def read_all(files: Sequence[Path], read: Callable[[Path], T]) -> tuple[list[Path], list[T]]:
-    """Read files, and name those that cannot be read on the standard error.
-
-    Returns ``files``, ``results``: of those that could be read.
-    """
+    """Return the files that can be read, and their contents; print errors of the others."""
     good, results = [], []
     for path in files:
         try:
@@ -125,9 +124,9 @@ def read_all(files: Sequence[Path], read: Callable[[Path], T]) -> tuple[list[Pat
 
 
 def open_model(options: argparse.Namespace, *, m2bert: bool = False) -> Any:
-    """Open the model that the arguments of `add_model` say; what was loaded is told on the standard error.
+    """Open the model of `add_model`'s arguments, and report on standard error what was loaded.
 
-    Raises `CheckpointError` (``other-model`` for an M2BERT, unless ``m2bert``).
+    Raises `CheckpointError` (``other-model``: an M2BERT, unless ``m2bert``).
     """
     from musicbert.predict import M2BertModel, from_pretrained
 
@@ -148,9 +147,16 @@ def open_model(options: argparse.Namespace, *, m2bert: bool = False) -> Any:
 def read_pieces(
     files: Sequence[Path], model: Any, options: argparse.Namespace
 ) -> tuple[list[Path], list[Any]]:
-    """Read files as a model wants them (see `read_all`)."""
+    """Read files as pieces for a model (see `read_all`)."""
     policies = policies_of(options)
     return read_all(files, lambda path: model.read(path, policies=policies))
+
+
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as CSV, with one newline each."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(rows)
+    return stream.getvalue()
 
 
 def status(done: int, wanted: int) -> int:

@@ -1,8 +1,8 @@
 """The command `musicbert`: finds the module of a sub-command, reads its arguments and runs it.
 
 A sub-command ``NAME`` is the module ``musicbert.cli.NAME`` with ``DESCRIPTION``, ``EPILOG``,
-``add_arguments(parser)`` and ``run(options) -> int``. Only the module of the command that is asked for is
-imported, and it imports heavy packages when it runs, so help is fast.
+``add_arguments(parser)`` and ``run(options) -> int``. Only the module of the given command is imported, and
+heavy packages only when it runs, so help is fast.
 
 Exit status: 0 done; 1 done, but some inputs failed (they are named on the standard error); 2 bad usage or
 input, nothing was done; 130 stopped by Ctrl-C.
@@ -25,11 +25,11 @@ COMMANDS = {
     "train": "pre-train or fine-tune with a recipe of the papers",
     "finetune": "train a head on labelled MIDI files",
     "evaluate": "score a fine-tuned model",
-    "benchmark": "M2BERT's twelve tasks on a checkpoint, and one table",
-    "embed": "MIDI files to vectors: of pieces, bars or notes",
-    "predict": "what the heads of a fine-tuned model say about MIDI files",
+    "benchmark": "score a checkpoint on M2BERT's twelve tasks",
+    "embed": "MIDI files to vectors of pieces, bars or notes",
+    "predict": "run the heads of a fine-tuned model on MIDI files",
     "fill": "hide parts of a MIDI file and let a model fill them in",
-    "checkpoint": "look at, convert and verify checkpoints",
+    "checkpoint": "inspect, convert and verify checkpoints",
     "data": "fetch and prepare data sets",
 }
 EPILOG = """examples:
@@ -45,12 +45,12 @@ BAD_INPUT, STOPPED = 2, 130  # 128 + SIGINT, as shells count
 
 
 def available() -> list[str]:
-    """Names of the sub-commands that are there."""
+    """Names of the installed sub-commands."""
     return [name for name in COMMANDS if find_spec(f"musicbert.cli.{name}") is not None]
 
 
 def make_parser(command: str | None = None) -> argparse.ArgumentParser:
-    """Build the parser; only ``command`` gets its own arguments."""
+    """Build the parser; only the sub-command ``command`` gets arguments."""
     parser = argparse.ArgumentParser(
         prog="musicbert",
         description="Symbolic music understanding with MusicBERT.",

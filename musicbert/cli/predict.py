@@ -1,8 +1,6 @@
-"""`musicbert predict`: what the heads of a fine-tuned model say about MIDI files or labelled pieces."""
+"""`musicbert predict`: the heads of a fine-tuned model on MIDI files or labelled pieces."""
 
 import argparse
-import csv
-import io
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +11,7 @@ from musicbert.cli.inputs import (
     add_inputs,
     add_model,
     add_policies,
+    csv_text,
     midi_files,
     open_model,
     read_all,
@@ -27,13 +26,13 @@ EPILOG = """examples:
   musicbert predict midi/ --model runs/moods/model --output moods.csv
   musicbert predict xai_data_bin/0 --model runs/xai/fold0/seed1/model --output test.npz
 
-Without --output, or with .jsonl, there is one JSON object a file:
-{"file": ..., "head": {"name": score, ...}}. A .csv has one line a file and a column `head:name` a score.
-A model of `musicbert finetune` also says what is best (`"best"`); of a model of notes, a .jsonl has a list of
-scores (of the notes, as the file has them) for each name, and a .csv one line a note.
+Without --output, or with .jsonl, the output is one JSON object for each file:
+{"file": ..., "head": {"name": score, ...}}. A .csv has a line for each file and a column `head:name` for each
+score. A model of `musicbert finetune` also writes the best label (`"best"`). If it labels notes, a .jsonl has
+a list of scores for each name (notes in the order of the file), and a .csv has a line for each note.
 
-Instead of MIDI files, INPUT may be one labelled data set: shards, or one fold of a data-bin. --output then
-ends in .npz and holds the predictions with the labels; the scores are printed.
+INPUT may also be one labelled data set: shards, or one fold of a data-bin. The predictions and labels are
+then written to --output, a .npz, and the scores are printed.
 
 exit status: 0 done; 1 some files failed; 2 all failed, or bad usage."""
 
@@ -87,13 +86,11 @@ def run(options: argparse.Namespace) -> int:
 def _write(
     output: Path | None, objects: Iterable[dict[str, Any]], header: Sequence[str], rows: Iterable[list[Any]]
 ) -> None:
-    """Write JSON objects a line, or a table if the output is a ``.csv``."""
+    """Write a JSON object a line, or a table if the output is a ``.csv``."""
     from musicbert.atomic import write_text
 
     if output is not None and output.suffix == ".csv":
-        stream = io.StringIO()
-        csv.writer(stream, lineterminator="\n").writerows([header, *rows])
-        write_text(output, stream.getvalue())
+        write_text(output, csv_text([header, *rows]))
         return
     text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in objects)
     if output is None:
@@ -147,7 +144,7 @@ def _predict_tags(options: argparse.Namespace, files: Sequence[Path]) -> int:
 
 
 def _best(value: Any) -> Any:
-    """One cell: several labels are joined; values say nothing more than their columns."""
+    """Content of one cell: several labels are joined; for values it is empty, as they have columns."""
     return ";".join(value) if isinstance(value, list) else "" if isinstance(value, dict) else value
 
 

@@ -27,7 +27,7 @@ exit status: 0 done; 2 bad usage or input; else that of fairseq-train."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the recipe; its own options are read by `run`."""
+    """Declare the recipe; `run` reads its options."""
     parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="see below; without it, they are listed")
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="options of the recipe")
 

@@ -1,4 +1,4 @@
-"""Results of windows put together, and `Embedder`: a backbone that turns music into vectors.
+"""`Stitch` combines the results of windows; `Embedder` is a backbone that turns music into vectors.
 
 Only sums over windows are kept, so that memory does not grow with the number of windows.
 
@@ -54,11 +54,11 @@ class Stitch:
         weights[at[first]] += np.add.reduceat(window.share, first)
 
     def covered(self) -> list[Bools]:
-        """Whether a window said something about each item [shape=(items,)], of each piece."""
+        """For each piece, whether a window had a result for each item [shape=(items,)]."""
         return [weights > 0 for weights in self.weights]
 
     def means(self) -> list[Floats]:
-        """Means of each piece [shape=(items, D)]; zeros where no window said anything."""
+        """Means of each piece [shape=(items, D)]; zeros for items without a result."""
         return [
             total / np.where(weights > 0, weights, 1)[:, None]
             for total, weights in zip(self.sums, self.weights, strict=True)
@@ -74,7 +74,7 @@ def stitch_windows(
     width: int,
     votes: bool = False,
 ) -> Stitch:
-    """Run all windows of pieces and put the results together.
+    """Run all windows of pieces and combine the results.
 
     ``forward`` makes results of rows [shape=(B, T, D)] or of windows [shape=(B, D)] from tokens and
     performance inputs (:meth:`Runner.run`); for the other arguments see `Stitch`.
@@ -111,7 +111,7 @@ class Embedder:
         self.codec = get_codec(self.fields.encoding)
         layout = Layout(self.codec.name, cells=bundle.family.name != "musicbert")
         longest = getattr(config, "max_positions", self.WINDOW + layout.special)
-        #: notes of a window: those of training, or fewer where the model has fewer positions
+        #: notes of a window: as in training, or fewer if the model has fewer positions
         self.window = min(self.WINDOW, longest - layout.special)
         self.overlap = min(self.OVERLAP, self.window // 4)
         self._runner = Runner(
@@ -149,7 +149,7 @@ class Embedder:
         )
 
     def _read(self, source: Source | Sequence[Source], policies: Policies) -> tuple[bool, list[Piece]]:
-        """Whether there was one source only, and the pieces."""
+        """Whether a single source was given, and the pieces."""
         single = not isinstance(source, list | tuple)
         sources: Sequence[Any] = source if isinstance(source, list | tuple) else [source]
         return single, [self.read(entry, policies=policies) for entry in sources]

@@ -11,7 +11,7 @@ Orders, fastest first (midiformers calls the last two "octuple" and "vanilla"):
     All hidden tokens from one pass, independently.
 ``confident``
     ``steps`` passes; after each, the most probable choices are kept, and the other tokens are predicted again
-    given them (Ghazvininejad et al. 2019, "Mask-Predict").
+    given these (Ghazvininejad et al. 2019, "Mask-Predict").
 ``notes``
     From left to right, all hidden tokens of a note in one pass.
 ``tokens``
@@ -79,7 +79,7 @@ def _groups(mask: Bools, order: Order) -> Iterator[Ints]:
 
 
 class _Work:
-    """The state of a piece that is being filled."""
+    """A piece while it is filled: rows, hidden tokens, and the window that predicts each note."""
 
     def __init__(
         self, runner: Runner, piece: Piece, mask: Bools, options: FillOptions, rng: np.random.Generator
@@ -181,7 +181,7 @@ class _Work:
             fits = np.arange(size) < BAR_LENGTHS[row[METRE]]
         elif number == METRE and not hidden[POSITION]:
             fits = row[POSITION] < BAR_LENGTHS
-        # what the user allows comes first where nothing fits both
+        # without a value that satisfies both, the user's choice counts
         return possible & fits if (possible & fits).any() else possible
 
     def _choose(self, table: Floats, heat: float) -> int:

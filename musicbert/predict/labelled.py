@@ -34,13 +34,13 @@ def pieces_of_part(data: LabelledSet, part: str = "", split: str = "") -> list[i
     An empty part is the test part of a data-bin, and all pieces (``all``) of shards. An empty split is the
     first one.
 
-    Raises `ValueError` (for a part without a piece).
+    Raises `ValueError` (a part without pieces).
     """
     part = part or ("test" if data.split_names == ("data-bin",) else "all")
     if part == "all":
         return list(range(len(data)))
     known = data.split(split or next(iter(data.split_names), ""))
-    pieces = [data.index[name] for name, own in known.items() if own == part]
+    pieces = [data.index[name] for name, part_of_piece in known.items() if part_of_piece == part]
     if not pieces:
         parts = ", ".join(sorted(set(known.values()))) or "no parts"
         raise ValueError(f"no piece in the part {part!r}; there are {parts}, and all")
@@ -57,23 +57,22 @@ def predict_labelled(
 ) -> dict[str, Predictions]:
     """Predict labels of pieces that have them.
 
-    ``model``: folder of `musicbert finetune`, checkpoint file or name; ``pieces``: numbers of pieces;
-    ``heads``: names of heads; those that match a label if None.
-    Returns Predictions by label.
-    Raises `CheckpointError` (``other-labels`` where no head matches a label; those of opening the model).
+    ``model``: folder of `musicbert finetune`, checkpoint file or name. ``pieces``: numbers of pieces.
+    ``heads``: names of heads; None: all that match a label. Returns predictions by label.
+    Raises `CheckpointError` (``other-labels``: no head matches a label; those of opening the model).
     """
     path = resolve(model)
     if is_tagger_folder(path):
         return _from_tagger(path, data, pieces, device)
     opened = from_pretrained(path, device=device)
-    found = opened.heads if isinstance(opened, Model) else {}
+    known = opened.heads if isinstance(opened, Model) else {}
     matched = {
         head.name: column
-        for head in found.values()
+        for head in known.values()
         if (heads is None or head.name in heads) and (column := _label_of(head, data)) is not None
     }
     if not matched:
-        raise _other_labels(path, data, ", ".join(found) or "none")
+        raise _other_labels(path, data, ", ".join(known) or "none")
     outputs: dict[str, NDArray[Any]] = {}
     if isinstance(data, SentenceBin):
         outputs = {name: _sequences(path, data, pieces, name, device) for name in matched}

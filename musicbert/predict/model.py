@@ -39,7 +39,7 @@ from musicbert.weights import Source as DownloadSource
 class M2BertModel(Embedder):
     """An M2BERT or a MidiBERT, ready for music; for its parameters see `Embedder`."""
 
-    #: it has no sentence heads
+    #: these families have no sentence heads
     heads: dict[str, Any] = {}  # noqa: RUF012 - never changed
 
     def __repr__(self) -> str:
@@ -130,42 +130,26 @@ class Model(Embedder):
     ) -> Filled:
         """Hide parts of a piece and let the model fill them in.
 
+        Returns a `Filled`, whose ``.score()`` is music again. Raises `MidiError` (a source that cannot be
+        read or encoded; ``nothing-masked``) and `ValueError` (unknown fields, or a mask of another shape).
+
         Parameters
         ----------
-        source
-            One source.
         mask
             True at the tokens to hide [shape=(n, 8), bool], by the rows of ``encode``. Without it, the next
             five arguments choose (:func:`~musicbert.predict.choose_mask`).
         fields
             Fields to hide: ``bar``, ``position``, ``program``, ``pitch``, ``duration``, ``velocity``,
             ``time_signature``, ``tempo``.
-        notes
-            Rows to hide them in; all if None.
-        bars
-            Only notes in bars from the first to the second number, both included.
-        programs
-            Only notes of these programs; 128 is percussion.
+        notes, bars, programs
+            Only these rows; only bars from the first to the second number, both included; only these
+            programs (128 is percussion). None: all.
         share
-            Share of the notes that are left to be hidden, in 0-1, drawn with ``seed``.
+            Share of the remaining notes to hide, in 0-1, drawn with ``seed``.
         seed
             Of the choice of notes and of tokens.
         options
             How tokens are chosen: order, temperature, top-k, top-p, allowed values.
-        policies
-            See ``encode``.
-
-        Returns
-        -------
-        Filled
-            Rows, probabilities; ``.score()`` is music again.
-
-        Raises
-        ------
-        MidiError
-            For a source that cannot be read or encoded; ``nothing-masked``.
-        ValueError
-            For unknown fields, or a mask of another shape.
         """
         piece = self.read(source, policies=policies, masked=True)
         if mask is None:

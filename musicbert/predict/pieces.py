@@ -1,4 +1,4 @@
-"""From what a user has (a file, bytes, a score, rows) to rows and what a model needs beside them."""
+"""Reading a source (file, bytes, score or rows) into the rows and inputs that a model needs."""
 
 from dataclasses import dataclass
 from os import PathLike
@@ -18,7 +18,7 @@ from musicbert.errors import MidiError
 from musicbert.midi import Score, read_score
 from musicbert.objectives.note_fields import note_fields
 
-#: one piece: anything that `read_score` takes, notes in beats, or rows [shape=(n, F), integers]
+#: anything that `read_score` takes, notes in beats, or rows [shape=(n, F), integers]
 Source = str | PathLike[str] | bytes | IO[bytes] | Score | BeatNotes | NDArray[Any] | Any
 
 
@@ -83,7 +83,7 @@ def read_piece(
 
 
 def _checked(source: NDArray[Any], codec: str) -> Ints:
-    """Rows of a codec as int64."""
+    """Rows of a codec, checked, as int64."""
     if codec == "octuple":
         rows = check_rows(source, bars=MAX_POSITIONS)
         if (np.diff(rows[:, 0]) < 0).any():

@@ -12,7 +12,7 @@ from musicbert.weights import Head
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What one head says about one piece.
+    """Prediction of one head for one piece.
 
     ``logits`` [shape=(C,), float32]: outputs of the head, averaged over windows by the notes that each
     contributes. ``scores`` [shape=(C,), float32]: the same after the head's activation, as probabilities of
@@ -37,7 +37,7 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class TagResult:
-    """What a tagger says about one piece (``kind``, ``classes``: those of its task).
+    """Predictions of a tagger for one piece (``kind``, ``classes``: those of its task).
 
     ``scores``: probabilities of classes or labels, or values, of the piece [shape=(C,), float32] or of each
     note [shape=(n, C)] in the order of the score. ``known`` [shape=(n,), bool]: whether the encoding kept the
@@ -51,9 +51,9 @@ class TagResult:
 
     @property
     def best(self) -> Any:
-        """Class with the highest score, names of the labels above a half, or values by name.
+        """Class with the highest score, labels with scores above 0.5, or values by name.
 
-        Of notes a list, None where a note is not known.
+        For notes a list, with None for notes that are not known.
         """
         if self.known is None:
             return self._best(self.scores)
@@ -69,7 +69,7 @@ class TagResult:
         return dict(zip(self.classes, row.tolist(), strict=True))
 
     def as_dict(self) -> dict[str, Any]:
-        """Scores by name; of notes a list for each name (None where a note is not known)."""
+        """Scores by name; for notes a list for each name (None for notes that are not known)."""
         if self.known is None:
             return dict(zip(self.classes, self.scores.tolist(), strict=True))
         return {

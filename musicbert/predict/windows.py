@@ -3,7 +3,7 @@
 A window has at most 1,000 notes and, in OctupleMIDI, 256 bars, as in training. Neighbours overlap by a
 quarter of a window; in the overlap the weight of the one falls linearly while that of the other rises (the
 cross-fade of musicbert_hf's ``collate_logits``), and the weights of all windows at a note add up to 1. A
-window whose bars do not fit 0-255 is moved so that its first bar is 0; others keep their bars.
+window with bars beyond 255 is moved so that its first bar is 0; others keep their bars.
 
 Legend: ``n`` notes of a window, ``B`` windows, ``T`` rows of the longest, ``F`` fields of a note.
 """

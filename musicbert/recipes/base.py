@@ -1,4 +1,4 @@
-"""What all recipes share: their options, the weights they start from, and the plan of their runs."""
+"""What all recipes share: options, the weights they start from, and the plan of runs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -92,7 +92,7 @@ class Recipe:
         raise NotImplementedError
 
     def device(self, gpus: int) -> Device:
-        """What the runs compute on."""
+        """Hardware and precision of the runs."""
         return Device(gpus, self.fp16, self.bf16)
 
     def start(self, weights: Weights, *, rename: Callable[[str], str] = str) -> Start:

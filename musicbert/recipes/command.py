@@ -40,8 +40,8 @@ def adam(
 ) -> tuple[str, ...]:
     """Flags of an optimizer of the Adam family: ``adam``, ``fused_adamw`` or ``stable_adamw``."""
     prefix = "stable_adamw" if name == "stable_adamw" else "adam"
-    own = {f"{prefix}_betas": betas, f"{prefix}_eps": eps}
-    return flags(optimizer=name, **own, weight_decay=weight_decay, clip_norm=clip_norm)
+    moments = {f"{prefix}_betas": betas, f"{prefix}_eps": eps}
+    return flags(optimizer=name, **moments, weight_decay=weight_decay, clip_norm=clip_norm)
 
 
 def schedule(name: str, *, lr: str, warmup: int, updates: int = 0) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ def schedule(name: str, *, lr: str, warmup: int, updates: int = 0) -> tuple[str,
 
 @dataclass(frozen=True)
 class Device:
-    """What a run computes on, and in which precision.
+    """Hardware and precision of a run.
 
     ``gpus``: GPUs of this machine that may be used; 0: the CPU; ``fp16``, ``bf16``: half precision, bfloat16.
     """
@@ -107,7 +107,7 @@ def plan_processes(
 
     ``gpus``: GPUs of this machine; 0: train on the CPU. ``processes``: processes of each machine; 0: one for
     each GPU, one on a CPU. ``nodes``, ``node_rank``, ``master``: machines, number of this one from 0, and
-    ``HOST:PORT`` of machine 0. Without them, a job step of SLURM with one task on each machine says them.
+    ``HOST:PORT`` of machine 0; in a SLURM job step with one task on each machine, SLURM's values by default.
     ``environment``: environment variables; ``os.environ`` if None.
     Raises `ConfigError` (``bad-option``).
     """
@@ -141,10 +141,10 @@ def plan_processes(
 
 
 def _torchrun() -> tuple[str, ...]:
-    """The program of this environment, else the module."""
+    """The program ``torchrun`` of this environment, else its module."""
     beside = Path(sys.executable).with_name("torchrun")
-    found = str(beside) if beside.is_file() else shutil.which("torchrun")
-    return (found,) if found else (sys.executable, "-m", "torch.distributed.run")
+    program = str(beside) if beside.is_file() else shutil.which("torchrun")
+    return (program,) if program else (sys.executable, "-m", "torch.distributed.run")
 
 
 def _first_host(names: str) -> str:

@@ -1,4 +1,4 @@
-"""A checkpoint with everything that is needed to use it: architecture, weights, what its heads mean.
+"""`Bundle`: a checkpoint with all that is needed to use it: architecture, weights, meaning of its heads.
 
 ``config.json`` of the folder format (:mod:`musicbert.weights.folder`) is :meth:`Bundle.settings`:
 
@@ -19,7 +19,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from typing import Any, get_args
 
@@ -98,7 +98,7 @@ class Bundle:
 
 
 def _lists(value: Any) -> Any:
-    """Tuples as lists, as JSON has them."""
+    """Turn tuples into lists, as in JSON."""
     if isinstance(value, dict):
         return {key: _lists(entry) for key, entry in value.items()}
     return [_lists(entry) for entry in value] if isinstance(value, list | tuple) else value
@@ -115,11 +115,7 @@ def bundle_from_settings(
     try:
         if int(settings["format_version"]) > FORMAT_VERSION:
             raise ValueError(f"format_version {settings['format_version']} is newer than this program")
-        known = {entry.name for entry in fields(shown)}
-        given = {name: value for name, value in settings["architecture"].items() if name in known}
-        config: Config = family.config(
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-        )
+        config = family.config_from(settings["architecture"])
         if config.width % config.heads:
             raise ValueError(f"width {config.width} is not a multiple of {config.heads} heads")
         if any(getattr(config, name) != getattr(shown, name) for name in family.from_shapes):

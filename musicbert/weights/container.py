@@ -6,8 +6,6 @@ of fairseq 0.10, omegaconf's ``DictConfig`` of 1.0.0a0, NumPy scalars in the tra
 records. Anything else is refused with ``CheckpointError("unsafe-pickle")``. ``.safetensors`` files hold only
 tensors; their settings are in the ``config.json`` beside them. A folder stands for its
 ``model.safetensors``, and tensors in the layout of Hugging Face get their published names.
-
-Verified against the three golden container styles in ``tests/unit/weights``.
 """
 
 from __future__ import annotations
@@ -47,7 +45,7 @@ RECORDS = (
     "typing.Any",
     *(f"builtins.{name}" for name in ("bool", "dict", "float", "int", "list", "str", "tuple")),
 )
-#: what torch raises for a damaged file, by where the damage is
+#: errors of torch for a damaged file
 DAMAGE = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError)
 
 
@@ -71,7 +69,7 @@ class Checkpoint:
 
 
 class _Record:
-    """Stands for an object of a class that must not be run: it keeps the state and does nothing."""
+    """Placeholder for an object of a class that must not be run: keeps its state and does nothing."""
 
     def __new__(cls, *args: Any, **_: Any) -> _Record:
         record = super().__new__(cls)

@@ -84,7 +84,7 @@ def _fetch(
     try:
         with urlopen(request, timeout=timeout) as answer:
             if answer.status != _PARTIAL_CONTENT:
-                have = 0  # the server knows no ranges: from the start
+                have = 0  # the server does not support ranges: start again
             length = answer.headers.get("Content-Length")
             total = have + int(length) if length else None
             with partial.open("ab" if have else "wb") as file:
@@ -97,7 +97,7 @@ def _fetch(
     except HTTPError as error:
         error.close()
         if error.code == _BEYOND_END and have:
-            return True  # it was complete already; the checksum decides
+            return True  # already complete; the checksum decides
         raise CheckpointError(
             "download-failed", f"The server answered {error.code} {error.reason}", path=url
         ) from error
@@ -108,6 +108,6 @@ def _fetch(
             path=url,
             hint="download the file elsewhere and give its path",
         ) from error
-    except (HTTPException, OSError):  # interrupted: what was received is kept
+    except (HTTPException, OSError):  # interrupted: the received part is kept
         partial.touch()
         return False

@@ -1,4 +1,4 @@
-"""Sentence heads: what each output of a MusicBERT means, and where that is written down.
+"""Sentence heads: what their outputs mean, and where that is stored.
 
 The folder format keeps it in ``config.json``, the layout of Hugging Face in ``heads.json``. For a checkpoint
 of fairseq it follows from the names and shapes of tensors, and from the ``classes.json`` of its data.
@@ -19,13 +19,13 @@ from musicbert.weights.container import Checkpoint
 from musicbert.weights.families.musicbert import HEADS
 
 Activation = Literal["softmax", "sigmoid", "none"]
-#: heads of the published recipes that give several labels at once
+#: heads of the published recipes that predict several labels at once
 _MULTI_LABEL = ("topmagd_head", "masd_head")
 #: criterions whose classification head gives ratings on 0-1
 _RATING_CRITERIA = ("M2PF_xai", "M2PF_xai_adv")
-#: heads a note of derivatives (RNBert): kept in the weights, but not sentence heads
+#: note-level heads of derived models (RNBert): kept in the weights, but not sentence heads
 _TOKEN_HEAD = re.compile(r"sequence_\w*tagging_head")
-#: end of the name of a weight with spectral norm
+#: suffix of the name of a weight with spectral norm
 SPECTRAL = ".out_proj.parametrizations.weight.original"
 
 
@@ -135,7 +135,7 @@ def read_labels(path: str | PathLike[str]) -> dict[str, Any]:
 
 
 def named_heads(heads: tuple[Head, ...], labels: Mapping[str, Any]) -> tuple[Head, ...]:
-    """Give names to the heads whose number of outputs fits."""
+    """Name the outputs of heads that have as many outputs as there are labels."""
 
     def named(head: Head) -> Head:
         if head.activation != "softmax" and len(labels["dimensions"]) == head.outputs:

@@ -18,19 +18,19 @@ from musicbert.weights.heads import SPECTRAL, heads_of, labels_of_data, named_he
 
 
 def view_of(checkpoint: Checkpoint) -> View | None:
-    """Form of the music that a MusicBERT was trained on, None where its checkpoint does not say.
+    """Form of the music that a MusicBERT was trained on; None if its checkpoint does not say.
 
     Checkpoints of fairseq say it among the settings of their task (``encoding``), folders as ``view`` of
     ``config.json`` (left out for octuples).
     """
-    own, task = checkpoint.folder_settings, checkpoint.task
-    if own:
-        said = own.get("view", "octuple") if own.get("model_type", "musicbert") == "musicbert" else None
+    folder, task = checkpoint.folder_settings, checkpoint.task
+    if folder:
+        name = folder.get("view", "octuple") if folder.get("model_type", "musicbert") == "musicbert" else None
     elif "music_pretrain" in (task.get("_name"), task.get("task")):
-        return None  # its encodings are other ones
+        return None  # this task has other encodings
     else:
-        said = task.get("encoding")
-    return next((view for view in VIEWS if view == said), None)
+        name = task.get("encoding")
+    return next((view for view in VIEWS if view == name), None)
 
 
 def check_view(checkpoint: Checkpoint, view: View, *, path: str | PathLike[str] | None = None) -> None:
@@ -38,13 +38,13 @@ def check_view(checkpoint: Checkpoint, view: View, *, path: str | PathLike[str] 
 
     Raises `CheckpointError` (``other-encoding``).
     """
-    theirs = view_of(checkpoint)
-    if theirs is not None and theirs != view:
+    trained = view_of(checkpoint)
+    if trained is not None and trained != view:
         raise CheckpointError(
             "other-encoding",
-            f"It was trained on the encoding {theirs!r}, and the music is to be read as {view!r}",
+            f"It was trained on the encoding {trained!r}, and the music is to be read as {view!r}",
             path=path,
-            hint=f"give --encoding {theirs}, or weights that were pre-trained with --encoding {view}",
+            hint=f"give --encoding {trained}, or weights that were pre-trained with --encoding {view}",
         )
 
 
@@ -63,9 +63,8 @@ def read_bundle(
     kind = FAMILIES[family] if family else family_of(checkpoint.weights)
     weights = kind.rename(checkpoint.weights, path=path)
     config: Any = infer_config(weights, checkpoint.settings, family=kind, path=path)
-    own = checkpoint.folder_settings
-    if own:
-        bundle = bundle_from_settings(own, config, weights, path)
+    if checkpoint.folder_settings:
+        bundle = bundle_from_settings(checkpoint.folder_settings, config, weights, path)
     else:
         origin = {"file": Path(path).name, "container": checkpoint.container}
         bundle = Bundle(config, weights, origin=origin)

@@ -11,13 +11,11 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from musicbert.errors import CheckpointError
 from musicbert.model.heads.tagger import Tagger, TagSettings
@@ -58,21 +56,16 @@ def load_tagger_folder(folder: str | PathLike[str]) -> tuple[Tagger, dict[str, A
     """
     folder = Path(folder)
     if not ((folder / SETTINGS).is_file() and (folder / WEIGHTS).is_file()):
-        raise CheckpointError("not-found", "There is no fine-tuned model here", path=folder)
+        raise CheckpointError("not-found", "This folder does not hold a fine-tuned model", path=folder)
     settings, weights = read_json(folder / SETTINGS), read_safetensors(folder / WEIGHTS)
     try:
         if settings["model_type"] != MODEL_TYPE or int(settings["format_version"]) > FORMAT_VERSION:
-            raise ValueError("it is of another type or of a newer version of this program")
-        tagger = Tagger(_backbone(settings), TagSettings.from_dict(settings["head"]))
+            raise ValueError("another type of model, or a newer version of this program")
+        family = FAMILIES[settings["family"]]
+        backbone = family.module(family.config_from(settings["architecture"]))
+        tagger = Tagger(backbone, TagSettings.from_dict(settings["head"]))
         tagger.load_state_dict(weights, strict=True)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError("bad-config", f"Its settings do not fit: {reason}", path=folder) from error
     return tagger.eval(), settings
-
-
-def _backbone(settings: Mapping[str, Any]) -> nn.Module:
-    family, shape = FAMILIES[settings["family"]], settings["architecture"]
-    known = {entry.name for entry in fields(family.config)}  # type: ignore[arg-type]
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in shape.items() if name in known}
-    return family.module(family.config(**values))

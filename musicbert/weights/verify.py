@@ -1,10 +1,8 @@
-"""Does a checkpoint give the numbers that it should?
+"""Comparing the outputs of a checkpoint with recorded ones.
 
-``published_logits.npz`` holds what the published small and base checkpoints answer to the tokens 0, 1, ...,
-319, recorded by the authors of musicbert_hf: the logits of eight rows, and the most likely token and the
-logarithm of the partition function (log-sum-exp) of all 320. A file that agrees within the tolerance is
-that checkpoint, and this program computes with it what others compute. :func:`record` writes the same for
-any other checkpoint.
+``published_logits.npz`` holds the outputs of the published small and base checkpoints for the tokens 0, 1,
+..., 319, recorded by the authors of musicbert_hf: the logits of eight rows, and the most likely token and the
+log-sum-exp of all 320. :func:`record` writes the same for any other checkpoint.
 """
 
 from dataclasses import dataclass
@@ -30,7 +28,7 @@ _ROWS = (0, 1, 8, 40, 100, 200, 300, 319)
 
 @dataclass(frozen=True)
 class Verification:
-    """How far a checkpoint is from the expected numbers (``name`` says which)."""
+    """How far a checkpoint is from the expected outputs, which are those of ``name``."""
 
     name: str
     #: largest absolute difference of a logit or a log-sum-exp
@@ -64,7 +62,7 @@ def _logits(bundle: Bundle) -> np.ndarray:
 
 
 def record(bundle: Bundle, path: str | PathLike[str], *, name: str | None = None) -> Path:
-    """Write what a checkpoint answers as an ``.npz``, to be compared elsewhere with :func:`verify`.
+    """Write the outputs of a checkpoint as an ``.npz`` for :func:`verify`.
 
     ``name`` is the prefix of the arrays; the size (``small``) or ``model`` if None.
     Raises `CheckpointError` (``not-comparable``: not a MusicBERT).

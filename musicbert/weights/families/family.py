@@ -1,7 +1,8 @@
 """`Family`: what has to be known of a kind of model to read, check and write its weights."""
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from os import PathLike
 from typing import Any, Literal
 
@@ -14,6 +15,10 @@ from musicbert.errors import CheckpointError
 FamilyName = Literal["musicbert", "m2bert", "midibert"]
 Config = ModelConfig | M2BertConfig | MidiBertConfig
 Weights = Mapping[str, torch.Tensor]
+#: prefixes of wrappers, and of a fine-tuned model's backbone (M2BERT and MidiBERT)
+WRAPPERS = re.compile(r"^(?:module\.|model\.|midibert\.|backbone\.)+")
+#: width of an attention head in every published MusicBERT and M2BERT
+HEAD_WIDTH = 64
 #: flag of fairseq -> attribute that every architecture has
 SIZE_FLAGS = {
     "encoder_layers": "layers",
@@ -68,6 +73,15 @@ class Family:
             if all(getattr(preset, size) == getattr(config, size) for size in sizes):
                 return f"{self.name}_{name}"
         return self.name
+
+    def config_from(self, architecture: Mapping[str, Any]) -> Config:
+        """Architecture from its entry in ``config.json``; unknown attributes are left out."""
+        known = {entry.name for entry in fields(self.config)}  # type: ignore[arg-type]
+        given = {name: value for name, value in architecture.items() if name in known}
+        config: Config = self.config(
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+        )
+        return config
 
     def flag_values(self, config: Config) -> dict[str, Any]:
         """Value of each flag of fairseq for an architecture."""

@@ -16,16 +16,12 @@ from musicbert.config import M2BERT_PRESETS, M2BertConfig
 from musicbert.errors import CheckpointError
 from musicbert.model.backbones.m2bert import M2Bert
 from musicbert.objectives.note_fields import CP, OCTUPLE
-from musicbert.weights.families.family import SIZE_FLAGS, Family, Weights, layer_count
+from musicbert.weights.families.family import HEAD_WIDTH, SIZE_FLAGS, WRAPPERS, Family, Weights, layer_count
 
 BACKBONE, HEADS = "encoder.", "mask_lm."
 #: parts of the backbone by their published names
 _PARTS = ("note_bert1.", "word_emb.", "in_linear.")
-#: prefixes of wrappers, and of a fine-tuned model's backbone
-_WRAPPERS = re.compile(r"^(?:module\.|model\.|midibert\.|backbone\.)+")
 _MIDIBERT = re.compile(r"(^|\.)bert\.encoder\.")
-#: width of an attention head in every size
-_HEAD_WIDTH = 64
 #: tensors without gradient that a checkpoint may lack: they are never used
 _UNUSED = ("encoder.note_bert1.embeddings.tok_embeddings.weight", "encoder.note_bert1.final_norm.weight")
 
@@ -48,7 +44,7 @@ def rename(weights: Weights, *, path: str | PathLike[str] | None = None) -> dict
             hint="from_pretrained, `musicbert embed` and `musicbert finetune` open it; pre-training starts "
             "from an M2BERT",
         )
-    stripped = {_WRAPPERS.sub("", name): value for name, value in weights.items()}
+    stripped = {WRAPPERS.sub("", name): value for name, value in weights.items()}
     return {BACKBONE + name if name.startswith(_PARTS) else name: value for name, value in stripped.items()}
 
 
@@ -87,7 +83,7 @@ def infer(weights: Weights, *, path: str | PathLike[str] | None = None) -> M2Ber
         layers=layer_count(weights, "encoder.note_bert1.layers."),
         width=int(width),
         ffn_width=int(ffn_width),
-        heads=max(int(width) // _HEAD_WIDTH, 1),
+        heads=max(int(width) // HEAD_WIDTH, 1),
         embedding_width=embedding_width,
         field_sizes=sizes,
         field_pads=known.pads,

@@ -1,12 +1,11 @@
 """The older MidiBERT on disk: ``bert.*``, ``word_emb.*`` and ``in_linear.*`` of its checkpoints.
 
-A checkpoint is a dictionary whose ``state_dict`` holds the backbone; a fine-tuned one has ``midibert.``
-before these names and ``classifier.*`` beside them. Every tensor that the model uses has to be there. What it
-never uses is left out and reported: the token embeddings of BERT, its position table (distances take its
-place), its pooler, and heads.
+A checkpoint is a dictionary whose ``state_dict`` holds the backbone; in a fine-tuned one, these names have
+the prefix ``midibert.``, and there are ``classifier.*``. Every tensor that the model uses must be present.
+Unused tensors are left out and reported: BERT's token embeddings, position table (replaced by distances) and
+pooler, and heads.
 """
 
-import re
 from os import PathLike
 
 import torch
@@ -15,10 +14,8 @@ from musicbert.config import MidiBertConfig
 from musicbert.errors import CheckpointError
 from musicbert.model.backbones.midibert import MidiBert
 from musicbert.objectives.note_fields import CP
-from musicbert.weights.families.family import SIZE_FLAGS, Family, Weights, layer_count
+from musicbert.weights.families.family import SIZE_FLAGS, WRAPPERS, Family, Weights, layer_count
 
-#: prefixes of wrappers, and of a fine-tuned model's backbone
-_WRAPPERS = re.compile(r"^(?:module\.|model\.|midibert\.|backbone\.)+")
 _LAYERS = "bert.encoder.layer."
 
 
@@ -30,7 +27,7 @@ def is_midibert(weights: Weights) -> bool:
 
 def rename(weights: Weights, *, path: str | PathLike[str] | None = None) -> dict[str, torch.Tensor]:  # noqa: ARG001
     """Take the prefixes of wrappers off."""
-    return {_WRAPPERS.sub("", name): value for name, value in weights.items()}
+    return {WRAPPERS.sub("", name): value for name, value in weights.items()}
 
 
 def infer(weights: Weights, *, path: str | PathLike[str] | None = None) -> MidiBertConfig:

@@ -1,8 +1,8 @@
 """MusicBERT on disk: names and shapes of its tensors.
 
 The published names are in the specification of the checkpoint (``encoder.sentence_encoder.*``,
-``encoder.lm_head.*``, ``classification_heads.<name>.*``); older and newer spellings are translated. Only what
-performance inputs add and the heads may be missing: they then keep the values they have.
+``encoder.lm_head.*``, ``classification_heads.<name>.*``); older and newer names are translated. Only the
+tensors of performance inputs and heads may be missing: the model then keeps its values.
 """
 
 import re
@@ -13,7 +13,7 @@ import torch
 from musicbert.config import PRESETS, ModelConfig
 from musicbert.errors import CheckpointError
 from musicbert.model import MusicBert
-from musicbert.weights.families.family import SIZE_FLAGS, Family, Weights, layer_count
+from musicbert.weights.families.family import HEAD_WIDTH, SIZE_FLAGS, Family, Weights, layer_count
 
 ENCODER = "encoder.sentence_encoder."
 #: tensors that the published model lacks; they start at a neutral value
@@ -28,8 +28,6 @@ HEADS = ("classification_heads.", "regression_heads.")
 NEW_HEADS = (*HEADS, "roll_head.")
 #: prefixes that wrappers put before every name
 WRAPPERS = ("module.", "model.", "mainEncoder.")
-#: width of one attention head in every published size
-HEAD_WIDTH = 64
 #: rows of the position table before the first position (fairseq: padding index + 1)
 POSITION_OFFSET = 2
 
