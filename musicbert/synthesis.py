@@ -13,7 +13,7 @@ All randomness comes from `numpy.random.default_rng`; the same seed gives the sa
 import csv
 import io
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from musicbert.annotation.dimensions import XAI
 from musicbert.arrays import Bools, Floats, Ints
 from musicbert.atomic import write_bytes
 from musicbert.midi import Score, midi_bytes
+from musicbert.midi.columns import DEFAULT_BPM
+from musicbert.midi.score import TICKS_PER_BEAT, piano_score
 
 #: Expressive parameters, each about standard normal over the set.
 PARAMETERS = (
@@ -38,9 +40,7 @@ PARAMETERS = (
     "unevenness",
 )
 
-TICKS_PER_BEAT = 480
-BPM = 120.0
-TICKS_PER_SECOND = TICKS_PER_BEAT * BPM / 60
+TICKS_PER_SECOND = TICKS_PER_BEAT * DEFAULT_BPM / 60
 
 #: What moves the answer to each question up, towards the high pole (7): parameter -> weight. Question numbers
 #: are those of the rating table, 0 = "Stable beat" ... 27 = "Convincing".
@@ -159,22 +159,9 @@ def _perform(line: _Line, parameters: Floats, rng: np.random.Generator) -> Score
     offset = onset + np.maximum(np.round(held * TICKS_PER_SECOND).astype(np.int64), 12)
     order = np.lexsort((pitch, onset))
     control_tick, control_value = _pedal(line, onset, p["pedal"], rng)
-    n = len(onset)
-    one = np.zeros(1, np.int64)
-    return Score(
-        ticks_per_beat=TICKS_PER_BEAT,
-        onset=onset[order],
-        offset=offset[order],
-        pitch=pitch[order],
-        velocity=np.clip(np.round(velocity), 1, 127).astype(np.int64)[order],
-        program=np.zeros(n, np.int64),
-        drum=np.zeros(n, bool),
-        track=np.zeros(n, np.int64),
-        tempo_tick=one,
-        tempo_bpm=np.array([BPM]),
-        metre_tick=one,
-        metre_numerator=one + 4,
-        metre_denominator=one + 4,
+    velocity = np.clip(np.round(velocity), 1, 127).astype(np.int64)
+    return replace(
+        piano_score(onset[order], offset[order], pitch[order], velocity[order]),
         control_tick=control_tick,
         control_number=np.full(len(control_tick), 64, np.int64),
         control_value=control_value,

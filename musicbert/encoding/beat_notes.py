@@ -11,11 +11,10 @@ import numpy as np
 from musicbert.arrays import Floats, Ints
 from musicbert.errors import MidiError
 from musicbert.midi import Score
+from musicbert.midi.score import TICKS_PER_BEAT, piano_score
 
 #: Beats of every bar of `BeatNotes`.
 BEATS_PER_BAR = 4
-TICKS_PER_BEAT = 480
-BPM = 120.0
 #: Latest beat: the last tick that a MIDI file may have, at 480 ticks a beat.
 MAX_BEATS = (2**31 - 1) // TICKS_PER_BEAT - BEATS_PER_BAR
 
@@ -86,23 +85,7 @@ def beat_notes_to_score(notes: BeatNotes) -> Score:
     """
     check_beat_notes(notes)
     shift = -first_bar(notes) * BEATS_PER_BAR
-    n = len(notes)
-    zeros = np.zeros(n, np.int64)
     onset, offset = (
         np.rint((times + shift) * TICKS_PER_BEAT).astype(np.int64) for times in (notes.onset, notes.offset)
     )
-    return Score(
-        ticks_per_beat=TICKS_PER_BEAT,
-        onset=onset,
-        offset=offset,
-        pitch=notes.pitch.astype(np.int64),
-        velocity=notes.velocity.astype(np.int64),
-        program=zeros,
-        drum=zeros.astype(np.bool_),
-        track=zeros,
-        tempo_tick=np.zeros(1, np.int64),
-        tempo_bpm=np.array([BPM]),
-        metre_tick=np.zeros(1, np.int64),
-        metre_numerator=np.array([4], np.int64),
-        metre_denominator=np.array([4], np.int64),
-    )
+    return piano_score(onset, offset, notes.pitch.astype(np.int64), notes.velocity.astype(np.int64))

@@ -5,35 +5,6 @@ import numpy as np
 from musicbert.features.playing import Playing
 from musicbert.features.summary import average, correlation, percentiles, ratio, spread
 
-ARTICULATION = (
-    "duration_p10_log",
-    "duration_p25_log",
-    "duration_p50_log",
-    "duration_p75_log",
-    "duration_p90_log",
-    "duration_log_sd",
-    "short_note_share",
-    "hold_p10",
-    "hold_p25",
-    "hold_p50",
-    "hold_p75",
-    "hold_p90",
-    "hold_sd",
-    "legato_share",
-    "staccato_share",
-    "overlap_share",
-    "overlap_mean",
-    "melody_hold_p50",
-    "melody_hold_sd",
-    "melody_legato_share",
-    "bass_hold_p50",
-    "hold_velocity_correlation",
-    "duration_pitch_correlation",
-    "rest_share",
-    "rest_rate",
-    "key_polyphony",
-)
-
 #: Key-held share of the time to the next chord (log2): legato from 0.95, staccato below 0.5, overlap from
 #: 1.1.
 LEGATO, STACCATO, OVERLAP = np.log2(0.95), np.log2(0.5), np.log2(1.1)
@@ -42,7 +13,7 @@ SHORT, BOUND = 0.12, 3.0
 
 
 def articulation(play: Playing) -> dict[str, float]:
-    """Return the features of ``ARTICULATION`` (durations log2 s; hold = log2 of duration / next onset)."""
+    """Describe durations (log2 s) and hold (log2 of the duration over the time to the next chord)."""
     duration = np.maximum(play.offset - play.onset, 1e-3)
     log_duration = np.log2(duration)
     d10, d25, d50, d75, d90 = percentiles(log_duration, (10, 25, 50, 75, 90))

@@ -10,46 +10,6 @@ from musicbert.arrays import Bools, Ints
 from musicbert.features.playing import DOWN, Playing
 from musicbert.features.summary import average, percentiles, ratio, spread
 
-PEDAL = (
-    "sustain_mean",
-    "sustain_sd",
-    "sustain_p25",
-    "sustain_p50",
-    "sustain_p75",
-    "sustain_p95",
-    "sustain_down_share",
-    "sustain_half_share",
-    "sustain_full_share",
-    "sustain_touched_share",
-    "sustain_press_rate",
-    "sustain_event_rate_log",
-    "sustain_travel",
-    "sustain_press_length_p50_log",
-    "sustain_up_length_p50_log",
-    "sustain_chords_per_press_log",
-    "sustain_lag",
-    "sustain_lag_sd",
-    "sustain_release_lag",
-    "sustain_at_onset",
-    "sustain_at_onset_sd",
-    "sustain_after_onset",
-    "sounding_p50_log",
-    "sounding_p90_log",
-    "sounding_gain",
-    "sounding_polyphony",
-    "sounding_polyphony_p90",
-    "blur_mean",
-    "blur_p90",
-    "blur_gain",
-    "clash_mean",
-    "clash_p90",
-    "silence_share",
-    "soft_mean",
-    "soft_down_share",
-    "soft_event_rate_log",
-    "sostenuto_down_share",
-)
-
 #: Values (of 127) of a half pedal and of one fully down; seconds after an onset at which the pedal has caught
 #: it.
 HALF, FULL, CAUGHT = 20, 100, 0.15
@@ -69,7 +29,7 @@ def _lag(play: Playing, times: np.ndarray) -> np.ndarray:
 
 
 def pedal(play: Playing) -> dict[str, float]:
-    """Return the features of ``PEDAL`` (pedal positions over 127, times in log2 s or s, rates in 1/s)."""
+    """Describe pedals (positions over 127, times in log2 s or s, rates in 1/s)."""
     curve = play.sustain.at(play.grid) / 127.0
     inside = (play.sustain.time >= 0) & (play.sustain.time <= play.span)
     presses, releases = play.sustain.edges()

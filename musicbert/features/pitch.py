@@ -9,34 +9,6 @@ import numpy as np
 from musicbert.features.playing import Playing
 from musicbert.features.summary import average, percentiles, ratio, spread
 
-PITCH = (
-    "pitch_mean",
-    "pitch_sd",
-    "pitch_p5",
-    "pitch_p50",
-    "pitch_p95",
-    "pitch_range",
-    "melody_pitch_mean",
-    "melody_pitch_sd",
-    "bass_pitch_mean",
-    "low_share",
-    "high_share",
-    "notes_per_chord",
-    "chord_share",
-    "chord_width",
-    "chord_size_p90",
-    "pitch_class_entropy",
-    "pitch_count_log",
-    "major_fit",
-    "minor_fit",
-    "mode_balance",
-    "melody_leap",
-    "melody_step_share",
-    "melody_repeat_share",
-    "octave_share",
-    "semitone_share",
-)
-
 #: Krumhansl and Kessler (1982), probe-tone profiles of C major and C minor.
 MAJOR = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
 MINOR = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17])
@@ -51,7 +23,7 @@ def _key_fit(weights: np.ndarray, profile: np.ndarray) -> float:
 
 
 def pitch(play: Playing) -> dict[str, float]:
-    """Return the features of ``PITCH`` (pitches and intervals in semitones, over 12)."""
+    """Describe pitches and intervals (in semitones, over 12)."""
     note = play.pitch
     p5, p50, p95 = percentiles(note / 12, (5, 50, 95))
     classes = np.bincount(note.astype(np.int64) % 12, play.offset - play.onset + 1e-3, minlength=12)

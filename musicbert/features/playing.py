@@ -13,7 +13,7 @@ import numpy as np
 
 from musicbert.arrays import Floats, Ints
 from musicbert.errors import MidiError
-from musicbert.midi.score import Score
+from musicbert.midi.score import Score, piano_score
 
 #: Seconds between successive onsets above which a new chord starts; chord asynchrony of pianists is mostly
 #: under 30 ms (Goebl 2001, "Melody lead in piano performance"), the fastest trills repeat after about 60 ms.
@@ -24,6 +24,8 @@ DOWN = 64
 GRID_STEP, GRID_POINTS = 0.05, 20_000
 #: Seconds of music below which a piece has no rate: avoids division by zero for a single note.
 SHORTEST = 0.05
+#: Four quarter notes, from whose description the names of the features are read.
+SCALE = piano_score(480 * np.arange(4), 480 * np.arange(1, 5), 60 + np.arange(4), 64 + np.arange(4))
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,11 +126,9 @@ def _sounding_end(onset: Floats, offset: Floats, pitch: Floats, sustain: Steps) 
 
 
 def playing(score: Score) -> Playing:
-    """Prepare a score for the features.
+    """Prepare a score for the features; drum notes are left out.
 
-    Drum notes are left out; a note that ends before it starts has no duration.
-
-    Raises `MidiError` (``"no-notes"`` where no pitched note is left).
+    Raises `MidiError` (``"no-notes"``: there is no pitched note).
     """
     keep = np.flatnonzero(~score.drum)
     if len(keep) == 0:

@@ -10,39 +10,6 @@ import numpy as np
 from musicbert.features.playing import SHORTEST, Playing
 from musicbert.features.summary import average, correlation, percentiles, ratio, skewness, slope, spread
 
-TIMING = (
-    "span_log",
-    "note_rate_log",
-    "chord_rate_log",
-    "ioi_p10_log",
-    "ioi_p25_log",
-    "ioi_p50_log",
-    "ioi_p75_log",
-    "ioi_p90_log",
-    "ioi_cv",
-    "ioi_log_sd",
-    "ioi_log_skew",
-    "ioi_log_autocorrelation",
-    "ioi_entropy",
-    "npvi",
-    "even_jitter",
-    "even_share",
-    "local_rate_cv",
-    "local_rate_change",
-    "tempo_slope",
-    "final_slowing",
-    "opening_slowing",
-    "pause_share",
-    "longest_ioi_log",
-    "asynchrony_mean",
-    "asynchrony_sd",
-    "asynchrony_p90",
-    "together_share",
-    "melody_lead_mean",
-    "melody_lead_sd",
-    "bass_lead_mean",
-)
-
 #: Log2 ratio of successive IOIs within which they count as meant to be equal (about a quarter of a step from
 #: one note value to the next), and seconds of one window of the local note rate.
 EVEN, WINDOW = 0.25, 1.5
@@ -60,7 +27,7 @@ def _local_rate(play: Playing) -> np.ndarray:
 
 
 def timing(play: Playing) -> dict[str, float]:
-    """Return the features of ``TIMING`` (times in log2 s, rates in log2 1/s, leads in s)."""
+    """Describe timing (times in log2 s, rates in log2 1/s, leads in s)."""
     ioi = np.diff(play.time)
     log_ioi = np.log2(np.maximum(ioi, 1e-3))
     step = np.diff(log_ioi)

@@ -5,41 +5,6 @@ import numpy as np
 from musicbert.features.playing import Playing
 from musicbert.features.summary import average, correlation, percentiles, ratio, skewness, slope, spread
 
-VELOCITY = (
-    "velocity_mean",
-    "velocity_sd",
-    "velocity_p5",
-    "velocity_p25",
-    "velocity_p50",
-    "velocity_p75",
-    "velocity_p95",
-    "velocity_range",
-    "velocity_skew",
-    "velocity_levels_log",
-    "velocity_slope",
-    "velocity_arch",
-    "velocity_step",
-    "velocity_step_p90",
-    "envelope_sd",
-    "envelope_range",
-    "phrase_sd",
-    "velocity_pitch_correlation",
-    "velocity_ioi_correlation",
-    "velocity_size_correlation",
-    "melody_velocity_mean",
-    "melody_velocity_sd",
-    "melody_velocity_step",
-    "melody_emphasis",
-    "melody_emphasis_sd",
-    "bass_emphasis",
-    "chord_velocity_sd",
-    "low_velocity",
-    "middle_velocity",
-    "high_velocity",
-    "soft_share",
-    "loud_share",
-)
-
 #: Registers: below C3, and from C5 up (MIDI 48 and 72).
 LOW, HIGH = 48, 72
 #: Seconds of the windows of the envelope and of a phrase.
@@ -56,7 +21,7 @@ def _windows(play: Playing, values: np.ndarray, seconds: float) -> np.ndarray:
 
 
 def velocity(play: Playing) -> dict[str, float]:
-    """Return the features of ``VELOCITY`` (shares of 127; slope and arch over the whole piece)."""
+    """Describe velocities (over 127; slope and arch over the whole piece)."""
     v = play.velocity / 127.0
     level = float(v.mean())
     p5, p25, p50, p75, p95 = percentiles(v, (5, 25, 50, 75, 95))

@@ -24,12 +24,12 @@ from musicbert.encoding.compound_word.vocabulary import (
 )
 from musicbert.errors import MidiError
 from musicbert.midi import Score
+from musicbert.midi.score import TICKS_PER_BEAT, piano_score
 
-TICKS_PER_BEAT = 480
 BAR_TICKS = 4 * TICKS_PER_BEAT
 SLOT_TICKS = BAR_TICKS // POSITIONS
 DURATION_TICKS = 2 * BAR_TICKS // DURATIONS
-VELOCITY, BPM = 64, 120.0
+VELOCITY = 64
 
 
 def bar_numbers(rows: Ints) -> Ints:
@@ -85,19 +85,5 @@ def decode(rows: ArrayLike, *, velocity: ArrayLike = VELOCITY) -> Score:
     if loudness.min() < 1 or loudness.max() > 127:
         raise MidiError("bad-value", "a velocity is outside 1-127")
     onset = bar_numbers(table) * BAR_TICKS + table[:, 1] * SLOT_TICKS
-    zeros = np.zeros(len(table), np.int64)
-    return Score(
-        ticks_per_beat=TICKS_PER_BEAT,
-        onset=onset,
-        offset=onset + (table[:, 3] + 1) * DURATION_TICKS,
-        pitch=table[:, 2] + LOW_PITCH,
-        velocity=loudness.copy(),
-        program=zeros,
-        drum=zeros.astype(np.bool_),
-        track=zeros,
-        tempo_tick=np.zeros(1, np.int64),
-        tempo_bpm=np.array([BPM]),
-        metre_tick=np.zeros(1, np.int64),
-        metre_numerator=np.array([4], np.int64),
-        metre_denominator=np.array([4], np.int64),
-    )
+    offset = onset + (table[:, 3] + 1) * DURATION_TICKS
+    return piano_score(onset, offset, table[:, 2] + LOW_PITCH, loudness.copy())

@@ -8,17 +8,6 @@ from musicbert.features.against_score.reading import Reading
 from musicbert.features.playing import DOWN
 from musicbert.features.summary import average, ratio, spread
 
-PEDALLING = (
-    "press_per_beat",
-    "press_phase",
-    "press_phase_sd",
-    "release_phase",
-    "bass_change_cleared",
-    "bass_change_lowest",
-    "pedal_in_score_time",
-    "pedal_after_chord",
-    "pedal_between_beats",
-)
 #: Value (of 127) below which the dampers touch the strings; quarter notes before and after a change of bass
 #: in which the pedal may be lifted, and points sampled there.
 CLEAR, BEFORE, AFTER, POINTS = 40, 0.25, 0.35, 13
@@ -40,7 +29,7 @@ def _bass(score: Written) -> Ints:
 
 
 def pedalling(read: Reading) -> dict[str, float]:
-    """Return the features of ``PEDALLING`` (phases in quarter notes from the beat, pedal over 127)."""
+    """Describe pedalling (phases in quarter notes from the beat, pedal over 127)."""
     beat, time, sustain = read.course_beat, read.course_time, read.play.sustain
 
     def phase(moves: np.ndarray) -> np.ndarray:

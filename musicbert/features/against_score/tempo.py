@@ -11,20 +11,6 @@ from musicbert.arrays import Floats
 from musicbert.features.against_score.reading import Reading
 from musicbert.features.summary import average, correlation, percentiles, skewness, spread
 
-_COURSE = ("sd", "step", "autocorrelation", "range", "slope", "arch", "skew", "last", "slowest")
-TEMPO = (
-    "tempo_level",
-    "tempo_local_sd",
-    *(f"beat_{name}" for name in _COURSE),
-    *(f"bar_{name}" for name in _COURSE),
-    "offbeat_delay",
-    "offbeat_delay_sd",
-    "offbeat_delay_size",
-    "tempo_residual",
-    "even_ratio_sd",
-    "even_ratio_size",
-    "even_ratio_p90",
-)
 #: Quarter notes of a beat and of a bar; distance from the beat above which an onset is off it; difference of
 #: written intervals (all in quarter notes) below which they are equal.
 BEAT, BAR, OFF, EQUAL = 1.0, 3.0, 0.05, 0.02
@@ -49,7 +35,7 @@ def _course(slow: Floats) -> dict[str, float]:
 
 
 def tempo(read: Reading) -> dict[str, float]:
-    """Return the features of ``TEMPO`` (log2 seconds a quarter note, differences of it; delays in beats)."""
+    """Describe tempo (log2 of seconds a quarter note, differences of it; delays in beats)."""
     beat, time = read.course_beat, read.course_time
     written, played = np.diff(beat), np.diff(time)
     local = np.log2(played / written)

@@ -10,43 +10,6 @@ from musicbert.arrays import Bools, Floats
 from musicbert.features.against_score.reading import Reading
 from musicbert.features.summary import average, correlation, percentiles, slope, spread
 
-TOUCH = (
-    "notes_missing",
-    "notes_extra",
-    "spread_mean",
-    "spread_sd",
-    "spread_p90",
-    "rolled_share",
-    "top_lead",
-    "top_lead_sd",
-    "bass_lead",
-    "bass_lead_sd",
-    "top_emphasis",
-    "top_emphasis_sd",
-    "bass_emphasis",
-    "length_mean",
-    "length_sd",
-    "length_p10",
-    "length_p50",
-    "length_p90",
-    "length_top",
-    "length_top_sd",
-    "length_bass",
-    "length_inner",
-    "length_of_short",
-    "length_of_long",
-    "bar_velocity_sd",
-    "bar_velocity_step",
-    "bar_velocity_residual",
-    "top_velocity_step",
-    "onbeat_accent",
-    "downbeat_accent",
-    "top_velocity_slope",
-    "top_velocity_pitch",
-    "tempo_velocity",
-    "bass_velocity_sd",
-    "top_over_rest",
-)
 #: Seconds from which a chord counts as rolled; bounds of log2 of played over written length; quarter notes
 #: below which a note is short (shorter than an eighth with a dot or so), and of a bar.
 ROLLED, SHORTENED, LENGTHENED, SHORT, BAR = 0.06, -4.0, 3.0, 0.6, 3.0
@@ -137,6 +100,6 @@ def _dynamics(read: Reading) -> dict[str, float]:
 
 
 def touch(read: Reading) -> dict[str, float]:
-    """Return the features of ``TOUCH`` (s; log2 of played over written length; velocities over 127)."""
+    """Describe touch (s; log2 of played over written length; velocities over 127)."""
     shares = {"notes_missing": read.missing, "notes_extra": read.extra}
     return {**shares, **_chords(read), **_lengths(read), **_dynamics(read)}
