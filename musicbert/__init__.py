@@ -45,20 +45,14 @@ __all__ = [
 
 #: public name -> module that holds it (loaded on first use)
 _PUBLIC = {
-    "CheckpointError": "musicbert.errors",
-    "DatasetError": "musicbert.errors",
-    "FillOptions": "musicbert.predict",
-    "MidiError": "musicbert.errors",
-    "Model": "musicbert.predict",
-    "MusicBert": "musicbert.predict",
-    "MusicBertError": "musicbert.errors",
-    "RatingError": "musicbert.errors",
-    "Score": "musicbert.midi",
-    "decode": "musicbert.encoding",
-    "encode": "musicbert.encoding",
-    "from_pretrained": "musicbert.predict",
-    "get_codec": "musicbert.encoding",
-    "read_score": "musicbert.midi",
+    name: f"musicbert.{module}"
+    for module, names in {
+        "encoding": ("decode", "encode", "get_codec"),
+        "errors": ("CheckpointError", "DatasetError", "MidiError", "MusicBertError", "RatingError"),
+        "midi": ("Score", "read_score"),
+        "predict": ("FillOptions", "Model", "MusicBert", "from_pretrained"),
+    }.items()
+    for name in names
 }
 
 

@@ -1,8 +1,7 @@
 """Files written atomically: a reader sees the old file or the whole new one, never a part.
 
-A file is written beside its destination, flushed to disk and renamed over it. Whoever writes a file in this
-package does it here; whole folders are in `musicbert.corpus.files.folders`. Verified in
-``tests/unit/test_atomic.py``.
+A file is written beside its destination, flushed to disk and renamed over it. All files of this package are
+written here; whole folders in `musicbert.corpus.files.folders`.
 """
 
 import json
@@ -21,9 +20,8 @@ _FILE_MODE = 0o666
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Yield a binary file that takes the destination's place when the block ends without an exception.
 
-    ``path``: destination; its folder must exist. A file that is there stays as it is until the new one is
-    complete, and for good where the block fails.
-    Yields `BinaryIO`: a hidden sibling of ``path``, open for writing.
+    The folder of ``path`` must exist. An existing file stays until the new one, a hidden sibling, is
+    complete.
     Raises `OSError` (the folder is missing, full or not writable; ``filename`` is the destination).
     """
     path = Path(path)
@@ -37,22 +35,19 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         Path(partial).chmod(_FILE_MODE & ~_umask())
         Path(partial).replace(path)
-    except BaseException as error:  # also an interrupt: the half-written sibling goes, the exception goes on
+    except BaseException as error:  # also an interrupt: remove the half-written sibling
         if partial is not None:
             Path(partial).unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None:
             named = error.filename
             if named is None or Path(os.fsdecode(named)).name.startswith(prefix):
-                # the caller knows the destination, not the sibling's made-up name
+                # name the destination, not the sibling
                 raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file atomically (see `replacing`).
-
-    ``path``: destination; its folder must exist; ``content``: the whole content of the file.
-    """
+    """Write a file atomically (see `replacing`)."""
     with replacing(path) as file:
         file.write(content)
 
@@ -63,10 +58,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_json(path: str | os.PathLike[str], value: Any, *, indent: int | None = 2) -> None:
-    """Write strict JSON (no NaN) atomically, ending in a newline (see `replacing`).
-
-    Raises `ValueError` (the value holds NaN or an infinity, which JSON does not know).
-    """
+    """Write JSON atomically, ending in a newline; raises `ValueError` for NaN or infinity."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False) + "\n")
 
 

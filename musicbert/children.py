@@ -27,7 +27,7 @@ class _Child(Generic[Item]):
     def give(self, item: Item) -> None:
         self.item = item
         self.calls += 1
-        with suppress(OSError):  # it died while waiting: receiving its result will fail
+        with suppress(OSError):  # it died while waiting: `recv` will fail
             self.pipe.send(item)
 
     def end(self) -> int:
@@ -50,13 +50,13 @@ def calls_in_children(
 ) -> Iterator[tuple[Item, Result | int]]:
     """Call a function with each item, in child processes.
 
+    Yields each item, in the order of completion, with the function's result, or with the exit status of its
+    child if that died first (-9: killed). Closing the generator ends the children.
+
     ``function``: defined in a module, since children import it. It should not raise: that ends its child.
-    ``items``: arguments, started in this order. ``workers``: children at a time. ``calls_of_a_child``: calls
-    of one child before it is replaced. ``preload``: modules that the server process imports once for all
-    children. ``ends_child``: whether a child is replaced after this result (a failure may leave it in a bad
-    state).
-    Yields ``Each item``, ``in the order they ended``, ``with the function's result``, ``or with the exit
-    status of its child if it``; died before that (-9: killed). Closing the generator ends the children.
+    ``workers``: children at a time. ``calls_of_a_child``: calls of one child before it is replaced.
+    ``preload``: modules that the server process imports once for all children. ``ends_child``: whether to
+    replace the child after this result (a failure may leave it in a bad state).
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(preload))

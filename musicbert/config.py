@@ -7,18 +7,23 @@ that of M2BERT with smaller ones of the same proportions, and that of MidiBERT.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Self
+
+
+class _Config:
+    def with_(self, **changes: object) -> Self:
+        """Return a copy with some attributes changed."""
+        return replace(self, **changes)  # type: ignore[type-var]
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(_Config):
     """Shape and regularisation of a MusicBERT encoder.
 
     Attributes
     ----------
     layers, width, ffn_width, heads
         Number of blocks, model width ``D``, width of the feed-forward layer, attention heads.
-    dropout, attention_dropout, activation_dropout, pooler_dropout
-        Dropout probabilities in 0-1.
     max_positions
         Longest input in tokens. The table of positions has ``max_positions + 2`` rows (fairseq's offset).
     vocabulary_size
@@ -42,10 +47,6 @@ class ModelConfig:
     fields: int = 8
     performance_features: int = 0
 
-    def with_(self, **changes: object) -> ModelConfig:
-        """Return a copy with some attributes changed."""
-        return replace(self, **changes)  # type: ignore[arg-type]
-
 
 #: name -> configuration; names are those of ``--arch musicbert_<name>``.
 PRESETS: dict[str, ModelConfig] = {
@@ -59,7 +60,7 @@ PRESETS: dict[str, ModelConfig] = {
 
 
 @dataclass(frozen=True)
-class M2BertConfig:
+class M2BertConfig(_Config):
     """Shape and regularisation of M2BERT: compound embedding, ModernBERT blocks, one head a column.
 
     Attributes
@@ -74,10 +75,8 @@ class M2BertConfig:
         Id of PAD in each column.
     roll_outputs
         Outputs of the piano-roll head: 1,666, 1,462 without chroma, 0 without the head.
-    attention_dropout, mlp_dropout
-        Dropout probabilities in 0-1.
     global_every
-        Each so many layers, from the first on, attend to everything; the others to ``window`` notes each
+        Every n-th layer, from the first on, attends to all notes; the others to ``window`` notes on each
         side.
     window
         Reach of local layers, in notes.
@@ -103,10 +102,6 @@ class M2BertConfig:
     local_theta: float = 10000.0
     final_norm: bool = False
 
-    def with_(self, **changes: object) -> M2BertConfig:
-        """Return a copy with some attributes changed."""
-        return replace(self, **changes)  # type: ignore[arg-type]
-
 
 #: name -> configuration; names are those of ``--arch m2bert_<name>``. ``base`` is published.
 M2BERT_PRESETS: dict[str, M2BertConfig] = {
@@ -118,14 +113,11 @@ M2BERT_PRESETS: dict[str, M2BertConfig] = {
 
 
 @dataclass(frozen=True)
-class MidiBertConfig:
+class MidiBertConfig(_Config):
     """Shape and regularisation of the older MidiBERT: compound embedding, BERT with relative positions.
 
-    ``layers``, ``width``, ``ffn_width``, ``heads``: number of blocks, width ``D``, inner width of the
-    feed-forward layer, attention heads; ``embedding_width``: width of the embedding of one column;
-    ``field_sizes``, ``field_pads``: ids of each column of a note, PAD and MASK included, and which of them is
-    PAD (compound words); ``max_positions``: longest input in notes: distances of 1 - max_positions to
-    max_positions - 1 have embeddings; ``dropout``, ``attention_dropout``: dropout probabilities in 0-1.
+    The attributes are those of `M2BertConfig`. ``max_positions`` is the longest input in notes: distances of
+    1 - max_positions to max_positions - 1 have embeddings.
     """
 
     layers: int = 12
@@ -138,7 +130,3 @@ class MidiBertConfig:
     max_positions: int = 512
     dropout: float = 0.1
     attention_dropout: float = 0.1
-
-    def with_(self, **changes: object) -> MidiBertConfig:
-        """Return a copy with some attributes changed."""
-        return replace(self, **changes)  # type: ignore[arg-type]

@@ -8,19 +8,7 @@ from os import PathLike, fspath
 
 
 class MusicBertError(Exception):
-    """Bad input, with the reason, the file and the next step.
-
-    Parameters
-    ----------
-    reason
-        Stable identifier in kebab case, such as ``"no-notes"``.
-    message
-        One sentence for people.
-    path
-        The file (or archive member) that it is about.
-    hint
-        What to do next.
-    """
+    """Bad input: ``reason`` (such as ``"no-notes"``), one sentence, the file or archive member, a hint."""
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ Legend: ``L`` layers, ``D`` width, ``W`` width of the feed-forward layers, ``E``
 column, ``T`` notes of a sequence, ``V`` ids.
 
 Dense matrix products are counted, ``2 m n k`` each. A training step is three forward passes (Kaplan et al.
-2020); what is computed again, padding, and everything but matrix products is no work that is needed.
+2020). Recomputation, padding and everything that is not a matrix product do not count.
 """
 
 from collections.abc import Sequence
@@ -13,17 +13,14 @@ from musicbert.config import M2BertConfig, ModelConfig
 
 
 def musicbert_flops(config: ModelConfig, lengths: Sequence[int], selected: float) -> float:
-    """FLOPs of a step of masked-LM training.
+    """FLOPs of a step of masked-LM training; ``lengths``: notes of each sequence, without padding.
 
     ::
 
         notes * L * (8 D^2 + 4 D W)              projections and feed-forward layers
         + sum over sequences of L * 4 T^2 D      scores and weighted values
         + fields * 2 D^2 min(V, notes)           down-projection, by table or by note
-        + selected * (4 D^2 + 2 D V)             up-projection, dense of the head, logits
-
-    ``config``: of the model; ``lengths``: notes of each sequence, padding left out; ``selected``: tokens
-    whose logits are wanted, in all sequences together.
+        + selected * (4 D^2 + 2 D V)             up-projection, dense of the head, logits of the tokens
     """
     L, D, W, V = config.layers, config.width, config.ffn_width, config.vocabulary_size
     notes = sum(lengths)
@@ -43,10 +40,7 @@ def m2bert_flops(config: M2BertConfig, lengths: Sequence[int], selected: float) 
         + sum over sequences, global layers of 4 T^2 D         scores and weighted values
         + sum over sequences, local layers of 4 T S D          of S = min(T, 2 window + 1) notes
         + 2 V E D                                              embedding, by the tables of the columns
-        + selected * 2 D V + notes * 2 D roll_outputs          heads
-
-    ``config``: of the model; ``lengths``: notes of each sequence, padding left out; ``selected``: notes whose
-    columns are wanted, in all sequences together.
+        + selected * 2 D V + notes * 2 D roll_outputs          heads, V for the selected notes
     """
     L, D, W, V = config.layers, config.width, config.ffn_width, sum(config.field_sizes)
     notes = sum(lengths)

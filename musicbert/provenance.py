@@ -39,32 +39,32 @@ def _git(*arguments: str) -> str | None:
 
 
 def _archived_commit() -> str | None:
-    """Commit of a checkout without git: ``git archive`` has written it into ``.git_archival.txt``."""
+    """Commit of a checkout without git, as ``git archive`` wrote it into ``.git_archival.txt``."""
     try:
         text = (Path(__file__).parents[1] / ARCHIVAL).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return None
-    found = re.search(r"^node: ([0-9a-f]{40,64})$", text, re.MULTILINE)
-    return found.group(1) if found else None
+    node = re.search(r"^node: ([0-9a-f]{40,64})$", text, re.MULTILINE)
+    return node.group(1) if node else None
 
 
 def _hardware() -> dict[str, Any]:
-    """Processor, and the GPU where the program has one in use (nothing is imported or started for it)."""
-    found: dict[str, Any] = {"machine": platform.machine(), "cores": os.cpu_count()}
+    """Processor, and the GPU if torch already uses one (nothing is imported or started for it)."""
+    hardware: dict[str, Any] = {"machine": platform.machine(), "cores": os.cpu_count()}
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
-        found["gpu"] = torch.cuda.get_device_name()
-    return found
+        hardware["gpu"] = torch.cuda.get_device_name()
+    return hardware
 
 
 def _versions(packages: Iterable[str]) -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in packages:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _without_folders(argument: str) -> str:
@@ -86,11 +86,9 @@ def provenance(
 ) -> dict[str, Any]:
     """Describe how a result was made.
 
-    ``command``: words of the command line; ``inputs``: role -> file; each is recorded by its name and
-    SHA-256; ``seed``: the seed that everything random came from; ``configuration``: further settings,
-    JSON-ready.
-    Returns ``JSON-ready dictionary; ``commit`` is None outside a checkout or archive``, ````changed`` says
-    whether tracked``; ``code differed from that commit``, ``None where that cannot be known``.
+    ``inputs``: role -> file, recorded by name and SHA-256; ``configuration``: further settings, JSON-ready.
+    Returns a JSON-ready dictionary. ``commit`` is None outside a checkout or archive; ``changed`` says
+    whether tracked code differed from that commit (None: unknown).
     """
     commit = _git("rev-parse", "HEAD")
     changed = None if commit is None else bool(_git("status", "--porcelain", "-uno", "--", "."))

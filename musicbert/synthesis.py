@@ -2,8 +2,8 @@
 
 Ten expressive parameters (tempo, rubato, loudness, dynamic range, articulation, pedal, melody emphasis,
 asynchrony, register, unevenness) drive both the MIDI and the ratings, so there is something to learn. A
-performer has habits (the mean of each parameter), a segment moves them, raters see them with a bias and noise
-of their own. File names and the columns of the rating table are those of the real rating task
+performer has habits (the mean of each parameter), each segment varies them, and raters perceive them with a
+bias and noise of their own. File names and the columns of the rating table are those of the real rating task
 (`Piece_Opus_<movement>_<bars>bars_<performer>_<segment>.wav`), so every step of the main job runs on them
 unchanged.
 
@@ -91,7 +91,7 @@ class MadeSet:
 
 @dataclass(frozen=True)
 class _Line:
-    """Notes of a score before anybody plays it: beats, pitches, and which of them sing."""
+    """Notes of a score before they are performed: beats, pitches, and which are the melody."""
 
     onset: Floats
     length: Floats
@@ -210,9 +210,9 @@ def _rate(
                 cells[int(rng.integers(4, len(cells)))] = "0"  # "cannot tell"
             if rng.random() < 0.05:
                 cells[1] = cells[2] = ""  # conditional questions that were not asked
-            said = "a remark,\nin two lines" if rng.random() < 0.05 else ""
+            remark = "a remark,\nin two lines" if rng.random() < 0.05 else ""
             rows.append(
-                [str(rater), str(number), f"{segment}.wav", *cells, str(int(rng.integers(20, 200))), said]
+                [str(rater), str(number), f"{segment}.wav", *cells, str(int(rng.integers(20, 200))), remark]
             )
     return rows
 
@@ -228,10 +228,7 @@ def make_set(
 ) -> MadeSet:
     """Make performances and ratings.
 
-    ``seed``: seed of everything; ``performers``, ``segments``, ``movements``: every performer plays every
-    segment of every movement; ``raters``, ``per_segment``: raters in all, and how many of them rate one
-    performance.
-    Returns MadeSet with ``performers * segments * movements`` performances.
+    Every performer plays every segment of every movement; ``per_segment`` of the raters rate a performance.
     """
     rng = np.random.default_rng(seed)
     habits = rng.normal(0, 0.8, (performers, len(PARAMETERS)))
@@ -249,11 +246,7 @@ def make_set(
 
 
 def write_made_set(made: MadeSet, folder: str | PathLike[str]) -> tuple[Path, Path]:
-    """Write `total.csv` and `segment_midi.zip`.
-
-    ``made``: what `make_set` gave; ``folder``: where to write; made if missing.
-    Returns Paths of the rating table and of the archive.
-    """
+    """Write `total.csv` (ratings) and `segment_midi.zip` into a folder; return both paths."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     table = io.StringIO()

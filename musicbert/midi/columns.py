@@ -1,9 +1,8 @@
 """The columns of a `Score`, and the check that they can be encoded and written.
 
 Contract: all columns of one group have the same length; ticks are int64 counted from 0; notes keep the order
-of the file (tracks one after the other), changes of tempo and metre are sorted by tick. Nothing is inserted
-that the file does not say: a file without a tempo has an empty tempo column (120 BPM is then implied, and so
-is 4/4 for an empty metre column).
+of the file (tracks one after the other), changes of tempo and metre are sorted by tick. Nothing is added to
+the file: without a tempo or time signature these columns are empty (120 BPM and 4/4 are implied).
 """
 
 from dataclasses import dataclass, field
@@ -53,7 +52,7 @@ class ScoreColumns:
     control_tick, control_number, control_value, control_track
         Control changes (pedals are 64, 66 and 67) [shape=(c,), int64], sorted by tick.
     track_name
-        Name of each track with notes, as the file says it; may be empty, and so may the names.
+        Name of each track with notes; may be empty, and so may the names.
     """
 
     ticks_per_beat: int
@@ -80,11 +79,7 @@ class ScoreColumns:
         return len(self.onset)
 
     def seconds(self, ticks: Ints) -> Floats:
-        """Convert ticks to seconds by the piece's tempo map.
-
-        ``ticks`` [shape=(k,), int64, ticks], any order.
-        Returns [shape=(k,), float64, seconds].
-        """
+        """Convert ticks, in any order, to seconds by the tempo map [shape=(k,), float64]."""
         starts = np.concatenate([[0], self.tempo_tick])
         bpm = np.concatenate([[DEFAULT_BPM], self.tempo_bpm])
         seconds_per_tick = 60.0 / (bpm * self.ticks_per_beat)
@@ -114,19 +109,14 @@ def check_score(score: ScoreColumns, *, limits: ReadLimits | None = None, path: 
     if not 0 < score.ticks_per_beat < BELOW:
         raise MidiError("bad-division", f"{score.ticks_per_beat} ticks of a quarter note", path=path)
     groups = {
-        "notes": (score.offset, score.pitch, score.velocity, score.program, score.drum, score.track),
-        "tempi": (score.tempo_bpm,),
-        "metres": (score.metre_numerator, score.metre_denominator),
-        "controls": (score.control_number, score.control_value, score.control_track),
+        "notes": ("onset", "offset", "pitch", "velocity", "program", "drum", "track"),
+        "tempi": ("tempo_tick", "tempo_bpm"),
+        "metres": ("metre_tick", "metre_numerator", "metre_denominator"),
+        "controls": ("control_tick", "control_number", "control_value", "control_track"),
     }
-    keys = {
-        "notes": score.onset,
-        "tempi": score.tempo_tick,
-        "metres": score.metre_tick,
-        "controls": score.control_tick,
-    }
-    for group, columns in groups.items():
-        if any(column.shape != (len(keys[group]),) for column in columns):
+    for group, names in groups.items():
+        shapes = {getattr(score, name).shape for name in names}
+        if shapes != {(len(getattr(score, names[0])),)}:
             raise MidiError("bad-value", f"the columns of the {group} differ in length", path=path)
     _within("onset", score.onset, 0, limits.max_ticks, path)
     _within("offset", score.offset, 0, limits.max_ticks, path)

@@ -1,4 +1,4 @@
-"""A walk over the events of a MIDI file, for the three things that the native parser does not tell.
+"""A walk over the events of a MIDI file, for three things that the native parser does not report.
 
 symusic keeps denominators in 8 bits, sorts tempi and time signatures by an unstable sort (above some sixteen
 of them, two on one tick may change places), and makes an object of ten kilobytes for every program of every
@@ -20,7 +20,7 @@ _DATA_BYTES = {0x8: 2, 0x9: 2, 0xA: 2, 0xB: 2, 0xC: 1, 0xD: 1, 0xE: 2}
 
 @dataclass
 class Events:
-    """What a walk found.
+    """Result of a walk.
 
     ``tempi``: tick and microseconds of a quarter note of every tempo event, in the order of the file;
     ``metres``: tick, numerator and power of the denominator of every time signature, in the order of the
@@ -39,10 +39,7 @@ def may_have_instruments(data: bytes) -> int:
 
 
 def walk(data: bytes) -> Events:
-    """Walk over all tracks; a track that is damaged ends where the damage begins.
-
-    ``data``: a file whose header `check_header` has accepted.
-    """
+    """Walk over all tracks of a file with a checked header; a damaged track ends where the damage begins."""
     events = Events()
     at = 14
     while at + 8 <= len(data):
@@ -86,7 +83,7 @@ def _walk_track(data: bytes, at: int, stop: int, events: Events) -> None:
 
 
 def _number(data: bytes, at: int) -> tuple[int, int]:
-    """Variable-length number at a place, and the place after it."""
+    """Return the variable-length number at an offset, and the offset after it."""
     value = 0
     while True:
         byte = data[at]

@@ -23,11 +23,11 @@ from musicbert.errors import MidiError
 
 #: Largest file for the miditoolkit reader where nothing can interrupt it (its note pairing is quadratic).
 UNTIMED_BYTES = 1 << 20
-#: Seconds after which an alarm that was not heard rings again.
+#: Seconds after which an alarm that had no effect rings again.
 RING_AGAIN_S = 0.25
 #: Length of the header chunk, tag and length word included.
 HEADER_BYTES = 14
-#: What is most often found in files that only carry the suffix, and what to do about it.
+#: First bytes of other formats that are often named ``.mid``, and what to do about them.
 _DISGUISES = {
     b"RIFF": "unpack the RIFF (RMID) wrapper first",
     b"\x1f\x8b": "decompress the gzip file first",
@@ -65,17 +65,16 @@ class ReadLimits:
 def check_header(data: bytes, path: str | None) -> bytes:
     """Check the header and count the tracks before any parser runs.
 
-    Returns The same bytes; with a header chunk longer than 6 bytes (allowed by the standard) cut to 6.
-    Raises `MidiError`: ``empty-file``, ``unreadable`` (no header, unknown format, fewer tracks than the
-    header says, which is how a file that was cut between two tracks looks), ``bad-division`` (0, or SMPTE
-    time).
+    Returns the same bytes, with a longer header chunk (allowed by the standard) cut to 6 bytes.
+    Raises `MidiError`: ``empty-file``, ``unreadable`` (no header, unknown format, or fewer tracks than the
+    header says: the file is cut off), ``bad-division`` (0, or SMPTE time).
     """
     if not data:
         raise MidiError("empty-file", "the file has no bytes", path=path)
     if data[:4] != b"MThd" or len(data) < HEADER_BYTES:
         hint = next((text for magic, text in _DISGUISES.items() if data.startswith(magic)), None)
         raise MidiError(
-            "unreadable", "this is no Standard MIDI File (no complete MThd header)", path=path, hint=hint
+            "unreadable", "not a Standard MIDI File (no complete MThd header)", path=path, hint=hint
         )
     length, form, declared, division = struct.unpack_from(">IHHH", data, 4)
     if form > 2:
@@ -87,13 +86,13 @@ def check_header(data: bytes, path: str | None) -> bytes:
         if length < 6:
             raise MidiError("unreadable", f"the header chunk has {length} of 6 bytes", path=path)
         data = data[:4] + struct.pack(">I", 6) + data[8:HEADER_BYTES] + data[8 + length :]
-    found, at = 0, HEADER_BYTES
-    while at + 8 <= len(data) and found < declared:
-        found += data[at : at + 4] == b"MTrk"
+    tracks, at = 0, HEADER_BYTES
+    while at + 8 <= len(data) and tracks < declared:
+        tracks += data[at : at + 4] == b"MTrk"
         at += 8 + int.from_bytes(data[at + 4 : at + 8], "big")
-    if found < declared:
+    if tracks < declared:
         raise MidiError(
-            "unreadable", f"the file ends after {found} of {declared} tracks: it is cut off", path=path
+            "unreadable", f"the file ends after {tracks} of {declared} tracks: it is cut off", path=path
         )
     return data
 
@@ -106,8 +105,8 @@ class _TimeUpError(Exception):
 def deadline(seconds: float, n_bytes: int, path: str | None) -> Iterator[None]:
     """Interrupt pure-Python work after some seconds.
 
-    An alarm that somebody else has set is kept: ours is set only where it comes first, and theirs goes on
-    with the time that is left.
+    An alarm set by the caller is kept: ours is set only if it comes first, and the other is restored with its
+    remaining time.
 
     Raises `MidiError`: ``timeout`` when time is up; ``too-large`` where nothing can interrupt and the file is
     above `UNTIMED_BYTES`.
@@ -132,7 +131,7 @@ def deadline(seconds: float, n_bytes: int, path: str | None) -> Iterator[None]:
         return
     began = time.monotonic()
     handler = signal.signal(signal.SIGALRM, ring)
-    # again and again: where it rings inside a callback of the garbage collector, Python drops the exception
+    # repeatedly, since Python drops an exception raised inside a callback of the garbage collector
     signal.setitimer(signal.ITIMER_REAL, seconds, RING_AGAIN_S)
     try:
         yield

@@ -2,9 +2,9 @@
 
 Both parsers keep zero-tick notes, pair note-offs first in, first out, drop notes that never end and
 controllers of a channel that has no notes; they give the same notes, tempi, metres and controllers on real
-files (``tests/parity/test_readers.py``). They differ, each in its own way, where
+files. They differ in
 
-* a program changes while a note sounds: symusic gives the note the program of its beginning, miditoolkit that
+* program changes while a note sounds: symusic gives the note the program of its beginning, miditoolkit that
   of its end (4 of 490 odd files);
 * tempi: miditoolkit puts 120 BPM at tick 0 where the file has none, leaves out a tempo equal to the one
   before, and forgets those of earlier tracks when a later track has one at tick 0; in format 2, where several
@@ -50,14 +50,14 @@ def parse_symusic(data: bytes) -> Score:
 
 
 def _is_ambiguous(ticks: Ints) -> bool:
-    """Whether events share a tick and are so many that symusic may have changed their order."""
+    """Whether symusic may have changed the order of events that share a tick."""
     return len(ticks) > _STABLE_SORT and bool((np.diff(ticks) == 0).any())
 
 
 def _in_order_of_file(score: Score, events: Events) -> Score:
     """Put tempi and metres in the order of the file, with their whole denominators.
 
-    Where the walk does not find the events that symusic found (a damaged track), they stay as they are.
+    If walk and symusic disagree about the events (a damaged track), they stay as they are.
     """
     changes: dict[str, Any] = {}
     tempi = sorted(events.tempi, key=lambda event: event[0])

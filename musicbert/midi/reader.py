@@ -1,12 +1,9 @@
 """`read_score`: anything that holds one piece of MIDI becomes a `Score`, or one `MidiError`.
 
-Nothing else is ever raised for bad input, and nothing is returned that was only partly read: see
-`musicbert.midi.limits` for the bounds. What is read although other parsers reject it, on purpose: a wrong
-chunk length inside a file whose events are whole, bad key signatures (they are not used), unknown chunks
-between tracks. Format 2 (independent songs) is read as if its songs began together, as miditoolkit does.
-Events after a track's end mark are not read (the mark ends the track).
-
-Verified in ``tests/unit/midi``, ``tests/parity/test_robustness.py`` and ``tests/fuzz``.
+Bad input raises nothing else, and a file that was read only in part is an error; `musicbert.midi.limits` has
+the bounds. Some files are read on purpose although other parsers reject them: those with a wrong chunk length
+but whole events, bad key signatures (they are not used), or unknown chunks between tracks. The songs of
+format 2 are read as if they began together, as miditoolkit does. Events after a track's end mark are ignored.
 """
 
 import os
@@ -41,25 +38,16 @@ def read_score(
         ``miditoolkit.MidiFile``.
     reader
         ``"symusic"`` (native, the default) or ``"miditoolkit"`` (pure Python, about 100 times slower).
-    limits
-        Bounds on bytes, notes, ticks and seconds; default `ReadLimits()`.
     name
-        What errors call the source where it has no path (an archive member, for example).
-
-    Returns
-    -------
-    Score
-        With at least one note.
+        Name of the source in errors where it has no path (an archive member, for example).
 
     Raises
     ------
     MidiError
         ``not-found``, ``empty-file``, ``unreadable``, ``too-large``, ``too-many-notes``, ``timeout``,
         ``no-notes``, ``bad-division``, ``bad-value``.
-    TypeError
-        If `source` is of another type.
-    ValueError
-        If `reader` is unknown.
+    TypeError, ValueError
+        `source` is of another type; `reader` is unknown.
     """
     limits = limits or ReadLimits()
     if reader not in ("symusic", "miditoolkit"):

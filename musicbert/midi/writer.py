@@ -7,13 +7,12 @@ begins before it ends. Controllers are written before notes of the same tick.
 
 ``read_score(midi_bytes(score))`` gives the notes, tempi, metres, controllers and names of the score. Notes of
 one pitch that sound together cannot share a channel, where the first "note off" would end the wrong one: the
-later ones move to a track of their own, on a channel of their own (on the same channel where the track has
-controllers, so that the pedal still holds them). A file has no track without notes for its readers, so
-controllers of such a track join the first one. What the format cannot hold at all is an error: a velocity of
-0 (it means "note off"), a tempo outside 3.58 BPM to 60 million BPM, numbers out of range. Tempi are stored
-in whole microseconds a quarter note.
+later ones move to a separate track and channel (on the same channel if the track has controllers, so that the
+pedal still holds them). Readers ignore tracks without notes, so controllers of such a track join the first
+one. What the format cannot hold is an error: a velocity of 0 (it means "note off"), a tempo outside 3.58 BPM
+to 60 million BPM, numbers out of range. Tempi are stored in whole microseconds a quarter note.
 
-Reference: Standard MIDI Files 1.0 (RP-001). Verified in ``tests/unit/midi/test_writer.py``.
+Reference: Standard MIDI Files 1.0 (RP-001).
 """
 
 from itertools import pairwise
@@ -39,15 +38,7 @@ _CONTROL, _END, _ZERO_BEGIN, _BEGIN, _ZERO_END = range(5)
 
 
 def write_midi(score: ScoreColumns, path: str | PathLike[str]) -> None:
-    """Write the score to a file, atomically.
-
-    Raises
-    ------
-    MidiError
-        ``bad-value`` (and the other reasons of a score that cannot be used).
-    OSError
-        If the file cannot be written.
-    """
+    """Write the score to a file, atomically; raises as `midi_bytes`, and `OSError`."""
     write_bytes(path, midi_bytes(score))
 
 
@@ -57,7 +48,7 @@ def midi_bytes(score: ScoreColumns) -> bytes:
     Raises
     ------
     MidiError
-        ``bad-value`` if a number does not fit into the format.
+        ``bad-value``: a number does not fit into the format; also the reasons of `check_score`.
     """
     check_score(score)
     _check(score)
@@ -112,7 +103,7 @@ def _check(score: ScoreColumns) -> None:
 
 
 def _place(slot: int) -> tuple[int, int]:
-    """MIDI port and channel of the melodic track with this number."""
+    """Return MIDI port and channel of a melodic track."""
     return slot // len(_MELODIC_CHANNELS), _MELODIC_CHANNELS[slot % len(_MELODIC_CHANNELS)]
 
 
@@ -122,14 +113,14 @@ def _name(score: ScoreColumns, track: int) -> str:
 
 
 def _lanes(score: ScoreColumns, notes: Ints) -> list[Ints]:
-    """Divide notes so that in no part two of one pitch sound together.
+    """Divide notes into parts, in each of which no two notes of one pitch sound together.
 
     Two notes of zero ticks at one tick count as sounding together, and so does any note that begins with one.
     """
     onset, offset, pitch = score.onset[notes], score.offset[notes], score.pitch[notes]
     order = np.lexsort((offset, onset, pitch))
     on, off, same = onset[order], offset[order], np.diff(pitch[order]) == 0
-    # ends never fall where nothing overlaps, so looking at neighbours is enough to tell whether anything does
+    # comparing neighbours is enough to see whether any two notes overlap
     clash = same & ((on[1:] < off[:-1]) | ((on[1:] == on[:-1]) & (on[:-1] == off[:-1])))
     if not clash.any():
         return [notes]
@@ -207,16 +198,15 @@ def _music_track(
 def _event_bytes(delta: Ints, status: Ints, first: Ints, second: Ints) -> bytes:
     """Bytes of events that all have a status and two data bytes."""
     long = np.flatnonzero(delta > MAX_DELTA)
-    if len(long):  # pauses that need fillers are rare: what is between them goes the fast way
+    if len(long):  # pauses that need fillers are rare
         at = int(long[0])
         fillers = _variable(int(delta[at]))
         event = fillers + bytes([int(status[at]), int(first[at]), int(second[at])])
-        before = _event_bytes(delta[:at], status[:at], first[:at], second[:at])
-        return (
-            before
-            + event
-            + _event_bytes(delta[at + 1 :], status[at + 1 :], first[at + 1 :], second[at + 1 :])
+        before, after = (
+            _event_bytes(*(column[part] for column in (delta, status, first, second)))
+            for part in (slice(at), slice(at + 1, None))
         )
+        return before + event + after
     columns = [
         delta >> 21 & 0x7F | 0x80,
         delta >> 14 & 0x7F | 0x80,
@@ -228,7 +218,5 @@ def _event_bytes(delta: Ints, status: Ints, first: Ints, second: Ints) -> bytes:
     ]
     table = np.stack(columns, axis=1).astype(np.uint8)
     used = np.ones(table.shape, np.bool_)
-    used[:, 0] = delta >= 1 << 21
-    used[:, 1] = delta >= 1 << 14
-    used[:, 2] = delta >= 1 << 7
+    used[:, :3] = delta[:, None] >= 1 << np.array([21, 14, 7])
     return table[used].tobytes()
