@@ -62,12 +62,8 @@ def carve_validation(
 
     Groups come in an order given by the seed until ``fraction`` of the part is reached; one that would
     overshoot by more than half of the wanted size is skipped, and where all do, the smallest is taken.
-    ``forbidden`` groups (those of the test part) are not used.
-
-    Raises
-    ------
-    DatasetError
-        ``no-validation`` when fewer than two groups could be used.
+    ``forbidden`` groups (those of the test part) are not used. Raises `DatasetError`: ``no-validation`` when
+    fewer than two groups could be used.
     """
     size = Counter(groups[name] for name in train)
     usable = sorted((g for g in size if g not in forbidden), key=lambda g: rank(seed, g))
@@ -102,10 +98,8 @@ def split_by_group(
 ) -> Fold:
     """One fold: ``test`` says what is tested, whole ``groups`` of the rest are for validation.
 
-    Raises
-    ------
-    DatasetError
-        ``empty-split`` when nothing would be tested or nothing trained on; ``no-validation``.
+    Raises `DatasetError`: ``empty-split`` when nothing would be tested or nothing trained on;
+    ``no-validation``.
     """
     ids = unique_ids(ids)
     chosen = test if callable(test) else frozenset(test).__contains__

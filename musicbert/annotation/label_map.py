@@ -90,10 +90,7 @@ class LabelMap:
     def row(self, name: str) -> list[float | int | None]:
         """The d labels (``None`` where missing) and the class of one segment, as in the JSON.
 
-        Raises
-        ------
-        KeyError
-            When the segment is not in the map.
+        Raises `KeyError`: when the segment is not in the map.
         """
         return self._row(self._index[name])
 
@@ -115,10 +112,7 @@ class LabelMap:
     def subset(self, ids: Iterable[str]) -> LabelMap:
         """The same map with only some segments, in the order asked for; classes stay as they are.
 
-        Raises
-        ------
-        KeyError
-            When a segment is not in the map.
+        Raises `KeyError`: when a segment is not in the map.
         """
         names = tuple(ids)
         rows = np.array([self._index[name] for name in names], dtype=np.int64)

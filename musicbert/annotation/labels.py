@@ -138,12 +138,8 @@ def make_labels(table: RatingTable, options: LabelOptions | None = None) -> tupl
 def high_stdev(stdev: Floats, raters: Ints) -> Bools:
     """Segments whose raters disagree too much, by the published rule [shape=(s,), bool].
 
-    Parameters
-    ----------
-    stdev : ndarray [shape=(s, d), float64]
-        Standard deviations over raters; the first six dimensions count.
-    raters : ndarray [shape=(s,), int64]
-        Raters of each segment; those with one neither set the threshold nor are dropped.
+    The first six dimensions of ``stdev`` [shape=(s, d)] count. Segments with a single rater neither set the
+    threshold nor are dropped.
     """
     several = raters > 1
     if not several.any():

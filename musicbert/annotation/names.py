@@ -98,10 +98,7 @@ def segment_id(filename: str) -> str:
 def parse_segment(filename: str) -> SegmentName:
     """Take a segment's name apart.
 
-    Raises
-    ------
-    RatingError
-        ``bad-name`` when the name follows the pattern of none of `RATING_SETS`.
+    Raises `RatingError`: ``bad-name`` when the name follows the pattern of none of `RATING_SETS`.
     """
     name = segment_id(filename)
     patterns = dict.fromkeys(each.segment for each in RATING_SETS.values())
@@ -193,19 +190,10 @@ def _d960_groups(movement: str) -> dict[tuple[int, int], int]:
 
 
 def content_group(name: str) -> str:
-    """Name of the content group of a segment.
+    """Content group of a segment; two segments in different groups share no bar of the score.
 
-    Two segments in different groups share no bar of the score.
-
-    Returns
-    -------
-    str
-        The group's first 8-bar region for D960, such as ``Schubert_D960_mv3_8bars_3``; otherwise the region.
-
-    Raises
-    ------
-    RatingError
-        ``bad-name`` (see `parse_segment`).
+    Of D960 the group's first 8-bar region, such as ``Schubert_D960_mv3_8bars_3``; otherwise the region.
+    Raises `RatingError` ``bad-name``.
     """
     segment = parse_segment(name)
     if segment.work == _D960 and segment.movement in EIGHT_BAR_PARTS:

@@ -77,10 +77,7 @@ class RatingRows:
 def all_ratings(table: RatingTable, options: LabelOptions) -> tuple[RatingRows, LabelReport]:
     """All ratings of a table, unfiltered but for ``min_raters`` (and copies of rows, for ``zeros="cell"``).
 
-    Raises
-    ------
-    RatingError
-        ``nothing-left`` and those of `resolve_columns` and `RatingTable.columns`.
+    Raises `RatingError`: ``nothing-left`` and those of `resolve_columns` and `RatingTable.columns`.
     """
     dimensions = resolve_columns(options.columns or "full", table.format)
     if options.zeros == "cell":

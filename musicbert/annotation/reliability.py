@@ -122,17 +122,8 @@ def one_row_each(ratings: Ratings) -> Ratings:
 def intraclass_correlation(values: Floats, segment_of: Ints) -> tuple[float, float]:
     """ICC(1,1) and ICC(1,k) of one dimension, for unequal numbers of raters.
 
-    Parameters
-    ----------
-    values : ndarray [shape=(n,), float64]
-        Ratings, NaN where missing.
-    segment_of : ndarray [shape=(n,), int64]
-        Segment of each; segments with one rating are left out.
-
-    Returns
-    -------
-    (icc1, icck)
-        NaN where fewer than three segments have two ratings, or nothing varies.
+    ``values`` [shape=(n,)] are NaN where missing; segments with one rating are left out. NaN where fewer than
+    three segments have two ratings, or nothing varies.
     """
     there = ~np.isnan(values)
     counts = np.bincount(segment_of[there], minlength=int(segment_of.max()) + 1)
@@ -153,19 +144,9 @@ def intraclass_correlation(values: Floats, segment_of: Ints) -> tuple[float, flo
 
 
 def split_half(cells: Cells, *, repeats: int = 40, seed: int = 7) -> dict[str, Floats]:
-    """Split-half reliability with Spearman-Brown of mean, median and apex labels.
+    """Split-half reliability, with Spearman-Brown, of mean, median and apex labels: kind -> [shape=(d,)].
 
-    Parameters
-    ----------
-    cells
-        Ratings by segment and dimension.
-    repeats, seed
-        Random halvings, and the seed.
-
-    Returns
-    -------
-    dict
-        kind -> reliability [shape=(d,), float64].
+    The ratings of each cell are halved at random ``repeats`` times.
     """
     rng = np.random.default_rng(seed)
     s, d = cells.counts.shape

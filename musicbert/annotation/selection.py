@@ -83,10 +83,7 @@ class Ratings:
 def select_ratings(table: RatingTable, options: LabelOptions) -> Ratings:
     """Apply the rule for unanswered questions, the merge of scores and the centring of raters.
 
-    Raises
-    ------
-    RatingError
-        ``unknown-column``, ``wrong-columns``, ``conflicting-duplicates``, ``nothing-left``.
+    Raises `RatingError`: ``unknown-column``, ``wrong-columns``, ``conflicting-duplicates``, ``nothing-left``.
     """
     dimensions = resolve_columns(options.columns or "published", table.format)
     if options.zeros == "cell":

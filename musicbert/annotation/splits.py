@@ -123,12 +123,8 @@ def split_performer(
 ) -> Folds:
     """Held-out performers: one fold with ``performers`` (published: ``12``); ``None`` holds out each in turn.
 
-    Folds of ``None`` come in natural order (0, 1, ..., 10, 12, Score).
-
-    Raises
-    ------
-    DatasetError
-        ``unknown-performer`` when a performer plays no segment.
+    Folds of ``None`` come in natural order (0, 1, ..., 10, 12, Score). Raises `DatasetError`:
+    ``unknown-performer`` when a performer plays no segment.
     """
     ids = unique_ids(ids)
     plays = {name: performer_of(name) for name in ids}

@@ -83,10 +83,7 @@ class RatingTable:
     def columns(self, dimensions: Sequence[Dimension]) -> Floats:
         """Raw ratings of some questions [shape=(n, d)].
 
-        Raises
-        ------
-        RatingError
-            ``wrong-columns`` when the file lacks one of them.
+        Raises `RatingError`: ``wrong-columns`` when the file lacks one of them.
         """
         there = {dimension.column: i for i, dimension in enumerate(self.dimensions)}
         missing = [dimension.column for dimension in dimensions if dimension.column not in there]
@@ -111,10 +108,7 @@ class RatingTable:
     def without_duplicates(self) -> RatingTable:
         """The table with each (user, dataID) once.
 
-        Raises
-        ------
-        RatingError
-            ``conflicting-duplicates`` when copies disagree.
+        Raises `RatingError`: ``conflicting-duplicates`` when copies disagree.
         """
         again = self.duplicate_rows()
         if not again.any():

@@ -51,10 +51,8 @@ def entries_hash(entries: list[Entry]) -> str:
 def committed(folder: str | os.PathLike[str], number: int, entries: str | None = None) -> bool:
     """Whether a shard is there.
 
-    Raises
-    ------
-    DatasetError
-        ``source-changed`` where it was made of other files than those of the hash `entries`.
+    Raises `DatasetError`: ``source-changed`` where it was made of other files than those of the hash
+    `entries`.
     """
     marker = shard_file(folder, number, "jsonl")
     if not marker.exists():

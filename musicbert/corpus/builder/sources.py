@@ -63,10 +63,8 @@ def list_files(
 ) -> Iterator[Entry]:
     """Yield every MIDI file of the sources, and every one that cannot be taken.
 
-    Raises
-    ------
-    DatasetError
-        ``not-found``, ``not-an-archive``, ``damaged-archive``, ``cannot-open``, ``unknown-source``.
+    Raises `DatasetError`: ``not-found``, ``not-an-archive``, ``damaged-archive``, ``cannot-open``,
+    ``unknown-source``.
     """
     limits = limits or ArchiveLimits()
     pattern = re.compile(exclude) if exclude else None

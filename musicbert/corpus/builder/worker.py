@@ -61,20 +61,9 @@ _WATCH_S = 0.5
 
 @dataclass(frozen=True)
 class Chunk:
-    """What a worker is asked to do.
+    """What a worker is asked to do: write shard ``number`` from files, in order.
 
-    Attributes
-    ----------
-    number
-        Number of the shard to write.
-    entries
-        Files, in order.
-    folder
-        Folder of the shards.
-    options
-        How to encode.
-    crashed
-        Indices of entries that are not to be touched: they ended a process before.
+    Entries of the indices ``crashed`` ended a process before and are not read.
     """
 
     number: int
@@ -111,15 +100,7 @@ def encode_chunk(chunk: Chunk) -> ChunkDone:
 
 
 def encode_file(entry: Entry, options: BuildOptions) -> tuple[Outcome, dict[str, NDArray[np.generic]]]:
-    """Turn one file into rows and windows.
-
-    Returns
-    -------
-    outcome
-        ``ok``, or why not.
-    arrays
-        For a piece the arrays of a shard (`musicbert.corpus.builder.shards`), otherwise empty.
-    """
+    """Turn a file into its outcome and, where it is a piece, the arrays of a shard (`.shards`)."""
     member = entry.member
     if entry.place is None:
         return _outcome(entry, member.reason or "unreadable"), {}
@@ -207,10 +188,8 @@ class EncodedPiece:
 def encode_piece(score: Score, options: BuildOptions, rng: np.random.Generator) -> EncodedPiece:
     """Encode a piece, as `read_score` gives it, and plan its sequences.
 
-    Raises
-    ------
-    MidiError
-        Those of the encoding; ``other-metre`` for a piece that ``metres="one-4/4"`` leaves out.
+    Raises `MidiError`: those of the encoding; ``other-metre`` for a piece that ``metres="one-4/4"`` leaves
+    out.
     """
     if options.metres == "one-4/4" and not accepted_for_pretraining(score):
         raise MidiError("other-metre", "It does not have exactly one time signature that is 4/4")

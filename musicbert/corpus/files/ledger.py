@@ -75,10 +75,7 @@ def write_ledger(path: str | PathLike[str], outcomes: Iterable[Outcome]) -> None
 def read_ledger(path: str | PathLike[str]) -> list[Outcome]:
     """Read a ledger.
 
-    Raises
-    ------
-    DatasetError
-        ``not-found``, or ``bad-ledger`` for a line that is not an outcome.
+    Raises `DatasetError`: ``not-found``, or ``bad-ledger`` for a line that is not an outcome.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")

@@ -171,12 +171,8 @@ def load_pickle(
     """Read a pickle of lists, tuples (as lists), dictionaries, numbers, text and arrays of numbers.
 
     ``content`` holds the bytes where the pickle is a member of an archive; ``path`` is then its name in
-    errors.
-
-    Raises
-    ------
-    DatasetError
-        ``not-found``, ``unreadable``, ``unsafe-pickle``, ``too-large``, ``bad-value``.
+    errors. Raises `DatasetError`: ``not-found``, ``unreadable``, ``unsafe-pickle``, ``too-large``,
+    ``bad-value``.
     """
     path = Path(path)
     if content is not None:

@@ -44,10 +44,7 @@ def public_data() -> dict[str, PublicData]:
 def find_public_data(name: str) -> PublicData:
     """Entry of a name.
 
-    Raises
-    ------
-    DatasetError
-        ``unknown-name``.
+    Raises `DatasetError` ``unknown-name``.
     """
     known = public_data()
     if name not in known:

@@ -54,15 +54,8 @@ _OCTAVES = range(-1, 10)
 
 
 def midi_pitch(name: str) -> int:
-    """Return the MIDI pitch of a spelled note (music21's spelling, ``-`` is flat).
+    """MIDI pitch of a note in music21's spelling (``-`` is flat); `ValueError` if it names none.
 
-    Raises
-    ------
-    ValueError
-        It is no name of a note.
-
-    Examples
-    --------
     >>> midi_pitch("C4"), midi_pitch("B--3"), midi_pitch("F##5")
     (60, 57, 79)
     """
@@ -79,19 +72,9 @@ def frame_notes(
 ) -> tuple[Floats, Floats, Ints]:
     """Put notes together from frames.
 
-    Parameters
-    ----------
-    offsets
-        Beginning of each frame [shape=(m,), quarter notes, ascending].
-    notes, onsets
-        Names of the pitches that sound in each frame, and whether each begins there.
-
-    Returns
-    -------
-    onset, offset
-        [shape=(n,), float64, quarter notes], by onset and pitch.
-    pitch
-        [shape=(n,), int64].
+    Onset, offset [shape=(n,), quarter notes] and pitch, by onset and pitch. ``offsets`` [shape=(m,), quarter
+    notes]: beginning of each frame; ``notes`` and ``onsets``: names of the pitches that sound in each frame,
+    and whether each begins there.
     """
     ends = np.append(offsets[1:], 2 * offsets[-1] - offsets[-2] if len(offsets) > 1 else offsets[-1] + 0.125)
     names = {name: midi_pitch(name) for name in {name for frame in notes for name in frame}}
@@ -115,16 +98,11 @@ def frame_notes(
 
 
 def measure_lines(offsets: Floats, measures: Floats, *, compatible: bool = False) -> Floats:
-    """Return the beginnings of bars, and the end of the last [shape=(bars + 1,), quarter notes].
+    """Bar lines [shape=(bars + 1,), quarter notes, with the end of the last bar], by the measures of frames.
 
-    Parameters
-    ----------
-    offsets, measures
-        Beginning and measure of each frame [shape=(m,)].
-    compatible
-        Take the first and the last measure for whole bars. Otherwise a first one that is shorter than the
-        second is a pickup, the end of a bar of the second's length, and a last one that is shorter than the
-        one before is the beginning of such a bar.
+    ``compatible`` takes the first and the last measure for whole bars. Otherwise a first one that is shorter
+    than the second is a pickup (the end of a bar of the second's length), and a shorter last one begins such
+    a bar.
     """
     starts = np.concatenate([[True], np.diff(measures) != 0])
     frame = offsets[1] - offsets[0] if len(offsets) > 1 else 0.125

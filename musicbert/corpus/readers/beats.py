@@ -42,40 +42,20 @@ def read_beats(text: str, path: str) -> Floats:
 
 
 def in_four(audio: Floats, midi: Floats) -> bool:
-    """Whether a song is in 4/4 by both of its tables.
+    """Whether a song is in 4/4 by its tables of beats in audio and MIDI [shape=(beats, 2) and (beats, 3)].
 
-    Parameters
-    ----------
-    audio
-        ``beat_audio.txt`` [shape=(beats, 2): seconds, number in the bar].
-    midi
-        ``beat_midi.txt`` [shape=(beats, 3): seconds, downbeat in two, downbeat in four].
+    Columns: seconds and number in the bar; seconds, downbeat in two, downbeat in four.
     """
     return bool(audio[:, 1].max() == BEATS_PER_BAR and abs(midi[:, -1].mean() - 1 / BEATS_PER_BAR) < _SHARE)
 
 
 def align_to_beats(score: Score, audio: ArrayLike, midi: ArrayLike | None = None) -> Score:
-    """Put a song on the grid of its beats.
+    """Put a song on the grid of its beats: 480 ticks a beat, 4/4, no tempo (120 BPM).
 
-    A note up to 0.1 s before the first beat and longer than 0.2 s is moved to it, other earlier notes are
+    A note up to 0.1 s before the first beat and longer than 0.2 s is moved to it; other earlier notes are
     left out, and so are notes more than a beat after the last one and notes whose duration rounds to none.
-
-    Parameters
-    ----------
-    score
-        The song; track numbers are kept, and within each track notes come by onset, the highest first.
-    audio, midi
-        The tables (see `in_four`); without ``midi`` the metre is not checked.
-
-    Returns
-    -------
-    Score
-        480 ticks a beat, 4/4, no tempo (120 BPM).
-
-    Raises
-    ------
-    DatasetError
-        ``not-in-four``, ``bad-beats``.
+    Track numbers are kept; within a track notes come by onset, the highest first. Without the table ``midi``
+    the metre is not checked (see `in_four`). Raises `DatasetError`: ``not-in-four``, ``bad-beats``.
     """
     table = np.asarray(audio, np.float64)
     if midi is not None and not in_four(table, np.asarray(midi, np.float64)):

@@ -21,15 +21,7 @@ from musicbert.corpus.readers.tasks import BENCHMARK, READERS, BenchmarkTask
 from musicbert.corpus.splits.versions import regroup
 from musicbert.errors import DatasetError
 
-__all__ = [
-    "SOURCES",
-    "DataSet",
-    "load_data_set",
-    "parse_source",
-    "read",
-    "register_source",
-    "tasks_of",
-]
+__all__ = ["SOURCES", "DataSet", "load_data_set", "parse_source", "read", "register_source", "tasks_of"]
 
 
 def _sources() -> dict[str, Source]:
@@ -82,10 +74,7 @@ def tasks_of(source: str) -> list[BenchmarkTask]:
 def parse_source(text: str) -> tuple[str, str, str]:
     """Split ``SOURCE=PATH[#FOLDER]`` into the name, the path and the folder inside it.
 
-    Raises
-    ------
-    DatasetError
-        ``unknown-source``.
+    Raises `DatasetError` ``unknown-source``.
 
     Examples
     --------

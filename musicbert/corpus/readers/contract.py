@@ -40,18 +40,8 @@ Loaded = tuple[str, "Score | BeatNotes", Mapping[str, Any]]
 class Item:
     """One file (or group of files) of a source.
 
-    Attributes
-    ----------
-    name
-        Unique in the source; the pieces that it loads are called so, or begin so.
-    path
-        Path inside the source, for messages.
-    group
-        What may not lie in two parts of a clean split.
-    splits
-        As in `musicbert.corpus.labelled.pieces.LabelledPiece`.
-    load
-        Reads the file. May raise any `MusicBertError`.
+    ``name`` is unique in the source, and the names of the pieces begin with it; ``group`` may not lie in two
+    parts of a clean split; ``load`` reads the file and may raise any `MusicBertError`.
     """
 
     name: str
@@ -164,13 +154,7 @@ def _checked(labels: Mapping[str, Any], notes: Score | BeatNotes, item: Item) ->
 
 
 def check_labels(values: NDArray[Any], classes: int, path: str) -> Ints:
-    """Return labels as int64, each one of the classes.
-
-    Raises
-    ------
-    DatasetError
-        ``bad-label``.
-    """
+    """Return labels as int64; `DatasetError` ``bad-label`` where one is not one of the classes."""
     array = np.asarray(values)
     whole = array.astype(np.int64)
     if not np.array_equal(whole, array) or (len(array) and (array.min() < 0 or array.max() >= classes)):

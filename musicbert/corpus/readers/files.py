@@ -95,10 +95,7 @@ class SourceFiles:
     def require(self, pattern: str, layout: str) -> list[re.Match[str]]:
         """Return the matches as `find` does.
 
-        Raises
-        ------
-        DatasetError
-            ``wrong-layout`` where there is none; ``layout`` says what was looked for.
+        Raises `DatasetError`: ``wrong-layout`` where there is none; ``layout`` says what was looked for.
         """
         if matches := self.find(pattern):
             return matches

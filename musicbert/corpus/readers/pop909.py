@@ -47,19 +47,7 @@ def velocity_class(velocity: Ints) -> Ints:
 
 
 def neutral_order(score: Score, seed: str) -> Ints:
-    """Return an order of notes that says nothing but onset, pitch and offset; ties are random.
-
-    Parameters
-    ----------
-    score
-        Any notes.
-    seed
-        Of the order of ties, such as the name of the piece.
-
-    Returns
-    -------
-    [shape=(n,), int64]
-    """
+    """Order of notes that says nothing but onset, pitch and offset [shape=(n,)]; the seed decides ties."""
     digest = int.from_bytes(sha256(seed.encode()).digest()[:8], "little")
     ties = np.random.default_rng(digest).random(len(score))
     return np.lexsort((ties, score.offset, score.pitch, score.onset))

@@ -98,10 +98,7 @@ def find_files(folder: str | PathLike[str]) -> list[SmcFile]:
 def read_file(file: SmcFile) -> Iterator[LabelledPiece]:
     """Read the pieces (or segments) of a file.
 
-    Raises
-    ------
-    DatasetError
-        ``unreadable``, ``unsafe-pickle``, ``bad-value``, ``wrong-length``.
+    Raises `DatasetError`: ``unreadable``, ``unsafe-pickle``, ``bad-value``, ``wrong-length``.
     """
     content = load_npy(file.path)
     segments = isinstance(content, np.ndarray) and content.ndim == 3 and content.shape[-1] == 4

@@ -107,10 +107,7 @@ def _load(files: SourceFiles, path: str, name: str, compatible: bool) -> list[Lo
 def read_table(files: SourceFiles, path: str, columns: tuple[str, ...]) -> pd.DataFrame:
     """Read a CSV file with at least these columns of numbers.
 
-    Raises
-    ------
-    DatasetError
-        ``not-a-table``, ``no-column``, ``empty-table``, ``bad-value``.
+    Raises `DatasetError`: ``not-a-table``, ``no-column``, ``empty-table``, ``bad-value``.
     """
     try:
         table = pd.read_csv(io.BytesIO(files.read(path)))

@@ -50,13 +50,8 @@ def read_folds(
     Names of the file that are not among ``ids`` are ignored, and segments that the file does not name are
     left out. ``valid="groups"`` takes whole groups out of training where the file names no validation part
     (single segments where training and test share every group); ``"none"`` returns any validation part to
-    training.
-
-    Raises
-    ------
-    DatasetError
-        ``not-found``, ``bad-folds`` (not one of the three forms, or an unknown name), ``leak`` (an identifier
-        in two parts), ``empty-split`` (a fold without training or test segments).
+    training. Raises `DatasetError`: ``not-found``, ``bad-folds`` (not one of the three forms, or an unknown
+    name), ``leak`` (an identifier in two parts), ``empty-split`` (a fold without training or test segments).
     """
     path, name = _split_name(source)
     order = list(ids)

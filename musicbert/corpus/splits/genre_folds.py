@@ -18,10 +18,7 @@ from musicbert.errors import DatasetError
 __all__ = ["RULES", "genre_folds"]
 
 #: name -> what is wrong with it, if anything
-RULES = {
-    "grouped": "",
-    "published": "versions of a song lie in training and test (leak)",
-}
+RULES = {"grouped": "", "published": "versions of a song lie in training and test (leak)"}
 
 
 def genre_folds(
@@ -34,25 +31,11 @@ def genre_folds(
     valid: Valid = "groups",
     valid_fraction: float = 0.1,
 ) -> Folds:
-    """Divide pieces into folds.
+    """Divide pieces into folds by a rule of `RULES`; labels and songs (``groups``) are by name.
 
-    Parameters
-    ----------
-    labels, groups
-        Name -> labels, and name -> song.
-    rule
-        ``grouped`` or ``published``.
-    n_folds, seed
-        Number of folds; seed of the order.
-    valid
-        ``groups`` takes whole songs out of training for validation; ``none`` leaves validation empty.
-    valid_fraction
-        Wanted share of the training part, 0-1.
-
-    Raises
-    ------
-    DatasetError
-        ``empty-split`` for fewer songs than folds; ``no-validation``.
+    ``valid="groups"`` takes whole songs out of training for validation, about ``valid_fraction`` of it;
+    ``"none"`` leaves validation empty. Raises `DatasetError`: ``empty-split`` for fewer songs than folds,
+    ``no-validation``.
     """
     if rule not in RULES:
         raise ValueError(f"rule is one of {', '.join(RULES)}, not {rule!r}")

@@ -86,13 +86,7 @@ def _filled(minima: NDArray[np.uint32]) -> NDArray[np.uint32]:
 
 
 class StoredSignatures:
-    """Signatures in a file, of which only those that are asked for come into memory.
-
-    Parameters
-    ----------
-    path
-        File of uint32 [shape=(n, HASHES)].
-    """
+    """Signatures in a file (uint32 [shape=(n, HASHES)]); only those that are asked for come into memory."""
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self._path = path

@@ -94,30 +94,18 @@ def task_folds(
     validation: Validation = "auto",
     share: float = 0.1,
 ) -> tuple[Folds, dict[str, str]]:
-    """Folds of a task.
+    """Folds of a task, ``{fold: {part: names}}``, and the groups by which leaks can be counted.
+
+    Pieces without any label are left out.
 
     Parameters
     ----------
-    shards, task
-        The pieces, and what is to be learned; pieces without any label are left out.
     split
         ``clean``, or the name of a split that the pieces came with: of ``train``, ``valid`` and ``test``, or
-        of fold numbers. Where the pieces came with a split ``clean`` (their reader knows what leaks), it is
-        that one.
-    n_folds
-        Folds of ``clean`` where it is made here.
-    seed
-        Of the choices.
-    validation
-        ``next``: the next fold (published for cross-validations); ``carve``: whole groups of the training
-        part, ``share`` of it; ``auto``: ``next`` for published folds of three or more, else ``carve``.
-    share
-        Share of the training part that is carved out, in 0-1.
-
-    Returns
-    -------
-    folds, groups
-        ``{fold: {part: names}}``, and the groups by which leaks can be counted.
+        of fold numbers. A split ``clean`` that the pieces came with (their reader knows what leaks) is taken
+        as it is; otherwise ``n_folds`` are made. validation, share ``next``: the next fold (published for
+        cross-validations); ``carve``: whole groups, ``share`` (0-1) of the training part; ``auto``: ``next``
+        for published folds of three or more, else ``carve``.
 
     Raises
     ------

@@ -97,29 +97,11 @@ def _classes_in_turn(
 
 
 def share_folds(
-    shards: Shards,
-    task: Task,
-    folds: Folds,
-    groups: Mapping[str, str],
-    share: float,
-    *,
-    seed: int | str = 7,
+    shards: Shards, task: Task, folds: Folds, groups: Mapping[str, str], share: float, *, seed: int | str = 7
 ) -> Folds:
     """Keep a share of the training part of each fold; validation and test are left as they are.
 
-    Parameters
-    ----------
-    shards, task
-        The pieces, and what is learned: labels of pieces are dealt class by class.
-    folds, groups
-        What `musicbert.corpus.splits.task_folds.task_folds` gives.
-    share, seed
-        See `take_share`.
-
-    Raises
-    ------
-    ConfigError
-        ``bad-share``.
+    Labels of pieces are dealt class by class. Raises `ConfigError` ``bad-share``.
     """
     check_share(share)
     if share == 1:

@@ -86,12 +86,10 @@ def _signature(piece: LabelledPiece) -> np.ndarray[Any, np.dtype[np.uint32]]:
 
 
 def leaks(pieces: Sequence[LabelledPiece], groups: Sequence[str], split: str) -> dict[str, int]:
-    """Count what a split lets through.
+    """Count what a split lets through: ``groups``, ``tested`` and ``pieces``.
 
-    Returns
-    -------
-    ``groups``: groups of more than one piece that lie in more than one part; ``tested``: pieces outside train
-    (of folds: all) of which another version lies in another part; ``pieces``: pieces in the split.
+    ``groups`` of more than one piece lie in more than one part; ``tested`` pieces outside train (of folds:
+    all) have another version in another part; ``pieces`` are in the split.
     """
     parts: dict[str, set[str]] = {}
     for piece, group in zip(pieces, groups, strict=True):

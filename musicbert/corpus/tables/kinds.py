@@ -133,12 +133,8 @@ def as_labels(
 ) -> Labels:
     """Turn the cells of the label columns, a sequence a line, into labels.
 
-    ``kind`` None infers it; ``classes`` None takes those that occur, in natural order.
-
-    Raises
-    ------
-    DatasetError
-        ``ambiguous-labels``, ``bad-label`` for a cell that is not of this kind or an unknown class.
+    ``kind`` None infers it; ``classes`` None takes those that occur, in natural order. Raises `DatasetError`:
+    ``ambiguous-labels``, ``bad-label`` for a cell that is not of this kind or an unknown class.
     """
     found, why = infer_kind(rows, separator) if kind is None else (kind, "as given")
     if found == "classes":
@@ -250,10 +246,8 @@ def is_missing(value: Any) -> bool:
 def read_table(path: str | PathLike[str]) -> pd.DataFrame:
     """Read a table; cells keep the type that the file gives them (text in CSV).
 
-    Raises
-    ------
-    DatasetError
-        ``not-found``, ``bad-table`` (not of the kind that its suffix says, or empty), ``unknown-format``.
+    Raises `DatasetError`: ``not-found``, ``bad-table`` (not of the kind that its suffix says, or empty),
+    ``unknown-format``.
     """
     path = Path(path)
     if not path.is_file():
@@ -297,10 +291,7 @@ def find_columns(
 ) -> TableColumns:
     """Find the columns of a table; those that are given must be there.
 
-    Raises
-    ------
-    DatasetError
-        ``missing-column``.
+    Raises `DatasetError` ``missing-column``.
     """
     lower = {name.lower(): name for name in table.columns}
     for name in (file, group, split, weight, *(labels or ())):

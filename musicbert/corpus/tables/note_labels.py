@@ -123,23 +123,14 @@ def _lines(
 
 
 def label_notes(
-    entry: NoteEntry,
-    score: Score,
-    labels: Labels,
-    *,
-    order: NoteOrder = "file",
-    unit: OnsetUnit = "beats",
+    entry: NoteEntry, score: Score, labels: Labels, *, order: NoteOrder = "file", unit: OnsetUnit = "beats"
 ) -> NDArray[Any]:
     """Labels of the notes of a score, in its order [shape=(n,), int64 classes or float64].
 
     Notes without a label in the table have a missing one. ``order`` is how the table counts notes, ``unit``
-    that of its onsets.
-
-    Raises
-    ------
-    DatasetError
-        ``wrong-length`` for a list of another length or a number that no note has, ``unmatched-note`` for an
-        onset and pitch that no (further) note has, or a note that is labelled twice.
+    that of its onsets. Raises `DatasetError`: ``wrong-length`` for a list of another length or a number that
+    no note has, ``unmatched-note`` for an onset and pitch that no (further) note has, or a note that is
+    labelled twice.
     """
     if order not in get_args(NoteOrder) or unit not in get_args(OnsetUnit):
         raise ValueError(f"notes are in the order {get_args(NoteOrder)}, onsets in {get_args(OnsetUnit)}")

@@ -169,12 +169,7 @@ class TableReader:
     """
 
     def __init__(
-        self,
-        table: LabelTable,
-        source: MidiSource,
-        *,
-        order: NoteOrder = "file",
-        unit: OnsetUnit = "beats",
+        self, table: LabelTable, source: MidiSource, *, order: NoteOrder = "file", unit: OnsetUnit = "beats"
     ) -> None:
         self.table, self.source, self.order, self.unit = table, source, order, unit
         self.matched, self.outcomes = _match(table.files, source)
