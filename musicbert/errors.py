@@ -4,7 +4,11 @@ Every error carries a stable, kebab-case ``reason`` (safe to test for and to wri
 is about, and a ``hint``: what to do next. Programming mistakes raise the usual built-in errors instead.
 """
 
+import sys
+from collections.abc import Callable
+from functools import wraps
 from os import PathLike, fspath
+from typing import Any
 
 
 class MusicBertError(Exception):
@@ -58,3 +62,20 @@ class ConfigError(MusicBertError, ValueError):
 
 class CheckpointError(MusicBertError):
     """A checkpoint that is missing, unsafe, damaged, or of another model."""
+
+
+def exit_status(main: Callable[..., int | None], *, stopped: str = "stopped") -> Callable[..., int]:
+    """Wrap the ``main`` of a program: bad input ends in one line and exit status 2, Ctrl-C in status 130."""
+
+    @wraps(main)
+    def run(*arguments: Any) -> int:
+        try:
+            return main(*arguments) or 0
+        except (MusicBertError, OSError, ValueError) as error:
+            sys.stderr.write(f"error: {error}\n")
+            return 2
+        except KeyboardInterrupt:
+            sys.stderr.write(f"{stopped}\n")
+            return 130  # 128 + SIGINT, as shells count
+
+    return run

@@ -6,11 +6,12 @@ NAME.md.
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from musicbert.errors import MusicBertError
+from musicbert.errors import exit_status
 
 EXAMPLES = """examples:
   python scripts/baselines_xai.py --labels midi_label_map_apex_reg_cls.json --midi data/segmented_midi.zip \\
@@ -30,14 +31,21 @@ def parser() -> argparse.ArgumentParser:
     make.add_argument("--columns", help="column set of a label map without a side file")
     make.add_argument("--midi", type=Path, required=True, help="zip archive or folder")
     make.add_argument(
-        "--split", nargs="+", required=True, help="splits (musicbert/evaluation/baselines/runs.py)"
+        "--split",
+        dest="splits",
+        metavar="SPLIT",
+        nargs="+",
+        required=True,
+        help="splits (musicbert/evaluation/baselines/runs.py)",
     )
     make.add_argument(
         "--folds-file",
         type=Path,
         help="folds.json, for splits by the names of its schemes; or a data-bin, for --split databin",
     )
-    make.add_argument("--task", nargs="+", choices=("regression", "classes"), default=["regression"])
+    make.add_argument(
+        "--task", dest="tasks", nargs="+", choices=("regression", "classes"), default=["regression"]
+    )
     make.add_argument("--rows", nargs="+", help="baselines to run (default: all)")
     make.add_argument(
         "--ratings", type=Path, help="table of ratings: the committee then uses rater means and counts raters"
@@ -46,42 +54,26 @@ def parser() -> argparse.ArgumentParser:
     make.add_argument("--about", default="", help="a sentence for the head of the table")
     make.add_argument("--predictions", type=Path, help="folder for the predictions (DIR/<split>/<task>/...)")
     make.add_argument("--cache", type=Path, help="folder where features are kept between runs")
-    make.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (default: %(default)s)")
+    make.add_argument(
+        "--resamples",
+        dest="n_resamples",
+        metavar="N",
+        type=int,
+        default=1000,
+        help="of the bootstrap (default: %(default)s)",
+    )
     make.add_argument("--seed", type=int, default=7)
     return make
 
 
+@exit_status
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0, or 2 for bad input."""
     options = parser().parse_args(arguments)
     from musicbert.evaluation.baselines.runs import run_set
 
-    def say(line: str) -> None:
-        print(line, flush=True)
-
-    try:
-        run_set(
-            options.labels,
-            options.midi,
-            options.split,
-            options.output,
-            columns=options.columns,
-            tasks=options.task,
-            rows=options.rows,
-            ratings=options.ratings,
-            folds_file=options.folds_file,
-            about=options.about,
-            predictions=options.predictions,
-            cache=options.cache,
-            n_resamples=options.resamples,
-            seed=options.seed,
-            command=["python", "scripts/baselines_xai.py", *(arguments or sys.argv[1:])],
-            progress=say,
-        )
-    except MusicBertError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    command = ["python", "scripts/baselines_xai.py", *(arguments or sys.argv[1:])]
+    run_set(**vars(options), command=command, progress=partial(print, flush=True))
 
 
 if __name__ == "__main__":

@@ -71,27 +71,10 @@ def _demo(out: Path, seed: int, updates: int) -> None:
     subprocess.run(["bash", ROOT / "scripts/binarize_xai.sh", "xai"], cwd=out, check=True)
     _say("4/8 masked-LM pre-training")
     train(
-        "musicbert",
-        "mlm",
-        "--data",
-        f"{DATA}/0/input0",
-        "--arch",
-        "musicbert_tiny",
-        "--updates",
-        120,
-        "--warmup",
-        20,
-        "--lr",
-        "1e-3",
-        "--effective-batch",
-        32,
-        "--batch",
-        32,
-        "--break-mode",
-        "eos",
-        "--validate-every",
-        60,
-    )
+        "musicbert", "mlm", "--data", f"{DATA}/0/input0", "--arch", "musicbert_tiny", "--updates", 120,
+        "--warmup", 20, "--lr", "1e-3", "--effective-batch", 32, "--batch", 32, "--break-mode", "eos",
+        "--validate-every", 60,
+    )  # fmt: skip
     _say("5/8 contrastive pre-training, and the performers from it")
     tune("contrastive", "contrastive", "--init", MLM, "--updates", 60)
     tune("performer-contrastive", "performers", "--init", "checkpoints/contrastive/checkpoint_best.pt")
@@ -104,20 +87,10 @@ def _demo(out: Path, seed: int, updates: int) -> None:
     _say("8/8 evaluation beside the baselines")
     for name in ("performers", "plain", "performance"):
         run(
-            "scripts/evaluate_checkpoint.py",
-            "--checkpoint",
-            f"checkpoints/{name}/checkpoint_best.pt",
-            "--data",
-            DATA,
-            "--output",
-            f"evaluation/{name}",
-            "--midi",
-            midi,
-            "--baselines",
-            "evaluation/baselines",
-            "--reliability",
-            "reliability/reliability.csv",
-        )
+            "scripts/evaluate_checkpoint.py", "--checkpoint", f"checkpoints/{name}/checkpoint_best.pt",
+            "--data", DATA, "--output", f"evaluation/{name}", "--midi", midi,
+            "--baselines", "evaluation/baselines", "--reliability", "reliability/reliability.csv",
+        )  # fmt: skip
     _say(f"done: tables and pictures are in {out}/evaluation/*/*/")
     report = (out / "evaluation/performance/regression/report.md").read_text(encoding="utf-8")
     print("\n".join([line for line in report.splitlines() if line.startswith("|")][:20]))

@@ -12,7 +12,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from musicbert.errors import MusicBertError
+from musicbert.errors import exit_status
 
 
 def _probes(names: list[str], device: str | None) -> dict[str, Any]:
@@ -28,6 +28,7 @@ def _probes(names: list[str], device: str | None) -> dict[str, Any]:
     return models
 
 
+@exit_status
 def main(arguments: list[str] | None = None) -> int:
     """Parse the arguments, score, report."""
     from musicbert.predict.sentences.scoring import Scoring, add_scoring_arguments
@@ -59,21 +60,16 @@ def main(arguments: list[str] | None = None) -> int:
         options.data.parent if options.data.name in ("x", "{fold}") else options.data
     )  # as upstream takes it
     output = options.output or Path(f"{data.absolute().name}_scores")
-    try:
-        runs = {row: folds for each in options.checkpoint for row, folds in find_fold_runs(each).items()}
-        rows = score_genres(
-            data,
-            output,
-            checkpoints=runs,
-            probes=_probes(options.probe, options.device),
-            scoring=Scoring.from_arguments(options, ["scripts/eval_genre.py", *(arguments or sys.argv[1:])]),
-        )
-    except MusicBertError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    runs = {row: folds for each in options.checkpoint for row, folds in find_fold_runs(each).items()}
+    rows = score_genres(
+        data,
+        output,
+        checkpoints=runs,
+        probes=_probes(options.probe, options.device),
+        scoring=Scoring.from_arguments(options, ["scripts/eval_genre.py", *(arguments or sys.argv[1:])]),
+    )
     print("\n".join(row_table(rows, ["micro_f1", "macro_f1", "roc_auc_micro", "roc_auc_macro", "exact"])))
     print(f"-> {output}/scores.{{json,csv,md}}")
-    return 0
 
 
 if __name__ == "__main__":

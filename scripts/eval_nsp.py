@@ -10,9 +10,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from musicbert.errors import MusicBertError
+from musicbert.errors import exit_status
 
 
+@exit_status
 def main(arguments: list[str] | None = None) -> int:
     """Parse the arguments, score, report."""
     from musicbert.predict.sentences.scoring import Scoring, add_scoring_arguments
@@ -35,21 +36,16 @@ def main(arguments: list[str] | None = None) -> int:
     from musicbert.predict.sentences.runs import find_runs
 
     output = options.output or Path(f"{options.data.absolute().name}_scores")
-    try:
-        runs = {row: path for each in options.checkpoint for row, path in find_runs(each).items()}
-        rows = score_pairs(
-            options.data,
-            output,
-            checkpoints=runs,
-            group=options.group,
-            scoring=Scoring.from_arguments(options, ["scripts/eval_nsp.py", *(arguments or sys.argv[1:])]),
-        )
-    except MusicBertError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    runs = {row: path for each in options.checkpoint for row, path in find_runs(each).items()}
+    rows = score_pairs(
+        options.data,
+        output,
+        checkpoints=runs,
+        group=options.group,
+        scoring=Scoring.from_arguments(options, ["scripts/eval_nsp.py", *(arguments or sys.argv[1:])]),
+    )
     print("\n".join(row_table(rows, ["map", "hits@1", "hits@5", "hits@10", "hits@25", "recall@1"])))
     print(f"-> {output}/scores.{{json,csv,md}}")
-    return 0
 
 
 if __name__ == "__main__":

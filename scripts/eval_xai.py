@@ -6,9 +6,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from musicbert.errors import MusicBertError
+from musicbert.errors import exit_status
 
 
+@exit_status
 def main(arguments: list[str] | None = None) -> int:
     """Parse the arguments, predict, write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -29,24 +30,19 @@ def main(arguments: list[str] | None = None) -> int:
         if sys.stderr.isatty():
             print(f"\r{done}/{every} pieces", end="" if done < every else "\n", file=sys.stderr)
 
-    try:
-        model, task = load_fine_tuned(options.checkpoint, options.data)
-        predictions = predict_part(
-            model,
-            task,
-            options.split,
-            batch_items=options.batch_size,
-            device=options.device,
-            progress=progress,
-        )
-    except MusicBertError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    model, task = load_fine_tuned(options.checkpoint, options.data)
+    predictions = predict_part(
+        model,
+        task,
+        options.split,
+        batch_items=options.batch_size,
+        device=options.device,
+        progress=progress,
+    )
     output = options.output or options.checkpoint.with_suffix(f".{options.split}.npz")
     save_predictions(output, predictions)
     pieces = len(next(iter(predictions.values())))
     print(f"{pieces} pieces of {options.split}: {' and '.join(predictions)} -> {output}")
-    return 0
 
 
 if __name__ == "__main__":

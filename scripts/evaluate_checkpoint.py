@@ -98,17 +98,8 @@ def _report(given: argparse.Namespace, fold: Path, out: Path, tasks: list[str]) 
         baselines = given.baselines or out / "baselines"
         result = baselines.with_name(f"{baselines.name}.json")
         if not result.is_file():
-            options = [
-                "--labels",
-                given.labels,
-                "--midi",
-                given.midi,
-                "--split",
-                "databin",
-                "--folds-file",
-                fold,
-            ]
-            options += ["--task", "regression", "classes", "--output", baselines]
+            options = ["--labels", given.labels, "--midi", given.midi, "--split", "databin"]
+            options += ["--folds-file", fold, "--task", "regression", "classes", "--output", baselines]
             if status := baselines_xai.main([*map(str, options)]):
                 return status
         words += ["--midi", given.midi, "--baselines", result, "--split", "databin"]

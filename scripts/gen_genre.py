@@ -5,15 +5,18 @@ python scripts/gen_genre.py topmagd --map midi_genre_map.json --midi lmd_full.zi
 
 import argparse
 import sys
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from musicbert.corpus.sentences.genre import GenreOptions, build_genre
 from musicbert.corpus.splits.genre_folds import RULES
-from musicbert.errors import MusicBertError
+from musicbert.errors import exit_status
 
 
+@partial(exit_status, stopped="stopped; nothing was written")
 def main(arguments: list[str] | None = None) -> int:
     """Parse the arguments, write, report."""
     parser = argparse.ArgumentParser(
@@ -26,11 +29,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier set")
     parser.add_argument(
         "--split",
+        dest="rule",
         choices=tuple(RULES),
         default="grouped",
         help="grouped: versions of a song in one fold; published: by file, which leaks (%(default)s)",
     )
-    parser.add_argument("--folds", type=int, default=5, help="folds (%(default)s)")
+    parser.add_argument("--folds", dest="n_folds", type=int, default=5, help="folds (%(default)s)")
     parser.add_argument(
         "--valid",
         choices=("groups", "none"),
@@ -46,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--format",
+        dest="layout",
         choices=("text", "bin"),
         default="text",
         help="text for scripts/binarize_genre.sh, or at once what it would make (%(default)s)",
@@ -53,35 +58,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.workers < 1:
         parser.error("--workers is at least 1")
-    output = options.output or Path(f"{options.subset}_data_{'raw' if options.format == 'text' else 'bin'}")
-    try:
-        report = build_genre(
-            options.map,
-            options.midi,
-            output,
-            GenreOptions(
-                options.subset,
-                length=options.length,
-                windows=options.windows,
-                test_windows=options.test_windows,
-                rule=options.split,
-                n_folds=options.folds,
-                valid=options.valid,
-                seed=options.seed,
-                layout=options.format,
-                workers=options.workers,
-            ),
-            overwrite=options.overwrite,
-            progress=True,
-        )
-    except (MusicBertError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
-        return 130
+    output = options.output or Path(f"{options.subset}_data_{'raw' if options.layout == 'text' else 'bin'}")
+    report = build_genre(
+        options.map,
+        options.midi,
+        output,
+        GenreOptions(**{field.name: getattr(options, field.name) for field in fields(GenreOptions)}),
+        overwrite=options.overwrite,
+        progress=True,
+    )
     print(f"{output}\n{report.summary()}")
-    return 0
 
 
 if __name__ == "__main__":

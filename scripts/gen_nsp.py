@@ -9,19 +9,29 @@ melody and an accompaniment (--midi DIR or ZIP).
 
 import argparse
 import sys
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from musicbert.corpus.sentences.pairs.convert import ConvertOptions, convert
 from musicbert.corpus.sentences.pairs.generate import GenerateOptions, generate
 from musicbert.corpus.sentences.pairs.phrases import PhraseOptions
-from musicbert.errors import MusicBertError
+from musicbert.errors import exit_status
 
 
 def _shares(text: str) -> tuple[float, float, float]:
     train, valid, test = (float(part) for part in text.split(","))
     return train, valid, test
+
+
+def _chosen(kind: type[Any], options: argparse.Namespace) -> Any:
+    """Return the options of one dataclass; arguments have the names of its fields."""
+    return kind(
+        **{field.name: getattr(options, field.name) for field in fields(kind) if hasattr(options, field.name)}
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@partial(exit_status, stopped="stopped; nothing was written")
 def main(arguments: list[str] | None = None) -> int:
     """Parse the arguments, write, report."""
     parser = _parser()
@@ -82,59 +93,28 @@ def main(arguments: list[str] | None = None) -> int:
     output = options.output or Path(f"{options.task}_data_raw")
     if options.workers < 1:
         parser.error("--workers is at least 1")
-    try:
-        if options.pirhdy is not None:
-            inside = options.pirhdy / f"context_{options.task}"
-            folder = inside if inside.is_dir() else options.pirhdy
-            report = convert(
-                folder / "train",
-                folder / "test",
-                output,
-                ConvertOptions(
-                    options.task,
-                    valid_share=options.valid_share,
-                    samples=options.samples,
-                    test_groups=options.test_groups,
-                    seed=options.seed,
-                    chords=options.chords,
-                    workers=options.workers,
-                ),
-                overwrite=options.overwrite,
-                progress=True,
-            )
-        else:
-            cut = PhraseOptions(
-                bars=options.bars,
-                fewest=options.fewest,
-                melody=options.melody,
-                accompaniment=tuple(options.accompaniment),
-                level_velocity=options.level_velocity,
-            )
-            report = generate(
-                options.midi,
-                output,
-                GenerateOptions(
-                    options.task,
-                    cut=cut,
-                    shares=options.shares,
-                    negatives=options.negatives,
-                    group=options.group,
-                    others=options.others,
-                    most_queries=options.most_queries,
-                    seed=options.seed,
-                    workers=options.workers,
-                ),
-                overwrite=options.overwrite,
-                progress=True,
-            )
-    except (MusicBertError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
-        return 130
+    if options.pirhdy is not None:
+        inside = options.pirhdy / f"context_{options.task}"
+        folder = inside if inside.is_dir() else options.pirhdy
+        report = convert(
+            folder / "train",
+            folder / "test",
+            output,
+            _chosen(ConvertOptions, options),
+            overwrite=options.overwrite,
+            progress=True,
+        )
+    else:
+        options.accompaniment = tuple(options.accompaniment)
+        options.cut = _chosen(PhraseOptions, options)
+        report = generate(
+            options.midi,
+            output,
+            _chosen(GenerateOptions, options),
+            overwrite=options.overwrite,
+            progress=True,
+        )
     print(f"{output}: {report.summary()}")
-    return 0
 
 
 if __name__ == "__main__":

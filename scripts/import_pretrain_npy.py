@@ -20,9 +20,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from musicbert.corpus.bins.upstream import VALID, import_pretraining  # noqa: E402
-from musicbert.errors import MusicBertError  # noqa: E402
+from musicbert.errors import exit_status  # noqa: E402
 
 
+@exit_status
 def main() -> int:
     """Run."""
     parser = argparse.ArgumentParser(
@@ -33,16 +34,11 @@ def main() -> int:
     parser.add_argument("--valid", type=float, default=VALID, help="share that validates (%(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace such a folder")
     given = parser.parse_args()
-    try:
-        counts = import_pretraining(
-            given.files, given.output, valid=given.valid, overwrite=given.overwrite,
-            progress=partial(tqdm, desc="reading", unit="file"),
-        )  # fmt: skip
-    except (MusicBertError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    counts = import_pretraining(
+        given.files, given.output, valid=given.valid, overwrite=given.overwrite,
+        progress=partial(tqdm, desc="reading", unit="file"),
+    )  # fmt: skip
     print(f"{given.output}: {', '.join(f'{count} {name}' for name, count in counts.items())}")
-    return 0
 
 
 if __name__ == "__main__":

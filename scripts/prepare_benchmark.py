@@ -26,11 +26,12 @@ from musicbert.corpus.labelled.shards import MANIFEST, Shards  # noqa: E402
 from musicbert.corpus.readers.benchmark import load_data_set, parse_source, tasks_of  # noqa: E402
 from musicbert.corpus.readers.smc_files import NAMES, SmcFile, export, find_files, read_file  # noqa: E402
 from musicbert.corpus.readers.tasks import BenchmarkTask  # noqa: E402
-from musicbert.errors import MusicBertError  # noqa: E402
+from musicbert.errors import MusicBertError, exit_status  # noqa: E402
 
 FOLDERS = {"note": "note", "sequence": "seq"}
 
 
+@exit_status
 def main() -> int:
     """Run."""
     parser = argparse.ArgumentParser(
@@ -61,24 +62,19 @@ def main() -> int:
     given = parser.parse_args()
     if given.smc == "-" and not given.source:
         parser.error("give the folder of the benchmark, or --source NAME=PATH")
-    try:
-        jobs = {} if given.smc == "-" else _smc_files(Path(given.smc))
-        for source, files in jobs.items():
-            pieces = (piece for file in files for piece in read_file(file))
-            rows = {row.abbreviation: row for file in files for row in file.rows}
-            _write(source, pieces, list(rows.values()), given)
-        for text in given.source:
-            name, path, inside = parse_source(text)
-            rows = tasks_of(name)
-            if _done(name, rows, given):
-                continue
-            bar = partial(tqdm, desc=name, unit="file")
-            data = load_data_set(name, path, inside=inside, compatible=given.compatible, progress=bar)
-            _write(name, [*data.pieces, *data.failed], rows, given)
-    except MusicBertError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    jobs = {} if given.smc == "-" else _smc_files(Path(given.smc))
+    for source, files in jobs.items():
+        pieces = (piece for file in files for piece in read_file(file))
+        rows = {row.abbreviation: row for file in files for row in file.rows}
+        _write(source, pieces, list(rows.values()), given)
+    for text in given.source:
+        name, path, inside = parse_source(text)
+        rows = tasks_of(name)
+        if _done(name, rows, given):
+            continue
+        bar = partial(tqdm, desc=name, unit="file")
+        data = load_data_set(name, path, inside=inside, compatible=given.compatible, progress=bar)
+        _write(name, [*data.pieces, *data.failed], rows, given)
 
 
 def _smc_files(folder: Path) -> dict[str, list[SmcFile]]:

@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 from musicbert.cli.main import main as musicbert  # noqa: E402
 from musicbert.corpus.files.ledger import write_ledger  # noqa: E402
 from musicbert.corpus.readers.pretraining import Corpus, find_corpora, process_pop909, write_lists  # noqa: E402
-from musicbert.errors import MusicBertError  # noqa: E402
+from musicbert.errors import MusicBertError, exit_status  # noqa: E402
 
 CORPORA = ("asap", "pop1k7", "pop909", "pianist8", "emopia", "lmd")
 
@@ -71,17 +71,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@exit_status
 def main(arguments: Sequence[str] | None = None) -> int:
     """List the files, then build the data set; return the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     end = words.index("--") if "--" in words else len(words)
     given = _parser().parse_args(words[:end])
     given.out.mkdir(parents=True, exist_ok=True)
-    try:
-        corpora = _list_files(given)
-    except MusicBertError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    corpora = _list_files(given)
     for corpus in corpora:
         print(f"{corpus.name}: {len(corpus.files)} files, {len(corpus.left_out)} left out")
     lists = [given.out / "lists" / f"{name}.txt" for name in CORPORA]

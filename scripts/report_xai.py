@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from musicbert.errors import MusicBertError
+from musicbert.errors import exit_status
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     return make
 
 
+@exit_status
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0, or 2 for bad input."""
     make = parser()
@@ -42,15 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         make.error("--baselines needs --split")
     from musicbert.evaluation.reports.ratings import report_set
 
-    try:
-        written = report_set(
-            command=["python", "scripts/report_xai.py", *(arguments or sys.argv[1:])], **vars(options)
-        )
-    except MusicBertError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(written))
-    return 0
+    command = ["python", "scripts/report_xai.py", *(arguments or sys.argv[1:])]
+    print(json.dumps(report_set(command=command, **vars(options))))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from musicbert.errors import MusicBertError
+from musicbert.errors import exit_status
 from musicbert.fairseq_plugin.runs.engine import LAST, Run, start_runs, summary
 from musicbert.fairseq_plugin.runs.plan import plan_folds
 
@@ -64,13 +64,10 @@ def _runs(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.N
     )
 
 
+@exit_status
 def main() -> int:
     """Parse the arguments, run, and tell what became of the runs."""
-    try:
-        given, runs = _runs(_parser(), sys.argv[1:])
-    except MusicBertError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    given, runs = _runs(_parser(), sys.argv[1:])
     outcomes = start_runs(runs, workers=given.workers)
     print(summary(outcomes))
     return 1 if any(outcome.error for outcome in outcomes) else 0

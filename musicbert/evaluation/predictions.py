@@ -211,10 +211,7 @@ def load_predictions(path: str | PathLike[str]) -> dict[str, Predictions]:
         raise DatasetError("not-found", "There are no predictions here", path=path) from error
     except (KeyError, TypeError, ValueError, AttributeError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise DatasetError(
-            "bad-predictions",
-            f"These predictions cannot be read: {error}",
-            path=path,
-            hint="predict again",
+            "bad-predictions", f"These predictions cannot be read: {error}", path=path, hint="predict again"
         ) from error
 
 

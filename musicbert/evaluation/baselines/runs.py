@@ -22,11 +22,7 @@ from musicbert.corpus.splits.fold_files import read_databin_folds, read_folds
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.examples import Examples
 from musicbert.evaluation.baselines.models import ENSEMBLES, fit_predict
-from musicbert.evaluation.baselines.segments import (
-    feature_table,
-    load_examples,
-    rater_means,
-)
+from musicbert.evaluation.baselines.segments import feature_table, load_examples, rater_means
 from musicbert.evaluation.predictions import PERFORMER, RATINGS, Predictions, pool, save_predictions
 from musicbert.evaluation.rows import Row, fair_groups, score_row
 from musicbert.evaluation.tables import baseline_tables, dump
@@ -150,7 +146,7 @@ def _headline(row: Row) -> str:
 
 
 def run_set(
-    labels_path: str | PathLike[str],
+    labels: str | PathLike[str],
     midi: str | PathLike[str],
     splits: Sequence[str],
     output: str | PathLike[str],
@@ -178,22 +174,22 @@ def run_set(
     Raises `MusicBertError` (what reading labels, MIDI files, ratings and folds raises).
     """
     say = progress or (lambda _: None)
-    labels = LabelMap.load(labels_path, columns=columns)
+    label_map = LabelMap.load(labels, columns=columns)
     table, bad = feature_table(midi, cache=cache)
     scores, _ = feature_table(midi, against_score=True, cache=cache)
-    by_label = load_examples(labels, table, score_table=scores)
+    by_label = load_examples(label_map, table, score_table=scores)
     examples = by_label[RATINGS]
     if ratings is not None:
-        by_label[RATINGS] = rater_means(examples, labels, ratings)
-    missing = [name for name in labels.ids if name not in table]
+        by_label[RATINGS] = rater_means(examples, label_map, ratings)
+    missing = [name for name in label_map.ids if name not in table]
     counts = f"{len(missing)} labels without MIDI, {len(bad)} unreadable files"
     say(f"{len(examples.ids)} labelled segments with MIDI, {counts}")
     result: dict[str, Any] = {
         "name": Path(output).name,
         "about": about,
-        "kind": labels.kind,
-        "dimensions": [{"name": m.name, "low": m.low, "high": m.high} for m in labels.dimensions],
-        "classes": list(labels.classes),
+        "kind": label_map.kind,
+        "dimensions": [{"name": m.name, "low": m.low, "high": m.high} for m in label_map.dimensions],
+        "classes": list(label_map.classes),
         "features": len(FEATURES),
         "features_against_score": len(SCORE_FEATURES) if "score" in examples.more else 0,
         "segments": len(examples.ids),
@@ -214,7 +210,7 @@ def run_set(
                 save=None if predictions is None else Path(predictions) / split / task,
                 progress=say,
             )
-    inputs = {"labels": labels_path, "midi": midi}
+    inputs = {"labels": labels, "midi": midi}
     inputs |= {name: path for name, path in (("folds", folds_file), ("ratings", ratings)) if path is not None}
     configuration = {"splits": list(splits), "tasks": list(tasks), "resamples": n_resamples}
     result["provenance"] = provenance(command, inputs=inputs, seed=seed, configuration=configuration)

@@ -166,10 +166,7 @@ def _against_peers(ids: list[str], table: Mapping[str, Floats]) -> Floats:
 
 
 def load_examples(
-    labels: LabelMap,
-    table: Mapping[str, Floats],
-    *,
-    score_table: Mapping[str, Floats] | None = None,
+    labels: LabelMap, table: Mapping[str, Floats], *, score_table: Mapping[str, Floats] | None = None
 ) -> dict[str, Examples]:
     """Join labels and features by id, in the order of the label map.
 

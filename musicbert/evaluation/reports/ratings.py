@@ -146,10 +146,7 @@ def rating_report(
         scored=[replace(row, name=shown_baseline(row.name)) for row in baselines],
         n_resamples=n_resamples,
         seed=seed,
-        about={
-            "label_kind": labels.kind,
-            "runs": [{"fold": run.fold, "seed": run.seed} for run in runs],
-        },
+        about={"label_kind": labels.kind, "runs": [{"fold": run.fold, "seed": run.seed} for run in runs]},
     )
     if regression:
         report.poles = tuple((dimension.low, dimension.high) for dimension in labels.dimensions)
