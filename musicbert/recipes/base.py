@@ -69,7 +69,7 @@ class Recipe:
         "", "folder of checkpoints and logs (default: checkpoints/ and the name of the run)"
     )
     validate_every: int = option(0, "updates between validations (0: after each epoch)")
-    patience: int = option(-1, "stop after so many validations without a better score (-1: never)")
+    patience: int = option(-1, "stop after this many validations without a better score (-1: never)")
     num_workers: int = option(0, "data loading processes of each process")
     processes: int = option(0, "processes on each machine (default: one for each GPU; on a CPU one)")
     nodes: int = option(0, "machines (default: those of the SLURM job step, or 1)")

@@ -32,11 +32,10 @@ def train(
 ) -> int:
     """Run a recipe, or print its commands.
 
-    ``recipe``: the options; ``extra``: more flags of fairseq-train; ``weights``: finds checkpoints;
-    ``count_gpus``: number of GPUs of this machine; not called with ``--cpu``; ``out``: prints a line.
-    Returns `int`: exit status of the first run that failed, else 0.
-    Raises `ConfigError`: ``bad-option``, ``not-found``, ``output-exists``, ``unfinished`` (no optimizer
-    states, cannot be resumed); `CheckpointError` (the weights to start from are missing or cannot be read).
+    ``extra`` are more flags of fairseq-train; ``count_gpus`` is not called with ``--cpu``; ``out`` prints a
+    line. Returns the exit status of the first run that failed, else 0.
+    Raises `ConfigError` (``bad-option``, ``not-found``, ``output-exists``; ``unfinished``: cannot be resumed
+    without optimizer states) and `CheckpointError` (weights are missing or cannot be read).
     """
     _check_extra(extra)
     plan = recipe.plan(weights)
@@ -51,10 +50,10 @@ def train(
         if plan.marked and recipe.resume and (folder / DONE).is_file():
             out(f"== {folder} is done")
         elif begun and recipe.small_checkpoints:
-            reason = "was begun and cannot be resumed: small checkpoints have no optimizer states"
+            reason = "is unfinished and cannot be resumed: small checkpoints have no optimizer states"
             if not plan.marked:
                 raise ConfigError("unfinished", f"{folder} {reason}", hint="--resume needs optimizer states")
-            out(f"== {folder} {reason}; passed over")
+            out(f"== {folder} {reason}; skipped")
             unfinished.append(str(folder))
         else:
             check_save_folder(folder, resume=recipe.resume)
@@ -62,11 +61,8 @@ def train(
             if status:
                 return status
     if unfinished:
-        raise ConfigError(
-            "unfinished",
-            f"not finished: {' '.join(unfinished)}",
-            hint="remove them to start again; runs with optimizer states need no --small-checkpoints",
-        )
+        hint = "remove them to start again; only runs without --small-checkpoints can be resumed"
+        raise ConfigError("unfinished", f"not finished: {' '.join(unfinished)}", hint=hint)
     if plan.after:
         out(f"== {plan.after}")
     return 0
@@ -81,7 +77,7 @@ def _run(
     extra: Sequence[str],
     out: Callable[[str], None],
 ) -> int:
-    """One run; return its exit status."""
+    """Start one run; return its exit status."""
     folder = Path(command.save_dir)
     words = command.words(device, processes, (*plan.extra, *extra))
     batch, count = command.batch, processes.count
@@ -90,7 +86,7 @@ def _run(
     if achieved != command.effective_batch:
         out(f"== effective batch {achieved}, not {command.effective_batch}: {count} process(es) of {batch}")
     if recipe.resume and not (folder / LAST).is_file():
-        out(f"== {folder}: nothing to resume yet, a fresh start")
+        out(f"== {folder}: nothing to resume yet, starting afresh")
     out(f"== fairseq-train into {folder}: {count} process(es), batch {batch} x {frequency}")
     if recipe.dry_run:
         out(shlex.join(words))

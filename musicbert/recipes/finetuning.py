@@ -17,44 +17,44 @@ _RATED = {
 
 @dataclass(frozen=True)
 class FineTuning:
-    """How a backbone is fine-tuned. 0 and "" stand for what suits the model and the task.
+    """How a backbone is fine-tuned. With 0 and "", the model and the task decide.
 
-    ``decay_all``, ``attend_padding`` and ``extra`` (more flags of fairseq-train) are no options of commands.
+    Commands have no options for ``decay_all``, ``attend_padding`` and ``extra`` (flags of fairseq-train).
     """
 
-    epochs: int = option(10, "passes over the training part at most, 0: no bound (10)")
-    max_updates: int = option(0, "updates at most (no bound)")
-    batch: int = option(8, "windows of a batch (8)")
-    accumulate: int = option(1, "batches of an update (1)")
-    learning_rate: float = option(0.0, "highest learning rate (5e-5; M2BERT 2e-5; from scratch 5e-4)")
+    epochs: int = option(10, "largest number of epochs, 0: no limit (10)")
+    max_updates: int = option(0, "largest number of updates (no limit)")
+    batch: int = option(8, "windows in a batch (8)")
+    accumulate: int = option(1, "batches in an update (1)")
+    learning_rate: float = option(0.0, "peak learning rate (5e-5; M2BERT 2e-5; from scratch 5e-4)")
     schedule: str = option(
-        "linear", "of the learning rate after its rise (linear)", choices=("linear", "constant")
+        "linear", "learning rate schedule after warm-up (linear)", choices=("linear", "constant")
     )
-    warmup: float = option(0.06, "share of the updates over which the learning rate rises, in 0-1 (0.06)")
+    warmup: float = option(0.06, "share of the updates for warm-up, in 0-1 (0.06)")
     weight_decay: float = option(0.01, "decoupled weight decay (0.01)")
     decay_all: bool = False
-    clip: float = option(1.0, "largest norm of the gradient, 0: no bound (1)")
+    clip: float = option(1.0, "gradient clipping: largest norm, 0: none (1)")
     patience: int = option(0, "epochs without a better score after which training stops, 0: never (0)")
-    window: int = option(0, "notes of a window (1000; M2BERT 1024, and 512 for labels of pieces)")
+    window: int = option(0, "notes in a window (1000; M2BERT 1024, and 512 for labels of pieces)")
     overlap: int = option(0, "notes that neighbouring windows share (0)")
     windows: str = option("all", "windows of a piece that are read (all)", choices=("all", "first"))
     head: str = option(
-        "", "of labels of pieces (first; M2BERT attention)", choices=("first", "mean", "attention")
+        "", "pooling for labels of pieces (first; M2BERT attention)", choices=("first", "mean", "attention")
     )
     head_inner: int = option(0, "width between two layers of the head, 0: one layer (0)")
     head_dropout: float = option(0.1, "dropout in the head (0.1)")
     attend_padding: bool = False
     mix_layers: bool = option(False, "the head reads a learned mixture of all states")
-    layer: int = option(-1, "state that the head reads, 0: before the first block (the last)")
-    freeze_layers: int = option(0, "keep the embeddings and the first N blocks as they are (0)")
-    layer_decay: float = option(1.0, "learning rate of a block over that of the next (1)")
+    layer: int = option(-1, "layer whose states the head reads, 0: before the first block (the last)")
+    freeze_layers: int = option(0, "freeze the embeddings and the first N blocks (0)")
+    layer_decay: float = option(1.0, "ratio of a block's learning rate to that of the next block (1)")
     class_weights: str = option(
         "none", "weight of classes in the loss (none)", choices=("none", "balanced", "sqrt")
     )
     label_smoothing: float = option(0.0, "of classes, in 0-1 (0)")
-    random_shift: bool = option(False, "move the windows of training at random")
+    random_shift: bool = option(False, "shift the windows of training at random")
     augment: str = option(
-        "", "change training notes: transpose=5,velocity=1,stretch=0.1,phase=8,bar,drop=0.1"
+        "", "augment training notes: transpose=5,velocity=1,stretch=0.1,phase=8,bar,drop=0.1"
     )
     performance_input: bool = option(False, "read pedal and timing too (MusicBERT)")
     extra: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Options as fields of a frozen dataclass: each with a default, a help text and the source of the default."""
+"""Options as fields of a frozen dataclass, each with a default, its source, and a help text."""
 
 import argparse
 from collections.abc import Sequence
@@ -21,10 +21,9 @@ def option(
 ) -> Any:
     """Declare an option ``--some-name`` for the field ``some_name``; a False default makes a switch.
 
-    ``default``: its type is the type of the option; ``text``: help; ``source``: where the default comes from:
-    ``published``, or nothing for a choice of this project; ``choices``: allowed values; empty: any;
-    ``alias``: a second name, with its dashes; ``number``: a decimal number that is kept as written, because
-    names of save folders repeat it.
+    The type of ``default`` is that of the option. ``source`` of the default: ``published``, or empty for a
+    choice of this project. ``choices``: allowed values; empty: any. ``alias``: a second name with its dashes.
+    ``number``: a decimal number, kept as written because names of save folders repeat it.
     """
     about = {"help": text, "source": source, "choices": choices, "alias": alias, "number": number}
     return field(default=default, metadata=about)
@@ -46,7 +45,7 @@ def place(text: str, *, choices: Sequence[str] = (), several: bool = False) -> A
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that raises `ConfigError` in place of ending the process."""
+    """A parser that raises `ConfigError` instead of ending the process."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError("bad-option", message, hint="see --help")
@@ -97,11 +96,9 @@ def _add(parser: argparse.ArgumentParser, entry: Field[Any]) -> None:
 
 
 def parse(recipe: type[Options], words: Sequence[str], *, parser: _Parser) -> tuple[Options, tuple[str, ...]]:
-    """Read options of a recipe.
+    """Read options of a recipe with the parser of `make_parser`.
 
-    ``recipe``: a dataclass of options; ``words``: words of the command line; those after ``--`` are for
-    fairseq-train; ``parser``: from `make_parser`.
-    Returns `tuple`: the recipe, and the words after ``--``.
+    Returns the recipe, and the words after ``--``, which are for fairseq-train.
     Raises `ConfigError` (``bad-option``).
     """
     end = list(words).index("--") if "--" in words else len(words)

@@ -28,7 +28,7 @@ data-bin."""
     init: str = option("", _INIT)
     save_dir: str = option("", "folder of checkpoints and logs (default: checkpoints/mlm_ARCH)")
     updates: int = published(125000, "number of updates")
-    warmup: int = published(25000, "updates of rising learning rate")
+    warmup: int = published(25000, "warm-up updates")
     lr: str = number("5e-4", "peak learning rate")
     effective_batch: int = published(256, "rows of one update, over all processes and accumulation")
     batch: int = published(4, "rows of one forward pass of one process")
@@ -40,7 +40,9 @@ data-bin."""
         "padded", "padded, or stream: no padding, faster on a GPU", choices=("padded", "stream")
     )
     encoding: str = published("octuple", "octuple, or cp, remi (ablation)", choices=("octuple", "cp", "remi"))
-    crop_length: int = option(0, "most notes of a piece (cp: rows, remi: tokens; default: no limit)")
+    crop_length: int = option(
+        0, "largest number of notes of a piece (cp: rows, remi: tokens; default: no limit)"
+    )
     mask_strategy: str = published("bar", "element, compound, bar, or a mixture such as bar+compound")
     random_tokens: str = published(
         "any", "random tokens: any of the vocabulary, or of the same field", choices=("any", "field")
@@ -53,7 +55,7 @@ data-bin."""
         "adam", "adam, or fused_adamw: one kernel for all parameters", choices=("adam", "fused_adamw")
     )
     separate_pieces: bool = option(
-        False, "pieces of a row do not see each other; positions and mask groups of their own"
+        False, "pieces of a row do not attend to each other; each has its own positions and mask groups"
     )
     group_per_piece: bool = option(False, "pieces of a row do not share mask groups")
     no_compound: bool = option(False, "every token is a position (ablation)")
@@ -129,17 +131,19 @@ m2bert_* or musicbert_*."""
     )
     aux: str = published("pianoroll", "second objective", choices=("pianoroll", "pianoroll_nochroma", "none"))
     crop: int = published(1024, "notes of a crop")
-    noise_prob: str = number("0.3", "share of notes that are disturbed")
+    noise_prob: str = number("0.3", "share of notes with noise")
     noise_radius: str = published("4,12,12", "half-widths of position, pitch, duration[, velocity]")
     noise_symmetric: bool = option(
         False, "include the upper end of the noise (the published code leaves it out)"
     )
     mask_strategy: str = option("bar", "element, compound, bar, midibert, or a mixture such as bar+compound")
     mask_prob: str = number("0.15", "share of cells that are masked")
-    epochs: int = published(150, "most epochs (with --full: 25, where the published run was stopped)")
+    epochs: int = published(
+        150, "largest number of epochs (with --full: 25, where the published run was stopped)"
+    )
     full: bool = option(False, "the recipe for the full data: 25 epochs")
-    updates: int = option(0, "most updates (0: as many as the epochs have)")
-    patience: int = published(30, "stop after so many validations without a better accuracy (-1: never)")
+    updates: int = option(0, "largest number of updates (0: as many as the epochs have)")
+    patience: int = published(30, "stop after this many validations without a better accuracy (-1: never)")
     optimizer: str = published("stable_adamw", "stable_adamw, or adam", choices=("stable_adamw", "adam"))
     lr: str = number("2e-5", "learning rate")
     lr_scheduler: str = published(
@@ -147,11 +151,11 @@ m2bert_* or musicbert_*."""
         "fixed, or polynomial_decay or cosine, which need --updates",
         choices=("fixed", "polynomial_decay", "cosine"),
     )
-    warmup: int = published(0, "updates of rising learning rate")
+    warmup: int = published(0, "warm-up updates")
     betas: str = published("0.9,0.99", "decay rates of the optimizer's moments")
-    eps: str = number("1e-8", "term of the optimizer against division by zero")
+    eps: str = number("1e-8", "epsilon of the optimizer")
     weight_decay: str = number("0.01", "weight decay")
-    clip_norm: str = number("3.0", "largest norm of the gradient")
+    clip_norm: str = number("3.0", "gradient clipping: largest norm")
     effective_batch: int = published(12, "crops of one update, over all processes and accumulation")
     batch: int = published(12, "crops of one forward pass of one process")
     dropout: str = number("0.1", "dropout, of attention too")
@@ -212,7 +216,7 @@ m2bert_* or musicbert_*."""
         return data
 
     def _check(self, arch: str) -> None:
-        """Refuse options that do not go together."""
+        """Refuse combinations of options that make no sense."""
         if self.bar and not self.updates:
             raise ConfigError("bad-option", "--bar needs --updates")
         if self.half_sums and not arch.startswith("m2bert"):

@@ -23,12 +23,14 @@ class _Rated(Recipe):
     data: str = option("xai_data_bin_apex_reg_cls", "binarised data set (scripts/binarize_xai.sh makes it)")
     fold: str = option("0", "fold of the data set")
     seed: int = published(7, "seed")
-    max_tokens: int = option(0, "most tokens of one forward pass (default: 8192 for each piece of the batch)")
+    max_tokens: int = option(
+        0, "tokens of one forward pass at most (default: 8192 for each piece of the batch)"
+    )
     performance_input: bool = option(False, "add pedal and timing to every note")
     compat: bool = option(False, "behave as the published code, bugs included")
     from_scratch: bool = option(False, "train without pre-trained weights")
     updates: int = published(7000, "number of updates")
-    warmup: int = published(300, "updates of rising learning rate")
+    warmup: int = published(300, "warm-up updates")
 
     def _plan(self, start: Start, name: str, **own: object) -> Plan:
         """One run of a criterion; ``name`` names its folder below ``checkpoints/``."""
@@ -202,7 +204,7 @@ class Contrastive(_Contrastive):
 
     loss: str = published("xai_pretrain_loss", "objective", choices=_LOSSES)
     updates: int = published(300, "number of updates")
-    warmup: int = published(100, "updates of rising learning rate")
+    warmup: int = published(100, "warm-up updates")
 
     def plan(self, weights: Weights) -> Plan:
         """One run."""

@@ -18,13 +18,13 @@ class _Sentences(Recipe):
 
     save_dir: str = option("", "folder of the runs (default: checkpoints/ and the name of the task)")
     updates: int = published(250000, "number of updates")
-    warmup: int = published(50000, "updates of rising learning rate")
+    warmup: int = published(50000, "warm-up updates")
     weight_decay: str = number("0.1", "weight decay")
     lr: str = number("5e-5", "peak learning rate")
     effective_batch: int = published(64, "sequences of one update, over all processes and accumulation")
     batch: int = published(4, "sequences of one forward pass of one process")
     max_tokens: int = option(
-        0, "most tokens of one forward pass (default: --max-positions for each sequence of the batch)"
+        0, "tokens of one forward pass at most (default: --max-positions for each sequence of the batch)"
     )
     encoding: str = published(
         "octuple",
@@ -144,7 +144,7 @@ the whole validation part."""
         "score that selects the best checkpoint: {f1_score,roc_auc_score}_{micro,macro,weighted,samples}",
     )
     updates: int = published(20000, "number of updates")
-    warmup: int = published(4000, "updates of rising learning rate")
+    warmup: int = published(4000, "warm-up updates")
     weight_decay: str = number("0.01", "weight decay")
 
     @property
