@@ -27,7 +27,7 @@ from program import make_parser, report_errors
 
 from musicbert.atomic import write_json, write_text
 from musicbert.corpus.bins.databin import read_index, read_tokens
-from musicbert.corpus.labelled.sentence_bin import read_part
+from musicbert.corpus.labelled.sentence_bin import SentenceBin
 from musicbert.encoding import FIELDS
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.sentences import pair_baselines
@@ -90,9 +90,9 @@ def query_phrases(folder: str | PathLike[str], part: str = "test") -> list[bytes
     Raises
     ------
     DatasetError
-        Those of `read_part`; ``no-queries`` where the data do not name queries and phrases.
+        Those of `SentenceBin`; ``no-queries`` where the data do not name queries and phrases.
     """
-    about = read_part(folder, part)
+    about = SentenceBin(folder, parts=[part])
     if about.queries is None or about.firsts is None:
         raise DatasetError(
             "no-queries", "The data do not say which pairs belong to a query", path=str(folder)

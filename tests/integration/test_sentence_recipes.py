@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from musicbert.corpus.bins.databin import label_dictionary
-from musicbert.corpus.labelled.sentence_bin import read_part
+from musicbert.corpus.labelled.sentence_bin import SentenceBin
 from musicbert.evaluation.baselines.pair_features import PAIR_FEATURES, pair_features
 from musicbert.evaluation.predictions import load_predictions
 from musicbert.evaluation.rows import read_rows, shown_name
@@ -175,7 +175,7 @@ def test_what_is_damaged_is_one_clear_error(root, work, tmp_path):
 
 def test_hand_features_of_pairs_are_those_of_their_phrases(work):
     for task in ("next", "acc"):
-        about = read_part(work / f"{task}_data_bin", "train")
+        about = SentenceBin(work / f"{task}_data_bin", parts=["train"])
         table = pair_features(about)
         column = {name: table[:, at] for at, name in enumerate(PAIR_FEATURES)}
         assert np.isfinite(table).all()

@@ -32,10 +32,7 @@ __all__ = [
 def open_labelled(path: str | PathLike[str]) -> LabelledSet:
     """Open a folder of shards, or one fold of a data-bin of ratings or of a sentence task.
 
-    Raises
-    ------
-    DatasetError
-        ``not-found`` where the folder is none of these, and those of the openers.
+    Raises `DatasetError`: ``not-found`` where the folder is none of these, and those of the openers.
     """
     folder = Path(path)
     if (folder / MANIFEST).is_file():
@@ -54,10 +51,7 @@ def open_labelled(path: str | PathLike[str]) -> LabelledSet:
 def open_folds(path: str | PathLike[str]) -> dict[str, LabelledSet]:
     """Open a labelled set of any format by fold: fold folders by name, else one set named ``0``.
 
-    Raises
-    ------
-    DatasetError
-        Those of `open_labelled`; ``label-mismatch`` for folds with different labels.
+    Raises `DatasetError`: those of `open_labelled`; ``label-mismatch`` for folds with different labels.
     """
     if (Path(path) / MANIFEST).is_file():
         return {"0": open_labelled(path)}
@@ -67,11 +61,10 @@ def open_folds(path: str | PathLike[str]) -> dict[str, LabelledSet]:
     folders = {name or "0": folder for name, folder in fold_folders(path, marker="input0", hint=hint).items()}
     folds = {name: open_labelled(folder) for name, folder in folders.items()}
     kinds = {data.labels["label"].kind for data in folds.values() if isinstance(data, SentenceBin)}
-    if len(kinds) > 1:  # by chance, every piece of a fold has one label
+    if len(kinds) > 1:  # in some fold, every piece happens to have exactly one label
         folds = {name: SentenceBin(folder, kind="multilabel") for name, folder in folders.items()}
     first = next(iter(folds.values())).labels
     if any(dict(data.labels) != dict(first) for data in folds.values()):
-        raise DatasetError(
-            "label-mismatch", "The folds have different labels", path=path, hint="binarise again"
-        )
+        message = "The folds have different labels"
+        raise DatasetError("label-mismatch", message, path=path, hint="binarise again")
     return folds

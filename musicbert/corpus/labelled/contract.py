@@ -32,25 +32,16 @@ NO_PERFORMANCE = "the set holds no performance inputs"
 
 @dataclass(frozen=True)
 class LabelColumn:
-    """One label of the pieces.
+    """One label of the pieces: a row a note, or a row a piece (level ``sequence``).
 
-    Attributes
-    ----------
-    name
-        Key of `musicbert.corpus.labelled.pieces.LabelledPiece.labels`.
-    level
-        ``note`` (a row a note) or ``sequence`` (a row a piece).
-    kind
-        ``classes``: [shape=(rows,), int32, -1 where missing]. ``multilabel`` and ``regression``:
-        [shape=(rows, C), float32, NaN where missing].
-    classes
-        Names of the C classes (outputs).
+    ``classes`` are stored as [shape=(rows,), int32, -1 where missing], ``multilabel`` and ``regression`` as
+    [shape=(rows, C), float32, NaN where missing].
     """
 
     name: str
     level: Level
     kind: Kind
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # names of the C classes or outputs
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -69,52 +60,29 @@ class LabelColumn:
 
 @dataclass(frozen=True)
 class PieceInfo:
-    """What is known of a piece.
-
-    Attributes
-    ----------
-    name, group, splits, source
-        See `musicbert.corpus.labelled.pieces.LabelledPiece`.
-    notes, rows
-        Notes of the piece, and its rows (fewer where the codec dropped notes).
-    sha256
-        Hash of its rows as little-endian uint16.
-    """
+    """Entry of a piece in the manifest (see `musicbert.corpus.labelled.pieces.LabelledPiece`)."""
 
     name: str
     group: str
     splits: Mapping[str, str]
     source: str
     notes: int
-    rows: int
-    sha256: str
+    rows: int  # fewer than notes where the codec dropped some
+    sha256: str  # of its rows as little-endian uint16
 
 
 @runtime_checkable
 class LabelledSet(Protocol):
-    """Pieces with labels, opened for reading; arrays are mapped where the format allows it.
+    """Pieces with labels, opened for reading; arrays are mapped where the format allows it."""
 
-    Attributes
-    ----------
-    path
-        Folder of the set.
-    codec
-        Name of the encoding of the notes (`musicbert.encoding.codec.get_codec`).
-    fields
-        Names of the F columns of a row.
-    labels
-        Labels by name.
-    offsets
-        Rows of piece i are rows ``offsets[i]`` to ``offsets[i + 1] - 1`` of the set [shape=(n + 1,), int64].
-    """
-
-    path: Path
-    codec: str
-    fields: tuple[str, ...]
-    labels: Mapping[str, LabelColumn]
+    path: Path  # folder of the set
+    codec: str  # name of the encoding of the notes
+    fields: tuple[str, ...]  # names of the F columns of a row
+    labels: Mapping[str, LabelColumn]  # by name
+    #: rows of piece i are rows ``offsets[i]`` to ``offsets[i + 1] - 1`` of the set [shape=(n + 1,), int64]
     offsets: Ints
 
-    # each of these is an attribute; a format that has to read them computes them when they are first needed
+    # cached properties are read when they are first needed; a format may have plain attributes instead
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -157,21 +125,12 @@ class LabelledSet(Protocol):
         """Note that each row of a piece came from [shape=(n,), int64]."""
 
     def label(self, name: str) -> NDArray[Any]:
-        """Labels of all rows, or of all pieces (see `LabelColumn`).
-
-        Raises
-        ------
-        DatasetError
-            ``unknown-label``.
-        """
+        """Labels of all rows or pieces (see `LabelColumn`); raises `DatasetError` (``unknown-label``)."""
 
     def performance(self, piece: int, start: int = 0, stop: int | None = None) -> Singles:
         """Performance inputs of rows ``start`` to ``stop - 1`` of a piece [shape=(n, P), float32].
 
-        Raises
-        ------
-        DatasetError
-            ``no-performance``.
+        Raises `DatasetError` (``no-performance``).
         """
 
     def __len__(self) -> int:
@@ -192,19 +151,10 @@ class LabelledSet(Protocol):
         return np.diff(self.offsets)
 
     def column(self, name: str) -> LabelColumn:
-        """Return a label of this name.
-
-        Raises
-        ------
-        DatasetError
-            ``unknown-label``.
-        """
+        """Return a label by its name; raises `DatasetError` (``unknown-label``)."""
         if name not in self.labels:
-            raise DatasetError(
-                "unknown-label",
-                f"there is no label {name!r}; there are {', '.join(self.labels) or 'none'}",
-                path=self.path,
-            )
+            message = f"there is no label {name!r}; there are {', '.join(self.labels) or 'none'}"
+            raise DatasetError("unknown-label", message, path=self.path)
         return self.labels[name]
 
     def note_labels(self, name: str, piece: int) -> NDArray[Any]:

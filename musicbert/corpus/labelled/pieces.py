@@ -25,63 +25,30 @@ NO_CLASS = -1
 class LabelledPiece:
     """One piece of a downstream task.
 
-    Attributes
-    ----------
-    name
-        Unique in its set.
-    notes
-        The music: a `Score` (ticks), or `BeatNotes`.
-    group
-        What may not lie in two parts of a clean split (composition, song, near-duplicates).
-    labels
-        By label name: for notes [shape=(n_notes,), int64, `NO_CLASS` where missing] or [shape=(n_notes,),
-        float64, NaN where missing], in the order of ``notes``; for the piece an int, a float, or an array
-        [shape=(classes,)] (multi-hot, or several numbers).
-    splits
-        By name of a split (such as ``published``): the part (``train``, ``valid``, ``test``) or the fold
-        number as text. A split that leaks says so in the task's ``splits``.
-    source
-        File or archive entry it came from, for messages.
+    ``labels`` of notes are [shape=(n_notes,), int64, `NO_CLASS` where missing] or [shape=(n_notes,), float64,
+    NaN where missing], in the order of ``notes``; the label of a piece is an int, a float, or an array
+    [shape=(classes,)] (multi-hot, or several numbers).
     """
 
-    name: str
+    name: str  # unique in its set
     notes: Score | BeatNotes
-    group: str
-    labels: Mapping[str, Any]
+    group: str  # a clean split never divides a group (composition, song, near-duplicates)
+    labels: Mapping[str, Any]  # by label name
+    #: by name of a split (such as ``published``): the part (train, valid, test) or the fold number as text
     splits: Mapping[str, str] = field(default_factory=dict)
-    source: str = ""
+    source: str = ""  # file or archive entry it came from, for messages
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be learned from the labels of one name.
+    """What is to be learned from the labels of one name."""
 
-    Attributes
-    ----------
-    name
-        Name on the command line, such as ``melody``.
-    label
-        Key in `LabelledPiece.labels`.
-    level, kind
-        See `Level` and `Kind`.
-    classes
-        Names of the classes (of the outputs, for regression).
-    metric
-        Name of the score that selects and that is reported first.
-    ignore
-        Classes that are neither trained on nor scored.
-    splits
-        Name of each split and, where it leaks, how (empty text where it does not).
-    seeds
-        Seeds of the published protocol.
-    """
-
-    name: str
-    label: str
+    name: str  # on the command line, such as ``melody``
+    label: str  # key in `LabelledPiece.labels`
     level: Level
     kind: Kind
-    classes: tuple[str, ...]
-    metric: str
-    ignore: tuple[int, ...] = ()
-    splits: Mapping[str, str] = field(default_factory=dict)
-    seeds: tuple[int, ...] = (2021,)
+    classes: tuple[str, ...]  # names of the classes (of the outputs, for regression)
+    metric: str  # the score that selects the checkpoint and that is reported first
+    ignore: tuple[int, ...] = ()  # classes that are neither trained on nor scored
+    splits: Mapping[str, str] = field(default_factory=dict)  # name -> how it leaks; empty if it does not
+    seeds: tuple[int, ...] = (2021,)  # of the published protocol

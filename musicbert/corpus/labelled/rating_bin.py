@@ -47,11 +47,9 @@ class RatingBin(TokenBin):
     piece is its segment of music (`musicbert.annotation.names.SegmentName.region`) where its name has one,
     else its name.
 
-    Raises
-    ------
-    DatasetError
-        Those of `TokenBin`, `parse_ratings` and `read_classes`; ``missing-labels``, ``wrong-length`` (not one
-        label a piece), ``label-mismatch`` (another number of dimensions, or a class that is not named).
+    Raises `DatasetError`: those of `TokenBin`, `parse_ratings` and `read_classes`; ``missing-labels``,
+    ``wrong-length`` (not one label a piece), ``label-mismatch`` (another number of dimensions, or a class
+    without a name).
     """
 
     BINARISE = BINARISE
@@ -79,7 +77,6 @@ class RatingBin(TokenBin):
         return dict(zip(self.names, map(_region, self.ids or self.names), strict=True))
 
     def _schema(self) -> RatingSchema:
-        """Read what the labels mean, from ``classes.json`` or the label files."""
         folder = self.path / "label"
         if (folder / "classes.json").exists():
             return read_classes(folder / "classes.json")
@@ -104,9 +101,8 @@ class RatingBin(TokenBin):
         path = self.path / "label" / f"{part}.label"
         ratings, classes = parse_ratings(self._label_lines(path), path)
         if len(ratings) != len(self.part(part)):
-            raise self._error(
-                "wrong-length", f"{len(ratings)} labels for {len(self.part(part))} pieces", path
-            )
+            message = f"{len(ratings)} labels for {len(self.part(part))} pieces"
+            raise self._error("wrong-length", message, path)
         dimensions, performers = len(self.schema.dimensions), len(self.schema.classes)
         if not len(ratings):
             return np.zeros((0, dimensions)), classes
@@ -134,10 +130,8 @@ def parse_ratings(
 ) -> tuple[Floats, Ints]:
     """Read ratings and classes from the lines of a label file.
 
-    Returns ``ratings`` [shape=(n, d), float64, 0-1], NaN where there is none; ``class_of`` [shape=(n,),
-    int64], -1 where there is none.
-    Raises `DatasetError`: ``bad-label``: not a JSON array of d ratings on 0-1 or null and a whole number or
-    null, with the same d on every line.
+    Returns ratings [shape=(n, d), float64, 0-1, NaN where missing] and classes [shape=(n,), int64, -1 where
+    missing]. Raises `DatasetError` (``bad-label``: not the JSON array above, with the same d on every line).
     """
     rows: list[list[float]] = []
     classes: list[int] = []
@@ -161,19 +155,15 @@ def parse_ratings(
 
 
 def read_classes(path: Path, *, hint: str = BINARISE) -> RatingSchema:
-    """Read ``classes.json``.
-
-    Raises `DatasetError` (``not-found``, ``bad-classes``).
-    """
+    """Read ``classes.json``; raises `DatasetError` (``not-found``, ``bad-classes``)."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return RatingSchema(_names(content["classes"]), _names(content["dimensions"]))
     except OSError as error:
         raise DatasetError("not-found", f"Missing: {error.strerror}", path=path, hint=hint) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(
-            "bad-classes", f"Not a JSON object with classes and dimensions: {error!r}", path=path, hint=hint
-        ) from error
+        message = f"Not a JSON object with classes and dimensions: {error!r}"
+        raise DatasetError("bad-classes", message, path=path, hint=hint) from error
 
 
 def _names(values: object) -> tuple[str, ...]:
@@ -187,10 +177,9 @@ def _names(values: object) -> tuple[str, ...]:
 
 
 def published_performer(identifier: str) -> int:
-    """Return the class that the published contrastive task reads off an identifier.
+    """Return the class that the published contrastive task reads from an identifier.
 
     The fifth part of ``Schubert_D960_mv3_8bars_4_07`` is the performer's number; ``Score`` is 13.
-
     Raises `DatasetError` (``bad-identifier`` where there is no number).
     """
     part = (identifier.split("_") + [""] * 5)[4]

@@ -7,7 +7,7 @@ Written by `musicbert.corpus.labelled.binarize`; read here without fairseq.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from os import PathLike
 from typing import Any
@@ -29,23 +29,12 @@ class SentenceBin(TokenBin):
 
     The group of a piece is its query where the data have queries, else its identifier, else its name.
 
-    Parameters
-    ----------
-    path, parts
-        See `TokenBin`.
-    kind
-        How the labels are read; if None, ``regression`` where ``outputs`` is given, ``classes`` where every
-        piece has exactly one label, else ``multilabel``.
-    outputs
-        Numbers of a piece (regression), or outputs of a model that was made for more classes than the
-        dictionary names: the others are named ``unused-<number>``.
-
-    Raises
-    ------
-    DatasetError
-        Those of `TokenBin` (``not-found`` for a missing part, ``no-pieces`` for an empty one,
-        ``wrong-tokens`` for other tokens); ``wrong-length``; ``wrong-label`` where there is not one known
-        class a piece, or not ``outputs`` numbers; ``class-count-mismatch`` for fewer outputs than classes.
+    ``kind``: how the labels are read; if None, ``regression`` where ``outputs`` is given, ``classes`` where
+    every piece has exactly one label, else ``multilabel``; ``outputs``: numbers of a piece (regression), or
+    outputs of a model with more classes than the dictionary names: the others are named ``unused-<number>``.
+    Raises `DatasetError`: those of `TokenBin` (``not-found`` for a missing part, ``no-pieces`` for an empty
+    one, ``wrong-tokens`` for other tokens); ``wrong-length``; ``wrong-label`` where there is not one known
+    class a piece, or not ``outputs`` numbers; ``class-count-mismatch`` for fewer outputs than classes.
     """
 
     MISSING, EMPTY, WRONG_TOKENS = "not-found", "no-pieces", "wrong-tokens"
@@ -86,7 +75,11 @@ class SentenceBin(TokenBin):
                 raise self._error("class-count-mismatch", message, dictionary)
             names += tuple(f"unused-{number}" for number in range(len(names), outputs))
             if kind == "classes":
-                self._check_single(single)
+                if not single.all():
+                    piece = int(single.argmin())
+                    part = self.parts[self._part_of(piece)]
+                    message = f"Sequence {piece - self.part(part).start} of {part} has no single known label"
+                    raise self._error("wrong-label", message, self.path / "label")
                 self._values = self.hot.argmax(1).astype(np.int32)
             else:
                 self._values = np.zeros((len(self), outputs), np.float32)
@@ -115,9 +108,8 @@ class SentenceBin(TokenBin):
         prefix = self.path / "label" / part
         sizes = read_index(prefix).astype(np.int64)
         if len(sizes) != len(self.part(part)):
-            raise self._error(
-                "wrong-length", f"{len(sizes)} labels for {len(self.part(part))} pieces", prefix
-            )
+            message = f"{len(sizes)} labels for {len(self.part(part))} pieces"
+            raise self._error("wrong-length", message, prefix)
         ids = read_tokens(prefix).astype(np.int64) - len(SPECIALS)
         owner = np.repeat(np.arange(len(sizes)), sizes)
         known = (ids >= 0) & (ids < len(self.classes))
@@ -125,16 +117,9 @@ class SentenceBin(TokenBin):
         hot[owner[known], ids[known]] = True
         counts = sizes - 1  # </s>
         unknown = int(counts.sum() - known.sum())
-        if unknown:  # upstream makes the dictionary from the training part, and leaves these out, too
+        if unknown:  # left out upstream, too: the dictionary comes from the training part alone
             logger.warning("%s: %d labels are unknown to the dictionary and left out", part, unknown)
         return hot, counts
-
-    def _check_single(self, single: Bools) -> None:
-        if not single.all():
-            piece = int(single.argmin())
-            part = self.parts[self._part_of(piece)]
-            message = f"Sequence {piece - self.part(part).start} of {part} has no single known label"
-            raise self._error("wrong-label", message, self.path / "label")
 
     def _numbers(self, part: str, outputs: int) -> Singles:
         """Numbers in place of classes [shape=(n, outputs)]."""
@@ -153,21 +138,6 @@ class SentenceBin(TokenBin):
 
     def _integers(self, suffix: str) -> Ints | None:
         lines = [self.lines(part, suffix) for part in self.parts]
-        if any(each is None for each in lines):
+        if None in lines:
             return None
-        return np.array([line for each in lines for line in each or ()], np.int64)
-
-
-def read_part(folder: str | PathLike[str], part: str) -> SentenceBin:
-    """Open one part, any number of classes a piece."""
-    return SentenceBin(folder, parts=[part], kind="multilabel")
-
-
-def chosen_rows(
-    folder: str | PathLike[str], part: str, chosen: Ints, *, block: int = 200
-) -> Iterator[list[Ints]]:
-    """Yield the rows of some pieces of a part, in lists of those among ``block`` successive pieces."""
-    data = read_part(folder, part)
-    for start in range(0, len(data), block):
-        inside = chosen[(chosen >= start) & (chosen < start + block)]
-        yield [data.rows(piece) for piece in np.sort(inside).tolist()]
+        return np.array([line for part_lines in lines for line in part_lines or ()], np.int64)

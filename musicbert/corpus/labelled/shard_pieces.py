@@ -1,7 +1,4 @@
-"""A labelled piece as bytes of the files of a shard: its rows, labels and inputs.
-
-Verified in ``tests/unit/corpus/test_shards.py``.
-"""
+"""A labelled piece as bytes of the files of a shard: its rows, labels and inputs."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -30,10 +27,7 @@ from musicbert.features import features
 
 
 def columns_of(tasks: Iterable[Task]) -> list[LabelColumn]:
-    """Labels that tasks need, each once.
-
-    Raises `ValueError` (where two tasks read one label in different ways).
-    """
+    """Labels that tasks need, each once; `ValueError` where two tasks read one label in different ways."""
     columns: dict[str, LabelColumn] = {}
     for task in tasks:
         column = LabelColumn(task.label, task.level, task.kind, task.classes)
@@ -50,12 +44,9 @@ def piece_bytes(
     performance: bool = False,
     with_features: bool = False,
 ) -> tuple[dict[str, bytes], PieceInfo]:
-    """Encode a piece: the bytes that each file gets, and the entry of the manifest.
+    """Encode a piece: the bytes that each file gets (undefined features are NaN), and its manifest entry.
 
-    Hand-made features that are undefined are NaN.
-
-    Raises `MidiError` (``no-notes``, ``bad-value``, and those of the codec); `DatasetError` (those of
-    `label_array`).
+    Raises `MidiError` (``no-notes``, ``bad-value``, and those of the codec) and those of `label_array`.
     """
     rows, index = codec.encode(piece.notes)
     if len(rows) == 0:
@@ -86,9 +77,8 @@ def piece_bytes(
 
 
 def label_array(column: LabelColumn, piece: LabelledPiece) -> NDArray[Any]:
-    """Labels of a piece as they are stored, in the order of its notes.
+    """Labels of a piece as they are stored (see `LabelColumn`), in the order of its notes.
 
-    Returns [shape=(n_notes, ...)] for notes, [shape=(...)] for the piece (see `LabelColumn`).
     Raises `DatasetError`: ``wrong-length`` where there is not one label a note (a number an output),
     ``bad-label`` for a class that does not exist, or what is not a number.
     """
@@ -98,15 +88,13 @@ def label_array(column: LabelColumn, piece: LabelledPiece) -> NDArray[Any]:
     try:
         values = np.asarray(piece.labels[column.name], np.int64 if column.kind == "classes" else np.float64)
     except (TypeError, ValueError) as error:
-        raise DatasetError(
-            "bad-label", f"{column.name!r} holds a value that is not a number: {error}"
-        ) from error
+        message = f"{column.name!r} holds a value that is not a number: {error}"
+        raise DatasetError("bad-label", message) from error
     if column.width == (1,) and values.ndim == len(shape) - 1:
         values = values[..., None]
     if values.shape != shape:
-        raise DatasetError(
-            "wrong-length", f"labels {column.name!r} have shape {values.shape}, the piece asks for {shape}"
-        )
+        message = f"labels {column.name!r} have shape {values.shape}, the piece asks for {shape}"
+        raise DatasetError("wrong-length", message)
     if column.kind == "classes":
         good = (values >= NO_CLASS) & (values < len(column.classes))
     elif column.kind == "multilabel":

@@ -13,8 +13,7 @@ A folder (written by `musicbert.corpus.labelled.shard_writer.write_shards`, read
 ``ledger.jsonl``    one line a piece that was offered: ``ok`` or the reason why it is not here
 ==================  ====================================================================================
 
-Windows are a matter of training, not of the file: pieces are whole. Nothing is pickled. Verified in
-``tests/unit/corpus/test_shards.py``.
+Pieces are whole; training cuts them into windows. Nothing is pickled.
 """
 
 import json
@@ -36,21 +35,12 @@ ROWS, NOTE_INDEX, OFFSETS, PERFORMANCE, FEATURES = (
     "rows.bin", "note_index.bin", "offsets.npy", "performance.bin", "features.bin"
 )  # fmt: skip
 ROW_TYPE, INDEX_TYPE, FLOAT_TYPE = (np.dtype(t) for t in ("<u2", "<u4", "<f4"))
-_HINT = "write it again"
 
 
 class Shards(LabelledSet):
     """A folder of labelled pieces, opened for reading; arrays are mapped, not loaded.
 
-    Parameters
-    ----------
-    path
-        The folder.
-
-    Raises
-    ------
-    DatasetError
-        ``not-found``, ``not-shards``, ``newer-format``, ``wrong-length`` (a file is cut).
+    Raises `DatasetError`: ``not-found``, ``not-shards``, ``newer-format``, ``wrong-length`` (a file is cut).
     """
 
     pieces: tuple[PieceInfo, ...]
@@ -64,19 +54,16 @@ class Shards(LabelledSet):
         try:
             self.codec = self.manifest["codec"]
             self.fields = tuple(self.manifest["fields"])
-            self.labels = {
-                entry["name"]: LabelColumn(
-                    entry["name"], entry["level"], entry["kind"], tuple(entry["classes"])
-                )
+            columns = (
+                LabelColumn(entry["name"], entry["level"], entry["kind"], tuple(entry["classes"]))
                 for entry in self.manifest["labels"]
-            }
+            )
+            self.labels = {column.name: column for column in columns}
             self.pieces = tuple(PieceInfo(**entry) for entry in self.manifest["pieces"])
             self.performance_width = int(self.manifest.get("performance", 0))
             self.sha256 = self.manifest["sha256"]
         except (KeyError, TypeError) as error:
-            raise DatasetError(
-                "not-shards", f"Its manifest lacks {error}", path=self.path / MANIFEST, hint=_HINT
-            ) from error
+            raise _damaged("not-shards", f"Its manifest lacks {error}", self.path / MANIFEST) from error
         self.offsets = self._offsets()
         self._files = {name: f"label{k}.bin" for k, name in enumerate(self.labels)}
         total = int(self.offsets[-1])
@@ -110,32 +97,30 @@ class Shards(LabelledSet):
         return np.asarray(self._map(FEATURES, FLOAT_TYPE, (len(self), width)), np.float64) if width else None
 
     def _offsets(self) -> Ints:
-        lengths = [piece.rows for piece in self.pieces]
+        path = self.path / OFFSETS
         try:
-            offsets = np.load(self.path / OFFSETS, allow_pickle=False)
+            offsets = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise DatasetError(
-                "not-shards", "Its offsets cannot be read", path=self.path / OFFSETS, hint=_HINT
-            ) from error
-        if not np.array_equal(offsets, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])):
-            raise DatasetError(
-                "wrong-length", "offsets and manifest disagree", path=self.path / OFFSETS, hint=_HINT
-            )
+            raise _damaged("not-shards", "Its offsets cannot be read", path) from error
+        if not np.array_equal(offsets, np.cumsum([0, *(piece.rows for piece in self.pieces)])):
+            raise _damaged("wrong-length", "offsets and manifest disagree", path)
         return np.asarray(offsets, np.int64)
 
     def _map(self, file: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
         """Map a file of arrays, once."""
-        if file not in self._maps:
-            self._maps[file] = self._opened(file, dtype, shape)
-        return self._maps[file]
-
-    def _opened(self, file: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+        if file in self._maps:
+            return self._maps[file]
         path, size = self.path / file, int(np.prod(shape)) * dtype.itemsize
         actual = path.stat().st_size if path.is_file() else -1
         if actual != size:
             what = "is missing" if actual < 0 else f"has {actual} bytes instead of {size}"
-            raise DatasetError("wrong-length", f"A file of the data set {what}", path=path, hint=_HINT)
-        return np.memmap(path, dtype, "r", shape=shape) if size else np.zeros(shape, dtype)
+            raise _damaged("wrong-length", f"A file of the data set {what}", path)
+        self._maps[file] = np.memmap(path, dtype, "r", shape=shape) if size else np.zeros(shape, dtype)
+        return self._maps[file]
+
+
+def _damaged(reason: str, message: str, path: Path) -> DatasetError:
+    return DatasetError(reason, message, path=path, hint="write it again")
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -143,15 +128,13 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DatasetError(
-            "not-found", "There is no labelled data set here (no manifest.json)", path=folder
-        ) from error
+        message = "There is no labelled data set here (no manifest.json)"
+        raise DatasetError("not-found", message, path=folder) from error
     except ValueError as error:
-        raise DatasetError("not-shards", "Its manifest is not JSON", path=path, hint=_HINT) from error
+        raise _damaged("not-shards", "Its manifest is not JSON", path) from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise DatasetError("not-shards", "This is not a labelled data set", path=path)
     if int(manifest.get("version", 0)) > VERSION:
-        raise DatasetError(
-            "newer-format", "It was written by a newer version of this program", path=path, hint="update it"
-        )
+        message = "It was written by a newer version of this program"
+        raise DatasetError("newer-format", message, path=path, hint="update it")
     return manifest

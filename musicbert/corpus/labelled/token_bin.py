@@ -53,9 +53,8 @@ class Notes:
 
 
 class TokenBin(LabelledSet):
-    """Pieces of one fold of a data-bin, without labels.
+    """Pieces of one fold of a data-bin, without labels; ``parts``: those to open, all if None.
 
-    ``path``: folder of one fold; ``parts``: parts to open; those that are there if None.
     Raises `DatasetError`: ``not-found``, ``wrong-dictionary``, `MISSING`, `EMPTY`, `WRONG_TOKENS`,
     ``bad-index``, ``wrong-length`` (identifiers). Performance inputs are checked when they are first read.
     """
@@ -63,7 +62,7 @@ class TokenBin(LabelledSet):
     codec = "octuple"
     fields = FIELDS
     split_names = (SPLIT,)
-    #: Reasons of a part that is not there, of a part without a piece and of items that are not notes.
+    #: Error reasons: a part is missing, a part has no piece, an item is not notes.
     MISSING, EMPTY, WRONG_TOKENS = "missing-split", "empty-split", "wrong-dictionary"
     #: Whether opening checks every note, not only the octuples around the notes of a piece.
     CHECK_NOTES = True
@@ -81,18 +80,13 @@ class TokenBin(LabelledSet):
         #: pieces of part k are ``starts[k]`` to ``starts[k + 1] - 1``
         self.starts = np.cumsum([0, *map(len, sizes)])
         self.offsets = np.cumsum([0, *(np.concatenate(sizes) // WIDTH - 2)], dtype=np.int64)
-        self._tables = [self._open(part, each) for part, each in zip(self.parts, sizes, strict=True)]
-        given = [self.lines(part, "id") for part in self.parts]
+        self._tables = list(map(self._open, self.parts, sizes))
+        ids = [self.lines(part, "id") for part in self.parts]
         #: names as in the ``.id`` files; None where a part has none
-        self.ids = (
-            None if any(each is None for each in given) else [name for each in given for name in each or ()]
-        )
+        self.ids = None if None in ids else [name for part_ids in ids for name in part_ids or ()]
 
     def part(self, name: str) -> range:
-        """Numbers of the pieces of a part.
-
-        Raises `DatasetError` (`MISSING`).
-        """
+        """Numbers of the pieces of a part; raises `DatasetError` (`MISSING`)."""
         if name not in self.parts:
             raise self._error(self.MISSING, f"The data-bin has no part {name!r}", self.path / "input0" / name)
         at = self.parts.index(name)
@@ -140,10 +134,8 @@ class TokenBin(LabelledSet):
         """Hash of the files that training can read."""
         digest = hashlib.sha256()
         for folder in ("input0", "label", "performance"):
-            files = [path for part in self.parts for path in (self.path / folder).glob(f"{part}.*")]
-            for file in sorted(
-                [*files, *(self.path / folder).glob("*.json"), *(self.path / folder).glob("dict.txt")]
-            ):
+            patterns = (*(f"{part}.*" for part in self.parts), "*.json", "dict.txt")
+            for file in sorted(path for glob in patterns for path in (self.path / folder).glob(glob)):
                 digest.update(f"{folder}/{file.name}".encode())
                 with file.open("rb") as stream:
                     digest.update(hashlib.file_digest(stream, "sha256").digest())
@@ -185,10 +177,7 @@ class TokenBin(LabelledSet):
 
     @cached_property
     def performance_width(self) -> int:
-        """Number of performance inputs of a row; 0 where there are none.
-
-        Raises `DatasetError` (``bad-performance``).
-        """
+        """Number of performance inputs of a row, else 0; raises `DatasetError` (``bad-performance``)."""
         try:
             return performance_width(self.path)
         except DatasetError as error:
@@ -206,15 +195,12 @@ class TokenBin(LabelledSet):
         return np.array(self._performance[at][cut.start - first : cut.stop - first])
 
     def lines(self, part: str, suffix: str) -> list[str] | None:
-        """Lines of ``label/<part>.<suffix>``, one a piece; None where there is no such file.
-
-        Raises `DatasetError` (``wrong-length`` where there is not one line a piece).
-        """
+        """Lines of ``label/<part>.<suffix>``; None without the file; raises ``wrong-length``."""
         path = self.path / "label" / f"{part}.{suffix}"
         if not path.is_file():
             return None
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").split("\n")]
-        lines = [line for line in lines if line]
+        text = path.read_text(encoding="utf-8")
+        lines = [stripped for line in text.split("\n") if (stripped := line.strip())]
         if len(lines) != len(self.part(part)):
             raise self._error("wrong-length", f"{len(lines)} lines for {len(self.part(part))} pieces", path)
         return lines
@@ -226,7 +212,7 @@ class TokenBin(LabelledSet):
         return int(np.searchsorted(self.starts, piece, side="right")) - 1
 
     def _place(self, piece: int) -> tuple[int, int]:
-        """Part of a piece, and its first note among the octuples of the part."""
+        """Part of a piece, and the place of its first note among the octuples of the part."""
         at = self._part_of(piece)
         first = int(self.starts[at])
         before = int(self.offsets[piece] - self.offsets[first]) + 2 * (piece - first)

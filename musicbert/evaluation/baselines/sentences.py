@@ -35,7 +35,7 @@ from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifie
 from sklearn.linear_model import LogisticRegression
 
 from musicbert.arrays import Bools, Floats, Ints
-from musicbert.corpus.labelled.sentence_bin import SentenceBin, read_part
+from musicbert.corpus.labelled.sentence_bin import SentenceBin
 from musicbert.evaluation.baselines.examples import standardise
 from musicbert.evaluation.baselines.models import fit_columns
 from musicbert.evaluation.baselines.pair_features import PAIR_FEATURES, pair_features
@@ -50,9 +50,9 @@ def pair_baselines(folder: str | PathLike[str], part: str = "test", *, seed: int
     """Score every pair of a part with each baseline.
 
     Returns ``name -> [shape=(n``, ``)``, ``float64]``, ``the higher the better``.
-    Raises `DatasetError` (those of `read_part` and `pair_features`).
+    Raises `DatasetError` (those of `SentenceBin` and `pair_features`).
     """
-    about, training = read_part(folder, part), read_part(folder, "train")
+    about, training = SentenceBin(folder, parts=[part]), SentenceBin(folder, parts=["train"])
     here, train = pair_features(about), pair_features(training)
     labels = training.hot[:, training.classes.index("1")]
     if len(train) > MAX_PAIRS:
@@ -123,7 +123,7 @@ def genre_baselines(
     `window_features`.
     Returns ``name -> [shape=(n``, ``C)``, ``float64``, ``0-1]``.
     """
-    training, about = read_part(folder, "train"), read_part(folder, part)
+    training, about = SentenceBin(folder, parts=["train"]), SentenceBin(folder, parts=[part])
     chosen = first_windows(training)
     labels = training.hot[chosen].astype(np.int64)
     train = window_features(folder, "train", chosen, known=known)

@@ -11,7 +11,7 @@ from os import PathLike
 import numpy as np
 
 from musicbert.arrays import Floats, Ints
-from musicbert.corpus.labelled.sentence_bin import chosen_rows
+from musicbert.corpus.labelled.sentence_bin import SentenceBin
 from musicbert.encoding import decode
 from musicbert.encoding.vocabulary import FIELD_SIZES
 from musicbert.errors import MidiError
@@ -34,12 +34,11 @@ def window_features(
     """
     known = {} if known is None else known
     table: list[Floats] = []
-    for sequences in chosen_rows(folder, part, chosen):
-        for rows in sequences:
-            key = sha256(rows.tobytes()).digest()
-            if key not in known:
-                known[key] = _describe(rows)
-            table.append(known[key])
+    for rows in map(SentenceBin(folder, parts=[part]).rows, chosen.tolist()):
+        key = sha256(rows.tobytes()).digest()
+        if key not in known:
+            known[key] = _describe(rows)
+        table.append(known[key])
     return np.stack(table) if table else np.zeros((0, 0))
 
 

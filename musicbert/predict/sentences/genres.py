@@ -14,7 +14,7 @@ import numpy as np
 from musicbert.arrays import Floats
 from musicbert.corpus.bins.databin import fold_folders
 from musicbert.corpus.files.ledger import read_ledger
-from musicbert.corpus.labelled.sentence_bin import SentenceBin, read_part
+from musicbert.corpus.labelled.sentence_bin import SentenceBin
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.sentences import genre_baselines, mean_over_windows
 from musicbert.evaluation.metrics.multilabel import AVERAGES
@@ -48,7 +48,7 @@ def score_genres(
     has (on all where there is none). ``probes``: row -> model whose embeddings are probed
     (`musicbert.predict.sentences.probe`). ``scoring``: options.
     Returns ``The rows``, ``also of the mean over seeds where there are several``.
-    Raises `CheckpointError, DatasetError` (those of `Scoring.logits` and `read_part`; ``no-fold``).
+    Raises `CheckpointError, DatasetError` (those of `Scoring.logits` and `SentenceBin`; ``no-fold``).
     """
     scoring = scoring or Scoring()
     part = scoring.part
@@ -58,7 +58,7 @@ def score_genres(
             raise DatasetError("no-fold", f"{row} is of fold {unknown[0]!r}, which is not here", path=data)
     wanted = {fold for files in checkpoints.values() for fold in files} or set(folds)
     folds = {fold: folder for fold, folder in folds.items() if fold in wanted}
-    abouts = {fold: read_part(folder, part) for fold, folder in folds.items()}
+    abouts = {fold: SentenceBin(folder, parts=[part]) for fold, folder in folds.items()}
     classes = _common_classes(abouts, data)
     songs = _songs(Path(data))
     collected: dict[str, dict[str, Predictions]] = {}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from musicbert.arrays import Floats, Ints
-from musicbert.corpus.labelled.sentence_bin import SentenceBin, read_part
+from musicbert.corpus.labelled.sentence_bin import SentenceBin
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.sentences import pair_baselines
 from musicbert.evaluation.metrics.bootstrap import Draws, Interval, resample
@@ -38,11 +38,11 @@ def score_pairs(
     checkpoint; several seeds are several rows; ``group``: candidates of a query, for data that do not name
     their queries; ``scoring``: options; the bootstrap draws queries.
     Returns ``The rows``, ``also of the mean over seeds where there are several``.
-    Raises `CheckpointError, DatasetError` (those of `Scoring.logits` and `read_part`; ``wrong-label``,
+    Raises `CheckpointError, DatasetError` (those of `Scoring.logits` and `SentenceBin`; ``wrong-label``,
     ``bad-groups``).
     """
     scoring = scoring or Scoring()
-    about = read_part(data, scoring.part)
+    about = SentenceBin(data, parts=[scoring.part])
     if _TRUE not in about.classes:
         raise DatasetError("wrong-label", f"The labels are {about.classes}, not 0 and 1", path=data)
     true = about.classes.index(_TRUE)

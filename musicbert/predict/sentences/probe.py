@@ -4,6 +4,7 @@ A window is the mean of the last states over its notes. On these vectors one log
 fitted, as on the hand-made features (`musicbert.evaluation.baselines.sentences`): the two can be compared.
 """
 
+import itertools
 from os import PathLike
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 
 from musicbert.arrays import Floats, Ints
-from musicbert.corpus.labelled.sentence_bin import chosen_rows, read_part
+from musicbert.corpus.labelled.sentence_bin import SentenceBin
 from musicbert.evaluation.baselines.sentences import first_windows, logistic_scores
 from musicbert.model import MusicBert
 
@@ -41,7 +42,9 @@ def window_vectors(
     """
     known = {} if known is None else known
     found: list[Floats] = []
-    for rows in chosen_rows(folder, part, chosen, block=64):
+    data = SentenceBin(folder, parts=[part])
+    for _, pieces in itertools.groupby(chosen.tolist(), lambda piece: piece // 64):
+        rows = list(map(data.rows, pieces))
         keys = [each.tobytes() for each in rows]
         new = {key: each for key, each in zip(keys, rows, strict=True) if key not in known}
         if new:
@@ -58,7 +61,7 @@ def probe_scores(
 
     Returns [shape=(n, C), float64, 0-1].
     """
-    training, about = read_part(folder, "train"), read_part(folder, part)
+    training, about = SentenceBin(folder, parts=["train"]), SentenceBin(folder, parts=[part])
     chosen = first_windows(training)
     train = window_vectors(model, folder, "train", chosen, known=known)
     here = window_vectors(model, folder, part, np.arange(len(about)), known=known)

@@ -10,7 +10,7 @@ from musicbert.annotation.folds import leaks
 from musicbert.corpus.bins.databin import read_index
 from musicbert.corpus.files.ledger import read_ledger
 from musicbert.corpus.labelled.binarize import binarize
-from musicbert.corpus.labelled.sentence_bin import read_part
+from musicbert.corpus.labelled.sentence_bin import SentenceBin
 from musicbert.corpus.sentences.genre import GenreOptions, build_genre, read_genres
 from musicbert.corpus.splits.genre_folds import genre_folds
 from musicbert.encoding import encode, line_to_rows
@@ -178,7 +178,7 @@ def test_the_data_bin_is_that_of_the_text(source, tmp_path):
 def test_reading_a_part_gives_labels_and_notes_back(source, tmp_path):
     build(source, tmp_path / "bin", layout="bin")
     folder = tmp_path / "bin" / "1"
-    about = read_part(folder, "train")
+    about = SentenceBin(folder, parts=["train"])
     genres = read_genres(source / "map.json", "topmagd")
     for name, hot in zip(about.ids, about.hot, strict=True):
         assert tuple(sorted(about.classes[c] for c in np.flatnonzero(hot))) == genres[name]
