@@ -1,4 +1,4 @@
-"""`BeatNotes`: notes in beats instead of ticks, for music whose bars are known but that is no MIDI file.
+"""`BeatNotes`: notes in beats instead of ticks, for music with known bars that is not a MIDI file.
 
 Unit: beats, scaled so that a bar is 4 beats whatever the metre was; bar 0 begins at beat 0 and a pickup lies
 before it, at negative beats.
@@ -21,17 +21,7 @@ MAX_BEATS = (2**31 - 1) // TICKS_PER_BEAT - BEATS_PER_BAR
 
 @dataclass(frozen=True, eq=False)
 class BeatNotes:
-    """Notes in beats instead of ticks: music whose bars are known, without a MIDI file.
-
-    Attributes
-    ----------
-    onset, offset
-        [shape=(n,), float64, beats], scaled so that a bar is 4 beats; bar 0 begins at 0.
-    pitch
-        MIDI pitch [shape=(n,), int64].
-    velocity
-        [shape=(n,), int64]; 64 where the source has none.
-    """
+    """Notes: times in beats [float64], MIDI pitch and velocity (64 if unknown) [int64], all shape=(n,)."""
 
     onset: Floats
     offset: Floats

@@ -1,7 +1,7 @@
-"""`Codec`: one contract for all encodings of notes, so that tasks, shards and models need not know which.
+"""`Codec`: one contract for all encodings of notes, so that tasks, shards and models work with any of them.
 
-A codec turns a `Score` (or `BeatNotes`) into rows, one a note, and says which note each row came from: labels
-of notes are joined through that index and cannot shift when an encoding sorts or drops notes. The codecs
+A codec turns a `Score` (or `BeatNotes`) into rows, one a note, and says which note each row came from. Labels
+of notes are joined through that index, so they stay right when an encoding sorts or drops notes. The codecs
 themselves are in `musicbert.encoding.codecs`.
 """
 
@@ -19,10 +19,9 @@ from musicbert.midi import Score
 class Field:
     """One column of rows.
 
-    ``name``: such as ``pitch``. ``size``: ids of the column. Of compound words PAD and MASK are two of them;
-    OctupleMIDI's are not, since its fields share one vocabulary (`rows_to_ids`), in which PAD and MASK are
-    tokens of their own. ``pad``, ``mask``: id of PAD and of MASK: in the column (compound words), or in the
-    shared vocabulary (OctupleMIDI).
+    ``name``: such as ``pitch``. ``size``: number of ids of the column; those of compound words include PAD
+    and MASK, those of OctupleMIDI do not. ``pad``, ``mask``: id of PAD and of MASK: in the column (compound
+    words), or in the vocabulary that all fields share (OctupleMIDI, `rows_to_ids`).
     """
 
     name: str
@@ -43,26 +42,11 @@ class Codec(Protocol):
         """The columns of a row."""
 
     def encode(self, notes: Score | BeatNotes) -> tuple[Ints, Ints]:
-        """Encode notes.
+        """Encode notes; raises `MidiError` for music that cannot be encoded.
 
-        Returns
-        -------
-        rows
-            [shape=(n, F), int64]
-        note_index
-            [shape=(n,), int64]: row i is note ``note_index[i]``. Notes that were dropped are missing.
-
-        Raises
-        ------
-        MidiError
-            What cannot be encoded.
+        Returns ``rows`` [shape=(n, F), int64] and ``note_index`` [shape=(n,), int64]: row i is note
+        ``note_index[i]``. Notes that were dropped are missing.
         """
 
     def decode(self, rows: ArrayLike) -> Score:
-        """Turn rows back into music.
-
-        Raises
-        ------
-        MidiError
-            ``no-notes``, ``bad-value``.
-        """
+        """Turn rows back into music; raises `MidiError` (``no-notes``, ``bad-value``)."""

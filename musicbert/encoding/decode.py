@@ -44,20 +44,8 @@ TICKS_PER_POSITION = TICKS_PER_BEAT // POSITIONS_PER_BEAT
 def decode(rows: ArrayLike) -> Score:
     """Turn rows back into music.
 
-    Parameters
-    ----------
-    rows
-        [shape=(n, 8), integers], n >= 1, in any order; bars 0-65535.
-
-    Returns
-    -------
-    Score
-        With ``.save(path)``.
-
-    Raises
-    ------
-    MidiError
-        ``no-notes``; ``bad-value`` for a wrong shape or a value out of range.
+    ``rows`` [shape=(n, 8), integers], n >= 1, in any order; bars 0-65535.
+    Raises `MidiError` (``no-notes``; ``bad-value``: a wrong shape or a value out of range).
     """
     table = check_rows(rows, bars=MAX_POSITIONS)
     if len(table) == 0:
@@ -117,7 +105,7 @@ def _bar_metres(bar: Ints, metre: Ints) -> tuple[Ints, Bools]:
 def _fitting(codes: Ints, bar: Ints, position: Ints, metre: Ints) -> Ints:
     """Code that each bar begins with: its own, unless notes of one signature lie beyond its end.
 
-    Bars whose notes differ in time signature are left to upstream's way.
+    Bars whose notes differ in time signature keep their code, as in upstream.
     """
     last = np.zeros(len(codes), np.int64)
     np.maximum.at(last, bar, position)

@@ -46,8 +46,8 @@ class _Run(NamedTuple):
 def bar_table(score: Score, limit: int, policies: Policies) -> BarTable:
     """Lay out the bars of the first `limit` positions.
 
-    Raises `MidiError`: ``unsupported-metre``, according to the policies. A signature that rules no position
-    is never looked at.
+    Raises `MidiError` (``unsupported-metre``, depending on the policies). A signature without any position is
+    ignored.
     """
     runs = _runs(score, limit)
     bars: list[Ints] = []

@@ -1,4 +1,4 @@
-"""What rows of any codec say about their notes: order in time, pitch, duration, place in the bar.
+"""Onset, pitch, duration and place in the bar of the notes in rows of any codec.
 
 For rules, baselines and scores that look at the music and not at the encoding. Onsets and durations are in
 units of the codec (1/16 of a quarter note for octuples, 1/4 for compound words), and bars are as long as the
@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike
 from musicbert.arrays import Ints
 from musicbert.encoding.compound_word import LOW_PITCH, bar_numbers
 from musicbert.encoding.compound_word.vocabulary import POSITIONS
-from musicbert.encoding.quantise import duration_value
+from musicbert.encoding.quantise import WHOLE_NOTE, duration_value
 
-#: positions of the longest bar of OctupleMIDI (two whole notes)
-_OCTUPLE_BAR = 128
+#: positions of the longest bar of OctupleMIDI
+_OCTUPLE_BAR = 2 * WHOLE_NOTE
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class NoteColumns:
 
     ``bar``, ``position``, ``onset``: number of the bar; place in it; ``bar`` times the longest bar plus
     ``position``; ``duration``: in the same unit, at least 0; ``pitch``: MIDI pitch; of percussion plus 128 in
-    octuples; ``program``: 0-127, 128 percussion; 0 in compound words, which do not know it.
+    octuples; ``program``: 0-127, 128 percussion; 0 in compound words, which do not hold it.
     """
 
     bar: Ints
@@ -37,10 +37,7 @@ class NoteColumns:
 
 
 def note_columns(rows: ArrayLike, codec: str) -> NoteColumns:
-    """Read rows.
-
-    ``rows`` [shape=(n, F), int64]; ``codec``: name of the codec.
-    """
+    """Read rows [shape=(n, F), int64] of a codec."""
     table = np.asarray(rows, np.int64)
     if codec == "octuple":
         bar, position, program, pitch, duration = table.T[:5]

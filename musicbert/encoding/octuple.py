@@ -5,12 +5,11 @@ tempo, sorted lexicographically. Bars are counted from 0 and may exceed 255: onl
 Percussion is program 128 with 128 added to its pitch. A duration is the difference of two rounded times, so
 short notes may get 0. Identical rows stay. Lost: track, channel, controllers, key signatures.
 
-How it is fast: bar and position are functions of a note's position in the piece (0-65535), and so are time
-signature and tempo; so a note is one 63-bit number (position, program, pitch, duration, velocity, index), one
-sort orders all, and the eight columns are cut out of the sorted numbers. Nothing loops over notes.
+Bar, position, time signature and tempo follow from a note's position in the piece (0-65535). So a note is one
+63-bit number (position, program, pitch, duration, velocity, index), one sort orders all notes, and the eight
+columns are cut out of the sorted numbers, without a loop over notes.
 
-Reference: Zeng et al. 2021, section 3.2, and upstream's code for every detail; verified in
-``tests/parity/test_octuple_golden.py``.
+Reference: Zeng et al. 2021, section 3.2, and upstream's code for every detail.
 """
 
 from os import PathLike
@@ -77,45 +76,20 @@ def encode_notes(
     limits: ReadLimits | None = None,
     checked: bool = False,
 ) -> tuple[Ints, Ints]:
-    """Encode a score and say which note each row came from.
+    """Encode a score as rows [shape=(n, 8), int64] and their ``note_index`` (see `Codec`).
 
-    Parameters
-    ----------
-    score
-        The music.
-    policies, limits
-        See `encode`.
-    checked
-        It comes from `read_score` as it is, which has checked it.
-
-    Returns
-    -------
-    rows
-        [shape=(n, 8), int64]
-    note_index
-        [shape=(n,), int64]: row i is note ``note_index[i]`` of the score. Notes that were dropped are
-        missing; equal rows are in the order of the score.
-
-    Raises
-    ------
-    MidiError
-        See `encode`.
+    Equal rows are in the order of the score. ``checked``: the score comes unchanged from `read_score`, which
+    has checked it. Other parameters and errors as for `encode`.
     """
     if not checked:
         check_score(score, limits=limits)
     start = positions(score.onset, score.ticks_per_beat)
     kept = _kept(score, start, policies)
-    if kept is None:
-        onset, offset, pitch, velocity = start, score.offset, score.pitch, score.velocity
-        program, drum = score.program, score.drum
-    else:
-        onset, offset, pitch, velocity = (
-            start[kept],
-            score.offset[kept],
-            score.pitch[kept],
-            score.velocity[kept],
-        )
-        program, drum = score.program[kept], score.drum[kept]
+    columns = [start, score.offset, score.pitch, score.velocity, score.program]
+    drum = score.drum
+    if kept is not None:
+        columns, drum = [column[kept] for column in columns], drum[kept]
+    onset, offset, pitch, velocity, program = columns
     key = (onset << _PROGRAM_BITS) | np.where(drum, DRUM_PROGRAM, program)
     key = (key << _PITCH_BITS) | (pitch + DRUM_PITCH * drum)
     key = (key << _DURATION_BITS) | duration_code(positions(offset, score.ticks_per_beat) - onset)

@@ -1,16 +1,15 @@
-"""Continuous performance inputs: what an OctupleMIDI row loses of how a note was played.
+"""Continuous performance inputs: details of how a note was played that an OctupleMIDI row loses.
 
-Column 14 apart, everything is computed from seconds, velocities, pitches and the three pedals; names, tempi,
-metres and programs are not looked at, so two files that sound the same give the same numbers. Columns, all
-clipped to -3..3 (``r`` below is the reference value at which the column is 0):
+Everything is computed from seconds, velocities, pitches and the three pedals. Names, tempi, metres and
+programs are ignored, so two files that sound the same give the same numbers. Columns, all clipped to -3..3
+(``r`` is the reference value at which the column is 0):
 
 ==  ==================  ======================================================================================
  0  ioi_previous        ln(seconds since the previous chord / r), r = 0.15 s; 0 at the first chord
  1  ioi_next            ln(seconds to the next chord / r), r = 0.15 s; 0 at the last chord
  2  duration            ln(seconds from key press to release / r), r = 0.3 s
- 3  sounding            ln(seconds until the damper falls / r), r = 0.6 s: after the release the note sounds
- while
-                        the sustain pedal is down (64 or more), at most to the next stroke of the same pitch
+ 3  sounding            ln(seconds until the damper falls / r), r = 0.6 s: a note sounds until its release or
+                        while the sustain pedal is down (64 or more), until its pitch is struck again
  4  velocity            (velocity - 64) / 32
  5  pitch               (pitch - 64) / 20
  6  sustain_onset       sustain pedal (controller 64) at the onset, value / 64 - 1
@@ -98,18 +97,10 @@ class _Pedal(NamedTuple):
 
 
 def performance_inputs(score: Score, note_index: Ints) -> Singles:
-    """Compute the performance inputs of some notes.
+    """Compute the performance inputs of some notes of a piece; all its notes are the context.
 
-    Parameters
-    ----------
-    score
-        The piece; all its notes are the context.
-    note_index
-        Notes wanted, as from `encode_notes` [shape=(n,), int64].
-
-    Returns
-    -------
-    [shape=(n, len(PERFORMANCE_INPUTS)), float32], finite, in -3..3
+    ``note_index``: the notes, as from `encode_notes` [shape=(n,), int64].
+    Returns [shape=(n, len(PERFORMANCE_INPUTS)), float32], finite, in -3..3.
     """
     columns = np.zeros((len(PERFORMANCE_INPUTS), len(score)))
     if len(score) == 0:
@@ -168,9 +159,9 @@ def _pedal(score: Score, number: int) -> _Pedal:
     when, inverse = np.unique(tick, return_inverse=True)
     highest = np.zeros(len(when))
     for index in np.unique(track):
-        own = track == index
+        on_track = track == index
         steps = np.full(len(when), -1)
-        steps[inverse[own]] = np.flatnonzero(own)  # the last event of a tick stays
+        steps[inverse[on_track]] = np.flatnonzero(on_track)  # the last event of a tick stays
         steps = np.maximum.accumulate(steps)
         highest = np.maximum(highest, np.where(steps >= 0, value[steps], 0))
     return _Pedal(np.concatenate([[-np.inf], score.seconds(when)]), np.concatenate([[0.0], highest]))

@@ -1,4 +1,4 @@
-"""What to do where OctupleMIDI as published loses something silently. The defaults are as published."""
+"""What to do with music that published OctupleMIDI silently loses. The defaults are as published."""
 
 from dataclasses import dataclass
 from functools import cache

@@ -12,8 +12,6 @@ velocity v        ``v // 4``                                                ``4 
 tempo b           ``round(12 log2(b / 16))``, b clipped to 16-256           ``16 * 2^(c / 12)``
 time signature    ``2 (2^i - 1) + n - 1``, n / 2^i, i <= 6, n <= 2 * 2^i    -
 ================  ======================================================  ========================
-
-Verified against ``tables.json`` of the golden data.
 """
 
 from functools import lru_cache

@@ -3,9 +3,8 @@
 Sequences are binarised as octuples between one of ``<s>`` and one of ``</s>``. Here they are written in
 another form (`musicbert.encoding.views`) and cut to the positions of a model: eight tokens are a position in
 ``octuple`` and ``cp``, one token is one in ``remi``. A special octuple inside a sequence (a separator of two
-phrases, where the data have one) stays as one position, and behind it everything is said anew. What is too
-long is cut as in pre-training: the first rows (tokens) stay. Verified in
-``tests/unit/encoding/test_sequence_views.py``.
+phrases, where the data have one) stays as one position, and after it every field is written
+again. Sequences that are too long are cut as in pre-training: the first rows (tokens) stay.
 """
 
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from musicbert.encoding.views import View, octuples_to_cp, view_sizes
 from musicbert.encoding.vocabulary import FIELDS, UNK
 
 _WIDTH = len(FIELDS)
-#: sequences whose lengths are found at a time
+#: sequences whose lengths are computed at a time
 _CHUNK = 1024
 
 
@@ -30,9 +29,8 @@ def position_width(view: View) -> int:
 def sequence_in_view(tokens: ArrayLike, view: View, *, most: int | None = None, begin: int = 0) -> Ints:
     """Write a sequence in another form.
 
-    ``tokens``: octuples between one of ``<s>`` and one of ``</s>`` [shape=(8 * (n + 2),), integers];
-    ``view``: which form; ``most``: most positions that stay, the two ends not counted; None keeps all;
-    ``begin``: first octuple that is read, 0 is the one behind ``<s>``.
+    ``tokens`` [shape=(8 * (n + 2),), integers]; ``most``: largest number of positions that stay, the two ends
+    not counted; None keeps all; ``begin``: first octuple that is read, 0 is the one after ``<s>``.
     Returns [shape=(T * 8,), int64], for ``remi`` [shape=(T,), int64]: T positions, the two ends counted.
     """
     octuples = np.asarray(tokens, np.int64).reshape(-1, _WIDTH)
@@ -46,9 +44,9 @@ def sequence_in_view(tokens: ArrayLike, view: View, *, most: int | None = None, 
             parts += [inner[at : at + 1], octuples_to_cp(inner[at + 1 : end])]
         cells = np.concatenate(parts)
     if view == "remi":
-        said = cells != UNK
-        said[_special(cells), 1:] = False  # one token of </s>
-        return np.concatenate([first[0, :1], cells[said][:most], last[0, :1]])
+        filled = cells != UNK
+        filled[_special(cells), 1:] = False  # one token of </s>
+        return np.concatenate([first[0, :1], cells[filled][:most], last[0, :1]])
     return np.concatenate([first, cells[:most], last]).reshape(-1)
 
 
@@ -56,24 +54,24 @@ def sizes_in_view(read: Callable[[int, int], ArrayLike], sizes: ArrayLike, view:
     """Lengths of sequences in a form, without converting them.
 
     ``read``: ``read(begin, end)`` gives the tokens of these sequences, one after the other; ``sizes``: tokens
-    of each sequence as octuples [shape=(n,)]; ``view``: which form.
-    Returns ``Tokens of each sequence in that form``, ``the two ends counted [shape=(n``, ``)``, ``int64]``.
+    of each sequence as octuples [shape=(n,)].
+    Returns the tokens of each sequence in that form, the two ends counted [shape=(n,), int64].
     """
     stored = np.asarray(sizes, np.int64)
     if view == "octuple":
         return stored
-    found = np.zeros_like(stored)
+    positions = np.zeros_like(stored)
     for begin in range(0, len(stored), _CHUNK):
         chosen = slice(begin, min(begin + _CHUNK, len(stored)))
         tokens = np.asarray(read(chosen.start, chosen.stop)).reshape(-1, _WIDTH)
         ends = np.cumsum(stored[chosen] // _WIDTH)
         special = np.diff(np.concatenate([[0], np.cumsum(_special(tokens))[ends - 1]]))
-        found[chosen] = view_sizes(tokens, stored[chosen], view) + special
-    return found * position_width(view)
+        positions[chosen] = view_sizes(tokens, stored[chosen], view) + special
+    return positions * position_width(view)
 
 
 def latest_begin(tokens: ArrayLike, view: View, most: int) -> int:
-    """Last octuple (0 is the one behind ``<s>``) from which on a sequence has `most` positions or more."""
+    """Last octuple (0 is the one after ``<s>``) from which a sequence has `most` positions or more."""
     octuples = np.asarray(tokens, np.int64).reshape(-1, _WIDTH)[1:-1]
     low, high = 0, max(len(octuples) - 1, 0)
     while low < high:  # the later the beginning, the fewer positions

@@ -11,13 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from musicbert.arrays import Ints
-from musicbert.encoding.vocabulary import (
-    FIELD_OFFSETS,
-    FIELD_SIZES,
-    FIELDS,
-    TOKENS,
-    check_rows,
-)
+from musicbert.encoding.vocabulary import FIELD_OFFSETS, FIELD_SIZES, FIELDS, TOKENS, check_rows
 from musicbert.errors import MidiError
 
 _WIDTH = len(FIELDS)
@@ -28,13 +22,7 @@ _STR_NOTES = 1000
 
 
 def rows_to_line(rows: ArrayLike) -> str:
-    """Write rows (bars 0-255) as one line, without a line break.
-
-    Raises
-    ------
-    MidiError
-        ``bad-value`` for a wrong shape or a value out of range.
-    """
+    """Write rows (bars 0-255) as one line, without a line break; raises as `check_rows`."""
     ids = check_rows(rows) + np.array(FIELD_OFFSETS)
     return " ".join([_BEFORE, *map(TOKENS.__getitem__, ids.reshape(-1).tolist()), _AFTER])
 
@@ -42,10 +30,8 @@ def rows_to_line(rows: ArrayLike) -> str:
 def line_to_rows(line: str) -> Ints:
     """Read rows from a line; specials ``<s>`` and ``</s>`` are left out wherever they stand.
 
-    Raises
-    ------
-    MidiError
-        ``bad-value`` for an unknown token, ``<mask>``, ``<pad>``, ``<unk>``, or a token in the wrong column.
+    Raises `MidiError` (``bad-value``: an unknown token, ``<mask>``, ``<pad>``, ``<unk>``, or a token in the
+    wrong column).
     """
     tokens = [token for token in line.split() if token not in ("<s>", "</s>")]
     if len(tokens) % _WIDTH:
@@ -67,11 +53,8 @@ def str_to_encoding(line: str) -> list[tuple[int, ...]]:
     """Upstream's function of this name: tuples of eight, columns taken to be in order.
 
     Every token with an "s" (``<s>``, ``</s>``, ``<mask>``) is left out.
-
-    Raises
-    ------
-    MidiError
-        ``bad-value`` where upstream raises ValueError (``<pad>``, ``<unk>``) or fails an assertion (length).
+    Raises `MidiError` (``bad-value``) where upstream raises ValueError (``<pad>``, ``<unk>``) or fails an
+    assertion (length).
     """
     try:
         values = [int(token[3:-1]) for token in line.split() if "s" not in token]
@@ -83,10 +66,7 @@ def str_to_encoding(line: str) -> list[tuple[int, ...]]:
 
 
 def content_md5(rows: ArrayLike) -> str:
-    """Hash by which upstream finds duplicate pieces: programs and pitches only, in the order of the rows.
-
-    It is the MD5 of Python's ``str`` of the tuple of pairs; the pairs' texts come from a table.
-    """
+    """Hash by which upstream finds duplicate pieces: the MD5 of Python's ``str`` of all (program, pitch)."""
     table = np.asarray(rows)
     if table.dtype != np.int64 or table.ndim != 2:
         table = check_rows(rows, bars=1 << 16)

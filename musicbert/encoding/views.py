@@ -1,7 +1,6 @@
 """CP-like and REMI-like forms of OctupleMIDI: what the encoding is compared with (Zeng et al. 2021, Table 5).
 
-The tokens are those of OctupleMIDI, so one vocabulary and one dictionary serve all three. What repeats is
-said once:
+The tokens are those of OctupleMIDI, so all three share one vocabulary. Repeated values are written once:
 
 ``octuple``
     eight tokens a note.
@@ -42,7 +41,7 @@ _OFFSETS = np.asarray(FIELD_OFFSETS)
 
 
 def octuples_to_cp(octuples: ArrayLike) -> Ints:
-    """Say once what repeats, in rows of cells.
+    """Write repeated values once, in rows of cells.
 
     ``octuples``: token ids of notes, without special octuples [shape=(n, 8) or (8 * n,), integers].
     Returns [shape=(m, 8), int64], `UNK` in empty cells.
@@ -60,7 +59,7 @@ def octuples_to_cp(octuples: ArrayLike) -> Ints:
 
 
 def cp_to_octuples(rows: ArrayLike) -> Ints:
-    """Give every note its bar, position, program, time signature and tempo again.
+    """Restore bar, position, program, time signature and tempo of every note.
 
     ``rows``: as `octuples_to_cp` returns them [shape=(m, 8) or (8 * m,), integers].
     Returns [shape=(n, 8), int64].
@@ -97,7 +96,7 @@ def octuples_to_remi(octuples: ArrayLike) -> Ints:
 
 
 def is_lossless(octuples: ArrayLike) -> bool:
-    """Say whether every bar has one time signature and every position one tempo: then nothing is lost."""
+    """Whether every bar has one time signature and every position one tempo, so that nothing is lost."""
     notes = _notes(octuples)
     begins = _begins(notes)
     for head, field in ((0, _METRE), (1, _TEMPO)):
@@ -111,16 +110,16 @@ def is_lossless(octuples: ArrayLike) -> bool:
 def cells_of_piece(tokens: ArrayLike, view: View, crop: int | None = None) -> Ints:
     """Rows of a piece in a view, between a row of ``<s>`` and one of ``</s>``.
 
-    ``tokens``: a piece as it is binarised: octuples between one of ``<s>`` and one of ``</s>`` [shape=(8 * (n
-    + 2),)]; ``view``: ``octuple`` or ``cp``; ``remi`` gives the cells of ``cp``, of which those that are not
-    empty count; ``crop``: most rows (``remi``: tokens) that stay, the two ends not counted; None keeps all.
+    ``tokens``: octuples between one of ``<s>`` and one of ``</s>`` [shape=(8 * (n + 2),)]; ``view``: ``remi``
+    gives the rows of ``cp``; ``crop``: largest number of rows (``remi``: of cells that are not empty) that
+    stay, the two ends not counted; None keeps all.
     Returns [shape=(m + 2, 8), int64].
     """
     notes = _notes(tokens)[1:-1]
     rows = notes if view == "octuple" else octuples_to_cp(notes)
     if crop is not None and view == "remi":
-        said = rows != UNK
-        rows = np.where(said.cumsum().reshape(said.shape) <= crop, rows, UNK)
+        filled = rows != UNK
+        rows = np.where(filled.cumsum().reshape(filled.shape) <= crop, rows, UNK)
         rows = rows[(rows != UNK).any(axis=1)]
     elif crop is not None:
         rows = rows[:crop]
@@ -139,9 +138,8 @@ def view_sizes(tokens: ArrayLike, sizes: ArrayLike, view: View) -> Ints:
     """Lengths of pieces in a view, without converting them.
 
     ``tokens``: pieces one after the other, each between an octuple of ``<s>`` and one of ``</s>``
-    [shape=(k,)]; ``sizes``: tokens of each piece, multiples of 8 [shape=(pieces,)]; ``view``: which form.
-    Returns [shape=(pieces,), int64] ``octuple`` and ``cp``: rows, ``remi``: tokens; the special octuples are
-    left out.
+    [shape=(k,)]; ``sizes``: tokens of each piece, multiples of 8 [shape=(pieces,)].
+    Returns rows, of ``remi`` tokens [shape=(pieces,), int64], without the special octuples.
     """
     octuples = np.asarray(tokens).reshape(-1, _WIDTH)
     counts = np.asarray(sizes, np.int64) // _WIDTH

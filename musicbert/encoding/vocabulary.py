@@ -2,11 +2,12 @@
 
 Columns of a row: bar, position, program, pitch, duration, velocity, time signature, tempo. Token ``<j-v>`` is
 value ``v`` of column ``j``. Ids: ``<s>`` 0, ``<pad>`` 1, ``</s>`` 2, ``<unk>`` 3, then the tokens in the
-order of ``dict.txt`` from 4 to 1235, then ``<mask>`` 1236, which is no line of ``dict.txt``.
+order of ``dict.txt`` from 4 to 1235, then ``<mask>`` 1236, which is not in ``dict.txt``.
 
-Reference: Zeng et al. 2021, section 3.2; verified byte for byte in ``tests/parity/test_octuple_golden.py``.
+Reference: Zeng et al. 2021, section 3.2.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -45,61 +46,53 @@ def dictionary_text() -> str:
 
 
 def check_rows(rows: ArrayLike, *, bars: int = FIELD_SIZES[0]) -> Ints:
-    """Return rows as an int64 matrix whose values are in range.
+    """Return rows as an int64 matrix whose values are in range; see `check_table`.
 
-    Parameters
-    ----------
-    rows
-        [shape=(n, 8), integers]; an empty list is zero rows.
-    bars
-        Bars allowed: 256 for tokens; more where rows are not yet shifted.
-
-    Raises
-    ------
-    MidiError
-        ``bad-value``, naming the first row and column that is out of range, or the shape.
+    ``bars``: bars allowed: 256 for tokens, more where rows are not yet shifted.
     """
+    hint = "shift the bars, or cut the piece into windows"
+    return check_table(rows, FIELDS, (bars, *FIELD_SIZES[1:]), first_hint=hint)
+
+
+def check_table(
+    rows: ArrayLike, names: Sequence[str], sizes: Sequence[int], *, first_hint: str | None = None
+) -> Ints:
+    """Return rows [shape=(n, F), integers] as an int64 matrix; an empty list is zero rows.
+
+    ``names``, ``sizes``: of the F columns, with values from 0 to ``size - 1``; ``first_hint``: for the error
+    of the first column.
+    Raises `MidiError` (``bad-value``: the shape, or the first row and column that is out of range).
+    """
+    width = len(names)
     try:
         matrix = np.asarray(rows)
-    except ValueError as error:
-        raise MidiError("bad-value", "rows differ in length: each has the eight values of a note") from error
-    if matrix.size == 0 and (matrix.ndim <= 1 or matrix.shape[1:] == (_WIDTH,)):
-        return np.zeros((0, _WIDTH), np.int64)
-    if matrix.ndim != 2 or matrix.shape[1] != _WIDTH:
-        raise MidiError("bad-value", f"rows have shape (notes, {_WIDTH}), not {matrix.shape}")
+    except (ValueError, OverflowError) as error:
+        raise MidiError(
+            "bad-value", f"rows differ in length, or are not integers: a note has {width}"
+        ) from error
+    if matrix.size == 0 and (matrix.ndim <= 1 or matrix.shape[1:] == (width,)):
+        return np.zeros((0, width), np.int64)
+    if matrix.ndim != 2 or matrix.shape[1] != width:
+        raise MidiError("bad-value", f"rows have shape (notes, {width}), not {matrix.shape}")
     if matrix.dtype.kind not in "iu":
         raise MidiError("bad-value", f"rows are integers, not {matrix.dtype}")
     checked: Ints = matrix.astype(np.int64)
-    limits = np.array((bars, *FIELD_SIZES[1:]))
-    wrong = (checked < 0) | (checked >= limits)
+    wrong = (checked < 0) | (checked >= np.array(sizes))
     if wrong.any():
         row, field = (int(index) for index in np.argwhere(wrong)[0])
         raise MidiError(
             "bad-value",
-            f"row {row}: {FIELDS[field]} {matrix[row, field]} is outside 0-{limits[field] - 1}",
-            hint="shift the bars, or cut the piece into windows" if field == 0 else None,
+            f"row {row}: {names[field]} {matrix[row, field]} is outside 0-{sizes[field] - 1}",
+            hint=first_hint if field == 0 else None,
         )
     return checked
 
 
 def rows_to_ids(rows: ArrayLike, *, specials: bool = True) -> Ints:
-    """Convert rows to fairseq token ids.
+    """Convert rows (bars 0-255) to fairseq token ids; raises as `check_rows`.
 
-    Parameters
-    ----------
-    rows
-        [shape=(n, 8), integers], bars 0-255.
-    specials
-        Put an octuple of ``<s>`` before and one of ``</s>`` after.
-
-    Returns
-    -------
-    [shape=(8 * (n + 2),), int64], or ``8 * n`` without specials.
-
-    Raises
-    ------
-    MidiError
-        ``bad-value``.
+    Returns [shape=(8 * (n + 2),), int64], with an octuple of ``<s>`` before and one of ``</s>`` after the
+    notes; ``specials=False`` leaves these out.
     """
     ids: Ints = check_rows(rows) + np.array(FIELD_OFFSETS, np.int64)
     if not specials:
@@ -110,19 +103,9 @@ def rows_to_ids(rows: ArrayLike, *, specials: bool = True) -> Ints:
 def ids_to_rows(ids: ArrayLike) -> Ints:
     """Convert token ids back to rows; octuples of specials (``<s>``, ``</s>``, ``<pad>``) are left out.
 
-    Parameters
-    ----------
-    ids
-        [shape=(8 * k,), integers].
-
-    Returns
-    -------
-    [shape=(n, 8), int64]
-
-    Raises
-    ------
-    MidiError
-        ``bad-value`` if the length is no multiple of 8, or a token is in the wrong column or masked.
+    Returns [shape=(n, 8), int64].
+    Raises `MidiError` (``bad-value``: the length is not a multiple of 8, or a token is in the wrong column or
+    masked).
     """
     flat: Ints = np.asarray(ids, np.int64).reshape(-1)
     if len(flat) % _WIDTH:

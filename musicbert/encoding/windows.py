@@ -23,15 +23,7 @@ BARS = FIELD_SIZES[0]
 
 
 class Segment(NamedTuple):
-    """Consecutive rows of a piece.
-
-    Attributes
-    ----------
-    start
-        Index of the first row in the piece: the rows are those from `start` to ``start + len(rows)``.
-    rows
-        [shape=(n, 8), int64], bars moved into 0-255.
-    """
+    """Rows of a piece from index `start` on [shape=(n, 8), int64], bars moved into 0-255."""
 
     start: int
     rows: Ints
@@ -62,13 +54,9 @@ def segments(
     rng
         A NumPy generator, or a function ``(low, high) -> int`` with both ends included.
     window, overlap
-        Notes of a window; windows that a note is in, at most.
+        Notes of a window; largest number of windows that a note is in.
     policies
         `Policies.bar_overflow` says what happens to a window of more than 256 bars.
-
-    Yields
-    ------
-    Segment
 
     Raises
     ------
@@ -76,10 +64,12 @@ def segments(
         ``bad-value``; ``too-large`` with ``bar_overflow="error"``.
     """
     table = check_rows(rows, bars=1 << 16)
-    for each in plan_windows(table[:, 0], rng, window=window, overlap=overlap, policies=policies):
-        moved = table[each.start : each.stop].copy()
-        moved[:, 0] += each.offset
-        yield Segment(each.start, moved)
+    for start, stop, offset in plan_windows(
+        table[:, 0], rng, window=window, overlap=overlap, policies=policies
+    ):
+        moved = table[start:stop].copy()
+        moved[:, 0] += offset
+        yield Segment(start, moved)
 
 
 def plan_windows(
@@ -90,24 +80,9 @@ def plan_windows(
     overlap: int = 4,
     policies: Policies = COMPATIBLE,
 ) -> Iterator[Window]:
-    """Choose the segments of a piece without cutting them.
+    """Choose the segments of a piece without cutting them; ``bars[start:stop] + offset`` lies in 0-255.
 
-    Parameters
-    ----------
-    bars
-        [shape=(n,), integers, ascending]: the bar of each row.
-    rng, window, overlap, policies
-        See `segments`.
-
-    Yields
-    ------
-    Window
-        ``bars[start:stop] + offset`` lies in 0-255.
-
-    Raises
-    ------
-    MidiError
-        ``too-large`` with ``bar_overflow="error"``.
+    ``bars``: bar of each row [shape=(n,), integers, ascending]. Otherwise as `segments`.
     """
     if window < 1 or overlap < 1:
         raise ValueError("window and overlap are at least 1")

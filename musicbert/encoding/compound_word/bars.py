@@ -9,7 +9,7 @@ the one in force changes nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
@@ -37,18 +37,6 @@ class _Run:
     first: int = 0  # number of the first bar (or part)
     end: int = 1 << 60
 
-    def closed(self, tick: int) -> _Run:
-        """The same run with its end."""
-        return _Run(
-            self.tick,
-            self.scale,
-            self.unit,
-            self.units,
-            self.parts,
-            self.first,
-            (tick - self.tick) * self.scale,
-        )
-
     def bars(self) -> int:
         """Bars and parts that begin before the end."""
         whole, rest = divmod(self.end, self.unit * self.units)
@@ -57,23 +45,17 @@ class _Run:
 
 
 def places(onset: Ints, score: Score, *, written: bool) -> Ints:
-    """Place of each onset: ``16 * bar + sixteenth``, the nearest one.
+    """Nearest sixteenth of each onset, ``16 * bar + sixteenth`` [shape=(n,), int64].
 
-    ``onset`` [shape=(n,), int64, ticks of the score], any order; ``written``: bars of the score's time
-    signatures; otherwise 4/4 throughout.
-    Returns [shape=(n,), int64]. Halves go to the earlier sixteenth; an onset that is nearer to the next bar
-    line than; to any sixteenth of its bar is in the next bar.
+    ``onset`` in ticks of the score, any order; ``written``: use the bars of the score's time signatures, else
+    4/4 throughout. Halves go to the earlier sixteenth; an onset that is nearer to the next bar line than to
+    any sixteenth of its bar is in the next bar.
     """
-    runs = _runs(score, written=written)
+    runs = [astuple(run) for run in _runs(score, written=written)]
     if len(runs) == 1:
-        run = runs[0]
-        return _places(onset, score.ticks_per_beat, *(getattr(run, name) for name in _COLUMNS))
-    of_note = np.searchsorted([run.tick for run in runs], onset, side="right") - 1
-    columns = (np.array([getattr(run, name) for run in runs], np.int64)[of_note] for name in _COLUMNS)
-    return _places(onset, score.ticks_per_beat, *columns)
-
-
-_COLUMNS = ("tick", "scale", "unit", "units", "parts", "first", "end")
+        return _places(onset, score.ticks_per_beat, *runs[0])
+    of_note = np.searchsorted([run[0] for run in runs], onset, side="right") - 1
+    return _places(onset, score.ticks_per_beat, *np.array(runs, np.int64)[of_note].T)
 
 
 def _places(
@@ -127,16 +109,11 @@ def _runs(score: Score, *, written: bool) -> list[_Run]:
         if signature == before:
             continue
         if runs:
-            runs[-1] = runs[-1].closed(tick)
+            runs[-1] = replace(runs[-1], end=(tick - runs[-1].tick) * runs[-1].scale)
             first += runs[-1].bars()
-        runs.append(_run(tick, *signature, score.ticks_per_beat, first))
+        runs.append(_Run(tick, *_bar(*signature, score.ticks_per_beat), first))
         before = signature
     return runs
-
-
-def _run(tick: int, numerator: int, denominator: int, ticks_per_beat: int, first: int) -> _Run:
-    """A run without its end."""
-    return _Run(tick, *_bar(numerator, denominator, ticks_per_beat), first)
 
 
 @lru_cache(maxsize=256)

@@ -17,21 +17,10 @@ CHUNK, MIDIBERT_CHUNK = 1024, 512
 
 
 def chunk_rows(rows: Ints, length: int = CHUNK, *, drop_below: int = 0) -> Ints:
-    """Cut rows into chunks.
+    """Cut rows [shape=(n, 4)] into chunks [shape=(chunks, length, 4), int64], filled up with PAD rows.
 
-    Parameters
-    ----------
-    rows
-        [shape=(n, 4), int64]
-    length
-        Rows of a chunk.
-    drop_below
-        Leave out the last chunk where it has fewer rows than this (MidiBERT's composer task: half the
-        length, also where it is the only one).
-
-    Returns
-    -------
-    [shape=(chunks, length, 4), int64], filled up with PAD rows.
+    A last chunk of fewer than ``drop_below`` rows is left out (MidiBERT's composer task: half the length),
+    even if it is the only one.
     """
     return _chunks(rows, length, np.array(PAD_ROW, np.int64), drop_below)
 
@@ -39,20 +28,9 @@ def chunk_rows(rows: Ints, length: int = CHUNK, *, drop_below: int = 0) -> Ints:
 def chunk_values(
     values: ArrayLike, length: int = CHUNK, *, pad: int | float = 0, drop_below: int = 0
 ) -> NDArray[Any]:
-    """Cut what belongs to each row (labels, indices of notes) in the same way.
+    """Cut a value of each row (label, index of the note) like `chunk_rows` [shape=(chunks, length)].
 
-    Parameters
-    ----------
-    values
-        [shape=(n,)]
-    length, drop_below
-        As for `chunk_rows`.
-    pad
-        Value of the PAD rows: 0 is what upstream's files have; -1 for indices.
-
-    Returns
-    -------
-    [shape=(chunks, length), dtype of ``values``]
+    ``pad``: value of the PAD rows: 0 as in upstream's files, -1 for indices.
     """
     return _chunks(np.asarray(values), length, pad, drop_below)
 
@@ -73,10 +51,10 @@ def _chunks(values: NDArray[Any], length: int, pad: Any, drop_below: int) -> NDA
 
 
 def labels_by_running_index(labels: ArrayLike, rows: Ints) -> NDArray[Any]:
-    """Labels of rows as the published program attaches them: the k-th label to the k-th row.
+    """Labels of rows as the published program assigns them: the k-th label to the k-th row.
 
-    They are on the wrong notes wherever the encoding sorts or drops a note; this is here to reproduce
-    published data. The right labels are ``labels[note_index]``.
+    Only to reproduce published data: labels are on the wrong notes wherever the encoding sorts or drops a
+    note. The right labels are ``labels[note_index]``.
     """
     if rows.shape[1:] != (len(FIELDS),):
         raise ValueError(f"rows have shape (notes, {len(FIELDS)}), not {rows.shape}")

@@ -16,26 +16,14 @@ from musicbert.midi.columns import check_score
 
 
 def encode_compound_words(notes: Score | BeatNotes, profile: Profile = CLEAN) -> tuple[Ints, Ints]:
-    """Encode notes as compound words.
+    """Encode notes as rows [shape=(n, 4), int64] and their ``note_index`` (see `Codec`).
 
-    Parameters
-    ----------
-    notes
-        A score, or notes in beats.
-    profile
-        How: `CLEAN`, `M2BERT`, `MIDIBERT`, or one of your own (``dataclasses.replace(CLEAN, drums="drop")``).
-
-    Returns
-    -------
-    rows
-        [shape=(n, 4), int64]: bar, position, pitch, duration.
-    note_index
-        [shape=(n,), int64]: row i is note ``note_index[i]``.
+    ``profile``: `CLEAN`, `M2BERT`, `MIDIBERT`, or a variant (``dataclasses.replace(CLEAN, drums="drop")``).
 
     Raises
     ------
     MidiError
-        As `check_score` or `check_beat_notes`; ``no-notes`` where none is left, ``no-grid`` and
+        As `check_score` or `check_beat_notes`; ``no-notes`` if no note is left, ``no-grid`` and
         ``pitch-range`` with published profiles.
     """
     if isinstance(notes, BeatNotes):
@@ -60,13 +48,7 @@ def accepted_for_pretraining(score: Score) -> bool:
 
 @dataclass(frozen=True)
 class CompoundWordCodec:
-    """Compound words of one profile (see `Codec`).
-
-    Attributes
-    ----------
-    name
-        Name of the profile: ``cp``, ``cp-m2bert`` or ``cp-midibert``.
-    """
+    """Compound words of one profile: ``cp``, ``cp-m2bert`` or ``cp-midibert`` (see `Codec`)."""
 
     name: str = CLEAN.name
 

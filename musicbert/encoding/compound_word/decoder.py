@@ -1,11 +1,11 @@
 """`decode`: compound words as a `Score`.
 
-What the rows do not say is made up: 4/4 bars of 1,920 ticks at 480 a quarter note and 120 BPM, velocity 64,
-one piano track. Bars without notes are gone, since rows do not hold them; so the music moves together where
-the piece was silent for a bar or more, and a bar of another metre is filled up to 4/4.
+Defaults replace what the rows do not hold: 4/4 bars of 1,920 ticks at 480 a quarter note and 120 BPM,
+velocity 64, one piano track. Rows do not hold empty bars either, so silent bars are skipped, and a bar of
+another metre is filled up to 4/4.
 
 ``encode(decode(rows)) == rows`` for all rows that the codec ``cp`` makes, except that a chunk that begins
-inside a bar (with Continue) begins a bar then.
+inside a bar (with Continue) then begins a bar.
 """
 
 import numpy as np
@@ -33,16 +33,9 @@ VELOCITY = 64
 
 
 def bar_numbers(rows: Ints) -> Ints:
-    """Number of the bar of each row, bars without notes not counted.
+    """Number the bars of rows [shape=(..., n, 4)] from 0, without empty bars [shape=(..., n), int64].
 
-    Parameters
-    ----------
-    rows
-        [shape=(..., n, 4), int64]; PAD rows belong to the bar before.
-
-    Returns
-    -------
-    [shape=(..., n), int64], from 0, also where the first row is inside a bar.
+    PAD rows belong to the bar before; the first row may be inside a bar.
     """
     new = rows[..., 0] == NEW
     new[..., :1] = False
@@ -53,17 +46,8 @@ def bar_numbers(rows: Ints) -> Ints:
 def decode(rows: ArrayLike, *, velocity: ArrayLike = VELOCITY) -> Score:
     """Turn rows back into music.
 
-    Parameters
-    ----------
-    rows
-        [shape=(n, 4), integers]. PAD rows are left out.
-    velocity
-        Velocity of all notes, or of each row [shape=(n,), integers 1-127].
-
-    Returns
-    -------
-    Score
-        With ``.save(path)``; its notes are the rows that are not PAD, in their order.
+    ``rows`` [shape=(n, 4), integers]: note k is the k-th row that is not PAD. ``velocity``: 1-127, of all
+    notes or of each row [shape=(n,)].
 
     Raises
     ------

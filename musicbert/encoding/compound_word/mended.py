@@ -6,8 +6,8 @@ bar on, the first sixteenth of the next); duration, which the move leaves as it 
 by octaves into it. Rows are sorted by bar, position, pitch and duration; equal rows keep the order of the
 notes. Everything is computed in whole numbers.
 
-`BeatNotes` take the same way: they become a 4/4 score at 480 ticks a beat first, a pickup before bar 0 by
-whole bars later, so both paths give the same rows for the same music.
+`BeatNotes` first become a 4/4 score at 480 ticks a beat, moved by whole bars where there is a pickup, so both
+sources give the same rows for the same music.
 """
 
 import numpy as np

@@ -1,14 +1,12 @@
 """Compound words as M2BERT's and MidiBERT's programs make them, faults included.
 
 Two paths. From a score: onsets in whole ticks are moved to sixteenths, then cut into windows of 1,920 ticks.
-From notes in beats: each bar of four beats for itself, in floating point, without a grid. What is wrong with
-them is listed in `musicbert.encoding.compound_word.profiles`; it is kept here on purpose, each fault once:
+From notes in beats: each bar of four beats separately, in floating point, without a grid. Their faults are
+listed in `musicbert.encoding.compound_word.profiles` and kept on purpose:
 
 * grid: slots lie below the last onset, so that notes of the last slot move a sixteenth early, and without any
   slot (all onsets 0) there is an error;
 * beats: bars are counted up to ``round(latest offset + 4)``, halves to even, so the last bar may be missing.
-
-Verified against all golden files in ``tests/parity/test_compound_word_golden.py``.
 """
 
 import numpy as np

@@ -105,13 +105,7 @@ _WIDTH = len(FIELD_SIZES)
 
 
 def rows_to_line(rows: ArrayLike) -> str:
-    """Write rows as one line, without a line break.
-
-    Raises
-    ------
-    MidiError
-        ``bad-value`` for a wrong shape or an id out of range.
-    """
+    """Write rows as one line, without a line break; raises as `check_rows`."""
     columns = [
         map(tokens.__getitem__, column)
         for tokens, column in zip(_TOKENS, check_rows(rows).T.tolist(), strict=True)
@@ -120,16 +114,9 @@ def rows_to_line(rows: ArrayLike) -> str:
 
 
 def line_to_rows(line: str) -> Ints:
-    """Read a line that `rows_to_line` wrote.
+    """Read a line of `rows_to_line` [shape=(n, 4), int64].
 
-    Returns
-    -------
-    [shape=(n, 4), int64]
-
-    Raises
-    ------
-    MidiError
-        ``bad-value`` for an unknown token, a token in the wrong place, or part of a note.
+    Raises `MidiError` (``bad-value``: an unknown token, a token in the wrong place, or part of a note).
     """
     words = line.split()
     if len(words) % _WIDTH:

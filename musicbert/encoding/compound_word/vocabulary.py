@@ -9,19 +9,17 @@ index  field       size  ids of values                                          
 3      duration    66    0-63, (id + 1) / 32 of a whole note                             64    65
 =====  ==========  ====  ==============================================================  ====  ====
 
-There are no tokens for velocity, tempo, program, time signature, or the ends of a sequence. Verified against
-``cp_dictionary.json`` and MidiBERT's ``CP.pkl`` in ``tests/parity/test_compound_word_golden.py``.
+There are no tokens for velocity, tempo, program, time signature, or the ends of a sequence.
 
 Reference: Chou et al. 2021 (MidiBERT-Piano), section 3.1; Hsiao et al. 2021 (compound words).
 """
 
 from typing import Final
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from musicbert.arrays import Ints
-from musicbert.errors import MidiError
+from musicbert.encoding.vocabulary import check_table
 
 #: Names of the columns of a row.
 FIELDS: Final = ("bar", "position", "pitch", "duration")
@@ -39,18 +37,11 @@ FIELD_SIZES: Final = tuple(values + 2 for values in FIELD_VALUES)
 PAD_ROW: Final = FIELD_VALUES
 MASK_ROW: Final = tuple(values + 1 for values in FIELD_VALUES)
 
-_WIDTH = len(FIELDS)
-
 
 def dictionary() -> tuple[dict[str, dict[str, int]], dict[str, dict[int, str]]]:
     """Words and ids of each field under upstream's names, as in its ``CP.pkl``.
 
-    Returns
-    -------
-    event2word
-        Field name to word to id, such as ``["Position"]["Position 1/16"] == 0``.
-    word2event
-        Field name to id to word.
+    Returns ``event2word`` (``["Position"]["Position 1/16"] == 0``) and its inverse ``word2event``.
     """
     names: tuple[list[str], ...] = (
         ["New", "Continue"],
@@ -69,34 +60,5 @@ def dictionary() -> tuple[dict[str, dict[str, int]], dict[str, dict[int, str]]]:
 
 
 def check_rows(rows: ArrayLike) -> Ints:
-    """Return rows as an int64 matrix whose ids are in range (PAD and MASK included).
-
-    Parameters
-    ----------
-    rows
-        [shape=(n, 4), integers]; an empty list is zero rows.
-
-    Raises
-    ------
-    MidiError
-        ``bad-value``, naming the first row and column that is out of range, or the shape.
-    """
-    try:
-        matrix = np.asarray(rows)
-    except (ValueError, OverflowError) as error:
-        raise MidiError("bad-value", "rows are no matrix of integers") from error
-    if matrix.size == 0 and (matrix.ndim <= 1 or matrix.shape[1:] == (_WIDTH,)):
-        return np.zeros((0, _WIDTH), np.int64)
-    if matrix.ndim != 2 or matrix.shape[1] != _WIDTH:
-        raise MidiError("bad-value", f"rows have shape (notes, {_WIDTH}), not {matrix.shape}")
-    if matrix.dtype.kind not in "iu":
-        raise MidiError("bad-value", f"rows are integers, not {matrix.dtype}")
-    wrong = (matrix < 0) | (matrix >= np.array(FIELD_SIZES))
-    if wrong.any():
-        row, field = (int(index) for index in np.argwhere(wrong)[0])
-        raise MidiError(
-            "bad-value",
-            f"row {row}: {FIELDS[field]} {matrix[row, field]} is outside 0-{FIELD_SIZES[field] - 1}",
-        )
-    checked: Ints = matrix.astype(np.int64)
-    return checked
+    """Return rows as an int64 matrix whose ids are in range (PAD and MASK included); see `check_table`."""
+    return check_table(rows, FIELDS, FIELD_SIZES)
