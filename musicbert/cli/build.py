@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from musicbert.cli.inputs import add_policies, policies_of, share
+from musicbert.cli.inputs import add_policies, policies_of, share, too_many_failures
 from musicbert.corpus.builder import BuildOptions, BuildReport, build_corpus
 from musicbert.errors import MusicBertError
 
@@ -109,14 +109,8 @@ def run(given: argparse.Namespace) -> int:
         print("stopped; repeat the command to continue", file=sys.stderr)
         return 130  # 128 + SIGINT, as shells count
     print(summary(report, given.output))
-    if report.failure_rate > given.max_failure_rate:
-        print(
-            f"error: {report.failure_rate:.1%} of the files could not be encoded, more than "
-            f"--max-failure-rate {given.max_failure_rate:g}; see {given.output / 'ledger.jsonl'}",
-            file=sys.stderr,
-        )
-        return 1
-    return 0
+    what = "the files could not be encoded"
+    return int(too_many_failures(report.failure_rate, given.max_failure_rate, what, given.output))
 
 
 def summary(report: BuildReport, output: Path) -> str:

@@ -9,7 +9,7 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
-from musicbert.cli.inputs import share
+from musicbert.cli.inputs import share, too_many_failures
 from musicbert.recipes.finetuning import FineTuning, published_for_databin, published_for_shards
 
 DESCRIPTION = "Fine-tune a model on labelled music: labels of pieces or of notes; ratings; pairs."
@@ -183,14 +183,8 @@ def _finetune(options: argparse.Namespace) -> int:
         if model_folder is not None:
             print(f"model: {model_folder}")
     print(prepared.summary())
-    if prepared.failure_rate > options.max_failure_rate:
-        print(
-            f"error: {prepared.failure_rate:.1%} of the labelled lines could not be used, more than "
-            f"--max-failure-rate {options.max_failure_rate:g}; see {prepared.data.path / 'ledger.jsonl'}",
-            file=sys.stderr,
-        )
-        return 1
-    return 1 if failed else 0
+    rate, what = prepared.failure_rate, "the labelled lines could not be used"
+    return int(too_many_failures(rate, options.max_failure_rate, what, prepared.data.path) or failed)
 
 
 def _plan(options: argparse.Namespace, prepared: Any, model: Any) -> list[Any]:

@@ -159,6 +159,14 @@ def csv_text(rows: Iterable[Sequence[Any]]) -> str:
     return stream.getvalue()
 
 
+def too_many_failures(rate: float, limit: float, what: str, folder: Path) -> bool:
+    """Whether more inputs failed than ``--max-failure-rate`` allows; then print an error."""
+    if rate > limit:
+        allowed, ledger = f"more than --max-failure-rate {limit:g}", folder / "ledger.jsonl"
+        print(f"error: {rate:.1%} of {what}, {allowed}; see {ledger}", file=sys.stderr)
+    return rate > limit
+
+
 def status(done: int, wanted: int) -> int:
     """Exit status: 0 if all inputs were used, 1 if some were, 2 if none."""
     return 0 if done == wanted else 1 if done else 2

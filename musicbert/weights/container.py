@@ -26,7 +26,7 @@ import torch
 from musicbert.errors import CheckpointError
 from musicbert.weights.families.hugging_face import from_hugging_face, is_hugging_face
 
-#: classes that are read as records: harmless, and needed only for the settings beside the weights
+#: harmless classes that are read as records; only the settings beside the weights use them
 RECORDS = (
     "argparse.Namespace",
     "collections.defaultdict",
@@ -34,7 +34,7 @@ RECORDS = (
     "numpy.core.multiarray.scalar",
     "numpy._core.multiarray.scalar",
     "_codecs.encode",
-    # containers and values of omegaconf, and the types that they say their content has
+    # containers and values of omegaconf, and the types of their content
     "omegaconf.dictconfig.DictConfig",
     "omegaconf.listconfig.ListConfig",
     *(f"omegaconf.base.{name}" for name in ("ContainerMetadata", "Metadata")),
@@ -139,8 +139,9 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     weights = {name: value for name, value in weights.items() if isinstance(value, torch.Tensor)}
     if not weights:
         raise CheckpointError("no-weights", "It holds no weights", path=path)
-    own = content.get("musicbert")
-    return Checkpoint(weights, settings, str(path), container, task, own if isinstance(own, dict) else {})
+    saved = content.get("musicbert")  # by `save_fairseq`
+    folder_settings = saved if isinstance(saved, dict) else {}
+    return Checkpoint(weights, settings, str(path), container, task, folder_settings)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,11 +1,10 @@
 """The layout of Hugging Face's BERT, as musicbert_hf uses it: names there and back.
 
-``encoder.sentence_encoder.layers.0.fc1.weight`` is ``bert.encoder.layer.0.intermediate.dense.weight``
-there, and so on by :data:`NAMES`; shapes are the same, the position table keeps its two rows before the
-first position. BERT also has a table of token types: one row of zeros is
-written, and anything else is refused when such a file is read. ``cls.predictions.bias`` is BERT's second name
-of the decoder's bias. The decoder is never tied to the embedding. Sentence heads keep their names, for BERT
-has none for them.
+``encoder.sentence_encoder.layers.0.fc1.weight`` is ``bert.encoder.layer.0.intermediate.dense.weight`` there;
+:data:`NAMES` has all names. Shapes are the same, and the position table keeps its two rows before the first
+position. BERT also has a table of token types: it is written as one row of zeros, and any other table is
+refused on reading. ``cls.predictions.bias`` is BERT's second name of the decoder's bias. The decoder is never
+tied to the embedding. Sentence heads keep their names, because BERT has none for them.
 """
 
 import re

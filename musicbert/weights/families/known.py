@@ -72,9 +72,9 @@ def fit_weights(
     family = family_of_config(config)
     weights = family.rename(weights, path=path)
     family.check(family.infer(weights, path=path), config, path=path)
-    own, state = model.state_dict(), {}
+    values, state = model.state_dict(), {}
     loaded, missing, resized = [], [], []
-    for name, value in own.items():
+    for name, value in values.items():
         given = weights.get(name)
         if given is not None and name.endswith("embed_positions.weight"):
             rows = given[: value.shape[0]]
@@ -87,7 +87,7 @@ def fit_weights(
     if lacking:
         message = f"{len(lacking)} tensors are missing or of another shape: {', '.join(lacking[:3])} ..."
         raise CheckpointError("missing-weights", message, path=path)
-    unexpected = [name for name in weights if name not in own]
+    unexpected = [name for name in weights if name not in values]
     return state, KeyReport(tuple(loaded), tuple(missing), tuple(unexpected), tuple(resized))
 
 

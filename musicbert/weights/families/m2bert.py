@@ -2,9 +2,9 @@
 
 A published ``model_best.ckpt`` is a dictionary with ``state_dict`` (80 tensors of the backbone) and
 ``mask_lm`` (10 of the heads) beside the training state. Here they are one state dict, ``encoder.*`` and
-``mask_lm.*``. The same file of a fine-tuned model has ``midibert.*`` and ``classifier.*``; a checkpoint of
-our own training has our names, maybe with a wrapper's prefix. Tensors of the backbone may never be missing;
-the heads may, as a whole or the piano roll's alone, and the report says so.
+``mask_lm.*``. The file of a fine-tuned model has ``midibert.*`` and ``classifier.*`` instead. Checkpoints
+trained here have the names used here, possibly with a wrapper's prefix. Tensors of the backbone must be
+present; all heads, or that of the piano roll, may be missing and are then reported.
 """
 
 import re
