@@ -13,13 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from musicbert.encoding import decode, encode, get_codec
-    from musicbert.errors import (
-        CheckpointError,
-        DatasetError,
-        MidiError,
-        MusicBertError,
-        RatingError,
-    )
+    from musicbert.errors import CheckpointError, DatasetError, MidiError, MusicBertError, RatingError
     from musicbert.midi import Score, read_score
     from musicbert.predict import FillOptions, Model, MusicBert, from_pretrained
 

@@ -15,12 +15,7 @@ class MusicBertError(Exception):
     """Bad input: ``reason`` (such as ``"no-notes"``), one sentence, the file or archive member, a hint."""
 
     def __init__(
-        self,
-        reason: str,
-        message: str,
-        *,
-        path: str | PathLike[str] | None = None,
-        hint: str | None = None,
+        self, reason: str, message: str, *, path: str | PathLike[str] | None = None, hint: str | None = None
     ) -> None:
         super().__init__(reason, message)
         self.reason = reason

@@ -7,13 +7,7 @@ from musicbert.encoding.decode import decode
 from musicbert.encoding.octuple import encode, encode_notes
 from musicbert.encoding.performance import PERFORMANCE_INPUTS, performance_inputs
 from musicbert.encoding.policies import COMPATIBLE, Policies
-from musicbert.encoding.text import (
-    content_md5,
-    encoding_to_str,
-    line_to_rows,
-    rows_to_line,
-    str_to_encoding,
-)
+from musicbert.encoding.text import content_md5, encoding_to_str, line_to_rows, rows_to_line, str_to_encoding
 from musicbert.encoding.vocabulary import (
     BOS,
     EOS,

@@ -70,11 +70,7 @@ def encode(
 
 
 def encode_notes(
-    score: Score,
-    *,
-    policies: Policies = COMPATIBLE,
-    limits: ReadLimits | None = None,
-    checked: bool = False,
+    score: Score, *, policies: Policies = COMPATIBLE, limits: ReadLimits | None = None, checked: bool = False
 ) -> tuple[Ints, Ints]:
     """Encode a score as rows [shape=(n, 8), int64] and their ``note_index`` (see `Codec`).
 

@@ -1,4 +1,4 @@
-"""`Playing`: what the features look at, a score's notes and pedals in seconds.
+"""`Playing`: a score's notes and pedals in seconds, the input of the features.
 
 Onset clusters stand for chords: a new one starts where the gap to the previous onset (of any note) exceeds
 ``CHORD_GAP``. Pedal curves are step functions of time that hold the last value of a controller (all tracks

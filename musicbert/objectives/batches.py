@@ -1,14 +1,14 @@
-"""Masked blocks put together to batches: padded to the longest, or one stream without padding.
+"""Batches of masked blocks: padded to the longest, or one stream without padding.
 
 Legend: ``B`` blocks, ``T`` positions (notes), ``F`` tokens of a position, ``N`` selected tokens.
 
 ``padded``
-    tokens (B, T*F), ``<pad>`` behind the shorter blocks: what fairseq's models expect.
+    tokens (B, T*F), ``<pad>`` after the shorter blocks: what fairseq's models expect.
 ``stream``
     tokens (1, sum of T * F), one block after the other; ``lengths`` says where the sequences are.
 
-Selected tokens are listed here, on the processor that makes the batch (in a worker process), sorted by field:
-a model need not search for them.
+Selected tokens are listed here, in the worker process that makes the batch, sorted by field, so that the
+model need not search for them.
 """
 
 from collections.abc import Sequence
@@ -33,15 +33,15 @@ class MaskedBatch:
     Attributes
     ----------
     tokens, target
-        What the model sees, and what it is to say (``<pad>`` where nothing) [shape=(B, T*F), int64].
+        Input and target of the model (``<pad>``: no target) [shape=(B, T*F), int64].
     notes
         Position of each selected token, an index into the B*T positions, sorted by field [shape=(N,), int64].
     wanted
-        What stood there [shape=(N,), int64].
+        Target of each selected token [shape=(N,), int64].
     counts
         Selected tokens of each field [length F].
     padded
-        Whether a first field is ``<pad>``, as filling or as a random token.
+        Whether any first field is ``<pad>``, as padding or as a random token.
     lengths
         Positions of each sequence of a stream, else None.
     """
@@ -66,12 +66,12 @@ def collate(
 ) -> MaskedBatch:
     """Put masked blocks together.
 
-    ``sources``, ``targets``: as `mask_tokens` returns them, each [shape=(T*F,)]; ``layout``: see the module
-    docstring; ``segments``: with ``stream``: positions of the sequences of each block that are not to see
-    each other; None makes each block one sequence; ``width``: tokens of one position of the model: ``F``, or
-    1 where there is no compound embedding; ``octuples``: every eighth token is of the same field; False
-    (REMI-like) tells the field by the token, and counts specials as the first.
-    Raises `ValueError` (for another layout, or for segments that do not fill their blocks).
+    ``sources``, ``targets``: as `mask_tokens` returns them, each [shape=(T*F,)]; ``segments``: with
+    ``stream``, positions of the sequences of each block, which do not attend to each other; None makes each
+    block one sequence; ``width``: tokens of one position of the model: ``F``, or 1 without compound
+    embedding; ``octuples``: every eighth token is of the same field; False (REMI-like) reads the field off
+    the token and counts specials as the first.
+    Raises `ValueError` (an unknown layout, or segments that do not fill their blocks).
     """
     if layout not in get_args(Layout):
         raise ValueError(f"layout {layout!r} is none of {get_args(Layout)}")
@@ -97,7 +97,7 @@ def collate(
 
 
 def pad_rows(rows: Sequence[Ints], value: int) -> Ints:
-    """Rows of different lengths as one array, `value` behind the shorter ones [shape=(B, longest), int64]."""
+    """Pad rows of different lengths with `value` at the end [shape=(B, longest), int64]."""
     whole = np.full((len(rows), max(len(row) for row in rows)), value, np.int64)
     for place, row in zip(whole, rows, strict=True):
         place[: len(row)] = row

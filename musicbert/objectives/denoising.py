@@ -1,15 +1,15 @@
 """Corruptions of notes for pre-training: token denoising (M2BERT) and masking (MidiBERT, MusicBERT) of cells.
 
-Arrays: ``cells`` [shape=(T, F), int64] of one crop, as `musicbert.objectives.note_fields` describes
-them; rows of PAD at
-the end are allowed. Every function is pure: what it draws comes from the generator alone.
+Arrays: ``cells`` [shape=(T, F), int64] of one crop, as `musicbert.objectives.note_fields` describes them;
+rows of PAD at the end are allowed. Functions do not change their input and draw from the given generator
+only.
 
 Denoising, RC_{4,12,12} (M2BERT)
     ``round(0.3 n)`` of the n notes, drawn without repetition. Position, pitch and duration of each are
-    replaced by a uniform draw from ``[x - r, x + r)`` within the legal range, each for itself, with
+    replaced by independent uniform draws from ``[x - r, x + r)`` within the legal range, with
     half-widths of 4 sixteenths, 12 semitones and 12 steps of duration. The upper end is exclusive as in the
-    published program; ``symmetric=True`` includes it. The bar is left, no MASK is used, and the value may
-    stay the same. All columns of a corrupted note are to be predicted.
+    published program; ``symmetric=True`` includes it. The bar stays, no MASK is used, and a value may stay
+    the same. All columns of a corrupted note are to be predicted.
 Masking
     15 % of the cells; 80 % of these become MASK, 10 % a random value of the column, 10 % stay.
 
@@ -17,14 +17,12 @@ Masking
         whole notes, exactly ``round(0.15 T)`` of all T positions, PAD included; of these exactly
         ``round(0.8 k)`` become MASK and ``round(0.1 k)`` random ids, which may be PAD or MASK (published).
     ``compound``
-        the same mended: each note for itself, no PAD selected, random values are values.
+        the same without these faults: notes are independent, PAD is never selected, random ids are values.
     ``element``
-        every cell for itself.
+        every cell independently.
     ``bar``
         the cells of one column in one bar (and of one program, where there are programs) together, as
         MusicBERT does. ``a+b`` draws one strategy for each crop.
-
-The distributions are measured in ``tests/unit/test_denoising.py``.
 """
 
 from collections.abc import Sequence
@@ -47,10 +45,10 @@ _POSITIONS_PER_SIXTEENTH = 4
 def noise_radii(fields: NoteFields, widths: Sequence[int]) -> tuple[int, ...]:
     """Half-widths by column, in ids.
 
-    ``fields``: the columns. ``widths``: of position (sixteenths), pitch (semitones), duration (ids) and, if
-    there are four, velocity (ids). 0 leaves a column as it is.
-    Raises `ConfigError`: ``bad-options``: not three or four numbers from 0, or a velocity where the encoding
-    has none.
+    ``widths``: of position (sixteenths), pitch (semitones), duration (ids) and optionally velocity (ids). 0
+    leaves a column as it is.
+    Raises `ConfigError` (``bad-options``: not three or four numbers from 0, or a velocity where the encoding
+    has none).
     """
     if len(widths) not in (3, 4) or any(width < 0 for width in widths):
         raise ConfigError(
@@ -59,7 +57,7 @@ def noise_radii(fields: NoteFields, widths: Sequence[int]) -> tuple[int, ...]:
     radii = [0] * len(fields)
     for name, width in zip(NOISY, widths, strict=False):
         if width and name not in fields.names:
-            raise ConfigError("bad-options", f"{fields.encoding} has no {name} to be disturbed")
+            raise ConfigError("bad-options", f"{fields.encoding} has no {name} to disturb")
         if width:
             finer = fields.encoding == "octuple" and name == "position"
             radii[fields.index(name)] = width * (_POSITIONS_PER_SIXTEENTH if finer else 1)
@@ -86,12 +84,10 @@ class NoisePolicy:
 def add_noise(
     cells: Ints, rng: np.random.Generator, fields: NoteFields, policy: NoisePolicy
 ) -> tuple[Ints, Bools]:
-    """Disturb some notes; the input is left as it is.
+    """Disturb some notes of ``cells`` [shape=(T, F), int64].
 
-    ``cells`` [shape=(T, F), int64]; ``rng``: where the random numbers come from; ``fields``, ``policy``: the
-    columns, and how to disturb them.
-    Returns ``source``: what the model sees [shape=(T, F), int64]; ``selected``: cells that it is to say: all
-    of a disturbed note [shape=(T, F), bool].
+    Returns the model's input [shape=(T, F), int64] and the cells that it predicts: all of a disturbed note
+    [shape=(T, F), bool].
     """
     real = np.flatnonzero(cells[:, 0] != fields.pads[0])
     notes = rng.choice(real, round(policy.prob * len(real)), replace=False)
@@ -140,7 +136,7 @@ class CellMaskPolicy:
 def mask_cells(
     cells: Ints, rng: np.random.Generator, fields: NoteFields, policy: CellMaskPolicy
 ) -> tuple[Ints, Bools]:
-    """Mask some cells; parameters and what is returned as for `add_noise`."""
+    """Mask some cells; arguments and result as for `add_noise`."""
     strategy = policy.strategies[int(rng.integers(len(policy.strategies)))]
     if strategy == "midibert":
         return _mask_as_midibert(cells, rng, fields, policy)
@@ -156,7 +152,7 @@ def mask_cells(
 
 
 def _draw(cells: Ints, rng: np.random.Generator, fields: NoteFields, strategy: str) -> Floats:
-    """Uniform numbers [shape=(T, F), 0-1], equal where cells are decided together."""
+    """Uniform numbers [shape=(T, F), 0-1], equal for cells that are masked together."""
     if strategy == "element":
         return rng.random(cells.shape)
     if strategy == "compound":

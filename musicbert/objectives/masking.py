@@ -2,24 +2,23 @@
 
 Arrays: a block is ``tokens`` [shape=(T*8,), integers], one or more pieces, each an octuple of ``<s>``, its
 notes and an octuple of ``</s>``. 15 % of the tokens are selected; of these 80 % become ``<mask>``, 10 % a
-random token and 10 % stay (Devlin et al. 2019). What is decided together depends on the strategy (Zeng et al.
-2021, section 3.3):
+random token and 10 % stay (Devlin et al. 2019). Which tokens are masked together depends on the strategy
+(Zeng et al. 2021, section 3.3):
 
 ``element``
-    every token for itself.
+    every token independently.
 ``compound``
     the eight tokens of a note.
 ``bar``
     tokens of one field, of all notes of one program in one bar: a model cannot copy them from a neighbour.
 
-``a+b`` draws one strategy per block. The first and the last octuple of a block are decided as one each.
+``a+b`` draws one strategy per block. The tokens of the first octuple of a block are masked together, and so
+are those of the last.
 
-Compatible mode (the default) keeps three habits of the published code: a random token is any of the 1,237
-(specials and tokens of other fields included); the pieces of a block share their groups; and octuples of
-specials inside a block are grouped like notes, those of ``<s>`` with bar 255 of program 81.
-``random_tokens="field"`` and ``per_piece=True`` mend them.
-
-Numbers are drawn only for groups that occur. The distribution is measured in ``tests/unit/test_masking.py``.
+The default keeps three properties of the published code: a random token is any of the 1,237 (specials and
+tokens of other fields included); the pieces of a block share their groups; and octuples of specials inside a
+block are grouped like notes, those of ``<s>`` with bar 255 of program 81. ``random_tokens="field"`` and
+``per_piece=True`` avoid this. Numbers are drawn only for groups that occur.
 """
 
 from collections.abc import Sequence
@@ -46,7 +45,7 @@ STRATEGIES = ("element", "compound", "bar")
 WIDTH = len(FIELDS)
 BAR, POSITION, PROGRAM = (FIELDS.index(name) for name in ("bar", "position", "program"))
 #: what becomes of a token, in the order of the uniform numbers: the smallest become a random token
-RANDOM, LEFT, MASKED, KEPT = range(4)
+RANDOM, UNCHANGED, MASKED, UNSELECTED = range(4)
 #: largest table that is faster than sorting the keys of a block
 DENSE_KEYS = 1 << 17
 #: rows of the published code's table of groups: 256 bars of 256 ids, and room for the largest id
@@ -55,16 +54,9 @@ FIRST_BAR_ID = FIELD_OFFSETS[BAR]
 
 
 def check_policy(
-    strategies: Sequence[str],
-    known: Sequence[str],
-    mask_prob: float,
-    random_prob: float,
-    leave_prob: float,
+    strategies: Sequence[str], known: Sequence[str], mask_prob: float, random_prob: float, leave_prob: float
 ) -> None:
-    """Check what all ways of masking have in common.
-
-    Raises `ConfigError` (``bad-options``).
-    """
+    """Check options that all ways of masking share; raises `ConfigError` (``bad-options``)."""
     unknown = [name for name in strategies if name not in known]
     if unknown:
         raise ConfigError(
@@ -116,17 +108,15 @@ class MaskPolicy:
 def mask_tokens(
     tokens: Ints, rng: np.random.Generator, policy: MaskPolicy = MaskPolicy()
 ) -> tuple[Ints, Ints]:
-    """Mask one block; the input is left as it is.
+    """Mask one block of token ids [shape=(T*8,), integers].
 
-    ``tokens``: token ids [shape=(T*8,), integers]; ``rng``: where the random numbers come from; ``policy``:
-    how to mask.
-    Returns ``source``, ``target``: what the model sees and what it is to say [shape=(T*8,), int64]; the
-    target is ``<pad>`` where a token was not selected.
-    Raises `ValueError` (if the length is no multiple of 8).
+    Returns input and target of the model [shape=(T*8,), int64]; the target is ``<pad>`` where a token was not
+    selected.
+    Raises `ValueError` (the length is not a multiple of 8).
     """
     tokens = np.asarray(tokens, dtype=np.int64)
     if tokens.ndim != 1 or len(tokens) % WIDTH:
-        raise ValueError(f"tokens of shape {tokens.shape} are no whole number of octuples")
+        raise ValueError(f"tokens of shape {tokens.shape} are not a whole number of octuples")
     octuples = tokens.reshape(-1, WIDTH)
     blocks = np.zeros(len(octuples), dtype=bool)
     blocks[:1] = blocks[-1:] = True
@@ -139,49 +129,43 @@ def mask_tokens(
 def mask_cells(cells: Ints, rng: np.random.Generator, policy: MaskPolicy = MaskPolicy()) -> tuple[Ints, Ints]:
     """Mask pieces in the CP-like form (see `musicbert.encoding.views`); empty cells stay empty.
 
-    A row is what a note is to `mask_tokens`. Cells of a bar or a position belong to no program and have
-    groups of their own; a row of specials is decided as one.
+    As `mask_tokens`, with a row in place of a note. Cells of a bar or a position belong to no program and
+    form separate groups; the cells of a row of specials are masked together.
 
-    ``cells``: rows of cells, ``<unk>`` where empty [shape=(m, 8), int64]; ``rng``, ``policy``: as for
-    `mask_tokens`.
-    Returns ``source``, ``target`` [shape=(m, 8), int64].
+    ``cells``: ``<unk>`` where empty [shape=(m, 8), int64], as is the result.
     """
     blocks = cells[:, BAR] < UNK  # <s>, </s>
-    # every row with the bar and the program that it stands in
+    # bar and program of every row
     filled, rows = cells[:, [BAR, PROGRAM]] != UNK, np.arange(len(cells))[:, None]
-    anew = filled[:, 0] | (cells[:, POSITION] != UNK)  # a bar or a position: no program yet
-    reset = np.stack([blocks, anew], axis=1)
+    begins = filled[:, 0] | (cells[:, POSITION] != UNK)  # a bar or a position: no program yet
+    reset = np.stack([blocks, begins], axis=1)
     last = np.maximum.accumulate(np.where(filled | reset, rows, 0), axis=0)
-    stands = np.where(filled, cells[:, [BAR, PROGRAM]], UNK)[last, [0, 1]]
-    keys = stands[:, 0] * (VOCABULARY_SIZE + 1) + stands[:, 1]
+    group = np.where(filled, cells[:, [BAR, PROGRAM]], UNK)[last, [0, 1]]
+    keys = group[:, 0] * (VOCABULARY_SIZE + 1) + group[:, 1]
     if policy.per_piece:
         keys += (VOCABULARY_SIZE + 1) ** 2 * np.cumsum(blocks)
     fates = _fates(cells, blocks, rng, policy, keys)
-    fates[cells == UNK] = KEPT
+    fates[cells == UNK] = UNSELECTED
     source, target = _replace(cells.reshape(-1), fates.reshape(-1), rng, policy)
     return source.reshape(cells.shape), target.reshape(cells.shape)
 
 
 def _fates(
-    octuples: Ints,
-    blocks: Bools,
-    rng: np.random.Generator,
-    policy: MaskPolicy,
-    keys: Ints | None = None,
+    octuples: Ints, blocks: Bools, rng: np.random.Generator, policy: MaskPolicy, keys: Ints | None = None
 ) -> NDArray[np.uint8]:
-    """What becomes of each token [shape=(T, 8)]: equal where tokens are decided together.
+    """Return the fate of each token [shape=(T, 8)], equal for tokens that are masked together.
 
-    Decided group by group and then dealt out, eight at a time: the work is that of the groups.
+    Fates are drawn group by group and then copied, eight at a time, so the work is that of the groups.
     """
     n = len(octuples)
     randomised = policy.mask_prob * policy.random_prob
     left = randomised + policy.mask_prob * policy.leave_prob
 
     def fate(draw: Floats) -> NDArray[np.uint8]:
-        found = (draw >= randomised).view(np.uint8)
-        found += draw >= left
-        found += draw >= policy.mask_prob
-        return found
+        fates = (draw >= randomised).view(np.uint8)
+        fates += draw >= left
+        fates += draw >= policy.mask_prob
+        return fates
 
     strategy = policy.strategies[int(rng.integers(len(policy.strategies)))]
     if strategy == "element":
@@ -214,7 +198,7 @@ def _number(keys: Ints) -> tuple[int, Ints]:
 def _replace(
     tokens: Ints, fates: NDArray[np.uint8], rng: np.random.Generator, policy: MaskPolicy
 ) -> tuple[Ints, Ints]:
-    """Source and target [shape=(T*8,) each] from what becomes of each token."""
+    """Input and target [shape=(T*8,) each] from the fate of each token."""
     source = np.where(fates == MASKED, MASK, tokens)
     places = np.flatnonzero(fates == RANDOM)
     if policy.random_tokens == "any":
@@ -222,7 +206,7 @@ def _replace(
     else:
         field = places % WIDTH
         source[places] = np.asarray(FIELD_OFFSETS)[field] + rng.integers(0, np.asarray(FIELD_SIZES)[field])
-    return source, np.where(fates == KEPT, PAD, tokens)
+    return source, np.where(fates == UNSELECTED, PAD, tokens)
 
 
 def group_keys(octuples: Ints, per_piece: bool) -> Ints:

@@ -1,8 +1,8 @@
 """The columns of a note as models see them, for every encoding: values, then PAD, then MASK.
 
-A cell is one column of one note. Its ids are the encoding's values ``0 .. n-1``, PAD ``n`` and MASK ``n +
-1``, in every column of its own. Of compound words these are the published ids; of OctupleMIDI, whose columns
-share one vocabulary in fairseq's data, :func:`cells_of_ids` makes them.
+A cell is one column of one note. The ids of a column with ``n`` values are ``0 .. n-1``, PAD ``n`` and MASK
+``n + 1``. For compound words these are the published ids; for OctupleMIDI, whose columns share one vocabulary
+in fairseq's data, :func:`cells_of_ids` makes them.
 
 =========  ==========================================================  ======================================
 encoding   columns                                                     values
@@ -26,7 +26,7 @@ from musicbert.encoding.compound_word.vocabulary import FIELDS as CP_FIELDS
 from musicbert.encoding.quantise import BAR_LENGTHS
 from musicbert.encoding.vocabulary import FIELD_OFFSETS, FIELD_SIZES, FIELDS, MASK, PAD
 
-#: program of drums, and the first pitch of theirs (OctupleMIDI)
+#: program and first pitch of drums (OctupleMIDI)
 _DRUMS, _DRUM_PITCH = 128, 128
 
 
@@ -75,10 +75,7 @@ class NoteFields:
         return len(self.names)
 
     def index(self, name: str) -> int:
-        """Column of a name.
-
-        Raises `ValueError` (the encoding has no such column).
-        """
+        """Column of a name; raises `ValueError` if there is none."""
         return self.names.index(name)
 
     def bars(self, cells: ArrayLike) -> Ints:
@@ -95,11 +92,9 @@ class NoteFields:
         return np.cumsum(begins, dtype=np.int64) - 1
 
     def bounds(self, cells: Ints) -> tuple[Ints, Ints]:
-        """Lowest value and one past the highest that a cell may have beside the others of its note.
+        """Lowest value and one past the highest that a cell may have, given its note [shape=(n, F), int64].
 
-        Of octuples, a position lies within the bar of its time signature, and drums stay drums.
-
-        Returns ``low``, ``high`` [shape=(n, F), int64].
+        Octuples: a position lies within the bar of its time signature, and drums stay drums.
         """
         low = np.zeros_like(cells)
         high = np.broadcast_to(np.asarray(self.values, np.int64), cells.shape).copy()
@@ -112,7 +107,7 @@ class NoteFields:
             drums = cells[:, program] == _DRUMS
             low[drums, pitch] = _DRUM_PITCH
             high[~drums, pitch] = _DRUM_PITCH
-            # whatever the file says stays possible
+            # values that occur are always possible
             low[:, pitch] = np.minimum(low[:, pitch], cells[:, pitch])
             high[:, pitch] = np.maximum(high[:, pitch], cells[:, pitch] + 1)
         return low, high
@@ -123,10 +118,7 @@ OCTUPLE: Final = NoteFields("octuple", FIELDS, FIELD_SIZES)
 
 
 def note_fields(encoding: str) -> NoteFields:
-    """Columns of an encoding; every profile of compound words (``cp-m2bert``, ...) has those of ``cp``.
-
-    Raises `ValueError` (there is no such encoding).
-    """
+    """Columns of an encoding: ``octuple``, or any profile of compound words (``cp``, ``cp-m2bert``, ...)."""
     if encoding == "octuple":
         return OCTUPLE
     if encoding == "cp" or encoding.startswith("cp-"):
@@ -135,11 +127,7 @@ def note_fields(encoding: str) -> NoteFields:
 
 
 def cells_of_ids(ids: ArrayLike) -> Ints:
-    """Cells of a sequence of fairseq's octuple ids; special octuples (``<s>``, ``</s>``) are left out.
-
-    ``ids`` [shape=(8 * k,), integers].
-    Returns [shape=(n, 8), int64].
-    """
+    """Cells [shape=(n, 8), int64] of fairseq's octuple ids [shape=(8 * k,)], without special octuples."""
     table = np.asarray(ids, np.int64).reshape(-1, len(FIELDS))
     table = table[table[:, 0] >= FIELD_OFFSETS[0]]
     cells: Ints = table - np.asarray(FIELD_OFFSETS)

@@ -1,9 +1,9 @@
 """Which performance inputs are hidden in masked-language-model training, to be predicted like the tokens.
 
-A performance input that says what a masked token said would give it away (the velocity of a note, in its
-continuous form), so the inputs of a note follow its tokens: where a token is selected, the columns that tell
-it are hidden. Columns that no token tells (pedals) are hidden for all notes of a program in a bar, drawn with
-the same probability, as bar masking does: a neighbour cannot be copied.
+A performance input may give away a masked token (the continuous velocity, for example). So where a token is
+selected, the columns that reveal it are hidden. Columns that correspond to no token (pedals) are hidden for
+all notes of a program in a bar, with the same probability, as in bar masking, so that no neighbour can be
+copied.
 
 =================  ============================================================
 selected field     hidden columns
@@ -26,7 +26,7 @@ from musicbert.encoding.performance import PERFORMANCE_INPUTS
 from musicbert.encoding.vocabulary import EOS, FIELDS, PAD
 from musicbert.objectives.masking import group_keys
 
-#: field -> columns that tell its token
+#: field -> columns that reveal its token
 TOLD_BY: Final[dict[str, tuple[str, ...]]] = {
     "bar": ("time",),
     "position": ("ioi_previous", "ioi_next", "legato", "asynchrony"),
@@ -38,8 +38,8 @@ _TOLD = {
     FIELDS.index(field): [PERFORMANCE_INPUTS.index(name) for name in names]
     for field, names in TOLD_BY.items()
 }
-#: columns that no token tells
-_OWN = sorted(set(range(len(PERFORMANCE_INPUTS))) - {column for told in _TOLD.values() for column in told})
+#: columns that correspond to no token
+_PEDALS = sorted(set(range(len(PERFORMANCE_INPUTS))) - {column for told in _TOLD.values() for column in told})
 _BAR = FIELDS.index("bar")
 
 
@@ -52,10 +52,9 @@ def hide_performance(
 ) -> Bools:
     """Decide which performance inputs of a block are hidden.
 
-    ``tokens``: token ids as they were before masking [shape=(T*8,)], special octuples included. ``target``:
-    as from `mask_tokens`: ``<pad>`` where a token was not selected [shape=(T*8,)]. ``rng``: where the random
-    numbers come from. ``share``: probability that the pedals of a bar and program are hidden, 0-1. ``width``:
-    ``P``. Inputs other than `PERFORMANCE_INPUTS` are hidden wherever any token of the note is selected.
+    ``tokens``: token ids before masking [shape=(T*8,)], special octuples included. ``target``: as from
+    `mask_tokens` [shape=(T*8,)]. ``share``: probability that the pedals of a bar and program are hidden, 0-1.
+    ``width``: ``P``. Inputs other than `PERFORMANCE_INPUTS` are hidden if any token of the note is selected.
     Returns [shape=(T, P), bool], False at special octuples.
     """
     octuples = np.asarray(tokens, np.int64).reshape(-1, len(FIELDS))
@@ -67,6 +66,6 @@ def hide_performance(
         for field, columns in _TOLD.items():
             hidden[:, columns] |= selected[:, field, None]
         groups, group = np.unique(group_keys(octuples, per_piece=True), return_inverse=True)
-        hidden[:, _OWN] = (rng.random(len(groups)) < share)[group][:, None]
+        hidden[:, _PEDALS] = (rng.random(len(groups)) < share)[group][:, None]
     hidden[octuples[:, _BAR] <= EOS] = False
     return hidden

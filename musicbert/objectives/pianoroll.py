@@ -2,7 +2,7 @@
 
 A bar is a grid of 16 sixteenths by 98 columns: 12 of chroma (``pitch % 12`` counted from MIDI 22, so column 0
 is A sharp) and 86 of pitch (MIDI 22-107). Every note adds 1 to its chroma column and its pitch column in the
-sixteenths that it sounds; what reaches beyond the bar goes into the first sixteenths of the next one, once.
+sixteenths that it sounds; what exceeds the bar goes into the first sixteenths of the next one, once.
 Each row is then divided so that its chroma part and its pitch part sum to 1 each; silent rows are 0. The
 target of a note is the grid of its bar, row by row, and after it the row of its own onset (the tatum):
 ``17 * 98 = 1,666`` numbers. ``chroma=False`` leaves out the 12 columns: ``17 * 86 = 1,462``.
@@ -15,11 +15,10 @@ crop's first bar may begin in the middle; the next bar is the next one with note
 OctupleMIDI (ours): bars by their number, and overflow only into a bar whose number follows; onset ``position
 // 4``; duration rounded to sixteenths, at least one; what lies behind the 16th sixteenth of a longer bar is
 left out (its notes have a silent tatum), and shorter bars end where their time signature says; pitches
-outside MIDI 22-107 go to the nearest column, and drums sound nowhere.
+outside MIDI 22-107 go to the nearest column, and drums have no column.
 
 The work is in two steps: `roll_events` (five small integers a note, made by the data loader) and the raster,
-here in NumPy (`rasterise`) and in ``musicbert.model.losses.pianoroll`` on the device. Verified against golden
-targets in ``tests/parity/test_pianoroll_golden.py``.
+here in NumPy (`rasterise`) and in ``musicbert.model.losses.pianoroll`` on the device.
 """
 
 from typing import Final
@@ -49,11 +48,10 @@ def roll_size(*, chroma: bool = True) -> int:
 
 
 def roll_events(cells: Ints, fields: NoteFields, *, shortest: int | None = None) -> Ints:
-    """Say where each note sounds.
+    """Compute where each note sounds.
 
-    ``cells``: notes of one crop as they are, undisturbed [shape=(n, F), int64]; rows of PAD may follow;
-    ``fields``: the columns; ``shortest``: sixteenths that a note fills at least; 0 for compound words
-    (published) and 1 for octuples if None.
+    ``cells``: undisturbed notes of one crop [shape=(n, F), int64]; rows of PAD may follow; ``shortest``:
+    fewest sixteenths that a note fills; None: 0 for compound words (published), 1 for octuples.
     Returns [shape=(n, 5), int64] columns `EVENT`: bar of the crop from 0; row of the onset (16: none, the
     tatum is silent); end of the rows in this bar and in the next, both exclusive; column of the pitch from 0
     (-1: sounds nowhere).
@@ -94,9 +92,8 @@ def _octuple_events(cells: Ints, bar: Ints, fields: NoteFields, shortest: int) -
 
 
 def rasterise(events: Ints, *, chroma: bool = True) -> tuple[Singles, Singles]:
-    """Draw the bars of one crop.
+    """Draw the events of one crop.
 
-    ``events``: what `roll_events` returns [shape=(n, 5), int64]; ``chroma``: with the 12 columns of chroma.
     Returns ``bars`` [shape=(bars, 16, 98 or 86), float32]; ``tatums`` [shape=(n, 98 or 86), float32].
     """
     columns = CHROMA + PITCHES

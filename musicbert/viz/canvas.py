@@ -1,4 +1,4 @@
-"""What all pictures share: colours, plain axes, both poles of a dimension, and the way to a file."""
+"""Shared by all pictures: colours, plain axes, both poles of a dimension, and writing the file."""
 
 from os import PathLike
 from pathlib import Path
@@ -15,14 +15,14 @@ DPI = 110
 
 
 def save(figure: Figure, path: Path_) -> None:
-    """Draw a figure with Agg and write it, with the folders above."""
+    """Draw a figure with Agg and write it; missing folders are made."""
     FigureCanvasAgg(figure)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI, bbox_inches="tight", facecolor="white", metadata={"Software": None})
 
 
 def plain(axes: Axes) -> None:
-    """Leave out the frame above and at the right, and draw a grid behind."""
+    """Hide the frame above and at the right, and draw a grid behind."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", color="#e5e5e5", linewidth=0.8)
     axes.set_axisbelow(True)

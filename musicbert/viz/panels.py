@@ -1,4 +1,4 @@
-"""Pictures with a panel a task or quantity: training curves, intervals beside zero, scores over an amount."""
+"""Pictures with a panel a task or quantity: training curves, intervals around zero, scores over an amount."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ from musicbert.viz.canvas import BLACK, BLUE, GREY, MARKS, ORANGE, Path_, plain,
 def _panels(
     panels: Mapping[str, Mapping[str, object]], columns: int, what: str
 ) -> tuple[list[str], int, int]:
-    """Names of all panels in the order of their first one, columns and lines of the grid."""
+    """Names in the order of the first panel that has them, columns and rows of the grid."""
     names = list(dict.fromkeys(name for rows in panels.values() for name in rows))
     if not names:
         raise ValueError(f"there is no {what} to draw")
@@ -28,12 +28,8 @@ def curves_plot(
 ) -> None:
     """Draw training curves, a panel a quantity and a line a part or run.
 
-    Parameters
-    ----------
-    curves
-        Quantity -> line name -> points (epoch or update, value).
-    path, title, unit
-        Picture to write; title; name of the horizontal axis.
+    ``curves``: quantity -> line name -> points (epoch or update, value); ``unit``: label of the horizontal
+    axis.
     """
     if not curves:
         raise ValueError("there is no curve to draw")
@@ -69,22 +65,11 @@ def interval_grid(
     unit: str = "",
     columns: int = 4,
 ) -> None:
-    """Draw values with their intervals beside zero, a panel a task and a line a variant.
+    """Draw values with their intervals around zero, a panel a task and a line a variant.
 
-    Parameters
-    ----------
-    panels
-        Title -> name -> value, low and high end of the interval (NaN: no whisker); names in the order of the
-        first panel that has them, grey where the interval holds zero.
-    path, title, unit
-        Picture to write; title; name of the axis.
-    columns
-        Panels in a row.
-
-    Raises
-    ------
-    ValueError
-        There is nothing to draw.
+    ``panels``: title -> name -> value, low and high end of the interval (NaN: no whisker), grey if the
+    interval contains zero; ``unit``: label of the axis; ``columns``: panels in a row.
+    Raises `ValueError` (there is nothing to draw).
     """
     names, columns, lines = _panels(panels, columns, "interval")
     size = 2.4 * columns + 1.8, (0.24 * len(names) + 0.9) * lines + 0.5
@@ -99,7 +84,7 @@ def interval_grid(
         axes.axvline(0, color=BLACK, linewidth=0.8)
         axes.set_title(panel, fontsize=9)
         axes.tick_params(labelsize=7)
-        axes.locator_params(axis="x", nbins=5)  # of narrow panels, whose numbers would run into each other
+        axes.locator_params(axis="x", nbins=5)  # so that numbers of narrow panels do not overlap
         plain(axes)
     grid[0].set_yticks(range(len(names)), names, fontsize=8)
     grid[0].invert_yaxis()
@@ -120,19 +105,9 @@ def line_grid(
 ) -> None:
     """Draw scores over an amount, a panel a task and a line a variant.
 
-    Parameters
-    ----------
-    panels
-        Title -> name -> points (amount, value, low and high end of the interval; NaN: no whisker).
-    path, title, unit
-        Picture to write; title; name of the horizontal axis.
-    columns
-        Panels in a row.
-
-    Raises
-    ------
-    ValueError
-        There is nothing to draw.
+    ``panels``: title -> name -> points (amount, value, low and high end of the interval; NaN: no whisker);
+    ``unit``: label of the horizontal axis; ``columns``: panels in a row.
+    Raises `ValueError` (there is nothing to draw).
     """
     names, columns, lines = _panels(panels, columns, "line")
     figure = Figure(figsize=(2.9 * columns, 2.4 * lines + 0.9), layout="constrained")

@@ -1,4 +1,4 @@
-"""Pictures of single predictions: against labels, and classes taken for each other."""
+"""Pictures of single predictions: against labels, and confusion matrices."""
 
 from collections.abc import Sequence
 
@@ -19,20 +19,10 @@ def scatter_grid(
     notes: Sequence[str] | None = None,
     columns: int = 5,
 ) -> None:
-    """Draw predictions against labels, a panel a dimension.
+    """Draw predictions against labels [shape=(n, d), 0-1; NaN labels are left out], a panel a dimension.
 
-    Parameters
-    ----------
-    labels, predictions
-        [shape=(n, d), float64, 0-1]; NaN labels are left out.
-    dimensions
-        Low and high pole of each dimension.
-    path
-        Picture to write.
-    title, notes
-        Title; a line above each panel (its scores).
-    columns
-        Panels in a row.
+    ``dimensions``: low and high pole of each; ``notes``: a line above each panel (its scores); ``columns``:
+    panels in a row.
     """
     y, p = np.asarray(labels, float), np.asarray(predictions, float)
     rows = -(-len(dimensions) // columns)
@@ -62,18 +52,9 @@ def scatter_grid(
 def confusion_plot(
     matrix: ArrayLike, classes: Sequence[str], path: Path_, *, title: str = "", what: str = "performer"
 ) -> None:
-    """Draw how often each true class (row) was taken for each class (column).
+    """Draw counts [shape=(c, c)] of each true class (row) predicted as each class (column).
 
-    Parameters
-    ----------
-    matrix
-        Counts [shape=(c, c), int64].
-    classes
-        Names of the classes.
-    path, title
-        Picture to write; title.
-    what
-        What the classes are, for the axes.
+    ``what``: what the classes are, for the axes.
     """
     counts = np.asarray(matrix, float)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)

@@ -21,18 +21,8 @@ def score_bars(
 ) -> None:
     """Draw one bar a model with its interval, and the noise ceiling.
 
-    Parameters
-    ----------
-    rows
-        Name -> value, low and high end of the interval (NaN: no whisker).
-    path
-        Picture to write.
-    ceiling
-        Highest value that can be expected.
-    highlight
-        Rows drawn in colour: the networks, among baselines in grey.
-    title, unit
-        Title and name of the axis.
+    ``rows``: name -> value, low and high end of the interval (NaN: no whisker); ``highlight``: rows drawn in
+    colour: the networks, among baselines in grey; ``unit``: label of the axis.
     """
     names = list(rows)
     figure = Figure(figsize=(8.2, 0.34 * len(names) + 1.4), layout="constrained")
@@ -56,14 +46,13 @@ def score_bars(
             color="#9a6a00",
             fontsize=8,
         )
-    least = float(np.nanmin([0.0, *(value - error[0])]))
-    most = float(np.nanmax([0.05, *(value + error[1]), ceiling or 0.0]))
-    reach = most - least
-    axes.set_xlim(least - 0.03 * reach, most + 0.16 * reach)
-    for k, each in enumerate(value):
-        if np.isfinite(each):
-            end = max(each + error[1][k], 0.0)
-            axes.text(end + 0.012 * reach, k, f"{each:.3f}", va="center", fontsize=8)
+    left = float(np.nanmin([0.0, *(value - error[0])]))
+    right = float(np.nanmax([0.05, *(value + error[1]), ceiling or 0.0]))
+    reach = right - left
+    axes.set_xlim(left - 0.03 * reach, right + 0.16 * reach)
+    for k in np.flatnonzero(np.isfinite(value)):
+        end = max(value[k] + error[1][k], 0.0)
+        axes.text(end + 0.012 * reach, k, f"{value[k]:.3f}", va="center", fontsize=8)
     axes.set_yticks(at, names, fontsize=9)
     axes.invert_yaxis()
     axes.set_xlabel(f"{unit}; whiskers: 95 % bootstrap interval", fontsize=9)
@@ -82,22 +71,10 @@ def dimension_plot(
     title: str = "",
     unit: str = "R²",
 ) -> None:
-    """Draw the score of each dimension, a mark a model, against the noise ceiling.
+    """Draw the score of each dimension, a mark a model, against the noise ceiling [shape=(d,)].
 
-    Parameters
-    ----------
-    rows
-        Name -> values [shape=(d,)]; up to four, the first in front.
-    dimensions
-        Low and high pole of each dimension.
-    path
-        Picture to write.
-    ceiling
-        [shape=(d,)]
-    interval
-        Interval of the first row [shape=(d, 2)].
-    title, unit
-        Title and name of the axis.
+    ``rows``: name -> values [shape=(d,)]; up to four, the first in front; ``dimensions``: low and high pole
+    of each; ``interval``: of the first row [shape=(d, 2)]; ``unit``: label of the axis.
     """
     d = len(dimensions)
     figure = Figure(figsize=(9.0, 0.3 * d + 1.7), layout="constrained")
@@ -115,7 +92,7 @@ def dimension_plot(
     ):
         axes.scatter(rows[name], at, marker=mark, s=26, color=colour, label=name, zorder=3 + zorder)
     axes.axvline(0, color=BLACK, linewidth=0.8)
-    axes.set_yticks(at, [poles(*each) for each in dimensions], fontsize=8.5)
+    axes.set_yticks(at, [poles(*dimension) for dimension in dimensions], fontsize=8.5)
     axes.set_ylim(d - 0.4, -0.6)
     axes.set_xlabel(unit + ("; line: 95 % bootstrap interval" if interval is not None else ""), fontsize=9)
     figure.suptitle(title, fontsize=11)
@@ -125,20 +102,11 @@ def dimension_plot(
 
 
 def reliability_plot(table: pd.DataFrame, path: Path_, *, title: str = "") -> None:
-    """Draw how far raters agree on each dimension: which can be learned at all.
+    """Draw how well raters agree on each dimension, which limits what can be learned.
 
-    Parameters
-    ----------
-    table
-        Indexed by dimension name, columns ``low_pole``, ``high_pole``, ``icc1``, ``icck``, ``ceiling_mean``,
-        ``ceiling_apex`` (and ``n_segments``, ``mean_raters`` for the title).
-    path, title
-        Picture to write; title.
-
-    Raises
-    ------
-    KeyError
-        Where a column is missing.
+    ``table``: a row a dimension, columns ``low_pole``, ``high_pole``, ``icc1``, ``icck``, ``ceiling_mean``,
+    ``ceiling_apex`` (and ``n_segments``, ``mean_raters`` for the title).
+    Raises `KeyError` (a column is missing).
     """
     table = table.sort_values("ceiling_mean", ascending=False)
     at = np.arange(len(table))

@@ -4,9 +4,9 @@ Both are read as rows of chords: the performance in onset clusters (:mod:`musicb
 score in notes that begin together. Dynamic time warping (Sakoe and Chiba 1978) finds the path of least cost
 through all pairs of a played and a written chord; a pair costs the share of played pitches that are not
 written, half the share of written pitches that are not played, and the distance of their relative positions
-in time. Along that path a written note takes the played note of its own pitch that is nearest in time, from
-its own chord or, if none is left there, from a neighbour; no played note twice. Notes without a partner stay
-without one: ornaments, slips, notes left out.
+in time. Along that path each written note is matched with the unused played note of the same pitch that is
+nearest in time, from its chord or, if none is left there, from a neighbouring chord. Ornaments, slips and
+notes left out have no match.
 """
 
 from collections import defaultdict
@@ -26,8 +26,8 @@ TOGETHER = 0.06
 #: Weight of written pitches that are not played (chords come in several clusters when they are rolled), and
 #: cost of a step along one side only.
 MISSING, STEP = 0.5, 0.05
-#: Cells of the table of costs above which a piece is too long for it: 16 million, 128 MB.
-MOST_CELLS = 16_000_000
+#: Largest table of costs: 16 million cells, 128 MB.
+MAX_CELLS = 16_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +47,7 @@ class Written:
 
 
 def written(score: Score) -> Written:
-    """Read a score that was written, not played: ticks are quarter notes here.
-
-    Raises `MidiError` (``"no-notes"`` where no pitched note is left).
-    """
+    """Read a written score, whose ticks are quarter notes; raises `MidiError` (``"no-notes"``)."""
     keep = np.flatnonzero(~score.drum)
     if len(keep) == 0:
         raise MidiError("no-notes", "the score has no pitched note to compare with", hint="leave it out")
@@ -105,14 +102,12 @@ def _path(cost: Floats) -> Ints:
 
 
 def align(play: Playing, score: Written) -> Ints:
-    """Find the played note of every written note.
+    """Find the played note of every written note [shape=(n written,), int64], -1 if it was not played.
 
-    ``play``: a performance; ``score``: the score of the same bars.
-    Returns [shape=(n written,), int64], indices into the notes of ``play``, -1 where a note was not played.
-    Raises `MidiError` (``"too-many-notes"`` for a table of more than 16 million pairs of chords).
+    Raises `MidiError` (``"too-many-notes"``: more than 16 million pairs of chords).
     """
     n_played, n_written = len(play.time), len(score.beat)
-    if n_played * n_written > MOST_CELLS:
+    if n_played * n_written > MAX_CELLS:
         raise MidiError(
             "too-many-notes",
             f"{n_played} played and {n_written} written chords are too many to align",
@@ -132,7 +127,7 @@ def align(play: Playing, score: Written) -> Ints:
     for note, pitch in enumerate(play.pitch.astype(np.int64).tolist()):
         of_pitch[pitch].append(note)
     match = np.full(len(score.pitch), -1)
-    for reach in (0, 1):  # within the chord's own stretch of the path first, then within its neighbours'
+    for reach in (0, 1):  # first in the chord's own part of the path, then in its neighbours'
         low = first[np.maximum(np.arange(n_written) - reach, 0)]
         high = last[np.minimum(np.arange(n_written) + reach, n_written - 1)]
         for n in np.flatnonzero(match < 0).tolist():

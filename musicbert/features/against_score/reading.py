@@ -12,8 +12,7 @@ from musicbert.features.playing import Playing
 #: Seconds by which the onset of a chord must follow the one before it to count in the course of time, and the
 #: fewest chords of a course.
 LATER, FEWEST = 0.005, 3
-#: Bounds of a note's written length (quarter notes) and played length (seconds), below which a ratio says
-#: nothing.
+#: Lower bounds of a note's written length (quarter notes) and played length (seconds).
 SHORTEST_WRITTEN, SHORTEST_PLAYED = 0.05, 0.01
 
 
@@ -23,8 +22,6 @@ class Reading:
 
     Attributes
     ----------
-    play, score
-        Both sides.
     missing, extra
         Share of the written notes that are not played, and of the played notes that are not written [0-1].
     chord
@@ -59,10 +56,9 @@ class Reading:
     course_chord: Ints
 
     def grid(self, step: float) -> tuple[Floats, Floats]:
-        """Return the written times every ``step`` quarter notes and log2 seconds a quarter note between them.
+        """Return written times every ``step`` quarter notes [shape=(g + 1,)] and the tempo between them.
 
-        Returns ``(grid [shape=(g + 1``, ``)``, ``quarter notes]``, ``log2 seconds a quarter note [shape=(g``,
-        ``)])``.
+        Tempo is log2 of seconds a quarter note [shape=(g,)].
         """
         first, last = self.course_beat[0], self.course_beat[-1]
         points = np.arange(first, last + 1e-6, step)
@@ -94,14 +90,14 @@ def _extreme(chord: Ints, pitch: Floats, *, highest: bool) -> Bools:
 
 
 def reading(play: Playing, score: Written) -> Reading:
-    """Put a performance beside its score.
+    """Align a performance with its score.
 
-    Raises `MidiError`: ``"no-match"`` where fewer than three written chords were played: these are not the
-    same bars. ``"too-many-notes"`` of :func:`align`.
+    Raises `MidiError` (``"no-match"``: fewer than three written chords were played, so these are not the same
+    bars; ``"too-many-notes"`` of :func:`align`).
     """
     match = align(play, score)
-    there = match >= 0
-    chord, note = score.chord[there], match[there]
+    matched = match >= 0
+    chord, note = score.chord[matched], match[matched]
     size = np.bincount(chord, minlength=len(score.beat))
     time = np.bincount(chord, play.onset[note], minlength=len(score.beat)) / np.maximum(size, 1)
     course: list[int] = []
@@ -117,11 +113,11 @@ def reading(play: Playing, score: Written) -> Reading:
     return Reading(
         play=play,
         score=score,
-        missing=float(1 - there.mean()),
-        extra=float(1 - there.sum() / len(play.onset)),
+        missing=float(1 - matched.mean()),
+        extra=float(1 - matched.sum() / len(play.onset)),
         chord=chord,
-        beat=score.onset[there],
-        length=np.maximum(score.length[there], SHORTEST_WRITTEN),
+        beat=score.onset[matched],
+        length=np.maximum(score.length[matched], SHORTEST_WRITTEN),
         onset=play.onset[note],
         duration=np.maximum(play.offset[note] - play.onset[note], SHORTEST_PLAYED),
         velocity=play.velocity[note] / 127.0,

@@ -29,9 +29,9 @@ def _chords(read: Reading) -> dict[str, float]:
 
     def of_others(values: Floats, voice: Bools) -> Floats:
         """Return a voice's value minus the mean of the other notes of its chord."""
-        total, own = np.bincount(read.chord, values, minlength=count), np.zeros(count)
-        own[read.chord[voice]] = values[voice]
-        return np.asarray((own - (total - own) / np.maximum(size - 1, 1))[many])
+        total, voices = np.bincount(read.chord, values, minlength=count), np.zeros(count)
+        voices[read.chord[voice]] = values[voice]
+        return np.asarray((voices - (total - voices) / np.maximum(size - 1, 1))[many])
 
     top_lead, bass_lead = -of_others(read.onset, read.top), -of_others(read.onset, read.bottom)
     top = of_others(read.velocity, read.top)
