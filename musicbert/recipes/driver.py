@@ -61,8 +61,11 @@ def train(
             if status:
                 return status
     if unfinished:
-        hint = "remove them to start again; only runs without --small-checkpoints can be resumed"
-        raise ConfigError("unfinished", f"not finished: {' '.join(unfinished)}", hint=hint)
+        raise ConfigError(
+            "unfinished",
+            f"not finished: {' '.join(unfinished)}",
+            hint="remove them to start again; only runs without --small-checkpoints can be resumed",
+        )
     if plan.after:
         out(f"== {plan.after}")
     return 0
