@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from musicbert.corpus.sentences.genre import GenreOptions, build_genre
-from musicbert.corpus.splits.genre_folds import RULES
+from musicbert.corpus.splits.task_folds import RULES
 from musicbert.errors import exit_status
 
 

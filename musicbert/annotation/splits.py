@@ -25,7 +25,7 @@ Verified by property tests in ``tests/unit/annotation/test_splits.py`` and again
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from musicbert.annotation.dealing import deal
 from musicbert.annotation.folds import (
@@ -41,93 +41,25 @@ from musicbert.annotation.folds import (
 from musicbert.annotation.names import content_groups, is_test_segment, natural_key, performer_of, piece_of
 from musicbert.errors import DatasetError
 
-__all__ = [
-    "RULES",
-    "Fold",
-    "Folds",
-    "Valid",
-    "carve_validation",
-    "leaks",
-    "make_folds",
-    "split_by_group",
-    "split_k_fold",
-    "split_performer",
-    "split_piece",
-    "split_random",
-    "split_segment",
-]
+__all__ = ["RULES", "Fold", "Folds", "Valid", "carve_validation", "leaks", "make_folds", "split_by_group"]
 
 #: rules of `make_folds`
 RULES = ("segment", "segment_clean", "random", "performer", "piece", "k-fold")
+#: share of the segments that `random` tests
+_TEST_SHARE = 0.1
 
 
-def split_segment(
-    ids: Iterable[str],
-    *,
-    clean: bool = False,
-    groups: Mapping[str, str] | None = None,
-    seed: int | str = 7,
-    valid: Valid = "groups",
-    valid_fraction: float = 0.1,
-) -> Folds:
-    """The published segment split of D960 (657 training and 64 test segments of XAI-music).
-
-    It leaks: 8-bar segments 5, 6, 19 and 20 of the scherzo are literal repeats of training segments by the
-    same players. ``clean`` leaves the rest of the test's content groups out (460 training segments).
-    """
-    ids = unique_ids(ids)
-    groups = content_groups(ids) if groups is None else groups
-    if clean:
-        tested = {groups[name] for name in ids if is_test_segment(name)}
-        ids = [name for name in ids if is_test_segment(name) or groups[name] not in tested]
-        if not ids:
-            raise DatasetError("empty-split", "no content group is left for training")
-    fold = split_by_group(ids, is_test_segment, groups, seed=seed, valid=valid, valid_fraction=valid_fraction)
-    return {"0": fold}
-
-
-def split_random(
-    ids: Iterable[str],
-    *,
-    seed: int | str = 7,
-    n_folds: int = 1,
-    test_fraction: float = 0.1,
-    valid: Valid = "groups",
-    valid_fraction: float = 0.1,
-) -> Folds:
-    """Segments at random: one split, or ``n_folds`` folds. Leaks music and performers by design."""
-    ids = unique_ids(ids)
+def _random_tests(ids: Sequence[str], seed: int | str, n_folds: int) -> list[list[str]]:
     order = sorted(ids, key=lambda name: rank(seed, name))
-    if n_folds > 1:
-        if len(order) < n_folds:
-            raise DatasetError("too-few-groups", f"{len(order)} segments do not make {n_folds} folds")
-        tests = [order[k::n_folds] for k in range(n_folds)]
-    else:  # the published rule: training is the first int(0.9 n)
-        tests = [order[int((1 - test_fraction) * len(order)) :]]
-    alone = {name: name for name in ids}
-    return {
-        str(k): split_by_group(
-            ids, test, alone, seed=f"{seed}/{k}", valid=valid, valid_fraction=valid_fraction
-        )
-        for k, test in enumerate(tests)
-    }
+    if n_folds == 1:  # the published rule: training is the first int(0.9 n)
+        return [order[int((1 - _TEST_SHARE) * len(order)) :]]
+    if len(order) < n_folds:
+        raise DatasetError("too-few-groups", f"{len(order)} segments do not make {n_folds} folds")
+    return [order[k::n_folds] for k in range(n_folds)]
 
 
-def split_performer(
-    ids: Iterable[str],
-    *,
-    performers: Sequence[str] | None = ("12",),
-    seed: int | str = 7,
-    valid: Valid = "groups",
-    valid_fraction: float = 0.1,
-) -> Folds:
-    """Held-out performers: one fold with ``performers`` (published: ``12``); ``None`` holds out each in turn.
-
-    Folds of ``None`` come in natural order (0, 1, ..., 10, 12, Score). Raises `DatasetError`:
-    ``unknown-performer`` when a performer plays no segment.
-    """
-    ids = unique_ids(ids)
-    plays = {name: performer_of(name) for name in ids}
+def _performer_tests(plays: Mapping[str, str], performers: Sequence[str] | None) -> list[list[str]]:
+    """Segments of the performers, or of each in turn, in natural order (0, 1, ..., 10, 12, Score)."""
     there = sorted(set(plays.values()), key=natural_key)
     for performer in performers or ():
         if performer not in there:
@@ -137,68 +69,15 @@ def split_performer(
                 hint=f"there: {', '.join(there)}",
             )
     held = [{performer} for performer in there] if performers is None else [set(performers)]
-    return {
-        str(k): split_by_group(
-            ids,
-            [name for name in ids if plays[name] in out],
-            plays,
-            seed=f"{seed}/{k}",
-            valid=valid,
-            valid_fraction=valid_fraction,
-        )
-        for k, out in enumerate(held)
-    }
+    return [[name for name in plays if plays[name] in out] for out in held]
 
 
-def split_piece(
-    ids: Iterable[str],
-    *,
-    groups: Mapping[str, str] | None = None,
-    seed: int | str = 7,
-    valid: Valid = "groups",
-    valid_fraction: float = 0.1,
-) -> Folds:
-    """Each piece in turn as the test; validation is made of content groups of the other pieces."""
-    ids = unique_ids(ids)
-    groups = content_groups(ids) if groups is None else groups
-    pieces = {name: piece_of(name) for name in ids}
-    return {
-        str(k): split_by_group(
-            ids,
-            [name for name in ids if pieces[name] == piece],
-            groups,
-            seed=f"{seed}/{k}",
-            valid=valid,
-            valid_fraction=valid_fraction,
-        )
-        for k, piece in enumerate(sorted(set(pieces.values()), key=natural_key))
-    }
-
-
-def split_k_fold(
-    ids: Iterable[str],
-    *,
-    groups: Mapping[str, str] | None = None,
-    n_folds: int = 8,
-    seed: int | str = 7,
-    valid: Valid = "groups",
-    valid_fraction: float = 0.1,
-) -> Folds:
-    """Cross-validation over whole groups (default: content groups), dealt by ``size``."""
-    ids = unique_ids(ids)
-    groups = content_groups(ids) if groups is None else groups
-    fold_of = deal("size", {name: groups[name] for name in ids}, n_folds)
-    return {
-        str(k): split_by_group(
-            ids,
-            [name for name in ids if fold_of[name] == k],
-            groups,
-            seed=f"{seed}/{k}",
-            valid=valid,
-            valid_fraction=valid_fraction,
-        )
-        for k in range(n_folds)
-    }
+def _without_tested_groups(ids: Sequence[str], groups: Mapping[str, str]) -> list[str]:
+    tested = {groups[name] for name in ids if is_test_segment(name)}
+    kept = [name for name in ids if is_test_segment(name) or groups[name] not in tested]
+    if not kept:
+        raise DatasetError("empty-split", "no content group is left for training")
+    return kept
 
 
 def make_folds(
@@ -235,15 +114,34 @@ def make_folds(
         ``unknown-split``, ``empty-split``, ``no-validation``, ``too-few-groups``, ``unknown-performer``,
         ``duplicate-id``.
     """
-    common = {"seed": seed, "valid": valid, "valid_fraction": valid_fraction}
-    if rule in ("segment", "segment_clean"):
-        return split_segment(ids, clean=rule == "segment_clean", groups=groups, **common)  # type: ignore[arg-type]
+    ids = unique_ids(ids)
+    if rule not in RULES:
+        raise DatasetError("unknown-split", f"there is no split {rule!r}", hint=f"rules: {', '.join(RULES)}")
+    tests: Sequence[Callable[[str], bool] | Collection[str]]
     if rule == "random":
-        return split_random(ids, n_folds=n_folds or 1, **common)  # type: ignore[arg-type]
-    if rule == "performer":
-        return split_performer(ids, performers=performers, **common)  # type: ignore[arg-type]
-    if rule == "piece":
-        return split_piece(ids, groups=groups, **common)  # type: ignore[arg-type]
-    if rule == "k-fold":
-        return split_k_fold(ids, groups=groups, n_folds=n_folds or 8, **common)  # type: ignore[arg-type]
-    raise DatasetError("unknown-split", f"there is no split {rule!r}", hint=f"rules: {', '.join(RULES)}")
+        whole: Mapping[str, str] = {name: name for name in ids}
+        tests = _random_tests(ids, seed, n_folds or 1)
+    elif rule == "performer":
+        whole = {name: performer_of(name) for name in ids}
+        tests = _performer_tests(whole, performers)
+    else:
+        whole = content_groups(ids) if groups is None else groups
+        if rule in ("segment", "segment_clean"):
+            ids = _without_tested_groups(ids, whole) if rule == "segment_clean" else ids
+            fold = split_by_group(
+                ids, is_test_segment, whole, seed=seed, valid=valid, valid_fraction=valid_fraction
+            )
+            return {"0": fold}
+        if rule == "piece":
+            of = {name: piece_of(name) for name in ids}
+            pieces = sorted(set(of.values()), key=natural_key)
+            tests = [[name for name in ids if of[name] == piece] for piece in pieces]
+        else:
+            dealt = deal("size", {name: whole[name] for name in ids}, n_folds or 8)
+            tests = [[name for name in ids if dealt[name] == k] for k in range(n_folds or 8)]
+    return {
+        str(k): split_by_group(
+            ids, test, whole, seed=f"{seed}/{k}", valid=valid, valid_fraction=valid_fraction
+        )
+        for k, test in enumerate(tests)
+    }

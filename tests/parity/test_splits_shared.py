@@ -13,7 +13,7 @@ from musicbert.annotation.names import (
     performer_of,
     segment_id,
 )
-from musicbert.annotation.splits import leaks, make_folds, split_k_fold, split_performer
+from musicbert.annotation.splits import leaks, make_folds
 
 pytestmark = pytest.mark.shared
 
@@ -58,7 +58,7 @@ def test_the_published_split_leaks_and_the_clean_one_does_not(ids):
 
 
 def test_performer_12(ids):
-    fold = split_performer(ids, valid="none")["0"]
+    fold = make_folds("performer", ids, performers=("12",), valid="none")["0"]
     assert (len(fold["train"]), len(fold["test"])) == (661, 60)
 
 
@@ -105,7 +105,7 @@ def test_the_strict_composition_folds_of_percepiano_leak_and_content_folds_do_no
     assert apart == 58
     groups = content_groups(stems)
     assert len(set(groups.values())) == 46
-    for fold in split_k_fold(stems, n_folds=4).values():
+    for fold in make_folds("k-fold", stems, n_folds=4).values():
         assert leaks(fold, groups) == {"test": 0, "valid": 0}
         assert 290 < len(fold["test"]) < 310
 

@@ -29,10 +29,19 @@ from tqdm import tqdm
 
 from musicbert import __version__
 from musicbert.atomic import write_json, write_text
-from musicbert.corpus.builder.assemble import Part, PartDone, plan_parts, write_part
+from musicbert.corpus.builder.assemble import (
+    Part,
+    PartDone,
+    Range,
+    RangeDone,
+    finish_part,
+    plan_parts,
+    plan_ranges,
+    write_part,
+    write_range,
+)
 from musicbert.corpus.builder.index import divide, make_index
 from musicbert.corpus.builder.options import BuildOptions
-from musicbert.corpus.builder.ranges import Range, RangeDone, finish_part, plan_ranges, write_range
 from musicbert.corpus.builder.report import BuildReport, write_reports
 from musicbert.corpus.builder.runner import Runner, open_runner
 from musicbert.corpus.builder.shards import committed, entries_hash

@@ -41,7 +41,7 @@ from musicbert.corpus.files.archive import Member, MidiSource
 from musicbert.corpus.files.folders import Spool, build_directory, write_json, write_text
 from musicbert.corpus.files.ledger import NO_LABEL, NO_MIDI, Outcome, write_ledger
 from musicbert.corpus.sentences.songs import SongPiece, read_songs, rejected
-from musicbert.corpus.splits.genre_folds import RULES, genre_folds
+from musicbert.corpus.splits.task_folds import RULES, genre_folds
 from musicbert.corpus.splits.versions import song_marks
 from musicbert.encoding import dictionary_text, encode_notes, plan_windows, rows_to_ids
 from musicbert.encoding.vocabulary import TOKENS
@@ -54,7 +54,7 @@ SUBSETS = {"topmagd": 13, "masd": 25}
 
 @dataclass(frozen=True)
 class GenreOptions:
-    """How pieces become folds (``rule``, ``n_folds``, ``valid``: `musicbert.corpus.splits.genre_folds`)."""
+    """How pieces become folds (``rule``, ``n_folds``, ``valid``: `musicbert.corpus.splits.task_folds`)."""
 
     subset: str  # set of the map: ``topmagd``, ``masd``, or another that it holds
     length: int = 1000  # notes of a window

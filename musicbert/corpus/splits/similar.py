@@ -22,6 +22,7 @@ piece has no version but its exact duplicates. Verified in ``tests/unit/corpus/t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 
 import numpy as np
@@ -29,7 +30,7 @@ from numpy.typing import NDArray
 
 from musicbert.arrays import Ints
 
-__all__ = ["HASHES", "NO_SIGNATURE", "Groups", "StoredSignatures", "join_similar", "signature"]
+__all__ = ["HASHES", "NO_SIGNATURE", "Groups", "StoredSignatures", "join_similar", "joined", "signature"]
 
 HASHES, ROWS = 64, 2
 #: Positions (1/16 of a quarter note) within which onsets are one chord: 31 ms at 120 BPM, from one onset to
@@ -153,3 +154,14 @@ def join_similar(signatures: NDArray[np.uint32] | StoredSignatures, members: Int
                 equal = (signatures[ones] == signatures[others]).mean(axis=1)
                 for index in np.flatnonzero(equal >= THRESHOLD):
                     groups.join(int(ones[index]), int(others[index]))
+
+
+def joined(signatures: NDArray[np.uint32], members: Ints, *keys: Sequence[object]) -> Ints:
+    """Root of each piece [shape=(n,)]: pieces with an equal key, or with similar signatures, are joined."""
+    groups = Groups(len(signatures))
+    for column in keys:
+        first: dict[object, int] = {}
+        for piece, key in enumerate(column):
+            groups.join(first.setdefault(key, piece), piece)
+    join_similar(signatures, members, groups)
+    return groups.roots()

@@ -3,12 +3,17 @@
 ``clean``: whole groups are dealt to folds so that each has its share of every class; pieces that are nearly
 the same (`musicbert.corpus.splits.similar`) count as one group, whatever their names say. A split that the
 pieces came with is taken as it is, and what of it leaks is counted. Choices are hashed or sorted, so they
-depend neither on the order of the pieces nor on the machine. Verified in
-``tests/unit/corpus/test_task_folds.py``.
+depend neither on the order of the pieces nor on the machine.
+
+Genres (several labels a piece): ``grouped`` deals whole songs, all versions of one, so that every label is
+spread evenly; ``published`` is scikit-learn's ``StratifiedKFold`` on the joined labels over the files in
+random order, as MusicBERT does it (there without a seed), where versions of a song can be trained on and
+tested. Verified in ``tests/unit/corpus/test_task_folds.py`` and ``test_genre.py``.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Literal
@@ -16,17 +21,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from musicbert.annotation.dealing import deal
-from musicbert.annotation.folds import PARTS, Fold, Folds, carve_validation
+from musicbert.annotation.dealing import class_counts, deal
+from musicbert.annotation.folds import PARTS, Fold, Folds, Valid, carve_validation, rank
 from musicbert.annotation.names import natural_key
 from musicbert.arrays import Bools, Floats
 from musicbert.corpus.labelled.pieces import NO_CLASS, Task
 from musicbert.corpus.labelled.shards import Shards
-from musicbert.corpus.splits.similar import NO_SIGNATURE, Groups, join_similar, signature
+from musicbert.corpus.splits.similar import NO_SIGNATURE, joined, signature
 from musicbert.encoding.note_columns import note_columns
 from musicbert.errors import DatasetError
 
-__all__ = ["CLEAN", "clean_groups", "label_counts", "task_folds"]
+__all__ = ["CLEAN", "RULES", "clean_groups", "genre_folds", "label_counts", "task_folds"]
 
 CLEAN = "clean"
 Validation = Literal["auto", "next", "carve"]
@@ -37,21 +42,16 @@ def clean_groups(shards: Shards) -> dict[str, str]:
 
     A joined group has the first of its names.
     """
-    n = len(shards)
-    signatures = np.stack([_signature(shards, piece) for piece in range(n)])
-    sets = Groups(n)
+    pieces = shards.pieces
+    signatures = np.stack([_signature(shards, piece) for piece in range(len(shards))])
     telling = np.flatnonzero((signatures != NO_SIGNATURE).any(axis=1)).tolist()  # the others are too short
-    order = np.array(sorted(telling, key=lambda piece: shards.pieces[piece].sha256), np.int64)
-    join_similar(signatures, order, sets)
-    for key in ("group", "sha256"):
-        first: dict[str, int] = {}
-        for piece, info in enumerate(shards.pieces):
-            sets.join(first.setdefault(getattr(info, key), piece), piece)
+    order = np.array(sorted(telling, key=lambda piece: pieces[piece].sha256), np.int64)
+    keys = [each.group for each in pieces], [each.sha256 for each in pieces]
+    roots = joined(signatures, order, *keys).tolist()
     members: defaultdict[int, list[str]] = defaultdict(list)
-    roots = sets.roots()
-    for piece, root in enumerate(roots):
-        members[int(root)].append(shards.pieces[piece].group)
-    return {name: min(members[int(root)]) for name, root in zip(shards.names, roots, strict=True)}
+    for root, group in zip(roots, keys[0], strict=True):
+        members[root].append(group)
+    return {name: min(members[root]) for name, root in zip(shards.names, roots, strict=True)}
 
 
 def _signature(shards: Shards, piece: int) -> NDArray[np.uint32]:
@@ -175,3 +175,62 @@ def _whole(fold: Fold, groups: Mapping[str, str], seed: str, share: float, shard
     tested = {groups[name] for name in fold["test"]}
     train, valid = carve_validation(fold["train"], groups, seed=seed, fraction=share, forbidden=tested)
     return {"train": train, "valid": valid, "test": fold["test"]}
+
+
+#: name -> what is wrong with it, if anything
+RULES = {"grouped": "", "published": "versions of a song lie in training and test (leak)"}
+
+
+def genre_folds(
+    labels: Mapping[str, tuple[str, ...]],
+    groups: Mapping[str, str],
+    *,
+    rule: str = "grouped",
+    n_folds: int = 5,
+    seed: int = 7,
+    valid: Valid = "groups",
+    valid_fraction: float = 0.1,
+) -> Folds:
+    """Divide pieces into folds by a rule of `RULES`; labels and songs (``groups``) are by name.
+
+    ``valid="groups"`` takes whole songs out of training for validation, about ``valid_fraction`` of it;
+    ``"none"`` leaves validation empty. Raises `DatasetError`: ``empty-split`` for fewer songs than folds,
+    ``no-validation``.
+    """
+    if rule not in RULES:
+        raise ValueError(f"rule is one of {', '.join(RULES)}, not {rule!r}")
+    names = sorted(labels, key=lambda name: rank(seed, name))
+    if n_folds < 2 or len({groups[name] for name in names}) < n_folds:
+        raise DatasetError("empty-split", f"{len(names)} pieces do not make {n_folds} folds")
+    if rule == "grouped":
+        counts = class_counts([labels[name] for name in names])
+        number = deal("need", {name: groups[name] for name in names}, n_folds, counts=counts)
+    else:
+        number = _published(names, labels, n_folds)
+    folds: Folds = {}
+    for fold in range(n_folds):
+        train = [name for name in names if number[name] != fold]
+        parts: Fold = {"train": train, "valid": [], "test": [name for name in names if number[name] == fold]}
+        if valid == "groups":
+            forbidden = {groups[name] for name in parts["test"]}
+            parts["train"], parts["valid"] = carve_validation(
+                train, groups, seed=f"{seed}/{fold}", fraction=valid_fraction, forbidden=forbidden
+            )
+        folds[str(fold)] = parts
+    return folds
+
+
+def _published(names: list[str], labels: Mapping[str, tuple[str, ...]], n_folds: int) -> dict[str, int]:
+    from sklearn.model_selection import StratifiedKFold
+
+    joined = [" ".join(labels[name]) for name in names]
+    number = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # combinations of labels that occur once
+        try:
+            divided = list(StratifiedKFold(n_folds).split(joined, joined))
+        except ValueError as error:
+            raise DatasetError("empty-split", f"The pieces do not make {n_folds} folds: {error}") from error
+    for fold, (_, test) in enumerate(divided):
+        number.update({names[at]: fold for at in test.tolist()})
+    return number

@@ -19,7 +19,7 @@ from musicbert.annotation.dealing import class_counts, deal
 from musicbert.annotation.folds import PARTS
 from musicbert.arrays import Ints
 from musicbert.corpus.labelled.pieces import LabelledPiece
-from musicbert.corpus.splits.similar import NO_SIGNATURE, Groups, join_similar, signature
+from musicbert.corpus.splits.similar import NO_SIGNATURE, joined, signature
 from musicbert.encoding import content_md5
 from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.encoding.quantise import positions
@@ -61,14 +61,12 @@ def clean_folds(
 
 def content_groups(pieces: Sequence[LabelledPiece]) -> list[str]:
     """Group of each piece: named after the first piece of those that share a group or melody fragments."""
-    groups = Groups(len(pieces))
-    first: dict[str, int] = {}
-    signatures = np.stack([_signature(piece) for piece in pieces]) if pieces else np.zeros((0, 0), np.uint32)
-    for index, piece in enumerate(pieces):
-        groups.join(first.setdefault(piece.group, index), index)
-    comparable = np.flatnonzero((signatures != NO_SIGNATURE).any(axis=1)) if pieces else np.zeros(0, np.int64)
-    join_similar(signatures, comparable, groups)
-    return [pieces[root].group for root in groups.roots().tolist()]
+    if not pieces:
+        return []
+    signatures = np.stack([_signature(piece) for piece in pieces])
+    comparable = np.flatnonzero((signatures != NO_SIGNATURE).any(axis=1))
+    roots = joined(signatures, comparable, [piece.group for piece in pieces])
+    return [pieces[root].group for root in roots.tolist()]
 
 
 def _signature(piece: LabelledPiece) -> np.ndarray[Any, np.dtype[np.uint32]]:
@@ -162,13 +160,10 @@ def song_groups(
     if not names:
         return []
     order = sorted(range(len(names)), key=names.__getitem__)
-    groups = Groups(len(names))  # over places in the sorted order: the root is the first name
     table = np.array([signatures[at] for at in order], np.uint32)
-    first: dict[str, int] = {}
-    for place, at in enumerate(order):
-        groups.join(place, first.setdefault(contents[at], place))
-    join_similar(table, np.flatnonzero((table != NO_SIGNATURE).any(axis=1)), groups)
+    comparable = np.flatnonzero((table != NO_SIGNATURE).any(axis=1))
+    roots = joined(table, comparable, [contents[at] for at in order])  # in sorted order: the first name
     result = [""] * len(names)
-    for place, root in enumerate(groups.roots().tolist()):
+    for place, root in enumerate(roots.tolist()):
         result[order[place]] = names[order[root]]
     return result

@@ -11,11 +11,6 @@ from musicbert.annotation.splits import (
     leaks,
     make_folds,
     split_by_group,
-    split_k_fold,
-    split_performer,
-    split_piece,
-    split_random,
-    split_segment,
 )
 from musicbert.errors import DatasetError
 
@@ -94,7 +89,7 @@ def test_the_segment_split_validates_on_music_that_is_nowhere_else(names, seed):
 )
 def test_own_groups_never_leak(groups, seed, n_folds):
     try:
-        folds = split_k_fold(list(groups), groups=groups, n_folds=n_folds, seed=seed)
+        folds = make_folds("k-fold", list(groups), groups=groups, n_folds=n_folds, seed=seed)
     except DatasetError as error:
         if error.reason not in ("too-few-groups", "no-validation"):
             raise
@@ -127,36 +122,38 @@ def test_validation_takes_nothing_from_the_test(rule):
 
 
 def test_the_published_segment_rule():
-    fold = split_segment(NAMES, valid="none")["0"]
+    fold = make_folds("segment", NAMES, valid="none")["0"]
     assert Counter(name.split("_")[2] + name.split("_")[3] for name in fold["test"]) == {
         "mv28bars": 2 * 6, "mv38bars": 4 * 6, "mv216bars": 6, "mv316bars": 2 * 6,
     }  # fmt: skip
     assert leaks(fold, CONTENT)["test"] == len(fold["test"])  # it does leak, all of it
-    clean = split_segment(NAMES, clean=True, valid="none")["0"]
+    clean = make_folds("segment_clean", NAMES, valid="none")["0"]
     assert clean["test"] == fold["test"]
     assert set(clean["train"]) < set(fold["train"])
 
 
 def test_random():
-    assert {k: len(v) for k, v in split_random(NAMES[:100], valid="none")["0"].items()} == {
+    assert {k: len(v) for k, v in make_folds("random", NAMES[:100], valid="none")["0"].items()} == {
         "train": 90, "valid": 0, "test": 10,
     }  # fmt: skip
-    folds = split_random(NAMES[:95], n_folds=10)
+    folds = make_folds("random", NAMES[:95], n_folds=10)
     assert Counter(n for fold in folds.values() for n in fold["test"]) == Counter(NAMES[:95])
     assert {len(fold["test"]) for fold in folds.values()} == {9, 10}
 
 
 def test_performers_in_turn_and_chosen():
-    folds = split_performer(NAMES, performers=None)
+    folds = make_folds("performer", NAMES, performers=None)
     assert [performer_of(folds[str(k)]["test"][0]) for k in range(6)] == PERFORMERS
-    fold = split_performer(NAMES, performers=("12", "Score"))["0"]
+    fold = make_folds("performer", NAMES, performers=("12", "Score"))["0"]
     assert {performer_of(name) for name in fold["test"]} == {"12", "Score"}
     with pytest.raises(DatasetError, match="unknown-performer"):
-        split_performer(NAMES, performers=("11",))
+        make_folds("performer", NAMES, performers=("11",))
 
 
 def test_pieces_in_turn():
-    folds = split_piece([*NAMES, "Beethoven_WoO80_var4_8bars_22_3", "Beethoven_WoO80_thema_8bars_22_1"])
+    folds = make_folds(
+        "piece", [*NAMES, "Beethoven_WoO80_var4_8bars_22_3", "Beethoven_WoO80_thema_8bars_22_1"]
+    )
     assert [{piece_of(n) for n in fold["test"]} for fold in folds.values()] == [
         {"Beethoven_WoO80"}, {"Schubert_D960_mv2"}, {"Schubert_D960_mv3"},
     ]  # fmt: skip

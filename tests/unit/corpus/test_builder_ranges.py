@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from musicbert.corpus.builder import BuildOptions, build_corpus, ranges
+from musicbert.corpus.builder import BuildOptions, assemble, build_corpus
 from musicbert.corpus.builder import job as job_module
 from musicbert.corpus.builder.runner import Runner, open_runner
 
@@ -26,7 +26,7 @@ def source(make_midi_folder):
 @pytest.fixture
 def in_turn(monkeypatch):
     """Ranges as for three workers, yet all in this process; the list of those that were written."""
-    monkeypatch.setattr(ranges, "RANGE_TOKENS", 1000)
+    monkeypatch.setattr(assemble, "RANGE_TOKENS", 1000)
     written = []
 
     def run(runner, function, tasks, on_crash=None):
@@ -43,13 +43,13 @@ def in_turn(monkeypatch):
 
 def test_ranges_give_the_bytes_of_a_whole(tmp_path, source, in_turn, monkeypatch):
     build_corpus(source, tmp_path / "ranges", OPTIONS, progress=False)
-    cut = [task for task in in_turn if isinstance(task, ranges.Range)]
+    cut = [task for task in in_turn if isinstance(task, assemble.Range)]
     assert len(cut) > 5
     assert {task.part.split for task in cut} >= {"train"}
     monkeypatch.setattr(Runner, "local_workers", 1)
     in_turn.clear()
     build_corpus(source, tmp_path / "whole", OPTIONS, progress=False)
-    assert not any(isinstance(task, ranges.Range) for task in in_turn)
+    assert not any(isinstance(task, assemble.Range) for task in in_turn)
     assert contents(tmp_path / "ranges") == contents(tmp_path / "whole")
     stored = np.load(tmp_path / "ranges" / "train.performance.npy")
     assert stored.any(axis=1).all()  # no hole between two ranges
@@ -77,7 +77,7 @@ def test_a_run_that_ends_between_ranges_goes_on(tmp_path, source, in_turn, monke
 
 def test_text_and_small_parts_are_written_whole(tmp_path, source, in_turn):
     build_corpus(source, tmp_path / "text", BuildOptions(output="both"), progress=False)
-    assert not any(isinstance(task, ranges.Range) for task in in_turn)
+    assert not any(isinstance(task, assemble.Range) for task in in_turn)
 
 
 def test_a_cluster_writes_parts_whole():

@@ -12,7 +12,7 @@ from musicbert.corpus.files.ledger import read_ledger
 from musicbert.corpus.labelled.binarize import binarize
 from musicbert.corpus.labelled.sentence_bin import SentenceBin
 from musicbert.corpus.sentences.genre import GenreOptions, build_genre, read_genres
-from musicbert.corpus.splits.genre_folds import genre_folds
+from musicbert.corpus.splits.task_folds import genre_folds
 from musicbert.encoding import encode, line_to_rows
 from musicbert.errors import DatasetError
 from musicbert.midi import Score, midi_bytes
