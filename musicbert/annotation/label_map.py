@@ -154,8 +154,6 @@ class LabelMap:
     @classmethod
     def load(cls, path: str | PathLike[str], *, columns: str | None = None) -> LabelMap:
         """Read and check a map (see `read_label_map`)."""
-        # READ
-
         return read_label_map(path, columns=columns)
 
 

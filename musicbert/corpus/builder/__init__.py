@@ -1,9 +1,8 @@
 """Corpora of any size: folders, archives and lists of MIDI files become examples for pre-training.
 
 The flow, each step one module: `sources` lists files, `worker` turns a chunk of them into a committed shard
-of the work folder, `index` and `division` decide on duplicates and splits over all of them, `assemble`
-writes the parts, `job` holds it together and goes on where a killed run stopped, `runner` is the seam to
-executors.
+of the work folder, `index` decides on duplicates and splits over all of them, `assemble` writes the parts,
+`job` holds it together and goes on where a killed run stopped, `runner` is the seam to executors.
 """
 
 from musicbert.corpus.builder.job import BuildReport, build_corpus

@@ -21,7 +21,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path, PurePosixPath
-from types import TracebackType
 from typing import Any, Literal
 
 from musicbert.errors import DatasetError
@@ -176,9 +175,7 @@ class MidiSource:
     def __enter__(self) -> MidiSource:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _bounded(self, listed: Iterator[Member]) -> Iterator[Member]:

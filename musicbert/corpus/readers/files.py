@@ -13,7 +13,6 @@ import zipfile
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path, PurePosixPath
-from types import TracebackType
 
 from musicbert.corpus.files.archive import (
     DAMAGED,
@@ -144,9 +143,7 @@ class SourceFiles:
     def __enter__(self) -> SourceFiles:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _takes(self, path: str) -> bool:
