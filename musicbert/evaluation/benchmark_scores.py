@@ -1,8 +1,7 @@
 """Scores of predictions for whole pieces of a benchmark task: by segment as published, and by piece.
 
 Notes are put in the order of compound words and cut into segments of the published length, so that every
-predictor (a baseline, a network on any encoding) is scored alike. Verified in
-``tests/unit/evaluation/test_task_baselines.py``.
+predictor (a baseline, a network on any encoding) is scored alike.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,13 +36,11 @@ _VELOCITY = 64
 def score_pieces(
     row: BenchmarkTask, pieces: Sequence[LabelledPiece], predicted: Sequence[Any]
 ) -> dict[str, float]:
-    """Score predictions.
+    """Score the predicted classes of the notes of each piece [shape=(n_notes,)], or the class of each piece.
 
-    ``row``: the task; ``pieces``: what was predicted; ``predicted``: classes of the notes of each piece
-    [shape=(n_notes,)], or the class of each piece.
-    Returns `dict`: ``score`` is the reported one; for notes also ``published`` where the published program
-    counts in another way (in batches of the published size), for pieces ``pieces``; ``n`` the number of notes
-    or segments.
+    Returns ``score``, the reported one; for notes also ``published`` where the published program counts in
+    another way (in batches of the published size), for pieces ``pieces``; ``n``, the number of notes or
+    segments.
     """
     task = row.task
     if task.level == "sequence":
@@ -78,10 +75,7 @@ def _segments(row: BenchmarkTask, piece: LabelledPiece, predicted: np.ndarray[An
 
 
 def pieces_of(shards: LabelledSet) -> list[LabelledPiece]:
-    """Return the pieces of a set with the notes of their rows: note i of a piece is its row i.
-
-    Times are those of the encoding, in beats of which a bar has four.
-    """
+    """Return the pieces of a set: note i of a piece is its row i, times are in beats (four a bar)."""
     step = 1 / _STEPS[shards.codec == "octuple"]
     pieces = []
     for number, info in enumerate(shards.pieces):
@@ -104,11 +98,7 @@ def pieces_of(shards: LabelledSet) -> list[LabelledPiece]:
 def score_predictions(
     row: BenchmarkTask, predictions: Predictions, shards: LabelledSet, pieces: Mapping[str, LabelledPiece]
 ) -> dict[str, float]:
-    """Score what a fine-tuned network predicted for a part (see `score_pieces`).
-
-    ``row``, ``predictions``: the task and the predictions; ``shards``, ``pieces``: data set that they were
-    made on, and its `pieces_of` by name.
-    """
+    """Score what a network predicted for a part (see `score_pieces`); ``pieces``: `pieces_of` by name."""
     if row.task.level == "sequence":
         parts = predictions.segments()
         right, votes = (each.predicted == each.target for each in (parts, predictions))
@@ -127,9 +117,7 @@ def score_predictions(
 def rounds(
     row: BenchmarkTask, pieces: Sequence[LabelledPiece], split: str
 ) -> list[dict[str, list[LabelledPiece]]]:
-    """Return train, valid and test of each round of a split: one, or as many as there are folds.
-
-    Fold k is tested, fold k + 1 selects, the others are trained on.
+    """Return the parts of each round of a split; of k folds, fold k is tested and fold k + 1 selects.
 
     Raises `ValueError` (no piece is in the split).
     """

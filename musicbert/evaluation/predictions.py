@@ -45,52 +45,24 @@ _TINY = 1e-12
 class Predictions:
     """One label of some pieces and what was predicted.
 
-    Attributes
-    ----------
-    label
-        Name of the label.
-    level, kind, classes
-        See `musicbert.corpus.labelled.pieces.Task`.
-    ignore
-        Classes that are not scored.
-    ids, groups
-        Names and groups of the pieces [shape=(n,), str].
-    target
-        Labels of the notes [shape=(N,), -1 missing] or pieces [shape=(n,)]; of several outputs
-        [shape=(N or n, C), NaN missing].
-    outputs
-        [shape=(N or n, C), float]: logits of classes or labels, values of a regression. Of pieces: the vote,
-        the mean over their segments.
-    offsets
-        Notes of piece i are ``offsets[i]`` to ``offsets[i + 1] - 1`` [shape=(n + 1,)]; None for pieces.
-    note_index
-        Note of its piece that each label belongs to [shape=(N,)]; None for pieces.
-    segment_piece, segment_start, segment_outputs
-        Piece of each segment, its first row, and its outputs [shape=(S,), (S,), (S, C)]; None for notes.
-    embedding
-        Pooled representation of each piece [shape=(n, D), float], or None.
-
-    Raises
-    ------
-    ValueError
-        When the shapes do not fit together.
+    Raises `ValueError` (where the shapes do not fit together).
     """
 
     label: str
-    level: Level
+    level: Level  # of the label; kind and classes: see `musicbert.corpus.labelled.pieces.Task`
     kind: Kind
     classes: tuple[str, ...]
-    ids: NDArray[np.str_]
-    groups: NDArray[np.str_]
-    target: NDArray[Any]
-    outputs: NDArray[Any]
-    ignore: tuple[int, ...] = ()
-    offsets: Ints | None = None
-    note_index: Ints | None = None
-    segment_piece: Ints | None = None
-    segment_start: Ints | None = None
-    segment_outputs: NDArray[Any] | None = None
-    embedding: NDArray[Any] | None = None
+    ids: NDArray[np.str_]  # names of the pieces (n,)
+    groups: NDArray[np.str_]  # (n,)
+    target: NDArray[Any]  # classes (N or n,), notes without one -1; other kinds (N or n, C), missing NaN
+    outputs: NDArray[Any]  # logits of classes or labels, values of a regression (N or n, C); mean of segments
+    ignore: tuple[int, ...] = ()  # classes that are not scored
+    offsets: Ints | None = None  # notes of piece i are offsets[i] to offsets[i + 1] - 1 (n + 1,); of notes
+    note_index: Ints | None = None  # note of its piece that each label belongs to (N,); of notes
+    segment_piece: Ints | None = None  # piece of each segment (S,); of pieces, as the next two
+    segment_start: Ints | None = None  # its first row (S,)
+    segment_outputs: NDArray[Any] | None = None  # (S, C)
+    embedding: NDArray[Any] | None = None  # pooled representation of each piece (n, D)
 
     def __post_init__(self) -> None:
         notes = self.level == "note"
@@ -134,10 +106,7 @@ class Predictions:
         return (self.outputs > 0).astype(np.int64)
 
     def segments(self) -> Predictions:
-        """Segments in place of pieces, each with the label and group of its piece and a name of its own.
-
-        Raises `ValueError` (for labels of notes).
-        """
+        """Segments in place of pieces, each with the label and group of its piece and its own name."""
         if self.segment_piece is None or self.segment_outputs is None:
             raise ValueError("these predictions have no segments")
         which = self.segment_piece
@@ -157,10 +126,9 @@ class Predictions:
 def probabilities(outputs: NDArray[Any], kind: Kind) -> Floats:
     """Return probabilities of classes (labels), or the values of a regression, from outputs [float64]."""
     values = np.asarray(outputs, np.float64)
-    found: Floats = {"classes": lambda x: softmax(x, axis=-1), "multilabel": expit}.get(kind, np.asarray)(
-        values
-    )
-    return found
+    if kind == "classes":
+        return np.asarray(softmax(values, axis=-1))
+    return np.asarray(expit(values)) if kind == "multilabel" else values
 
 
 def outputs_of(chance: NDArray[Any], kind: Kind) -> Floats:
@@ -168,8 +136,7 @@ def outputs_of(chance: NDArray[Any], kind: Kind) -> Floats:
     if kind == "regression":
         return np.asarray(chance, np.float64)
     inside = np.clip(chance, _TINY, 1 - _TINY if kind == "multilabel" else None)
-    found: Floats = logit(inside) if kind == "multilabel" else np.log(inside)
-    return found
+    return np.asarray(logit(inside) if kind == "multilabel" else np.log(inside))
 
 
 def save_predictions(path: str | PathLike[str], predictions: Mapping[str, Predictions]) -> Path:
@@ -189,8 +156,7 @@ def save_predictions(path: str | PathLike[str], predictions: Mapping[str, Predic
 def load_predictions(path: str | PathLike[str]) -> dict[str, Predictions]:
     """Read a file of predictions by label.
 
-    Raises `DatasetError`: ``not-found``, ``bad-predictions`` (not an archive of these arrays, pickled, or of
-    unequal lengths).
+    Raises `DatasetError`: ``not-found``, ``bad-predictions`` (not an archive of these arrays, or pickled).
     """
     try:
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as data:

@@ -87,10 +87,7 @@ class Row:
 
 
 def read_rows(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
-    """Return rows from a file (see `Row.as_dict`).
-
-    Raises `KeyError, TypeError` (where they are not rows).
-    """
+    """Return rows from a file (see `Row.as_dict`)."""
     return [Row(**row) for row in rows]
 
 
@@ -145,10 +142,10 @@ def score_row(
     seed: int = 0,
     **about: Any,
 ) -> Row:
-    """Score the test predictions of all folds.
+    """Score the test predictions of all folds of each seed.
 
-    ``runs``: of each seed, the predictions of each fold; ``extra``: further metrics: name -> function of
-    predictions; ``n_resamples``, ``seed``: of the bootstrap; ``about``: other fields of the row.
+    ``extra``: further metrics; ``n_resamples``, ``seed``: of the bootstrap; ``about``: other fields of the
+    row.
     """
     pooled = [pool(list(folds.values())) for folds in runs]
     whole = pooled[0]

@@ -40,10 +40,8 @@ class Run:
 
 
 def read_runs(folder: str | PathLike[str], parts: Sequence[str] = ("test",)) -> list[Run]:
-    """Read every run below a folder, sorted by fold and seed.
+    """Read these parts of every run below a folder, sorted by fold and seed; each has ``test``.
 
-    ``folder``: see the module; ``parts``: parts to read, where they are there; runs without ``test`` are left
-    out.
     Raises `DatasetError` (``no-runs`` where there is no ``fold<k>/seed<s>/test.npz``; ``bad-predictions``).
     """
     runs = []
@@ -90,40 +88,23 @@ def curves_of_runs(runs: Sequence[Run]) -> Curves:
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """What `musicbert finetune` left in a folder, for one label.
-
-    Attributes
-    ----------
-    path, record
-        The folder; its ``task.json``.
-    task
-        The task.
-    runs
-        Test predictions by seed and fold.
-    splits
-        Parts of each fold, where the folder has them.
-    curves
-        See `curves_of_runs`.
-    parameters, seconds
-        Parameters of the model; seconds of all runs.
-    """
+    """What `musicbert finetune` left in a folder, for one label."""
 
     path: Path
-    record: Mapping[str, Any]
+    record: Mapping[str, Any]  # task.json
     task: Task
-    runs: Mapping[int, Mapping[str, Predictions]]
-    splits: Mapping[str, Mapping[str, Sequence[str]]]
+    runs: Mapping[int, Mapping[str, Predictions]]  # test predictions by seed and fold
+    splits: Mapping[str, Mapping[str, Sequence[str]]]  # parts of each fold, where the folder has them
     curves: Curves
     parameters: int
-    seconds: float
+    seconds: float  # of all runs
 
 
 def read_experiment(path: str | PathLike[str], label: str = "") -> Experiment:
-    """Read an experiment.
+    """Read an experiment for one label, the first if empty.
 
-    ``path``: its folder; ``label``: label to score; the first of the experiment if empty.
-    Raises `DatasetError`: ``not-found``, ``bad-runs``, ``incomplete-runs``, ``bad-predictions``;
-    ``unknown-label`` where the experiment has no such label.
+    Raises `DatasetError`: ``not-found``, ``bad-runs``, ``incomplete-runs``, ``bad-predictions``,
+    ``unknown-label``.
     """
     path = Path(path)
     try:

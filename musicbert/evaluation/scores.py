@@ -1,14 +1,7 @@
-"""Scores of `Predictions`: which metrics a label has, on whole test sets and on resamples of their groups.
+"""Scores of `Predictions` on whole test sets and on resamples of their groups.
 
-==============  ==================================================================================
-kind            metrics
-==============  ==================================================================================
-``classes``     `musicbert.evaluation.metrics.classification`
-``multilabel``  `musicbert.evaluation.metrics.multilabel`
-``regression``  `musicbert.evaluation.metrics.regression`
-==============  ==================================================================================
-
-Verified against scikit-learn in ``tests/unit/evaluation/test_tagging.py``.
+The metrics of each kind of label are those of `musicbert.evaluation.metrics`: ``classification``,
+``multilabel`` or ``regression``.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,9 +23,8 @@ Extra = Mapping[str, Callable[[Predictions], float]]
 def draw_scores(predictions: Predictions, weights: Floats | None = None) -> Draws:
     """Return every metric on all scored items and on resamples.
 
-    ``predictions``: of a whole test set (see `musicbert.evaluation.predictions.pool`); ``weights``: what
-    `musicbert.evaluation.metrics.bootstrap.resample` gives for the number of groups, which are numbered in
-    the order of their sorted names; only all items if None.
+    ``weights``: what `musicbert.evaluation.metrics.bootstrap.resample` gives for the number of groups, which
+    are numbered in the order of their sorted names; only all items if None.
     """
     number, count = group_numbers(predictions.groups)
     keep = predictions.scored

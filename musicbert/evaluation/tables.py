@@ -107,11 +107,10 @@ def write_scores(
     metrics: Sequence[Sequence[str]],
     more: Mapping[str, Any],
 ) -> Path:
-    """Write ``scores.json``, ``scores.csv`` and ``scores.md``.
+    """Write ``scores.json``, ``scores.csv`` and ``scores.md``, and return the folder.
 
-    ``out``: folder; made if it is missing. It is returned. ``title``, ``notes``: heading, and sentences below
-    it. ``metrics``: columns of each Markdown table (see `row_table`); the CSV has all metrics. ``more``:
-    further content of the JSON: sizes, provenance.
+    ``notes``: sentences below the title; ``metrics``: columns of each Markdown table (see `row_table`);
+    ``more``: further content of the JSON, such as sizes and provenance.
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)

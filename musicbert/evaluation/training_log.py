@@ -62,12 +62,9 @@ def _event_points(folder: Path) -> Iterator[_Point]:
 
 
 def read_curves(path: str | PathLike[str]) -> Curves:
-    """Read the curves of one run.
+    """Read the curves of one run from a log file, or a folder with TensorBoard event files (by update).
 
-    ``path``: a log file (``log.jsonl``, ``train.log``), or a folder with TensorBoard event files.
-    Returns ``Quantity -> ``train`` or ``valid`` -> points (epoch; update for TensorBoard``, ``value)``,
-    ``finite values only;``; the last value counts where an epoch occurs twice (a resumed run). Empty where
-    the log has none.
+    Only finite values; the last value counts where an epoch occurs twice (a resumed run).
     """
     path = Path(path)
     if path.is_dir():

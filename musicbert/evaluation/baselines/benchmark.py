@@ -24,8 +24,6 @@ key
     for the pitch classes of nine bars around the note.
 centroid
     Pieces: the class with the nearest mean of pitch-class shares, pitch height, spread, density and duration.
-
-Verified in ``tests/unit/evaluation/test_task_baselines.py``.
 """
 
 from collections import Counter, defaultdict
@@ -51,11 +49,7 @@ _NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
 def note_columns(piece: LabelledPiece) -> dict[str, Any]:
-    """Return onset and offset in quarter notes (beats of which a bar has four), pitch, position and duration.
-
-    Returns ````onset````, ````offset`` [shape=(n``, ``)``, ``float64]; ``pitch````, ````position`` (sixteenth
-    of a bar``, ``0-15) and``; ````duration`` (sixteenths``, ``0-32) [shape=(n``, ``)``, ``int64].``.
-    """
+    """Return onset and offset in quarter notes (four a bar), pitch, position and duration in sixteenths."""
     notes = piece.notes
     unit = 1.0 if isinstance(notes, BeatNotes) else float(notes.ticks_per_beat)
     onset, offset = notes.onset / unit, notes.offset / unit

@@ -19,44 +19,29 @@ CLIP = 4.0
 class Examples:
     """Items (pieces, segments or notes) with inputs and one label.
 
-    Attributes
-    ----------
-    label, kind, classes
-        Name of the label, its kind, and names of its classes (dimensions of a regression).
-    features
-        [shape=(n, k), float64]
-    target
-        ``classes``: [shape=(n,), int64]. Else [shape=(n, C), float64, NaN where missing].
-    groups
-        Items of one group share music; inner cross-validation keeps them together [shape=(n,), str].
-    ids
-        Names [shape=(n,), str]; of notes, those of their pieces.
-    identities
-        Column -> what the name or place of each item says [shape=(n,)], for look-up tables.
-    more
-        Name -> further inputs [shape=(n, j), float64], a row of NaN where an item has none. ``score``:
-        against the score; ``peers``: against the other performances of the same bars.
-    means, raters
-        Mean of all ratings of each label [shape=(n, C), float64, 0-1, NaN where nobody rated], and the number
-        of raters, averaged over labels [shape=(n,), float64]; None where the ratings are unknown.
+    ``means`` and ``raters`` are None where the ratings are unknown.
     """
 
     label: str
     kind: Kind
-    classes: tuple[str, ...]
-    features: Floats
-    target: NDArray[Any]
-    groups: NDArray[np.str_]
-    ids: NDArray[np.str_]
-    identities: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    classes: tuple[str, ...]  # names of the classes, of the dimensions of a regression
+    features: Floats  # (n, k)
+    target: NDArray[Any]  # classes (n,), other kinds (n, C), missing NaN
+    groups: NDArray[
+        np.str_
+    ]  # items of one group share music: inner cross-validation keeps them together (n,)
+    ids: NDArray[np.str_]  # names; of notes, those of their pieces (n,)
+    identities: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # for look-up tables: column -> (n,)
+    #: further inputs, a row of NaN where an item has none (n, j). ``score``: against the score; ``peers``:
+    #: against the other performances of the same bars
     more: Mapping[str, Floats] = field(default_factory=dict)
-    means: Floats | None = None
-    raters: Floats | None = None
+    means: Floats | None = None  # mean of all ratings of each label (n, C), 0-1, NaN where nobody rated
+    raters: Floats | None = None  # number of raters, averaged over labels (n,)
 
     def inputs(self, names: Sequence[str] = ()) -> Floats:
-        """Return the features and some further inputs side by side [shape=(n, k + ...), float64].
+        """Return the features and some inputs of ``more`` side by side [shape=(n, k + ...), float64].
 
-        Raises `ValueError` (for a name that is not in ``more``).
+        Raises `ValueError` (for an unknown name).
         """
         if unknown := [name for name in names if name not in self.more]:
             raise ValueError(f"no inputs {', '.join(unknown)}; there are {sorted(self.more)}")
@@ -66,9 +51,8 @@ class Examples:
 def standardise(train: Floats, test: Floats, blocks: Sequence[int] | None = None) -> tuple[Floats, Floats]:
     """Standardise by the training part and clip; what is unknown (NaN) becomes the training mean.
 
-    ``train``, ``test`` [shape=(n, k), float64]. ``blocks``: widths of groups of columns that sum to k. Each
-    group then gets the same total variance, so that 768 columns of an embedding do not drown 150 features in
-    a distance.
+    ``train``, ``test`` [shape=(n, k), float64]; ``blocks``: widths of groups of columns, each of which gets
+    the same total variance, so that 768 columns of an embedding do not drown 150 features in a distance.
     """
     if not train.shape[1]:
         return train, test

@@ -36,10 +36,9 @@ def baseline_names(labelled: LabelledSet, task: Task) -> list[str]:
 def baseline_predictions(
     labelled: LabelledSet, task: Task, name: str, train: Sequence[int], test: Sequence[int], *, seed: int = 0
 ) -> Predictions:
-    """Fit a baseline on some pieces and predict others.
+    """Fit a baseline (one of `baseline_names`) on some pieces and predict others, both given by number.
 
-    ``labelled``, ``task``: the labelled pieces and what is to be learned; ``name``: one of `baseline_names`;
-    ``train``, ``test``: numbers of pieces; ``seed``: of trees and draws.
+    ``seed``: of trees and draws.
     """
     pieces = [*train, *test]
     notes = task.level == "note"

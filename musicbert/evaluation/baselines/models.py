@@ -124,12 +124,11 @@ def _svm(fold: Fold, labels: Ints) -> Floats:
 
 
 def fit_columns(make: Callable[[], Any], train: Floats, labels: Floats, test: Floats) -> Floats:
-    """Fit one model a column of labels, on the items where it is known.
+    """Fit one model a column of labels [shape=(n, C), NaN where missing], on the items where it is known.
 
-    ``make``: makes an estimator of scikit-learn: a classifier for labels of 0 and 1; ``train``, ``labels``,
-    ``test`` [shape=(n, k)], [shape=(n, C), NaN where missing], [shape=(m, k)].
-    Returns ``Probabilities of 1``, ``or values [shape=(m``, ``C)``, ``float64]; a column that never varies
-    keeps its value``, ``one``; without any label gets 0.
+    ``make``: makes an estimator of scikit-learn: a classifier for labels of 0 and 1.
+    Returns probabilities of 1, or values [shape=(m, C)]; a column that never varies keeps its value, one
+    without any label gets 0.
     """
     columns = []
     for column in labels.T:
@@ -245,9 +244,8 @@ def fit_outputs(
     """Fit one baseline on a training part and return its outputs of a test part [shape=(m, C), float64].
 
     ``name``: a key of `MODELS`, ``ensemble``, or one of these with further inputs (``committee+score``); or
-    ``lookup:performer+content`` (identity columns); ``train``, ``test``: numbers of items [shape=(n,) and
-    (m,), int64]; ``seed``: seed of the trees; ``blocks``: widths of groups of feature columns with equal
-    weight (see `standardise`).
+    ``lookup:performer+content`` (identity columns); ``train``, ``test``: numbers of items; ``seed``: of the
+    trees; ``blocks``: see `standardise`.
     Raises `ValueError` (for an unknown baseline, identity column or further input, or parts that share
     items).
     """
@@ -302,10 +300,8 @@ def hybrid(
     telling there than it is on new music; the plain average of the predictions of network and features
     (``blend``) cannot be misled in that way. Reports show both.
 
-    ``train``, ``test``: predictions of one network with ``embedding``, of both parts of one fold;
-    ``features``: id -> features [shape=(k,), float64] of every item.
-    Raises `DatasetError` (``no-embedding`` where a part has none; ``no-match`` where an item has no
-    features).
+    ``train``, ``test``: predictions of one network, of both parts of one fold; ``features``: id -> features.
+    Raises `DatasetError` (``no-embedding``; ``no-match`` where an item has no features).
     """
     if train.embedding is None or test.embedding is None:
         raise DatasetError(

@@ -37,9 +37,8 @@ PAIR_FEATURES = (
 
 
 def pair_features(pairs: SentenceBin) -> Floats:
-    """Describe every pair.
+    """Describe every pair [shape=(n, len(PAIR_FEATURES)), float64, finite].
 
-    Returns [shape=(n, len(PAIR_FEATURES)), float64], finite.
     Raises `DatasetError` (``no-boundaries`` where nothing says which notes belong to the second phrase).
     """
     blocks = [_describe(block, _second(block, pairs)) for block in pairs.blocks()]

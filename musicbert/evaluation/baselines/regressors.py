@@ -44,8 +44,7 @@ PENALTY, TOLERANCE = 0.5, 0.3
 class Fold:
     """What a model sees: inputs of both parts, groups of the training items, seed, number of outputs.
 
-    ``means`` and ``raters`` are those of `musicbert.evaluation.baselines.examples.Examples`, of the training
-    part.
+    ``means`` and ``raters`` are those of `Examples`, of the training part.
     """
 
     train: NDArray[Any]
@@ -135,12 +134,11 @@ def _kernel_path(kernel: Floats, labels: Floats, weight: Floats, test_kernel: Fl
 def kernel_ridge(
     kernel: Floats, test_kernel: Floats, labels: Floats, *, weight: Floats, groups: NDArray[np.str_]
 ) -> Floats:
-    """Weighted kernel ridge of the strength that does best on held-out groups.
+    """Weighted kernel ridge of the strength that does best on held-out groups [shape=(m, d)].
 
     ``kernel``, ``test_kernel``: among the training items [shape=(n, n)], and of test against training items
-    [shape=(m, n)]; ``labels`` [shape=(n, d), float64], no NaN; ``weight``, ``groups``: weight (mean 1) and
-    group of each training item [shape=(n,)].
-    Returns [shape=(m, d), float64].
+    [shape=(m, n)]; ``labels`` [shape=(n, d), no NaN]; ``weight``, ``groups`` of the training items
+    [shape=(n,)].
     """
     few = len(np.unique(groups)) < INNER_FOLDS
     best = _select(

@@ -98,12 +98,10 @@ def run_baselines(
 ) -> dict[str, Any]:
     """Run baselines over folds and score them.
 
-    ``examples``: items with one label; those that no fold names are left out. ``folds``: fold -> part -> ids.
-    Ids without an example are skipped. ``names``: rows to run; by default `default_rows`. ``seed``,
-    ``n_resamples``: seed of models and bootstrap; resamples. ``save``: folder for
-    ``<row>/fold<k>/seed<seed>/test.npz``. ``progress``: called with a line after each row.
-    Returns ``JSON-ready dictionary: ``task````, ````folds`` (sizes and leaks)``, ````rows``
-    (`musicbert.evaluation.rows`)``.
+    Ids without an example are skipped, and so are examples that no fold names. ``names``: rows to run; by
+    default `default_rows`; ``save``: folder for ``<row>/fold<k>/seed<seed>/test.npz``; ``progress``: called
+    with a line after each row.
+    Returns ``task``, ``folds`` (sizes and leaks) and ``rows`` (`musicbert.evaluation.rows`), JSON-ready.
     """
     index = {name: i for i, name in enumerate(examples.ids.tolist())}
     groups = dict(zip(examples.ids.tolist(), examples.groups.tolist(), strict=True))
@@ -166,11 +164,7 @@ def run_set(
 ) -> dict[str, Any]:
     """Run baselines on several splits of one data set and write ``OUTPUT.json`` and ``OUTPUT.md``.
 
-    ``splits``, ``folds_file``: names for `baseline_folds`, and the file of folds they may need; ``columns``:
-    column set of a label map without a side file; ``tasks``, ``rows``: ``regression`` (ratings), ``classes``
-    (performers); rows (default: all of the task); ``ratings``: table of ratings: the committee then uses
-    rater means and numbers of raters; ``about``: a sentence for the head of the table; ``predictions``,
-    ``cache``: folders for predictions and features.
+    The options are those of ``scripts/baselines_xai.py``.
     Raises `MusicBertError` (what reading labels, MIDI files, ratings and folds raises).
     """
     say = progress or (lambda _: None)

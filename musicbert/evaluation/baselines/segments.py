@@ -59,14 +59,13 @@ def feature_table(
     cache: str | PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[str, Floats], dict[str, str]]:
-    """Return the features of every MIDI file of an archive or folder, and the files that have none.
+    """Return by id the features of every MIDI file of an archive or folder, and why files have none.
 
-    ``midi``: zip archive or folder. ``against_score``: features of a performance against the score of its
-    bars in place of those of a file by itself. A file is a score where its name says ``Score`` for the
-    performer (``Score2`` is a performance like any other). Without one, the reason is ``no-score``;
-    ``bad-name`` where a name does not name the music. ``cache``: folder for the table; its name holds a hash
-    of the features' code and of the files. ``progress``: called with (files done, all files).
-    Returns ``(id -> features [shape=(k``, ``)``, ``float64]``, ``id -> reason)``.
+    ``against_score``: features of a performance against the score of its bars in place of those of a file by
+    itself. A file is a score where its name says ``Score`` for the performer (``Score2`` is a performance
+    like any other). Without one, the reason is ``no-score``; ``bad-name`` where a name does not name the
+    music. ``cache``: folder for the table; its name holds a hash of the features' code and of the files.
+    ``progress``: called with (files done, all files).
     """
     name, packages, width = "features", [musicbert.features], len(FEATURES)
     if against_score:
@@ -168,12 +167,10 @@ def _against_peers(ids: list[str], table: Mapping[str, Floats]) -> Floats:
 def load_examples(
     labels: LabelMap, table: Mapping[str, Floats], *, score_table: Mapping[str, Floats] | None = None
 ) -> dict[str, Examples]:
-    """Join labels and features by id, in the order of the label map.
+    """Join labels and features by id, in the order of the label map: examples by label.
 
-    ``labels``: label map; ``table``: id -> features [shape=(k,)], of segments without labels, too;
-    ``score_table``: id -> features against the score [shape=(j,)]; where there are any, the examples have the
-    further inputs ``score`` and ``peers``.
-    Returns Examples of the labels ``ratings`` and ``performer``.
+    ``table``: id -> features [shape=(k,)], of segments without labels, too; ``score_table``: id -> features
+    against the score [shape=(j,)]; where there are any, the examples have the inputs ``score`` and ``peers``.
     Raises `DatasetError` (``no-match`` where no labelled id has features).
     """
     ids = [name for name in labels.ids if name in table]
@@ -216,10 +213,8 @@ def rater_means(examples: Examples, labels: LabelMap, ratings: str | PathLike[st
     """Add the plain mean of all ratings of each label, and the number of raters.
 
     Unanswered questions are masked one by one and every annotator counts once a segment (``zeros="cell"``),
-    so a segment may have a mean where a published rule drops rows.
-
-    ``examples``: of the ratings in ``labels``; ``labels``: label map; its dimensions say which questions to
-    read; ``ratings``: the table of ratings (``total.csv``).
+    so a segment may have a mean where a published rule drops rows. ``labels``: says which questions to read;
+    ``ratings``: the table of ratings (``total.csv``).
     Raises `RatingError` (what reading the table raises: ``wrong-columns`` where it lacks a question).
     """
     columns = [dimension.column for dimension in labels.dimensions]

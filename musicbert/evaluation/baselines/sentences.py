@@ -47,10 +47,9 @@ TREES = 500
 
 
 def pair_baselines(folder: str | PathLike[str], part: str = "test", *, seed: int = 0) -> dict[str, Floats]:
-    """Score every pair of a part with each baseline.
+    """Score every pair of a part with each baseline: name -> [shape=(n,)], the higher the better.
 
-    Returns ``name -> [shape=(n``, ``)``, ``float64]``, ``the higher the better``.
-    Raises `DatasetError` (those of `SentenceBin` and `pair_features`).
+    Raises `DatasetError` (those of `read_part` and `pair_features`).
     """
     about, training = SentenceBin(folder, parts=[part]), SentenceBin(folder, parts=["train"])
     here, train = pair_features(about), pair_features(training)
@@ -85,10 +84,9 @@ def first_windows(about: SentenceBin) -> Ints:
 
 
 def mean_over_windows(about: SentenceBin, scores: Floats) -> tuple[list[str], Bools, Floats]:
-    """Average scores over the windows of each piece.
+    """Average scores over the windows of each piece, in the order of first occurrence.
 
-    Returns ``(ids``, ``labels [shape=(pieces``, ``C)]``, ``scores [shape=(pieces``, ``C)])``, ``in the order
-    of first occurrence``.
+    Returns the ids, the labels [shape=(pieces, C)] and the scores [shape=(pieces, C)].
     """
     ids = about.ids or [str(at) for at in range(len(about))]
     _, first, piece = np.unique(np.array(ids), return_index=True, return_inverse=True)
@@ -102,8 +100,7 @@ def mean_over_windows(about: SentenceBin, scores: Floats) -> tuple[list[str], Bo
 def logistic_scores(train: Floats, labels: NDArray[np.int64], here: Floats) -> Floats:
     """Fit a logistic regression a label on standardised features; labels that never vary keep their share.
 
-    ``train``, ``labels``: features [shape=(n, k)] and labels [shape=(n, C), 0 or 1] of the training pieces;
-    ``here``: features to score [shape=(m, k)].
+    ``train``, ``here``: features [shape=(n, k)] and [shape=(m, k)]; ``labels`` [shape=(n, C), 0 or 1].
     Returns [shape=(m, C), float64, 0-1].
     """
     inputs, tested = standardise(train, here)
@@ -117,11 +114,9 @@ def genre_baselines(
     seed: int = 0,
     known: dict[bytes, Floats] | None = None,
 ) -> dict[str, Floats]:
-    """Score every sequence of a part with each baseline.
+    """Score every sequence of a part of one fold with each baseline: name -> [shape=(n, C), 0-1].
 
-    ``folder``, ``part``: data-bin (one fold) and part; ``seed``: of the trees; ``known``: see
-    `window_features`.
-    Returns ``name -> [shape=(n``, ``C)``, ``float64``, ``0-1]``.
+    ``seed``: of the trees; ``known``: see `window_features`.
     """
     training, about = SentenceBin(folder, parts=["train"]), SentenceBin(folder, parts=[part])
     chosen = first_windows(training)

@@ -26,11 +26,9 @@ _METRES = (7, 8, 9, 19, 25)
 def window_features(
     folder: str | PathLike[str], part: str, chosen: Ints, *, known: dict[bytes, Floats] | None = None
 ) -> Floats:
-    """Describe some sequences of a part.
+    """Describe some sequences (ascending numbers) of a part of one fold [shape=(n, k), float64, finite].
 
-    ``folder``, ``part``: data-bin (one fold) and part; ``chosen``: numbers of the sequences, ascending
-    [shape=(n,)]; ``known``: features by window, looked up and filled: folds share their windows.
-    Returns [shape=(n, k), float64], finite.
+    ``known``: features by window, looked up and filled: folds share their windows.
     """
     known = {} if known is None else known
     table: list[Floats] = []

@@ -1,8 +1,8 @@
 """Scores of the twelve tasks of M2BERT's benchmark, as published and as they should be.
 
 Every score takes *segments*: sequences of notes with the true and the predicted class of each note, and where
-it lies (bar and position). Class 0 is the padding class of the published labels. Three of the published
-scores have a fault, which ``compatible`` versions reproduce:
+it lies (bar and position). Class 0 is the padding class of the published labels. Shares are NaN where nothing
+is scored. Three of the published scores have a fault, which ``compatible`` versions reproduce:
 
 F1 of a class
     The published score counts only notes whose truth *and prediction* are class 1 or 2: a note predicted as
@@ -12,9 +12,6 @@ Grid of sixteenths
     shorter segment is stretched and the score depends on what shares its batch (`grid_accuracy`).
 Segments
     Sequence tasks are scored by segment, so long pieces count more often; `piece_votes` scores pieces.
-
-Shares are NaN where nothing is scored. Verified against the published programs in
-``tests/parity/test_task_metrics_golden.py``.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -32,34 +29,18 @@ OTHER, WANTED = 1, 2
 
 @dataclass(frozen=True)
 class Segment:
-    """Labelled and predicted notes of one sequence, in order.
+    """Labelled and predicted notes of one sequence, in order."""
 
-    Attributes
-    ----------
-    truth, predicted
-        Classes [shape=(n,), int64]; truth below 0 is missing and not scored.
-    new_bar
-        Whether each note is the first of its bar [shape=(n,), bool].
-    position
-        Sixteenth of each note in its bar [shape=(n,), int64, 0-15].
-    """
-
-    truth: Ints
-    predicted: Ints
-    new_bar: Bools
-    position: Ints
+    truth: Ints  # (n,); below 0 is missing and not scored
+    predicted: Ints  # (n,)
+    new_bar: Bools  # whether each note is the first of its bar (n,)
+    position: Ints  # sixteenth in its bar (n,), 0-15
 
 
 def segments(
     truth: ArrayLike, predicted: ArrayLike, bar: ArrayLike, position: ArrayLike, *, length: int = 1024
 ) -> list[Segment]:
-    """Cut the notes of one piece, in the order of the encoding, into segments of ``length`` notes.
-
-    Parameters
-    ----------
-    truth, predicted, bar, position
-        Classes, bar and sixteenth of each note [shape=(n,)].
-    """
+    """Cut the notes of one piece, in the order of the encoding, into segments [all: shape=(n,)]."""
     true, said, bars, place = (np.asarray(x, np.int64) for x in (truth, predicted, bar, position))
     new = np.diff(bars, prepend=bars[:1] - 1) != 0
     cuts = [slice(start, start + length) for start in range(0, len(bars), length)]
@@ -86,8 +67,8 @@ def bar_accuracy(parts: Iterable[Segment]) -> float:
 def f1_score(parts: Iterable[Segment], *, wanted: int = WANTED, compatible: bool = False) -> float:
     """F1 of one class over the notes of all segments (0 where it neither occurs nor is predicted).
 
-    ``parts``: segments; ``wanted``: the class; ``compatible``: as published: leave out notes that are
-    predicted as (or labelled with) another class than 1 and 2.
+    ``compatible``: as published: leave out notes that are predicted as (or labelled with) another class than
+    1 and 2.
     """
     hits = size = 0
     for part in parts:
@@ -104,10 +85,8 @@ def grid_accuracy(parts: Sequence[Segment], *, batch: int | None = None) -> floa
     """Share of sixteenths whose class is right, where each note's class holds until the next.
 
     Where several notes begin together the last one counts, as published; a segment begins with a new bar.
-
-    ``parts``: segments, in the order of the batches. ``batch``: none: each segment has its own grid, up to
-    the end of the bar of its last note. A number: as published, segments of a batch share the length of the
-    longest, to which the last class of the others is stretched.
+    Each segment has its own grid, up to the end of the bar of its last note. With ``batch``, as published,
+    segments of a batch share the length of the longest, to which the last class of the others is stretched.
     """
 
     def cells() -> Iterator[tuple[Bools, Bools]]:
@@ -145,11 +124,10 @@ def _held(classes: Ints, place: Ints, length: int) -> Ints:
 
 
 def piece_votes(pieces: Sequence[Hashable], truth: ArrayLike, predicted: ArrayLike, *, classes: int) -> float:
-    """Share of pieces of which most segments are given the right class.
+    """Share of pieces of which most segments are given the right class; ties go to the smaller class.
 
     ``pieces``, ``truth``: piece of each segment, and the class of that piece [shape=(n,)]; ``predicted``:
-    class [shape=(n,)], or logits or probabilities, which are added up [shape=(n, classes)]; ``classes``:
-    number of classes; ties go to the smaller one.
+    class [shape=(n,)], or logits or probabilities, which are added up [shape=(n, classes)].
     """
     names, first, number = np.unique(np.asarray(pieces, object), return_index=True, return_inverse=True)
     if not len(names):

@@ -43,10 +43,7 @@ def group_numbers(groups: ArrayLike) -> tuple[Ints, int]:
 
 
 def resample(groups: int, *, n_resamples: int = 1000, seed: int = 0) -> Floats:
-    """Draw how often each group occurs: once (first row), then in each resample [shape=(1 + b, k)].
-
-    ``groups``: number of groups k; ``n_resamples``, ``seed``: number of resamples b; seed of the generator.
-    """
+    """Draw how often each group occurs: once (first row), then in each resample [shape=(1 + b, k)]."""
     rng = np.random.default_rng(seed)
     if groups == 0:
         return np.ones((1 + n_resamples, 0))
@@ -71,10 +68,7 @@ def divide(top: Floats, bottom: Floats, *, valid: Bools | None = None) -> Floats
 
 
 def mean(values: ArrayLike, axis: int | None = -1) -> Floats:
-    """Average, leaving out NaN; NaN (without a warning) if nothing is left.
-
-    ``values`` [shape=(..., d), float64]; ``axis``: the axis to average over; None averages over everything.
-    """
+    """Average over an axis (None: all), leaving out NaN; NaN (without a warning) if nothing is left."""
     values = np.asarray(values, np.float64)
     known = np.isfinite(values)
     total = np.asarray(np.where(known, values, 0.0).sum(axis))
@@ -82,10 +76,10 @@ def mean(values: ArrayLike, axis: int | None = -1) -> Floats:
 
 
 def weighted_sums(values: ArrayLike, weights: Floats, group: Ints | None = None) -> Floats:
-    """Sum values over the items of each resample [shape=(1 + b, C)].
+    """Sum values [shape=(n, C)] over the items of each resample [shape=(1 + b, C)].
 
-    ``values`` [shape=(n, C)]; ``weights``: from `resample` [shape=(1 + b, k)]; ``group``: number of the group
-    of each item [shape=(n,)]; every item is a group of its own if None.
+    ``weights``: from `resample` [shape=(1 + b, k)]; ``group``: number of the group of each item [shape=(n,)];
+    every item is a group of its own if None.
     """
     values = np.asarray(values, np.float64)
     if group is not None:

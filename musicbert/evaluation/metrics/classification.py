@@ -2,9 +2,7 @@
 
 ``accuracy``; ``macro_f1``, the mean F1 over the classes that occur or are predicted; ``balanced_accuracy``,
 the mean recall over the classes that occur; ``f1:CLASS``, NaN where the class neither occurs nor is
-predicted. This is scikit-learn's default, and NaN for an empty set. `confusion` counts rows = true class,
-columns = predicted class. Written on sums by group (`musicbert.evaluation.metrics.bootstrap`). Verified
-against scikit-learn in ``tests/unit/evaluation/test_metrics.py``.
+predicted. This is scikit-learn's default, and NaN for an empty set.
 """
 
 from collections.abc import Sequence
@@ -35,11 +33,9 @@ def classification_draws(
     weights: Floats | None = None,
     group: Ints | None = None,
 ) -> Draws:
-    """Return every metric on all items and on resamples.
+    """Return every metric on all items and on resamples (``names``: for ``f1:CLASS``).
 
-    ``classes``, ``predicted``: class of each item [shape=(n,), int64, 0..c-1]; ``names``: names of the
-    classes, for ``f1:CLASS``; left out if None; ``weights``, ``group``: see
-    `musicbert.evaluation.metrics.bootstrap.weighted_sums`; only all items if None.
+    ``classes``, ``predicted``: class of each item [shape=(n,), int64, 0..c-1].
     Raises `ValueError` (if the shapes differ or a class is negative or too large).
     """
     true, guess, count = _checked(classes, predicted, None if names is None else len(names))
@@ -75,8 +71,7 @@ def class_table(
 ) -> list[dict[str, str | int | float | None]]:
     """Return precision, recall, F1 and support of each class, None where undefined.
 
-    ``hits``, ``actual``, ``predicted``: right, true and predicted items of each class [shape=(C,)];
-    ``names``: names of the classes.
+    ``hits``, ``actual``, ``predicted``: right, true and predicted items of each class [shape=(C,)].
     """
     rows: list[dict[str, str | int | float | None]] = []
     for name, right, true, guess in zip(names, hits, actual, predicted, strict=True):

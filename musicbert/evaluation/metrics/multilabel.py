@@ -16,8 +16,7 @@ F1 is 0 where nothing is true and nothing is predicted, and such classes and ite
 This is scikit-learn's default (``zero_division=0``), with which MusicBERT's programs scored genre and style.
 ROC-AUC is the share of (true, false) pairs in order, ties half, and undefined where all labels are equal.
 ``exact`` is the share of items with every label right; ``f1:CLASS`` and ``roc_auc:CLASS`` are of one class.
-Missing labels count nowhere; a class without any known label is left out. All are of the whole set, never
-averages over mini-batches. Verified against scikit-learn in ``tests/unit/evaluation/test_multilabel.py``.
+Missing labels count nowhere; a class without any known label is left out.
 """
 
 from collections.abc import Sequence
@@ -44,9 +43,8 @@ def multilabel_draws(
 ) -> Draws:
     """Return every metric on all items and on resamples.
 
-    ``labels``, ``scores``: see the module; ``names``: names of the classes, for ``f1:CLASS`` and
-    ``roc_auc:CLASS``; ``weights``, ``group``: see `musicbert.evaluation.metrics.bootstrap.weighted_sums`;
-    only all items if None; ``threshold``: 0 for logits, 0.5 for probabilities.
+    ``names``: of the classes, for ``f1:CLASS`` and ``roc_auc:CLASS``; ``weights``, ``group``: see
+    `weighted_sums`; only all items if None; ``threshold``: 0 for logits, 0.5 for probabilities.
     Raises `ValueError` (if the shapes differ, or a score is not finite).
     """
     target, score = np.asarray(labels, np.float64), np.asarray(scores, np.float64)

@@ -1,7 +1,5 @@
 """Ranking of candidates: MAP, HITS@k and recall@k over queries.
 
-Contract
---------
 A query has candidates with a score (the higher the better) and a label (1 true, 0 false). They are put in
 order of falling score; among equal scores the false ones come first, so a model that says the same of all is
 not rewarded. Each metric has one value a query, and its mean over the queries is the result:
@@ -16,8 +14,7 @@ name           value of a query with m true candidates
 
 MusicBERT publishes ``recall@k`` under the name HITS@k: with 3 true candidates its HITS@1 is at most 1/3. The
 two agree where every query has one. NaN for a query without a true candidate. `chance` is the mean of each
-metric over all orders. Verified against scikit-learn and by counting all orders in
-``tests/unit/evaluation/test_ranking.py``.
+metric over all orders.
 """
 
 from collections.abc import Sequence
@@ -41,7 +38,6 @@ def metric_names(places: Sequence[int] = PLACES) -> list[str]:
 def ranks_of_true(scores: ArrayLike, labels: ArrayLike, queries: ArrayLike) -> dict[int, Ints]:
     """Return the places of the true candidates of each query, from 1, ascending.
 
-    ``scores``, ``labels``, ``queries`` [shape=(n,)] of every candidate, in any order.
     Raises `ValueError` (for lengths that differ, or a score that is no number).
     """
     score, true, query = np.asarray(scores, float), np.asarray(labels) > 0, np.asarray(queries)
@@ -62,10 +58,7 @@ def ranks_of_true(scores: ArrayLike, labels: ArrayLike, queries: ArrayLike) -> d
 def per_query(
     scores: ArrayLike, labels: ArrayLike, queries: ArrayLike, *, places: Sequence[int] = PLACES
 ) -> Floats:
-    """Return every metric of every query.
-
-    Returns [shape=(queries, metrics), float64], queries ascending, metrics in the order of `metric_names`.
-    """
+    """Return the `metric_names` of every query [shape=(queries, metrics)], queries ascending."""
     rows = []
     for ranks in ranks_of_true(scores, labels, queries).values():
         if len(ranks) == 0:
@@ -85,10 +78,7 @@ def ranking_draws(
     places: Sequence[int] = PLACES,
     weights: Floats | None = None,
 ) -> Draws:
-    """Return every metric, the mean over queries, on all queries and on resamples of them.
-
-    ``weights``: `musicbert.evaluation.metrics.bootstrap.resample` of the queries; by default 1,000 resamples.
-    """
+    """Return every metric, the mean over queries, on all queries and on resamples of them."""
     table = per_query(scores, labels, queries, places=places)
     weights = resample(len(table)) if weights is None else weights
     known = np.isfinite(table)

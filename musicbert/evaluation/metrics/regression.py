@@ -17,9 +17,7 @@ name              value                                                      NaN
 
 ``r2`` equals ``sklearn.metrics.r2_score(multioutput="raw_values")`` except for constant labels, where
 scikit-learn returns 0 or 1. ``flattened_r2`` is what the published training loop reports; it rewards knowing
-the means of the outputs and is never called R² here. ``r2:OUTPUT`` and so on are those of one output. Written
-on sums by group (`musicbert.evaluation.metrics.bootstrap`). Verified against scikit-learn and SciPy in
-``tests/unit/evaluation/test_metrics.py``.
+the means of the outputs and is never called R² here. ``r2:OUTPUT`` and so on are those of one output.
 """
 
 from collections.abc import Sequence
@@ -44,9 +42,8 @@ def regression_draws(
 ) -> Draws:
     """Return every metric on all items and on resamples.
 
-    ``labels``, ``predictions``: see the module; ``names``: names of the outputs; with two or more of them,
-    ``METRIC:OUTPUT`` and ``flattened_r2`` are added; ``weights``, ``group``: see
-    `musicbert.evaluation.metrics.bootstrap.weighted_sums`; only all items if None.
+    With two or more ``names`` of outputs, ``METRIC:OUTPUT`` and ``flattened_r2`` are added; ``weights``,
+    ``group``: see `weighted_sums`; only all items if None.
     Raises `ValueError` (if the shapes differ, or a prediction beside a label is not finite).
     """
     y, p, known = _checked(labels, predictions)

@@ -1,21 +1,11 @@
 """The benchmark's one table: scores of networks, mean and deviation, beside published rows and baselines.
 
-A folder of runs is ``OUT/<ABBREVIATION>/<split>/fold<k>/seed<s>/{test.npz,run.json}``
-(`musicbert.fairseq_plugin.runs.benchmark` makes it). The score of a seed is the mean over its folds, as
-published; the table shows mean and standard deviation over seeds (over folds where there is one seed and
-several folds). ``scores.json`` has one record a task and split:
-
-===============  =======================================================================================
-``task``         abbreviation of the task
-``split``        name of the split
-``network``      `network_scores`, or null
-``baselines``    `baseline_scores`
-``data``         source, hash and codec of the data
-``note``         why something is missing
-``train_share``  share of the training parts, where not all of it was used
-===============  =======================================================================================
-
-Verified in ``tests/unit/evaluation/test_task_table.py`` and ``test_task_files.py``.
+A folder of runs is ``OUT/<ABBREVIATION>/<split>/fold<k>/seed<s>/{test.npz,run.json}``. The score of a seed is
+the mean over its folds, as published; the table shows mean and standard deviation over seeds (over folds
+where there is one seed and several folds). ``scores.json`` has one record a task and split: ``task``
+(abbreviation), ``split``, ``network`` (`network_scores`, or null), ``baselines`` (`baseline_scores`),
+``data`` (source, hash, codec), ``note`` (why something is missing), and ``train_share`` where not all of the
+training parts was used.
 """
 
 import json
@@ -45,12 +35,10 @@ def network_scores(
     *,
     known: dict[Path, dict[str, Any]] | None = None,
 ) -> dict[str, Any] | None:
-    """Score the runs of a folder that are complete (``run.json``); None where none is.
+    """Score the complete runs (``run.json``) of a folder; None where there is none (see `summary_of_runs`).
 
-    ``row``, ``shards``, ``pieces``, ``folder``: the task, its data, their pieces by name, and the folder of
-    the runs; ``known``: scores by file, which are not computed again; new ones are added.
-    Returns ``See `summary_of_runs`; the scores are ``score`` and``, ``where there are any``, ````published``
-    and ``pieces````.
+    ``pieces``: those of the data by name; ``known``: scores by file, which are not computed again; new ones
+    are added.
     """
     runs = []
     known = {} if known is None else known
@@ -83,10 +71,9 @@ def baseline_scores(
     *,
     trained: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Score the simple baselines of a task on a split: means over its rounds.
+    """Score the baselines of a task on a split: means over its rounds.
 
-    ``row``, ``pieces``, ``split``: see `musicbert.evaluation.benchmark_scores.rounds`; ``trained``: of each
-    fold, the names of the pieces to fit on; whole training parts if None.
+    ``trained``: of each fold, the names of the pieces to fit on; whole training parts if None.
     """
     parts = rounds(row, pieces, split)
     if trained is not None:
@@ -130,15 +117,8 @@ def benchmark_table(records: Sequence[Mapping[str, Any]], model: str) -> str:
             lines.append([record["task"], record["split"], scores[key], *cells, *published])
     shares = sorted({record["train_share"] for record in records if "train_share" in record})
     notes += [f"- networks and baselines learned from {100 * s:g} % of the training part" for s in shares]
-    head = [
-        "task",
-        "split",
-        "score",
-        model,
-        "best baseline",
-        "majority",
-        *(f"M2BERT {o}" for o in OBJECTIVES),
-    ]
+    published = [f"M2BERT {objective}" for objective in OBJECTIVES]
+    head = ["task", "split", "score", model, "best baseline", "majority", *published]
     return "\n".join([*markdown_table(head, lines), "", *([*notes, ""] if notes else [])])
 
 
@@ -150,11 +130,8 @@ def _mean_cell(score: Mapping[str, float | None]) -> str:
 class TaskFiles:
     """The records so far and their files, ``scores.json`` and ``table.md``, which are always complete.
 
-    They are written, whole, whenever something is done. When a run is resumed, scores of the earlier call are
-    kept until they are recomputed.
-
-    ``folder``, ``model``, ``train_share``: folder of the files; what was fine-tuned, on which share of the
-    training parts; ``expected``: tasks and splits that this call comes to; ``made_by``: provenance.
+    When a run is resumed, scores of the earlier call are kept until they are recomputed; ``expected``: tasks
+    and splits that this call comes to.
     """
 
     def __init__(

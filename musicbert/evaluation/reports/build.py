@@ -1,7 +1,7 @@
 """One report for everything that is fine-tuned: rows of scores (`musicbert.evaluation.rows`) and differences.
 
 ``differences`` are paired intervals of the headline metric: each row of networks minus each baseline whose
-predictions are at hand, on the pieces that both have.
+predictions are given, on the pieces that both have.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,38 +20,18 @@ from musicbert.evaluation.training_log import Curves
 
 @dataclass(eq=False)
 class Report:
-    """What tables and pictures are made from.
-
-    Attributes
-    ----------
-    name, task, split
-        Title; the task; name of the split.
-    headline
-        Metric that is reported first.
-    rows, differences
-        See `musicbert.evaluation.rows` and the module.
-    main
-        The row of the network: of the ensemble, where there are several seeds.
-    per_class
-        Precision, recall, F1 and support of each class, of the main row.
-    about
-        Further facts of ``report.json`` (see `musicbert.evaluation.reports.write`).
-    poles
-        Low and high pole of each output of a regression, if any.
-    curves
-        Quantity -> line -> points of training.
-    """
+    """What tables and pictures are made from."""
 
     name: str
     task: Task
     split: str
-    headline: str
+    headline: str  # metric that is reported first
     rows: list[Row]
     differences: list[dict[str, Any]]
-    main: Row
-    per_class: list[dict[str, Any]]
-    about: dict[str, Any]
-    poles: tuple[tuple[str, str], ...] = ()
+    main: Row  # of the network; of the ensemble, where there are several seeds
+    per_class: list[dict[str, Any]]  # precision, recall, F1 and support of each class, of the main row
+    about: dict[str, Any]  # further facts of report.json
+    poles: tuple[tuple[str, str], ...] = ()  # low and high pole of each output of a regression, if any
     curves: Curves = field(default_factory=dict)
 
     def of_kind(self, *kinds: RowKind) -> list[Row]:
@@ -87,7 +67,7 @@ def build_report(
     ``runs``: test predictions by seed and fold; ``mixed``: predictions of the rows ``blend`` and ``hybrid``;
     ``baselines``: predictions of baselines by name: each gets a row, unless ``scored`` has one of that name,
     and differences; ``scored``: rows of baselines (and the ceiling) that were scored before; ``extra``:
-    further metrics: name -> function of predictions; ``n_resamples``, ``seed``: of the bootstrap.
+    further metrics; ``n_resamples``, ``seed``: of the bootstrap.
     """
     several = fair_groups(runs.values())
 

@@ -27,9 +27,8 @@ def experiment_report(
 ) -> Report:
     """Score an experiment.
 
-    ``sets``: the data, for baselines: one set, or a set a fold; no baselines without it; ``extra``: further
-    metrics: name -> function of predictions; ``n_resamples``, ``seed``: of the bootstrap (and of baselines
-    that draw); ``progress``: called with the name of each baseline before it is fitted.
+    ``sets``: the data, for baselines: one set, or a set a fold; ``progress``: called with the name of each
+    baseline before it is fitted; other options: see `build_report`.
     Raises `DatasetError` (``other-data`` where the runs were made with other data).
     """
     task, record = experiment.task, experiment.record

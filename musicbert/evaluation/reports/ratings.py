@@ -1,9 +1,7 @@
 """The report of a network on ratings or performers: beside its baselines, a blend, a hybrid and the ceiling.
 
-Rows of `musicbert.evaluation.rows`: ``network``, ``blend`` (mean of the ensemble's and the best baseline's
-predictions, nothing fitted), ``hybrid`` (`musicbert.evaluation.baselines.models.hybrid`, fitted on the
-training part), ``baseline`` (from the baselines' own result file) and ``ceiling``. Groups are the content
-groups of the segments.
+The kinds of rows are those of `musicbert.evaluation.rows`; rows of baselines come from the baselines' own
+result file. Groups are the content groups of the segments.
 """
 
 import json
@@ -82,15 +80,14 @@ def rating_report(
 ) -> Report:
     """Score the runs of a network and put them beside everything they have to be compared with.
 
-    ``runs_folder``, ``labels``: runs (see `musicbert.evaluation.runs`), and the label map that the data set
-    was made from; ``task``: ``"regression"`` (ratings) or ``"classes"`` (performers); ``baselines``: rows of
-    one split of a result of baselines; ``baseline_predictions``: folder ``<row>/fold<k>/seed<s>/test.npz`` of
-    the same split: enables differences and the blend; ``ceiling``, ``kind``: reliability table, indexed by
-    dimension name, and the kind of label that picks its column ``ceiling_<kind>`` (default: what the label
-    map says); ``features``: id -> features: enables the hybrid, if the runs have embeddings of their training
-    part.
-    Raises `DatasetError`: what reading the runs raises; ``no-predictions`` where the runs do not have this
-    task's predictions.
+    ``labels``: the label map that the data set was made from; ``task``: ``"regression"`` (ratings) or
+    ``"classes"`` (performers); ``baselines``: rows of one split of a result of baselines;
+    ``baseline_predictions``: folder ``<row>/fold<k>/seed<s>/test.npz`` of the same split: enables differences
+    and the blend; ``ceiling``, ``kind``: reliability table, indexed by dimension name, and the kind of label
+    that picks its column ``ceiling_<kind>`` (default: that of the label map); ``features``: id -> features:
+    enables the hybrid, if the runs have embeddings of their training part.
+    Raises `DatasetError`: what reading the runs raises; ``no-predictions`` where a run does not predict this
+    task.
     """
     label = LABELS[task]
     regression = label == RATINGS
@@ -171,11 +168,7 @@ def _ceiling(names: Sequence[str], table: pd.DataFrame | None, kind: str, split:
 
 
 def _best_baseline(rows: Sequence[Row], metric: str) -> Row | None:
-    """Return the best baseline by its pooled headline.
-
-    Rows that look at other performances of the test (``+peers``) see more than a network does and are left
-    out.
-    """
+    """Return the best baseline; rows that look at other test performances (``+peers``) see too much."""
     fair = [row for row in rows if not row.name.endswith("+peers") and np.isfinite(row.value(metric))]
     return max(fair, key=lambda row: row.value(metric), default=None)
 

@@ -49,11 +49,7 @@ FRONT_ROWS = 4
 def write_report(
     report: Report, out: str | PathLike[str], *, provenance: Mapping[str, Any] | None = None
 ) -> list[Path]:
-    """Write a report and return its files.
-
-    ``report``: what `musicbert.evaluation.reports.build.build_report` returns; ``out``: folder; it is made;
-    ``provenance``: where it comes from (`musicbert.provenance`).
-    """
+    """Write a report into a folder, which is made, and return its files."""
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     texts = {"report.json": dump(_content(report, provenance)), "scores.csv": rows_csv(report.rows)}
@@ -107,9 +103,8 @@ def _by_output(row: Row, metric: str, outputs: tuple[str, ...], end: str = "valu
 def output_table(report: Report) -> pd.DataFrame:
     """Return the scores of each output of a regression, a line an output.
 
-    Returns ``Columns ``dimension````, ````low_pole`` and ``high_pole`` (where there are poles)``,
-    ````ceiling````, ``then``; ````<row> <metric>`` of every row``, ``and ``<row> r2 low`` and ``high`` where
-    there is an interval``.
+    Columns: ``dimension``, ``low_pole`` and ``high_pole`` (where there are poles), ``ceiling``, and of every
+    row ``<row> <metric>`` and ``<row> r2 low`` and ``high`` (where there is an interval).
     """
     outputs, ceiling = _outputs(report), _ceiling(report)
     columns: dict[str, Any] = {"dimension": list(outputs)}

@@ -37,13 +37,12 @@ def class_logits(
     precision: Literal["float32", "bfloat16"] = "float32",
     progress: Callable[[int, int], None] | None = None,
 ) -> Singles:
-    """Return the logits of a classification head for every sequence.
+    """Return the logits of a classification head for every sequence, in the order of the data.
 
-    ``checkpoint``: fine-tuned checkpoint; ``data``, ``part``: one fold of a data-bin (it holds ``input0``),
-    and ``train``, ``valid`` or ``test``; ``head``: name of the head; the only one if None; ``device``: where
-    to compute; a GPU if there is one when None; ``precision``: of the matrix products; ``progress``: called
-    with the number of sequences done and of all.
-    Returns [shape=(n, classes), float32], in the order of the data.
+    ``data``, ``part``: one fold of a data-bin, and ``train``, ``valid`` or ``test``; ``head``: the only one
+    if None; ``device``: a GPU if there is one when None; ``precision``: of the matrix products; ``progress``:
+    called with (done, all) sequences.
+    Returns [shape=(n, classes), float32].
     Raises `CheckpointError`: as `read_bundle` and `build_model`; ``no-head`` where the checkpoint has no such
     head, or several; `DatasetError` (``not-found``, ``bad-index``, ``too-long``).
     """

@@ -40,15 +40,13 @@ def score_genres(
     probes: Mapping[str, Any] | None = None,
     scoring: Scoring | None = None,
 ) -> list[Row]:
-    """Score checkpoints and baselines and write ``scores.{json,csv,md}`` and the predictions.
+    """Score checkpoints and baselines and write ``scores.{json,csv,md}`` and the predictions (``<row>.npz``).
 
-    ``data``: data-bin with a folder a fold (or one fold). ``out``: folder for the results; ``<row>.npz``
-    holds the predictions of all folds under the label ``label``. ``checkpoints``: row -> fold -> fine-tuned
-    checkpoint; the folds that a row has are scored. Baselines are scored on every fold that a checkpoint row
-    has (on all where there is none). ``probes``: row -> model whose embeddings are probed
-    (`musicbert.predict.sentences.probe`). ``scoring``: options.
-    Returns ``The rows``, ``also of the mean over seeds where there are several``.
-    Raises `CheckpointError, DatasetError` (those of `Scoring.logits` and `SentenceBin`; ``no-fold``).
+    ``data``: data-bin with a folder a fold (or one fold); ``checkpoints``: row -> fold -> fine-tuned
+    checkpoint; the folds that a row has are scored, and baselines on every such fold (on all where there is
+    none); ``probes``: row -> model whose embeddings are probed (`musicbert.predict.sentences.probe`).
+    Returns the rows, also of the mean over seeds where there are several.
+    Raises `CheckpointError, DatasetError` (those of `Scoring.logits` and `read_part`; ``no-fold``).
     """
     scoring = scoring or Scoring()
     part = scoring.part

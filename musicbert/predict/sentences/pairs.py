@@ -31,14 +31,13 @@ def score_pairs(
     group: int = GROUP,
     scoring: Scoring | None = None,
 ) -> list[Row]:
-    """Score checkpoints and baselines and write ``scores.{json,csv,md}`` and the predictions.
+    """Score checkpoints and baselines and write ``scores.{json,csv,md}`` and the predictions (``<row>.npz``).
 
-    ``data``: data-bin of the task; ``out``: folder for the results; ``<row>.npz`` holds the predictions under
-    the label ``label``; the group of a pair is the number of its query; ``checkpoints``: row -> fine-tuned
-    checkpoint; several seeds are several rows; ``group``: candidates of a query, for data that do not name
-    their queries; ``scoring``: options; the bootstrap draws queries.
-    Returns ``The rows``, ``also of the mean over seeds where there are several``.
-    Raises `CheckpointError, DatasetError` (those of `Scoring.logits` and `SentenceBin`; ``wrong-label``,
+    The group of a pair is the number of its query; the bootstrap draws queries. ``checkpoints``: row ->
+    fine-tuned checkpoint; several seeds are several rows; ``group``: candidates of a query, for data that do
+    not name them.
+    Returns the rows, also of the mean over seeds where there are several.
+    Raises `CheckpointError, DatasetError` (those of `Scoring.logits` and `read_part`; ``wrong-label``,
     ``bad-groups``).
     """
     scoring = scoring or Scoring()

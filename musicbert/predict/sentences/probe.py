@@ -33,12 +33,9 @@ def window_vectors(
     *,
     known: dict[bytes, Floats] | None = None,
 ) -> Floats:
-    """Embed some sequences of a part.
+    """Embed some sequences (ascending numbers) of a part of one fold [shape=(n, D), float64].
 
-    ``model``: with ``embed``, as `musicbert.from_pretrained` gives it; ``folder``, ``part``: data-bin (one
-    fold) and part; ``chosen``: numbers of the sequences, ascending [shape=(n,)]; ``known``: vectors by
-    window, looked up and filled: folds share their windows.
-    Returns [shape=(n, D), float64].
+    ``known``: vectors by window, looked up and filled: folds share their windows.
     """
     known = {} if known is None else known
     found: list[Floats] = []
@@ -57,10 +54,7 @@ def window_vectors(
 def probe_scores(
     model: Any, folder: str | PathLike[str], part: str = "test", *, known: dict[bytes, Floats] | None = None
 ) -> Floats:
-    """Score every sequence of a part by logistic regressions on the embeddings of the training part.
-
-    Returns [shape=(n, C), float64, 0-1].
-    """
+    """Score the sequences of a part by regressions on embeddings of the training part [shape=(n, C), 0-1]."""
     training, about = SentenceBin(folder, parts=["train"]), SentenceBin(folder, parts=[part])
     chosen = first_windows(training)
     train = window_vectors(model, folder, "train", chosen, known=known)

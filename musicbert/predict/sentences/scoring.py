@@ -24,32 +24,16 @@ LABEL = "label"
 
 @dataclass(frozen=True)
 class Scoring:
-    """How checkpoints and baselines are scored.
+    """How checkpoints and baselines are scored."""
 
-    Attributes
-    ----------
-    part
-        ``test`` or ``valid``.
-    baselines
-        Score the baselines too.
-    head, device
-        See `musicbert.predict.sentences.databin.class_logits`.
-    resamples, seed
-        Of the bootstrap (and of baselines that draw).
-    command
-        Words of the command line, for the record.
-    progress
-        Called with (done, all) sequences.
-    """
-
-    part: str = "test"
-    baselines: bool = True
-    head: str | None = None
+    part: str = "test"  # or valid
+    baselines: bool = True  # score them, too
+    head: str | None = None  # see `musicbert.predict.sentences.databin.class_logits`, like device
     device: str | None = None
-    resamples: int = 1000
-    seed: int = 0
-    command: Sequence[str] = ()
-    progress: Callable[[int, int], None] | None = None
+    resamples: int = 1000  # of the bootstrap
+    seed: int = 0  # of the bootstrap and of baselines that draw
+    command: Sequence[str] = ()  # words of the command line, for the record
+    progress: Callable[[int, int], None] | None = None  # called with (done, all) sequences
 
     @classmethod
     def from_arguments(cls, options: argparse.Namespace, command: Sequence[str]) -> Scoring:
