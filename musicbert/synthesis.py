@@ -1,4 +1,4 @@
-"""Made performances and simulated raters: a small, seeded stand-in for real ratings.
+"""Synthetic performances and simulated raters: a small, seeded stand-in for real ratings.
 
 Ten expressive parameters (tempo, rubato, loudness, dynamic range, articulation, pedal, melody emphasis,
 asynchrony, register, unevenness) drive both the MIDI and the ratings, so there is something to learn. A

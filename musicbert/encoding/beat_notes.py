@@ -50,7 +50,7 @@ def check_beat_notes(notes: BeatNotes, *, max_notes: int = 1_000_000) -> None:
         wrong = ~(np.abs(times) <= MAX_BEATS)  # also true for NaN
         if wrong.any():
             note = int(np.flatnonzero(wrong)[0])
-            raise MidiError("bad-value", f"note {note}: {name} {times[note]} is no time in beats")
+            raise MidiError("bad-value", f"note {note}: {name} {times[note]} is not a time in beats")
     if (notes.offset < notes.onset).any():
         note = int(np.flatnonzero(notes.offset < notes.onset)[0])
         raise MidiError("bad-value", f"note {note} ends before it begins")
@@ -61,7 +61,7 @@ def check_beat_notes(notes: BeatNotes, *, max_notes: int = 1_000_000) -> None:
 
 
 def first_bar(notes: BeatNotes) -> int:
-    """Bar of the earliest note where that is before bar 0 (a pickup), else 0."""
+    """Bar of the earliest note if that is before bar 0 (a pickup), else 0."""
     return min(int(np.floor(notes.onset.min() / BEATS_PER_BAR)), 0)
 
 

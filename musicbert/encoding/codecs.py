@@ -5,8 +5,8 @@ name            rows
 ==============  =========================================================================================
 ``octuple``     eight columns of OctupleMIDI, as `encode` makes them
 ``cp``          four columns of compound words (bar, position, pitch, duration), nothing lost on the way
-``cp-m2bert``   the same as M2BERT's own program makes them, faults included
-``cp-midibert`` the same as MidiBERT's own program makes them
+``cp-m2bert``   the same as M2BERT's program makes them, faults included
+``cp-midibert`` the same as MidiBERT's program makes them
 ==============  =========================================================================================
 """
 

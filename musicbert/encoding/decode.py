@@ -1,14 +1,14 @@
 """`decode`: OctupleMIDI rows as a `Score`.
 
-The time signature of a bar is the most frequent one of its notes (the lowest code of equals); an empty bar
+The time signature of a bar is the most frequent one of its notes (the lowest code in a tie); an empty bar
 copies the bar before, the first is 4/4. The tempo at a position is the rounded mean of its notes' codes and
 holds until the next note; before the first it is 120 BPM. A note of duration 0 lasts one tick. One track a
 program. 480 ticks a quarter note, 30 a position.
 
-Rows do not say how long a bar without notes is, and not which signature a bar began with where the only
-notes come after a change inside the bar. Such a bar begins with the signature of the bar before where that is
-long enough, else with the shortest one over 64 that is, and changes at its first note. Where the guessed
-empty bars would push notes beyond the grid, empty bars are as short as a bar can be (1/64).
+Rows hold neither the length of a bar without notes nor, if the only notes of a bar come after a change inside
+it, the signature that it began with. Such a bar begins with the signature of the bar before if that is long
+enough, else with the shortest one over 64 that is, and changes at its first note. If the guessed empty bars
+would push notes beyond the grid, they become as short as possible (1/64).
 
 ``encode(decode(rows)) == rows`` for all rows that `encode` makes, except in bars whose notes differ in time
 signature.

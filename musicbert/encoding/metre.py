@@ -22,7 +22,7 @@ from musicbert.encoding.quantise import (
 from musicbert.errors import MidiError
 from musicbert.midi import Score
 
-#: Metre where the file says none.
+#: Time signature of a file without one.
 COMMON_TIME = (4, 4)
 
 

@@ -61,7 +61,7 @@ _AFTER_ONSET = 0.1
 _SHORTEST = 1e-3
 _IOI, _DURATION, _SOUNDING, _ASYNCHRONY = 0.15, 0.3, 0.6, 0.05
 _LIMIT = 3.0
-#: Seconds by which a look-up is late, so that an event at the same instant counts whatever the rounding.
+#: Seconds added to look-ups, so that events at the same instant count in spite of rounding.
 _EPSILON = 1e-6
 
 

@@ -27,7 +27,6 @@ WHOLE_NOTE = 4 * POSITIONS_PER_BEAT
 #: Positions after which upstream drops notes (4,096 quarter notes).
 MAX_POSITIONS = 1 << 16
 _OCTAVES, _STEPS = 8, 16
-_LAST_DURATION = _OCTAVES * _STEPS - 1
 _LOW_BPM, _HIGH_BPM, _TEMPO_STEPS = 16.0, 256.0, 12
 _VELOCITY_STEP = 4
 _MAX_POWER = 6

@@ -28,7 +28,7 @@ def rows_to_line(rows: ArrayLike) -> str:
 
 
 def line_to_rows(line: str) -> Ints:
-    """Read rows from a line; specials ``<s>`` and ``</s>`` are left out wherever they stand.
+    """Read rows from a line, ignoring ``<s>`` and ``</s>``.
 
     Raises `MidiError` (``bad-value``: an unknown token, ``<mask>``, ``<pad>``, ``<unk>``, or a token in the
     wrong column).
@@ -73,7 +73,7 @@ def content_md5(rows: ArrayLike) -> str:
     pairs = table[:, 2:4]  # no other column counts
     codes = pairs[:, 0] * FIELD_SIZES[3] + pairs[:, 1]
     if len(pairs) and (pairs.min() < 0 or (pairs.max(axis=0) >= FIELD_SIZES[2:4]).any()):
-        check_rows(table, bars=1 << 16)  # says which
+        check_rows(table, bars=1 << 16)  # raises, naming the row
     text = ", ".join(map(_pair_texts().__getitem__, codes.tolist()))
     text = f"({text},)" if len(codes) == 1 else f"({text})"
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()

@@ -69,7 +69,7 @@ def cp_to_octuples(rows: ArrayLike) -> Ints:
     cells = _notes(rows)
     filled = cells != UNK
     if (filled & (field_of_tokens(cells) != np.arange(_WIDTH))).any():
-        raise MidiError("bad-value", "a token stands in a cell of another field")
+        raise MidiError("bad-value", "a token is in a cell of another field")
     heads = np.array([cells_of[0] for cells_of in _HEADS])
     at = np.flatnonzero(filled[:, _PITCH])
     notes = cells[at]

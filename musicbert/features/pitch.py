@@ -1,4 +1,4 @@
-"""Pitch: register, chords, intervals and key, which belong to the score more than to the playing.
+"""Pitch: register, chords, intervals and key, which describe the score more than the performance.
 
 The key profiles are those of Krumhansl and Kessler (1982), correlated with the duration-weighted pitch
 classes.

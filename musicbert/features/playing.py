@@ -1,10 +1,10 @@
 """`Playing`: a score's notes and pedals in seconds, the input of the features.
 
-Onset clusters stand for chords: a new one starts where the gap to the previous onset (of any note) exceeds
+Chords are onset clusters: a new one starts where the gap to the previous onset (of any note) exceeds
 ``CHORD_GAP``. Pedal curves are step functions of time that hold the last value of a controller (all tracks
-merged), 0 before its first event. A note sounds from its onset to its offset, and on to the next release of
-the sustain pedal if the pedal is down (value >= 64, MIDI 1.0) at the offset, but not beyond the next onset of
-its own pitch.
+merged), 0 before its first event. A note sounds from its onset to its offset, or to the next release of the
+sustain pedal if that is down (value >= 64, MIDI 1.0) at the offset, but not beyond the next onset of the same
+pitch.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from musicbert.midi.score import Score, piano_score
 CHORD_GAP = 0.035
 #: Value from which a pedal controller counts as down (MIDI 1.0: 0-63 off, 64-127 on).
 DOWN = 64
-#: Seconds between the points at which pedals and polyphony are sampled, and the most points of one piece.
+#: Seconds between the points at which pedals and polyphony are sampled, and the maximum of points of a piece.
 GRID_STEP, GRID_POINTS = 0.05, 20_000
 #: Seconds of music below which a piece has no rate: avoids division by zero for a single note.
 SHORTEST = 0.05

@@ -139,7 +139,7 @@ def check_score(score: ScoreColumns, *, limits: ReadLimits | None = None, path: 
 
 def _within(what: str, column: Any, low: int, high: int, path: str | None) -> None:
     """Raise unless all values of a column lie in low-high."""
-    least, most = int(column.min()), int(column.max())
-    if least < low or most > high:
-        value = least if least < low else most
+    lowest, highest = int(column.min()), int(column.max())
+    if lowest < low or highest > high:
+        value = lowest if lowest < low else highest
         raise MidiError("bad-value", f"{what} {value} is outside {low}-{high}", path=path)

@@ -147,7 +147,7 @@ def from_symusic(source: Any) -> Score:
 
 
 def _name(track: Any) -> str:
-    """Name of a track; empty where its bytes are no text."""
+    """Name of a track; empty if its bytes are not text."""
     try:
         return str(track.name)
     except UnicodeDecodeError:

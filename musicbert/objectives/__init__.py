@@ -1,1 +1,1 @@
-"""Pre-training objectives: what is masked or disturbed, what is to be predicted, and batches of it."""
+"""Pre-training objectives: masking and noise, their targets, and batches."""

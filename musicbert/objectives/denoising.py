@@ -36,7 +36,7 @@ from musicbert.objectives.masking import check_policy
 from musicbert.objectives.note_fields import NoteFields
 
 CELL_STRATEGIES = ("element", "compound", "bar", "midibert")
-#: columns that noise may be asked for, in the order of ``--noise-radius``
+#: columns that may be disturbed, in the order of ``--noise-radius``
 NOISY = ("position", "pitch", "duration", "velocity")
 #: positions of OctupleMIDI in a sixteenth
 _POSITIONS_PER_SIXTEENTH = 4

@@ -212,7 +212,7 @@ def _replace(
 def group_keys(octuples: Ints, per_piece: bool) -> Ints:
     """One number for each bar and program [shape=(T,), int64]: the row of the published code's table.
 
-    With `per_piece` the pieces of a block (each begins with octuples of specials) have their own numbers.
+    With `per_piece` the pieces of a block (each begins with octuples of specials) have different numbers.
     """
     keys = ((octuples[:, BAR] - FIRST_BAR_ID) * 256 + octuples[:, PROGRAM] - FIRST_BAR_ID) % GROUP_ROWS
     if per_piece:

@@ -13,7 +13,7 @@ crop's first bar may begin in the middle; the next bar is the next one with note
 ``shortest=1`` lets it fill one.
 
 OctupleMIDI (ours): bars by their number, and overflow only into a bar whose number follows; onset ``position
-// 4``; duration rounded to sixteenths, at least one; what lies behind the 16th sixteenth of a longer bar is
+// 4``; duration rounded to sixteenths, at least one; what lies after the 16th sixteenth of a longer bar is
 left out (its notes have a silent tatum), and shorter bars end where their time signature says; pitches
 outside MIDI 22-107 go to the nearest column, and drums have no column.
 

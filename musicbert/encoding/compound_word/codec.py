@@ -1,4 +1,4 @@
-"""The compound-word encodings behind the contract of `musicbert.encoding.codec`, and what goes with them."""
+"""The compound-word codec (see `musicbert.encoding.codec`)."""
 
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ def encode_compound_words(notes: Score | BeatNotes, profile: Profile = CLEAN) ->
 
 
 def accepted_for_pretraining(score: Score) -> bool:
-    """Whether M2BERT pre-trains on a piece: it names exactly one time signature, once, and that is 4/4."""
+    """Whether M2BERT pre-trains on a piece: it has one time signature event, and that is 4/4."""
     return (
         len(score.metre_tick) == 1
         and int(score.metre_numerator[0]) == 4
@@ -60,7 +60,7 @@ class CompoundWordCodec:
 
     @property
     def profile(self) -> Profile:
-        """The choices behind the name."""
+        """Profile of this name."""
         return PROFILES[self.name]
 
     def encode(self, notes: Score | BeatNotes) -> tuple[Ints, Ints]:

@@ -65,7 +65,7 @@ def decode(rows: ArrayLike, *, velocity: ArrayLike = VELOCITY) -> Score:
         row, field = (int(index) for index in np.argwhere(special)[0])
         what = "PAD" if table[row, field] == PAD_ROW[field] else "MASK"
         row = int(np.flatnonzero(~pad)[row])
-        raise MidiError("bad-value", f"row {row}: {FIELDS[field]} is {what}, which is no note")
+        raise MidiError("bad-value", f"row {row}: {FIELDS[field]} is {what}, which is not a note")
     if loudness.min() < 1 or loudness.max() > 127:
         raise MidiError("bad-value", "a velocity is outside 1-127")
     onset = bar_numbers(table) * BAR_TICKS + table[:, 1] * SLOT_TICKS

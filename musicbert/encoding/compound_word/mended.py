@@ -1,4 +1,4 @@
-"""Compound words without the published faults: every note has its row, in the sixteenth that is nearest.
+"""Compound words without the published faults: a row for every note, at the nearest sixteenth.
 
 Steps: onset to the nearest sixteenth of its bar (halves to the earlier one; from the last half sixteenth of a
 bar on, the first sixteenth of the next); duration, which the move leaves as it is, to the nearest multiple of

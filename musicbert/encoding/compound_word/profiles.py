@@ -1,4 +1,4 @@
-"""`Profile`: how notes become compound words, as M2BERT does it, as MidiBERT does it, or mended.
+"""`Profile`: how notes become compound words: as in M2BERT, as in MidiBERT, or without their faults.
 
 ========================  ===========================  ==========================  ========================
 question                  `M2BERT`                     `MIDIBERT`                  `CLEAN` (the default)
@@ -26,11 +26,11 @@ order of notes            onset in ticks, track,       the same                 
                           bar line may be dropped
 ========================  ===========================  ==========================  ========================
 
-MidiBERT has no path of its own for `BeatNotes`: they become a score first.
+MidiBERT's program converts `BeatNotes` to a score first.
 
-Why the order changes: among notes of one onset, M2BERT's order is that of the tracks, and in POP909 the first
-track is the melody, so the order gives the label away. Sorted by pitch it does not (only notes that are equal
-in all four fields keep the order of the source).
+Why the order differs: M2BERT sorts notes of one onset by track, and in POP909 the first track is the melody,
+so the order gives the label away. The order by pitch does not (only notes that are equal in all four fields
+keep the order of the source).
 """
 
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class Profile:
     name
         Name of the codec, such as ``cp``.
     steps
-        Quantisation, order and bars ``"published"`` or ``"mended"``.
+        Quantisation, order and bars: ``"published"``, or ``"mended"`` (without faults).
     pitch
         A pitch outside 22-107: ``"clip"`` to the nearest of the two (a C8 becomes a B7), move by
         ``"octave"`` (a C8 becomes a C7), or ``"error"``.

@@ -48,7 +48,7 @@ def score_rows(score: Score, profile: Profile) -> tuple[Ints, Ints]:
     # nearest slot, halves to the earlier one; the slot of the last onset and later ones are missing
     slot = np.minimum((start + (SLOT_TICKS // 2 - 1)) // SLOT_TICKS, slots - 1)
     bar = slot // POSITIONS
-    # bars are counted up to the end of the last note; without a duration, it may be behind them
+    # bars are counted up to the end of the last note; a note without duration may begin after that
     bars = -(-(int(slot[-1]) * SLOT_TICKS + int(duration[-1])) // BAR_TICKS)
     if bar[-1] >= bars:
         inside = int(np.searchsorted(bar, bars))

@@ -22,7 +22,7 @@ from musicbert.errors import MidiError
 from musicbert.midi import Score
 
 _OCTAVE = 12
-#: Bits of a sort key that is one number.
+#: Bits of a packed sort key.
 _KEY_BITS = 63
 
 
@@ -45,10 +45,10 @@ def kept_notes(score: Score, profile: Profile) -> Ints | None:
 
 
 def sorted_order(*keys: Ints) -> Ints:
-    """Order that sorts by several keys of 0 or more, the first counting most; equal notes keep their order.
+    """Stable order that sorts by several keys of 0 or more, the first key first.
 
-    The keys and the index of the note are put into one number where 63 bits are enough, since one plain sort
-    is much faster than `numpy.lexsort`.
+    Keys and index are packed into one number if 63 bits are enough: one plain sort is much faster than
+    `numpy.lexsort`.
     """
     n = len(keys[0])
     bits = [max(int(key.max()).bit_length(), 1) for key in keys]
@@ -76,7 +76,7 @@ def pitch_ids(pitch: Ints, profile: Profile) -> Ints:
             raise MidiError(
                 "pitch-range",
                 f"pitch {low if low < LOW_PITCH else high} is outside {LOW_PITCH}-{HIGH_PITCH}: "
-                "the published program has no word for it",
+                "the published program has no token for it",
                 hint="encode with the codec cp",
             )
         if profile.pitch == "octave":

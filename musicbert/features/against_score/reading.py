@@ -1,4 +1,4 @@
-"""`Reading`: a performance beside its score, note for note, and its course of time."""
+"""`Reading`: a performance aligned with its score, note by note, and its timing."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ SHORTEST_WRITTEN, SHORTEST_PLAYED = 0.05, 0.01
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What was played of what is written: m notes in k chords.
+    """Matched notes of a performance and its score: m notes in k chords.
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ def reading(play: Playing, score: Written) -> Reading:
     if len(course) < FEWEST:
         raise MidiError(
             "no-match",
-            f"only {len(course)} chords of the score were found in the performance",
+            f"only {len(course)} chords of the score occur in the performance",
             hint="are these the same bars?",
         )
     return Reading(

@@ -1,8 +1,7 @@
 """Tempo against the score: level, course over beats and bars, unevenness inside the beat.
 
-Tempo is log2 of seconds a quarter note: larger is slower. ``beat_`` features sample the course of time every
-quarter note, ``bar_`` features every three (a bar of most pieces this was made for; elsewhere simply a longer
-stretch).
+Tempo is log2 of seconds a quarter note: larger is slower. ``beat_`` features sample the tempo every quarter
+note, ``bar_`` features every three (a bar of the rated pieces).
 """
 
 import numpy as np
