@@ -4,7 +4,7 @@ A data set ``PREFIX`` is two files. ``PREFIX.bin`` holds the ids of all sequence
 little-endian uint16. ``PREFIX.idx`` holds, little-endian and packed: the magic ``MMIDIDX\0\0`` (9 bytes), the
 version 1 (uint64), the code of the element type (uint8; 8 is uint16), the number n of sequences (uint64),
 their lengths (n int32, elements) and their starts in ``PREFIX.bin`` (n int64, bytes). The bytes equal those
-that fairseq-preprocess writes from the same text, which ``tests/integration/test_binarize.py`` verifies.
+that fairseq-preprocess writes from the same text.
 """
 
 import os
@@ -27,40 +27,34 @@ SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 EOS = SPECIALS.index("</s>")
 UNKNOWN = SPECIALS.index("<unk>")
 
-_MAGIC = b"MMIDIDX\x00\x00"
 _HEADER = struct.Struct("<9sQBQ")
-_VERSION = 1
-_UINT16 = 8
-_ID_BYTES = 2
-#: fairseq stores ids as uint16 while they are below this
-#: (`fairseq.data.indexed_dataset.best_fitting_int_dtype`).
+#: Magic, version and code of uint16.
+_START = (b"MMIDIDX\x00\x00", 1, 8)
+#: fairseq stores ids below this as uint16 (`fairseq.data.indexed_dataset.best_fitting_int_dtype`).
 ID_LIMIT = 65500
-#: fairseq fills dictionaries that it makes with such symbols, to a multiple of 8 entries.
+#: fairseq fills the dictionaries that it makes with these symbols, to a multiple of 8 entries.
 FILLING, _PADDING = "madeupword", 8
 
 
 def fold_folders(folder: str | PathLike[str], *, marker: str, hint: str | None = None) -> dict[str, Path]:
     """Return the folds of a raw set or a data-bin: the folder itself under ``""``, or its numbered folders.
 
-    ``folder``: raw set or data-bin; ``marker``: a file or folder in every fold: ``dict.txt`` of a raw set,
-    ``input0`` of a data-bin; ``hint``: what to do where there is none.
-    Raises `DatasetError` (``not-found``).
+    ``marker``: what every fold holds: ``dict.txt`` (raw set) or ``input0`` (data-bin).
+    Raises `DatasetError` (``not-found``, with the hint).
     """
     folder = Path(folder)
     if (folder / marker).exists():
         return {"": folder}
     names = [path.parent.name for path in folder.glob(f"*/{marker}") if path.parent.name.isdecimal()]
     if not names:
-        raise DatasetError(
-            "not-found", f"There is no {marker} here, nor in folders 0, 1, ...", path=folder, hint=hint
-        )
+        message = f"There is no {marker} here, nor in folders 0, 1, ..."
+        raise DatasetError("not-found", message, path=folder, hint=hint)
     return {name: folder / name for name in sorted(names, key=int)}
 
 
 def read_dictionary(path: str | PathLike[str]) -> dict[str, int]:
-    """Read a fairseq dictionary file, lines of ``symbol count``.
+    """Read a fairseq dictionary file, lines of ``symbol count``: id by symbol, the four specials first.
 
-    Returns `dict`: symbol -> id, the four specials first.
     Raises `DatasetError` (``not-found`` or ``bad-dictionary``).
     """
     try:
@@ -81,13 +75,11 @@ def check_dictionary(path: str | PathLike[str], *, hint: str | None = None) -> N
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise DatasetError(
-            "not-found", f"The dictionary cannot be read: {error.strerror}", path=path, hint=hint
-        ) from error
+        message = f"The dictionary cannot be read: {error.strerror}"
+        raise DatasetError("not-found", message, path=path, hint=hint) from error
     if content != dictionary_text().encode():
-        raise DatasetError(
-            "wrong-dictionary", "This is not the dictionary of OctupleMIDI", path=path, hint=hint
-        )
+        message = "This is not the dictionary of OctupleMIDI"
+        raise DatasetError("wrong-dictionary", message, path=path, hint=hint)
 
 
 def label_dictionary(lines: Iterable[str]) -> str:
@@ -101,39 +93,31 @@ def label_dictionary(lines: Iterable[str]) -> str:
 
 def class_names(dictionary: Iterable[str]) -> list[str]:
     """Return the classes that a dictionary of labels names: no special symbol, no filling."""
-    return [
-        name
-        for name in dictionary
-        if name not in SPECIALS and name != "<mask>" and not name.startswith(FILLING)
-    ]
+    special = {*SPECIALS, "<mask>"}
+    return [name for name in dictionary if name not in special and not name.startswith(FILLING)]
 
 
 def text_to_ids(lines: Iterable[str], dictionary: Mapping[str, int]) -> Iterator[NDArray[np.uint16]]:
-    """Turn lines of tokens into ids, each line ended by ``</s>``, as fairseq does.
+    """Yield the ids of each line of tokens [shape=(tokens + 1,), uint16], ended by ``</s>``, as fairseq does.
 
-    Yields ``ids`` [shape=(tokens of the line + 1,), uint16]; a token that the dictionary lacks is `UNKNOWN`.
+    A token that the dictionary lacks is `UNKNOWN`.
     """
     for line in lines:
         yield np.array([*(dictionary.get(token, UNKNOWN) for token in line.split()), EOS], np.uint16)
 
 
 def write_indexed_dataset(sequences: Iterable[NDArray[np.integer]], prefix: str | PathLike[str]) -> int:
-    """Write sequences of ids, each [shape=(length,)], to ``prefix.bin`` and ``prefix.idx``.
-
-    See `write_indexed_blocks`.
-    """
+    """Write sequences of ids, each [shape=(length,)]; see `write_indexed_blocks`."""
     return write_indexed_blocks(((ids, (len(ids),)) for ids in sequences), prefix)
 
 
 def write_indexed_blocks(
     blocks: Iterable[tuple[NDArray[np.integer], Sequence[int]]], prefix: str | PathLike[str]
 ) -> int:
-    """Write sequences that come several at once, the index last and both files atomically.
+    """Write ``prefix.bin`` and then ``prefix.idx``, both atomically; return the number of sequences.
 
     ``blocks``: the ids of some sequences, one after the other [shape=(sum of the lengths,), 0-65499], and
-    their lengths; ``prefix``: path without suffix; its folder must exist.
-    Returns `int`: number of sequences written.
-    Raises `ValueError` (an id does not fit).
+    their lengths. Raises `ValueError` (an id does not fit).
     """
     prefix = Path(prefix)
     sizes = array("i")  # 4 bytes a sequence
@@ -150,39 +134,31 @@ def write_indexed_blocks(
 def write_index(sizes: Sequence[int] | NDArray[np.integer], prefix: str | PathLike[str]) -> None:
     """Write ``prefix.idx`` of sequences of these lengths [shape=(n,), elements], one after the other."""
     prefix = Path(prefix)
-    starts = _ID_BYTES * (np.cumsum(sizes, dtype=np.int64) - sizes)
+    starts = 2 * (np.cumsum(sizes, dtype=np.int64) - sizes)
     with replacing(prefix.with_name(prefix.name + ".idx")) as file:
-        file.write(_HEADER.pack(_MAGIC, _VERSION, _UINT16, len(sizes)))
+        file.write(_HEADER.pack(*_START, len(sizes)))
         file.write(np.array(sizes, "<i4").tobytes() + starts.astype("<i8").tobytes())
 
 
 def read_index(prefix: str | PathLike[str]) -> NDArray[np.int32]:
-    """Return the lengths of the sequences of a data set.
+    """Return the lengths of the sequences of a data set [shape=(n,), int32, elements].
 
-    Returns ``lengths`` [shape=(n,), int32, elements].
     Raises `DatasetError` (``not-found``, or ``bad-index`` when the two files do not belong together).
     """
     index, data = (Path(f"{os.fspath(prefix)}.{suffix}") for suffix in ("idx", "bin"))
     try:
         content, data_bytes = index.read_bytes(), data.stat().st_size
     except OSError as error:
-        raise DatasetError(
-            "not-found", "The binarised data set is missing", path=index, hint="binarise the data first"
-        ) from error
+        message = "The binarised data set is missing"
+        raise DatasetError("not-found", message, path=index, hint="binarise the data first") from error
     if len(content) >= _HEADER.size:
-        magic, version, code, count = _HEADER.unpack_from(content)
-        if (magic, version, code) == (_MAGIC, _VERSION, _UINT16) and len(
-            content
-        ) == _HEADER.size + 12 * count:
+        *start, count = _HEADER.unpack_from(content)
+        if tuple(start) == _START and len(content) == _HEADER.size + 12 * count:
             sizes = np.frombuffer(content, "<i4", count, _HEADER.size).astype(np.int32)
             if 2 * int(sizes.sum(dtype=np.int64)) == data_bytes:
                 return sizes
-    raise DatasetError(
-        "bad-index",
-        "The index is damaged, of another type, or does not fit its data",
-        path=index,
-        hint="binarise again",
-    )
+    message = "The index is damaged, of another type, or does not fit its data"
+    raise DatasetError("bad-index", message, path=index, hint="binarise again")
 
 
 def read_tokens(prefix: str | PathLike[str]) -> NDArray[np.uint16]:

@@ -2,7 +2,7 @@
 
 The rows are in the order of the pieces, special octuples left out (columns:
 `musicbert.encoding.PERFORMANCE_INPUTS`). The file lies beside the tokens, or, in a data-bin of ratings, in
-``BIN/<fold>/performance/``. Verified in ``tests/unit/corpus/test_performance.py``.
+``BIN/<fold>/performance/``.
 """
 
 from os import PathLike
@@ -25,18 +25,16 @@ def performance_path(folder: str | PathLike[str], split: str) -> Path:
     Raises `DatasetError` (``not-found``).
     """
     for place in _places(folder):
-        if (place / f"{split}{_SUFFIX}").is_file():
-            return place / f"{split}{_SUFFIX}"
-    raise DatasetError(
-        "not-found", f"There are no performance inputs of the split {split!r}", path=folder, hint=_WITHOUT
-    )
+        if (path := place / f"{split}{_SUFFIX}").is_file():
+            return path
+    message = f"There are no performance inputs of the split {split!r}"
+    raise DatasetError("not-found", message, path=folder, hint=_WITHOUT)
 
 
 def open_performance(path: str | PathLike[str], *, notes: int | None = None) -> Singles:
     """Open performance inputs, mapped [shape=(notes, P), float32]; any number of notes if None.
 
-    Raises `DatasetError` (``bad-performance``: damaged, of another type or shape, or not one row for each
-    note).
+    Raises `DatasetError` (``bad-performance``: damaged, of another type or shape, or not one row a note).
     """
     try:
         inputs: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from musicbert.arrays import Ints
 from musicbert.atomic import write_json
-from musicbert.corpus.bins.databin import read_index, write_indexed_blocks
+from musicbert.corpus.bins.databin import read_index, write_indexed_dataset
 from musicbert.errors import DatasetError
 from musicbert.objectives.note_fields import note_fields
 
@@ -27,16 +27,13 @@ _FORMAT, _VERSION = "musicbert-rows", 1
 
 
 def write_meta(folder: str | PathLike[str], codec: str, **more: Any) -> None:
-    """Write ``meta.json`` of a folder (`more` is kept for people: source, options, counts)."""
+    """Write ``meta.json`` of a folder; ``more`` is for people: source, options, counts."""
     head = {"format": _FORMAT, "version": _VERSION, "codec": codec, "fields": note_fields(codec).names}
     write_json(Path(folder) / META, {**head, **more})
 
 
 def read_meta(folder: str | PathLike[str]) -> dict[str, Any]:
-    """Read ``meta.json`` of a folder.
-
-    Raises `DatasetError` (``not-found``, ``not-rows``).
-    """
+    """Read ``meta.json`` of a folder; raises `DatasetError` (``not-found``, ``not-rows``)."""
     path = Path(folder) / META
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
@@ -60,15 +57,15 @@ def write_rows(pieces: Iterable[NDArray[np.integer]], prefix: str | PathLike[str
     """
     values = np.asarray(note_fields(codec).values)
 
-    def blocks() -> Iterator[tuple[NDArray[np.integer], tuple[int]]]:
+    def sequences() -> Iterator[NDArray[np.integer]]:
         for number, rows in enumerate(pieces):
             if rows.ndim != 2 or rows.shape[1] != len(values):
                 raise ValueError(f"piece {number} has rows of shape {rows.shape}, not (n, {len(values)})")
             if len(rows) and ((rows < 0).any() or (rows >= values).any()):
                 raise ValueError(f"piece {number} holds a value outside the columns of {codec}")
-            yield rows.reshape(-1), (rows.size,)
+            yield rows.reshape(-1)
 
-    return write_indexed_blocks(blocks(), prefix)
+    return write_indexed_dataset(sequences(), prefix)
 
 
 def write_rows_bin(
@@ -85,8 +82,7 @@ def write_rows_bin(
 class RowsBin:
     """Pieces of one split, mapped and not loaded.
 
-    Raises `DatasetError`: those of `read_meta` and `musicbert.corpus.bins.databin.read_index`;
-    ``wrong-length`` where an item is not a whole number of rows.
+    Raises `DatasetError`: as `read_meta` and `read_index`; ``wrong-length`` (an item is not whole rows).
     """
 
     def __init__(self, folder: str | PathLike[str], split: str) -> None:
@@ -95,9 +91,8 @@ class RowsBin:
         prefix = Path(folder) / split
         sizes = read_index(prefix)
         if (sizes % len(self.fields)).any():
-            raise DatasetError(
-                "wrong-length", f"Its items are not rows of {len(self.fields)} numbers", path=prefix
-            )
+            message = f"Its items are not rows of {len(self.fields)} numbers"
+            raise DatasetError("wrong-length", message, path=prefix)
         #: notes of each piece [shape=(pieces,), int64]
         self.lengths = sizes.astype(np.int64) // len(self.fields)
         self._starts = np.concatenate([[0], np.cumsum(self.lengths)])

@@ -42,17 +42,14 @@ from musicbert.errors import DatasetError, MidiError
 
 FilePath = str | PathLike[str]
 
-#: Velocity of notes of lists, which have none.
-NO_VELOCITY = 64
 #: Share of the pieces that validate, as published.
 VALID = 0.15
 
 
 def read_segments(tokens: FilePath, answers: FilePath | None = None) -> tuple[Ints, Ints | None]:
-    """Read segments of one length, and their labels.
+    """Read segments of one length [shape=(N, L, 4), int64], and their labels.
 
-    Returns ``tokens`` [shape=(N, L, 4), int64]; ``answers`` [shape=(N, L), int64] or [shape=(N,), int64];
-    None without a file.
+    Labels are [shape=(N, L), int64] or [shape=(N,), int64]; None without a file.
     """
     x = _integers(load_npy(tokens), tokens)
     if x.ndim != 3 or x.shape[-1] != len(FIELDS):
@@ -88,7 +85,7 @@ def read_note_lists(path: FilePath) -> list[BeatNotes]:
             onset=times[:, 0].copy(),
             offset=times[:, 1].copy(),
             pitch=times[:, 2].astype(np.int64),
-            velocity=np.full(len(times), NO_VELOCITY, np.int64),
+            velocity=np.full(len(times), 64, np.int64),
         )
         try:
             check_beat_notes(notes)
@@ -110,11 +107,7 @@ def read_label_lists(path: FilePath) -> list[Ints]:
 
 
 def read_dictionary(path: FilePath) -> dict[str, dict[str, int]]:
-    """Read ids of words from a dictionary such as ``CP.pkl``.
-
-    Returns Field name to word to id.
-    Raises `DatasetError` (as `load_pickle`, and ``bad-value``).
-    """
+    """Read a dictionary such as ``CP.pkl``: the id of each word, by the name of its field."""
     content = load_pickle(path)
     if not (isinstance(content, list) and len(content) == 2 and isinstance(content[0], dict)):
         raise _bad(path, "this is not a pair of dictionaries")
@@ -135,7 +128,7 @@ def pieces_of_segments(segments: Ints) -> list[Ints]:
     return [segments[part][real[part]] for part in parts if len(part)]
 
 
-def _pieces_of_file(path: str | PathLike[str]) -> list[Ints]:
+def _pieces_of_file(path: FilePath) -> list[Ints]:
     """Read the pieces of a file of pieces or segments, each [shape=(n, 4), int64], without PAD or MASK."""
     content = load_npy(path)
     if isinstance(content, np.ndarray) and content.ndim == 3:
@@ -144,27 +137,23 @@ def _pieces_of_file(path: str | PathLike[str]) -> list[Ints]:
         pieces = read_pieces(path)
     for number, piece in enumerate(pieces):
         if len(piece) and (piece >= PAD_ROW).any():
-            raise DatasetError(
-                "bad-value", f"piece {number} holds PAD or MASK, which are not notes", path=path
-            )
+            raise _bad(path, f"piece {number} holds PAD or MASK, which are not notes")
     return pieces
 
 
 def import_pretraining(
-    files: Sequence[str | PathLike[str]],
-    folder: str | PathLike[str],
+    files: Sequence[FilePath],
+    folder: FilePath,
     *,
     valid: float = VALID,
     overwrite: bool = False,
-    progress: Callable[[Sequence[str | PathLike[str]]], Iterable[str | PathLike[str]]] = iter,
+    progress: Callable[[Sequence[FilePath]], Iterable[FilePath]] = iter,
 ) -> dict[str, int]:
     """Write upstream's files as one data folder (``scripts/m2bert/pretrain.sh --data``), whole or not at all.
 
-    ``valid``: share of the pieces that validate, 0-1; ``progress``: wraps the files, for a progress bar.
-    Returns ``Number of pieces of ``train`` and ``valid````, ``of ``duplicates`` and of ``empty`` ones``,
-    ``which are left out.``.
-    Raises `DatasetError` (those of the files and of `build_directory`; ``no-pieces``); `ValueError` (a share
-    outside 0-1).
+    ``valid``: share of the pieces that validate, from 0 to below 1; ``progress``: wraps the files.
+    Returns the number of pieces of ``train`` and ``valid``, and of ``duplicates`` and ``empty`` ones, which
+    are left out. Raises `DatasetError`: those of the files and of `build_directory`; ``no-pieces``.
     """
     if not 0 <= valid < 1:
         raise ValueError(f"the share that validates is from 0 to less than 1, not {valid}")
@@ -196,7 +185,6 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _matrix(piece: Any, number: int, path: FilePath) -> NDArray[Any]:
-    """One piece of an object array as an array of numbers."""
     try:
         table = np.asarray(piece)
     except (ValueError, OverflowError) as error:
@@ -207,7 +195,6 @@ def _matrix(piece: Any, number: int, path: FilePath) -> NDArray[Any]:
 
 
 def _integers(values: Any, path: FilePath) -> Ints:
-    """Integers as int64."""
     array = np.asarray(values) if isinstance(values, np.ndarray) else _matrix(values, 0, path)
     if array.dtype.kind not in "iu":
         raise _bad(path, f"the file holds {array.dtype}, not integers")
@@ -216,7 +203,6 @@ def _integers(values: Any, path: FilePath) -> Ints:
 
 
 def _checked_rows(rows: NDArray[Any], path: FilePath, where: str = "") -> Ints:
-    """Rows whose ids are in range."""
     try:
         return check_rows(rows)
     except MidiError as error:

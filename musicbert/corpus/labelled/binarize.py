@@ -12,8 +12,7 @@ the training labels.
 
 Where there is no valid part, test is valid too, as published (and selection then sees the test). Sequences
 are written by fairseq-preprocess or, with ``direct``, here: the same bytes, in a fraction of the time.
-Everything is checked before and after, and the folder appears when it is complete. Verified in
-``tests/integration/test_binarize.py`` and ``test_sentence_recipes.py``.
+Everything is checked before and after, and the folder appears when it is complete.
 
 Run as ``python -m musicbert.corpus.labelled.binarize [--kind sentences]`` (see ``scripts/binarize_*.sh``).
 """
@@ -46,7 +45,7 @@ from musicbert.corpus.bins.databin import (
     write_indexed_dataset,
 )
 from musicbert.corpus.files.folders import build_directory
-from musicbert.corpus.labelled.rawset import check_fold, read_part
+from musicbert.corpus.labelled.rawset import REMAKE, check_fold, read_part
 from musicbert.encoding.vocabulary import FIELDS
 from musicbert.errors import DatasetError, MusicBertError
 
@@ -66,11 +65,9 @@ def binarize(
 ) -> dict[str, dict[str, int]]:
     """Binarise every fold of a raw data set.
 
-    ``raw``, ``output``: folders of the raw data set and of the data-bin; ``kind``: what the labels are:
-    ratings and performers, or words of a sentence task; ``direct``: write the sequences here instead of
-    calling fairseq-preprocess; ``workers``: processes of fairseq-preprocess; ``overwrite``: replace an
-    existing data-bin.
-    Returns `dict`: fold (``""`` where there are none) -> part -> number of pieces.
+    ``kind``: whether labels are ratings and performers, or words of a sentence task; ``direct``: write the
+    sequences here instead of calling fairseq-preprocess with ``workers`` processes.
+    Returns the number of pieces by fold (``""`` where there are none) and part.
     Raises `DatasetError`: ``not-found``, ``wrong-dictionary``, ``missing-split``, those of
     `musicbert.corpus.labelled.rawset.check_fold` (ratings); ``wrong-length`` (not one label a line),
     ``unknown-token``, ``preprocess-failed``; those of `build_directory`.
@@ -120,11 +117,8 @@ def preprocess(
     suffix: str = "txt",
     workers: int = 1,
 ) -> None:
-    """Let fairseq-preprocess binarise the lines of some parts.
+    """Let fairseq-preprocess binarise ``<source>.<suffix>`` of each part (``sources``: part -> source).
 
-    ``folder``, ``target``: folder of the text, and folder to write; ``sources``: part -> name of its file
-    without suffix; ``dictionary``: dictionary of the text; ``suffix``: suffix of the text files; ``workers``:
-    processes.
     Raises `DatasetError` (``preprocess-failed``).
     """
     command = [sys.executable, "-m", "fairseq_cli.preprocess", "--only-source", "--workers", str(workers)]
@@ -145,10 +139,7 @@ def preprocess(
 def write_sequences(
     folder: Path, target: Path, sources: Mapping[str, str], *, dictionary: Path, suffix: str = "txt"
 ) -> None:
-    """Binarise as `preprocess` does, without fairseq.
-
-    Raises `DatasetError` (``not-found``, and those of `read_dictionary`).
-    """
+    """Binarise as `preprocess` does, without fairseq; raises ``not-found``, ``bad-dictionary``."""
     target.mkdir()
     write_bytes(target / "dict.txt", dictionary.read_bytes())
     ids = read_dictionary(dictionary)
@@ -164,20 +155,18 @@ def write_sequences(
 
 def _write_labels(folder: Path, target: Path, sources: dict[str, str], write: Callable[..., None]) -> None:
     """Write the labels of a sentence task as sequences."""
-    dictionary = folder / "label.dict.txt"
-    if dictionary.is_file():
-        write(folder, target / "label", sources, dictionary=dictionary, suffix="label")
-        return
-    try:
-        text = (folder / "train.label").read_text(encoding="utf-8")
-    except OSError as error:
-        raise DatasetError(
-            "not-found", f"The labels cannot be read: {error.strerror}", path=folder / "train.label"
-        ) from error
-    dictionary = target / "label.dict.txt"
-    write_text(dictionary, label_dictionary(text.splitlines()))
+    dictionary, labels = folder / "label.dict.txt", folder / "train.label"
+    made = target / "label.dict.txt"
+    if not dictionary.is_file():
+        try:
+            text = labels.read_text(encoding="utf-8")
+        except OSError as error:
+            message = f"The labels cannot be read: {error.strerror}"
+            raise DatasetError("not-found", message, path=labels) from error
+        dictionary = made
+        write_text(dictionary, label_dictionary(text.splitlines()))
     write(folder, target / "label", sources, dictionary=dictionary, suffix="label")
-    dictionary.unlink()
+    made.unlink(missing_ok=True)
 
 
 def _copy(folder: Path, target: Path, sources: dict[str, str]) -> None:
@@ -201,18 +190,13 @@ def _verify_ratings(target: Path, part: str, folder: Path, source: str) -> int:
     prefix = target / "input0" / part
     lengths, tokens = read_index(prefix), read_tokens(prefix)
     if not np.array_equal(lengths, read_part(folder, source).tokens + 1):
-        raise DatasetError(
-            "preprocess-failed", "The sequences are not as long as the lines of text", path=f"{prefix}.idx"
-        )
+        message = "The sequences are not as long as the lines of text"
+        raise DatasetError("preprocess-failed", message, path=f"{prefix}.idx")
     if np.any(tokens[np.cumsum(lengths, dtype=np.int64) - 1] != EOS):
         raise DatasetError("preprocess-failed", "A sequence does not end in </s>", path=f"{prefix}.bin")
     if np.any(tokens == UNKNOWN):
-        raise DatasetError(
-            "unknown-token",
-            "The text holds tokens that the dictionary lacks",
-            path=folder / f"{source}.txt",
-            hint="make the raw data set again with gen_xai.py",
-        )
+        message = "The text holds tokens that the dictionary lacks"
+        raise DatasetError("unknown-token", message, path=folder / f"{source}.txt", hint=REMAKE)
     return len(lengths)
 
 
@@ -231,7 +215,7 @@ def _is_databin(folder: Path) -> bool:
     def is_fold(place: Path) -> bool:
         return (place / "input0" / "dict.txt").is_file()
 
-    return is_fold(folder) or all(is_fold(each) or each.name == "about.json" for each in folder.iterdir())
+    return is_fold(folder) or all(is_fold(path) or path.name == "about.json" for path in folder.iterdir())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -239,18 +223,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Binarise all folds of a raw data set for fairseq-train.")
     parser.add_argument("prefix", nargs="?", help="names the two folders, such as xai, next or topmagd")
     parser.add_argument("--kind", choices=("ratings", "sentences"), default="ratings", help=argparse.SUPPRESS)
-    parser.add_argument(
-        "--raw", type=Path, help="raw data set (default: PREFIX_data_raw, or ..._apex_reg_cls)"
-    )
-    parser.add_argument(
-        "--bin", type=Path, help="data-bin to write (default: PREFIX_data_bin, or ..._apex_reg_cls)"
-    )
-    parser.add_argument(
-        "--workers", type=int, default=1, help="processes of fairseq-preprocess (%(default)s)"
-    )
-    parser.add_argument(
-        "--direct", action="store_true", help="write the same bytes without fairseq-preprocess"
-    )
+    add = parser.add_argument
+    add("--raw", type=Path, help="raw data set (default: PREFIX_data_raw, or ..._apex_reg_cls)")
+    add("--bin", type=Path, help="data-bin to write (default: PREFIX_data_bin, or ..._apex_reg_cls)")
+    add("--workers", type=int, default=1, help="processes of fairseq-preprocess (%(default)s)")
+    add("--direct", action="store_true", help="write the same bytes without fairseq-preprocess")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing data-bin")
     parser.add_argument("--python", help="interpreter of the environment (read by the script)")
     options = parser.parse_args(arguments)
@@ -262,15 +239,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prefix, suffix = options.prefix or "xai", "_apex_reg_cls" if ratings else ""
     raw = options.raw or Path(f"{prefix}_data_raw{suffix}")
     output = options.bin or Path(f"{prefix}_data_bin{suffix}")
+    flags = {name: getattr(options, name) for name in ("direct", "workers", "overwrite")}
     try:
-        counts = binarize(
-            raw,
-            output,
-            options.kind,
-            direct=options.direct,
-            workers=options.workers,
-            overwrite=options.overwrite,
-        )
+        counts = binarize(raw, output, options.kind, **flags)
     except (MusicBertError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

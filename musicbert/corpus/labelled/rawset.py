@@ -3,7 +3,6 @@
 Layout (contract in ``docs/architecture.md``): ``FOLD/{dict.txt,classes.json}`` and for each part (train,
 valid, test) ``PART.txt`` (a line of tokens a piece), ``PART.label`` (a JSON array a line: d ratings in 0-1
 or null, then the class), ``PART.id`` and, where the set has performance inputs, ``PART.performance.npy``.
-Verified in ``tests/unit/corpus/test_rawset.py``.
 """
 
 from dataclasses import dataclass, replace
@@ -48,28 +47,29 @@ def read_part(folder: str | PathLike[str], part: str) -> RawPart:
     """Read one part of a fold.
 
     Raises `DatasetError`: ``not-found``, ``wrong-lines`` (text, labels and ids differ in number),
-    ``bad-text``, ``bad-label``, ``bad-id``, ``bad-performance`` (not one row a note).
+    ``bad-text``, ``bad-label``, ``bad-id``, ``bad-performance`` (not finite, or not one row a note).
     """
     folder = Path(folder)
     text, label_lines, ids = (_lines(folder / f"{part}.{suffix}") for suffix in ("txt", "label", "id"))
     if not len(text) == len(label_lines) == len(ids):
-        raise _error(
-            "wrong-lines",
-            f"{len(text)} lines of text, {len(label_lines)} of labels and {len(ids)} ids",
-            folder / f"{part}.label",
-        )
+        message = f"{len(text)} lines of text, {len(label_lines)} of labels and {len(ids)} ids"
+        raise _error("wrong-lines", message, folder / f"{part}.label")
     tokens = np.array([len(line.split()) for line in text], np.int64)
     odd = np.flatnonzero((tokens + 1) % WIDTH | (tokens < 3 * WIDTH - 1))
     if len(odd):
-        raise _error(
-            "bad-text", f"Line {odd[0] + 1} is not a sequence of whole notes", folder / f"{part}.txt"
-        )
+        message = f"Line {odd[0] + 1} is not a sequence of whole notes"
+        raise _error("bad-text", message, folder / f"{part}.txt")
     labels, class_of = parse_ratings(label_lines, folder / f"{part}.label", hint=REMAKE)
     if len(set(ids)) < len(ids) or "" in ids:
         raise _error("bad-id", "An id is empty or occurs twice", folder / f"{part}.id")
-    part_of = RawPart(ids, labels, class_of, tokens, None)
-    performance = _performance(folder / f"{part}.performance.npy", int(part_of.notes.sum()))
-    return replace(part_of, performance=performance)
+    raw = RawPart(ids, labels, class_of, tokens, None)
+    path = folder / f"{part}.performance.npy"
+    if not path.exists():
+        return raw
+    inputs = open_performance(path, notes=int(raw.notes.sum()))
+    if not np.isfinite(inputs).all():
+        raise _error("bad-performance", "A performance input is not finite", path)
+    return replace(raw, performance=inputs)
 
 
 def check_fold(folder: str | PathLike[str]) -> dict[str, RawPart]:
@@ -87,44 +87,29 @@ def check_fold(folder: str | PathLike[str]) -> dict[str, RawPart]:
     parts = {name: read_part(folder, name) for name in names}
     seen: dict[str, str] = {}
     for name, part in parts.items():
-        if part.labels.shape[1] != dimensions or not all(0 <= each < classes for each in part.class_of):
-            raise _error(
-                "bad-classes",
+        if part.labels.shape[1] != dimensions or ((part.class_of < 0) | (part.class_of >= classes)).any():
+            message = (
                 f"Labels of {part.labels.shape[1]} dimensions or their classes are not those of classes.json "
-                f"({dimensions} dimensions, {classes} classes)",
-                folder / f"{name}.label",
+                f"({dimensions} dimensions, {classes} classes)"
             )
-        for each in part.ids:
-            if each in seen:
-                raise _error("leak", f"{each} is in {seen[each]} and in {name}", folder)
-            seen[each] = name
+            raise _error("bad-classes", message, folder / f"{name}.label")
+        for piece in part.ids:
+            if piece in seen:
+                raise _error("leak", f"{piece} is in {seen[piece]} and in {name}", folder)
+            seen[piece] = name
     widths = {None if part.performance is None else part.performance.shape[1] for part in parts.values()}
     if len(widths) > 1:
         raise _error("bad-performance", "The parts differ in their performance inputs", folder)
     return parts
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _error("not-found", f"Missing: {error.strerror}", path) from error
-
-
 def _lines(path: Path) -> list[str]:
     try:
-        text = _bytes(path).decode("utf-8")
+        text = path.read_bytes().decode("utf-8")  # line ends as they are
+    except OSError as error:
+        raise _error("not-found", f"Missing: {error.strerror}", path) from error
     except UnicodeDecodeError as error:
         raise _error("bad-text", "This is not UTF-8 text", path) from error
     if not text.endswith("\n"):
         raise _error("bad-text", "The file is empty or its last line is cut", path)
     return text[:-1].split("\n")
-
-
-def _performance(path: Path, notes: int) -> Singles | None:
-    if not path.exists():
-        return None
-    inputs = open_performance(path, notes=notes)
-    if not np.isfinite(inputs).all():
-        raise _error("bad-performance", "A performance input is not finite", path)
-    return inputs

@@ -2,8 +2,7 @@
 
 The folder is built beside its destination and renamed when it is complete. A run that was killed is resumed
 behind its last whole piece when the same reader is given again, with the same result as a run that was not. A
-piece that cannot be used becomes a line of the ledger, and the others are written. Verified in
-``tests/unit/corpus/test_shards.py``.
+piece that cannot be used becomes a line of the ledger, and the others are written.
 """
 
 from __future__ import annotations
@@ -82,14 +81,13 @@ def write_shards(
 ) -> ShardReport:
     """Write labelled pieces.
 
-    ``pieces``: what a reader yields; an `Outcome` among them is a piece that it could not read; ``codec``:
-    encoding of the notes, or its name; ``tasks``: tasks that the labels are for; they name the labels, their
-    level, kind and classes; ``performance``, ``with_features``: write performance inputs too; the hand-made
-    features of each piece too, for baselines; ``outcomes``: more lines of the ledger: files that the reader
-    never offered; ``source``: what the pieces are, for the manifest; ``overwrite``: replace an earlier data
-    set of this name; ``total``, ``progress``: number of pieces, for the progress bar; show one on a terminal.
-    Raises `DatasetError`: ``no-pieces`` where none could be used (the ledger stands in the message), and
-    those of `musicbert.corpus.files.folders.build_directory`.
+    ``pieces``: what a reader yields; an `Outcome` among them is a piece that it could not read; ``tasks``:
+    what the labels are for (names, levels, kinds, classes); ``performance``, ``with_features``: also write
+    performance inputs, and hand-made features of each piece for baselines; ``outcomes``: ledger lines of
+    files that the reader never offered; ``source``: what the pieces are, for the manifest; ``total``: number
+    of pieces, for the progress bar.
+    Raises `DatasetError`: ``no-pieces`` where none could be used (with the first reasons), and those of
+    `musicbert.corpus.files.folders.build_directory`.
     """
     codec = get_codec(codec) if isinstance(codec, str) else codec
     columns = columns_of(tasks)
@@ -115,14 +113,9 @@ def write_shards(
                 writer.add(offered)
             done, ledger = writer.pieces, [*writer.outcomes, *outcomes]
         if not done:
-            raise DatasetError(
-                "no-pieces",
-                f"No piece could be used{_first_reasons(ledger)}",
-                path=path,
-                hint="see its reasons",
-            )
-        offsets = np.concatenate([[0], np.cumsum([piece.rows for piece in done], dtype=np.int64)])
-        write_npy(partial / OFFSETS, offsets.astype(np.int64))
+            message = f"No piece could be used{_first_reasons(ledger)}"
+            raise DatasetError("no-pieces", message, path=path, hint="see its reasons")
+        write_npy(partial / OFFSETS, np.cumsum([0, *(piece.rows for piece in done)], dtype=np.int64))
         write_ledger(partial / LEDGER, ledger)
         record = [asdict(piece) for piece in done]
         digest = _digest(partial, record)
@@ -139,23 +132,18 @@ def write_shards(
 class ShardFiles:
     """Files of a data set that grows piece by piece, and the journal of what is in them; a context.
 
-    A line of the journal follows the data of each piece. A killed run is resumed where the manifest without
-    its pieces (``head``) is equal: what lies behind the last whole piece is cut off first.
-
-    ``pieces``: what was written; ``outcomes``: one for each piece that was offered.
+    A line of the journal follows the data of each piece. A killed run is resumed if the manifest without its
+    pieces (``head``) is equal; data after the last whole piece is cut off first.
     """
 
     def __init__(
         self, folder: Path, head: Mapping[str, Any], codec: Codec, columns: Sequence[LabelColumn]
     ) -> None:
         self.folder, self.head, self.codec, self.columns = folder, head, codec, columns
-        self.pieces: list[PieceInfo] = []
-        self.outcomes: list[Outcome] = []
+        self.pieces: list[PieceInfo] = []  # written
+        self.outcomes: list[Outcome] = []  # of the pieces that were offered
         #: bytes that a row and a piece take in each file
-        self.sizes = {
-            ROWS: (ROW_TYPE.itemsize * len(codec.fields), 0),
-            NOTE_INDEX: (INDEX_TYPE.itemsize, 0),
-        }
+        self.sizes = {ROWS: (ROW_TYPE.itemsize * len(codec.fields), 0), NOTE_INDEX: (INDEX_TYPE.itemsize, 0)}
         for k, column in enumerate(columns):
             size = column.dtype.itemsize * math.prod(column.width)
             self.sizes[f"label{k}.bin"] = (size, 0) if column.level == "note" else (0, size)
@@ -173,7 +161,7 @@ class ShardFiles:
             else:
                 self.outcomes.append(Outcome(**line))
         self._known = {piece.name for piece in self.pieces}
-        #: offers that the killed run has dealt with
+        #: number of pieces that the killed run has handled
         self._offered_before = len(self.outcomes)
         self._files = {name: self._open(name) for name in self.sizes}
         self._journal = self._open(JOURNAL)
@@ -213,20 +201,17 @@ class ShardFiles:
         return path.stat().st_size if path.is_file() else 0
 
     def add(self, offered: LabelledPiece | Outcome) -> None:
-        """Write a piece, or say in the ledger why not.
+        """Write a piece, or note in the ledger why not.
 
         Raises `DatasetError` (``other-pieces`` where an interrupted run was offered another piece here).
         """
-        if self._offered_before:  # dealt with before the interruption
+        if self._offered_before:  # handled before the interruption
             self._offered_before -= 1
             before = self.outcomes[len(self.outcomes) - self._offered_before - 1]
             if before.name != offered.name:
-                raise DatasetError(
-                    "other-pieces",
-                    f"The interrupted run had {before.name!r} where there is {offered.name!r} now",
-                    path=self.folder,
-                    hint="remove this folder to begin anew",
-                )
+                message = f"The interrupted run had {before.name!r} where there is {offered.name!r} now"
+                hint = "remove this folder to begin anew"
+                raise DatasetError("other-pieces", message, path=self.folder, hint=hint)
             return
         if isinstance(offered, Outcome):
             self._note(offered)
@@ -234,13 +219,8 @@ class ShardFiles:
         try:
             if offered.name in self._known:
                 raise DatasetError(DUPLICATE, "a piece of this name is in the data set already")
-            columns, info = piece_bytes(
-                offered,
-                self.codec,
-                self.columns,
-                performance=PERFORMANCE in self.sizes,
-                with_features=FEATURES in self.sizes,
-            )
+            extra = {"performance": PERFORMANCE in self.sizes, "with_features": FEATURES in self.sizes}
+            columns, info = piece_bytes(offered, self.codec, self.columns, **extra)
         except MusicBertError as error:
             path, notes = offered.source or None, len(offered.notes)
             self._note(Outcome(offered.name, error.reason, path=path, notes=notes, detail=error.message))
@@ -282,7 +262,7 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _first_reasons(ledger: Sequence[Outcome]) -> str:
-    shown = [f"{each.name}: {each.outcome}" for each in ledger[:3]]
+    shown = [f"{outcome.name}: {outcome.outcome}" for outcome in ledger[:3]]
     return f" ({'; '.join(shown)}{'; ...' if len(ledger) > 3 else ''})" if shown else ": none was offered"
 
 
