@@ -19,14 +19,12 @@ BELOW = 2**31
 
 #: Tempo of a file that names none (Standard MIDI Files 1.0, "Set Tempo").
 DEFAULT_BPM = 120.0
+#: Microseconds of a minute: BPM = this / (microseconds of a quarter note).
+MINUTE_US = 60e6
 
 
 def _no_ints() -> Ints:
     return np.zeros(0, np.int64)
-
-
-def _no_floats() -> Floats:
-    return np.zeros(0, np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +62,7 @@ class ScoreColumns:
     drum: Bools
     track: Ints
     tempo_tick: Ints = field(default_factory=_no_ints)
-    tempo_bpm: Floats = field(default_factory=_no_floats)
+    tempo_bpm: Floats = field(default_factory=lambda: np.zeros(0))
     metre_tick: Ints = field(default_factory=_no_ints)
     metre_numerator: Ints = field(default_factory=_no_ints)
     metre_denominator: Ints = field(default_factory=_no_ints)

@@ -24,11 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.arrays import Ints
+from musicbert.midi.columns import MINUTE_US
 from musicbert.midi.events import Events, walk
 from musicbert.midi.score import Score
-
-#: Microseconds of a minute: BPM = this / (microseconds of a quarter note).
-MINUTE_US = 60e6
 
 #: Largest power of a denominator that symusic keeps.
 _MAX_POWER = 7

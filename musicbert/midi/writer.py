@@ -23,9 +23,8 @@ import numpy as np
 from musicbert.arrays import Ints
 from musicbert.atomic import write_bytes
 from musicbert.errors import MidiError
-from musicbert.midi.columns import ScoreColumns, check_score
+from musicbert.midi.columns import MINUTE_US, ScoreColumns, check_score
 
-MINUTE_US = 60e6
 #: Largest values that the format can hold.
 MAX_DELTA, MAX_DIVISION, MAX_MICROSECONDS, MAX_TRACKS = 0x0FFFFFFF, 0x7FFF, 0xFFFFFF, 0xFFFF
 DRUM_CHANNEL = 9
