@@ -32,7 +32,7 @@ from musicbert.config import M2BERT_PRESETS
 from musicbert.fairseq_plugin.pretraining.note_crops import NoteCrops
 from musicbert.model.backbones.m2bert import M2Bert
 from musicbert.model.blocks.local_attention import Reach
-from musicbert.model.losses.notes import column_sums
+from musicbert.model.losses.masked_lm import column_sums
 from musicbert.model.losses.pianoroll import roll_loss, roll_targets
 from musicbert.objectives.denoising import NoisePolicy, add_noise, noise_radii
 from musicbert.objectives.note_fields import CP

@@ -1,20 +1,7 @@
-"""What fairseq 0.12 needs to work with a torch of today, in one place.
+"""Fixes of fairseq 0.12 for current versions of torch.
 
-torch 2.6 and later read pickles with ``weights_only=True``, and fairseq's checkpoints hold a few objects
-beside the tensors. The classes below are harmless (they only store values) and are put on torch's allow-list;
-every other class in a checkpoint is still refused. Nothing here, or anywhere in this package, loads with
-``weights_only=False``.
-
-fairseq takes ``--bf16`` for a sign of a TPU and then looks for one. Where there is none, training goes on on
-the GPU, or on the CPU.
-
-The published recipe is ``--task masked_lm --criterion masked_lm --arch musicbert_<size>``, and its users
-expect bar masking. fairseq has no hook for that, and registering a taken name silently gives the old class
-back. So the entry ``masked_lm`` of the public ``TASK_REGISTRY`` is set to a subclass of fairseq's
-(`musicbert.fairseq_plugin.pretraining.published_task`).
-
-A training on a GPU with torch before 2.13 stayed for five seconds a loading process after its last line:
-torch waits for each in turn, and nobody has told them to stop. They are told first.
+Checkpoints are read with ``weights_only=True``: harmless classes are put on torch's allow-list, every other
+class is refused. Nothing in this package loads with ``weights_only=False``.
 """
 
 import argparse
@@ -36,11 +23,10 @@ from musicbert.fairseq_plugin.pretraining.published_task import PublishedMaskedL
 def allow_training_state() -> None:
     """Let ``torch.load`` read the settings in fairseq's checkpoints: needed to resume, and to evaluate.
 
-    ``argparse.Namespace`` is written by fairseq itself; the classes of omegaconf are in checkpoints of
-    fairseq 1.0.0a0 such as the published ones. Numbers of NumPy are there where a score that scikit-learn
-    computed (F1, ROC-AUC) was the best so far; NumPy 1 and 2 name them differently. Where a run
-    of several processes is resumed, the first one sends the others its checkpoint, with a number in place of
-    each tensor.
+    fairseq writes ``argparse.Namespace``; fairseq 1.0.0a0, as in the published checkpoints, classes of
+    omegaconf. NumPy's numbers (which NumPy 1 and 2 name differently) are best scores computed by
+    scikit-learn. If a run of several processes is resumed, the first one sends the others a checkpoint with
+    placeholders of tensors.
     """
     import _codecs
 
@@ -78,7 +64,7 @@ def allow_training_state() -> None:
 
 
 def allow_bfloat16_on_gpu() -> None:
-    """Let ``--bf16`` train on a GPU: undo fairseq's ``tpu = True`` where no TPU library is installed."""
+    """Let ``--bf16`` train on a GPU: fairseq takes it for a sign of a TPU, even without a TPU library."""
     start = distributed_utils.call_main
     if getattr(start, "undoes_tpu", False):
         return
@@ -95,9 +81,9 @@ def allow_bfloat16_on_gpu() -> None:
 
 
 def end_loading_processes() -> None:
-    """Let the loading processes of a training end together, where torch waits for one after the other.
+    """Let the loading processes of a training end together.
 
-    Does nothing with torch 2.13 and later, which end them by themselves.
+    Before version 2.13, torch waits up to five seconds for one after the other without telling them to stop.
     """
     iterator = torch.utils.data.dataloader._MultiProcessingDataLoaderIter
     wait = getattr(iterator, "_clean_up_worker", None)
@@ -123,5 +109,9 @@ def end_loading_processes() -> None:
 
 
 def use_published_masked_lm() -> None:
-    """Let ``--task masked_lm`` mask octuples as published."""
+    """Let ``--task masked_lm`` mask octuples as published.
+
+    fairseq has no hook for it, and registering a taken name silently returns the old class, so the entry of
+    the public ``TASK_REGISTRY`` is replaced.
+    """
     TASK_REGISTRY["masked_lm"] = PublishedMaskedLMTask

@@ -2,10 +2,9 @@
 
     torchrun --standalone --nproc-per-node 2 -m musicbert.fairseq_plugin.launch DATA --task ... --cpu
 
-fairseq finds torchrun's processes on GPUs only (on a CPU it divides by the number of GPUs), and processes
-that it starts itself do not find the classes of a plug-in that is not installed. So every process runs this
-module, which imports the plug-in and tells fairseq its place in the run. With a single process it does the
-same as ``fairseq-train``.
+fairseq finds torchrun's processes on GPUs only, and processes that it starts itself do not find the classes
+of a plug-in that is not installed. So every process runs this module, which imports the plug-in and tells
+fairseq its place in the run. With a single process it does the same as ``fairseq-train``.
 """
 
 import logging
@@ -15,10 +14,9 @@ from collections.abc import Mapping, Sequence
 
 
 def distributed_arguments(arguments: Sequence[str], environment: Mapping[str, str]) -> list[str]:
-    """Options of ``fairseq-train`` that say which process of the run this is.
+    """Options of ``fairseq-train`` that say which process of the run this is, unless already given.
 
-    ``arguments``: those of the command line. Options given there are not added again. ``environment``:
-    ``WORLD_SIZE``, ``RANK`` and ``LOCAL_RANK``, as torchrun sets them.
+    ``environment``: ``WORLD_SIZE``, ``RANK`` and ``LOCAL_RANK``, as torchrun sets them.
     """
     world = int(environment.get("WORLD_SIZE", "1"))
     options = {"--distributed-world-size": str(world)}
@@ -36,10 +34,7 @@ def distributed_arguments(arguments: Sequence[str], environment: Mapping[str, st
 
 
 def log_as_fairseq() -> None:
-    """Set up logging in fairseq's format.
-
-    fairseq does this itself only if no other module has set up logging before it is imported.
-    """
+    """Log in fairseq's format, even if another module set up logging before fairseq was imported."""
     logging.basicConfig(
         format="%(asctime)s | %(levelname)s | %(name)s | %(message)s",
         datefmt="%Y-%m-%d %H:%M:%S",

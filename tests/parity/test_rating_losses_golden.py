@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from musicbert.model.heads.annotation import AnnotationEncoder
+from musicbert.model.heads.sentence import AnnotationEncoder
 from musicbert.model.losses.adversary import Adversary, adversarial_loss
 from musicbert.model.losses.contrastive import lascon
 from musicbert.model.losses.labels import label_loss, mean_squared_error

@@ -1,9 +1,8 @@
-"""What the three backbones have in common as fairseq models: flags, presets, loading, the start of training.
+"""What the three backbones share as fairseq models: flags, presets, loading, the start of training.
 
-fairseq only logs that ``--restore-file`` was not found, and trains on; and it looks for ``X_s.pt`` when
+fairseq only logs that ``--restore-file`` was not found, and trains on; and it looks for ``X_s.pt`` if
 ``--restore-file X.pt`` meets ``--checkpoint-suffix _s``. Here a model that was to start from weights refuses
-to train without them. Checkpoints are matched by :func:`musicbert.weights.fit_weights`, and what became of
-each tensor is logged.
+to train without them.
 """
 
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
@@ -44,10 +43,9 @@ class BackboneFlags(FairseqDataclass):
 class Backbone:
     """First base of a fairseq model: ``class X(Backbone, Network, BaseFairseqModel)``.
 
-    ``family``: how the model looks on disk; ``flags``: dataclass of its flags; ``warn_of``: beginnings of the
-    names of heads; a warning says where such a head starts anew; ``weights_expected``: checkpoint that has to
-    be loaded before the first step of training, None once one was; ``longest``: longest input; fairseq leaves
-    out what is longer.
+    ``family``: how the model looks on disk; ``flags``: dataclass of its flags; ``warn_of``: prefixes of head
+    names; if such a head starts anew, a warning says so; ``weights_expected``: checkpoint to be loaded before
+    the first step of training, or None; ``longest``: longest input (fairseq skips longer ones).
     """
 
     family: ClassVar[Family]
@@ -77,10 +75,8 @@ class Backbone:
     def prepare_start(self: Any, cfg: Any, *, view: View | None = None) -> None:
         """Load ``--init-from``, and remember which weights have to come before training starts.
 
-        Weights that were trained on another form of the music than ``view`` are refused (None: taken).
-
-        Raises `CheckpointError`: those of `load_checkpoint` except ``not-found``; ``other-encoding``; those
-        of ``load_weights``.
+        ``view``: refuse weights that were trained on another form of the music. Raises `CheckpointError`:
+        those of `load_checkpoint` except ``not-found``; ``other-encoding``; those of ``load_weights``.
         """
         self.weights_expected = expected_weights(cfg) or self.weights_expected
         init_from = getattr(cfg, "init_from", None)

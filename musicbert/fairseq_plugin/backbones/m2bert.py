@@ -1,7 +1,6 @@
 """The fairseq model ``m2bert`` and its architectures ``m2bert_{tiny,mini,small,base}``.
 
-All computing is in :class:`musicbert.model.backbones.m2bert.M2Bert`. The columns of a note and the piano-roll
-head come from the task (``fields``, ``roll_outputs``; or the codec of its labelled set), sizes from flags.
+The columns of a note and the outputs of the piano-roll head come from the task, sizes from flags.
 """
 
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
@@ -42,7 +41,7 @@ class M2BertFlags(BackboneFlags):
 
 
 def _columns(task: Any) -> NoteFields:
-    """Columns of the notes of a task: its own, or those of the codec of its labelled set."""
+    """Columns of the notes of a task, or of the codec of its labelled set."""
     own = getattr(task, "fields", None)
     if isinstance(own, NoteFields):
         return own

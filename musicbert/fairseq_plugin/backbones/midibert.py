@@ -1,7 +1,6 @@
 """The fairseq model ``midibert``: the older MidiBERT's backbone, to be fine-tuned from its checkpoints.
 
-All computing is in :class:`musicbert.model.backbones.midibert.MidiBert`. It has no heads of its own: the
-tagging tasks put theirs on it. It reads compound words, at most ``--max-distance`` notes at a time.
+It has no heads of its own and reads compound words, at most ``--max-distance`` notes at a time.
 """
 
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
@@ -51,8 +50,7 @@ class MidiBertModel(Backbone, MidiBert, BaseFairseqModel):
     def build_model(cls, cfg: Any, task: Any) -> "MidiBertModel":
         """Build the model, with ``--init-from`` if given.
 
-        Raises `ConfigError` (``bad-options``: the task is one of pre-training, or its notes are not compound
-        words).
+        Raises `ConfigError` (``bad-options``: a task of pre-training, or notes that are not compound words).
         """
         data = getattr(task, "data", None)
         if data is None:

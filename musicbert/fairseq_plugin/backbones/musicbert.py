@@ -1,7 +1,4 @@
-"""The fairseq model ``musicbert`` and its architectures ``musicbert_{tiny,mini,small,medium,base,large}``.
-
-All computing is in :class:`musicbert.model.MusicBert`.
-"""
+"""The fairseq model ``musicbert`` and its architectures ``musicbert_{tiny,mini,small,medium,base,large}``."""
 
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 from collections.abc import Mapping
@@ -117,11 +114,7 @@ class MusicBertModel(Backbone, MusicBert, BaseFairseqModel):
         return super().register_regression_head(name, num_outputs, inner_dim, **options)
 
     def forward(self, src_tokens: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-        """Run the model (see `Backbone.forward`).
-
-        Cells [shape=(B, T, F)] in place of tokens give the outputs of
-        :func:`musicbert.model.backbones.musicbert_columns.column_outputs`.
-        """
+        """Run the model (see `Backbone.forward`); cells [shape=(B, T, F)] give `column_outputs`."""
         self.refuse_without_weights()
         if src_tokens.dim() == 3:
             padding, notes = kwargs.get("padding_mask"), kwargs.get("note_index")

@@ -3,13 +3,12 @@
 * ``xai_pretrain_loss``, ``xai_pretrain_loss_ntxent``: music against annotation (2B views); positives are
   views of the same performer, or only the two views of the same piece.
 * ``xai_pretrain_loss_unimodal``, ``xai_pretrain_loss_unimodal_ntxent``: the first half of the batch against
-  the second. The positives of the last one are arbitrary pairs, so it teaches nothing; it is here because it
-  was published. It needs an even batch: the published code stops at an odd one, here the last piece is left
-  out (with ``--compat`` it stops).
+  the second. The positives of the last one are arbitrary pairs, so it teaches nothing; it is kept because it
+  was published. It needs an even batch: the last piece of an odd one is dropped (``--compat``: error).
 * ``xai_finetuning_loss``: Σ cross entropy of the performer.
 
-Pieces without an annotation are left out where annotations are contrasted, pieces without a performer where
-performers are. Legend: ``B`` pieces, ``R`` ratings of a piece, ``D`` width, ``C`` performers.
+Where annotations (performers) are contrasted, pieces without one are left out. Legend: ``B`` pieces, ``R``
+ratings of a piece, ``D`` width.
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,8 @@
 """The fairseq model ``xai_pretrain_model``: MusicBERT, an encoder of annotations, and a head for performers.
 
-Architectures: ``xai_pretrain_arch`` (base, as published) and ``xai_pretrain_{tiny,...,large}``. Widths come
-from the architecture, numbers of ratings and performers from the data. State-dict names are the published
-ones (``mainEncoder.*``, ``annotationEncoder.*``, ``classificationHead.*``; with ``--compat`` also the
-``projectionHead.*`` that was never used). Plain MusicBERT weights load into ``mainEncoder``.
+Architectures: ``xai_pretrain_arch`` (base, as published) and ``xai_pretrain_{tiny,...,large}``. State-dict
+names are the published ones (``mainEncoder.*``, ``annotationEncoder.*``, ``classificationHead.*``; with
+``--compat`` also the unused ``projectionHead.*``). Plain MusicBERT weights load into ``mainEncoder``.
 
 Legend: ``B`` pieces, ``T`` notes, ``F`` fields of a note, ``P`` performance inputs, ``R`` ratings, ``D``
 width, ``C`` performers.
@@ -27,7 +26,7 @@ from musicbert.config import PRESETS
 from musicbert.fairseq_plugin.backbones.adapter import Backbone
 from musicbert.fairseq_plugin.backbones.musicbert import MusicBertConfig, MusicBertModel
 from musicbert.fairseq_plugin.data.task import flag
-from musicbert.model.heads.annotation import AnnotationEncoder, projection
+from musicbert.model.heads.sentence import AnnotationEncoder, projection
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +45,7 @@ class ContrastiveModelConfig(MusicBertConfig):
 class ContrastiveModel(Backbone, BaseFairseqModel):
     """Music and annotation in one space.
 
-    ``cfg``: flags of the model; ``vocabulary_size``, ``annotation_width``, ``performer_count``: sizes that
-    come from the data; ``compat``: exactly the published parameters, and the performer's class among the
-    inputs of the annotation encoder.
+    ``compat``: exactly the published parameters; the annotation encoder also reads the performer's class.
     """
 
     flags: ClassVar[type[MusicBertConfig]] = ContrastiveModelConfig
@@ -91,9 +88,9 @@ class ContrastiveModel(Backbone, BaseFairseqModel):
         return model
 
     def load_weights(self, weights: Mapping[str, Tensor], *, path: str | None = None) -> None:
-        """Load plain MusicBERT weights, or those of this model; small parts of another size stay as they are.
+        """Load plain MusicBERT weights, or those of this model; heads of another size stay as they are.
 
-        Raises `CheckpointError` (if the encoder is of another architecture or vocabulary, or lacks tensors).
+        Raises `CheckpointError` (the encoder is of another architecture or vocabulary, or lacks tensors).
         """
         main = {name.removeprefix(_MAIN): value for name, value in weights.items() if name.startswith(_MAIN)}
         self.mainEncoder.load_weights(main or weights, path=path)
@@ -122,13 +119,12 @@ class ContrastiveModel(Backbone, BaseFairseqModel):
     ) -> tuple[Any, ...]:
         """Run the model.
 
-        ``src_tokens``, ``performance``: token ids [shape=(B, T*F), int64], and performance inputs [shape=(B,
-        T, P)] or None; ``ratings``, ``performer``: ratings [shape=(B, R)], NaN where missing, and classes
-        [shape=(B,)], which are read with ``compat`` only; not needed for fine-tuning.
-        Returns `tuple`: fine-tuning: logits [shape=(B, C)] and None. Else the embeddings of music and
-        annotation, both [shape=(B, D)], and None.
-        Raises `CheckpointError` (``weights-not-loaded`` when training was to start from weights that never
-        came).
+        ``src_tokens`` [shape=(B, T*F), int64]; ``performance`` [shape=(B, T, P)] or None; ``ratings``
+        [shape=(B, R)], NaN where missing, not needed for fine-tuning; ``performer``: classes [shape=(B,)],
+        read with ``compat`` only.
+
+        Returns logits [shape=(B, C)] and None for fine-tuning, else the embeddings of music and annotation,
+        both [shape=(B, D)], and None.
         """
         self.refuse_without_weights()
         music = self.sentence_features(src_tokens, performance=performance)  # (B, D)

@@ -1,8 +1,7 @@
 """The fairseq task ``xai_pretrain_task``: contrastive pre-training, and fine-tuning from it.
 
-The performer of a piece is the class of its labels, whose names are in the data-bin; with ``--compat`` it is
-read off the identifier as in the published code (0-12, 13 for the score), and there are 14 classes, of which
-11 never occurs.
+With ``--compat`` the performer is read off a piece's identifier, as in the published code (0-12, 13 for the
+score), and there are 14 classes, of which 11 never occurs.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from musicbert.fairseq_plugin.labels.terms import Term
 
 
 class PublishedBin(RatingBin):
-    """A rating data-bin with one more label, ``published``: the performer as in the published code.
+    """A rating data-bin with the label ``published``: the performer as in the published code.
 
     Raises `DatasetError` (those of `RatingBin`, ``missing-ids``, ``bad-identifier``).
     """
@@ -51,11 +50,7 @@ class ContrastiveTask(RatingTask):
 
     @classmethod
     def setup_task(cls, cfg: RatingConfig, **_: Any) -> ContrastiveTask:
-        """Open a data-bin.
-
-        Raises `DatasetError` (those of `RatingTask.setup_task`, and with ``--compat`` those of
-        `PublishedBin`).
-        """
+        """Open a data-bin; raises the `DatasetError` of `RatingTask` and `PublishedBin`."""
         performer = "published" if cfg.compat else "performer"
         return cls(cfg, (PublishedBin if cfg.compat else RatingBin)(cfg.data), [Term(performer, "classes")])
 

@@ -30,8 +30,7 @@ def is_octuple_dictionary(dictionary: Dictionary) -> bool:
 def load_dictionary(folder: str | Path) -> Dictionary:
     """Read ``dict.txt`` of a data folder and add ``<mask>``.
 
-    Raises `DatasetError`: ``not-found``, or ``wrong-dictionary`` if the data were not made with the
-    dictionary of OctupleMIDI.
+    Raises `DatasetError`: ``not-found``, or ``wrong-dictionary`` if it is not that of OctupleMIDI.
     """
     path = Path(folder) / "dict.txt"
     if not path.is_file():
@@ -52,8 +51,7 @@ def load_dictionary(folder: str | Path) -> Dictionary:
 def load_pieces(folder: str | Path, split: str, dictionary: Dictionary, *, combine: bool = False) -> Any:
     """Open the binarised pieces of a split.
 
-    Raises `DatasetError`: ``not-found``, ``no-pieces``, or ``wrong-tokens`` if the items are not sequences of
-    octuples.
+    Raises `DatasetError`: ``not-found``, ``no-pieces``, or ``wrong-tokens`` (not sequences of octuples).
     """
     path = Path(folder) / split
     tokens = Path(f"{path}.bin")
@@ -77,9 +75,8 @@ def load_pieces(folder: str | Path, split: str, dictionary: Dictionary, *, combi
 
 
 def load_performance(folder: str | Path, split: str, sizes: NDArray[np.integer]) -> NDArray[np.float32]:
-    """Open the performance inputs of a split whose pieces have these ``sizes`` (tokens).
+    """Open the performance inputs of pieces of these ``sizes`` (tokens) [shape=(notes, P), float32].
 
-    Returns `ndarray` [shape=(notes, P), float32].
     Raises `DatasetError` (``not-found``, or ``bad-performance`` if there is not one row for each note).
     """
     notes = int(np.sum(np.asarray(sizes) // WIDTH - SPECIAL_OCTUPLES))

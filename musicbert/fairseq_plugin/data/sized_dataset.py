@@ -14,8 +14,7 @@ class SizedDataset(FairseqDataset):
     """A data set whose items have lengths.
 
     ``sizes``: length of each item in tokens (or rows, or notes), for ``--max-tokens`` [shape=(n,)];
-    ``shuffle``: draw a new order among items of similar length in every epoch; ``seed``, ``epoch``: seed of
-    everything that is random.
+    ``shuffle``: draw a new order among items of similar length in every epoch.
     """
 
     sizes: NDArray[np.integer]
@@ -56,10 +55,10 @@ class SizedDataset(FairseqDataset):
         max_sentences: int | None = None,
         required_batch_size_multiple: int = 1,  # noqa: ARG002 - see below
     ) -> Sequence[NDArray[np.int64]]:
-        """Make batches of every item.
+        """Make batches of all items.
 
-        With ``--required-batch-size-multiple`` (8 unless given) fairseq drops the last batch, and so a whole
-        validation set of a few items; it is not followed.
+        fairseq drops the last batch if ``--required-batch-size-multiple`` (default 8) does not divide it, and
+        so a whole small validation set; that option is ignored here.
         """
         return super().batch_by_size(indices, max_tokens, max_sentences, required_batch_size_multiple=1)
 

@@ -11,15 +11,13 @@ criterion                          terms               sample size              
 ``M2PFnP_xai``                     performer, ratings  pieces                        those of both
 ================================== =================== ============================= ======================
 
-Losses are those of `musicbert.model.losses.labels`, ratings after a sigmoid. Metrics
-(`musicbert.fairseq_plugin.labels.sums`) are those of the whole set: batches and workers add sums. Names and
-units of published criterions are kept, since scripts select checkpoints by them (``accuracy`` in percent).
+Metrics (`musicbert.fairseq_plugin.labels.sums`) are those of the whole set, from sums over batches and
+workers. Published names and units of metrics are kept, since scripts select checkpoints by them (``accuracy``
+in percent).
 
-With ``--compat`` the criterions of ratings do as the published code does: the sample size is the number of
+With ``--compat`` the criterions of ratings follow the published code: the sample size is the number of
 pieces, the loss of M2PF is a mean, losses are logged in base 2, and R² is that of each mini-batch with all
 dimensions as one, averaged.
-
-Legend: ``B`` windows, ``T`` rows, ``C`` outputs, ``D`` width.
 """
 
 import math
@@ -105,9 +103,7 @@ def log_score(kind: str, metric: str, classes: tuple[str, ...]) -> None:
 class LabelCriterion(FairseqCriterion):
     """A weighted sum of the losses of the task's terms, which are of different kinds.
 
-    ``cfg``: options of the criterion; ``label_smoothing`` (of classes) is read where it is there. ``task``:
-    its ``terms`` are learned. Where it has them, ``class_weight``, ``centre`` and ``spread`` [shape=(C,)] are
-    those of its only label.
+    A task of a single label may have ``class_weight``, ``centre`` and ``spread`` [shape=(C,)].
     """
 
     #: names of the metrics in the log
@@ -157,7 +153,7 @@ class LabelCriterion(FairseqCriterion):
         )
 
     def log(self, loss: Tensor, size: Any, sample: dict[str, Any], **more: Any) -> dict[str, Any]:
-        """Return what batches and workers add up."""
+        """Return what is summed over batches and workers."""
         return {
             "loss": loss.detach(),
             "ntokens": sample["ntokens"],
@@ -173,7 +169,7 @@ class LabelCriterion(FairseqCriterion):
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Log the metrics of what has been added up."""
+        """Log the metrics of the sums."""
         log_loss(logging_outputs)
         log_sums(logging_outputs, cls.names)
 
@@ -218,7 +214,7 @@ class MultilabelCriterion(LabelCriterion):
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Log the metrics of what has been added up."""
+        """Log the metrics of the sums."""
         log_loss(logging_outputs, base_2=True, digits=3)
         log_sums(logging_outputs, cls.names)
 
@@ -249,12 +245,12 @@ class RatingCriterion(LabelCriterion):
         return loss, number
 
     def log(self, loss: Tensor, size: Any, sample: dict[str, Any], **more: Any) -> dict[str, Any]:
-        """Return what batches and workers add up."""
+        """Return what is summed over batches and workers."""
         return super().log(loss, size, sample, compat=int(self.compat), **more)
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Log the metrics of what has been added up."""
+        """Log the metrics of the sums."""
         if total(logging_outputs, "compat"):
             log_as_published(logging_outputs)
         else:
@@ -262,7 +258,7 @@ class RatingCriterion(LabelCriterion):
 
 
 def log_as_published(logs: Sequence[dict[str, Any]]) -> None:
-    """Log the loss in base 2, and once more over ``ntokens``, and averages of each mini-batch's metrics."""
+    """Log the loss in base 2 (also per ``ntokens``), and averages of the mini-batches' metrics."""
     log_loss(logs, base_2=True, digits=3)
     loss, size, tokens, pieces = (
         total(logs, key) for key in ("loss", "sample_size", "ntokens", "nsentences")
@@ -301,8 +297,8 @@ class AdversaryConfig(FairseqDataclass):
 class AdversaryCriterion(RatingCriterion):
     """Music to ratings, under the worst small noise on the embeddings.
 
-    In evaluation the loss is the clean one, without noise, so that epochs can be compared (with ``--compat``
-    noise is added in evaluation too, as published).
+    In evaluation there is no noise, so that epochs can be compared (with ``--compat`` there is, as
+    published).
     """
 
     def loss(self, model: Any, sample: dict[str, Any], term: Term, logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """The data set of labels: windows of labelled pieces, read when they are needed.
 
-A window is a whole piece, shortened to ``--max-positions`` on request (ratings, sentence tasks), or one of
+A window is a whole piece (ratings, sentence tasks), shortened to ``--max-positions`` on request, or one of
 the windows that a piece is cut into (taggers).
 
 Legend: ``B`` windows, ``T`` rows of the longest (special ones included), ``F`` fields, ``C`` outputs, ``P``
@@ -28,11 +28,10 @@ _ENDS = 2
 
 
 class PieceLayout(Layout):
-    """How whole pieces of a data-bin become tokens, with their bars as they are.
+    """How whole pieces of a data-bin become tokens, with their bars unchanged.
 
-    ``view``: ``octuple``, or a form of the ablation (`musicbert.encoding.views`): a position is eight tokens,
-    in ``remi`` one; ``shorten``: ``truncate`` or ``random_crop`` pieces longer than ``max_tokens``, by whole
-    positions; else ``none``; ``max_tokens``: longest sequence, its two ends included.
+    ``view``: ``octuple``, or a form of the ablation (`musicbert.encoding.views`); ``shorten``: ``truncate``
+    or ``random_crop`` pieces longer than ``max_tokens`` (both ends included) by whole positions, or ``none``.
     """
 
     def __init__(self, view: View = "octuple", *, shorten: str = "none", max_tokens: int = 8192) -> None:
@@ -91,28 +90,11 @@ class WholePieces(Sequence[Window]):
 class LabelDataset(SizedDataset):
     """Windows of one part of a split.
 
-    Parameters
-    ----------
-    data
-        The labelled pieces.
-    labels
-        Names of the labels to read.
-    windows
-        What to read.
-    layout
-        How rows become tokens; `PieceLayout` for whole pieces.
-    ignore
-        Classes that count as missing.
-    performance
-        Read performance inputs.
-    augmentation
-        Changes of the notes, for training only (OctupleMIDI).
-    random_shift
-        Move each window by up to half its length, newly drawn in every epoch, within its piece.
-    weights
-        Weight of each piece in the loss [shape=(pieces of the set,)], or None.
-    shuffle, seed
-        See `SizedDataset`; everything random is drawn by seed, epoch and number of the window.
+    ``labels``: names of the labels to read; ``layout``: how rows become tokens, `PieceLayout` for whole
+    pieces; ``ignore``: classes that count as missing; ``performance``: read performance inputs;
+    ``augmentation``: changes of the notes (OctupleMIDI); ``random_shift``: move each window by up to half its
+    length, within its piece; ``weights``: weight of each piece in the loss [shape=(pieces of the set,)], or
+    None. Everything random is drawn by seed, epoch and number of the window.
     """
 
     def __init__(
@@ -154,7 +136,7 @@ class LabelDataset(SizedDataset):
 
     @property
     def can_reuse_epoch_itr_across_epochs(self) -> bool:
-        """Batches, and worker processes, are made again in each epoch where anything is random."""
+        """False where anything is random: batches and worker processes are then made anew in each epoch."""
         crops = getattr(self.layout, "shorten", None) == "random_crop"
         return not (self.shuffle or self.augmentation is not None or self.random_shift or crops)
 
@@ -218,10 +200,10 @@ class LabelDataset(SizedDataset):
     def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """Return a batch, padded to its longest window.
 
-        Returns `dict`: ``id`` [shape=(B,)], ``nsentences``, ``ntokens``, ``weight`` [shape=(B,)], ``targets``
-        by label, ``target``, which is the first of these, and ``net_input``: ``src_tokens``
+        Keys: ``id`` [shape=(B,)], ``nsentences``, ``ntokens``, ``weight`` [shape=(B,)], ``targets`` by label,
+        ``target`` (the first of these), and ``net_input`` with ``src_tokens``
         (`musicbert.predict.windows.Layout.collate`) and ``performance`` [shape=(B, T, P)]. Targets of notes
-        are aligned with the rows of the tokens, -1 (NaN) at special rows and padding: [shape=(B, T)] or
+        are aligned with the rows of tokens, -1 (NaN) at special rows and padding: [shape=(B, T)] or
         [shape=(B, T, C)]; of pieces [shape=(B,)] or [shape=(B, C)].
         """
         if not samples:

@@ -9,10 +9,8 @@ A specification is a comma-separated list; all are off by default and meant for 
 * ``bar``: bars start at a random number that keeps them within 0-255.
 * ``drop=P``: a note is left out with probability P; at least one stays.
 
-Performance inputs of pitch, velocity and time move along (a note that is left out does not change the
-inter-onset times of its neighbours). Ratings may depend on what an augmentation moves (loudness on
-velocity, tempo on stretch): choose with care. Draws are seeded by (seed, epoch, index), so a run can be
-repeated and resumed.
+Performance inputs of pitch, velocity and time move along (leaving a note out does not change the inter-onset
+times of its neighbours). Ratings may depend on what is changed (loudness on velocity, tempo on stretch).
 """
 
 from collections.abc import Callable
@@ -51,14 +49,11 @@ class NoteAugmentation:
     def __call__(
         self, rows: np.ndarray, performance: np.ndarray | None, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-        """Return changed copies.
+        """Return changed copies of ``rows`` and ``performance``, and ``origin``.
 
-        ``rows``: OctupleMIDI rows [shape=(n, 8), int64], bars 0-255. ``performance``: performance inputs
-        [shape=(n, P), float32] or None. They follow the notes only where they are those named by
-        ``PERFORMANCE_INPUTS``. ``rng``: source of the draws.
-        Returns ``rows``, ``performance``, ``origin``: with fewer rows where notes are dropped; sorted
-        lexicographically. ``origin`` is the number of the row that each came from [shape=(m,), int64], for
-        labels of notes.
+        ``rows``: OctupleMIDI [shape=(n, 8), int64], bars 0-255; returned in lexicographic order.
+        ``performance``: [shape=(n, P), float32] or None; changed only if its columns are
+        ``PERFORMANCE_INPUTS``. ``origin``: row that each returned one came from [shape=(m,), int64].
         """
         origin = np.arange(len(rows))
         if self.drop > 0:
@@ -144,10 +139,9 @@ def _stretch(rows: np.ndarray, factor: float) -> bool:
 
 
 def parse_augmentation(text: str) -> NoteAugmentation | None:
-    """Return the augmentation that a specification such as ``transpose=5,bar,drop=0.1`` asks for.
+    """Return the augmentation of a specification such as ``transpose=5,bar,drop=0.1``; None if it is empty.
 
-    Returns NoteAugmentation or None: none for an empty specification.
-    Raises `DatasetError` (``bad-augmentation`` for an unknown name or a bad value).
+    Raises `DatasetError` (``bad-augmentation``).
     """
     known = {field.name: type(field.default) for field in fields(NoteAugmentation)}
     chosen: dict[str, float] = {}

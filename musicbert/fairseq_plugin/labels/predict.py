@@ -43,11 +43,9 @@ def load_fine_tuned(
 ) -> tuple[Any, LabelTask]:
     """Load a checkpoint of a task with labels, in evaluation mode, on the CPU.
 
-    ``checkpoint``: file that fairseq-train wrote; ``data``, ``split_file``: data and split to use instead of
-    those that it was trained on.
-    Returns ``model``, ``task``.
-    Raises `CheckpointError` (``not-found``, ``unsafe-pickle``, ``unreadable``, ``other-task``);
-    `DatasetError` (those of the task; where the data have other classes than the checkpoint).
+    ``data``, ``split_file``: replace those of the training. Returns ``model``, ``task``. Raises
+    `CheckpointError` (``not-found``, ``unsafe-pickle``, ``unreadable``, ``other-task``) and the
+    `DatasetError` of the task.
     """
     state = _read(Path(checkpoint))
     settings = state["cfg"]
@@ -101,17 +99,15 @@ def predict_part(
     batch_items: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Predictions]:
-    """Predict one part.
+    """Predict one part (``train``, ``valid`` or ``test``); ``model``, ``task``: of `load_fine_tuned`.
 
     Outputs of a note that lies in several windows are averaged by the windows' shares; those of a piece are
-    the mean over its windows (its vote).
+    the mean over its windows. ``device``, ``batch_rows``, ``batch_items``, ``progress``: see
+    `musicbert.predict.runner.pick_device` and `run_batches`.
 
-    ``model``, ``task``: as `load_fine_tuned` gives them; ``part``: ``train``, ``valid`` or ``test``;
-    ``device``, ``batch_rows``, ``batch_items``, ``progress``: see `musicbert.predict.runner.pick_device` and
-    `run_batches`.
-    Returns `dict`: by label: logits of classes, and values of a regression (ratings on 0-1). Outputs of a
-    contrastive model that is not fine-tuned are NaN; it has embeddings only.
-    Raises `DatasetError` (those of ``task.load_dataset``).
+    Returns by label: logits of classes, and values of a regression (ratings on 0-1). A contrastive model that
+    is not fine-tuned has embeddings only; its outputs are NaN. Raises `DatasetError` (those of
+    ``task.load_dataset``).
     """
     device = pick_device(device)
     model = model.to(device)

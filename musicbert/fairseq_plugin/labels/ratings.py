@@ -62,7 +62,7 @@ def _terms(cfg: RatingConfig) -> list[Term]:
 
 
 class PublishedDataset(LabelDataset):
-    """As published: a batch is sorted by falling length, and ``ntokens`` counts labels other than 1.0."""
+    """As published: batches are sorted by falling length; ``ntokens`` counts labels other than 1.0."""
 
     def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """Return a batch; see `LabelDataset.collater`."""
@@ -87,19 +87,14 @@ class RatingTask(LabelTask):
 
     @classmethod
     def setup_task(cls, cfg: RatingConfig, **_: Any) -> "RatingTask":
-        """Open a data-bin.
-
-        Raises `DatasetError` (those of `musicbert.corpus.labelled.RatingBin`, ``no-performance``,
-        ``bad-augmentation``).
-        """
+        """Open a data-bin; raises the `DatasetError` of `RatingBin` and of `LabelTask`."""
         return cls(cfg, RatingBin(cfg.data), _terms(cfg))
 
     def outputs(self, term: Term) -> int:
-        """Return the number of outputs of a head, checked against the option that the user gave.
+        """Return the number of outputs of a head, checked against the user's option.
 
-        With ``--compat`` a larger number is accepted, as the published code accepts it.
-
-        Raises `DatasetError` (``class-count-mismatch``).
+        With ``--compat`` a larger number is accepted, as in the published code. Raises `DatasetError`
+        (``class-count-mismatch``).
         """
         option = "num_cls_classes" if term.family == "classification" else "num_reg_classes"
         asked, number = getattr(self.cfg, option), super().outputs(term)

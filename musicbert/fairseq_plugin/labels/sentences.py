@@ -8,15 +8,13 @@ task                                          label of a sequence
 ``sentence_prediction_multilabel``            any number of classes
 ============================================  ======================================================
 
-The first two go with fairseq's criterion ``sentence_prediction``, the third with
-``sentence_prediction_multilabel`` (`musicbert.fairseq_plugin.labels.criterion`). fairseq has a task
-``sentence_prediction`` of its own, and registering a taken name silently gives the old class back; so, as
-with ``masked_lm``, the entry of the public ``TASK_REGISTRY`` is replaced. Upstream's ``--init-token 0`` and
-``--separator-token 2`` are accepted: nothing is put before octuples.
+The first two use fairseq's criterion ``sentence_prediction``, the third `MultilabelCriterion`. fairseq has a
+task ``sentence_prediction`` of its own, so, as with ``masked_lm``, the entry of the public ``TASK_REGISTRY``
+is replaced. Upstream's ``--init-token 0`` and ``--separator-token 2`` are accepted: nothing is put before
+octuples.
 
 ``--encoding cp`` and ``remi`` (not of ``sentence_prediction``) are the forms of the paper's ablation:
-octuples are converted as they are read (`musicbert.encoding.sequence_views`), and weights that are known to
-be pre-trained on another form are refused.
+octuples are converted as they are read, and weights that were pre-trained on another form are refused.
 """
 
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
@@ -58,9 +56,9 @@ class SentenceTask(LabelTask):
 
     @classmethod
     def setup_task(cls, cfg: Any, **_: Any) -> "SentenceTask":
-        """Open a data-bin; the number of classes comes from the data where it is not given.
+        """Open a data-bin; by default the data give the number of classes.
 
-        Raises `DatasetError` (those of `musicbert.corpus.labelled.SentenceBin`; ``class-count-mismatch``).
+        Raises `DatasetError` (those of `SentenceBin`; ``class-count-mismatch``).
         """
         asked = cfg.num_classes if cfg.num_classes > 0 else None
         kind: Kind = "regression" if getattr(cfg, "regression_target", False) else cls.kind

@@ -10,8 +10,8 @@ kind            shape (float64)        content
 ``regression``  ``(8, C)``             n, Σy, Σy², Σŷ, Σŷ², Σyŷ, Σ(y-ŷ)², Σ|y-ŷ| of values y and outputs ŷ
 ==============  =====================  ======================================================================
 
-Metrics, their names and what happens to classes that never occur are those of `musicbert.evaluation.metrics`,
-exactly except for ROC-AUC over classes, which comes from bins of width 1/64.
+The metrics equal those of `musicbert.evaluation.metrics`, except that ROC-AUC over classes comes from bins of
+width 1/64.
 
 Legend: ``M`` labelled items (notes or windows), ``C`` outputs, ``K`` bins.
 """
@@ -42,8 +42,8 @@ _FLAT = 1e-12
 def sums_of(kind: str, outputs: Tensor, target: Tensor) -> Tensor:
     """Return the sums of one batch.
 
-    ``kind``: ``classes``, ``multilabel`` or ``regression``; ``outputs``: logits, or values of a regression
-    [shape=(..., C)]; ``target`` [shape=(...), int64, -1 missing], or [shape=(..., C), NaN missing].
+    ``outputs``: logits, or values of a regression [shape=(..., C)]; ``target`` [shape=(...), int64, -1
+    missing], or [shape=(..., C), NaN missing].
     """
     known = known_items(target, kind)
     outputs, target = outputs.detach()[known], target[known]  # (M, C)
@@ -54,9 +54,9 @@ def sums_of(kind: str, outputs: Tensor, target: Tensor) -> Tensor:
 
 
 def metrics_of(kind: str, sums: Tensor, names: Sequence[str] = ()) -> dict[str, float]:
-    """Return the metrics of a whole set by name (NaN where undefined).
+    """Return the metrics of a whole set (NaN where undefined).
 
-    With the ``names`` of the classes also ``f1:CLASS`` of ``classes``.
+    With the ``names`` of the classes also ``f1:CLASS``.
     """
     if kind == "classes":  # cells of the table as items that count as often as they occur
         true, predicted = np.indices(sums.shape).reshape(2, -1)

@@ -1,9 +1,8 @@
 """The fairseq tasks ``music_note_tagging`` and ``music_sequence_tagging``: labels of notes, or of pieces.
 
-They read a `musicbert.corpus.labelled.LabelledSet`, cut the pieces of a split into windows, and put a head
-on the backbone that ``--arch`` names: MusicBERT on shards of octuples, M2BERT on shards of compound words.
-The criterion is ``music_tagging``. The pieces of each part are given by a file of names (``--split-file``:
-``{"train": [...], "valid": [...], "test": [...]}``) or by a split that the pieces came with (``--split``).
+They read a `LabelledSet`, cut the pieces of a split into windows, and put a head on the backbone that
+``--arch`` names. The criterion is ``music_tagging``. Parts come from a file of names (``--split-file``:
+``{"train": [...], "valid": [...], "test": [...]}``) or from a split of the data set (``--split``).
 """
 
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
@@ -101,11 +100,7 @@ class TaggingModel(Tagger, BaseFairseqModel):
     """The backbone that ``--arch`` names, with a tagging head (`musicbert.model.heads.tagger.Tagger`)."""
 
     def forward(self, src_tokens: torch.Tensor, performance: torch.Tensor | None = None) -> torch.Tensor:
-        """Label notes or windows.
-
-        Raises `CheckpointError` (``weights-not-loaded`` in training, where the weights that were asked for
-        never came).
-        """
+        """Label notes or windows; raises the `CheckpointError` of `Backbone.refuse_without_weights`."""
         self.backbone.refuse_without_weights()  # type: ignore[operator]
         return super().forward(src_tokens, performance)
 
@@ -158,8 +153,8 @@ class TaggingTask(LabelTask):
     def setup_task(cls, cfg: TaggingConfig, **_: Any) -> "TaggingTask":
         """Open the data and the split.
 
-        Raises `DatasetError`: those of `musicbert.corpus.labelled.open_labelled` and `read_split`,
-        ``unknown-label``, ``wrong-level``, ``unknown-metric``, ``no-performance``, ``bad-augmentation``.
+        Raises `DatasetError`: those of `open_labelled`, `read_split` and `LabelTask`, ``unknown-label``,
+        ``wrong-level``, ``unknown-metric``, ``bad-augmentation``.
         """
         return cls(cfg, open_labelled(cfg.data))
 

@@ -40,10 +40,7 @@ class PieceConfig(FairseqDataclass):
 
 
 class LabelTask(OneDictionary, FairseqTask):
-    """Learn labels of a labelled set.
-
-    ``cfg``: options of the task; ``data``: the labelled pieces; ``terms``: what is learned, by which head.
-    """
+    """Learn labels of a labelled set; ``terms`` say what is learned, by which head."""
 
     dataset_class: type[LabelDataset] = LabelDataset
     #: form of the music that the model reads
@@ -89,17 +86,15 @@ class LabelTask(OneDictionary, FairseqTask):
         return self.cfg.max_positions
 
     def pieces(self, part: str) -> Sequence[int]:
-        """Numbers of the pieces of a part (``train``, ``valid``, ``test``).
-
-        Raises `DatasetError` (where there is no such part).
-        """
+        """Numbers of the pieces of a part (``train``, ``valid``, ``test``)."""
         return self.data.part(part)  # type: ignore[attr-defined] - of a data-bin
 
     def load_dataset(self, split: str, combine: bool = False, **_: Any) -> LabelDataset:
         """Open a part.
 
         Raises `DatasetError`: those of `pieces` and of the labelled set; ``empty-split`` (of sentences
-        ``no-pieces``); ``too-long`` where a piece is longer than ``--max-positions`` and not to be shortened.
+        ``no-pieces``); ``too-long`` where a piece is longer than ``--max-positions`` and must not be
+        shortened.
         """
         del combine
         pieces = self.pieces(split)

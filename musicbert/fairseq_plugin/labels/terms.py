@@ -19,20 +19,9 @@ HeadFamily = Literal["classification", "regression"]
 class Term:
     """One summand of a loss.
 
-    Attributes
-    ----------
-    label
-        Name of the label.
-    kind
-        ``classes``, ``multilabel`` or ``regression``: which loss and which metrics.
-    head
-        Name of the head of the model; empty for a model that has one head only.
-    family
-        Which heads of the model ``head`` is one of.
-    activation
-        ``sigmoid`` turns logits into values of a regression on 0-1; ``none`` leaves them.
-    weight
-        Factor of this term in the loss.
+    ``kind``: which loss and metrics; ``head``: name of the model's head, empty if it has only one;
+    ``family``: family of that head; ``activation``: ``sigmoid`` maps the logits of a regression to 0-1;
+    ``weight``: factor of this term in the loss.
     """
 
     label: str
@@ -52,8 +41,8 @@ def outputs_of(
 ) -> list[Tensor]:
     """Logits of each term: [shape=(B, C)], or [shape=(B, T, C)] for labels of notes.
 
-    The model has the heads that the terms name, which come in the order classification, regression;
-    ``net_input`` and ``inputs`` are its arguments.
+    The terms are in the order classification, regression; ``net_input`` and ``inputs`` are the model's
+    arguments.
     """
     heads: dict[str, Any] = {f"{term.family}_head_name": term.head for term in terms if term.head}
     if heads:

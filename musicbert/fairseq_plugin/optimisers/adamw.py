@@ -1,13 +1,13 @@
 """The optimisers ``fused_adamw`` and ``layerwise_adamw``: torch's AdamW (Loshchilov and Hutter 2019).
 
-``fused_adamw`` updates all parameters in one kernel. fairseq's ``adam`` goes through them one by one, a dozen
-small kernels each: with small models that takes longer than the rest of a step, on a GPU above all. The
-update is that of fairseq's ``adam`` (decoupled weight decay) but for the place of epsilon: it is added to the
-corrected root of the second moment, as in the paper. Options are those of ``adam``.
+``fused_adamw`` updates all parameters in one kernel, where fairseq's ``adam`` launches a dozen small kernels
+for each parameter, which can take longer than the rest of a step. The options and the update are those of
+``adam`` (decoupled weight decay), except that epsilon is added to the corrected root of the second moment, as
+in the paper.
 
-``layerwise_adamw`` gives a parameter the rate of the schedule times its attribute ``rate_scale`` (1 where it
-has none; see `musicbert.model.heads.tagger.scale_rates`). Biases and the weights of norms are not decayed
-(``--decay-all`` decays everything, as the published M2BERT recipe does).
+``layerwise_adamw`` multiplies the scheduled rate by a parameter's attribute ``rate_scale`` (default 1; see
+`musicbert.model.heads.tagger.scale_rates`). Biases and the weights of norms are not decayed (``--decay-all``
+decays everything, as the published M2BERT recipe does).
 """
 
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
@@ -30,10 +30,7 @@ def rate_of(cfg: Any) -> float:
 
 
 def betas_of(text: Any, flag_name: str) -> tuple[float, float]:
-    """Decay rates of the two moments from ``(0.9, 0.999)``.
-
-    Raises `DatasetError` (``bad-options``).
-    """
+    """Decay rates of the two moments from ``(0.9, 0.999)``; raises `DatasetError` (``bad-options``)."""
     try:
         words = text.strip("() ").split(",") if isinstance(text, str) else text
         first, second = (float(beta) for beta in words)

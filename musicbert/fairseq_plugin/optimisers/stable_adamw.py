@@ -1,18 +1,16 @@
 """The optimiser ``stable_adamw``: AdamW that steps less where its second moment lags (Wortsman et al. 2023).
 
-Step t, per tensor, with ``b_t = b (1 - b^(t-1)) / (1 - b^t)`` for both decay rates (so no correction of bias
-is needed later)::
+Step t, per tensor, with ``b_t = b (1 - b^(t-1)) / (1 - b^t)`` for both decay rates (so bias is corrected)::
 
     m = b1_t m + (1 - b1_t) g                v = b2_t v + (1 - b2_t) g^2
     rms = max(1, sqrt(mean(g^2 / max(v, eps^2))))
     p = p (1 - wd lr / rms) - lr / rms * m / (sqrt(v) + eps)
 
-Weight decay is decoupled and on every parameter. These are the update and the defaults of M2BERT's recipe
-(pytorch_optimizer's StableAdamW). Moments are float32 whatever the type of the parameters. Nothing waits for
-the device. Held equal to a plain loop in ``tests/unit/fairseq_plugin/test_stable_adamw.py``.
+Weight decay is decoupled and on every parameter. The update and the defaults are those of M2BERT's recipe
+(pytorch_optimizer's StableAdamW). Moments are float32 whatever the type of the parameters. The GPU is never
+synchronised.
 
-The clipping needs tensors as they are: fairseq's ``--fp16`` flattens them into one unless
-``--fp16-no-flatten-grads`` is given, which is then required. ``--bf16`` never flattens.
+Clipping needs separate tensors: ``--fp16`` requires ``--fp16-no-flatten-grads``; ``--bf16`` never flattens.
 """
 
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.

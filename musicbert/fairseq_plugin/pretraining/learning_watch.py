@@ -1,12 +1,9 @@
-"""A pre-training that stays at the loss of guessing by frequency says so, once.
+"""A warning if pre-training stays at the loss of guessing by frequency.
 
-Seen: MusicBERT (post-norm, learning rate 1e-3, no clipping) fell to the entropy of the tokens within 100
-updates and stayed there to the end, at 4.5 bits a token (``results/ablations``). Every process counts what
-its own batches ask for (`musicbert.model.losses.field_counts`) and adds up its own loss, both on the
-device; the
-first one compares them now and then. Losses, gradients and random numbers stay as they are, and checkpoints
-know nothing of it: a resumed run counts anew. Verified in
-``tests/unit/fairseq_plugin/test_learning_watch.py``.
+Seen with MusicBERT (post-norm, learning rate 1e-3, no clipping): it fell to the entropy of the tokens within
+100 updates and stayed there, at 4.5 bits per token (``results/ablations``). Every process counts its own
+batches (`musicbert.model.losses.field_counts`) and sums its loss on the device; the first one compares them
+now and then. Training is unchanged, and checkpoints hold none of it: a resumed run counts anew.
 """
 
 import logging
@@ -37,10 +34,7 @@ BOUND = 0.97
 
 @dataclass(frozen=True)
 class Unit:
-    """What the log counts losses in.
-
-    ``name``: as it is printed; ``nats``: nats of one.
-    """
+    """Unit of losses in the log: its name, and how many nats it is."""
 
     name: str
     nats: float
@@ -51,10 +45,7 @@ NATS = Unit("nats a cell", 1.0)
 
 
 class LearningWatch:
-    """Compares the loss with that of guessing by frequency.
-
-    ``counts``: what the batches ask for; the caller adds to it; ``unit``: of the message.
-    """
+    """Compares the loss with that of guessing by frequency; the caller adds to ``counts``."""
 
     def __init__(self, counts: FieldCounts, unit: Unit) -> None:
         self.counts = counts
@@ -67,7 +58,7 @@ class LearningWatch:
         self._level = 0.0
 
     def begin(self, update: int, rate: float) -> None:
-        """Say what comes next, before its batches are counted.
+        """Begin an update, before its batches are counted.
 
         ``update``: updates before this one; ``rate``: learning rate.
         """
@@ -79,11 +70,11 @@ class LearningWatch:
         self._look(update, WINDOW)
 
     def add(self, loss: torch.Tensor) -> None:
-        """Take in the loss of a batch that was counted, summed over what was counted, in nats [scalar]."""
+        """Add the loss of a counted batch, a sum in nats [scalar]."""
         self._loss = loss.detach().clone() if self._loss is None else self._loss + loss.detach()
 
     def validate(self) -> None:
-        """Look at the loss before a validation, where the last look is not too near."""
+        """Check the loss before a validation, unless it has just been checked."""
         self._look(self._update + 1, SHORT_WINDOW)
 
     def _look(self, done: int, least: int) -> None:
@@ -121,9 +112,9 @@ class WatchesLearning:
     def count_batch(
         self, counts: FieldCounts, sample: dict[str, Any], logged: dict[str, Any]
     ) -> torch.Tensor | None:
-        """Count what a batch asks for, and return the loss over that, in nats.
+        """Count the targets of a batch, and return its loss in nats.
 
-        None, and nothing is counted, where the criterion is another one and does not log it.
+        None, and nothing is counted, if the criterion does not log it.
         """
         raise NotImplementedError
 
@@ -136,7 +127,7 @@ class WatchesLearning:
         update_num: int,
         ignore_grad: bool = False,
     ) -> tuple[torch.Tensor, int, dict[str, Any]]:
-        """As fairseq's; the batch is counted."""
+        """As fairseq's, and count the batch."""
         loss, size, logged = super().train_step(  # type: ignore[misc]
             sample, model, criterion, optimizer, update_num, ignore_grad
         )
@@ -150,23 +141,23 @@ class WatchesLearning:
         return loss, size, logged
 
     def begin_valid_epoch(self, epoch: int, model: Any) -> None:
-        """As fairseq's; the loss so far is looked at."""
+        """As fairseq's, and check the loss so far."""
         super().begin_valid_epoch(epoch, model)  # type: ignore[misc]
         if self._watch is not None:
             self._watch.validate()
 
 
 class WatchesMaskedTokens(WatchesLearning):
-    """`WatchesLearning` for tasks with one vocabulary, whose batches list their masked tokens by field."""
+    """`WatchesLearning` for tasks with one vocabulary, whose batches list their masked tokens."""
 
     def new_watch(self) -> LearningWatch:
-        """Watch over the one vocabulary, in bits as the criterion logs it."""
+        """Watch the one vocabulary, in bits."""
         return LearningWatch(FieldCounts(len(FIELDS), len(self.dictionary)), BITS)  # type: ignore[attr-defined]
 
     def count_batch(
         self, counts: FieldCounts, sample: dict[str, Any], logged: dict[str, Any]
     ) -> torch.Tensor | None:
-        """Count the selected tokens; their loss stands in the log."""
+        """Count the selected tokens."""
         if "loss" not in logged or "masked" not in sample:
             return None
         counts.add_listed(sample["masked"]["wanted"], sample["masked"]["counts"])

@@ -1,9 +1,8 @@
 """Binarised pieces as blocks, masked on the fly.
 
-One pass gives source and target. The random numbers of an item depend on (seed, epoch, item) alone, so masks
-differ from epoch to epoch, do not depend on the number of workers, and a resumed run sees what the
-interrupted one would have seen. The epoch is kept in shared memory: fairseq reuses its worker processes from
-epoch to epoch.
+The random numbers of an item depend on (seed, epoch, item) alone, so masks differ between epochs but not with
+the number of workers, and a resumed run continues with the same masks. The epoch is in shared memory, since
+fairseq reuses its worker processes.
 
 How several pieces share a block, and how blocks make a batch:
 
@@ -45,12 +44,12 @@ NOTE_TOKENS = 3
 class Form:
     """How pieces are written and put together.
 
-    ``view``: ``octuple``, ``cp`` or ``remi`` (see `musicbert.encoding.views`); ``crop``: most rows (``remi``:
-    tokens) of a piece, or None for all; ``compound``: eight tokens are one position of the model; False
-    (always for ``remi``): a token is one; ``layout``: ``padded`` or ``stream`` (see
-    `musicbert.objectives.batches`); ``separate``: the pieces of a block do not see each other and have
-    positions of their own; needs ``stream``.
-    Raises `ConfigError` (``bad-options``: choices that do not go together).
+    ``view``: see `musicbert.encoding.views`; ``crop``: largest number of rows (``remi``: tokens) of a piece,
+    or None; ``compound``: eight tokens are one position of the model, else (always for ``remi``) one token;
+    ``layout``: see `musicbert.objectives.batches`; ``separate``: the pieces of a block do not see each other
+    and have their own positions; needs ``stream``.
+
+    Raises `ConfigError` (``bad-options``: choices that exclude each other).
     """
 
     view: View = "octuple"
@@ -83,7 +82,7 @@ AS_STORED = Form()
 
 
 def piece_sizes(pieces: Any, form: Form) -> Ints:
-    """Tokens of each piece in a form, the special ones at both ends included [shape=(pieces,), int64]."""
+    """Tokens of each piece in a form, both ends included [shape=(pieces,), int64]."""
     stored = np.asarray(pieces.sizes, np.int64)
     if form.as_stored:
         return stored
@@ -104,8 +103,9 @@ def piece_sizes(pieces: Any, form: Form) -> Ints:
 def pack(sizes: NDArray[np.integer], limit: int, mode: str) -> Ints:
     """Group pieces into blocks: first piece and one past the last [shape=(blocks, 2), int64].
 
-    ``sizes``: tokens of each piece [shape=(pieces,)]; ``limit``: most tokens of a block; a longer piece is a
-    block of its own; ``mode``: ``complete`` puts as many consecutive pieces as fit into a block, ``eos`` one.
+    ``sizes``: tokens of each piece [shape=(pieces,)]; ``limit``: largest number of tokens of a block (a
+    longer piece is its own block); ``mode``: ``complete``: as many consecutive pieces as fit; ``eos``: one
+    piece.
     """
     if mode == "eos":
         return np.stack([np.arange(len(sizes)), np.arange(1, len(sizes) + 1)], axis=1)
@@ -121,28 +121,11 @@ def pack(sizes: NDArray[np.integer], limit: int, mode: str) -> Ints:
 class MaskedOctuples(SizedDataset):
     """Masked blocks of pieces.
 
-    Parameters
-    ----------
-    pieces
-        Indexed data set of token ids, with ``sizes``.
-    blocks
-        What :func:`pack` returns.
-    policy
-        How to mask.
-    seed
-        With the epoch and the number of the item, decides the masks.
-    performance
-        Performance inputs [shape=(notes, P), float32], for pieces as they are stored. Which are hidden: see
-        `hide_performance`.
-    form
-        How pieces are written and put together.
-    sizes
-        What :func:`piece_sizes` returns for the form, if it is known already [shape=(pieces,)].
+    ``pieces``: indexed data set of token ids, with ``sizes``; ``blocks``: from :func:`pack`; ``performance``:
+    performance inputs [shape=(notes, P), float32], for pieces as they are stored (`hide_performance` hides
+    some); ``sizes``: from :func:`piece_sizes`, if known.
 
-    Raises
-    ------
-    ValueError
-        For performance inputs with another encoding.
+    Raises `ValueError` (performance inputs with another encoding).
     """
 
     def __init__(
@@ -173,7 +156,7 @@ class MaskedOctuples(SizedDataset):
         self._epoch.fill_(epoch)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Masked block: ``source`` and ``target`` [shape=(T*F,)], ``lengths`` (positions of each piece).
+        """Masked block: ``source``, ``target`` [shape=(T*F,)], ``lengths`` (positions of each piece).
 
         With performance inputs also ``performance`` [shape=(T, P)] and ``performance_hidden`` (bool).
         """
@@ -230,8 +213,8 @@ class MaskedOctuples(SizedDataset):
     def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """Make a batch: ``src_tokens`` and ``target`` [shape=(B, T*F)], and the list of masked tokens.
 
-        ``masked`` holds ``notes``, ``wanted`` and ``counts``, ``padded`` and ``segments`` what the model need
-        not find out itself (see `musicbert.objectives.batches`).
+        ``masked`` (``notes``, ``wanted``, ``counts``), ``padded`` and ``segments``: see
+        `musicbert.objectives.batches`.
         """
         if not samples:
             return {}

@@ -1,11 +1,9 @@
 """The criterion ``octuple_masked_lm``: cross-entropy over the selected tokens, accuracy by field.
 
-Logged in bits per token, as fairseq does. Accuracies are right predictions over tokens, summed over
-everything that is reported together (a logging interval, or the whole validation set), never averages of
-mini-batches.
-
-Nothing here waits for a GPU while a batch is computed: the batch says how many tokens are selected and where
-(`musicbert.objectives.batches`), and sums stay on the device until they are logged, once for all of them.
+Logged in bits per token, as fairseq does. Accuracies are over everything that is reported together (a logging
+interval, or the whole validation set), not averages of mini-batches. Computing a batch never synchronises a
+GPU: the batch lists the selected tokens (`musicbert.objectives.batches`), and sums stay on the device until
+they are logged.
 """
 
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.

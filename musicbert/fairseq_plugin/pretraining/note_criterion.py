@@ -1,16 +1,14 @@
-"""The criterion ``compound_token``: cross-entropy a column, weighted by its size, and a piano roll.
+"""The criterion ``compound_token``: cross-entropy per column, weighted by its size, and a piano roll.
 
 As published, a batch gives ``sum_f w_f L_f + w_roll L_roll`` over ``sum_f w_f + w_roll``. ``L_f`` is the mean
 cross-entropy of column f over the selected cells, ``w_f`` the number of ids of the column (4, 18, 88, 66 of
 compound words) and ``w_roll`` 1; ``L_roll`` is the squared error of a note summed over the outputs, averaged
 over all notes (see `musicbert.model.losses.pianoroll`).
 
-fairseq adds up gradients over devices and accumulated batches and divides by the sum of sample sizes. The
-sample size is the number of corrupted notes, and the loss is multiplied by it: a mean over notes, not a mean
-of means.
-
-Logged are sums: each loss and accuracy is over everything that is reported together. ``accuracy`` is the mean
-of the columns' accuracies weighted by ``w_f`` (published: what selects the best checkpoint).
+fairseq sums gradients over devices and accumulated batches and divides by the sum of sample sizes. The sample
+size is the number of corrupted notes, and the loss is multiplied by it: a mean over notes, not a mean of
+means. Losses and accuracies in the log are over everything that is reported together. ``accuracy`` is the
+mean of the columns' accuracies weighted by ``w_f`` (published: it selects the best checkpoint).
 """
 
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
@@ -23,7 +21,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 
 from musicbert.errors import ConfigError
-from musicbert.model.losses.notes import column_sums
+from musicbert.model.losses.masked_lm import column_sums
 from musicbert.model.losses.pianoroll import roll_loss
 
 
@@ -41,7 +39,7 @@ class CompoundTokenConfig(FairseqDataclass):
 class CompoundTokenCriterion(FairseqCriterion):
     """Loss over the columns of selected notes, and over the piano roll of all notes.
 
-    Raises `ConfigError` (``bad-options`` for weights that do not fit the columns).
+    Raises `ConfigError` (``bad-options``: the weights do not fit the columns).
     """
 
     def __init__(self, cfg: CompoundTokenConfig, task: Any) -> None:
@@ -64,7 +62,7 @@ class CompoundTokenCriterion(FairseqCriterion):
         sample: dict[str, Any],
         reduce: bool = True,  # noqa: ARG002 - fairseq's signature
     ) -> tuple[torch.Tensor, int, dict[str, Any]]:
-        """Loss times corrupted notes, the number of these, and what is logged."""
+        """Loss times the number of corrupted notes, this number, and what is logged."""
         outputs, _ = model(**sample["net_input"])
         sums = column_sums(outputs.columns, sample["target"], sample["selected"])
         weights = torch.tensor(self.weights, device=sums.loss.device)

@@ -1,12 +1,9 @@
 """Crops of pieces with their corruption and targets: what every objective of pre-training reads.
 
 A data folder holds rows (``meta.json``, see :mod:`musicbert.corpus.bins.rows_bin`) or binarised octuples
-(``dict.txt``, as ``musicbert build`` writes them). As published, a piece of n notes is visited ``ceil(min(n,
-512000) / (crop / 2))`` times an epoch, each time in a crop of ``crop`` notes that begins anywhere.
-
-The random numbers of an item depend on (seed, epoch, item) alone: other crops and other noise in every epoch,
-whatever the number of workers, and a resumed run sees what the interrupted one would have seen. Validation
-always sees the first epoch's.
+(``dict.txt``). As published, a piece of n notes is visited ``ceil(min(n, 512000) / (crop / 2))`` times per
+epoch, each time in a crop of ``crop`` notes with a random start. Random numbers depend on (seed, epoch, item)
+alone; validation always uses those of the first epoch.
 """
 
 from collections.abc import Callable
@@ -87,22 +84,9 @@ def open_pieces(folder: str | Path, split: str, fields: NoteFields) -> NotePiece
 class NoteCrops(SizedDataset):
     """Corrupted crops.
 
-    Parameters
-    ----------
-    pieces
-        What to cut.
-    corrupt
-        What is done to a crop.
-    crop
-        Notes of a crop.
-    pad_first
-        Pad a short crop to ``crop`` notes before it is corrupted (MidiBERT's masks reach into the padding).
-    roll
-        Also give what the piano-roll target is drawn from.
-    fixed
-        Always draw as in the first epoch: for validation.
-    seed
-        With the epoch and the number of the item, decides crop and corruption.
+    ``pad_first``: pad a short crop to ``crop`` notes before it is corrupted (MidiBERT's masks reach into the
+    padding); ``roll``: also give what the piano-roll target is drawn from; ``fixed``: always draw as in the
+    first epoch.
     """
 
     def __init__(
@@ -163,10 +147,10 @@ class NoteCrops(SizedDataset):
     def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """Pad crops to the longest.
 
-        ``net_input``: ``src_tokens`` [shape=(B, T, F)], ``padding_mask`` [shape=(B, T)] or None,
-        ``lengths`` [shape=(B,)] (but where crops were padded first), and ``note_index``, the N notes with a
-        selected cell. ``target`` and ``selected`` are theirs [shape=(N, F)]. ``events`` [shape=(B, T, 5),
-        int16] and ``bars``: see `roll_events`.
+        ``net_input``: ``src_tokens`` [shape=(B, T, F)], ``padding_mask`` [shape=(B, T)] or None, ``lengths``
+        [shape=(B,)] (unless crops were padded first), and ``note_index``, the N notes with a selected cell.
+        ``target`` and ``selected``: of these notes [shape=(N, F)]. ``events`` [shape=(B, T, 5), int16],
+        ``bars``: see `roll_events`.
         """
         if not samples:
             return {}

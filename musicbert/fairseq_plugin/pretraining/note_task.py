@@ -67,10 +67,7 @@ class MusicPretrainConfig(FairseqDataclass):
 
 @register_task("music_pretrain", dataclass=MusicPretrainConfig)
 class MusicPretrainTask(WatchesLearning, FairseqTask):
-    """Pre-training on crops of notes.
-
-    Raises `ConfigError` (``bad-options``).
-    """
+    """Pre-training on crops of notes; raises `ConfigError` (``bad-options``)."""
 
     def __init__(self, cfg: MusicPretrainConfig) -> None:
         super().__init__(cfg)
@@ -105,7 +102,7 @@ class MusicPretrainTask(WatchesLearning, FairseqTask):
         return cls(cfg)
 
     def load_dataset(self, split: str, epoch: int = 1, **_: Any) -> None:
-        """Open a split of the data folder of this epoch; only the first folder need have more than train."""
+        """Open a split of the data folder of this epoch; splits but train are in the first folder."""
         folders = utils.split_paths(self.cfg.data)
         folder = folders[(epoch - 1) % len(folders)] if split == "train" else folders[0]
         pieces = open_pieces(Path(folder), split, self.fields)
@@ -135,13 +132,13 @@ class MusicPretrainTask(WatchesLearning, FairseqTask):
         return self.cfg.crop
 
     def new_watch(self) -> LearningWatch:
-        """Watch over the columns, in nats as the criterion logs them."""
+        """Watch the columns, in nats."""
         return LearningWatch(FieldCounts(len(self.fields), max(self.fields.sizes)), NATS)
 
     def count_batch(
         self, counts: FieldCounts, sample: dict[str, Any], logged: dict[str, Any]
     ) -> torch.Tensor | None:
-        """Count the selected cells; the losses of the columns stand in the log."""
+        """Count the selected cells."""
         names = [f"nll_{name}" for name in self.fields.names]
         if not logged.keys() >= set(names):
             return None

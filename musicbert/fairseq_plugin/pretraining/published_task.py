@@ -1,10 +1,8 @@
 """The task ``masked_lm`` as the published recipe uses it.
 
-Where the dictionary is that of OctupleMIDI it masks octuples (compatible mode); for any other dictionary it
-does what fairseq's own class does, and refuses to build a MusicBERT.
-
-The published program has no flags for its ablations but reads four environment variables. They are followed
-here, and in this task only, so that its command lines keep their meaning; the log says which were found:
+If the dictionary is that of OctupleMIDI it masks octuples; otherwise it is fairseq's own task, and refuses to
+build a MusicBERT. The published program has no flags for its ablations but reads four environment variables.
+They are followed here, in this task only, and logged:
 
 ====================  ======================================================================================
 ``mask_strategy``     ``element``, ``compound``, ``bar``, or several joined by ``+``
@@ -41,7 +39,7 @@ ENCODINGS: dict[str, View] = {"OCTMIDI": "octuple", "CP": "cp", "REMI": "remi"}
 
 @dataclass(frozen=True)
 class PublishedSettings:
-    """What the environment variables of the published program say (see the module docstring)."""
+    """Settings of the environment variables of the published program."""
 
     strategy: str = "bar"
     view: View = "octuple"
@@ -50,11 +48,7 @@ class PublishedSettings:
 
 
 def published_settings(environment: Mapping[str, str]) -> PublishedSettings:
-    """Read the environment variables of the published program.
-
-    Raises `DatasetError` (``bad-options``: an unknown encoding or length, or choices that do not go
-    together).
-    """
+    """Read the environment variables of the published program; raises `DatasetError` (``bad-options``)."""
     encoding = environment.get("convert_encoding", "OCTMIDI")
     length = environment.get("crop_length")
     compound = "disable_cp" not in environment
@@ -86,11 +80,9 @@ class PublishedMaskedLMTask(WatchesMaskedTokens, MaskedLMTask):
         return found
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
-        """Build the model; MusicBERT needs the data of OctupleMIDI.
+        """Build the model, without compounds where the settings say so.
 
-        Without compounds where the settings say so.
-
-        Raises `DatasetError` (``wrong-dictionary``).
+        Raises `DatasetError` (``wrong-dictionary``: MusicBERT with data that are not OctupleMIDI).
         """
         if not self.settings.compound and hasattr(cfg, "no_compound"):
             with open_dict(cfg):
@@ -107,10 +99,7 @@ class PublishedMaskedLMTask(WatchesMaskedTokens, MaskedLMTask):
         return model
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:
-        """Open a split.
-
-        Raises `DatasetError` (as :func:`~musicbert.fairseq_plugin.pretraining.masked_lm_task.masked_blocks`).
-        """
+        """Open a split; raises the `DatasetError` of `masked_blocks`."""
         if not is_octuple_dictionary(self.dictionary):
             super().load_dataset(split, epoch=epoch, combine=combine, **kwargs)
             return

@@ -57,9 +57,9 @@ def updates_of(recipe: FineTuning, windows: int) -> int:
 def training_arguments(
     shards: LabelledSet, task: Task, model: ModelChoice, recipe: FineTuning, pieces: Sequence[int]
 ) -> list[str]:
-    """Arguments of fairseq-train for shards, without the data, the split, the seed and the folder to save to.
+    """Arguments for shards, without the data, the split, the seed and the folder to save to.
 
-    ``pieces`` are the numbers of the pieces of the training part: their windows give the updates of an epoch.
+    ``pieces``: numbers of the pieces of the training part, whose windows give the updates of an epoch.
     """
     window = min(recipe.window_of(model.family, task.level), model.max_positions)
     windows = sum(
@@ -101,12 +101,11 @@ def training_arguments(
 def databin_arguments(
     data: LabelledSet, tasks: Sequence[Task], model: ModelChoice, recipe: FineTuning
 ) -> list[str]:
-    """Arguments of fairseq-train for one fold of a data-bin, without data, seed and folder to save to.
+    """Arguments for one fold of a data-bin, without data, seed and folder to save to.
 
-    The first task selects the checkpoint, if the fold has a validation part.
-
-    Raises `DatasetError` (``wrong-codec`` for a model that does not read octuples); `ConfigError`
-    (``bad-option`` for attributes of the recipe that these tasks do not have).
+    The first task selects the checkpoint, if there is a validation part. Raises `DatasetError`
+    (``wrong-codec``: the model does not read octuples); `ConfigError` (``bad-option``: the recipe has
+    attributes that these tasks do not have).
     """
     ratings = isinstance(data, RatingBin)
     _check_databin(model, recipe, ratings=ratings, data=data)

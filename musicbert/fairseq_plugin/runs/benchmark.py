@@ -1,9 +1,8 @@
 """Tasks of the benchmark on any checkpoint: fine-tuned task by task, and one table.
 
 ``OUT/<ABBREVIATION>/<split>/`` holds the runs of a task (`musicbert.fairseq_plugin.runs.engine`),
-``scores.json`` all scores, ``table.md`` the table. Both are written after each run
-(`musicbert.evaluation.reports.benchmark`), so after an interruption they hold what is complete, and the same
-command continues with the rest.
+``scores.json`` all scores, ``table.md`` the table. Both files are rewritten after each run; after an
+interruption, the same command continues with what is missing.
 """
 
 import sys
@@ -31,11 +30,7 @@ _INSTEAD = {"pm2s": ("asap",)}
 
 
 def benchmark_recipe(row: BenchmarkTask, model: ModelChoice) -> FineTuning:
-    """Published values of the benchmark, for either backbone; from scratch with a larger learning rate.
-
-    Constant 2e-5, no clipping, 10 epochs, all windows: 6 of 1,024 notes, or 12 of 512 for labels of pieces
-    (MusicBERT's positions hold 1,000 notes).
-    """
+    """Published values of the benchmark, for either backbone; from scratch with a larger learning rate."""
     recipe = published_for_shards("m2bert", row.task.level)
     return recipe if model.pretrained else recipe.with_(learning_rate=0.0)
 
@@ -62,15 +57,15 @@ def run_benchmark(
     """Fine-tune and score, task by task.
 
     ``model``: checkpoint, folder, name, or ``scratch:ARCH``; ``note_data``, ``seq_data``: folders of shards
-    by source, for labels of notes and of pieces (``scripts/prepare_smc_benchmark.sh``); ``out``: folder of
-    the runs and the table; ``splits``: splits; those that a data set lacks are noted; ``seeds``: seeds; those
-    of the task's resource class if None; ``change``: changes `benchmark_recipe`; ``only_folds``: folds of
-    cross-validations to run; all if None; ``train_share``: share of each training part that networks and
-    baselines learn from, above 0 and up to 1; ``baselines``: score the simple baselines, too; ``say``: told
-    about each task.
-    Returns ``One record a task and split``, ``as in ``scores.json``; ``same_as`` where two splits have the
-    same parts.``.
-    Raises `CheckpointError` (the model cannot be found or read); `ConfigError` (``bad-share``).
+    by source, for labels of notes and of pieces (``scripts/prepare_smc_benchmark.sh``); ``splits``: those
+    that a data set lacks are noted; ``seeds``: default: those of the task's resource class; ``change``:
+    changes `benchmark_recipe`; ``only_folds``: folds of cross-validations to run; ``train_share``: share of
+    each training part that networks and baselines learn from, above 0 and up to 1; ``say``: told about each
+    task.
+
+    Returns a record for each task and split, as in ``scores.json``, with ``same_as`` where two splits have
+    the same parts. Raises `CheckpointError` (the model cannot be found or read); `ConfigError`
+    (``bad-share``).
     """
     check_share(train_share)
     target = Path(out)
@@ -139,7 +134,7 @@ def _scorer(
     record: dict[str, Any],
     files: TaskFiles,
 ) -> Callable[[RunOutcome | None], None]:
-    """Return what scores the complete runs of a task whenever one of them ends, and writes the files."""
+    """Return what scores the complete runs of a task whenever a run ends, and writes the files."""
     by_name = {piece.name: piece for piece in pieces}
     place = runs[0].out.parents[1]
     known: dict[Path, dict[str, Any]] = {}

@@ -1,7 +1,4 @@
-"""The data of an experiment: a labelled set of any format, or one written from a table and MIDI files.
-
-`publish_model` copies the model to use to ``OUT/model``.
-"""
+"""The data of an experiment: a labelled set of any format, or one written from a table and MIDI files."""
 
 import filecmp
 import json
@@ -29,9 +26,9 @@ DATA = "data"
 class Prepared:
     """Data that are ready for training.
 
-    ``folds``: labelled sets by the name of their fold folder; of shards a single one, which a split cuts into
-    folds; ``tasks``: what is to be learned, a task a label; ``outcomes``: what became of every line of the
-    table and every MIDI file.
+    ``folds``: labelled sets by the name of their fold folder (shards: a single one, which a split cuts into
+    folds); ``tasks``: what is to be learned, one task per label; ``outcomes``: of every line of the table and
+    every MIDI file.
     """
 
     folds: Mapping[str, LabelledSet]
@@ -76,10 +73,9 @@ def prepare_table(
 ) -> Prepared:
     """Write the data set of a table, or open the one that an earlier run wrote from the same.
 
-    ``midi``, ``labels``: folder or zip of MIDI files; file of the table; ``codec``: encoding that the model
-    reads; ``performance``: write performance inputs; ``how``: of `TableReader`: ``order`` and ``unit``.
-    Raises `DatasetError`: ``other-settings`` where the folder holds another data set; those of the table and
-    the files.
+    ``midi``: folder or zip of MIDI files; ``labels``: file of the table; ``performance``: write performance
+    inputs; ``how``: of `TableReader`: ``order`` and ``unit``. Raises `DatasetError`: ``other-settings`` where
+    the folder holds another data set; those of the table and the files.
     """
     folder = Path(out) / DATA
     source = json.dumps(
@@ -134,13 +130,11 @@ def prepare_set(
 ) -> Prepared:
     """Open a labelled set and describe what is to be learned.
 
-    ``path``: folder of shards, a rating data-bin or a sentence data-bin (or one fold of either). ``labels``:
-    labels to learn; the only one if empty. Several can be learned by one model of a rating data-bin.
-    ``name``: name of the task; that of the label if empty. ``metric``: metric that selects (with several
-    labels, that of the first one); that of the kind of labels if empty. ``ignore``: classes of shards that
-    are neither trained on nor scored.
-    Raises `DatasetError`: those of `open_folds`; ``unknown-label``; ``bad-label`` for a class to ignore that
-    does not exist.
+    ``path``: folder of shards, a rating or a sentence data-bin (or one fold of either); ``labels``: labels to
+    learn, the only one if empty; a model of a rating data-bin can learn several; ``name``: of the task, by
+    default that of the label; ``metric``: selects (by the first label), by default that of the kind of
+    labels; ``ignore``: classes of shards that are neither trained on nor scored. Raises `DatasetError`: those
+    of `open_folds`; ``unknown-label``; ``bad-label`` (no such class to ignore).
     """
     folds = open_folds(path)
     data = next(iter(folds.values()))
@@ -176,7 +170,7 @@ def prepare_set(
 def publish_model(runs: Sequence[Run], out: str | PathLike[str]) -> Path | None:
     """Copy the model to use to ``OUT/model``; None if there is none.
 
-    It is that of the fold ``all`` of shards, or of the only fold of a data-bin (with the first seed).
+    It is that of the fold ``all`` of shards, or of the first seed of the only fold of a data-bin.
     """
     only = len({run.out.parent for run in runs}) == 1
     made = [

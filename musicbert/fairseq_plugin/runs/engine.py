@@ -2,11 +2,9 @@
 
 The folder of a run holds ``train.log``, the predictions (``test.npz``: `musicbert.evaluation.predictions`),
 ``model/`` if the model is kept and, written last, ``run.json``: command, duration, versions, hashes of the
-data. A run with a ``run.json`` is complete and is not started again, so an interrupted experiment continues
-where it stopped; `check_settings` refuses one that was made with other options.
-
-Child processes come from one server process that has already imported torch and fairseq (multiprocessing's
-``forkserver``). A child does several runs, one after the other, which also saves the start-up of the GPU.
+data. A run with a ``run.json`` is complete and is not repeated; `check_settings` refuses it if its options
+differ. Child processes come from a server that has already imported torch and fairseq (multiprocessing's
+``forkserver``), and do several runs each.
 """
 
 import json
@@ -44,35 +42,14 @@ _PRELOAD = ("fairseq_cli.train", "musicbert.fairseq_plugin.labels.predict")
 class Run:
     """One training and its predictions.
 
-    Attributes
-    ----------
-    data
-        Folder of shards, or of one fold of a data-bin.
-    out
-        Folder of the run.
-    seed
-        Seed of the training.
-    arguments
-        Options of fairseq-train, without data, user directory, split, seed and save directory.
-    split
-        File with the parts of the pieces of shards; None for a data-bin, whose folder holds its parts.
-    parts
-        Parts to predict.
-    checkpoint
-        Which checkpoint predicts: ``checkpoint_best.pt`` or ``checkpoint_last.pt``.
-    keep_checkpoint
-        Leave the checkpoints in the folder of the run.
-    keep_model
-        Export the model to ``model/``, for use without fairseq and the data.
-    about
-        What an exported model says about itself beyond its checkpoint (``family``, ``task``, ``origin``).
-    threads
-        Threads of torch.
-    cpu
-        Compute on the CPU even if there is a GPU.
-    before
-        Options of a training that comes first, on the tokens of the same fold, and whose weights this one
-        starts from (masked-LM pre-training on the pieces that this fold may see); none if empty.
+    ``data``: folder of shards, or of one fold of a data-bin; ``out``: folder of the run; ``arguments``:
+    options of fairseq-train, without data, user directory, split, seed and save directory; ``split``: file
+    with the parts of the pieces of shards, None for a data-bin; ``parts``: parts to predict; ``checkpoint``:
+    ``checkpoint_best.pt`` or ``checkpoint_last.pt``, which predicts; ``keep_checkpoint``: leave checkpoints
+    in the folder; ``keep_model``: export to ``model/``, for use without fairseq and the data; ``about``: what
+    an exported model says about itself (``family``, ``task``, ``origin``); ``threads``: of torch; ``cpu``: do
+    not use a GPU; ``before``: options of a training on the tokens of the same fold that comes first and gives
+    the weights to start from (masked-LM pre-training on the pieces that this fold may see).
     """
 
     data: Path
@@ -153,10 +130,10 @@ def start_runs(
     progress: bool = True,
     after: Callable[[RunOutcome], None] = lambda _: None,
 ) -> list[RunOutcome]:
-    """Do all runs that are not complete yet; a run that fails does not stop the others.
+    """Do all runs that are not complete yet, ``workers`` at a time; one that fails does not stop the others.
 
-    ``workers``: runs at a time; ``after``: called with the outcome of each run when it ends.
-    Returns ``Outcomes of the runs that were started``, ``in the order they ended.``.
+    ``after``: called with each outcome. Returns the outcomes of the runs that were started, in the order they
+    ended.
     """
     waiting = [run for run in runs if not run.done]
     if not waiting:

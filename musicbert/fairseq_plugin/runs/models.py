@@ -26,20 +26,9 @@ LONGEST = 8192
 class ModelChoice:
     """A backbone to fine-tune.
 
-    Attributes
-    ----------
-    name
-        As the user wrote it.
-    family
-        ``musicbert``, ``m2bert`` or ``midibert``.
-    arguments
-        Of fairseq-train: architecture, sizes, weights to start from.
-    codec
-        Encoding that it was trained on (for a new one, that of its family).
-    path
-        File or folder of the weights; None from scratch.
-    max_positions
-        Longest window in rows.
+    ``name``: as the user wrote it; ``arguments``: of fairseq-train: architecture, sizes, weights to start
+    from; ``codec``: encoding that it was trained on (a new one: that of its family); ``path``: file or folder
+    of the weights, None from scratch; ``max_positions``: longest window in rows.
     """
 
     name: str
@@ -58,12 +47,10 @@ class ModelChoice:
 def choose_model(name: str | PathLike[str], *, codec: str | None = None) -> ModelChoice:
     """Find a model.
 
-    ``name``: ``scratch:musicbert_tiny`` (any architecture), a checkpoint file or folder, or a name
-    (`musicbert.weights.names`); ``codec``: encoding to use instead of the model's own, if it can read it (a
-    new M2BERT reads octuples).
-    Raises `CheckpointError`: ``unknown-architecture``; ``other-encoding`` for octuples with a MidiBERT, and
-    for a MusicBERT trained on another form of the music; those of `musicbert.weights.resolve` and of reading
-    the checkpoint.
+    ``name``: ``scratch:ARCH``, a checkpoint file or folder, or a name (`musicbert.weights.names`); ``codec``:
+    encoding to use instead of the model's own, if it can read it (a new M2BERT reads octuples). Raises
+    `CheckpointError`: ``unknown-architecture``; ``other-encoding``; those of `musicbert.weights.resolve` and
+    of reading the checkpoint.
     """
     text = fspath(name)
     if text.startswith(SCRATCH):

@@ -1,11 +1,10 @@
-"""Which runs an experiment has: every fold with every seed.
+"""Which runs an experiment has: every fold with every seed, seeds outermost.
 
 `plan_task` lists those of a task on shards (`run_task` also does them), `plan_databin` those of one or two
-labels of a data-bin, whose fold folders are the folds. Both write ``OUT/task.json`` (what was asked for) and
-``OUT/fold<k>/split.json`` (the pieces of each part). `plan_folds` lists runs with any options of
-fairseq-train on the fold folders of a data-bin. `musicbert.fairseq_plugin.runs.engine` says what the folder
-``OUT/fold<k>/seed<s>`` of a run holds. The fold ``all`` of shards has no test part: its model has seen every
-piece and is the one to use.
+labels of a data-bin, whose fold folders are the folds. Both write ``OUT/task.json`` (settings) and
+``OUT/fold<k>/split.json`` (the pieces of each part). `plan_folds` lists runs of a data-bin with any options
+of fairseq-train. The fold ``all`` of shards has no test part: its model has seen every piece and is the one
+to use.
 """
 
 import json
@@ -41,12 +40,11 @@ def plan_folds(
     checkpoint: str = LAST,
     **how: Any,
 ) -> list[Run]:
-    """List the runs of every fold of a data-bin with every seed, seeds outermost.
+    """List the runs of every fold of a data-bin.
 
-    ``data``, ``out``: data-bin with a folder for each fold; folder of the experiment; ``folds``: names of the
-    folds to run; all if None; ``arguments``, ``checkpoint``, ``how``: see `Run`: ``parts``,
-    ``keep_checkpoint``, ``threads``, ``before``.
-    Raises `DatasetError` (``not-found``, ``unknown-fold``, ``other-settings``).
+    ``data``: data-bin with a folder for each fold; ``folds``: names of the folds to run; ``arguments``,
+    ``checkpoint``, ``how``: see `Run`. Raises `DatasetError` (``not-found``, ``unknown-fold``,
+    ``other-settings``).
     """
     folders = _chosen(fold_folders(data, marker="input0", hint="run scripts/binarize_xai.sh"), folds, data)
     common = {"arguments": tuple(arguments), "checkpoint": checkpoint, **how}
@@ -75,15 +73,14 @@ def plan_task(
     final: bool = False,
     **how: Any,
 ) -> list[Run]:
-    """List the runs of every fold with every seed, seeds outermost, and write their splits.
+    """List the runs of every fold of a task on shards, and write their splits.
 
-    ``shards``, ``task``, ``model``: what to train on, what to learn, what to start from (`choose_model`);
-    ``out``: folder of the experiment; ``split``, ``folds``, ``validation``, ``split_seed``: see
-    `musicbert.corpus.splits.task_folds.task_folds`; ``train_share``: share of each training part that is
-    trained on, above 0 and up to 1 (`musicbert.corpus.splits.training_share`); ``only_folds``: names of the
-    folds to run; all if None; ``seeds``: seeds; those of the task if None; ``recipe``: how to fine-tune;
-    ``keep_models``: export the model of every run; ``final``: also train one model on every piece, with the
-    first seed: the fold ``all``; ``how``: see `Run`: ``threads``, ``cpu``.
+    ``model``: see `choose_model`; ``split``, ``folds``, ``validation``, ``split_seed``: see
+    `musicbert.corpus.splits.task_folds.task_folds`; ``only_folds``: names of the folds to run;
+    ``train_share``: share of each training part that is trained on, above 0 and up to 1; ``seeds``: default:
+    those of the task; ``keep_models``: export the model of every run; ``final``: also train the fold ``all``
+    with the first seed; ``how``: see `Run`: ``threads``, ``cpu``.
+
     Raises `DatasetError`: ``wrong-codec``, ``unknown-fold``, ``other-settings`` (the folder holds runs, or a
     split, of other settings), and those of `task_folds`; `ConfigError` (``bad-share``).
     """
@@ -140,12 +137,12 @@ def plan_databin(
     final: bool = False,
     **how: Any,
 ) -> list[Run]:
-    """List the runs of every fold of a data-bin with every seed, seeds outermost.
+    """List the runs of every fold of a data-bin.
 
-    ``folds``: the opened fold folders by name. ``tasks``: labels to learn with one model; the first one
-    selects the checkpoint. Without a validation part, the last checkpoint predicts. ``final``: export the
-    model of the first seed if there is one fold only. ``model``, ``out``, ``only_folds``, ``seeds``,
-    ``recipe``, ``keep_models``, ``how``: see `plan_task`.
+    ``folds``: the opened fold folders by name; ``tasks``: labels to learn with one model; the first one
+    selects the checkpoint (without a validation part the last one predicts); ``final``: export the model of
+    the first seed if there is only one fold. The others: see `plan_task`.
+
     Raises `DatasetError` (``unknown-fold``, ``other-settings``, ``wrong-codec``); `ConfigError`
     (``bad-option``).
     """

@@ -1,14 +1,13 @@
-"""The OctupleEncoder of MusicBERT: one position a note between a down- and an up-projection.
+"""The OctupleEncoder of MusicBERT: one position per note, between a down- and an up-projection.
 
 Legend: ``B`` pieces, ``T`` notes (the two special octuples included), ``F`` fields of a note, ``D`` width,
 ``V`` vocabulary, ``P`` performance inputs, ``N`` selected tokens.
 
 tokens (B, T*F) -> compound embedding (B, T, D) [+ performance inputs] + positions -> LayerNorm -> dropout ->
-padding to zero -> blocks -> hidden (B, T, D). The up-projection to F vectors a note, (B, T*F, D), is done
-only where somebody looks: :meth:`OctupleEncoder.up` (everything), :meth:`OctupleEncoder.up_first` (what the
-sentence heads read) and :meth:`OctupleEncoder.up_selected` (masked tokens). Zeng et al. 2021, "MusicBERT:
-Symbolic Music Understanding with Large-Scale Pre-Training". Verified against the golden model in
-``tests/parity``.
+padding to zero -> blocks -> hidden (B, T, D). The up-projection to F vectors per note, (B, T*F, D), is
+computed only where it is read: :meth:`OctupleEncoder.up` (all tokens), :meth:`OctupleEncoder.up_first`
+(sentence heads) and :meth:`OctupleEncoder.up_selected` (masked tokens). Zeng et al. 2021, "MusicBERT:
+Symbolic Music Understanding with Large-Scale Pre-Training".
 """
 
 from dataclasses import dataclass
@@ -29,18 +28,12 @@ UNK = 3
 
 @dataclass
 class EncoderOutput:
-    """What the encoder returns.
+    """Output of the encoder.
 
-    Attributes
-    ----------
-    hidden
-        Last hidden states, one a note, not up-projected [shape=(B, T, D)].
-    padding_mask
-        True at padding [shape=(B, T), bool], or None if nothing is padded.
-    special
-        True at ``<s>``, ``</s>`` and padding, by the first field [shape=(B, T), bool].
-    inner_states
-        Input of the first block and output of each block, each [shape=(B, T, D)], or None.
+    ``hidden``: last hidden states, one per note, not up-projected [shape=(B, T, D)]; ``padding_mask``: True
+    at padding [shape=(B, T), bool], or None if nothing is padded; ``special``: True at ``<s>``, ``</s>`` and
+    padding, by the first field [shape=(B, T), bool]; ``inner_states``: input of the first block and output of
+    each block, each [shape=(B, T, D)], or None.
     """
 
     hidden: torch.Tensor
@@ -52,12 +45,9 @@ class EncoderOutput:
 class OctupleEncoder(nn.Module):
     """Embedding, blocks and projections; parameter names are those of the published checkpoints.
 
-    Parameters
-    ----------
-    config
-        Shape and dropouts. ``performance_features`` > 0 adds ``performance_projection`` and, for hidden
-        inputs, ``performance_hidden_projection``. Both start at zero: the outputs are those of the model
-        without them until they are trained.
+    ``config.performance_features`` > 0 adds ``performance_projection`` and, for hidden inputs,
+    ``performance_hidden_projection``. Both start at zero: until they are trained, the outputs are those of
+    the model without them.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -92,31 +82,16 @@ class OctupleEncoder(nn.Module):
     ) -> EncoderOutput:
         """Encode token ids.
 
-        Parameters
-        ----------
-        tokens
-            Token ids [shape=(B, T*F), int64].
-        token_embeddings
-            Used in place of the look-up of ``tokens`` [shape=(B, T*F, D)]; ``tokens`` still says what is
-            padding.
-        performance
-            Performance inputs, zero at special octuples and padding [shape=(B, T, P)].
-        performance_hidden
-            True where a performance input is hidden, to be predicted [shape=(B, T, P), bool]; it is read as
-            zero, and as hidden.
-        return_all_hiddens
-            Keep the states between the blocks.
-        padded
-            Whether any first field is ``<pad>``; None looks, for which a GPU has to be waited for.
-        segments
-            Sequences of a stream: ``tokens`` is one row of them, one after the other, each with positions of
-            its own, and they do not see each other. ``<pad>`` is a token like others there.
+        ``tokens`` [shape=(B, T*F), int64]; ``token_embeddings``: used instead of looking up ``tokens``
+        [shape=(B, T*F, D)] (``tokens`` still decides what is padding); ``performance``: performance inputs,
+        zero at special octuples and padding [shape=(B, T, P)]; ``performance_hidden``: True where a
+        performance input is hidden, to be predicted [shape=(B, T, P), bool]; ``return_all_hiddens``: keep the
+        states between the blocks; ``padded``: whether any first field is ``<pad>`` (None: check the data,
+        which synchronises a GPU); ``segments``: ``tokens`` is one row of several sequences, which have their
+        own positions and do not see each other; ``<pad>`` is an ordinary token there.
 
-        Raises
-        ------
-        ValueError
-            If T*F is no multiple of F, if the input is longer than the position table, or if performance
-            inputs are given to a model without them.
+        Raises `ValueError` if T*F is not a multiple of F, if the input is longer than the position table, or
+        if performance inputs are given to a model without them.
         """
         fields = self.config.fields
         if tokens.shape[1] % fields:
@@ -185,19 +160,9 @@ class OctupleEncoder(nn.Module):
         return F.linear(first, linear.weight[:D], linear.bias[:D])  # (B, D)
 
     def up_selected(self, hidden: torch.Tensor, selected: torch.Tensor) -> torch.Tensor:
-        """Vectors of the selected tokens only, as ``up(hidden)[selected]`` would give them.
+        """Vectors of the selected tokens, equal to ``up(hidden)[selected]`` [shape=(N, D)].
 
-        Parameters
-        ----------
-        hidden
-            [shape=(B, T, D)]
-        selected
-            True at the tokens that are wanted [shape=(B, T*F), bool].
-
-        Returns
-        -------
-        torch.Tensor
-            In the order of the tokens [shape=(N, D)].
+        ``hidden`` [shape=(B, T, D)]; ``selected``: True at the wanted tokens [shape=(B, T*F), bool].
         """
         if self.upsampling is None:
             return hidden[selected]

@@ -1,16 +1,14 @@
-"""M2BERT: compound embedding of a note, ModernBERT blocks, one linear head a column and a piano roll.
+"""M2BERT: compound embedding of a note, ModernBERT blocks, one linear head per column and a piano roll.
 
 Legend: ``B`` pieces, ``T`` notes, ``F`` columns of a note, ``D`` width, ``E`` width of a column's embedding,
 ``N`` notes whose columns are wanted, ``V_f`` ids of column f, ``R`` outputs of the piano-roll head.
 
-Cells (B, T, F), ids as in :mod:`musicbert.objectives.note_fields`. Each column is embedded in E numbers
-and multiplied
-by ``sqrt(E)``; the F * E numbers of a note are projected to D. The projection is linear, so it may be done on
-the tables of the columns (176 rows for compound words) and not on every note: ``form="table"``, the same
-numbers up to rounding, is used in training. The same model reads octuples: eight columns in place of four.
+Cells (B, T, F) hold the ids of :mod:`musicbert.objectives.note_fields`. Each column is embedded in E numbers,
+multiplied by ``sqrt(E)``, and the F * E numbers of a note are projected to D. The same model reads octuples,
+with eight columns instead of four.
 
-State-dict names: ``encoder.`` before those of the published ``state_dict``, and ``mask_lm.`` before those of
-its heads.
+State-dict names: ``encoder.`` before those of the published ``state_dict``, ``mask_lm.`` before those of its
+heads.
 """
 
 from typing import Any, Literal
@@ -20,6 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from musicbert.config import M2BertConfig
+from musicbert.model.blocks.attention import mixed_precision
 from musicbert.model.blocks.modernbert import ModernBert
 from musicbert.model.blocks.places import NoteOutputs
 
@@ -35,25 +34,24 @@ class ColumnTable(nn.Module):
 def embed_columns(
     cells: torch.Tensor, tables: nn.ModuleList, linear: nn.Linear, *, by_table: bool
 ) -> torch.Tensor:
-    """Embed notes column by column and project them to one vector.
+    """Embed notes column by column and project them to one vector [shape=(B, T, D)].
 
     ``cells`` [shape=(B, T, F), int64]; ``tables``: F modules with an embedding ``lut``, V_f x E; ``linear``:
-    F * E -> D; ``by_table``: project the tables and not every note: the same up to rounding, faster where
-    gradients are needed.
-    Returns `torch.Tensor` [shape=(B, T, D)].
+    F * E -> D; ``by_table``: project the tables (176 rows for compound words) instead of every note: equal up
+    to rounding, since the projection is linear, and faster where gradients are needed.
     """
     B, T, fields = cells.shape
-    sizes, width = [each.lut.num_embeddings for each in tables], tables[0].lut.embedding_dim
+    sizes, width = [table.lut.num_embeddings for table in tables], tables[0].lut.embedding_dim
     if not by_table:
-        looked_up = [each.lut(cells[..., column]) for column, each in enumerate(tables)]
+        looked_up = [table.lut(cells[..., column]) for column, table in enumerate(tables)]
         return linear(torch.cat(looked_up, dim=-1) * width**0.5)  # (B, T, D)
     columns = linear.weight.unflatten(1, (fields, width)).unbind(1)  # F x (D, E)
     first = torch.tensor([sum(sizes[:column]) for column in range(fields)], device=cells.device)
     # a table of a few hundred rows costs nothing, and gradients of thousands of notes meet in each row
     with torch.autocast(cells.device.type, enabled=False):
         parts = zip(tables, columns, strict=True)
-        table = torch.cat([F.linear(each.lut.weight, column) for each, column in parts])  # (sum V_f, D)
-        x = F.embedding_bag((cells + first).view(B * T, fields), table * width**0.5, mode="sum")
+        projected = torch.cat([F.linear(table.lut.weight, column) for table, column in parts])  # (sum V_f, D)
+        x = F.embedding_bag((cells + first).view(B * T, fields), projected * width**0.5, mode="sum")
         return (x + linear.bias).view(B, T, -1)  # (B, T, D)
 
 
@@ -109,12 +107,12 @@ class NoteHeads(nn.Module):
 def cells_of_notes(
     tokens: torch.Tensor, padding_mask: torch.Tensor | None, pads: tuple[int, ...], *, look: bool = True
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Cells [shape=(B, T, F)] of tokens [shape=(B, T, F) or (B, T*F)], and what of them is padding.
+    """Cells [shape=(B, T, F)] of tokens [shape=(B, T, F) or (B, T*F)], and their padding mask.
 
-    Without a `padding_mask` it is the PAD of the first column, which waits for the device; with
-    ``look=False`` nothing is padded then.
+    Without a `padding_mask`, padding is where the first column is PAD (checking this synchronises a GPU);
+    with ``look=False`` nothing is padded then.
 
-    Raises `ValueError` (the cells are no whole number of notes).
+    Raises `ValueError` (not a whole number of notes).
     """
     fields = len(pads)
     if tokens.dim() == 2:
@@ -130,10 +128,7 @@ def cells_of_notes(
 
 
 class M2Bert(nn.Module):
-    """The whole model.
-
-    ``config``: shape and dropouts.
-    """
+    """The whole model."""
 
     def __init__(self, config: M2BertConfig) -> None:
         super().__init__()
@@ -159,23 +154,20 @@ class M2Bert(nn.Module):
     ) -> tuple[Any, dict[str, Any]]:
         """Run the model.
 
-        ``src_tokens``: cells [shape=(B, T, F) or (B, T*F), int64]. ``padding_mask``: true at padding
-        [shape=(B, T), bool]; by the PAD of the first column if None. ``features_only``: return the hidden
-        states instead of logits. ``return_all_hiddens``: put the states between the blocks into
-        ``extra["inner_states"]``. ``note_index``: notes whose columns are wanted, counted over the whole
-        batch [shape=(N,), int64]; all if None. ``lengths``: notes of each piece, padding comes after them
-        [shape=(B,), int64]: saves masks and waiting on a GPU. With them, ``padding_mask`` None says that
-        nothing is padded.
-        Returns ``output``: hidden states [shape=(B, T, D)], or
-        :class:`~musicbert.model.blocks.places.NoteOutputs`: logits F x [shape=(N, V_f)] and the piano roll of
-        all notes [shape=(B*T, R)]; ``extra``: ``hidden`` [shape=(B, T, D)], ``padding_mask`` and
-        ``inner_states``.
-        Raises `ValueError` (the cells are no whole number of notes).
+        ``src_tokens``, ``padding_mask``: see `cells_of_notes`; ``features_only``: return the hidden states
+        instead of logits; ``return_all_hiddens``: put the states between the blocks into
+        ``extra["inner_states"]``; ``note_index``: notes whose columns are wanted, counted over the whole
+        batch [shape=(N,), int64], or None for all; ``lengths``: notes of each piece if all padding comes
+        after them [shape=(B,), int64], which saves masks and GPU synchronisation; with them, ``padding_mask``
+        None means that nothing is padded.
+
+        Returns ``output``: hidden states [shape=(B, T, D)] or `NoteOutputs`; ``extra``: ``hidden``,
+        ``padding_mask`` and ``inner_states``.
         """
         src_tokens, padding_mask = cells_of_notes(
             src_tokens, padding_mask, self.config.field_pads, look=lengths is None
         )
-        with self._precision(src_tokens):
+        with mixed_precision(self, src_tokens):
             hidden, states = self.encoder(
                 src_tokens, padding_mask, lengths=lengths, all_states=return_all_hiddens
             )
@@ -185,10 +177,3 @@ class M2Bert(nn.Module):
             flat = hidden.flatten(0, 1)  # (B*T, D)
             wanted = flat if note_index is None else flat[note_index]  # (N, D)
             return NoteOutputs(self.mask_lm.columns(wanted), self.mask_lm.roll(flat)), extra
-
-    def _precision(self, tokens: torch.Tensor) -> torch.autocast:
-        """Mixed precision where ``autocast_bf16`` asks for it, else whatever is set outside."""
-        device = tokens.device.type
-        outside = torch.is_autocast_enabled(device)
-        dtype = torch.get_autocast_dtype(device) if outside else torch.bfloat16
-        return torch.autocast(device, dtype, enabled=outside or self.autocast_bf16)

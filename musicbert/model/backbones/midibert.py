@@ -3,21 +3,18 @@
 Legend: ``B`` pieces, ``T`` notes, ``F`` columns of a note, ``D`` width, ``H`` heads, ``d`` width of a head,
 ``L`` blocks.
 
-The older sibling of M2BERT, whose checkpoints people have. Notes are embedded as there
-(:func:`~musicbert.model.backbones.m2bert.embed_columns`). Blocks are BERT's (post-norm: ``x = LN(x +
-attention(x))``,
-``x = LN(x + mlp(x))``, biases, exact GELU). No position is added to the notes; instead each distance has an
-embedding ``e`` in every block, which queries and keys both meet (``relative_key_query``; Huang et al. 2020,
-method 4)::
+Notes are embedded as in M2BERT (:func:`~musicbert.model.backbones.m2bert.embed_columns`). Blocks are BERT's
+(post-norm, biases, exact GELU). No position is added to the notes; instead, each distance has an embedding
+``e`` in every block that is compared with queries and keys (``relative_key_query``; Huang et al. 2020, method
+4)::
 
     score(l, r) = (q_l . k_r + q_l . e[l - r] + k_r . e[l - r]) / sqrt(d)
 
-The products with all 2 T - 1 distances are made once, in (B, H, T, 2 T - 1), and each pair picks its own: no
-(T, T, d) table of distances. transformers dropped this form of attention in version 5.
+The products with all 2 T - 1 distances are computed once, in (B, H, T, 2 T - 1), without a (T, T, d) table of
+distances. transformers dropped this form of attention in version 5.
 
-State-dict names are the published ones: ``bert.*``, ``word_emb.*``, ``in_linear.*``. The token and position
-embeddings and the pooler that the checkpoints carry too are never used and have no place here. Verified
-against transformers 4 in ``tests/parity/test_midibert.py``.
+State-dict names are the published ones: ``bert.*``, ``word_emb.*``, ``in_linear.*``. The checkpoints' token
+and position embeddings and pooler are never used and left out.
 """
 
 from typing import Any
@@ -28,6 +25,7 @@ from torch import nn
 
 from musicbert.config import MidiBertConfig
 from musicbert.model.backbones.m2bert import ColumnTable, cells_of_notes, embed_columns
+from musicbert.model.blocks.attention import mixed_precision
 
 NORM_EPS = 1e-12
 #: standard deviation of new weights
@@ -39,7 +37,7 @@ def _norm(width: int) -> nn.LayerNorm:
 
 
 class SelfAttention(nn.Module):
-    """Attention between notes by what they are and how far apart they stand."""
+    """Attention by content and distance."""
 
     def __init__(self, config: MidiBertConfig) -> None:
         super().__init__()
@@ -63,7 +61,7 @@ class SelfAttention(nn.Module):
         return y.transpose(1, 2).flatten(2)  # (B, T, D)
 
     def _distances(self, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-        """Part of the scores that distances make [shape=(B, H, T, T)], scaled."""
+        """Scaled scores from distances [shape=(B, H, T, T)]."""
         T, d = q.shape[2:]
         middle = self.distance_embedding.num_embeddings // 2
         e = self.distance_embedding.weight[middle - T + 1 : middle + T].to(q.dtype)  # (2 T - 1, d)
@@ -105,7 +103,7 @@ class Block(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """What stands before the blocks: the vector of the first segment is added, then a LayerNorm."""
+    """Before the blocks: the vector of the first segment is added, then a LayerNorm."""
 
     def __init__(self, config: MidiBertConfig) -> None:
         super().__init__()
@@ -137,10 +135,7 @@ class Bert(nn.Module):
 
 
 class MidiBert(nn.Module):
-    """The backbone; the checkpoints have no heads.
-
-    ``config``: shape and dropouts.
-    """
+    """The backbone; the checkpoints have no heads."""
 
     def __init__(self, config: MidiBertConfig) -> None:
         super().__init__()
@@ -167,17 +162,12 @@ class MidiBert(nn.Module):
     ) -> tuple[torch.Tensor, dict[str, Any]]:
         """Run the model; arguments and results are those of :class:`musicbert.model.backbones.m2bert.M2Bert`.
 
-        Returns ``hidden`` [shape=(B, T, D)]; ``extra``: ``hidden``, ``padding_mask`` [shape=(B, T)] or None,
-        and ``inner_states`` if asked for.
-        Raises `ValueError` (the cells are no whole number of notes, or more notes than there are distances).
+        Raises `ValueError` (not a whole number of notes, or more notes than there are distances).
         """
         cells, padding_mask = cells_of_notes(src_tokens, padding_mask, self.config.field_pads)
         if cells.shape[1] > self.config.max_positions:
             raise ValueError(f"{cells.shape[1]} notes for a model of at most {self.config.max_positions}")
-        device = cells.device.type
-        outside = torch.is_autocast_enabled(device)
-        dtype = torch.get_autocast_dtype(device) if outside else torch.bfloat16
-        with torch.autocast(device, dtype, enabled=outside or self.autocast_bf16):
+        with mixed_precision(self, cells):
             x = embed_columns(cells, self.word_emb, self.in_linear, by_table=self.training)  # (B, T, D)
             states = self.bert(x, padding_mask)
         extra = {

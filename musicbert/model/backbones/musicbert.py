@@ -14,7 +14,7 @@ from torch import nn
 
 from musicbert.config import ModelConfig
 from musicbert.model.backbones.encoder import EncoderOutput, OctupleEncoder
-from musicbert.model.blocks.compiled import compile_in_place
+from musicbert.model.blocks.attention import compile_in_place, mixed_precision
 from musicbert.model.blocks.embedding import PAD
 from musicbert.model.blocks.places import MaskedPlaces
 from musicbert.model.blocks.segments import Segments
@@ -40,16 +40,11 @@ class MusicBertEncoder(nn.Module):
 
 
 class MusicBert(nn.Module):
-    """The whole model, in plain torch.
+    """The whole model.
 
-    Parameters
-    ----------
-    config
-        Shape and dropouts.
-    pooling
-        What the sentence heads read. ``first`` (published): the up-projected first token. ``mean``: the mean
-        of the hidden states over the notes of a piece, without the up-projection; padding and the special
-        octuples (``<s>``, ``</s>``) do not count.
+    ``pooling``: what the sentence heads read: ``first`` (published): the up-projected first token; ``mean``:
+    the mean of the hidden states over the notes of a piece (without padding and special octuples), not
+    up-projected.
     """
 
     def __init__(self, config: ModelConfig, *, pooling: Pooling = "first") -> None:
@@ -111,10 +106,7 @@ class MusicBert(nn.Module):
         return head
 
     def compile_blocks(self, backend: str = "inductor") -> None:
-        """Compile each block in place (see `compile_in_place`).
-
-        The blocks are alike, so that one compilation serves all; lengths may differ from batch to batch.
-        """
+        """Compile each block in place (see `compile_in_place`); one compilation serves all."""
         compile_in_place(self.encoder.sentence_encoder.layers, backend, dynamic=True)
 
     def embed_tokens(self, src_tokens: torch.Tensor) -> torch.Tensor:
@@ -137,17 +129,10 @@ class MusicBert(nn.Module):
     ) -> torch.Tensor:
         """Vectors that the sentence heads read [shape=(B, D)]."""
         encode = self.encoder.sentence_encoder
-        with self._precision(src_tokens):
+        with mixed_precision(self, src_tokens):
             out = encode(src_tokens, token_embeddings=token_embeddings, performance=performance)
             features = self.pool(out)
         return features.float() if self.autocast_bf16 else features
-
-    def _precision(self, tokens: torch.Tensor) -> torch.autocast:
-        """Mixed precision where ``autocast_bf16`` asks for it, else whatever is set outside."""
-        device = tokens.device.type
-        outside = torch.is_autocast_enabled(device)
-        dtype = torch.get_autocast_dtype(device) if outside else torch.bfloat16
-        return torch.autocast(device, dtype, enabled=outside or self.autocast_bf16)
 
     def forward(
         self,
@@ -167,40 +152,21 @@ class MusicBert(nn.Module):
     ) -> tuple[Any, dict[str, Any]]:
         """Run the model.
 
-        Parameters
-        ----------
-        src_tokens
-            Token ids [shape=(B, T*F), int64].
-        features_only
-            Return features instead of logits.
-        return_all_hiddens
-            Put the states between the blocks into ``extra["inner_states"]``.
-        classification_head_name, regression_head_name
-            Sentence heads to run in place of the masked-LM head.
-        token_embeddings
-            Used in place of the look-up of ``src_tokens`` [shape=(B, T*F, D)].
-        performance
-            Performance inputs [shape=(B, T, P)].
-        performance_hidden
-            Performance inputs to hide and to predict [shape=(B, T, P), bool].
-        masked_tokens
-            Tokens whose logits are wanted [shape=(B, T*F), bool]; all if None.
-        masked_places
-            The same as a list, sorted by field: logits come in its order, and no device is waited for.
-        padded, segments
-            See :meth:`~musicbert.model.backbones.encoder.OctupleEncoder.forward`.
+        ``src_tokens`` [shape=(B, T*F), int64]; ``features_only``: return features instead of logits;
+        ``return_all_hiddens``: put the states between the blocks into ``extra["inner_states"]``;
+        ``classification_head_name``, ``regression_head_name``: sentence heads to run instead of the masked-LM
+        head; ``token_embeddings``, ``performance``, ``performance_hidden``, ``padded``, ``segments``: see
+        `OctupleEncoder.forward`; ``masked_tokens``: tokens whose logits are wanted [shape=(B, T*F), bool], or
+        None for all; ``masked_places``: the same as a list sorted by field, in whose order logits come,
+        without synchronising a GPU.
 
-        Returns
-        -------
-        output
-            With both heads named ``(class logits, regression)``, with one its output [shape=(B, C)];
-            otherwise features [shape=(B, T*F, D)] or logits [shape=(B, T*F, V)], or [shape=(N, V)] with
-            ``masked_tokens`` or ``masked_places``.
-        extra
-            ``hidden`` [shape=(B, T, D)], ``padding_mask`` and ``inner_states`` (see ``EncoderOutput``);
-            with ``performance_hidden`` also ``performance``, the inputs as predicted [shape=(B, T, P)].
+        Returns ``output``: with both heads named ``(class logits, regression)``, with one its output
+        [shape=(B, C)]; otherwise features [shape=(B, T*F, D)] or logits [shape=(B, T*F, V)], or [shape=(N,
+        V)] of the masked tokens; and ``extra``: ``hidden``, ``padding_mask`` and ``inner_states`` (see
+        `EncoderOutput`); with ``performance_hidden`` also ``performance``, the predicted inputs [shape=(B, T,
+        P)].
         """
-        with self._precision(src_tokens):
+        with mixed_precision(self, src_tokens):
             out = self.encoder.sentence_encoder(
                 src_tokens,
                 token_embeddings=token_embeddings,

@@ -1,11 +1,11 @@
 """MusicBERT on cells of notes: the objectives of M2BERT on MusicBERT's encoder and heads.
 
 Legend: ``B`` pieces, ``T`` notes, ``F`` columns of a note, ``D`` width, ``N`` notes whose columns are wanted,
-``V`` shared vocabulary, ``V_f`` ids of column f.
+``V_f`` ids of column f.
 
 Cells become ids of the shared vocabulary between a row of ``<s>`` and one of ``</s>``, as MusicBERT always
-sees them. Its masked-LM head is used as it is; the softmax of a column is over the values of the column, PAD
-and MASK, in place of the whole vocabulary.
+sees them. The masked-LM head is used as it is, with a softmax over the values of each column, PAD and MASK
+instead of the whole vocabulary.
 """
 
 import torch
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from musicbert.model.backbones.musicbert import MusicBert
+from musicbert.model.blocks.attention import mixed_precision
 from musicbert.model.blocks.embedding import PAD
 from musicbert.model.blocks.places import NoteOutputs
 from musicbert.objectives.note_fields import NoteFields
@@ -32,11 +33,10 @@ def _table(columns: NoteFields) -> torch.Tensor:
 def cells_to_tokens(
     cells: torch.Tensor, padding_mask: torch.Tensor | None, columns: NoteFields
 ) -> torch.Tensor:
-    """Token ids of cells, special rows around the notes of each piece.
+    """Token ids of cells with special rows around each piece [shape=(B, (T + 2) * F), int64].
 
-    ``cells`` [shape=(B, T, F), int64]; ``padding_mask``: true at padding [shape=(B, T), bool], or None;
-    ``columns``: what the cells are.
-    Returns `torch.Tensor` [shape=(B, (T + 2) * F), int64]; note t is row t + 1.
+    Note t is row t + 1. ``cells`` [shape=(B, T, F), int64]; ``padding_mask``: True at padding [shape=(B, T),
+    bool], or None.
     """
     B, T, fields = cells.shape
     number = torch.arange(fields, device=cells.device)
@@ -60,15 +60,14 @@ def column_outputs(
     columns: NoteFields,
     roll_head: nn.Module | None = None,
 ) -> NoteOutputs:
-    """Run a MusicBERT on cells.
+    """Run a MusicBERT with the fields and vocabulary of ``columns`` on cells.
 
-    ``model``: with as many fields, and the vocabulary, of the columns; ``cells``, ``padding_mask``,
-    ``note_index``: as for :class:`musicbert.model.backbones.m2bert.M2Bert`; ``columns``: what the cells are;
+    ``cells``, ``padding_mask``, ``note_index``: as for :class:`musicbert.model.backbones.m2bert.M2Bert`;
     ``roll_head``: linear layer D -> R over the hidden states.
     """
     encoder, lm_head = model.encoder.sentence_encoder, model.encoder.lm_head
     tokens = cells_to_tokens(cells, padding_mask, columns)
-    with model._precision(tokens):
+    with mixed_precision(model, tokens):
         out = encoder(tokens, padded=padding_mask is not None)
         flat = out.hidden[:, 1:-1].flatten(0, 1)  # (B*T, D)
         wanted = flat if note_index is None else flat[note_index]  # (N, D)
@@ -78,7 +77,7 @@ def column_outputs(
         for column, (count, first) in enumerate(zip(columns.values, columns.offsets, strict=True)):
             rows = [slice(first, first + count), slice(PAD, PAD + 1), slice(-1, None)]
             weight, bias = (
-                torch.cat([whole[each] for each in rows]) for whole in (lm_head.weight, lm_head.bias)
+                torch.cat([whole[row] for row in rows]) for whole in (lm_head.weight, lm_head.bias)
             )
             logits.append(F.linear(x[:, column], weight, bias))  # (N, V_f)
         return NoteOutputs(logits, None if roll_head is None else roll_head(flat))

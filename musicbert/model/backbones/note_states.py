@@ -17,14 +17,15 @@ import torch
 from musicbert.model.backbones.m2bert import M2Bert
 from musicbert.model.backbones.midibert import MidiBert
 from musicbert.model.backbones.musicbert import MusicBert
+from musicbert.model.blocks.attention import mixed_precision
 
 
 @dataclass
 class NoteStates:
     """Hidden states of a batch.
 
-    ``states``: the last one [shape=(B, T, D)], or all: the input of the first block and the output of each;
-    ``notes``: true at notes, False at special rows and padding [shape=(B, T), bool].
+    ``states``: the last one [shape=(B, T, D)], or the input of the first block and the output of each;
+    ``notes``: True at notes, False at special rows and padding [shape=(B, T), bool].
     """
 
     states: list[torch.Tensor]
@@ -53,17 +54,15 @@ def note_states(
     performance: torch.Tensor | None = None,
     all_layers: bool = False,
 ) -> NoteStates:
-    """Run a backbone.
+    """Run a backbone (see the module).
 
-    ``backbone``: a `MusicBert`, an `M2Bert`, a `MidiBert`, or a module with a method ``note_states``;
-    ``tokens`` [shape=(B, T*8), int64], or [shape=(B, T, F), int64]; see the module; ``performance``:
-    performance inputs [shape=(B, T, P)], zero at special rows and padding; ``all_layers``: keep the states
-    between the blocks.
-    Raises `ValueError` (where performance inputs are given to a backbone without them, or the input is too
-    long).
+    ``performance``: performance inputs [shape=(B, T, P)], zero at special rows and padding; ``all_layers``:
+    keep the states between the blocks.
+
+    Raises `ValueError` (performance inputs for a backbone without them, or the input is too long).
     """
     if isinstance(backbone, MusicBert):
-        with backbone._precision(tokens):
+        with mixed_precision(backbone, tokens):
             out = backbone.encoder.sentence_encoder(
                 tokens, performance=performance, return_all_hiddens=all_layers
             )
@@ -79,14 +78,14 @@ def note_states(
         states = extra["inner_states"] if all_layers else [extra["hidden"]]
         return NoteStates(states, notes if padding is None else ~padding)
     more = {} if performance is None else {"performance": performance}
-    found: NoteStates = backbone.note_states(tokens, all_layers=all_layers, **more)
-    return found
+    states_of_other: NoteStates = backbone.note_states(tokens, all_layers=all_layers, **more)
+    return states_of_other
 
 
 def first_row(backbone: Any, hidden: torch.Tensor) -> torch.Tensor:
     """Vector that the published sentence heads read [shape=(B, D)].
 
-    MusicBERT: the first token, up-projected. Others: the state of the first row.
+    The up-projected first token of MusicBERT; the state of the first row of the others.
     """
     if isinstance(backbone, MusicBert):
         return backbone.encoder.sentence_encoder.up_first(hidden)

@@ -3,18 +3,13 @@
 Legend: ``B`` pieces, ``T`` notes, ``D`` width, ``H`` heads.
 
 Separate ``q_proj``, ``k_proj``, ``v_proj`` and ``out_proj`` with biases, scores scaled by ``(D / H) ** -0.5``
-(Vaswani et al. 2017). The work is done by torch's fused kernels or by plain products, whichever is faster
-(`musicbert.model.blocks.dot_product`): with ``padding_mask=None`` no mask exists at all, otherwise one row of
-booleans per piece is broadcast.
-
-cuDNN's kernels are left out (:func:`without_cudnn`).
-
-On a GPU the three projections are one product with the weights one behind the other: the input is read once,
-and three narrow products become a wide one. Parameters and numbers are the same (up to rounding).
+(Vaswani et al. 2017), computed by `musicbert.model.blocks.dot_product`. On a GPU the three projections are
+one product with the concatenated weights, which reads the input once (equal up to rounding).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,11 +20,7 @@ from musicbert.model.blocks.segments import Segments, segment_attention
 
 
 class SelfAttention(nn.Module):
-    """Bidirectional self-attention.
-
-    ``width``, ``heads``: model width ``D`` and number of heads ``H``; ``D`` is a multiple of ``H``;
-    ``dropout``: dropout of the attention weights, in 0-1.
-    """
+    """Bidirectional self-attention; ``dropout`` is that of the attention weights, in 0-1."""
 
     def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -51,12 +42,10 @@ class SelfAttention(nn.Module):
     def forward(
         self, x: torch.Tensor, padding_mask: torch.Tensor | None = None, segments: Segments | None = None
     ) -> torch.Tensor:
-        """Attend from every note to every note that is no padding.
+        """Attend from every note to every note that is not padding: [shape=(B, T, D)] -> [shape=(B, T, D)].
 
-        ``x``: hidden states [shape=(B, T, D)]; ``padding_mask``: true at padding [shape=(B, T), bool], or
-        None if nothing is padded; ``segments``: sequences of a stream (B = 1, no padding) that do not see
-        each other.
-        Returns `torch.Tensor` [shape=(B, T, D)].
+        ``padding_mask``: True at padding [shape=(B, T), bool], or None if nothing is padded; ``segments``:
+        sequences of a stream (B = 1, no padding) that do not see each other.
         """
         q, k, v = self._projected(x)
         dropout = self.dropout if self.training else 0.0
@@ -68,11 +57,9 @@ class SelfAttention(nn.Module):
 
 
 def joint_projection(x: torch.Tensor, layers: Sequence[nn.Linear]) -> tuple[torch.Tensor, ...]:
-    """What some layers of equal width make of the same input, by one matrix product.
+    """Outputs of ``n`` layers from D to W with biases on the same input, by one matrix product.
 
-    ``x`` [shape=(..., D)]; ``layers``: ``n`` layers from D to W, with biases.
-    Returns tuple of torch.Tensor: views of the rows of one tensor, each [shape=(..., W)], with a step of n *
-    W from row to row.
+    Returns views of one tensor, each [shape=(..., W)], with a stride of n * W between rows.
     """
     weight = torch.cat([layer.weight for layer in layers])  # (n*W, D)
     bias = torch.cat([layer.bias for layer in layers])  # (n*W,)
@@ -82,11 +69,11 @@ def joint_projection(x: torch.Tensor, layers: Sequence[nn.Linear]) -> tuple[torc
 
 @contextmanager
 def without_cudnn() -> Iterator[None]:
-    """Let ``scaled_dot_product_attention`` choose among the kernels that take any length as it comes.
+    """Do not let ``scaled_dot_product_attention`` choose cuDNN's kernels.
 
-    On recent GPUs torch prefers cuDNN's, for which a plan is made for each new shape, and batches of music
-    are hardly ever of the same length. That plans are what slows such batches down is inferred, not measured
-    apart (``benchmarks/pretrain_step_h100_*.md``).
+    torch prefers them on recent GPUs, but they are planned anew for each shape, and batches of music rarely
+    have the same length. That the planning is what slows such batches down is inferred, not measured
+    separately (``benchmarks/pretrain_step_h100_*.md``).
     """
     chosen = torch.backends.cuda.cudnn_sdp_enabled()
     torch.backends.cuda.enable_cudnn_sdp(False)
@@ -94,3 +81,30 @@ def without_cudnn() -> Iterator[None]:
         yield
     finally:
         torch.backends.cuda.enable_cudnn_sdp(chosen)
+
+
+def mixed_precision(model: Any, tokens: torch.Tensor) -> torch.autocast:
+    """Compute in bfloat16 if ``model.autocast_bf16``, else in the precision that is set outside."""
+    device = tokens.device.type
+    outside = torch.is_autocast_enabled(device)
+    dtype = torch.get_autocast_dtype(device) if outside else torch.bfloat16
+    return torch.autocast(device, dtype, enabled=outside or model.autocast_bf16)
+
+
+#: graphs of all blocks together: 3 kinds, 2 modes, 4 forms of the mask, one piece or several, and then some
+MAX_GRAPHS = 64
+
+
+def compile_in_place(layers: Iterable[nn.Module], backend: str, *, dynamic: bool) -> None:
+    """Compile modules that share their code, equal up to rounding.
+
+    All blocks count as one function for `torch.compile`, which silently stops compiling a function after
+    eight graphs (``recompile_limit``); kinds of blocks, modes and masks need more.
+    """
+    from torch._dynamo import config as settings  # slow to import, and not needed before
+
+    # cache_size_limit is its older name
+    limit = "recompile_limit" if hasattr(settings, "recompile_limit") else "cache_size_limit"
+    setattr(settings, limit, max(getattr(settings, limit), MAX_GRAPHS))
+    for layer in layers:
+        layer.compile(backend=backend, dynamic=dynamic)

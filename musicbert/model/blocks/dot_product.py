@@ -2,12 +2,11 @@
 
 Legend: ``B`` pieces, ``H`` heads, ``T`` queries, ``S`` keys, ``d`` width of a head.
 
-On a CPU torch's fused kernel knows bfloat16 as a format to store in, and computes in float32; with dropout it
-is not used at all, and what is used instead draws one random number a weight in a slow way. Two plain
-matrix products with a softmax between them, for so many heads at a time that the weights stay in the cache,
-take less time (measured by ``benchmarks/model_step.py``, forward and backward; see its tables beside it).
-They keep the weights for the backward pass, which the fused kernel does not, so without dropout very long
-sequences go to it all the same. With dropout torch keeps no less.
+On a CPU, torch's fused kernel computes bfloat16 in float32; with dropout it is not used, and its substitute
+draws random numbers slowly. Two plain matrix products with a softmax between them, for so many heads at a
+time that the weights stay in the cache, are faster (``benchmarks/model_step.py``, forward and backward). They
+keep the weights for the backward pass, which the fused kernel does not, so very long sequences without
+dropout still use it.
 """
 
 import math
@@ -18,7 +17,7 @@ import torch.nn.functional as F
 #: attention weights of one product: two megabytes in bfloat16
 CHUNK = 2**20
 #: attention weights that a layer keeps at most where the fused kernel would keep none: half a gigabyte
-MOST = 2**28
+MAX_WEIGHTS = 2**28
 
 
 def dot_product_attention(
@@ -28,12 +27,11 @@ def dot_product_attention(
     mask: torch.Tensor | None = None,
     dropout: float = 0.0,
 ) -> torch.Tensor:
-    """Scaled dot-product attention (Vaswani et al. 2017).
+    """Scaled dot-product attention (Vaswani et al. 2017) [shape=(B, H, T, d)].
 
-    ``q``, ``k``, ``v``: queries [shape=(B, H, T, d)], keys and values [shape=(B, H, S, d)]. ``mask``: true
-    where a query may see a key [bool, broadcast to shape=(B, H, T, S)]. What a query gets that may see none
-    is not defined, but finite in the plain products. ``dropout``: of the attention weights, in 0-1.
-    Returns `torch.Tensor` [shape=(B, H, T, d)].
+    ``q`` [shape=(B, H, T, d)], ``k``, ``v`` [shape=(B, H, S, d)]; ``mask``: True where a query may see a key
+    [bool, broadcast to shape=(B, H, T, S)] (a query that may see nothing gets an undefined result);
+    ``dropout``: of the attention weights, in 0-1.
     """
     if _plain_is_faster(q, k, dropout):
         return _in_chunks(q, k, v, mask, dropout)
@@ -46,25 +44,29 @@ def _plain_is_faster(q: torch.Tensor, k: torch.Tensor, dropout: float) -> bool:
     weights = q.shape[:-1].numel() * k.shape[-2]
     if dropout:
         return weights > 0
-    return q.dtype == torch.bfloat16 and 0 < weights <= MOST
+    return q.dtype == torch.bfloat16 and 0 < weights <= MAX_WEIGHTS
 
 
 def _in_chunks(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None, dropout: float
 ) -> torch.Tensor:
-    """Some pieces at a time, or some heads of one."""
+    """Compute some pieces at a time, or some heads of one piece."""
     pieces, heads = q.shape[:2]
-    each = q.shape[-2] * k.shape[-2]
-    if each * heads <= CHUNK:
-        size = max(CHUNK // (each * heads), 1)
+    weights = q.shape[-2] * k.shape[-2]
+    if weights * heads <= CHUNK:
+        size = max(CHUNK // (weights * heads), 1)
         masks = [mask] * -(-pieces // size) if mask is None or len(mask) == 1 else mask.split(size)
         parts = zip(q.split(size), k.split(size), v.split(size), masks, strict=True)
         return torch.cat([_plain(*part, dropout) for part in parts])
-    size = max(CHUNK // each, 1)
+    size = max(CHUNK // weights, 1)
     rows = []
     for i in range(pieces):
-        own = None if mask is None else mask[i % len(mask)][None]  # (1, H or 1, T or 1, S)
-        masks = [own] * -(-heads // size) if own is None or own.shape[1] == 1 else own.split(size, dim=1)
+        of_piece = None if mask is None else mask[i % len(mask)][None]  # (1, H or 1, T or 1, S)
+        masks = (
+            [of_piece] * -(-heads // size)
+            if of_piece is None or of_piece.shape[1] == 1
+            else of_piece.split(size, dim=1)
+        )
         parts = zip(*(x[i : i + 1].split(size, dim=1) for x in (q, k, v)), masks, strict=True)
         rows.append(torch.cat([_plain(*part, dropout) for part in parts], dim=1))
     return torch.cat(rows)
@@ -87,8 +89,7 @@ def _plain(
 def _kept(shape: torch.Size, dropout: float, dtype: torch.dtype) -> torch.Tensor:
     """Zero with the probability `dropout` (to 2 ** -17), otherwise one.
 
-    Each number that the generator draws serves four weights; whole numbers clamped to two neighbours become
-    zeros and ones faster than comparisons do.
+    Each drawn number serves four weights; clamping integers to two neighbours is faster than comparing.
     """
     count = math.prod(shape)
     drawn = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)

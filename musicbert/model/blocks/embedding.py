@@ -1,22 +1,17 @@
-"""From eight tokens to one vector a note: the compound embedding, in three equal forms.
+"""From eight tokens to one vector per note: the compound embedding, in three equal forms.
 
 Legend: ``B`` pieces, ``T`` notes, ``F`` fields of a note, ``D`` width, ``V`` vocabulary.
 
-MusicBERT embeds the F tokens of a note, concatenates them and projects the F*D numbers down to D. The
-projection is linear, so with ``W = [W_0 ... W_{F-1}]`` the result is ``sum_f E[token_f] @ W_f.T``: look-ups
-in F tables ``E @ W_f.T`` instead of a matrix product per note. The same numbers (up to rounding), three
-amounts of work:
+MusicBERT embeds the F tokens of a note and projects the concatenated F*D numbers to D. The projection is
+linear: with ``W = [W_0 ... W_{F-1}]`` the result is ``sum_f E[token_f] @ W_f.T``, that is, look-ups in F
+tables ``E @ W_f.T``. The forms are equal up to rounding and differ in work:
 
-``direct``
-    one row of F*D numbers a note: ``B * T * F`` products with a D x D matrix.
-``table``
-    all tables: ``V * F`` products, whatever the batch; needs no look at the data, hence no wait for the GPU.
-``present``
-    only rows of (field, token) pairs that occur in the batch: never more than ``direct``, and in practice a
-    few hundred products (a field has at most 256 tokens of its own).
+* ``direct``: one row of F*D numbers per note: ``B * T * F`` products with a D x D matrix.
+* ``table``: all tables: ``V * F`` products, whatever the batch, without synchronising a GPU.
+* ``present``: only (field, token) pairs of the batch: never more than ``direct``, usually a few hundred.
 
-``form="auto"`` takes ``present`` on a CPU; elsewhere ``table`` where the batch has more notes than the
-vocabulary has tokens, and ``direct`` below. Measured by ``benchmarks/model_step.py``.
+``auto`` is ``present`` on a CPU; elsewhere ``table`` if the batch has more notes than the vocabulary has
+tokens, else ``direct`` (measured by ``benchmarks/model_step.py``).
 """
 
 from typing import Literal
@@ -39,12 +34,10 @@ def compound_embedding(
     fields: int = 8,
     form: DownForm = "auto",
 ) -> torch.Tensor:
-    """Embed the tokens of each note and project them down to one vector.
+    """Embed the tokens of each note and project them to one vector [shape=(B, T, D)].
 
-    ``tokens``: token ids [shape=(B, T*F), int64]; ``embedding``: token embeddings [shape=(V, D)]; ``weight``,
-    ``bias``: the down-projection [shape=(D, F*D)] and [shape=(D,)]; ``fields``: ``F``; ``form``: see the
-    module docstring.
-    Returns `torch.Tensor` [shape=(B, T, D)].
+    ``tokens`` [shape=(B, T*F), int64]; ``embedding``: token embeddings [shape=(V, D)]; ``weight``, ``bias``:
+    the down-projection [shape=(D, F*D)] and [shape=(D,)]; ``form``: see the module.
     """
     B, T, D = tokens.shape[0], tokens.shape[1] // fields, embedding.shape[1]
     if form == "auto":
@@ -84,10 +77,8 @@ def _present_pairs(notes: torch.Tensor, vocabulary: int) -> tuple[torch.Tensor, 
 def note_positions(padding: torch.Tensor) -> torch.Tensor:
     """Rows of the position table: 2, 3, ... for notes, 1 for padding [shape=(B, T), int64].
 
-    fairseq's convention: positions count only what is no padding and start behind the padding index. A note
-    whose first token is ``<pad>`` therefore moves all later ones by one row.
-
-    ``padding``: true at padding [shape=(B, T), bool].
+    fairseq's convention: padding is not counted. A note whose first token is ``<pad>`` therefore shifts all
+    later ones by one row. ``padding``: True at padding [shape=(B, T), bool].
     """
     real = (~padding).long()
     return real.cumsum(1) * real + PAD

@@ -1,21 +1,19 @@
-"""Self-attention with a reach: everything, or ``window`` notes to each side.
+"""Self-attention to everything, or to ``window`` notes on each side.
 
 Legend: ``B`` pieces, ``T`` notes, ``H`` heads, ``d`` width of a head, ``W`` window, ``n`` blocks.
 
-In half precision on a GPU with FlashAttention (Dao 2023), its kernel does both kinds of layers without a
-mask, where it is known how many notes come before the padding of each piece: notes and padding are two
-sequences of a row, and each attends within its own.
+In half precision on a GPU with FlashAttention (Dao 2023), its kernel computes both kinds of layers without
+masks if the number of notes before the padding of each piece is known: notes and padding are two sequences of
+a row, and each attends within itself.
 
-Otherwise all of it is scaled dot-product attention (`musicbert.model.blocks.dot_product`). Global layers
-get no mask
-where nothing is padded, and one row of booleans a piece otherwise. Local layers of long inputs work in
-blocks: ``2 W`` queries against the ``4 W`` keys around them, so the work grows with ``T * 4 W`` and not with
-``T * T``; short inputs use a band of the dense mask.
+Otherwise `musicbert.model.blocks.dot_product` is used. Global layers get no mask if nothing is padded, else
+one row of booleans per piece. Local layers of long inputs work in blocks, ``2 W`` queries against the ``4 W``
+keys around them, so the work grows with ``T * 4 W`` and not ``T * T``; short inputs use a band of the dense
+mask.
 
-Every note may attend to itself, also where it is padding, so no row of a mask is empty. What padding reads is
-used by MidiBERT's masks alone, which reach into it; they get masks (``note_crops.py``). Held equal to one
-dense mask in ``tests/unit/model/test_m2bert.py`` and ``test_m2bert_flash.py``; FlashAttention's own numbers
-are compared by ``benchmarks/m2bert_step.py`` on a GPU.
+Every note may attend to itself, also padding, so no row of a mask is empty. What padding reads matters only
+to MidiBERT's objective, which corrupts padding and therefore gets masks (``note_crops.py``).
+``benchmarks/m2bert_step.py`` compares FlashAttention's numbers on a GPU.
 """
 
 from __future__ import annotations
@@ -33,13 +31,12 @@ from musicbert.model.blocks.segments import flash_attention
 class Reach:
     """Masks of a batch, made once for all layers.
 
-    ``mask``: of global layers [shape=(B, 1, 1, T), bool], True where a key may be read; None if nothing is
-    padded. ``local``: of local layers: [shape=(B or 1, 1, T, T), bool], or of blocks [shape=(B * n, 1, 2 W, 4
-    W), bool]; None where the window holds everything. ``window``: ``W`` where local layers work in blocks, or
-    with `offsets`; otherwise 0. ``offsets``: for FlashAttention: where the notes and the padding of each
-    piece begin, one piece after the other, and the end [shape=(2 B + 1,), int32]; without padding, where the
-    pieces begin [shape=(B + 1,)]. There are no masks then. None for scaled dot-product attention.
-    ``longest``: length of the longest sequence of `offsets`, or more.
+    ``mask``: of global layers [shape=(B, 1, 1, T), bool], True where a key may be read, or None if nothing is
+    padded; ``local``: of local layers: [shape=(B or 1, 1, T, T), bool], or of blocks [shape=(B * n, 1, 2 W, 4
+    W), bool], or None if the window holds everything; ``window``: ``W`` where local layers work in blocks, or
+    with `offsets`, else 0; ``offsets``: FlashAttention instead of masks: where the notes and the padding of
+    each piece begin, and the end [shape=(2 B + 1,), int32], or without padding where the pieces begin
+    [shape=(B + 1,)]; ``longest``: at least the length of the longest sequence of `offsets`.
     """
 
     mask: torch.Tensor | None
@@ -52,10 +49,10 @@ class Reach:
     def in_sequences(
         cls, batch: int, length: int, window: int, lengths: torch.Tensor | None, device: torch.device
     ) -> Reach:
-        """What FlashAttention needs in place of masks.
+        """What FlashAttention needs instead of masks.
 
-        ``batch``, ``length``, ``window``, ``device``: as in `of`; ``lengths``: notes before the padding of
-        each piece [shape=(B,), integers on the device]; None if nothing is padded.
+        ``lengths``: notes before the padding of each piece [shape=(B,), integers on the device], or None if
+        nothing is padded.
         """
         begin = torch.arange(batch + 1, device=device, dtype=torch.int32) * length
         if lengths is None:
@@ -67,11 +64,7 @@ class Reach:
     def of(
         cls, batch: int, length: int, window: int, padding: torch.Tensor | None, device: torch.device
     ) -> Reach:
-        """Make the masks.
-
-        ``batch``, ``length``: ``B`` and ``T``; ``window``: ``W``; ``padding``: true at padding [shape=(B, T),
-        bool], or None if nothing is padded; ``device``: where they are made.
-        """
+        """Make the masks; ``padding``: True at padding [shape=(B, T), bool], or None if nothing is padded."""
         mask = None
         if padding is not None:
             real = ~padding
@@ -103,12 +96,10 @@ class Reach:
 def attend(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, reach: Reach, *, local: bool, dropout: float = 0.0
 ) -> torch.Tensor:
-    """Attention of one layer.
+    """Attention of one layer [shape=(B, H, T, d)].
 
-    ``q``, ``k``, ``v``: queries, keys and values, turned by their positions [shape=(B, H, T, d)]; ``reach``:
-    masks of the batch; ``local``: whether the layer sees the window only; ``dropout``: of the attention
-    weights, in 0-1.
-    Returns `torch.Tensor` [shape=(B, H, T, d)].
+    ``q``, ``k``, ``v``: rotated by their positions [shape=(B, H, T, d)]; ``local``: whether the layer sees
+    only the window.
     """
     if reach.offsets is not None:
         rows = (x.transpose(1, 2).flatten(0, 1) for x in (q, k, v))  # (B*T, H, d)

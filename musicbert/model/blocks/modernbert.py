@@ -3,15 +3,13 @@
 Legend: ``B`` pieces, ``T`` notes, ``D`` width, ``H`` heads, ``d`` width of a head.
 
 Pre-norm: ``x = x + Wo(attention(LN(x)))``, ``x = x + mlp(LN(x))``; the first block has no LayerNorm before
-its attention. No biases anywhere, LayerNorms included. The feed-forward layer is gated: ``Wo(drop(gelu(u) *
-g))`` with ``u, g`` the halves of ``Wi(x)`` and the exact (erf) GELU. Rotary positions count from 0 in each
-piece. Layers 0, 3, 6, ... attend to everything (theta 160,000), the others to 64 notes each side (theta
-10,000).
+its attention. No biases anywhere. The feed-forward layer is gated: ``Wo(drop(gelu(u) * g))`` with ``u, g``
+the halves of ``Wi(x)`` and the exact (erf) GELU. Rotary positions count from 0 in each piece. Layers 0, 3, 6,
+... attend to everything (theta 160,000), the others to 64 notes on each side (theta 10,000).
 
-The states that are returned are those before ``final_norm``, unless the configuration says otherwise: so does
-the published model (``hidden_states[-1]`` of transformers 4). ``embeddings.tok_embeddings`` belongs to the
-checkpoints and is never used. Both get no gradient. Verified against golden states and against transformers
-in ``tests/parity/test_m2bert_backbone.py``.
+Returned states are those before ``final_norm`` unless the configuration says otherwise, as in the published
+model (``hidden_states[-1]`` of transformers 4). ``embeddings.tok_embeddings`` is only in the checkpoints.
+Both get no gradient.
 """
 
 import torch
@@ -19,8 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from musicbert.config import M2BertConfig
-from musicbert.model.blocks.attention import without_cudnn
-from musicbert.model.blocks.compiled import compile_in_place
+from musicbert.model.blocks.attention import compile_in_place, without_cudnn
 from musicbert.model.blocks.local_attention import Reach, attend
 from musicbert.model.blocks.segments import has_flash, takes_flash
 
@@ -58,7 +55,7 @@ class Attention(nn.Module):
         """Attend: [shape=(B, T, D)] -> [shape=(B, T, D)]."""
         # taken apart once: the gradients of the three are then written side by side, once
         q, k, v = self.Wqkv(x).unflatten(-1, (3, self.heads, -1)).unbind(-3)
-        q, k, v = (each.transpose(1, 2) for each in (q, k, v))  # (B, H, T, d) each
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))  # (B, H, T, d) each
         q, k = rotate(q, *rotary), rotate(k, *rotary)
         dropout = self.dropout if self.training else 0.0
         y = attend(q, k, v, reach, local=local, dropout=dropout)  # (B, H, T, d)
@@ -109,10 +106,7 @@ class Embeddings(nn.Module):
 
 
 class ModernBert(nn.Module):
-    """Blocks over embedded notes.
-
-    ``config``: shape and dropouts.
-    """
+    """Blocks over embedded notes."""
 
     def __init__(self, config: M2BertConfig) -> None:
         super().__init__()
@@ -138,17 +132,13 @@ class ModernBert(nn.Module):
                 nn.init.trunc_normal_(module.weight, 0.0, std, -2 * std, 2 * std)
 
     def compile_blocks(self, backend: str = "inductor", *, dynamic: bool = True) -> None:
-        """Compile each block in place (see `compile_in_place`).
-
-        In training with FlashAttention there is one graph each for the first block, global and local ones,
-        whatever the lengths of a batch; masks have more forms.
-        """
+        """Compile each block in place (see `compile_in_place`)."""
         compile_in_place(self.layers, backend, dynamic=dynamic)
 
     def _reach(
         self, x: torch.Tensor, padding_mask: torch.Tensor | None, lengths: torch.Tensor | None
     ) -> Reach:
-        """What the layers see; without masks where FlashAttention can do it."""
+        """Masks of the layers, or none if FlashAttention can be used."""
         B, T, D = x.shape
         known = padding_mask is None or lengths is not None
         if known and has_flash(x.device) and takes_flash(_product_type(x), D // self.config.heads):
@@ -165,11 +155,11 @@ class ModernBert(nn.Module):
         lengths: torch.Tensor | None = None,
         all_states: bool = False,
     ) -> tuple[torch.Tensor, list[torch.Tensor] | None]:
-        """Encode embedded notes.
+        """Encode embedded notes [shape=(B, T, D)].
 
-        ``x`` [shape=(B, T, D)]. ``padding_mask``: true at padding [shape=(B, T), bool], or None if nothing is
-        padded. ``lengths``: notes of each piece, where all padding comes after them [shape=(B,), int64]: a
-        GPU then needs no mask. None if that is not known. ``all_states``: keep the states between the blocks.
+        ``padding_mask``: True at padding [shape=(B, T), bool], or None if nothing is padded; ``lengths``: see
+        `M2Bert.forward`; ``all_states``: keep the states between the blocks.
+
         Returns ``hidden`` [shape=(B, T, D)]; ``states``: input of the first block and output of each block,
         or None.
         """
@@ -193,10 +183,9 @@ class ModernBert(nn.Module):
 def rotary_table(
     length: int, width: int, theta: float, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cosines and sines of positions 0 to length - 1, each [shape=(T, d), float32].
+    """Cosines and sines of positions 0 to T - 1, each [shape=(T, d), float32].
 
-    ``length``, ``width``: ``T`` and ``d``; ``theta``: base of the geometric series of frequencies;
-    ``device``: where they are made.
+    ``length``, ``width``: ``T`` and ``d``; ``theta``: base of the frequencies.
     """
     exponent = torch.arange(0, width, 2, dtype=torch.float32, device=device) / width  # (d/2,)
     frequency = 1.0 / theta**exponent
@@ -206,10 +195,7 @@ def rotary_table(
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Turn queries or keys by their positions.
-
-    ``x`` [shape=(..., T, d)]; ``cos``, ``sin``: what `rotary_table` returns.
-    """
+    """Rotate queries or keys [shape=(..., T, d)] by the cosines and sines of `rotary_table`."""
     first, second = x.chunk(2, dim=-1)
     turned = torch.cat([-second, first], dim=-1)
     return (x * cos + turned * sin).to(x.dtype)

@@ -1,10 +1,6 @@
-"""Masked tokens as a list made where the batch is made, so that no device has to search for them.
+"""Masked tokens as a list made with the batch, so that a GPU need not be synchronised to count them.
 
 Legend: ``B`` pieces, ``T`` notes, ``F`` fields of a note, ``D`` width, ``N`` selected tokens.
-
-``hidden[selected]`` makes a GPU count the selected tokens and the program wait for the number. Who makes the
-batch knows it already: :class:`MaskedPlaces` lists the notes, sorted by field, and says how many there are of
-each field.
 """
 
 from __future__ import annotations
@@ -22,8 +18,8 @@ from torch import nn
 class MaskedPlaces:
     """Selected tokens of a batch, sorted by field.
 
-    ``notes``: note of each, as an index into the notes of the whole batch, row after row [shape=(N,), int64];
-    ``counts``: how many are of each field [length F, adding up to N].
+    ``notes``: note of each token, an index into all notes of the batch [shape=(N,), int64]; ``counts``:
+    tokens of each field [length F, adding up to N].
     """
 
     notes: torch.Tensor
@@ -31,7 +27,7 @@ class MaskedPlaces:
 
     @classmethod
     def of(cls, selected: torch.Tensor, fields: int = 8) -> MaskedPlaces:
-        """Find them in a mask [shape=(B, T*F), bool]; on a GPU this waits for the result."""
+        """Find them in a mask [shape=(B, T*F), bool]; this synchronises a GPU."""
         by_field = selected.reshape(-1, fields).t()  # (F, B*T)
         notes = by_field.nonzero(as_tuple=True)[1]  # (N,), sorted by field
         return cls(notes, by_field.sum(1).tolist())
@@ -44,11 +40,10 @@ class MaskedPlaces:
 
 
 def up_project_places(hidden: torch.Tensor, linear: nn.Linear | None, places: MaskedPlaces) -> torch.Tensor:
-    """Vectors of the listed tokens only: each field has its slice of the up-projection.
+    """Vectors of the listed tokens [shape=(N, D)]: each field has its slice of the up-projection.
 
     ``hidden`` [shape=(B, T, D)]; ``linear``: the up-projection D -> F*D, or None in a model without compound
-    embedding (a token is a note); ``places``: which tokens.
-    Returns `torch.Tensor`: in the order of ``places`` [shape=(N, D)].
+    embedding, where a token is a position.
     """
     D = hidden.shape[2]
     x = hidden.reshape(-1, D).index_select(0, places.notes)  # (N, D)
@@ -64,7 +59,7 @@ class NoteOutputs(NamedTuple):
     """Outputs of the heads.
 
     ``columns``: logits of every column of the wanted notes, F x [shape=(N, V_f)]; ``roll``: piano roll of all
-    notes of the batch, padding included [shape=(B*T, R)], or None without the head.
+    notes of the batch, padding included [shape=(B*T, R)], or None.
     """
 
     columns: list[torch.Tensor]

@@ -1,22 +1,15 @@
-"""Attention within sequences that stand one after the other in a single row, without padding.
+"""Attention within sequences that follow each other in a single row, without padding.
 
 Legend: ``N`` positions in all, ``S`` sequences, ``H`` heads, ``D`` width.
 
-A batch of sequences of different lengths is either padded to the longest, (B, T, D), or one stream,
-(1, N, D), with :class:`Segments` saying where each begins. A stream spends no work on padding and needs no
-mask, so that a GPU can use its fastest kernel.
+A batch is either padded to the longest sequence, (B, T, D), or one stream, (1, N, D), with :class:`Segments`
+saying where each sequence begins. A stream wastes no work on padding and needs no mask. Three ways give the
+same numbers (those of the padded form up to rounding):
 
-Three ways to the same numbers (those of the padded form up to rounding, verified in
-``tests/unit/model/test_segments.py``):
-
-flash
-    in half precision on a GPU that has FlashAttention (Dao 2023): its kernel for sequences of different
-    lengths, which reads queries, keys and values where the projection left them. It is traced by
-    ``torch.compile``, for any lengths.
-jagged
-    on a GPU otherwise: ``scaled_dot_product_attention`` on nested tensors.
-apart
-    elsewhere: one call a sequence.
+* in half precision on a GPU with FlashAttention (Dao 2023): its kernel for sequences of different lengths,
+  which reads queries, keys and values in place and is traced by ``torch.compile`` for any lengths;
+* otherwise on a GPU: ``scaled_dot_product_attention`` on nested tensors;
+* elsewhere: one call per sequence.
 """
 
 from __future__ import annotations
@@ -36,8 +29,8 @@ class Segments:
     """Sequences of a stream.
 
     ``offsets``: where each begins, and the end of the last [shape=(S+1,), int32, on the device of the model];
-    ``lengths``: positions of each, known without asking the device [length S]; ``longest``: positions of the
-    longest; ``flash``: whether the device has the kernel of FlashAttention.
+    ``lengths``: positions of each [length S]; ``longest``: their maximum; ``flash``: whether the device has
+    FlashAttention's kernel.
     """
 
     offsets: torch.Tensor
@@ -67,12 +60,7 @@ class Segments:
 def segment_attention(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, segments: Segments, dropout: float = 0.0
 ) -> torch.Tensor:
-    """Attend within each sequence.
-
-    ``q``, ``k``, ``v`` [shape=(1, H, N, D/H)]; ``segments``: where the sequences are; their lengths add up to
-    N; ``dropout``: dropout of the attention weights, in 0-1.
-    Returns `torch.Tensor` [shape=(1, H, N, D/H)].
-    """
+    """Attend within each sequence: ``q``, ``k``, ``v`` and the result [shape=(1, H, N, D/H)]."""
     if segments.flash and takes_flash(q.dtype, q.shape[-1]):
         rows = (x.squeeze(0).transpose(0, 1) for x in (q, k, v))  # (N, H, D/H), views, as their gradients
         return flash_attention(*rows, segments.offsets, segments.longest, dropout).transpose(0, 1)[None]
@@ -100,14 +88,11 @@ def flash_attention(
     dropout: float,
     window: int | None = None,
 ) -> torch.Tensor:
-    """All sequences in one call.
+    """Attend within all sequences in one call [shape=(N, H, D/H)].
 
     The operator is the one that ``scaled_dot_product_attention`` calls for nested tensors, without their
-    copies; ``torch.nn.attention.varlen`` has no dropout.
-
-    ``q``, ``k``, ``v`` [shape=(N, H, D/H)]; ``offsets``, ``longest``: as in `Segments`; ``dropout``: dropout
-    of the attention weights, in 0-1; ``window``: positions to each side that are seen; all if None.
-    Returns `torch.Tensor` [shape=(N, H, D/H)].
+    copies; ``torch.nn.attention.varlen`` has no dropout. ``q``, ``k``, ``v`` [shape=(N, H, D/H)];
+    ``offsets``, ``longest``: as in `Segments`; ``window``: positions visible on each side, or None for all.
     """
     attend = torch.ops.aten._flash_attention_forward
     near = {} if window is None else {"window_size_left": window, "window_size_right": window}

@@ -2,8 +2,7 @@
 
 Legend: ``B`` windows, ``T`` rows, ``D`` width, ``C`` outputs, ``R`` hops of attention.
 
-Names and shapes of parameters are those of M2BERT's fine-tuned checkpoints (``classifier.0``,
-``attention.ws1``, ``attention.ws2``), so these can be loaded.
+Names and shapes of parameters are those of M2BERT's fine-tuned checkpoints.
 """
 
 import torch
@@ -23,11 +22,7 @@ def _classifier(inputs: int, outputs: int, inner: int, dropout: float) -> nn.Seq
 
 
 class NoteHead(nn.Module):
-    """One label per note: one linear layer, or two.
-
-    ``width``, ``outputs``: ``D`` and ``C``; ``inner``: width between two layers; 0 is one layer; ``dropout``:
-    before the first of two layers, in 0-1.
-    """
+    """One label per note: one linear layer, or two with ``inner`` numbers between and dropout before them."""
 
     def __init__(self, width: int, outputs: int, *, inner: int = 0, dropout: float = 0.1) -> None:
         super().__init__()
@@ -42,7 +37,7 @@ class NoteHead(nn.Module):
 def structured_attention(scores: torch.Tensor, attended: torch.Tensor | None) -> torch.Tensor:
     """Weights over the rows: softmax of scores [shape=(B, T, R)] over T, zero where not ``attended``.
 
-    A window without attended rows gets equal weights, so that nothing is NaN.
+    If no row of a window is attended to, its weights are equal, so that nothing is NaN.
     """
     if attended is not None:
         usable = attended | ~attended.any(dim=1, keepdim=True)  # (B, T)
@@ -65,9 +60,8 @@ class _Scores(nn.Module):
 class AttentionHead(nn.Module):
     """One label per window: structured self-attention over its notes (Lin et al. 2017), then a classifier.
 
-    ``width``, ``outputs``: ``D`` and ``C``; ``inner``, ``dropout``: see `NoteHead`; ``attend_padding``:
-    attend to padding and special rows too, as the published code does; ``hidden``, ``hops``: width of the
-    scores, and number R of weighted means.
+    ``inner``, ``dropout``: see `NoteHead`; ``attend_padding``: attend to padding and special rows too, as the
+    published code does; ``hidden``, ``hops``: width of the scores, and number R of weighted means.
     """
 
     def __init__(
@@ -95,9 +89,9 @@ class AttentionHead(nn.Module):
 
 
 class LayerMix(nn.Module):
-    """Learned weights of the states between the blocks (Peters et al. 2018): ``g sum_l softmax(w)_l h_l``.
+    """Learned mixture of the states between the blocks (Peters et al. 2018): ``g sum_l softmax(w)_l h_l``.
 
-    Each state is normalised to zero mean and unit variance over its width first. The weights start equal.
+    States are first normalised to zero mean and unit variance over their width. The weights start equal.
     """
 
     def __init__(self, states: int) -> None:

@@ -1,11 +1,11 @@
-"""Heads: the masked-LM head over tokens, and the sentence head over one vector per piece.
+"""Heads on tokens and pieces: masked LM, sentences, and annotations for contrastive pre-training.
 
-Legend: ``B`` pieces, ``N`` tokens, ``D`` width, ``V`` vocabulary, ``C`` outputs.
+Legend: ``B`` pieces, ``N`` tokens, ``D`` width, ``V`` vocabulary, ``C`` outputs, ``R`` ratings of a piece.
 """
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 #: rows of matrix products on a GPU are to be multiples of 16 bytes, 8 numbers of half precision
@@ -15,8 +15,8 @@ ALIGNED = 8
 class LMHead(nn.Module):
     """dense -> GELU -> LayerNorm -> logits over the vocabulary.
 
-    ``weight`` [shape=(V, D)] is a parameter of its own: the published model meant to tie it to the token
-    embedding, but tied it to a table that it then threw away, so checkpoints hold both.
+    ``weight`` [shape=(V, D)] is not tied to the token embedding: the published model meant to tie it, but
+    tied it to a discarded table, so checkpoints hold both.
     """
 
     def __init__(self, width: int, vocabulary_size: int) -> None:
@@ -34,13 +34,11 @@ class LMHead(nn.Module):
 
 
 def aligned_linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """``F.linear`` with as many more outputs, cut off again, as make rows of whole 16 bytes.
+    """``F.linear`` with outputs added, and cut off again, so that rows are multiples of 16 bytes.
 
-    A vocabulary of 1,237 tokens makes rows that begin anywhere; a GPU's fast matrix products, those of the
-    backward pass too, take aligned rows only (NVIDIA, "Matrix Multiplication Background User's Guide").
-
-    ``x``, ``weight``, ``bias`` [shape=(..., D)], [shape=(V, D)] and [shape=(V,)].
-    Returns `torch.Tensor`: a view of the first V numbers of each row [shape=(..., V)].
+    Fast matrix products of GPUs, in the backward pass too, need aligned rows (NVIDIA, "Matrix Multiplication
+    Background User's Guide"); a vocabulary of 1,237 tokens has none. ``x``, ``weight``, ``bias`` [shape=(...,
+    D)], [shape=(V, D)] and [shape=(V,)]; returns a view [shape=(..., V)].
     """
     outputs = weight.shape[0]
     more = -outputs % ALIGNED
@@ -50,16 +48,8 @@ def aligned_linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) ->
 class SentenceHead(nn.Module):
     """dropout -> dense -> tanh -> dropout -> out_proj: RoBERTa's head, for classes and for ratings alike.
 
-    Parameters
-    ----------
-    width, outputs
-        ``D`` and ``C``.
-    inner_width
-        Width between the two layers; ``D`` if None.
-    dropout
-        Pooler dropout, in 0-1.
-    spectral
-        Divide the last weight by its largest singular value (Miyato et al. 2018).
+    ``inner_width``: width between the two layers, ``width`` if None; ``dropout``: in 0-1; ``spectral``:
+    divide the last weight by its largest singular value (Miyato et al. 2018).
     """
 
     def __init__(
@@ -83,3 +73,35 @@ class SentenceHead(nn.Module):
         """Outputs without an activation: features [shape=(B, D)] -> [shape=(B, C)]."""
         x = torch.tanh(self.dense(self.dropout(features)))  # (B, inner_width)
         return self.out_proj(self.dropout(x))  # (B, C)
+
+
+#: width of the hidden layer of the published projections
+HIDDEN = 128
+
+
+def projection(inputs: int, outputs: int, *, hidden: int = HIDDEN) -> nn.Sequential:
+    """Return a layer, GELU, a layer: the published shape of the small heads of contrastive pre-training."""
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
+
+
+class AnnotationEncoder(nn.Sequential):
+    """Ratings of a piece to an embedding: a layer, GELU, a layer.
+
+    ``ratings``: their number ``R`` (with ``compat`` one more: the performer's class). With ``compat``,
+    exactly the published parameters, and a missing rating counts as the middle of the scale; otherwise a
+    value for missing ratings is learned, one per dimension.
+    """
+
+    def __init__(self, ratings: int, width: int, *, hidden: int = HIDDEN, compat: bool = False) -> None:
+        super().__init__(*projection(ratings, width, hidden=hidden))
+        middle = torch.full((ratings,), 0.5)  # ratings are on 0-1
+        if compat:
+            self.register_buffer("missing", middle, persistent=False)
+        else:
+            self.missing = nn.Parameter(middle)
+
+    def forward(self, ratings: Tensor) -> Tensor:
+        """Return embeddings [shape=(B, D)] of ratings [shape=(B, R)] (NaN where missing)."""
+        absent = ratings.isnan()
+        filled = torch.where(absent, self.missing.float(), ratings.nan_to_num())  # (B, R)
+        return super().forward(filled.to(self[0].weight.dtype))  # (B, D)

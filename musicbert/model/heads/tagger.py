@@ -31,24 +31,11 @@ _UNREAD = ("lm_head", "classification_heads", "regression_heads", "mask_lm", "to
 class TagSettings:
     """Shape of the head.
 
-    Attributes
-    ----------
-    outputs
-        ``C``.
-    head
-        ``note``: one label per note. For windows: ``first`` (what the published sentence heads of MusicBERT
-        read), ``mean`` (over notes), ``attention`` (structured self-attention, M2BERT's).
-    inner
-        Width between two layers of the head; 0: one layer, or as wide as the backbone for ``first`` and
-        ``mean``.
-    dropout
-        Dropout in the head, in 0-1.
-    attend_padding
-        See `AttentionHead`.
-    layer
-        State that the head reads: -1 is the last one, 0 the input of the first block.
-    mix_layers
-        Read a learned mixture of all states instead.
+    ``head``: ``note``: one label per note; for windows ``first`` (what the published sentence heads of
+    MusicBERT read), ``mean`` (over notes) or ``attention`` (structured self-attention, M2BERT's); ``inner``:
+    width between two layers (0: one layer, or the backbone's width for ``first`` and ``mean``); ``dropout``:
+    in 0-1; ``attend_padding``: see `AttentionHead`; ``layer``: state that the head reads, -1 the last one, 0
+    the input of the first block; ``mix_layers``: read a learned mixture of all states instead.
     """
 
     outputs: int
@@ -77,10 +64,9 @@ class TagSettings:
 
 
 class Tagger(nn.Module):
-    """A backbone with a head.
+    """A backbone (see `musicbert.model.backbones.note_states`) with a head.
 
-    ``backbone``: see `musicbert.model.backbones.note_states`; ``settings``: shape of the head.
-    Raises `ValueError` (where the backbone has no such layer).
+    Raises `ValueError` (the backbone has no such layer).
     """
 
     def __init__(self, backbone: nn.Module, settings: TagSettings) -> None:
@@ -107,7 +93,7 @@ class Tagger(nn.Module):
         self._freeze_unread()
 
     def _freeze_unread(self) -> None:
-        """Do not train what the head never reads: other heads, blocks above its layer."""
+        """Freeze what the head never reads: other heads, blocks above its layer."""
         blocks = depth(self.backbone)
         highest = blocks if self.mix is not None else self.settings.layer % (blocks + 1)
         unread = set(_UNREAD)
@@ -126,10 +112,9 @@ class Tagger(nn.Module):
         return self.mix is None and self.settings.layer in (-1, depth(self.backbone))
 
     def forward(self, src_tokens: torch.Tensor, performance: torch.Tensor | None = None) -> torch.Tensor:
-        """Label notes or windows.
+        """Label notes or windows (arguments: see `musicbert.model.backbones.note_states.note_states`).
 
-        ``src_tokens``, ``performance``: see `musicbert.model.backbones.note_states.note_states`.
-        Returns `torch.Tensor`: logits, in float32: [shape=(B, T, C)] of a note head, else [shape=(B, C)].
+        Returns float32 logits: [shape=(B, T, C)] of a note head, else [shape=(B, C)].
         """
         states = note_states(
             self.backbone, src_tokens, performance=performance, all_layers=not self.last_only
@@ -180,10 +165,10 @@ def freeze(tagger: Tagger, blocks: int) -> None:
 
 
 def scale_rates(tagger: Tagger, decay: float) -> None:
-    """Give each parameter the factor of its learning rate: ``decay`` for each block above it.
+    """Set each parameter's factor of the learning rate: ``decay`` for each block above it.
 
-    The optimiser `layerwise_adamw` reads the attribute ``rate_scale`` (Howard and Ruder 2018, "discriminative
-    fine-tuning"; as in ELECTRA and BEiT, by a power of the depth).
+    The optimiser `layerwise_adamw` reads this attribute ``rate_scale`` (Howard and Ruder 2018,
+    "discriminative fine-tuning").
     """
     blocks = depth(tagger.backbone)
     for name, parameter in tagger.named_parameters():

@@ -1,7 +1,7 @@
 """The adversary of the rating tasks: regression under noise on the embeddings.
 
 Virtual adversarial training (Miyato et al. 2018; SMART, Jiang et al. 2020), with labels as in ALICE (Pereira
-et al. 2020). Verified against recorded values in ``tests/parity/test_rating_losses_golden.py``.
+et al. 2020).
 
 Shapes: ``B`` pieces, ``R`` ratings of a piece, ``T`` notes, ``F`` fields, ``D`` width.
 """
@@ -19,22 +19,12 @@ from musicbert.model.losses.labels import known_items, mean_squared_error
 class Adversary:
     """Settings of the adversary; the defaults are the published ones.
 
-    Attributes
-    ----------
-    alpha
-        Weight of the virtual term (scores under noise against clean scores).
-    step_size
-        Step along the gradient.
-    noise_scale
-        Standard deviation of the first noise.
-    epsilon
-        Added to the norm before the division by it.
-    radius
-        Largest movement of a token's embedding, infinity norm over the width. The published code normalises
-        to 1, which is large beside embeddings of standard deviation 0.02.
-    compat
-        Compare raw logits, instead of their sigmoid, with ratings and clean scores, and leave out the clean
-        supervised term, as the published code does.
+    ``alpha``: weight of the virtual term (scores under noise against clean scores); ``step_size``: step along
+    the gradient; ``noise_scale``: standard deviation of the first noise; ``epsilon``: added to the norm
+    before dividing by it; ``radius``: largest movement of a token's embedding, infinity norm over the width
+    (the published 1 is large beside embeddings of standard deviation 0.02); ``compat``: compare raw logits
+    instead of their sigmoid with ratings and clean scores, and leave out the clean supervised term, as the
+    published code does.
     """
 
     alpha: float = 1.0
@@ -75,12 +65,13 @@ def adversarial_loss(
 ) -> dict[str, Tensor]:
     """Regression under adversarial noise on the embeddings.
 
-    ``embeddings`` [shape=(B, T*F, D)] embeddings of the tokens, before anything is added to them;
-    ``forward``: logits [shape=(B, R)] from embeddings; ``ratings`` [shape=(B, R)], NaN where no rating;
-    ``clean_logits`` [shape=(B, R)] logits without noise; ``settings``: see :class:`Adversary`; ``noise``:
-    standard normal noise for the virtual and the label term, shaped like ``embeddings``; drawn when None.
-    Returns `dict`: ``loss`` and its terms: ``virtual``, ``labels`` and, unless compatible, ``clean``; all
-    mean squared errors.
+    ``embeddings``: of the tokens, before anything is added to them [shape=(B, T*F, D)]; ``forward``: logits
+    [shape=(B, R)] from embeddings; ``ratings`` [shape=(B, R)], NaN where missing; ``clean_logits``: logits
+    without noise [shape=(B, R)]; ``noise``: standard normal noise of the virtual and the label term, shaped
+    like ``embeddings``; drawn when None.
+
+    Returns ``loss`` and its terms ``virtual``, ``labels`` and, unless compatible, ``clean``; all mean squared
+    errors.
     """
     settings = settings or Adversary()
     if noise is None:

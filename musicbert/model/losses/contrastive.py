@@ -25,14 +25,14 @@ _UNLIKE = 0.01
 
 
 def label_similarity(labels: Tensor, kind: str, *, slope: float = 1.0) -> Tensor:
-    """Return how alike the labels of every two views are.
+    """Return how alike the labels of every two views are: weights in 0-1 [shape=(M, M)].
 
-    ``labels`` [shape=(M,)] labels, the second views after the first ones. ``kind``: ``supcon``: 1 for the
-    same class (labels at most 0.5 apart), else 0.01. ``nt-xent``: 1 for the other view of the same piece
-    only. ``tanh`` and ``linear``: falling with the distance of the labels, after division by the largest
-    absolute label. ``slope``: steepness of ``tanh``.
-    Returns `Tensor` [shape=(M, M)] weights in 0-1; the diagonal is meaningless.
-    Raises `ValueError` (for another kind).
+    The diagonal is meaningless. ``labels`` [shape=(M,)], the second views after the first ones; ``kind``:
+    ``supcon``: 1 for the same class (labels at most 0.5 apart), else 0.01; ``nt-xent``: 1 only for the other
+    view of the same piece; ``tanh`` and ``linear``: falling with the distance of the labels, after division
+    by the largest absolute label; ``slope``: steepness of ``tanh``.
+
+    Raises `ValueError` (another kind).
     """
     if kind == "nt-xent":
         half = len(labels) // 2
@@ -60,15 +60,15 @@ def lascon(
     log_outside: bool = True,
     compat: bool = False,
 ) -> Tensor:
-    """Label-aware contrastive loss of two views.
+    """Label-aware contrastive loss of two views: a scalar in nats, 0 where there are fewer than two views.
 
-    ``first``, ``second`` [shape=(N, E)] embeddings of the two views; only their direction counts. The second
-    may have one row less or more than the first, except with ``nt-xent``. ``first_labels``, ``second_labels``
-    [shape=(N,)]. ``similarity``, ``slope``: see :func:`label_similarity`. ``temperature``: divisor of the
-    cosines. ``log_outside``: true: mean of the logarithms (``L_out``); False: logarithm of the mean
-    (``L_in``). ``compat``: divide by the partition function of the column, as the published code does.
-    Returns `Tensor`: scalar, in nats; 0 where there are fewer than two views.
-    Raises `ValueError` (with ``nt-xent``, where the views are not pairs).
+    ``first``, ``second``: embeddings, of which only the direction counts [shape=(N, E)]; the second may have
+    one row less or more, except with ``nt-xent``. ``first_labels``, ``second_labels`` [shape=(N,)];
+    ``similarity``, ``slope``: see :func:`label_similarity`; ``temperature``: divisor of the cosines;
+    ``log_outside``: mean of the logarithms (``L_out``), else logarithm of the mean (``L_in``); ``compat``:
+    see the module.
+
+    Raises `ValueError` (``nt-xent`` and the views are not pairs).
     """
     if similarity == "nt-xent" and len(first) != len(second):
         raise ValueError(f"nt-xent needs pairs, not {len(first)} and {len(second)} views")

@@ -1,10 +1,8 @@
-"""How often each value of each field was to be predicted, and the loss of whoever guesses by that alone.
+"""Counts of the values to predict in each field, and the loss of guessing by frequency alone.
 
 Legend: ``N`` selected tokens (notes), ``F`` fields of a note, ``V`` values of a field.
 
-Who knows how often the values of a field occur, and nothing of the music around, has as cross-entropy the
-entropy of the field, ``H_f = -sum_v p_fv log p_fv``. Over all fields that is the mean of ``H_f`` weighted by
-the tokens of each. Verified in ``tests/unit/model/test_field_counts.py``.
+The loss is the entropy of each field, ``H_f = -sum_v p_fv log p_fv``, averaged over the tokens.
 """
 
 from collections.abc import Sequence
@@ -13,9 +11,9 @@ import torch
 
 
 class FieldCounts:
-    """Running counts on the device of what is counted; only `read` waits for it.
+    """Running counts on the device; only `read` synchronises it.
 
-    ``fields``, ``values``: ``F``, and the most values ``V`` of a field.
+    ``fields``, ``values``: ``F``, and the largest ``V`` of a field.
     """
 
     def __init__(self, fields: int, values: int) -> None:
@@ -28,29 +26,18 @@ class FieldCounts:
         return self._counts
 
     def add_listed(self, wanted: torch.Tensor, counts: Sequence[int]) -> None:
-        """Count tokens that are listed by field.
-
-        ``wanted``: token ids, sorted by field [shape=(N,), int64]; ``counts``: tokens of each field [length
-        F].
-        """
+        """Count token ids, sorted by field [shape=(N,), int64]; ``counts``: tokens of each field."""
         totals = self._on(wanted.device)
         one = totals.new_ones(1)
         for row, part in zip(totals, wanted.split(list(counts)), strict=True):
             row.scatter_add_(0, part, one.expand(len(part)))
 
     def add_cells(self, target: torch.Tensor, selected: torch.Tensor) -> None:
-        """Count cells of notes.
-
-        ``target``: values [shape=(N, F), int64]; ``selected``: true at the cells that count [shape=(N, F),
-        bool].
-        """
+        """Count the ``selected`` [bool] cells of ``target`` [int64], both [shape=(N, F)]."""
         self._on(target.device).scatter_add_(1, target.T, selected.T.to(torch.int64))
 
     def read(self) -> tuple[int, float]:
-        """Return the tokens counted so far, and the loss of guessing by frequency alone in nats a token.
-
-        ``(0, 0.0)`` before anything was counted.
-        """
+        """Return the number of tokens, and the loss of guessing in nats per token; ``(0, 0.0)`` at first."""
         if self._counts is None:
             return 0, 0.0
         counts = self._counts.to("cpu", torch.float64)  # (F, V)

@@ -4,9 +4,6 @@
 * ``multilabel``: binary cross entropy of each label in nats; a missing label is NaN.
 * ``regression``: squared error of each value; a missing value is NaN.
 
-What is missing contributes nothing, neither to a sum nor to a number. Verified against recorded values in
-``tests/parity/test_rating_losses_golden.py``.
-
 Legend: ``B`` windows, ``T`` rows, ``C`` outputs, ``M`` labelled items (notes or windows).
 """
 
@@ -21,8 +18,7 @@ UNKNOWN_CLASS = -1
 def known_items(target: Tensor, kind: str) -> Tensor:
     """Which items have a label [shape=(B,) or (B, T), bool].
 
-    ``target``: classes [shape=(B,) or (B, T)], or values [shape=(..., C)]; ``kind``: ``classes``,
-    ``multilabel`` or ``regression``.
+    ``target``: classes [shape=(B,) or (B, T)], or values [shape=(..., C)].
     """
     return target != UNKNOWN_CLASS if kind == "classes" else ~target.isnan().all(dim=-1)
 
@@ -38,10 +34,10 @@ def label_loss(
 ) -> tuple[Tensor, Tensor]:
     """Return the loss summed over the known labels, and their number (the sum of their weights).
 
-    ``kind``: see the module; ``outputs``: logits, or values of a regression [shape=(..., C)]; ``target``
-    [shape=(...), int64] of classes, else [shape=(..., C), float]; ``weight``: weight of each window
-    [shape=(B,)]; ``class_weight``: weight of each class, or of the positive labels of each output
-    [shape=(C,)]; ``smoothing``: label smoothing of classes, in 0-1.
+    ``outputs``: logits, or values of a regression [shape=(..., C)]; ``target`` [shape=(...), int64] of
+    classes, else [shape=(..., C), float]; ``weight``: of each window [shape=(B,)]; ``class_weight``: of each
+    class, or of the positive labels of each output [shape=(C,)]; ``smoothing``: label smoothing of classes,
+    in 0-1.
     """
     known = known_items(target, kind)
     items = torch.ones_like(known, dtype=torch.float32)
@@ -66,9 +62,6 @@ def label_loss(
 
 
 def mean_squared_error(outputs: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error over the values that are known; zero where there is none.
-
-    ``outputs``, ``target`` [shape=(B, C)], NaN where missing.
-    """
+    """Mean squared error over the known values [shape=(B, C), NaN where missing]; 0 without any."""
     total, number = label_loss("regression", outputs, target)
     return total / number.clamp(min=1)

@@ -1,6 +1,6 @@
-"""Loss and accuracy of the masked language model, as sums that can be added over batches.
+"""Loss and accuracy of masked language models, as sums that can be added over batches.
 
-Legend: ``N`` selected tokens, ``V`` vocabulary, ``F`` fields of a note.
+Legend: ``N`` selected tokens (or notes), ``V`` vocabulary, ``F`` fields of a note, ``V_f`` ids of column f.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ import torch.nn.functional as F
 class MaskedLMSums:
     """Sums over the selected tokens of a batch.
 
-    ``loss``: cross-entropy in nats [scalar]; ``correct``, ``count``: tokens whose most likely prediction is
-    right, and tokens, by field [shape=(F,)].
+    ``loss``: cross-entropy in nats [scalar]; ``correct``, ``count``: correct predictions and tokens, by field
+    [shape=(F,)].
     """
 
     loss: torch.Tensor
@@ -26,11 +26,10 @@ class MaskedLMSums:
 def masked_lm_sums(
     logits: torch.Tensor, target: torch.Tensor, selected: torch.Tensor, *, fields: int = 8
 ) -> MaskedLMSums:
-    """Compare logits of the selected tokens with what stood there.
+    """Compare logits of the selected tokens with the target.
 
-    ``logits``: one shared softmax over the vocabulary [shape=(N, V)], in the order of ``target[selected]``;
-    ``target``: token ids [shape=(B, T*F), int64]; ``selected``: true at the selected tokens [shape=(B, T*F),
-    bool]; ``fields``: ``F``.
+    ``logits`` [shape=(N, V)], in the order of ``target[selected]``; ``target``: token ids [shape=(B, T*F),
+    int64]; ``selected`` [shape=(B, T*F), bool].
     """
     wanted = target[selected]  # (N,)
     loss = F.cross_entropy(logits.float(), wanted, reduction="sum")
@@ -42,13 +41,41 @@ def masked_lm_sums(
 
 
 def listed_lm_sums(logits: torch.Tensor, wanted: torch.Tensor, counts: Sequence[int]) -> MaskedLMSums:
-    """As :func:`masked_lm_sums`, for tokens that are listed by field: no device has to be waited for.
+    """As :func:`masked_lm_sums` for tokens listed by field, without synchronising a GPU.
 
-    ``logits`` [shape=(N, V)], in the order of ``wanted``; ``wanted``: token ids, sorted by field [shape=(N,),
-    int64]; ``counts``: tokens of each field [length F].
+    ``logits`` [shape=(N, V)]; ``wanted``: token ids, sorted by field [shape=(N,), int64]; ``counts``: tokens
+    of each field [length F].
     """
     loss = F.cross_entropy(logits.float(), wanted, reduction="sum")
     with torch.no_grad():
         right = (logits.max(-1).indices == wanted).to(torch.float32)  # (N,)
         correct = torch.stack([part.sum() for part in right.split(list(counts))])  # (F,)
         return MaskedLMSums(loss, correct, torch.tensor(counts, dtype=torch.float32))
+
+
+@dataclass
+class ColumnSums:
+    """Sums over the selected cells of a batch, by column [shape=(F,), float32].
+
+    ``loss``: cross-entropy in nats; ``correct``, ``count``: correct predictions, and cells.
+    """
+
+    loss: torch.Tensor
+    correct: torch.Tensor
+    count: torch.Tensor
+
+
+def column_sums(logits: Sequence[torch.Tensor], target: torch.Tensor, selected: torch.Tensor) -> ColumnSums:
+    """Compare logits, F x [shape=(N, V_f)], with the selected cells of the target.
+
+    ``target`` [shape=(N, F), int64]; ``selected`` [shape=(N, F), bool].
+    """
+    weight = selected.to(torch.float32)  # (N, F)
+    losses, correct = [], []
+    for column, scores in enumerate(logits):
+        wanted = target[:, column]
+        loss = F.cross_entropy(scores.float(), wanted, reduction="none")  # (N,)
+        losses.append((loss * weight[:, column]).sum())
+        with torch.no_grad():
+            correct.append(((scores.argmax(-1) == wanted) * weight[:, column]).sum())
+    return ColumnSums(torch.stack(losses), torch.stack(correct), weight.sum(0))

@@ -3,10 +3,9 @@
 Legend: ``B`` pieces, ``T`` notes, ``S`` bars of the longest piece, ``C`` columns (98, or 86 without chroma),
 ``R = 17 C`` outputs.
 
-What the raster is, is said in :mod:`musicbert.objectives.pianoroll`, which the tests hold this one equal
-to. The loader
-sends five small integers a note; the grids of the bars are made here by one scatter-add of where tones begin
-and end and a running sum over the rows. They are stored once a bar, not once a note.
+:mod:`musicbert.objectives.pianoroll` defines the raster. The loader sends five small integers per note; the
+grids of the bars are made here, once per bar, by one scatter-add of where tones begin and end and a running
+sum over the rows.
 """
 
 import torch
@@ -17,12 +16,11 @@ _LEAST_SUM = 0.1
 
 
 def bar_rolls(events: torch.Tensor, bars: int, *, chroma: bool = True) -> torch.Tensor:
-    """Draw the bars of a batch.
+    """Draw the bars of a batch [shape=(B, S, 17, C), float32].
 
-    ``events``: what :func:`musicbert.objectives.pianoroll.roll_events` returns, padded with silent notes
-    [shape=(B, T, 5)]; ``bars``: ``S``: more than any bar number; ``chroma``: with the 12 columns of chroma.
-    Returns `torch.Tensor` [shape=(B, S, 17, C), float32]; the last row of a bar is silent, for notes without
-    a tatum.
+    The last row is silent, for notes without a tatum. ``events``: see
+    :func:`musicbert.objectives.pianoroll.roll_events`, padded with silent notes [shape=(B, T, 5)]; ``bars``:
+    ``S``, more than any bar number; ``chroma``: with the 12 columns of chroma.
     """
     B, columns = events.shape[0], CHROMA + PITCHES
     bar, row, end, spill, pitch = events.long().unbind(-1)  # (B, T) each
@@ -61,8 +59,8 @@ def roll_loss(
 ) -> torch.Tensor:
     """Squared errors summed over outputs and notes [scalar].
 
-    ``predicted`` [shape=(B*T, R)]; ``events``, ``bars``: see `bar_rolls`; ``real``: true at notes, False at
-    padding [shape=(B, T), bool]; None if nothing is padded.
+    ``predicted`` [shape=(B*T, R)]; ``events``, ``bars``: see `bar_rolls`; ``real``: False at padding
+    [shape=(B, T), bool]; None if nothing is padded.
     """
     chroma = predicted.shape[-1] == (ROWS + 1) * (CHROMA + PITCHES)
     errors = (predicted.float() - roll_targets(events, bars, chroma=chroma).flatten(0, 1)).square().sum(-1)

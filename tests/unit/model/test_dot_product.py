@@ -96,7 +96,7 @@ def test_who_computes(monkeypatch):
     dot_product_attention(*_inputs(torch.float32), dropout=0.1)
     dot_product_attention(*_inputs(torch.bfloat16))
     assert asked == [torch.float32, torch.bfloat16]
-    monkeypatch.setattr(dot_product, "MOST", B * H * T * S - 1)  # too long to keep
+    monkeypatch.setattr(dot_product, "MAX_WEIGHTS", B * H * T * S - 1)  # too long to keep
     dot_product_attention(*_inputs(torch.bfloat16))
     assert len(asked) == 2
     dot_product_attention(*_inputs(torch.bfloat16), dropout=0.1)  # torch would keep them, too

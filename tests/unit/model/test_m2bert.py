@@ -9,7 +9,7 @@ from musicbert.model import MusicBert
 from musicbert.model.backbones.m2bert import M2Bert
 from musicbert.model.backbones.musicbert_columns import cells_to_tokens, column_outputs
 from musicbert.model.blocks.local_attention import Reach, attend
-from musicbert.model.losses.notes import column_sums
+from musicbert.model.losses.masked_lm import column_sums
 from musicbert.objectives.note_fields import CP, OCTUPLE
 
 SMALL = M2BertConfig(layers=4, width=32, ffn_width=48, heads=4, embedding_width=8, window=4)
