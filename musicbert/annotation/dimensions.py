@@ -1,4 +1,4 @@
-"""The questions of both annotation studies, each with its two poles.
+"""Studies of ratings, each an entry of `RATING_SETS`: questions with both poles, scale, columns, segments.
 
 A rating is 1..7 on a scale between two poles, and a label is that number divided by 7. **The published name
 of an XAI-music dimension is its LOW pole**: a low "Convincing" means convincing, a high one means doubtful.

@@ -158,7 +158,7 @@ class LabelMap:
 
 
 #: more performers than any data set has; a larger class number is a damaged file
-_MOST_CLASSES = 100_000
+_MAX_CLASSES = 100_000
 
 
 def read_label_map(path: str | PathLike[str], *, columns: str | None = None) -> LabelMap:
@@ -321,7 +321,7 @@ def _labels(name: str, row: list[Any], path: str | PathLike[str]) -> list[float]
 
 
 def _class(name: str, value: Any, path: str | PathLike[str]) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MOST_CLASSES:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MAX_CLASSES:
         raise _bad(
             "bad-class", f"{name} ends in {value!r}; the last value is the performer's class number", path
         )

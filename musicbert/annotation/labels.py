@@ -9,9 +9,9 @@ Published rules are the defaults. What they do with a question that somebody did
 * ``zeros="cell"``, both: only the cell is masked, every (user, dataID) counts once. A label that nobody gave
   is NaN, never 0.
 
-All labels are divided by 7. ``center_raters`` subtracts each rater's own mean of each question (and adds the
-question's mean back), so that strict and kind raters count alike; it uses all rows of the table, whatever the
-split later on.
+All labels are divided by the highest rating (7 in both). ``center_raters`` subtracts each rater's own mean of
+each question (and adds the question's mean back), so that strict and kind raters count alike; it uses all
+rows of the table, whatever the split later on.
 
 Verified against the published maps in ``tests/parity/test_labels_golden.py``.
 """

@@ -213,7 +213,7 @@ AUGMENTEDNET = Source(
 
 
 #: Largest uncompressed score: the longest of AugmentedNet's has about 20 MB.
-_MOST_BYTES = 256 << 20
+_MAX_BYTES = 256 << 20
 _ROOT = re.compile(rb'full-path="([^"]+)"')
 
 
@@ -272,6 +272,6 @@ def _unpacked(content: bytes) -> bytes:
             name for name in names if name.endswith((".xml", ".musicxml")) and not name.startswith("META-INF")
         ]
         name = found[1].decode("utf-8") if found else scores[0]
-        if archive.getinfo(name).file_size > _MOST_BYTES:
+        if archive.getinfo(name).file_size > _MAX_BYTES:
             raise DatasetError("too-large", "The score unpacks to more than a score would")
         return archive.read(name)
