@@ -126,15 +126,17 @@ def _from_tagger(
 
 
 def _label_of(head: Head, data: LabelledSet) -> LabelColumn | None:
-    """Label that a head predicts; None if it predicts none of them."""
+    """Label that a head predicts: that of its name, or the only one of its kind and size; None otherwise."""
     fitting = [
         column
         for column in data.labels.values()
         if column.level == "sequence"
         and column.kind in _KINDS[head.activation]
         and len(column.classes) == head.outputs
+        and head.names in ((), column.classes)
     ]
-    return next((column for column in fitting if column.name == head.name), next(iter(fitting), None))
+    named = [column for column in fitting if column.name == head.name]
+    return next(iter(named or fitting), None) if len(named or fitting) == 1 else None
 
 
 def _read(data: LabelledSet, pieces: Sequence[int], performance: int) -> list[Piece]:

@@ -70,7 +70,7 @@ def reasons(package: Path) -> dict[str, dict[str, tuple[str, str]]]:
                 continue
             hint = next((text_of(word.value) for word in node.keywords if word.arg == "hint"), "")
             entry = text_of(node.args[1]), hint
-            if node.func.id not in found[reason] or not found[reason][node.func.id][1]:
+            if sum(map(bool, entry)) > sum(map(bool, found[reason].get(node.func.id, ()))):
                 found[reason][node.func.id] = entry
     return dict(sorted(found.items()))
 

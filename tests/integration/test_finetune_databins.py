@@ -77,7 +77,7 @@ def test_ratings_and_performers_with_one_model(rated, tmp_path, capsys):
     capsys.readouterr()
     assert finetune(rated, out, "--label", "ratings", "performer") == 0  # it changes nothing
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == files
-    assert "done before" in capsys.readouterr().out
+    assert "finished before" in capsys.readouterr().out
     assert finetune(rated, out, "--label", "ratings", "performer", "--learning-rate", "1e-4") == 2
     assert "other-settings" in capsys.readouterr().err
 
