@@ -18,7 +18,7 @@ from musicbert.errors import exit_status
 def _probes(names: list[str], device: str | None) -> dict[str, Any]:
     """Models by row, each followed by one of random weights."""
     import musicbert
-    from musicbert.predict.sentences.probe import random_twin
+    from musicbert.predict.sentences.databin import random_twin
 
     models = {}
     for name in names:
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     from musicbert.evaluation.tables import row_table
     from musicbert.predict.sentences.genres import score_genres
-    from musicbert.predict.sentences.runs import find_fold_runs
+    from musicbert.predict.sentences.scoring import find_fold_runs
 
     data = (
         options.data.parent if options.data.name in ("x", "{fold}") else options.data

@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     from musicbert.evaluation.tables import row_table
     from musicbert.predict.sentences.pairs import score_pairs
-    from musicbert.predict.sentences.runs import find_runs
+    from musicbert.predict.sentences.scoring import find_runs
 
     output = options.output or Path(f"{options.data.absolute().name}_scores")
     runs = {row: path for each in options.checkpoint for row, path in find_runs(each).items()}

@@ -69,7 +69,7 @@ def report_runs(
     ``seed`` are those of the bootstrap.
     """
     from musicbert.corpus.labelled import Shards
-    from musicbert.evaluation.reports.experiment import experiment_report
+    from musicbert.evaluation.reports.build import experiment_report
     from musicbert.evaluation.reports.write import write_report
     from musicbert.evaluation.rows import shown_name
     from musicbert.evaluation.runs import read_experiment

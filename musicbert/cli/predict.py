@@ -166,7 +166,7 @@ def _is_labelled(path: Path) -> bool:
 def _predict_labelled(options: argparse.Namespace) -> int:
     from musicbert.corpus.labelled import open_labelled
     from musicbert.evaluation.predictions import save_predictions
-    from musicbert.evaluation.scores import metrics_of
+    from musicbert.evaluation.rows import metrics_of
     from musicbert.predict.labelled import pieces_of_part, predict_labelled
 
     if options.output is None or options.output.suffix != ".npz":

@@ -41,8 +41,15 @@ from musicbert.annotation.names import content_groups
 from musicbert.arrays import Floats, Ints
 from musicbert.corpus.labelled.pieces import Kind
 from musicbert.errors import DatasetError
-from musicbert.evaluation.baselines.examples import Examples, standardise
-from musicbert.evaluation.baselines.regressors import Fold, committee, forest, ridge, support_vectors
+from musicbert.evaluation.baselines.regressors import (
+    Examples,
+    Fold,
+    committee,
+    forest,
+    ridge,
+    standardise,
+    support_vectors,
+)
 from musicbert.evaluation.predictions import Predictions, outputs_of, probabilities
 
 #: (fold, labels of the training part) -> outputs [shape=(m, C)]

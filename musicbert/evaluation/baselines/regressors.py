@@ -14,8 +14,8 @@ linear part; Laplace, Rasmussen and Williams 2006, chapter 4.2.1, exponential). 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,11 @@ from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.metrics.pairwise import laplacian_kernel, rbf_kernel
 from sklearn.model_selection import GroupKFold
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
 from musicbert.arrays import Bools, Floats, Ints
+from musicbert.corpus.labelled.pieces import Kind
 
 #: noise of one rater over the variance of the true scores: (1 - ICC) / ICC for an ICC of 0.25
 NOISE_RATERS = 3.0
@@ -217,3 +219,58 @@ def committee(fold: Fold, labels: Floats) -> Floats:
         slope = _mean(weight, (target - middle) * (labels - asked)) / np.maximum(spread, 1e-12)
         guesses += [asked + slope * (fit(fold, target, weight) - middle) for fit in MEMBERS.values()]
     return np.asarray(np.mean(guesses, axis=0))
+
+
+#: deviations at which a standardised feature is clipped
+CLIP = 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Items (pieces, segments or notes) with inputs and one label.
+
+    ``means`` and ``raters`` are None where the ratings are unknown.
+    """
+
+    label: str
+    kind: Kind
+    classes: tuple[str, ...]  # names of the classes, of the dimensions of a regression
+    features: Floats  # (n, k)
+    target: NDArray[Any]  # classes (n,), other kinds (n, C), missing NaN
+    groups: NDArray[
+        np.str_
+    ]  # items of one group share music: inner cross-validation keeps them together (n,)
+    ids: NDArray[np.str_]  # names; of notes, those of their pieces (n,)
+    identities: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # for look-up tables: column -> (n,)
+    #: further inputs, a row of NaN where an item has none (n, j). ``score``: against the score; ``peers``:
+    #: against the other performances of the same bars
+    more: Mapping[str, Floats] = field(default_factory=dict)
+    means: Floats | None = None  # mean of all ratings of each label (n, C), 0-1, NaN where nobody rated
+    raters: Floats | None = None  # number of raters, averaged over labels (n,)
+
+    def inputs(self, names: Sequence[str] = ()) -> Floats:
+        """Return the features and some inputs of ``more`` side by side [shape=(n, k + ...), float64].
+
+        Raises `ValueError` (for an unknown name).
+        """
+        if unknown := [name for name in names if name not in self.more]:
+            raise ValueError(f"no inputs {', '.join(unknown)}; there are {sorted(self.more)}")
+        return np.concatenate([self.features, *(self.more[name] for name in names)], axis=1)
+
+
+def standardise(train: Floats, test: Floats, blocks: Sequence[int] | None = None) -> tuple[Floats, Floats]:
+    """Standardise by the training part and clip; what is unknown (NaN) becomes the training mean.
+
+    ``train``, ``test`` [shape=(n, k), float64]; ``blocks``: widths of groups of columns, each of which gets
+    the same total variance, so that 768 columns of an embedding do not drown 150 features in a distance.
+    """
+    if not train.shape[1]:
+        return train, test
+    scaler = StandardScaler().fit(train)  # skips NaN
+    weight = np.ones(train.shape[1])
+    if blocks is not None:
+        if sum(blocks) != train.shape[1]:
+            raise ValueError(f"blocks {list(blocks)} do not sum to {train.shape[1]} columns")
+        weight = np.repeat([np.sqrt(train.shape[1] / (len(blocks) * width)) for width in blocks], blocks)
+    done = [np.nan_to_num(np.clip(scaler.transform(x), -CLIP, CLIP)) * weight for x in (train, test)]
+    return done[0], done[1]

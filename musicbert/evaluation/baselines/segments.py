@@ -26,7 +26,7 @@ from musicbert.arrays import Floats
 from musicbert.atomic import replacing
 from musicbert.corpus.files.archive import Member, MidiSource, copy_base
 from musicbert.errors import DatasetError, MidiError, RatingError
-from musicbert.evaluation.baselines.examples import Examples
+from musicbert.evaluation.baselines.regressors import Examples
 from musicbert.evaluation.predictions import PERFORMER, RATINGS
 from musicbert.features import FEATURES, features
 from musicbert.features.against_score import SCORE_FEATURES, score_features

@@ -19,7 +19,7 @@ Genre and style, the score of a label of a window:
 ===============  ==========================================================================
 ``majority``     1 for the most frequent label of training, else 0
 ``frequency``    share of the training pieces that have it
-``logistic``     logistic regression on `musicbert.evaluation.baselines.window_features`, one a label
+``logistic``     logistic regression on `window_features`, one a label
 ``extra trees``  500 extremely randomised trees on the same, all labels at once
 ===============  ==========================================================================
 
@@ -27,6 +27,7 @@ They are fitted on the training part (the first window of each piece), with sett
 beforehand.
 """
 
+from hashlib import sha256
 from os import PathLike
 
 import numpy as np
@@ -36,10 +37,13 @@ from sklearn.linear_model import LogisticRegression
 
 from musicbert.arrays import Bools, Floats, Ints
 from musicbert.corpus.labelled.sentence_bin import SentenceBin
-from musicbert.evaluation.baselines.examples import standardise
+from musicbert.encoding import decode
+from musicbert.encoding.vocabulary import FIELD_SIZES
+from musicbert.errors import MidiError
 from musicbert.evaluation.baselines.models import fit_columns
 from musicbert.evaluation.baselines.pair_features import PAIR_FEATURES, pair_features
-from musicbert.evaluation.baselines.window_features import window_features
+from musicbert.evaluation.baselines.regressors import standardise
+from musicbert.features import FEATURES, features
 
 #: training pairs that the fitted baselines see, at most
 MAX_PAIRS = 100_000
@@ -135,3 +139,65 @@ def genre_baselines(
         "logistic": logistic_scores(train, labels, here),
         "extra trees": np.stack(columns, axis=1),
     }
+
+
+BAR, POSITION, PROGRAM, PITCH, DURATION, VELOCITY, METRE, TEMPO = range(8)
+DRUMS = 128
+#: codes of the time signatures that occur (2/4, 3/4, 4/4, 6/8, 12/8); the others are left out
+_METRES = (7, 8, 9, 19, 25)
+
+
+def window_features(
+    folder: str | PathLike[str], part: str, chosen: Ints, *, known: dict[bytes, Floats] | None = None
+) -> Floats:
+    """Describe some sequences (ascending numbers) of a part of one fold [shape=(n, k), float64, finite].
+
+    ``known``: features by window, looked up and filled: folds share their windows.
+    """
+    known = {} if known is None else known
+    table: list[Floats] = []
+    for rows in map(SentenceBin(folder, parts=[part]).rows, chosen.tolist()):
+        key = sha256(rows.tobytes()).digest()
+        if key not in known:
+            known[key] = _describe(rows)
+        table.append(known[key])
+    return np.stack(table) if table else np.zeros((0, 0))
+
+
+def _shares(values: Ints, size: int) -> Floats:
+    return np.bincount(values, minlength=size)[:size] / max(len(values), 1)
+
+
+def _spread(values: Ints) -> list[float]:
+    if len(values) == 0:
+        return [0.0] * 5
+    return [float(values.mean()), float(values.std()), *np.percentile(values, [10, 50, 90]).tolist()]
+
+
+def _describe(rows: Ints) -> Floats:
+    drums = rows[:, PROGRAM] == DRUMS
+    tuned = rows[~drums]
+    programs = _shares(rows[:, PROGRAM], FIELD_SIZES[2])
+    bars = int(rows[-1, BAR] - rows[0, BAR]) + 1 if len(rows) else 1
+    metre = [float((rows[:, METRE] == code).mean()) if len(rows) else 0.0 for code in _METRES]
+    chords = len(np.unique(tuned[:, [BAR, POSITION]], axis=0)) if len(tuned) else 0
+    try:
+        playing = features(decode(rows)) if len(tuned) else np.zeros(len(FEATURES))
+    except MidiError:  # nothing that lasts
+        playing = np.zeros(len(FEATURES))
+    parts = [
+        programs,
+        (programs > 0).astype(float),
+        [float((programs > 0).sum())],
+        _shares(rows[drums, PITCH] - DRUMS, 128)[27:88],  # General MIDI percussion keys
+        metre,
+        _spread(rows[:, TEMPO]),
+        _spread(tuned[:, DURATION]),
+        _spread(tuned[:, PITCH]),
+        _spread(rows[:, VELOCITY]),
+        _shares(tuned[:, PITCH] % 12, 12),
+        _shares(rows[:, POSITION] // 4, 32),
+        [len(rows) / bars, len(tuned) / max(chords, 1), float(np.log(bars))],
+        playing,
+    ]
+    return np.nan_to_num(np.concatenate([np.asarray(part, np.float64) for part in parts]))

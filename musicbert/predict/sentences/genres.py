@@ -21,7 +21,7 @@ from musicbert.evaluation.metrics.multilabel import AVERAGES
 from musicbert.evaluation.predictions import Predictions, outputs_of, pool, probabilities, save_predictions
 from musicbert.evaluation.rows import Row, fair_groups, score_row
 from musicbert.evaluation.tables import OF_FOLDS
-from musicbert.predict.sentences.probe import probe_scores
+from musicbert.predict.sentences.databin import probe_scores
 from musicbert.predict.sentences.scoring import LABEL, Scoring, read_about, seeds_of
 
 #: columns of the tables
@@ -44,7 +44,7 @@ def score_genres(
 
     ``data``: data-bin with a folder a fold (or one fold); ``checkpoints``: row -> fold -> fine-tuned
     checkpoint; the folds that a row has are scored, and baselines on every such fold (on all where there is
-    none); ``probes``: row -> model whose embeddings are probed (`musicbert.predict.sentences.probe`).
+    none); ``probes``: row -> model whose embeddings are probed (`musicbert.predict.sentences.databin`).
     Returns the rows, also of the mean over seeds where there are several.
     Raises `CheckpointError, DatasetError` (those of `Scoring.logits` and `read_part`; ``no-fold``).
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from musicbert.arrays import Singles
-from musicbert.errors import DatasetError
+from musicbert.errors import CheckpointError, DatasetError
 from musicbert.evaluation.rows import Row
 from musicbert.evaluation.tables import write_scores
 from musicbert.predict.runner import line_progress
@@ -38,15 +39,9 @@ class Scoring:
     @classmethod
     def from_arguments(cls, options: argparse.Namespace, command: Sequence[str]) -> Scoring:
         """Return what the arguments of `add_scoring_arguments` say."""
-        return cls(
-            part=options.split,
-            baselines=not options.no_baselines,
-            head=options.head,
-            device=options.device,
-            seed=options.seed,
-            command=command,
-            progress=line_progress("sequences"),
-        )
+        names = ("part", "baselines", "head", "device", "seed")
+        values = {name: getattr(options, name) for name in names}
+        return cls(**values, command=command, progress=line_progress("sequences"))
 
     def logits(self, checkpoint: str | PathLike[str], folder: str | PathLike[str], classes: int) -> Singles:
         """Return the logits of all classes [shape=(n, classes)]; a head may have more outputs.
@@ -92,8 +87,8 @@ def add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that `Scoring.from_arguments` and the folder of results need."""
     add = parser.add_argument
     add("--output", type=Path, help="folder for scores and predictions (default: DATA_scores)")
-    add("--split", default="test", choices=("test", "valid"), help="part (%(default)s)")
-    add("--no-baselines", action="store_true", help="leave the baselines out")
+    add("--split", dest="part", default="test", choices=("test", "valid"), help="part (%(default)s)")
+    add("--no-baselines", dest="baselines", action="store_false", help="leave the baselines out")
     add("--head", help="classification head (default: the only one)")
     add("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
     add("--seed", type=int, default=0, help="of the bootstrap and of baselines that draw (%(default)s)")
@@ -112,3 +107,71 @@ def seeds_of(rows: Iterable[str]) -> dict[str, list[str]]:
         if mark and number.isdecimal():
             seeds.setdefault(base, []).append(row)
     return {name: members for name, members in seeds.items() if len(members) > 1}
+
+
+#: In the order of choice: the best on the validation part, else the last.
+_NAMES = ("checkpoint_best.pt", "checkpoint_last.pt")
+_FOLD = re.compile(r"fold(\d+)")
+#: "x" by itself, which upstream's scorer replaces by the number of the fold.
+_LONE_X = re.compile(r"(?<![A-Za-z0-9])x(?![A-Za-z0-9])")
+
+
+def find_runs(source: str | PathLike[str]) -> dict[str, Path]:
+    """Return row -> checkpoint of a file, or of a folder with ``seed*`` folders.
+
+    Raises `CheckpointError` (``not-found``).
+    """
+    path = Path(source)
+    if path.is_file():
+        return {path.parent.name if path.name in _NAMES else path.stem: path}
+    name = path.resolve().name
+    if found := _checkpoint(path):
+        return {name: found}
+    seeds = {f"{name} {each.name}": at for each in sorted(path.glob("seed*")) if (at := _checkpoint(each))}
+    if not seeds:
+        raise _missing(path)
+    return seeds
+
+
+def find_fold_runs(source: str | PathLike[str]) -> dict[str, dict[str, Path]]:
+    """Return row -> fold -> checkpoint.
+
+    ``source``: a folder with ``fold*/`` or ``fold*/seed*/``; or a file whose path has ``{fold}`` (or, as
+    upstream's scorer takes it, a lone ``x``) in place of the number of the fold; or one file, of fold 0.
+    Raises `CheckpointError` (``not-found``).
+    """
+    path = Path(source)
+    rows: dict[str, dict[str, Path]] = {}
+    if path.is_dir():
+        for folder in sorted(path.glob("fold*")):
+            if match := _FOLD.fullmatch(folder.name):
+                for name, found in find_runs(folder).items():
+                    seed = name.removeprefix(folder.name)
+                    rows.setdefault(path.resolve().name + seed, {})[match[1]] = found
+    elif "{fold}" in str(source) or _LONE_X.search(path.name):
+        if "{fold}" not in str(source):
+            path = path.with_name(_LONE_X.sub("{fold}", path.name))
+        pattern = str(path)
+        name = path.stem if "{fold}" in path.name else Path(pattern.replace("{fold}", "")).parent.name
+        for fold in range(100):
+            found = Path(pattern.replace("{fold}", str(fold)))
+            if found.is_file():
+                rows.setdefault(name.replace("{fold}", "").strip("_-") or "model", {})[str(fold)] = found
+    elif path.is_file():
+        rows[path.stem] = {"0": path}
+    if not rows:
+        raise _missing(path)
+    return rows
+
+
+def _checkpoint(folder: Path) -> Path | None:
+    return next((folder / name for name in _NAMES if (folder / name).is_file()), None)
+
+
+def _missing(path: Path) -> CheckpointError:
+    return CheckpointError(
+        "not-found",
+        "There is no fine-tuned checkpoint here",
+        path=path,
+        hint="give a file, or the --save-dir of scripts/train_nsp.sh or scripts/train_genre.sh",
+    )

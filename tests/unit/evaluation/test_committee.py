@@ -9,9 +9,16 @@ from musicbert.annotation.dimensions import unnamed
 from musicbert.annotation.label_map import LabelMap
 from musicbert.errors import RatingError
 from musicbert.evaluation.baselines import regressors as module
-from musicbert.evaluation.baselines.examples import Examples, standardise
 from musicbert.evaluation.baselines.models import fit_predict
-from musicbert.evaluation.baselines.regressors import MEMBERS, Fold, committee, kernel_ridge, rater_weights
+from musicbert.evaluation.baselines.regressors import (
+    MEMBERS,
+    Examples,
+    Fold,
+    committee,
+    kernel_ridge,
+    rater_weights,
+    standardise,
+)
 from musicbert.evaluation.baselines.runs import default_rows
 from musicbert.evaluation.baselines.segments import feature_table, load_examples, rater_means
 from musicbert.evaluation.metrics.bootstrap import mean

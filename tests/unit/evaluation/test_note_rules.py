@@ -7,9 +7,14 @@ from musicbert.corpus.labelled.pieces import LabelledPiece, Task
 from musicbert.corpus.labelled.shard_writer import write_shards
 from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.encoding.note_columns import NoteColumns, note_columns
-from musicbert.evaluation.baselines.labelled import baseline_names, baseline_predictions
-from musicbert.evaluation.baselines.note_rules import NOTE_FEATURES, chord_rank, note_features
-from musicbert.evaluation.scores import metrics_of
+from musicbert.evaluation.baselines.labelled import (
+    NOTE_FEATURES,
+    baseline_names,
+    baseline_predictions,
+    chord_rank,
+    note_features,
+)
+from musicbert.evaluation.rows import metrics_of
 
 
 def columns(onset, pitch):

@@ -64,7 +64,7 @@ def test_the_three_files_say_the_same(tmp_path):
 
 
 def test_checkpoints_are_found_in_runs_and_by_pattern(tmp_path, monkeypatch):
-    from musicbert.predict.sentences.runs import find_fold_runs, find_runs
+    from musicbert.predict.sentences.scoring import find_fold_runs, find_runs
 
     monkeypatch.chdir(tmp_path)
     for name in ("nsp/seed1/checkpoint_best.pt", "nsp/seed2/checkpoint_last.pt", "one/checkpoint_best.pt"):

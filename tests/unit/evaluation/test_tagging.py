@@ -16,7 +16,7 @@ from musicbert.evaluation.predictions import (
     probabilities,
     save_predictions,
 )
-from musicbert.evaluation.scores import confusion_of, draw_scores, metrics_of, per_class
+from musicbert.evaluation.rows import confusion_of, draw_scores, metrics_of, per_class
 
 
 def of_pieces(kind, target, outputs, groups=None, **changes):

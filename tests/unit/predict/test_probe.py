@@ -8,8 +8,8 @@ import pytest
 import musicbert
 from musicbert.corpus.sentences.genre import GenreOptions, build_genre
 from musicbert.midi import midi_bytes
+from musicbert.predict.sentences.databin import probe_scores, random_twin, window_vectors
 from musicbert.predict.sentences.genres import score_genres
-from musicbert.predict.sentences.probe import probe_scores, random_twin, window_vectors
 from musicbert.predict.sentences.scoring import Scoring
 from musicbert.synthesis import make_set
 
