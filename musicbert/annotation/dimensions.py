@@ -216,15 +216,9 @@ def highest_rating(source: Mapping[str, object]) -> int:
 
 
 def resolve_columns(columns: str | Sequence[str], table_format: Format = "xai") -> tuple[Dimension, ...]:
-    """Dimensions of a named set, or of an own list.
+    """Dimensions of a named set, of a comma-separated list, or of a sequence.
 
-    Parameters
-    ----------
-    columns
-        Name of a set, a comma-separated list, or a sequence. A member of a list is a column
-        (``Question_2_1_1`` or ``2_1_1``) or the name of a dimension (case does not matter).
-    table_format
-        Which study's questions.
+    A member of a list is a column (``Question_2_1_1`` or ``2_1_1``) or the name of a dimension, in any case.
 
     Raises
     ------

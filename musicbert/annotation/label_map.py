@@ -32,26 +32,12 @@ __all__ = ["LabelMap", "read_label_map"]
 
 @dataclass(frozen=True, eq=False)
 class LabelMap:
-    """Labels of segments.
+    """Labels of segments: n segments, d dimensions.
 
-    Attributes
-    ----------
-    ids : tuple of str
-        Identifiers, in order.
-    values : ndarray [shape=(n, d), float64, 0-1]
-        Labels; NaN where there is no rating.
-    dimensions : tuple of Dimension
-        What the d columns mean, with both poles.
-    classes : tuple of str
-        Performer names in class order.
-    class_of : ndarray [shape=(n,), int64]
-        Class of each segment: an index into ``classes``.
-    kind : str
-        ``apex``, ``mean``, ``median`` or ``stdev``.
-    n_raters : ndarray [shape=(n, d), int64] or None
-        Ratings behind each label; ``None`` for a map that was read from disk.
-    source : dict
-        Where it comes from (file name, hash, rules), for the side file.
+    ``values`` [shape=(n, d), float64, 0-1] are NaN where there is no rating; ``classes`` are the names of the
+    performers and ``class_of`` [shape=(n,), int64] the class of each segment; ``kind`` is ``apex``, ``mean``,
+    ``median`` or ``stdev``; ``n_raters`` [shape=(n, d), int64] are the ratings behind each label (None for a
+    map read from disk); ``source`` says where it comes from (file name, hash, rules).
 
     Raises
     ------

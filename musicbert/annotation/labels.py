@@ -59,19 +59,7 @@ _STDEV_DIMENSIONS, _STDEV_QUANTILE = 6, 75
 
 
 def make_labels(table: RatingTable, options: LabelOptions | None = None) -> tuple[LabelMap, LabelReport]:
-    """Labels of all segments of a table.
-
-    Parameters
-    ----------
-    table
-        Ratings.
-    options
-        Rules; the published ones by default.
-
-    Returns
-    -------
-    (LabelMap, LabelReport)
-        The labels, and what was kept and dropped.
+    """Labels of all segments of a table (by the published rules unless told otherwise), and what was dropped.
 
     Raises
     ------

@@ -44,20 +44,10 @@ _DIGITS = re.compile(r"(\d+)")
 class SegmentName:
     """The parts of a segment's name.
 
-    Attributes
-    ----------
-    id
-        Name without folder and extension, performer spelt ``Score`` where it is the score.
-    work, movement
-        ``Schubert_D960`` and ``mv3``; the movement is the last part of the piece's name.
-    bars
-        Length in bars of the score.
-    performer
-        ``"0"``, ``"12"``, ``"Score"``, ``"Score2"``: an identifier within one work.
-    number
-        Number of the segment, from 1.
-    copy
-        1 for ``...(1)``, 0 for an original.
+    ``id`` is the name without folder and extension, with the performer ``Score`` spelt so. The movement
+    (``mv3``) is the last part of the piece's name, ``work`` (``Schubert_D960``) the rest; ``bars`` is the
+    length in bars of the score; ``performer`` (``"12"``, ``"Score2"``) identifies a player within one work;
+    segments are numbered from 1; ``copy`` is 1 for ``...(1)``.
     """
 
     id: str

@@ -34,30 +34,12 @@ Duplicates = Literal["auto", "error", "keep", "drop"]
 
 @dataclass(frozen=True, eq=False)
 class RatingTable:
-    """Ratings as columns.
+    """Ratings as columns: n rows of q questions.
 
-    Attributes
-    ----------
-    format
-        ``xai`` or ``percepiano``.
-    segments : tuple of str
-        Names of the segments in order of first appearance.
-    segment_of : ndarray [shape=(n,), int64]
-        Segment of each row: index into ``segments``.
-    users : tuple of str
-        Annotators in order of first appearance.
-    user_of : ndarray [shape=(n,), int64]
-        Annotator of each row.
-    data_ids : tuple of str
-        ``dataID`` of each row.
-    ratings : ndarray [shape=(n, q), float64]
-        What the cells say: 1..7, 0 (and 8, 9 in PercePiano) for no answer, NaN for blank.
-    dimensions : tuple of Dimension
-        The q questions that the file has.
-    path, digest
-        The file and its SHA-256.
-    dropped_duplicates
-        Rows that `without_duplicates` left out.
+    ``segments`` and ``users`` come in order of first appearance, and ``segment_of``, ``user_of`` [shape=(n,),
+    int64] are indices into them; ``data_ids`` is the number of the recording of each row. ``ratings``
+    [shape=(n, q), float64] are what the cells say: numbers of the scale, others for no answer, NaN for blank.
+    ``dropped_duplicates`` counts the rows that `without_duplicates` left out.
     """
 
     format: Format

@@ -55,23 +55,11 @@ class Item:
 class Source:
     """A data set and its reader.
 
-    Attributes
-    ----------
-    name
-        Name that `musicbert.corpus.readers.read` knows it by.
-    about
-        What it is, in a few words.
-    origin, licence
-        Where it is published, and under which terms.
-    layout
-        Which files it must hold, for messages and documentation.
-    wanted
-        Pattern of the paths that are read.
-    items
-        ``items(files, compatible) -> list[Item]``: what is there, by names alone.
-    versions
-        Whether versions of one piece are to be looked for by content. Not where groups are known and parts
-        of different pieces are alike (the repeated notes of horns and drums).
+    ``name`` is what `musicbert.corpus.readers.read` knows it by; ``origin`` and ``licence`` say where and
+    under which terms it is published; ``layout`` which files it must hold; ``wanted`` is the pattern of the
+    paths that are read; ``items(files, compatible)`` lists what is there, by names alone. ``versions``:
+    whether versions of one piece are to be looked for by content (not where groups are known and parts of
+    different pieces are alike, such as the repeated notes of horns and drums).
     """
 
     name: str
@@ -94,38 +82,20 @@ def read_source(
     limits: ArchiveLimits | None = None,
     progress: Callable[[list[Item]], Iterable[Item]] = iter,
 ) -> Iterator[LabelledPiece | Outcome]:
-    """Read the labelled pieces of a data set.
+    """Read the labelled pieces of a data set, in the order of the source's names.
 
-    Parameters
-    ----------
-    source
-        The data set.
-    path
-        Folder, zip archive or tar archive of it.
-    compatible
-        Notes as the published benchmark had them, faults included.
-    strict
-        The first file that cannot be read ends the reading with its error. Otherwise such a file gives an
-        `Outcome` with its reason, in its place, and the others go on.
-    inside
-        Only what lies below folders of this name, where an archive holds several data sets.
-    limits
-        Bounds on sizes and counts.
-    progress
-        Wraps the items, for a progress bar (``functools.partial(tqdm, desc="TNUA")``).
+    ``path`` is a folder, a zip or a tar archive; ``inside`` reads only what lies below folders of this name;
+    ``compatible`` gives notes as the published benchmark had them, faults included; ``progress`` wraps the
+    items, for a progress bar (``functools.partial(tqdm, desc="TNUA")``).
 
-    Yields
-    ------
-    LabelledPiece or Outcome
-        In the order of the source's names.
+    If ``strict``, the first file that cannot be read ends the reading with its error. Otherwise such a file
+    yields an `Outcome` with its reason, in its place, and the others are read.
 
     Raises
     ------
     DatasetError
         ``not-found``, ``wrong-layout`` and those of `musicbert.corpus.readers.files.SourceFiles`; if strict
-        also what is wrong with a file.
-    MidiError
-        If strict: a file is no music.
+        also what is wrong with a file. MidiError If strict: a file is no music.
     """
     with SourceFiles(path, source.wanted, inside=inside, limits=limits) as files:
         for item in progress(source.items(files, compatible)):

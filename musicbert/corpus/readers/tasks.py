@@ -73,25 +73,12 @@ _TAIL = (
 
 @dataclass(frozen=True)
 class BenchmarkTask:
-    """One of the twelve tasks.
+    """One of the twelve tasks, abbreviated as in the paper (``ME``), with the name of its reader.
 
-    Attributes
-    ----------
-    abbreviation
-        As the paper writes it, such as ``ME``.
-    source
-        Name of the reader.
-    task
-        What is learned.
-    resource
-        Class of the amount of training data, which decides the seeds.
-    folds
-        Folds of the published cross-validation; 0: fixed parts.
-    score
-        What is reported: a name of `musicbert.evaluation.metrics.benchmark.SCORES`. Training selects by
-        ``task.metric``, which the engine counts batch by batch.
-    published
-        Scores of `OBJECTIVES`, 0-1.
+    ``resource`` is the class of the amount of training data, which decides the seeds; ``folds`` of the
+    published cross-validation, 0 for fixed parts; ``score`` is reported, a name of
+    `musicbert.evaluation.metrics.benchmark.SCORES` (training selects by ``task.metric``, counted batch by
+    batch); ``published`` scores of `OBJECTIVES` are 0-1.
     """
 
     abbreviation: str
