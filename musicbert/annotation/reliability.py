@@ -47,20 +47,10 @@ def reliability_table(
     repeats: int = 40,
     seed: int = 7,
 ) -> pd.DataFrame:
-    """Reliability of every dimension.
+    """Reliability of every dimension, of a set of columns or an own list (default ``published``).
 
-    Parameters
-    ----------
-    table
-        Ratings.
-    columns
-        Set of columns or own list (default ``published``).
-    center_raters
-        Subtract each rater's own mean of each question first.
-    by_rater
-        Average what one annotator said about one segment before counting.
-    repeats, seed
-        Random halvings, and the seed of the generator.
+    ``center_raters`` subtracts each rater's own mean of each question first; ``by_rater`` averages what one
+    annotator said about one segment before counting; ``repeats`` random halvings are drawn.
 
     Returns
     -------

@@ -91,22 +91,11 @@ def make_folds(
     n_folds: int | None = None,
     performers: Sequence[str] | None = None,
 ) -> Folds:
-    """Folds by the name of a rule (see the table above), for command lines.
+    """Folds of segments by the name of a rule (see the table above).
 
-    Parameters
-    ----------
-    rule
-        One of `RULES`.
-    ids
-        Identifiers of the segments.
-    seed, valid, valid_fraction
-        Seed of the choices, way and share of the validation part.
-    groups
-        Own groups ``{id: group}`` instead of content groups.
-    n_folds
-        Folds of ``k-fold`` (default 8) and ``random`` (default 1).
-    performers
-        Test performers of ``performer``; each in turn if not given.
+    ``groups`` are used instead of content groups; ``n_folds`` is for ``k-fold`` (default 8) and ``random``
+    (default 1); ``performers`` are the test performers of ``performer`` (default: each in turn). ``valid``
+    and ``valid_fraction`` (0-1) say how validation is carved out of training.
 
     Raises
     ------

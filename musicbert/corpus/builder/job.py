@@ -69,27 +69,10 @@ def build_corpus(
 ) -> BuildReport:
     """Build a corpus, or go on with one.
 
-    Parameters
-    ----------
-    sources
-        Folders, zip or tar archives, lists of URLs, or URLs of folders.
-    output
-        Folder to write; it appears only when it is complete.
-    options
-        How to encode and divide.
-    workers, scheduler
-        See `open_runner`. With a scheduler, sources (other than URLs) and the folder of the output must be
-        on a file system that its workers see under the same paths.
-    overwrite
-        Replace an earlier corpus.
-    restart
-        Throw away what an earlier run of the same output left.
-    progress
-        Show a bar.
-
-    Returns
-    -------
-    BuildReport
+    ``sources`` are folders, zip or tar archives, lists of URLs, or URLs of folders. The folder ``output``
+    appears only when it is complete; ``overwrite`` replaces an earlier corpus, ``restart`` discards what an
+    earlier run of the same output left. With a scheduler (see `open_runner`), sources other than URLs and the
+    folder of the output must be on a file system that its workers see under the same paths.
 
     Raises
     ------
