@@ -2,9 +2,8 @@
 
 Every file is accounted for in ``OUT/ledger.jsonl``: each labelled segment, then each MIDI file without a
 label, then whatever could not be taken. The same input gives the same bytes, whatever the number of workers
-or the order of the archive, and the output folder appears when it is complete
-(`musicbert.corpus.files.folders`).
-Layout: ``docs/architecture.md``. Verified in ``tests/integration/test_gen_xai.py``.
+or the order of the archive, and the output folder appears when it is complete. Layout:
+``docs/architecture.md``.
 """
 
 import json
@@ -76,7 +75,7 @@ class Report:
         written = counts.pop(OK, 0)
         no_midi, no_label = counts.pop(NO_MIDI, 0), counts.pop(NO_LABEL, 0)
         left_out = counts.pop(NOT_IN_SPLIT, 0)
-        copies = sum(each.outcome == NO_LABEL and each.copy_of is not None for each in self.outcomes)
+        copies = sum(file.outcome == NO_LABEL and file.copy_of is not None for file in self.outcomes)
         if len(self.sizes) == 1:
             (sizes,) = self.sizes.values()
             where = ", ".join(f"{sizes[part]} {part}" for part in PARTS if sizes.get(part))
@@ -90,7 +89,7 @@ class Report:
         parts.append(f"{no_midi} labelled without MIDI")
         parts.append(f"{no_label} MIDI without label" + (f" ({copies} of them copies)" if copies else ""))
         reasons = f" ({', '.join(f'{n} {reason}' for reason, n in counts.items())})" if counts else ""
-        midi = sum(each.path is not None for each in self.outcomes)
+        midi = sum(file.path is not None for file in self.outcomes)
         parts.append(f"{sum(counts.values())} unreadable{reasons} of {midi} MIDI files")
         return ", ".join(parts)
 
@@ -117,9 +116,7 @@ def build(
     """Write the raw data set.
 
     ``labels``: label map (`musicbert.annotation.label_map.LabelMap`); ``midi``: zip archive or folder of MIDI
-    files named after the segments; ``output``: folder to write; missing or empty unless ``overwrite``;
-    ``columns``: name of the label map's column set, where it has no side file; ``workers``: processes; the
-    result does not depend on it.
+    files named after the segments; ``columns``: name of the label map's column set, if it has no side file.
     Raises `RatingError` (the label map cannot be used); `DatasetError`: the MIDI files cannot be used, none
     belongs to a label (``no-match``), none can be read (``nothing-readable``), the split leaves a part empty,
     or the output exists.
@@ -132,14 +129,18 @@ def build(
             encoded = encode_members(source, matched.members, encoding, workers=workers, progress=progress)
         pieces = {piece.name: piece for _, piece in encoded if piece is not None}
         if not pieces:
-            raise DatasetError(
-                "nothing-readable",
-                f"None of the {len(encoded)} labelled MIDI files can be read: {count(o for o, _ in encoded)}",
-                path=midi,
-            )
+            reasons = count(outcome for outcome, _ in encoded)
+            message = f"None of the {len(encoded)} labelled MIDI files can be read: {reasons}"
+            raise DatasetError("nothing-readable", message, path=midi)
         folds = split.folds([name for name in label_map.ids if name in pieces])
         used = {name for fold in folds.values() for part in fold.values() for name in part}
-        outcomes = [_unless_left_out(outcome, used) for outcome, _ in encoded]
+        outcomes = [
+            replace(outcome, outcome=NOT_IN_SPLIT, notes_written=None)
+            if outcome.ok and outcome.name not in used
+            else outcome
+            for outcome, _ in encoded
+        ]
+        labels_hash = sha256(Path(labels).read_bytes()).hexdigest()
         about = {
             "split": Path(split.folds_file).name if split.folds_file else split.rule,
             "folds": len(folds),
@@ -151,7 +152,7 @@ def build(
             "provenance": {
                 "labels": {
                     "name": Path(labels).name,
-                    "sha256": sha256(Path(labels).read_bytes()).hexdigest(),
+                    "sha256": labels_hash,
                 },
                 "midi": {"name": Path(midi).resolve().name, "sha256": _content_hash(outcomes)},
                 "reader": encoding.reader,
@@ -166,17 +167,11 @@ def build(
     return Report(sizes, outcomes)
 
 
-def _unless_left_out(outcome: Outcome, used: set[str]) -> Outcome:
-    if not outcome.ok or outcome.name in used:
-        return outcome
-    return replace(outcome, outcome=NOT_IN_SPLIT, notes_written=None)
-
-
 def _content_hash(outcomes: Iterable[Outcome]) -> str:
     """Hash of the names and contents of the labelled MIDI files, equal for an archive and its folder."""
     digest = sha256()
-    for each in sorted(outcomes, key=lambda outcome: outcome.name):
-        digest.update(f"{each.name} {each.sha256}\n".encode())
+    for file in sorted(outcomes, key=lambda outcome: outcome.name):
+        digest.update(f"{file.name} {file.sha256}\n".encode())
     return digest.hexdigest()
 
 
@@ -190,17 +185,9 @@ def _write_fold(
     folder.mkdir()
     write_text(folder / "dict.txt", dictionary_text())
     meta = labels.meta()
-    write_json(
-        folder / "classes.json",
-        {
-            "classes": list(labels.classes),
-            "dimensions": meta["dimensions"],
-            "scale": meta["scale"],
-            "kind": labels.kind,
-            "label_source": labels.source,
-            **about,
-        },
-    )
+    named = {"classes": list(labels.classes), "dimensions": meta["dimensions"], "scale": meta["scale"]}
+    named |= {"kind": labels.kind, "label_source": labels.source}
+    write_json(folder / "classes.json", {**named, **about})
     for part in PARTS:
         names = fold.get(part, [])
         if not names:

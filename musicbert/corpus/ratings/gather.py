@@ -1,7 +1,7 @@
 """Which MIDI file belongs to which labelled segment, and encoding them all.
 
 A file belongs to a segment by its name (`musicbert.annotation.names.segment_id`: last extension cut, blanks
-around it cut, ``score`` is ``Score``). Verified in ``tests/unit/corpus/test_gather.py``.
+around it cut, ``score`` is ``Score``).
 """
 
 from collections import defaultdict
@@ -24,15 +24,10 @@ DUPLICATE = "duplicate-name"
 
 @dataclass(frozen=True)
 class Match:
-    """Labelled segments and MIDI files, put together.
+    """Labelled segments and MIDI files, put together."""
 
-    ``members``: (identifier, file) of each labelled segment that has one, in the order of the labels;
-    ``outcomes``: what became of all others: labelled without MIDI, MIDI without label, and files that cannot
-    be taken.
-    """
-
-    members: list[tuple[str, Member]]
-    outcomes: list[Outcome]
+    members: list[tuple[str, Member]]  # (identifier, file) of the segments with a file, in the labels' order
+    outcomes: list[Outcome]  # of all others: no MIDI, no label, or a file that cannot be used
 
 
 def match(ids: Iterable[str], source: MidiSource) -> Match:
@@ -47,22 +42,21 @@ def match(ids: Iterable[str], source: MidiSource) -> Match:
         by_name[segment_id(member.path)].append(member)
     members = [(name, by_name[name][0]) for name in ids if name in by_name]
     if not members:
+        message = f"the labels have {ids[0]!r}, the files {next(iter(by_name))!r}"
         raise DatasetError(
             "no-match",
-            f"No MIDI file has the name of a labelled segment: the labels have {ids[0]!r}, "
-            f"the files {next(iter(by_name))!r}",
+            f"No MIDI file has the name of a labelled segment: {message}",
             path=source.path,
             hint="MIDI files are named <segment>.mid; check that labels and MIDI belong together",
         )
     outcomes = [Outcome(name, NO_MIDI) for name in ids if name not in by_name]
     for name, first in members:
         outcomes.extend(_duplicates(name, first, by_name[name][1:], source))
-    labelled = set(ids)
-    for name in sorted(by_name.keys() - labelled):
+    for name in sorted(by_name.keys() - set(ids)):
         outcomes.extend(_unlabelled(name, member, by_name, source) for member in by_name[name])
     outcomes.extend(
-        Outcome(segment_id(each.path), each.reason or "unreadable", path=each.path, detail=each.detail)
-        for each in source.rejected
+        Outcome(segment_id(file.path), file.reason or "unreadable", path=file.path, detail=file.detail)
+        for file in source.rejected
     )
     return Match(members, outcomes)
 
@@ -75,20 +69,14 @@ def encode_members(
     workers: int = 1,
     progress: bool = False,
 ) -> list[Encoded]:
-    """Return the outcome and the line of each file, in their order.
-
-    One process (``workers=1``) is faster below some thousand files.
-    """
+    """Return the outcome and line of each file, in order; one process is faster below some 1,000 files."""
     files = [member for _, member in members]
     encode = partial(_encode, options=options)
-    encoded: list[Encoded] = []
-    for (name, _), done in zip(
-        members,
-        each_member(source, files, encode, workers=workers, progress="encode" if progress else ""),
-        strict=True,
-    ):
-        encoded.append(done.result or (replace(done.outcome, name=name), None))
-    return encoded
+    results = each_member(source, files, encode, workers=workers, progress="encode" if progress else "")
+    return [
+        done.result or (replace(done.outcome, name=name), None)
+        for (name, _), done in zip(members, results, strict=True)
+    ]
 
 
 def _encode(member: Member, content: bytes, *, options: EncodeOptions) -> Encoded:
@@ -99,15 +87,11 @@ def _duplicates(name: str, first: Member, others: Sequence[Member], source: Midi
     if not others:
         return
     digest = _digest(source, first)
-    for each in others:
-        if digest is None or _digest(source, each) != digest:
-            raise DatasetError(
-                "ambiguous-name",
-                f"Two different files are named {name}: {first.path} and {each.path}",
-                path=source.path,
-                hint="keep one of them",
-            )
-        yield Outcome(name, DUPLICATE, path=each.path, sha256=digest, copy_of=first.path)
+    for other in others:
+        if digest is None or _digest(source, other) != digest:
+            message = f"Two different files are named {name}: {first.path} and {other.path}"
+            raise DatasetError("ambiguous-name", message, path=source.path, hint="keep one of them")
+        yield Outcome(name, DUPLICATE, path=other.path, sha256=digest, copy_of=first.path)
 
 
 def _unlabelled(name: str, member: Member, by_name: dict[str, list[Member]], source: MidiSource) -> Outcome:

@@ -8,8 +8,6 @@ number of workers changes a byte.
 time signature, rendered scores a real one, so these tokens alone tell which family a piece belongs to (on the
 XAI-music files they raise performer accuracy from 9 % to 28 %). On the neutral clock a bar is two seconds
 (4/4 at 120 BPM) and a position 1/32 of a second for every file.
-
-Verified in ``tests/unit/corpus/test_piece.py``.
 """
 
 from dataclasses import dataclass, replace
@@ -59,11 +57,9 @@ class Piece:
 def neutral_clock(score: Score) -> Score:
     """Put a score on the neutral clock: 4/4 and 120 BPM throughout, its first onset at tick 0.
 
-    Sounding times are kept to within 0.05 ms, and so is the order of the notes; controllers before the first
-    onset are moved to it.
-
-    The score has at least one note; the result has no tempo and time signature events (which means 120 BPM
-    and 4/4).
+    Sounding times (to within 0.05 ms) and the order of the notes are kept; controllers before the first onset
+    are moved to it. The score has at least one note; the result has no tempo and time signature events (which
+    means 120 BPM and 4/4).
     """
     start = float(score.seconds(score.onset).min())
 
@@ -71,7 +67,7 @@ def neutral_clock(score: Score) -> Score:
         moved = np.rint((score.seconds(times) - start) * _TICKS_PER_SECOND).astype(np.int64)
         return np.maximum(moved, 0)
 
-    none, no_bpm = np.zeros(0, np.int64), np.zeros(0, np.float64)
+    none = np.zeros(0, np.int64)
     return replace(
         score,
         ticks_per_beat=_TICKS_PER_BEAT,
@@ -79,7 +75,7 @@ def neutral_clock(score: Score) -> Score:
         offset=ticks(score.offset),
         control_tick=ticks(score.control_tick),
         tempo_tick=none,
-        tempo_bpm=no_bpm,
+        tempo_bpm=np.zeros(0, np.float64),
         metre_tick=none,
         metre_numerator=none,
         metre_denominator=none,

@@ -14,7 +14,6 @@ Draws are seeded by the seed and the file's hash.
 that every fold has the same) and ``<part>.{txt,label,id}``; labels of a line are separated by blanks. With
 ``layout="bin"`` it holds what `musicbert.corpus.labelled.binarize` would make of these, in one step and a
 tenth of the space. ``OUT/about.json`` and ``OUT/ledger.jsonl`` account for the folds and for every file.
-Verified in ``tests/unit/corpus/test_genre.py``.
 """
 
 import json
@@ -90,33 +89,28 @@ class GenreReport:
 
 
 def read_genres(path: str | PathLike[str], subset: str) -> dict[str, tuple[str, ...]]:
-    """Read the labels of a set.
+    """Read the labels of a set, sorted, by the name of the file (its md5); files without one are left out.
 
-    Returns `dict`: name of the file (its md5) -> labels, sorted; files without a label are left out.
     Raises `DatasetError` (``not-found``, ``bad-labels``).
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise DatasetError(
-            "not-found", f"The genres cannot be read: {error.strerror}", path=path, hint="see --map"
-        ) from error
+        message = f"The genres cannot be read: {error.strerror}"
+        raise DatasetError("not-found", message, path=path, hint="see --map") from error
     except ValueError as error:
         raise DatasetError("bad-labels", f"Not JSON: {error}", path=path) from error
-    found = content.get(subset) if isinstance(content, dict) else None
-    if not isinstance(found, dict) or not all(
-        isinstance(labels, list) and all(isinstance(each, str) for each in labels)
-        for labels in found.values()
+    genres = content.get(subset) if isinstance(content, dict) else None
+    if not isinstance(genres, dict) or not all(
+        isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+        for labels in genres.values()
     ):
         sets = ", ".join(content) if isinstance(content, dict) else "none"
-        raise DatasetError(
-            "bad-labels",
-            f"There is no set {subset!r} of files and their labels here; sets: {sets}",
-            path=path,
-        )
+        message = f"There is no set {subset!r} of files and their labels here; sets: {sets}"
+        raise DatasetError("bad-labels", message, path=path)
     cleaned = {
         str(name): tuple(sorted({"-".join(label.split()) for label in labels if label.strip()}))
-        for name, labels in found.items()
+        for name, labels in genres.items()
     }
     return {name: labels for name, labels in cleaned.items() if labels}
 
@@ -126,14 +120,14 @@ def _read(member: Member, content: bytes, *, options: GenreOptions) -> SongPiece
     rows, note_index = encode_notes(score)
     words = np.frombuffer(sha256(content).digest()[:16], "<u4").tolist()
     rng = np.random.default_rng([options.seed, *words])
-    found = list(plan_windows(rows[:, 0], rng, window=options.length))
-    longest = max(window.stop - window.start for window in found)
-    found = [window for window in found if window.stop - window.start == longest]
-    drawn = rng.choice(len(found), max(options.windows, options.test_windows))
+    windows = list(plan_windows(rows[:, 0], rng, window=options.length))
+    longest = max(window.stop - window.start for window in windows)
+    windows = [window for window in windows if window.stop - window.start == longest]
+    drawn = rng.choice(len(windows), max(options.windows, options.test_windows))
     ids = []
     for at in drawn.tolist():
-        moved = rows[found[at].start : found[at].stop].copy()
-        moved[:, 0] += found[at].offset
+        moved = rows[windows[at].start : windows[at].stop].copy()
+        moved[:, 0] += windows[at].offset
         ids.append(rows_to_ids(moved).astype(np.uint16))
     return SongPiece(len(score), song_marks(score, rows, note_index), ids, max(map(len, ids)) // 8 - 2)
 
@@ -168,7 +162,7 @@ def build_genre(
             lines = _lines(parts, places, options)
             _write_fold(folder / fold, lines, kept, classes, spool, options.layout)
         sizes = {fold: {part: len(parts[part]) for part in PARTS} for fold, parts in folds.items()}
-        left_out = dict(Counter(each.outcome for each in outcomes if not each.ok).most_common())
+        left_out = dict(Counter(file.outcome for file in outcomes if not file.ok).most_common())
         leaking = {fold: leaks(parts, groups)["test"] for fold, parts in folds.items()}
         report = GenreReport(sizes, leaking, len(set(groups.values())), left_out)
         about = {
@@ -179,11 +173,10 @@ def build_genre(
             "folds": sizes,
             "leaking": leaking,
             "songs": report.songs,
-            "length": options.length,
-            "windows": options.windows,
-            "test_windows": options.test_windows,
-            "valid": options.valid,
-            "seed": options.seed,
+            **{
+                name: getattr(options, name)
+                for name in ("length", "windows", "test_windows", "valid", "seed")
+            },
             "left_out": left_out,
         }
         write_json(folder / "about.json", about)
@@ -202,22 +195,17 @@ def _collect(
     outcomes: list[Outcome] = []
     with MidiSource(midi) as source:
         members: dict[str, Member] = {}
-        for each in source.members:
-            if each.name not in labels:
-                outcomes.append(Outcome(each.name, NO_LABEL, path=each.path))
-            elif each.name in members:  # named by their content: the first will do
-                outcomes.append(
-                    Outcome(each.name, "duplicate-name", path=each.path, copy_of=members[each.name].path)
-                )
+        for file in source.members:
+            if file.name not in labels:
+                outcomes.append(Outcome(file.name, NO_LABEL, path=file.path))
+            elif file.name in members:  # named by their content: the first will do
+                first = members[file.name].path
+                outcomes.append(Outcome(file.name, "duplicate-name", path=file.path, copy_of=first))
             else:
-                members[each.name] = each
+                members[file.name] = file
         if not members:
-            raise DatasetError(
-                "no-match",
-                "No file is named as one of the map",
-                path=midi,
-                hint="give the folder or zip of lmd_full, whose files are named by their md5",
-            )
+            hint = "give the folder or zip of lmd_full, whose files are named by their md5"
+            raise DatasetError("no-match", "No file has a name that is in the map", path=midi, hint=hint)
         outcomes += [Outcome(name, NO_MIDI) for name in sorted(labels.keys() - members.keys())]
         outcomes += rejected(source)
         encoded, places, groups = read_songs(
@@ -230,9 +218,8 @@ def _collect(
             progress="windows" if progress else "",
         )
     if not places:
-        raise DatasetError(
-            "nothing-readable", f"None of the {len(members)} labelled files can be read", path=midi
-        )
+        message = f"None of the {len(members)} labelled files can be read"
+        raise DatasetError("nothing-readable", message, path=midi)
     return encoded + outcomes, places, groups
 
 

@@ -21,17 +21,12 @@ Kept = TypeVar("Kept")
 
 @dataclass(frozen=True, eq=False)
 class SongPiece(Generic[Content]):
-    """A file as it was read.
-
-    ``notes``, ``notes_written``: notes of the file, and of its longest line (where that is known); ``marks``:
-    content hash and melody signature (`musicbert.corpus.splits.versions.song_marks`); ``content``: what the
-    task makes of it.
-    """
+    """A file as it was read."""
 
     notes: int
-    marks: tuple[str, NDArray[np.uint32]]
-    content: Content
-    notes_written: int | None = None
+    marks: tuple[str, NDArray[np.uint32]]  # as `musicbert.corpus.splits.versions.song_marks`
+    content: Content  # what the task makes of the file
+    notes_written: int | None = None  # notes of its longest line, if known
 
 
 def read_songs(
@@ -46,10 +41,9 @@ def read_songs(
 ) -> tuple[list[Outcome], dict[str, Kept], dict[str, str]]:
     """Read files and group them by song.
 
-    ``read``: called in the worker processes (see `each_member`); ``keep``: called here, in the order of the
-    files: sets the content aside; ``name``: name of a file by its outcome.
-    Returns ``outcomes``: one for each file; those that are ok know their group; ``kept``: what `keep`
-    returned, by the name of the file; ``groups``: song of each file that is ok, by its name.
+    ``read`` is called in the worker processes (see `each_member`); ``keep`` here, in the order of the files,
+    to store the content. Returns the outcome of each file, with its group if it is ok; what ``keep``
+    returned, by the name of the file; and the song of each file that is ok, by its name.
     """
     outcomes: list[Outcome] = []
     kept: dict[str, Kept] = {}
@@ -71,6 +65,6 @@ def read_songs(
 def rejected(source: MidiSource) -> list[Outcome]:
     """Return the outcomes of the entries of an archive or folder that are not MIDI files."""
     return [
-        Outcome(each.name, each.reason or "unreadable", path=each.path, detail=each.detail)
-        for each in source.rejected
+        Outcome(file.name, file.reason or "unreadable", path=file.path, detail=file.detail)
+        for file in source.rejected
     ]

@@ -1,24 +1,23 @@
 """Chords of PiRhDy's files: id -> pitch classes.
 
 The table comes with the package as JSON (``chord_mapping.json``; its source is in the ``README.md`` beside
-it). Upstream publishes it as a pickle; such a file is read too, by an unpickler that makes nothing but plain
-dictionaries, lists, numbers and text. The two ids for chords without a name ("unknown", "over number") stand
-for all twelve pitch classes, as upstream reads them. Verified in ``tests/unit/corpus/test_pairs_pirhdy.py``.
+it). Upstream publishes it as a pickle; such a file is read too, safely
+(`musicbert.corpus.files.object_npy`). The two ids for chords without a name ("unknown", "over number") stand
+for all twelve pitch classes, as upstream reads them.
 """
 
-import io
 import json
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from os import PathLike
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from musicbert.arrays import Ints
+from musicbert.corpus.files.object_npy import load_pickle
 from musicbert.errors import DatasetError
 
 _PITCH_CLASSES = 12
@@ -58,15 +57,18 @@ def load_chords(path: str | PathLike[str] | None = None) -> ChordTable:
         try:
             content = Path(path).read_bytes()
         except OSError as error:
-            raise DatasetError(
-                "not-found", f"The table of chords cannot be read: {error.strerror}", path=path
-            ) from error
+            message = f"The table of chords cannot be read: {error.strerror}"
+            raise DatasetError("not-found", message, path=path) from error
     try:
-        table = json.loads(content) if content[:1] in (b"{", b" ", b"\n") else _unpickle(content, path)
-        return _table({int(chord): _classes(value) for chord, value in _items(table)})
-    except DatasetError:
-        raise
-    except Exception as error:  # damaged pickles raise anything
+        is_json = content[:1] in (b"{", b" ", b"\n")
+        table = json.loads(content) if is_json else load_pickle(path or "", content=content)
+        if not isinstance(table, Mapping) or not table:
+            raise ValueError("it is not a mapping of ids")
+        return _table({int(chord): _classes(value) for chord, value in table.items()})
+    except (DatasetError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        if isinstance(error, DatasetError) and error.reason == "unsafe-pickle":
+            hint = "use the table that comes with musicbert, or convert it to JSON"
+            raise DatasetError(error.reason, error.message, path=path, hint=hint) from None
         raise DatasetError(
             "bad-chords",
             f"Not a table of chords: {error}",
@@ -75,39 +77,15 @@ def load_chords(path: str | PathLike[str] | None = None) -> ChordTable:
         ) from error
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Unpickler of plain data: every class or function is refused."""
-
-    def find_class(self, module: str, name: str) -> NoReturn:
-        raise DatasetError(
-            "unsafe-pickle",
-            f"The pickle wants {module}.{name}; only plain dictionaries and lists are read",
-            hint="use the table that comes with musicbert, or convert it to JSON",
-        )
-
-
-def _unpickle(content: bytes, path: str | PathLike[str] | None) -> Any:
-    try:
-        return _PlainUnpickler(io.BytesIO(content)).load()
-    except DatasetError as error:
-        raise DatasetError(error.reason, error.message, path=path, hint=error.hint) from None
-
-
-def _items(table: Any) -> Any:
-    if not isinstance(table, Mapping) or not table:
-        raise ValueError("it is not a mapping of ids")
-    return table.items()
-
-
 def _classes(value: Any) -> list[int]:
     if isinstance(value, str):
         if value not in _NAMELESS:
             raise ValueError(f"{value!r} is neither pitch classes nor one of {_NAMELESS}")
         return list(range(_PITCH_CLASSES))
-    found = sorted({int(each) for each in value})
-    if not found or found[0] < 0 or found[-1] >= _PITCH_CLASSES:
+    classes = sorted(set(map(int, value)))
+    if not classes or classes[0] < 0 or classes[-1] >= _PITCH_CLASSES:
         raise ValueError(f"{value!r} are not pitch classes")
-    return found
+    return classes
 
 
 def _table(chords: Mapping[int, list[int]]) -> ChordTable:

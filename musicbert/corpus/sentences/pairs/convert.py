@@ -4,7 +4,7 @@ Order and text are upstream's. Against it: the last part of the training file be
 (upstream validates on the test), cut between two queries, and training pairs whose query occurs in it are
 left out; a damaged line is left out of training, and takes its whole group of candidates out of the test, so
 that groups stay complete; both are in the ledger. With ``valid_share`` 0 and undamaged files the text and
-labels are upstream's. Verified in ``tests/unit/corpus/test_pairs_convert.py``.
+labels are upstream's.
 """
 
 from collections.abc import Iterator
@@ -147,28 +147,19 @@ class _Job:
         for part, counts in parts.items():
             if counts["pairs"] == 0:
                 raise DatasetError("empty-split", f"No pair is left for {part}", path=self.train.parent)
-        return PairReport({part: parts[part] for part in PARTS if part in parts},
-                          self.left_out, shared)  # fmt: skip
+        return PairReport({part: parts[part] for part in PARTS if part in parts}, self.left_out, shared)
 
     def _encoded(self, path: Path, start: int, stop: int | None) -> Iterator[_Encoded]:
-        bar = tqdm(desc=path.name, unit="line", disable=None if self.progress else True)
-        with bar:
-            for each in ordered_map(
-                self.encode, raw_blocks(path, start=start, stop=stop), workers=self.options.workers
-            ):
+        blocks = raw_blocks(path, start=start, stop=stop)
+        with tqdm(desc=path.name, unit="line", disable=None if self.progress else True) as bar:
+            for each in ordered_map(self.encode, blocks, workers=self.options.workers):
                 for number, reason in each.reasons.items():
                     self._leave_out(DAMAGED, f"{path.name}:{number + 1}", reason)
                 bar.update(len(each.numbers) + len(each.reasons))
                 yield each
 
     def _pairs(
-        self,
-        writer: PartWriter,
-        start: int,
-        stop: int,
-        *,
-        drop: NDArray[np.uint64],
-        drawn: Bools | None,
+        self, writer: PartWriter, start: int, stop: int, *, drop: NDArray[np.uint64], drawn: Bools | None
     ) -> NDArray[np.uint64]:
         """Write lines of the training file and return the hashes of their queries, sorted."""
         seen, group, last = [], -1, None
@@ -186,12 +177,8 @@ class _Job:
                 group += value != last
                 last = value
                 groups.append(group)
-            writer.write(
-                [each.text[i] for i in index],
-                each.labels[index],
-                np.array(groups, np.int64),
-                each.firsts[index],
-            )
+            text = [each.text[i] for i in index]
+            writer.write(text, each.labels[index], np.array(groups, np.int64), each.firsts[index])
             seen.append(each.hashes[index])
         return np.unique(np.concatenate(seen)) if seen else np.zeros(0, np.uint64)
 
@@ -209,9 +196,8 @@ class _Job:
             for group in np.unique(groups).tolist():
                 index = np.flatnonzero(groups == group)
                 if len(index) < GROUP:
-                    self._leave_out(
-                        GROUP_DAMAGED, f"{self.test.name}:{group * GROUP + 1}", f"{len(index)} lines"
-                    )
+                    where = f"{self.test.name}:{group * GROUP + 1}"
+                    self._leave_out(GROUP_DAMAGED, where, f"{len(index)} lines")
                 elif not chosen[group]:
                     self._count(NOT_DRAWN, GROUP)
                 else:

@@ -12,7 +12,7 @@ False phrases are drawn from the same part and, with ``others="song"``, from oth
 style then tell nothing. A candidate that is note for note the true one is never false. Parts are divided by
 song: versions of one song are in one part (`musicbert.corpus.splits.versions`). Everything is drawn from
 generators seeded by the seed, the part and the query, so it depends on neither the number of workers nor the
-order of the files. Verified in ``tests/unit/corpus/test_pairs_generate.py``.
+order of the files.
 """
 
 from collections import Counter, defaultdict
@@ -39,8 +39,6 @@ from musicbert.encoding import content_md5, dictionary_text, encode_notes
 from musicbert.errors import DatasetError
 from musicbert.midi import read_score
 
-#: Pairs that are held before they are written.
-_FLUSH = 512
 #: Pairs drawn at once, and how often, before all are looked through.
 _AT_ONCE, _DRAWS = 128, 4
 
@@ -101,13 +99,10 @@ def generate(
     gives a phrase; ``empty-split``, ``too-few-phrases`` where a part has too few for its queries.
     """
     if options.group < 2 or options.negatives < 1 or min(options.shares) < 0 or options.shares[2] <= 0:
-        raise ValueError(
-            "a group has 2 candidates or more, and a pair 1 negative or more; shares are not negative"
-        )
-    with (
-        build_directory(output, overwrite=overwrite, recognise=is_pair_set) as folder,
-        Spool(folder) as spool,
-    ):
+        message = "a group has 2 candidates or more, and a pair 1 negative or more; shares are not negative"
+        raise ValueError(message)
+    recognise = is_pair_set
+    with build_directory(output, overwrite=overwrite, recognise=recognise) as folder, Spool(folder) as spool:
         outcomes, parts = _collect(midi, options, spool, progress)
         write_text(folder / "dict.txt", dictionary_text())
         counts = {}
@@ -170,8 +165,7 @@ def _collect(
         collected[part_of[song]] += [(first, second, songs[song]) for first, second in numbers[file]]
     parts = {}
     for part in PARTS:
-        table = np.array(collected[part], np.int64).reshape(-1, 3)
-        parts[part] = _Pairs(table[:, 0], table[:, 1], table[:, 2])
+        parts[part] = _Pairs(*np.array(collected[part], np.int64).reshape(-1, 3).T)
     return outcomes + others, parts
 
 
@@ -194,9 +188,8 @@ def _divide(groups: Iterable[str], options: GenerateOptions) -> dict[str, str]:
 
 def _write_part(part: str, pairs: _Pairs, writer: PartWriter, spool: Spool, options: GenerateOptions) -> None:
     if len(pairs.firsts) == 0:
-        raise DatasetError(
-            "empty-split", f"No pair is left for {part}", hint="give more files, or other --shares"
-        )
+        hint = "give more files, or other --shares"
+        raise DatasetError("empty-split", f"No pair is left for {part}", hint=hint)
     testing = part == "test"
     false = options.group - 1 if testing else options.negatives
     queries = np.arange(len(pairs.firsts))
@@ -204,32 +197,15 @@ def _write_part(part: str, pairs: _Pairs, writer: PartWriter, spool: Spool, opti
         rng = np.random.default_rng([options.seed, PARTS.index(part)])
         queries = np.sort(rng.choice(queries, options.most_queries, replace=False))
     shift = options.cut.bars if options.task == "next" else 0
-    rows: list[Ints] = []
-    labels: list[int] = []
-    groups: list[int] = []
-
-    def flush() -> None:
-        firsts = np.full(len(rows), shift * BAR_POSITIONS)
-        writer.write(text_of(rows), np.array(labels), np.array(groups), firsts)
-        rows.clear()
-        labels.clear()
-        groups.clear()
-
     for number, query in enumerate(queries.tolist()):
         rng = np.random.default_rng([options.seed, PARTS.index(part), query])
-        candidates = [
-            pairs.seconds[query],
-            *pairs.seconds[_false(pairs, query, false, spool, options, rng)],
-        ]
+        candidates = pairs.seconds[[query, *_false(pairs, query, false, spool, options, rng)]]
         order = rng.permutation(len(candidates)) if testing else range(len(candidates))
         first = spool[int(pairs.firsts[query])].reshape(-1, 8)
-        for at in order:
-            rows.append(_join(first, spool[int(candidates[at])].reshape(-1, 8), shift))
-            labels.append(int(at == 0))
-            groups.append(number)
-        if len(rows) >= _FLUSH:
-            flush()
-    flush()
+        rows = [_join(first, spool[int(candidates[at])].reshape(-1, 8), shift) for at in order]
+        labels = (np.asarray(order) == 0).astype(np.int64)
+        firsts = np.full(len(rows), shift * BAR_POSITIONS)
+        writer.write(text_of(rows), labels, np.full(len(rows), number), firsts)
 
 
 def _false(

@@ -8,7 +8,7 @@ both phrases are melody), as in PiRhDy's files.
 
 Which track is the melody: the one that is asked for, else the first whose name says so (melody, vocal,
 voice, lead, ...), else the pitched track whose notes are the highest of their onset most often, among those
-that play one note at a time. Verified in ``tests/unit/corpus/test_pairs_phrases.py``.
+that play one note at a time.
 """
 
 import re
@@ -55,10 +55,7 @@ class Phrase:
 
 
 def melody_track(score: Score, wanted: str | None = None) -> int:
-    """Choose the melody.
-
-    Raises `DatasetError` (``no-melody`` where there is no such track, or none that could be one).
-    """
+    """Choose the melody; raises `DatasetError` (``no-melody``: no such track, or none that could be one)."""
     tracks = _pitched(score)
     if wanted is not None:
         return _named(score, wanted)
@@ -85,15 +82,12 @@ def melody_track(score: Score, wanted: str | None = None) -> int:
 
 
 def accompaniment_tracks(score: Score, melody: int, wanted: tuple[str, ...] = ()) -> list[int]:
-    """Choose the accompaniment.
-
-    Raises `DatasetError` (``no-accompaniment``).
-    """
-    tracks = [_named(score, each) for each in wanted] if wanted else _pitched(score)
-    found = [track for track in tracks if track != melody]
-    if not found:
+    """Choose the accompaniment; raises `DatasetError` (``no-accompaniment``)."""
+    tracks = [_named(score, name) for name in wanted] if wanted else _pitched(score)
+    others = [track for track in tracks if track != melody]
+    if not others:
         raise DatasetError("no-accompaniment", "Nothing but the melody plays")
-    return found
+    return others
 
 
 def phrases(score: Score, options: PhraseOptions, *, accompanied: bool = True) -> list[Phrase]:
@@ -107,8 +101,7 @@ def phrases(score: Score, options: PhraseOptions, *, accompanied: bool = True) -
     melody = melody_track(score, options.melody)
     others = accompaniment_tracks(score, melody, options.accompaniment) if accompanied else []
     rows, note = encode_notes(score)
-    track = score.track[note]
-    rows = rows.copy()
+    track, rows = score.track[note], rows.copy()
     bars_of_metre = rows[:, [BAR, METRE]]
     rows[:, METRE], rows[:, TEMPO] = _METRE, _TEMPO
     if options.level_velocity:
@@ -141,8 +134,8 @@ def _cut(rows: Ints, begin: int, end: int, program: int) -> Ints:
 
 
 def _pitched(score: Score) -> list[int]:
-    found: list[int] = np.unique(score.track[~score.drum]).tolist()
-    return found
+    tracks: list[int] = np.unique(score.track[~score.drum]).tolist()
+    return tracks
 
 
 def _named(score: Score, wanted: str) -> int:

@@ -15,8 +15,7 @@ feature  meaning
 A step is 1/32 of a whole note: 2 positions. A note begins where the state is 3 (or 2 at the first step) and
 the id is a chord, and lasts until the first later step whose state is neither 1 nor 2. Everything is in 4/4
 at 120 BPM. Both phrases have program 80, but the second of ``acc`` has 0; the second phrase of ``next``
-begins after the steps of the first that have an id. Facts of MusicBERT's ``gen_nsp``; checked against a
-step-by-step reading in ``tests/unit/corpus/test_pairs_pirhdy.py``.
+begins after the steps of the first that have an id. These are facts of MusicBERT's ``gen_nsp``.
 
 Legend: ``n`` pairs of a block, ``T`` 128 steps.
 """
@@ -57,17 +56,12 @@ _BLOCK_LINES = 10 * GROUP
 
 @dataclass(frozen=True, eq=False)
 class PairBlock:
-    """Consecutive lines of a file.
+    """Consecutive lines of a file."""
 
-    ``first_line``: number of the first line, from 0; ``features`` [shape=(n, 2, 4, T), int64]; zeros where a
-    line is damaged; ``labels`` [shape=(n,), int64], 0 or 1; -1 where a line is damaged; ``damage``: line of
-    the block -> what is wrong with it.
-    """
-
-    first_line: int
-    features: Ints
-    labels: Ints
-    damage: dict[int, str]
+    first_line: int  # from 0
+    features: Ints  # [shape=(n, 2, 4, T), int64]; 0 where a line is damaged
+    labels: Ints  # [shape=(n,), int64], 0 or 1; -1 where a line is damaged
+    damage: dict[int, str]  # line of the block -> what is wrong with it
 
 
 def raw_blocks(
@@ -75,9 +69,8 @@ def raw_blocks(
 ) -> Iterator[tuple[int, list[bytes]]]:
     """Read lines ``start`` to ``stop - 1`` of a file in blocks of 500; memory does not grow with the file.
 
-    Yields ``(first_line``, ``lines)``: number of the first line of the block, from 0, and its lines, for
-    `parse_block`.
-    Raises `DatasetError` (``not-found``).
+    Yields the number of the first line, from 0, and the lines of each block. Raises `DatasetError`
+    (``not-found``).
     """
     with _open(path) as file:
         lines = itertools.islice(file, start, stop)

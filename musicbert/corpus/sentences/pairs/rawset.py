@@ -13,13 +13,10 @@ and ``about.json`` (what made it) and ``ledger.jsonl`` (what was left out, and w
 upstream's ``gen_nsp.py`` writes, valid apart; the parts are written line by line.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from musicbert.arrays import Ints
 from musicbert.encoding import encoding_to_str
@@ -29,16 +26,11 @@ _SUFFIXES = ("txt", "label", "group", "first")
 
 @dataclass(frozen=True)
 class PairReport:
-    """What was written.
+    """What was written."""
 
-    ``parts``: part -> number of ``pairs``, of ``true`` ones and of ``queries``; ``left_out``: reason ->
-    number of lines (or files) left out; ``shared_queries``: test queries whose first phrase is, note for
-    note, a first phrase of training.
-    """
-
-    parts: dict[str, dict[str, int]]
-    left_out: dict[str, int]
-    shared_queries: int = 0
+    parts: dict[str, dict[str, int]]  # part -> number of ``pairs``, of ``true`` ones and of ``queries``
+    left_out: dict[str, int]  # reason -> number of lines (or files) left out
+    shared_queries: int = 0  # test queries whose first phrase is, note for note, one of training
 
     def summary(self) -> str:
         """Return one line for people."""
@@ -61,15 +53,15 @@ def text_of(rows: Sequence[Ints]) -> list[str]:
     return [encoding_to_str(each) for each in rows]
 
 
-class PartWriter:
+class PartWriter(ExitStack):
     """The files of one part, open for writing; use it as a context manager."""
 
     def __init__(self, folder: Path, part: str) -> None:
+        super().__init__()
         self.pairs = self.positives = 0
         self._groups: set[int] = set()
-        self._stack = ExitStack()
         self._files = {
-            suffix: self._stack.enter_context((folder / f"{part}.{suffix}").open("w", encoding="utf-8"))
+            suffix: self.enter_context((folder / f"{part}.{suffix}").open("w", encoding="utf-8"))
             for suffix in _SUFFIXES
         }
 
@@ -85,11 +77,3 @@ class PartWriter:
     def counts(self) -> dict[str, int]:
         """Return how many pairs, true pairs and queries were written."""
         return {"pairs": self.pairs, "true": self.positives, "queries": len(self._groups)}
-
-    def __enter__(self) -> PartWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
