@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from musicbert.annotation.splits import RULES
 from musicbert.corpus.ratings.build import LABELS, MIDI_NAMES, OUTPUT, SplitOptions, build, find_default
 from musicbert.corpus.ratings.piece import EncodeOptions
-from musicbert.errors import MusicBertError
+from musicbert.errors import exit_status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,8 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return the exit status."""
+@partial(exit_status, stopped="stopped; nothing was written")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the arguments and run the command."""
     parser = _parser()
     options = parser.parse_args(arguments)
     for name in ("workers", "folds"):
@@ -87,42 +89,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(f"--{name} must be at least 1")
     if options.seed < 0:
         parser.error("--seed must not be negative")
-    try:
-        report = build(
-            options.labels or find_default([LABELS]),
-            options.midi or find_default(MIDI_NAMES),
-            options.output,
-            encoding=EncodeOptions(
-                seed=options.seed,
-                bar_offset=options.bar_offset,
-                performance=options.performance_input,
-                neutralise=options.neutralise_tempo_metre,
-                reader=options.reader,
-            ),
-            split=SplitOptions(
-                rule=options.split.replace("-", "_")
-                if options.split.startswith("segment")
-                else options.split,
-                folds_file=options.folds_file,
-                n_folds=options.folds,
-                performers=tuple(options.performers) if options.performers else None,
-                seed=options.seed,
-                valid=options.valid,
-            ),
-            columns=options.columns,
-            workers=options.workers,
-            overwrite=options.overwrite,
-            progress=True,
-        )
-    except (MusicBertError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
-        return 130  # 128 + SIGINT, as shells count
+    report = build(
+        options.labels or find_default([LABELS]),
+        options.midi or find_default(MIDI_NAMES),
+        options.output,
+        encoding=EncodeOptions(
+            seed=options.seed,
+            bar_offset=options.bar_offset,
+            performance=options.performance_input,
+            neutralise=options.neutralise_tempo_metre,
+            reader=options.reader,
+        ),
+        split=SplitOptions(
+            rule=options.split.replace("-", "_") if options.split.startswith("segment") else options.split,
+            folds_file=options.folds_file,
+            n_folds=options.folds,
+            performers=tuple(options.performers) if options.performers else None,
+            seed=options.seed,
+            valid=options.valid,
+        ),
+        columns=options.columns,
+        workers=options.workers,
+        overwrite=options.overwrite,
+        progress=True,
+    )
     print(f"{options.output}: every file's outcome is in ledger.jsonl")
     print(report.summary())
-    return 0
 
 
 if __name__ == "__main__":

@@ -27,10 +27,11 @@ def parser() -> argparse.ArgumentParser:
     make = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    make.add_argument("--labels", type=Path, required=True, help="label map of map_midi_to_label.py")
-    make.add_argument("--columns", help="column set of a label map without a side file")
-    make.add_argument("--midi", type=Path, required=True, help="zip archive or folder")
-    make.add_argument(
+    add = make.add_argument
+    add("--labels", type=Path, required=True, help="label map of map_midi_to_label.py")
+    add("--columns", help="column set of a label map without a side file")
+    add("--midi", type=Path, required=True, help="zip archive or folder")
+    add(
         "--split",
         dest="splits",
         metavar="SPLIT",
@@ -38,23 +39,21 @@ def parser() -> argparse.ArgumentParser:
         required=True,
         help="splits (musicbert/evaluation/baselines/runs.py)",
     )
-    make.add_argument(
+    add(
         "--folds-file",
         type=Path,
         help="folds.json, for splits by the names of its schemes; or a data-bin, for --split databin",
     )
-    make.add_argument(
-        "--task", dest="tasks", nargs="+", choices=("regression", "classes"), default=["regression"]
-    )
-    make.add_argument("--rows", nargs="+", help="baselines to run (default: all)")
-    make.add_argument(
+    add("--task", dest="tasks", nargs="+", choices=("regression", "classes"), default=["regression"])
+    add("--rows", nargs="+", help="baselines to run (default: all)")
+    add(
         "--ratings", type=Path, help="table of ratings: the committee then uses rater means and counts raters"
     )
-    make.add_argument("--output", type=Path, required=True, help="result without its suffix")
-    make.add_argument("--about", default="", help="a sentence for the head of the table")
-    make.add_argument("--predictions", type=Path, help="folder for the predictions (DIR/<split>/<task>/...)")
-    make.add_argument("--cache", type=Path, help="folder where features are kept between runs")
-    make.add_argument(
+    add("--output", type=Path, required=True, help="result without its suffix")
+    add("--about", default="", help="a sentence for the head of the table")
+    add("--predictions", type=Path, help="folder for the predictions (DIR/<split>/<task>/...)")
+    add("--cache", type=Path, help="folder where features are kept between runs")
+    add(
         "--resamples",
         dest="n_resamples",
         metavar="N",
@@ -62,13 +61,13 @@ def parser() -> argparse.ArgumentParser:
         default=1000,
         help="of the bootstrap (default: %(default)s)",
     )
-    make.add_argument("--seed", type=int, default=7)
+    add("--seed", type=int, default=7)
     return make
 
 
 @exit_status
-def main(arguments: list[str] | None = None) -> int:
-    """Exit code: 0, or 2 for bad input."""
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the arguments, run, write."""
     options = parser().parse_args(arguments)
     from musicbert.evaluation.baselines.runs import run_set
 

@@ -20,9 +20,10 @@ SMALL = ("--lr", "1e-3", "--warmup", 20, "--batch", 32, "--validate-every", 25)
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("demo"), help="folder (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=7, help="(default: %(default)s)")
-    parser.add_argument("--updates", type=int, default=150, help="of each fine-tuning (default: %(default)s)")
+    add = parser.add_argument
+    add("--output", type=Path, default=Path("demo"), help="folder (default: %(default)s)")
+    add("--seed", type=int, default=7, help="(default: %(default)s)")
+    add("--updates", type=int, default=150, help="of each fine-tuning (default: %(default)s)")
     return parser
 
 

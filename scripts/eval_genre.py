@@ -29,20 +29,17 @@ def _probes(names: list[str], device: str | None) -> dict[str, Any]:
 
 
 @exit_status
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> None:
     """Parse the arguments, score, report."""
     from musicbert.predict.sentences.scoring import Scoring, add_scoring_arguments
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "checkpoint", nargs="*", help="--save-dirs of train_genre.sh, or files with {fold} in their path"
-    )
-    parser.add_argument(
-        "data", type=Path, help="data-bin with a folder for each fold, such as topmagd_data_bin"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("checkpoint", nargs="*", help="--save-dirs of train_genre.sh, or files with {fold} in their path")
+    add("data", type=Path, help="data-bin with a folder for each fold, such as topmagd_data_bin")
+    add(
         "--probe",
         nargs="+",
         default=[],

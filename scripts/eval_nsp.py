@@ -14,20 +14,17 @@ from musicbert.errors import exit_status
 
 
 @exit_status
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> None:
     """Parse the arguments, score, report."""
     from musicbert.predict.sentences.scoring import Scoring, add_scoring_arguments
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "checkpoint", nargs="*", type=Path, help="checkpoints, or --save-dirs of train_nsp.sh"
-    )
-    parser.add_argument("data", type=Path, help="data-bin, such as next_data_bin")
-    parser.add_argument(
-        "--group", type=int, default=50, help="candidates of a query, for data that do not say (%(default)s)"
-    )
+    add = parser.add_argument
+    add("checkpoint", nargs="*", type=Path, help="checkpoints, or --save-dirs of train_nsp.sh")
+    add("data", type=Path, help="data-bin, such as next_data_bin")
+    add("--group", type=int, default=50, help="candidates of a query, for data that do not say (%(default)s)")
     add_scoring_arguments(parser)
     options = parser.parse_args(arguments)
 

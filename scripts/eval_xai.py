@@ -10,15 +10,16 @@ from musicbert.errors import exit_status
 
 
 @exit_status
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> None:
     """Parse the arguments, predict, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", type=Path, help="file that fairseq-train wrote")
-    parser.add_argument("data", type=Path, help="one fold of a data-bin, such as xai_data_bin_apex_reg_cls/0")
-    parser.add_argument("--split", default="test", help="train, valid or test (default: test)")
-    parser.add_argument("--output", type=Path, help="default: <checkpoint>.<split>.npz")
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
+    add = parser.add_argument
+    add("checkpoint", type=Path, help="file that fairseq-train wrote")
+    add("data", type=Path, help="one fold of a data-bin, such as xai_data_bin_apex_reg_cls/0")
+    add("--split", default="test", help="train, valid or test (default: test)")
+    add("--output", type=Path, help="default: <checkpoint>.<split>.npz")
+    add("--batch-size", type=int, default=32)
+    add("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
     options = parser.parse_args(arguments)
     if options.batch_size < 1:
         parser.error("--batch-size is at least 1")
@@ -32,12 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     model, task = load_fine_tuned(options.checkpoint, options.data)
     predictions = predict_part(
-        model,
-        task,
-        options.split,
-        batch_items=options.batch_size,
-        device=options.device,
-        progress=progress,
+        model, task, options.split, batch_items=options.batch_size, device=options.device, progress=progress
     )
     output = options.output or options.checkpoint.with_suffix(f".{options.split}.npz")
     save_predictions(output, predictions)

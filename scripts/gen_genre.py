@@ -17,38 +17,37 @@ from musicbert.errors import exit_status
 
 
 @partial(exit_status, stopped="stopped; nothing was written")
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> None:
     """Parse the arguments, write, report."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("subset", help="topmagd (13 genres), masd (25 styles), or another set of the map")
-    parser.add_argument("--map", type=Path, required=True, help="midi_genre_map.json")
-    parser.add_argument("--midi", type=Path, required=True, help="folder or zip of files named by their md5")
-    parser.add_argument("--output", type=Path, help="folder to write (default: SUBSET_data_raw, or _bin)")
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier set")
-    parser.add_argument(
+    add = parser.add_argument
+    add("subset", help="topmagd (13 genres), masd (25 styles), or another set of the map")
+    add("--map", type=Path, required=True, help="midi_genre_map.json")
+    add("--midi", type=Path, required=True, help="folder or zip of files named by their md5")
+    add("--output", type=Path, help="folder to write (default: SUBSET_data_raw, or _bin)")
+    add("--overwrite", action="store_true", help="replace an earlier set")
+    add(
         "--split",
         dest="rule",
         choices=tuple(RULES),
         default="grouped",
         help="grouped: versions of a song in one fold; published: by file, which leaks (%(default)s)",
     )
-    parser.add_argument("--folds", dest="n_folds", type=int, default=5, help="folds (%(default)s)")
-    parser.add_argument(
+    add("--folds", dest="n_folds", type=int, default=5, help="folds (%(default)s)")
+    add(
         "--valid",
         choices=("groups", "none"),
         default="groups",
         help="groups: songs of the training part; none: the test is validated on, as published (%(default)s)",
     )
-    parser.add_argument("--length", type=int, default=1000, help="notes of a window (%(default)s)")
-    parser.add_argument("--windows", type=int, default=4, help="training windows of a piece (%(default)s)")
-    parser.add_argument("--test-windows", type=int, default=1, help="windows scored of a piece (%(default)s)")
-    parser.add_argument("--seed", type=int, default=7, help="seed of every draw (%(default)s)")
-    parser.add_argument(
-        "--workers", type=int, default=1, help="processes; the result is the same (%(default)s)"
-    )
-    parser.add_argument(
+    add("--length", type=int, default=1000, help="notes of a window (%(default)s)")
+    add("--windows", type=int, default=4, help="training windows of a piece (%(default)s)")
+    add("--test-windows", type=int, default=1, help="windows scored of a piece (%(default)s)")
+    add("--seed", type=int, default=7, help="seed of every draw (%(default)s)")
+    add("--workers", type=int, default=1, help="processes; the result is the same (%(default)s)")
+    add(
         "--format",
         dest="layout",
         choices=("text", "bin"),

@@ -38,55 +38,46 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("task", choices=("next", "acc"))
+    add = parser.add_argument
+    add("task", choices=("next", "acc"))
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--pirhdy", type=Path, help="PiRhDy's dataset folder, or context_TASK itself")
     source.add_argument("--midi", type=Path, help="folder or zip of MIDI files")
-    parser.add_argument("--output", type=Path, help="folder to write (default: TASK_data_raw)")
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier raw set")
-    parser.add_argument("--seed", type=int, default=7, help="seed of every draw (%(default)s)")
-    parser.add_argument(
-        "--workers", type=int, default=1, help="processes; the result is the same (%(default)s)"
-    )
-    one = parser.add_argument_group("from PiRhDy's files")
-    one.add_argument(
+    add("--output", type=Path, help="folder to write (default: TASK_data_raw)")
+    add("--overwrite", action="store_true", help="replace an earlier raw set")
+    add("--seed", type=int, default=7, help="seed of every draw (%(default)s)")
+    add("--workers", type=int, default=1, help="processes; the result is the same (%(default)s)")
+    add = parser.add_argument_group("from PiRhDy's files").add_argument
+    add(
         "--valid-share",
         type=float,
         default=0.05,
         help="share of the training file for validation; 0 as published: validate on the test (%(default)s)",
     )
-    one.add_argument("--samples", type=int, default=0, help="train on so many pairs of lines only (0: all)")
-    one.add_argument("--test-groups", type=int, default=0, help="test on so many groups only (0: all)")
-    one.add_argument("--chords", help="another table of chords: JSON, or upstream's pickle, safely read")
-    two = parser.add_argument_group("from MIDI files")
-    two.add_argument(
-        "--melody", help="track of the melody: its number or a part of its name (default: found)"
-    )
-    two.add_argument(
-        "--accompaniment", nargs="+", default=(), help="tracks of the accompaniment (default: all others)"
-    )
-    two.add_argument("--bars", type=int, default=4, help="bars of a phrase (%(default)s)")
-    two.add_argument("--fewest", type=int, default=4, help="fewest notes of a phrase (%(default)s)")
-    two.add_argument("--level-velocity", action="store_true", help="give all notes velocity 64")
-    two.add_argument(
-        "--shares", type=_shares, default=(0.8, 0.1, 0.1), help="songs for train,valid,test (0.8,0.1,0.1)"
-    )
-    two.add_argument(
-        "--negatives", type=int, default=1, help="false pairs for a true one in training (%(default)s)"
-    )
-    two.add_argument("--group", type=int, default=50, help="candidates of a test query (%(default)s)")
-    two.add_argument(
+    add("--samples", type=int, default=0, help="train on so many pairs of lines only (0: all)")
+    add("--test-groups", type=int, default=0, help="test on so many groups only (0: all)")
+    add("--chords", help="another table of chords: JSON, or upstream's pickle, safely read")
+    add = parser.add_argument_group("from MIDI files").add_argument
+    add("--melody", help="track of the melody: its number or a part of its name (default: found)")
+    add("--accompaniment", nargs="+", default=(), help="tracks of the accompaniment (default: all others)")
+    add("--bars", type=int, default=4, help="bars of a phrase (%(default)s)")
+    add("--fewest", type=int, default=4, help="fewest notes of a phrase (%(default)s)")
+    add("--level-velocity", action="store_true", help="give all notes velocity 64")
+    add("--shares", type=_shares, default=(0.8, 0.1, 0.1), help="songs for train,valid,test (0.8,0.1,0.1)")
+    add("--negatives", type=int, default=1, help="false pairs for a true one in training (%(default)s)")
+    add("--group", type=int, default=50, help="candidates of a test query (%(default)s)")
+    add(
         "--others",
         choices=("song", "same"),
         default="song",
         help="false phrases: of other songs, or of the same song, which is harder (%(default)s)",
     )
-    two.add_argument("--most-queries", type=int, default=0, help="test queries at most (0: all)")
+    add("--most-queries", type=int, default=0, help="test queries at most (0: all)")
     return parser
 
 
 @partial(exit_status, stopped="stopped; nothing was written")
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> None:
     """Parse the arguments, write, report."""
     parser = _parser()
     options = parser.parse_args(arguments)

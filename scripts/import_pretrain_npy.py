@@ -24,15 +24,16 @@ from musicbert.errors import exit_status  # noqa: E402
 
 
 @exit_status
-def main() -> int:
+def main() -> None:
     """Run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("files", type=Path, nargs="+", metavar="NPY", help="upstream's files")
-    parser.add_argument("--output", "-o", type=Path, required=True, help="data folder to write")
-    parser.add_argument("--valid", type=float, default=VALID, help="share that validates (%(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="replace such a folder")
+    add = parser.add_argument
+    add("files", type=Path, nargs="+", metavar="NPY", help="upstream's files")
+    add("--output", "-o", type=Path, required=True, help="data folder to write")
+    add("--valid", type=float, default=VALID, help="share that validates (%(default)s)")
+    add("--overwrite", action="store_true", help="replace such a folder")
     given = parser.parse_args()
     counts = import_pretraining(
         given.files, given.output, valid=given.valid, overwrite=given.overwrite,

@@ -19,10 +19,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output", type=Path, required=True, help="folder to write")
-    parser.add_argument("--seed", type=int, default=7, help="%(default)s")
-    parser.add_argument("--performers", type=int, default=6, help="%(default)s")
-    parser.add_argument("--segments", type=int, default=20, help="of each movement (%(default)s)")
+    add = parser.add_argument
+    add("--output", type=Path, required=True, help="folder to write")
+    add("--seed", type=int, default=7, help="%(default)s")
+    add("--performers", type=int, default=6, help="%(default)s")
+    add("--segments", type=int, default=20, help="of each movement (%(default)s)")
     given = parser.parse_args()
     made = make_set(given.seed, performers=given.performers, segments=given.segments)
     ratings, music = write_made_set(made, given.output)

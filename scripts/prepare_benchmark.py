@@ -32,7 +32,7 @@ FOLDERS = {"note": "note", "sequence": "seq"}
 
 
 @exit_status
-def main() -> int:
+def main() -> None:
     """Run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

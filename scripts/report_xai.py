@@ -16,27 +16,28 @@ from musicbert.errors import exit_status
 def parser() -> argparse.ArgumentParser:
     """Make the command line."""
     make = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    make.add_argument("--runs", type=Path, required=True, help="folder of fold<k>/seed<s>")
-    make.add_argument("--labels", type=Path, required=True, help="label map that the data set was made from")
-    make.add_argument("--columns", help="column set of a label map without a side file")
-    make.add_argument("--out", type=Path, required=True, help="folder for the report")
-    make.add_argument("--task", choices=("regression", "classes"), default="regression")
-    make.add_argument("--name", default="", help="title (default: name of the folder of runs)")
-    make.add_argument("--baselines", type=Path, help="result of scripts/baselines_xai.py")
-    make.add_argument("--split", help="split of that result, such as content_8fold")
-    make.add_argument("--baseline-predictions", type=Path, help="DIR given to baselines_xai.py --predictions")
-    make.add_argument("--ceiling", type=Path, help="reliability.csv of map_midi_to_label.py --reliability")
-    make.add_argument("--kind", choices=("apex", "mean", "median"), help="kind of label, for its ceiling")
-    make.add_argument("--midi", type=Path, help="MIDI files: adds the hybrid of embeddings and features")
-    make.add_argument("--cache", type=Path, help="folder where features are kept between runs")
-    make.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (default: %(default)s)")
-    make.add_argument("--seed", type=int, default=0)
+    add = make.add_argument
+    add("--runs", type=Path, required=True, help="folder of fold<k>/seed<s>")
+    add("--labels", type=Path, required=True, help="label map that the data set was made from")
+    add("--columns", help="column set of a label map without a side file")
+    add("--out", type=Path, required=True, help="folder for the report")
+    add("--task", choices=("regression", "classes"), default="regression")
+    add("--name", default="", help="title (default: name of the folder of runs)")
+    add("--baselines", type=Path, help="result of scripts/baselines_xai.py")
+    add("--split", help="split of that result, such as content_8fold")
+    add("--baseline-predictions", type=Path, help="DIR given to baselines_xai.py --predictions")
+    add("--ceiling", type=Path, help="reliability.csv of map_midi_to_label.py --reliability")
+    add("--kind", choices=("apex", "mean", "median"), help="kind of label, for its ceiling")
+    add("--midi", type=Path, help="MIDI files: adds the hybrid of embeddings and features")
+    add("--cache", type=Path, help="folder where features are kept between runs")
+    add("--resamples", type=int, default=1000, help="of the bootstrap (default: %(default)s)")
+    add("--seed", type=int, default=0)
     return make
 
 
 @exit_status
-def main(arguments: list[str] | None = None) -> int:
-    """Exit code: 0, or 2 for bad input."""
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the arguments, run, write."""
     make = parser()
     options = make.parse_args(arguments)
     if options.baselines and not options.split:

@@ -23,17 +23,18 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, help="data-bin with a folder for each fold")
-    parser.add_argument("--output", type=Path, help="folder of the experiment")
-    parser.add_argument("--plan", type=Path, help="file of several experiments, one a line")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="seeds (1 2 3)")
-    parser.add_argument("--folds", nargs="+", help="folds to run (all)")
-    parser.add_argument("--parts", nargs="+", default=["test"], help="parts to predict (test)")
-    parser.add_argument("--checkpoint", default=LAST, help="which predicts (%(default)s)")
-    parser.add_argument("--keep-checkpoints", action="store_true", help="do not delete them after predicting")
-    parser.add_argument("--workers", type=int, default=1, help="runs at a time (%(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of one run (%(default)s)")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--data", type=Path, help="data-bin with a folder for each fold")
+    add("--output", type=Path, help="folder of the experiment")
+    add("--plan", type=Path, help="file of several experiments, one a line")
+    add("--seeds", type=int, nargs="+", default=[1, 2, 3], help="seeds (1 2 3)")
+    add("--folds", nargs="+", help="folds to run (all)")
+    add("--parts", nargs="+", default=["test"], help="parts to predict (test)")
+    add("--checkpoint", default=LAST, help="which predicts (%(default)s)")
+    add("--keep-checkpoints", action="store_true", help="do not delete them after predicting")
+    add("--workers", type=int, default=1, help="runs at a time (%(default)s)")
+    add("--threads", type=int, default=1, help="threads of one run (%(default)s)")
+    add(
         "--before",
         default="",
         help="options of a masked-LM training on the fold's own pieces that comes first",

@@ -94,9 +94,7 @@ class Predictions:
     @property
     def scored(self) -> Bools:
         """Items that have a label which is not ignored [shape=(N or n,)]."""
-        if self.kind == "classes":
-            return (self.target != NO_CLASS) & ~np.isin(self.target, self.ignore)
-        return ~np.isnan(self.target).all(axis=1)
+        return scored_items(self.target, self.kind, self.ignore)
 
     @property
     def predicted(self) -> Ints:
@@ -121,6 +119,13 @@ class Predictions:
             segment_outputs=None,
             embedding=None,
         )
+
+
+def scored_items(target: NDArray[Any], kind: Kind, ignore: Sequence[int] = ()) -> Bools:
+    """Items with a label that is not ignored [shape=(N or n,)] (see `Predictions`)."""
+    if kind == "classes":
+        return (target != NO_CLASS) & ~np.isin(target, ignore)
+    return ~np.isnan(target).all(axis=1)
 
 
 def probabilities(outputs: NDArray[Any], kind: Kind) -> Floats:

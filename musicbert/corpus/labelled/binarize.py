@@ -23,6 +23,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -47,7 +48,7 @@ from musicbert.corpus.bins.databin import (
 from musicbert.corpus.files.folders import build_directory
 from musicbert.corpus.labelled.rawset import REMAKE, check_fold, read_part
 from musicbert.encoding.vocabulary import FIELDS
-from musicbert.errors import DatasetError, MusicBertError
+from musicbert.errors import DatasetError, exit_status
 
 Kind = Literal["ratings", "sentences"]
 #: What lies beside the text of a part and is copied beside the labels.
@@ -218,7 +219,8 @@ def _is_databin(folder: Path) -> bool:
     return is_fold(folder) or all(is_fold(path) or path.name == "about.json" for path in folder.iterdir())
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@partial(exit_status, stopped="stopped; nothing was written")
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(description="Binarise all folds of a raw data set for fairseq-train.")
     parser.add_argument("prefix", nargs="?", help="names the two folders, such as xai, next or topmagd")
@@ -240,17 +242,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     raw = options.raw or Path(f"{prefix}_data_raw{suffix}")
     output = options.bin or Path(f"{prefix}_data_bin{suffix}")
     flags = {name: getattr(options, name) for name in ("direct", "workers", "overwrite")}
-    try:
-        counts = binarize(raw, output, options.kind, **flags)
-    except (MusicBertError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; nothing was written\n")
-        return 130  # 128 + SIGINT, as shells count
+    counts = binarize(raw, output, options.kind, **flags)
     for fold, parts in counts.items():
         sys.stdout.write(f"{output / fold}: " + ", ".join(f"{n} {part}" for part, n in parts.items()) + "\n")
-    return 0
 
 
 if __name__ == "__main__":

@@ -35,15 +35,13 @@ import numpy as np
 from musicbert.arrays import Floats, Ints
 from musicbert.corpus.labelled.pieces import LabelledPiece, Task
 from musicbert.encoding.beat_notes import BEATS_PER_BAR, BeatNotes
+from musicbert.evaluation.metrics.benchmark import SIXTEENTHS
+from musicbert.features.pitch import MAJOR, MINOR
 
 Predict = Callable[[LabelledPiece], Any]
 Fit = Callable[[Sequence[LabelledPiece], Task], Predict]
 
-SIXTEENTHS = 16
 MELODY, BRIDGE, PIANO = 1, 2, 3
-#: Krumhansl and Kessler 1982, from the tonic.
-_MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
-_MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
 _AROUND_BARS = 4
 _NATURALS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
@@ -195,7 +193,7 @@ def key_profile(train: Sequence[LabelledPiece], task: Task) -> Predict:
         if name[0].upper() in _NATURALS and name != "none":
             tonic = (_NATURALS[name[0].upper()] + name.count("#") - name.count("-")) % 12
             spelling[int(name[0].islower()), tonic] = number
-    profiles = np.array([np.roll(profile, tonic) for profile in (_MAJOR, _MINOR) for tonic in range(12)])
+    profiles = np.array([np.roll(profile, tonic) for profile in (MAJOR, MINOR) for tonic in range(12)])
     profiles = (profiles - profiles.mean(axis=1, keepdims=True)) / profiles.std(axis=1, keepdims=True)
 
     def predict(piece: LabelledPiece) -> Ints:

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musicbert.arrays import Bools, Floats, Ints
+from musicbert.arrays import Floats, Ints
 from musicbert.corpus.labelled.contract import LabelledSet
-from musicbert.corpus.labelled.pieces import NO_CLASS, Task
+from musicbert.corpus.labelled.pieces import Task
 from musicbert.encoding.note_columns import NoteColumns, note_columns
 from musicbert.evaluation.baselines.models import fit_outputs
 from musicbert.evaluation.baselines.regressors import Examples
-from musicbert.evaluation.predictions import Predictions
+from musicbert.evaluation.predictions import Predictions, scored_items
 
 #: notes that trees are fitted on, at most, drawn at random
 TREE_NOTES = 50_000
@@ -46,7 +46,7 @@ def baseline_predictions(
     examples = (_notes if notes else _pieces)(labelled, task, name, pieces)
     lengths = [int(labelled.lengths[piece]) for piece in test]
     begin = len(examples.target) - (sum(lengths) if notes else len(test))
-    rows = _known(examples, task.ignore)[:begin].nonzero()[0]
+    rows = scored_items(examples.target[:begin], task.kind, task.ignore).nonzero()[0]
     if name.endswith("trees") and len(rows) > TREE_NOTES:
         rows = np.sort(np.random.default_rng(seed).choice(rows, TREE_NOTES, replace=False))
     outputs = fit_outputs(name, examples, rows, np.arange(begin, len(examples.target)), seed=seed)
@@ -63,13 +63,6 @@ def baseline_predictions(
         offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]) if notes else None,
         note_index=np.concatenate([labelled.note_index(piece) for piece in test]) if notes else None,
     )
-
-
-def _known(examples: Examples, ignore: Sequence[int]) -> Bools:
-    """Items with a label that is not ignored [shape=(n,)]."""
-    if examples.kind == "classes":
-        return (examples.target != NO_CLASS) & ~np.isin(examples.target, ignore)
-    return ~np.isnan(examples.target).all(axis=1)
 
 
 def _examples(

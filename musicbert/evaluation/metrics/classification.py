@@ -42,14 +42,14 @@ def classification_draws(
     group = np.arange(len(true)) if group is None else group
     weights = np.ones((1, int(group.max(initial=-1)) + 1)) if weights is None else weights
 
+    cells = group * count
+
     def by_class(which: Ints) -> Floats:
-        table = np.bincount(group * count + which, minlength=weights.shape[1] * count)
+        table = np.bincount(which, minlength=weights.shape[1] * count)
         return weights @ table.reshape(weights.shape[1], count).astype(np.float64)
 
-    actual, predictions = by_class(true), by_class(guess)
-    right = true == guess
-    table = np.bincount(group[right] * count + true[right], minlength=weights.shape[1] * count)
-    hits = weights @ table.reshape(weights.shape[1], count).astype(np.float64)
+    actual, predictions = by_class(cells + true), by_class(cells + guess)
+    hits = by_class((cells + true)[true == guess])
     f1 = divide(2 * hits, actual + predictions)
     return {
         "accuracy": divide(hits.sum(1), actual.sum(1)),
