@@ -221,7 +221,7 @@ def _is_databin(folder: Path) -> bool:
 
 @partial(exit_status, stopped="stopped; nothing was written")
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; return the exit status."""
+    """Parse the arguments and binarise."""
     parser = argparse.ArgumentParser(description="Binarise all folds of a raw data set for fairseq-train.")
     parser.add_argument("prefix", nargs="?", help="names the two folders, such as xai, next or topmagd")
     parser.add_argument("--kind", choices=("ratings", "sentences"), default="ratings", help=argparse.SUPPRESS)

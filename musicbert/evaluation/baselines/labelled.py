@@ -23,6 +23,15 @@ from musicbert.evaluation.predictions import Predictions, scored_items
 
 #: notes that trees are fitted on, at most, drawn at random
 TREE_NOTES = 50_000
+#: larger ranks and sizes of chords count as this one
+MAX_CHORD = 5
+NOTE_FEATURES = (
+    "pitch", "pitch class", "position", "duration", "program", "rank from the top", "rank from below",
+    "notes of the chord", "above the note below", "below the note above", "top moves by", "next top moves by",
+    "since the chord before", "until the next chord", "mean pitch around",
+)  # fmt: skip
+#: chords on each side whose mean pitch counts as around
+_AROUND = 8
 
 
 def baseline_names(labelled: LabelledSet, task: Task) -> list[str]:
@@ -103,17 +112,6 @@ def _notes(labelled: LabelledSet, task: Task, name: str, pieces: Sequence[int]) 
         features: Floats = np.concatenate([note_features(c) for c in columns])
         return replace(examples, features=features)
     return examples
-
-
-#: larger ranks and sizes of chords count as this one
-MAX_CHORD = 5
-NOTE_FEATURES = (
-    "pitch", "pitch class", "position", "duration", "program", "rank from the top", "rank from below",
-    "notes of the chord", "above the note below", "below the note above", "top moves by", "next top moves by",
-    "since the chord before", "until the next chord", "mean pitch around",
-)  # fmt: skip
-#: chords on each side whose mean pitch counts as around
-_AROUND = 8
 
 
 def chord_rank(columns: NoteColumns) -> tuple[Ints, Ints]:

@@ -48,6 +48,10 @@ from musicbert.features import FEATURES, features
 #: training pairs that the fitted baselines see, at most
 MAX_PAIRS = 100_000
 TREES = 500
+BAR, POSITION, PROGRAM, PITCH, DURATION, VELOCITY, METRE, TEMPO = range(8)
+DRUMS = 128
+#: codes of the time signatures that occur (2/4, 3/4, 4/4, 6/8, 12/8); the others are left out
+_METRES = (7, 8, 9, 19, 25)
 
 
 def pair_baselines(folder: str | PathLike[str], part: str = "test", *, seed: int = 0) -> dict[str, Floats]:
@@ -141,16 +145,14 @@ def genre_baselines(
     }
 
 
-BAR, POSITION, PROGRAM, PITCH, DURATION, VELOCITY, METRE, TEMPO = range(8)
-DRUMS = 128
-#: codes of the time signatures that occur (2/4, 3/4, 4/4, 6/8, 12/8); the others are left out
-_METRES = (7, 8, 9, 19, 25)
-
-
 def window_features(
     folder: str | PathLike[str], part: str, chosen: Ints, *, known: dict[bytes, Floats] | None = None
 ) -> Floats:
     """Describe some sequences (ascending numbers) of a part of one fold [shape=(n, k), float64, finite].
+
+    Instruments (share of the notes and presence of each program), drum sounds, metre, tempo, note lengths,
+    density, register, loudness, pitch classes and onsets in the bar; beside them `musicbert.features` of the
+    decoded window (zero where there is no pitched note).
 
     ``known``: features by window, looked up and filled: folds share their windows.
     """

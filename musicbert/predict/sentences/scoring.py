@@ -21,6 +21,11 @@ from musicbert.provenance import provenance
 
 #: name of the label in files of predictions
 LABEL = "label"
+#: In the order of choice: the best on the validation part, else the last.
+_NAMES = ("checkpoint_best.pt", "checkpoint_last.pt")
+_FOLD = re.compile(r"fold(\d+)")
+#: "x" by itself, which upstream's scorer replaces by the number of the fold.
+_LONE_X = re.compile(r"(?<![A-Za-z0-9])x(?![A-Za-z0-9])")
 
 
 @dataclass(frozen=True)
@@ -107,13 +112,6 @@ def seeds_of(rows: Iterable[str]) -> dict[str, list[str]]:
         if mark and number.isdecimal():
             seeds.setdefault(base, []).append(row)
     return {name: members for name, members in seeds.items() if len(members) > 1}
-
-
-#: In the order of choice: the best on the validation part, else the last.
-_NAMES = ("checkpoint_best.pt", "checkpoint_last.pt")
-_FOLD = re.compile(r"fold(\d+)")
-#: "x" by itself, which upstream's scorer replaces by the number of the fold.
-_LONE_X = re.compile(r"(?<![A-Za-z0-9])x(?![A-Za-z0-9])")
 
 
 def find_runs(source: str | PathLike[str]) -> dict[str, Path]:
