@@ -129,12 +129,9 @@ def preprocess(
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         last = done.stdout.strip().rpartition("\n")[2]
-        raise DatasetError(
-            "preprocess-failed",
-            f"fairseq-preprocess stopped with status {done.returncode}: {last}",
-            path=folder,
-            hint="install fairseq (`make venv`), or pass --direct to do without it",
-        )
+        message = f"fairseq-preprocess stopped with status {done.returncode}: {last}"
+        hint = "install fairseq (`make venv`), or pass --direct to do without it"
+        raise DatasetError("preprocess-failed", message, path=folder, hint=hint)
 
 
 def write_sequences(

@@ -26,8 +26,6 @@ from musicbert.errors import DatasetError, RatingError
 
 #: What to do about a data-bin that is damaged.
 BINARISE = "binarise the data set again with scripts/binarize_xai.sh"
-#: Class that the published contrastive task gives to the score's own rendering.
-_SCORE_CLASS = 13
 #: Number of classes of the published contrastive model.
 PUBLISHED_CLASSES = 14
 
@@ -184,11 +182,9 @@ def published_performer(identifier: str) -> int:
     """
     part = (identifier.split("_") + [""] * 5)[4]
     if part.lower() == "score":
-        return _SCORE_CLASS
+        return 13  # the score's own rendering
     if not part.isdigit() or int(part) >= PUBLISHED_CLASSES:
-        raise DatasetError(
-            "bad-identifier",
-            f"{identifier!r} names no performer in its fifth part",
-            hint="leave --compat out: performer classes then come from the labels",
-        )
+        message = f"{identifier!r} names no performer in its fifth part"
+        hint = "leave --compat out: performer classes then come from the labels"
+        raise DatasetError("bad-identifier", message, hint=hint)
     return int(part)

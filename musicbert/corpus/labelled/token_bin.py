@@ -172,7 +172,7 @@ class TokenBin(LabelledSet):
                 yield Notes(start, stop, rows, np.repeat(np.arange(stop - start), lengths))
 
     def note_index(self, piece: int) -> Ints:
-        """Rows are notes: 0, 1, ... [shape=(n,), int64]."""
+        """0, 1, ...: every note has a row [shape=(n,), int64]."""
         return np.arange(self.lengths[piece], dtype=np.int64)
 
     @cached_property
@@ -221,12 +221,9 @@ class TokenBin(LabelledSet):
     def _check_dictionary(self) -> None:
         path = self.path / "input0" / "dict.txt"
         if not path.is_file():
-            raise DatasetError(
-                "not-found",
-                "There is no data-bin here (no input0/dict.txt)",
-                path=self.path,
-                hint="give the folder of one fold, such as xai_data_bin_apex_reg_cls/0",
-            )
+            message = "There is no data-bin here (no input0/dict.txt)"
+            hint = "give the folder of one fold, such as xai_data_bin_apex_reg_cls/0"
+            raise DatasetError("not-found", message, path=self.path, hint=hint)
         if tuple(read_dictionary(path)) not in (TOKENS, TOKENS[:-1]):
             raise self._error("wrong-dictionary", "This is not the dictionary of OctupleMIDI", path)
 
@@ -263,11 +260,8 @@ class TokenBin(LabelledSet):
         return table
 
     def _not_notes(self, piece: int, prefix: Path) -> DatasetError:
-        return self._error(
-            self.WRONG_TOKENS,
-            f"Item {piece} is not whole notes of this dictionary between <s> and </s>",
-            prefix.with_name(f"{prefix.name}.bin"),
-        )
+        message = f"Item {piece} is not whole notes of this dictionary between <s> and </s>"
+        return self._error(self.WRONG_TOKENS, message, prefix.with_name(f"{prefix.name}.bin"))
 
     @cached_property
     def _performance(self) -> list[Singles]:

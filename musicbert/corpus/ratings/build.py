@@ -150,10 +150,7 @@ def build(
             "neutral_tempo_and_metre": encoding.neutralise,
             "performance_inputs": list(PERFORMANCE_INPUTS) if encoding.performance else None,
             "provenance": {
-                "labels": {
-                    "name": Path(labels).name,
-                    "sha256": labels_hash,
-                },
+                "labels": {"name": Path(labels).name, "sha256": labels_hash},
                 "midi": {"name": Path(midi).resolve().name, "sha256": _content_hash(outcomes)},
                 "reader": encoding.reader,
                 "musicbert": __version__,

@@ -42,13 +42,10 @@ def match(ids: Iterable[str], source: MidiSource) -> Match:
         by_name[segment_id(member.path)].append(member)
     members = [(name, by_name[name][0]) for name in ids if name in by_name]
     if not members:
-        message = f"the labels have {ids[0]!r}, the files {next(iter(by_name))!r}"
-        raise DatasetError(
-            "no-match",
-            f"No MIDI file has the name of a labelled segment: {message}",
-            path=source.path,
-            hint="MIDI files are named <segment>.mid; check that labels and MIDI belong together",
-        )
+        names = f"the labels have {ids[0]!r}, the files {next(iter(by_name))!r}"
+        message = f"No MIDI file has the name of a labelled segment: {names}"
+        hint = "MIDI files are named <segment>.mid; check that labels and MIDI belong together"
+        raise DatasetError("no-match", message, path=source.path, hint=hint)
     outcomes = [Outcome(name, NO_MIDI) for name in ids if name not in by_name]
     for name, first in members:
         outcomes.extend(_duplicates(name, first, by_name[name][1:], source))

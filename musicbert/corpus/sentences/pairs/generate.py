@@ -101,8 +101,8 @@ def generate(
     if options.group < 2 or options.negatives < 1 or min(options.shares) < 0 or options.shares[2] <= 0:
         message = "a group has 2 candidates or more, and a pair 1 negative or more; shares are not negative"
         raise ValueError(message)
-    recognise = is_pair_set
-    with build_directory(output, overwrite=overwrite, recognise=recognise) as folder, Spool(folder) as spool:
+    made = build_directory(output, overwrite=overwrite, recognise=is_pair_set)
+    with made as folder, Spool(folder) as spool:
         outcomes, parts = _collect(midi, options, spool, progress)
         write_text(folder / "dict.txt", dictionary_text())
         counts = {}
@@ -111,7 +111,7 @@ def generate(
                 with PartWriter(folder, part) as writer:
                     _write_part(part, parts[part], writer, spool, options)
                 counts[part] = writer.counts()
-        left_out = Counter(each.outcome for each in outcomes if not each.ok)
+        left_out = Counter(file.outcome for file in outcomes if not file.ok)
         report = PairReport(counts, dict(left_out.most_common()))
         about = {
             "task": options.task,

@@ -95,12 +95,9 @@ def _open(path: str | PathLike[str]) -> BinaryIO:
     try:
         return Path(path).open("rb")
     except OSError as error:
-        raise DatasetError(
-            "not-found",
-            f"The pairs cannot be read: {error.strerror}",
-            path=path,
-            hint="PiRhDy's folder holds context_next/{train,test} and context_acc/{train,test}",
-        ) from error
+        message = f"The pairs cannot be read: {error.strerror}"
+        hint = "PiRhDy's folder holds context_next/{train,test} and context_acc/{train,test}"
+        raise DatasetError("not-found", message, path=path, hint=hint) from error
 
 
 def parse_block(first_line: int, lines: list[bytes]) -> PairBlock:
