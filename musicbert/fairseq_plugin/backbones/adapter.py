@@ -148,6 +148,12 @@ class Backbone:
         """Longest input."""
         return self.longest
 
+    def get_normalized_probs(self, net_output: Any, log_probs: bool, sample: Any = None) -> torch.Tensor:
+        """(Log-)probabilities of the logits, in float32."""
+        del sample
+        logits = net_output[0].float()
+        return logits.log_softmax(-1) if log_probs else logits.softmax(-1)
+
 
 def expected_weights(cfg: Any) -> str | None:
     """Checkpoint that ``--restore-file`` asks for, None where it is the run's own."""

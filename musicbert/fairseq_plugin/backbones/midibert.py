@@ -54,11 +54,9 @@ class MidiBertModel(Backbone, MidiBert, BaseFairseqModel):
         """
         data = getattr(task, "data", None)
         if data is None:
-            raise ConfigError(
-                "bad-options",
-                "MidiBERT has no heads to pre-train: it is fine-tuned from its checkpoints",
-                hint="take --arch m2bert_base; --objective mask --mask-strategy midibert is its objective",
-            )
+            message = "MidiBERT has no heads to pre-train: it is fine-tuned from its checkpoints"
+            hint = "take --arch m2bert_base; --objective mask --mask-strategy midibert is its objective"
+            raise ConfigError("bad-options", message, hint=hint)
         if note_fields(data.codec) is not CP:
             hint = "write the data with the codec cp"
             raise ConfigError("bad-options", f"MidiBERT reads compound words, not {data.codec}", hint=hint)

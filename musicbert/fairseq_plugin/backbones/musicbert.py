@@ -13,7 +13,7 @@ from torch import nn
 from musicbert.config import PRESETS
 from musicbert.fairseq_plugin.backbones.adapter import Backbone, BackboneFlags, register_presets
 from musicbert.fairseq_plugin.data.task import flag
-from musicbert.model import MusicBert, SentenceHead
+from musicbert.model import MusicBert
 from musicbert.model.backbones.musicbert_columns import column_outputs
 from musicbert.objectives.note_fields import OCTUPLE, NoteFields
 from musicbert.weights import rename
@@ -99,20 +99,6 @@ class MusicBertModel(Backbone, MusicBert, BaseFairseqModel):
                     register = getattr(self, f"register_{kind.removesuffix('s')}")
                     register(head, value.shape[0], value.shape[1])
 
-    def register_classification_head(
-        self, name: str, num_classes: int, inner_dim: int | None = None, **options: Any
-    ) -> SentenceHead:
-        """Add a classification head (see :class:`~musicbert.model.MusicBert`)."""
-        options.setdefault("spectral", self.spectral["classification"])
-        return super().register_classification_head(name, num_classes, inner_dim, **options)
-
-    def register_regression_head(
-        self, name: str, num_outputs: int, inner_dim: int | None = None, **options: Any
-    ) -> SentenceHead:
-        """Add a regression head (see :class:`~musicbert.model.MusicBert`)."""
-        options.setdefault("spectral", self.spectral["regression"])
-        return super().register_regression_head(name, num_outputs, inner_dim, **options)
-
     def forward(self, src_tokens: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """Run the model (see `Backbone.forward`); cells [shape=(B, T, F)] give `column_outputs`."""
         self.refuse_without_weights()
@@ -121,16 +107,6 @@ class MusicBertModel(Backbone, MusicBert, BaseFairseqModel):
             columns = self.columns or OCTUPLE
             return column_outputs(self, src_tokens, padding, notes, columns, self.roll_head), {}
         return super().forward(src_tokens, *args, **kwargs)
-
-    def get_normalized_probs(
-        self,
-        net_output: tuple[Any, Any],
-        log_probs: bool,
-        sample: Any = None,  # noqa: ARG002
-    ) -> torch.Tensor:
-        """(Log-)probabilities of the logits, in float32."""
-        logits = net_output[0].float()
-        return logits.log_softmax(-1) if log_probs else logits.softmax(-1)
 
 
 #: names for ``--arch``; ``musicbert`` alone is ``musicbert_base``

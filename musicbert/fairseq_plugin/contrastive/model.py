@@ -136,14 +136,6 @@ class ContrastiveModel(Backbone, BaseFairseqModel):
             ratings = torch.cat([ratings, performer[:, None]], dim=1)  # (B, R + 1)
         return music, self.annotationEncoder(ratings), None
 
-    def get_normalized_probs(
-        self, net_output: tuple[Any, ...], log_probs: bool, sample: Any = None
-    ) -> torch.Tensor:
-        """(Log-)probabilities of the performers, in float32."""
-        del sample
-        logits = net_output[0].float()
-        return logits.log_softmax(-1) if log_probs else logits.softmax(-1)
-
 
 for _name in PRESETS:
     register_model_architecture("xai_pretrain_model", f"xai_pretrain_{_name}")(

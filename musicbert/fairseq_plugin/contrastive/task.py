@@ -29,12 +29,9 @@ class PublishedBin(RatingBin):
     def __init__(self, path: str | PathLike[str]) -> None:
         super().__init__(path)
         if self.ids is None:
-            raise DatasetError(
-                "missing-ids",
-                "The data-bin has no identifiers, from which --compat reads performers",
-                path=path,
-                hint="binarise again, or leave --compat out",
-            )
+            message = "The data-bin has no identifiers, from which --compat reads performers"
+            hint = "binarise again, or leave --compat out"
+            raise DatasetError("missing-ids", message, path=path, hint=hint)
         classes = tuple(map(str, range(PUBLISHED_CLASSES)))
         self.labels = {**self.labels, "published": LabelColumn("published", "sequence", "classes", classes)}
         self._published = np.array([published_performer(name) for name in self.ids], np.int32)

@@ -38,12 +38,9 @@ def load_dictionary(folder: str | Path) -> Dictionary:
         raise DatasetError("not-found", "The data folder has no dict.txt", path=path, hint=hint)
     dictionary = Dictionary.load(str(path))
     if not is_octuple_dictionary(dictionary):
-        raise DatasetError(
-            "wrong-dictionary",
-            f"This dictionary of {len(dictionary)} tokens is not that of OctupleMIDI",
-            path=path,
-            hint="binarise again with --srcdict <the dict.txt written beside the text>",
-        )
+        message = f"This dictionary of {len(dictionary)} tokens is not that of OctupleMIDI"
+        hint = "binarise again with --srcdict <the dict.txt written beside the text>"
+        raise DatasetError("wrong-dictionary", message, path=path, hint=hint)
     dictionary.add_symbol("<mask>")
     return dictionary
 
@@ -65,12 +62,9 @@ def load_pieces(folder: str | Path, split: str, dictionary: Dictionary, *, combi
     wrong = np.flatnonzero(np.asarray(pieces.sizes) % WIDTH)
     ends = [] if len(wrong) else [pieces[0], pieces[len(pieces) - 1]]
     if len(wrong) or any((p[:WIDTH] != BOS).any() or (p[-WIDTH:] != EOS).any() for p in ends):
-        raise DatasetError(
-            "wrong-tokens",
-            f"Piece {wrong[0] if len(wrong) else 0} is not a sequence of octuples between <s> and </s>",
-            path=path,
-            hint="binarise the text lines as they are, with fairseq's end-of-line token",
-        )
+        message = f"Piece {wrong[0] if len(wrong) else 0} is not a sequence of octuples between <s> and </s>"
+        hint = "binarise the text lines as they are, with fairseq's end-of-line token"
+        raise DatasetError("wrong-tokens", message, path=path, hint=hint)
     return pieces
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from fairseq.data import FairseqDataset
 from numpy.typing import NDArray
 
@@ -61,6 +62,36 @@ class SizedDataset(FairseqDataset):
         so a whole small validation set; that option is ignored here.
         """
         return super().batch_by_size(indices, max_tokens, max_sentences, required_batch_size_multiple=1)
+
+
+class DrawnDataset(SizedDataset):
+    """A data set whose random numbers depend on (seed, epoch, item) alone.
+
+    The epoch is in shared memory, since fairseq reuses its worker processes. ``fixed``: always draw as in the
+    first epoch.
+    """
+
+    fixed = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._epoch = torch.ones(1, dtype=torch.int64).share_memory_()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch, in worker processes too."""
+        self._epoch.fill_(1 if self.fixed else epoch)
+
+    def rng(self, index: int) -> np.random.Generator:
+        """Return the generator of an item in this epoch."""
+        return np.random.default_rng([self.seed, int(self._epoch), int(index)])
+
+    def ordered_indices(self) -> NDArray[np.integer]:
+        """Items by length, in random order where equal: batches need little padding.
+
+        The order depends on the seed alone: a resumed run makes the same batches.
+        """
+        shuffled = np.random.default_rng(self.seed).permutation(len(self))
+        return shuffled[np.argsort(self.sizes[shuffled], kind="stable")]
 
 
 def similar_lengths_together(sizes: NDArray[np.integer], order: NDArray[np.integer]) -> NDArray[np.integer]:

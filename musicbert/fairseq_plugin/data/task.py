@@ -4,6 +4,7 @@ import contextlib
 from dataclasses import field
 from typing import Any
 
+from fairseq.criterions import FairseqCriterion
 from fairseq.data import Dictionary
 from omegaconf import OmegaConf, open_dict
 
@@ -28,6 +29,15 @@ def octuple_dictionary() -> Dictionary:
     for token in TOKENS[dictionary.nspecial : MASK + 1]:
         dictionary.add_symbol(token)
     return dictionary
+
+
+class SummedCriterion(FairseqCriterion):
+    """Base of the criterions: everything that they log is a sum over the batch."""
+
+    @staticmethod
+    def logging_outputs_can_be_summed() -> bool:
+        """All logged values are sums."""
+        return True
 
 
 class OneDictionary:

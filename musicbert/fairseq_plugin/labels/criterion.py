@@ -26,13 +26,13 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
-from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.criterions import register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from torch import Tensor
 
 from musicbert.evaluation.metrics.multilabel import AVERAGES
-from musicbert.fairseq_plugin.data.task import flag
+from musicbert.fairseq_plugin.data.task import SummedCriterion, flag
 from musicbert.fairseq_plugin.labels.sums import METRICS, metrics_of, r2, sums_of
 from musicbert.fairseq_plugin.labels.terms import Term, outputs_of
 from musicbert.model.losses.adversary import Adversary, adversarial_loss
@@ -57,11 +57,13 @@ def total(logs: Sequence[dict[str, Any]], key: str) -> Any:
     return sum(log.get(key, 0) for log in logs)
 
 
-def log_loss(logs: Sequence[dict[str, Any]], *, base_2: bool = False, digits: int = 5) -> None:
+def log_loss(logs: Sequence[dict[str, Any]], *, base_2: bool) -> None:
     """Log the loss of a sample, in nats or in base 2."""
     loss, size = total(logs, "loss"), total(logs, "sample_size")
     if size > 0:
-        metrics.log_scalar("loss", loss / size / (math.log(2) if base_2 else 1), size, round=digits)
+        metrics.log_scalar(
+            "loss", loss / size / (math.log(2) if base_2 else 1), size, round=3 if base_2 else 5
+        )
 
 
 def log_sums(logs: Sequence[dict[str, Any]], names: Names) -> None:
@@ -100,7 +102,7 @@ def log_score(kind: str, metric: str, classes: tuple[str, ...]) -> None:
     metrics.log_derived("score", read)
 
 
-class LabelCriterion(FairseqCriterion):
+class LabelCriterion(SummedCriterion):
     """A weighted sum of the losses of the task's terms, which are of different kinds.
 
     A task of a single label may have ``class_weight``, ``centre`` and ``spread`` [shape=(C,)].
@@ -110,6 +112,8 @@ class LabelCriterion(FairseqCriterion):
     names: ClassVar[Names] = {}
     #: the loss is a mean over sequences, not over labels
     over_sequences = False
+    #: the loss is logged in base 2, not in nats
+    base_2 = False
 
     def __init__(self, cfg: Any, task: Any) -> None:
         super().__init__(task)
@@ -162,15 +166,10 @@ class LabelCriterion(FairseqCriterion):
             **more,
         }
 
-    @staticmethod
-    def logging_outputs_can_be_summed() -> bool:
-        """All logged values are sums."""
-        return True
-
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
         """Log the metrics of the sums."""
-        log_loss(logging_outputs)
+        log_loss(logging_outputs, base_2=cls.base_2)
         log_sums(logging_outputs, cls.names)
 
 
@@ -203,7 +202,7 @@ class MultilabelCriterionConfig(FairseqDataclass):
 class MultilabelCriterion(LabelCriterion):
     """Any number of classes a sequence; the loss is logged in base 2, as published."""
 
-    over_sequences = True
+    over_sequences = base_2 = True
     names: ClassVar[Names] = {
         "multilabel": {
             "accuracy": Logged("exact", 100.0, 1),
@@ -211,12 +210,6 @@ class MultilabelCriterion(LabelCriterion):
             **{f"roc_auc_score_{average}": Logged(f"roc_auc_{average}") for average in AVERAGES},
         }
     }
-
-    @classmethod
-    def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Log the metrics of the sums."""
-        log_loss(logging_outputs, base_2=True, digits=3)
-        log_sums(logging_outputs, cls.names)
 
 
 class RatingCriterion(LabelCriterion):
@@ -259,7 +252,7 @@ class RatingCriterion(LabelCriterion):
 
 def log_as_published(logs: Sequence[dict[str, Any]]) -> None:
     """Log the loss in base 2 (also per ``ntokens``), and averages of the mini-batches' metrics."""
-    log_loss(logs, base_2=True, digits=3)
+    log_loss(logs, base_2=True)
     loss, size, tokens, pieces = (
         total(logs, key) for key in ("loss", "sample_size", "ntokens", "nsentences")
     )

@@ -152,9 +152,6 @@ def parse_augmentation(text: str) -> NoteAugmentation | None:
         except (KeyError, ValueError):
             chosen[name] = -1
         if chosen[name] < 0 or (name in ("drop", "stretch") and chosen[name] >= 1):
-            raise DatasetError(
-                "bad-augmentation",
-                f"Not an augmentation: {part!r}",
-                hint=f"join some of {', '.join(known)} with commas, such as transpose=5,bar,drop=0.1",
-            )
+            hint = f"join some of {', '.join(known)} with commas, such as transpose=5,bar,drop=0.1"
+            raise DatasetError("bad-augmentation", f"Not an augmentation: {part!r}", hint=hint)
     return NoteAugmentation(**chosen) if any(chosen.values()) else None  # type: ignore[arg-type]

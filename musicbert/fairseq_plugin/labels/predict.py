@@ -68,24 +68,16 @@ def _read(path: Path) -> dict[str, Any]:
         settings = state["cfg"]["task"]  # a Namespace in older checkpoints
         name = getattr(settings, "_name", None) or getattr(settings, "task", None)
     except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            "unsafe-pickle",
-            "It is damaged, or holds objects that are not loaded for safety",
-            path=path,
-            hint=_TRAINED,
-        ) from error
+        message = "It is damaged, or holds objects that are not loaded for safety"
+        raise CheckpointError("unsafe-pickle", message, path=path, hint=_TRAINED) from error
     except (KeyError, TypeError, AttributeError, OSError, EOFError, RuntimeError, ValueError) as error:
         first_line = (str(error).splitlines() or [repr(error)])[0]
         raise CheckpointError(
             "unreadable", f"Not a checkpoint of fairseq: {first_line}", path=path, hint=_TRAINED
         ) from error
     if not issubclass(TASK_REGISTRY.get(name, object), LabelTask | PublishedSentenceTask):
-        raise CheckpointError(
-            "other-task",
-            f"It was trained on the task {name!r}, which has no labels",
-            path=path,
-            hint="fine-tune it first",
-        )
+        message = f"It was trained on the task {name!r}, which has no labels"
+        raise CheckpointError("other-task", message, path=path, hint="fine-tune it first")
     return state
 
 

@@ -100,10 +100,7 @@ class RatingTask(LabelTask):
         asked, number = getattr(self.cfg, option), super().outputs(term)
         if asked > 0 and asked != number and not (self.compat and asked > number):
             flag_name = f"--{option.replace('_', '-')}"
-            raise DatasetError(
-                "class-count-mismatch",
-                f"{flag_name} {asked}, but the label {term.label!r} has {number} outputs",
-                path=self.cfg.data,
-                hint=f"leave {flag_name} out, or give {number}",
-            )
+            message = f"{flag_name} {asked}, but the label {term.label!r} has {number} outputs"
+            hint = f"leave {flag_name} out, or give {number}"
+            raise DatasetError("class-count-mismatch", message, path=self.cfg.data, hint=hint)
         return max(asked, number)

@@ -63,12 +63,8 @@ class SentenceTask(LabelTask):
         asked = cfg.num_classes if cfg.num_classes > 0 else None
         kind: Kind = "regression" if getattr(cfg, "regression_target", False) else cls.kind
         if kind == "regression" and asked is None:
-            raise DatasetError(
-                "class-count-mismatch",
-                "--regression-target needs the number of outputs",
-                path=cfg.data,
-                hint="give --num-classes",
-            )
+            message = "--regression-target needs the number of outputs"
+            raise DatasetError("class-count-mismatch", message, path=cfg.data, hint="give --num-classes")
         data = SentenceBin(cfg.data, kind=kind, outputs=asked)
         classes = data.labels["label"].classes
         known = sum(not name.startswith("unused-") for name in classes)

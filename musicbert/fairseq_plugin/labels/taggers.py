@@ -134,12 +134,9 @@ class TaggingTask(LabelTask):
         self.column = data.column(name)
         super().__init__(cfg, data, [Term(name, self.column.kind)])
         if self.column.level != self.level:
-            raise DatasetError(
-                "wrong-level",
-                f"The label {name!r} is one of each {self.column.level}",
-                path=data.path,
-                hint=f"use --task music_{self.column.level}_tagging",
-            )
+            message = f"The label {name!r} is one of each {self.column.level}"
+            hint = f"use --task music_{self.column.level}_tagging"
+            raise DatasetError("wrong-level", message, path=data.path, hint=hint)
         self.ignore = tuple(int(number) for number in cfg.ignore_classes.split(",") if number.strip())
         self.metric = cfg.metric or METRICS[self.column.kind][0]
         self._check_metric()
@@ -260,11 +257,9 @@ class TaggingTask(LabelTask):
         """
         decay, optimiser = self.cfg.layer_decay, self.cfg.optimizer_name
         if decay != 1 and (optimiser != "layerwise_adamw" or self.cfg.fp16 or self.cfg.bf16):
-            raise DatasetError(
-                "wrong-optimiser",
-                f"--layer-decay {decay} has no effect with this optimiser or precision",
-                hint="use --optimizer layerwise_adamw, and --autocast-bf16 in place of --bf16 or --fp16",
-            )
+            message = f"--layer-decay {decay} has no effect with this optimiser or precision"
+            hint = "use --optimizer layerwise_adamw, and --autocast-bf16 in place of --bf16 or --fp16"
+            raise DatasetError("wrong-optimiser", message, hint=hint)
         return super().build_model(cfg, from_checkpoint)
 
     def add_heads(self, model: Any) -> TaggingModel:

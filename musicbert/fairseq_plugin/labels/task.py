@@ -66,12 +66,9 @@ class LabelTask(OneDictionary, FairseqTask):
         if getattr(cfg, "performance_input", False):
             self.performance_features = data.performance_width
             if not self.performance_features:
-                raise DatasetError(
-                    "no-performance",
-                    "The data set holds no performance inputs",
-                    path=data.path,
-                    hint="make the data with performance inputs, or leave --performance-input out",
-                )
+                message = "The data set holds no performance inputs"
+                hint = "make the data with performance inputs, or leave --performance-input out"
+                raise DatasetError("no-performance", message, path=data.path, hint=hint)
         for term in self.terms:
             classes = data.column(term.label).classes
             logger.info("%s (%s): %d outputs, %s", term.label, term.kind, len(classes), ", ".join(classes))
@@ -122,12 +119,9 @@ class LabelTask(OneDictionary, FairseqTask):
         )
         longest = int(dataset.sizes.max())
         if longest > cfg.max_positions and not self.compat:  # fairseq would leave it out in silence
-            raise DatasetError(
-                "too-long",
-                f"A piece has {longest} tokens, more than {cfg.max_positions}",
-                path=self.data.path,
-                hint="give --shorten-method truncate, or a larger --max-positions",
-            )
+            message = f"A piece has {longest} tokens, more than {cfg.max_positions}"
+            hint = "give --shorten-method truncate, or a larger --max-positions"
+            raise DatasetError("too-long", message, path=self.data.path, hint=hint)
         return dataset
 
     def new_dataset(self, windows: Any, layout: Any, training: bool, **more: Any) -> LabelDataset:

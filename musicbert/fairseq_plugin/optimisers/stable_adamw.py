@@ -110,11 +110,8 @@ class FairseqStableAdamW(FairseqOptimizer):
         super().__init__(cfg)
         parameters = list(params)
         if len(parameters) == 1 and parameters[0].ndim == 1:
-            raise DatasetError(
-                "bad-options",
-                "stable_adamw got all parameters as one flat tensor",
-                hint="add --fp16-no-flatten-grads, or train with --bf16",
-            )
+            hint = "add --fp16-no-flatten-grads, or train with --bf16"
+            raise DatasetError("bad-options", "stable_adamw got all parameters as one flat tensor", hint=hint)
         betas = betas_of(cfg.stable_adamw_betas, "stable-adamw-betas")
         self._optimizer = StableAdamW(parameters, betas=betas, **self.optimizer_config)
 

@@ -28,7 +28,7 @@ from musicbert.encoding.views import View, cells_of_piece, view_sizes
 from musicbert.encoding.vocabulary import FIELDS, UNK
 from musicbert.errors import ConfigError
 from musicbert.fairseq_plugin.data.databin import SPECIAL_OCTUPLES
-from musicbert.fairseq_plugin.data.sized_dataset import SizedDataset
+from musicbert.fairseq_plugin.data.sized_dataset import DrawnDataset
 from musicbert.objectives.batches import Layout, collate
 from musicbert.objectives.masking import MaskPolicy, mask_cells, mask_tokens
 from musicbert.objectives.performance_masking import hide_performance
@@ -118,7 +118,7 @@ def pack(sizes: NDArray[np.integer], limit: int, mode: str) -> Ints:
     return np.stack([starts, [*starts[1:], len(sizes)]], axis=1).astype(np.int64)
 
 
-class MaskedOctuples(SizedDataset):
+class MaskedOctuples(DrawnDataset):
     """Masked blocks of pieces.
 
     ``pieces``: indexed data set of token ids, with ``sizes``; ``blocks``: from :func:`pack`; ``performance``:
@@ -149,11 +149,6 @@ class MaskedOctuples(SizedDataset):
         if performance is not None:
             notes = np.asarray(pieces.sizes, np.int64) // WIDTH - SPECIAL_OCTUPLES
             self._first_note = np.concatenate([[0], np.cumsum(notes)])
-        self._epoch = torch.ones(1, dtype=torch.int64).share_memory_()
-
-    def set_epoch(self, epoch: int) -> None:
-        """Let the masks of this epoch be drawn, in worker processes too."""
-        self._epoch.fill_(epoch)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Masked block: ``source``, ``target`` [shape=(T*F,)], ``lengths`` (positions of each piece).
@@ -161,7 +156,7 @@ class MaskedOctuples(SizedDataset):
         With performance inputs also ``performance`` [shape=(T, P)] and ``performance_hidden`` (bool).
         """
         first, end = self.blocks[index]
-        rng = np.random.default_rng([self.seed, int(self._epoch), int(index)])
+        rng = self.rng(index)
         item: dict[str, Any] = {"id": index}
         item["lengths"] = (self.piece_sizes[first:end] // self.form.width).tolist()
         stored = [np.asarray(self.pieces[piece]) for piece in range(first, end)]
@@ -185,9 +180,9 @@ class MaskedOctuples(SizedDataset):
         source, target = mask_cells(cells, rng, self.policy)
         if view == "cp":
             return source.reshape(-1), target.reshape(-1)
-        said = cells != UNK
-        said[cells[:, 0] < UNK, 1:] = False  # one token of <s> and one of </s>
-        return source[said], target[said]
+        present = cells != UNK
+        present[cells[:, 0] < UNK, 1:] = False  # one token of <s> and one of </s>
+        return source[present], target[present]
 
     def _performance_of(self, first: int, end: int, notes: int) -> Singles:
         inputs = np.zeros((notes, self.performance.shape[1]), np.float32)
@@ -197,18 +192,6 @@ class MaskedOctuples(SizedDataset):
             inputs[at + 1 : at + 1 + stop - begin] = self.performance[begin:stop]
             at += stop - begin + SPECIAL_OCTUPLES
         return inputs
-
-    def __len__(self) -> int:
-        """Number of blocks."""
-        return len(self.blocks)
-
-    def ordered_indices(self) -> Ints:
-        """Blocks by length, in random order where equal: batches need little padding.
-
-        The order depends on the seed alone: a resumed run makes the same batches.
-        """
-        shuffled = np.random.default_rng(self.seed).permutation(len(self))
-        return shuffled[np.argsort(self.sizes[shuffled], kind="stable")]
 
     def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """Make a batch: ``src_tokens`` and ``target`` [shape=(B, T*F)], and the list of masked tokens.

@@ -8,17 +8,18 @@ they are logged.
 
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from fairseq import utils
-from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.criterions import register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 
 from musicbert.encoding.vocabulary import FIELDS
+from musicbert.fairseq_plugin.data.task import SummedCriterion, flag
 from musicbert.model.blocks.places import MaskedPlaces
 from musicbert.model.blocks.segments import Segments
 from musicbert.model.losses.masked_lm import listed_lm_sums
@@ -28,13 +29,11 @@ from musicbert.model.losses.masked_lm import listed_lm_sums
 class OctupleMaskedLMCriterionConfig(FairseqDataclass):
     """Flags of the criterion."""
 
-    performance_weight: float = field(
-        default=1.0, metadata={"help": "weight of a hidden performance input beside a selected token"}
-    )
+    performance_weight: float = flag(1.0, "weight of a hidden performance input beside a selected token")
 
 
 @register_criterion("octuple_masked_lm", dataclass=OctupleMaskedLMCriterionConfig)
-class OctupleMaskedLMCriterion(FairseqCriterion):
+class OctupleMaskedLMCriterion(SummedCriterion):
     """Masked-LM loss in nats, summed over the selected tokens.
 
     With performance inputs, the Huber loss of every hidden one (`hide_performance`) is added.
@@ -95,11 +94,6 @@ class OctupleMaskedLMCriterion(FairseqCriterion):
             # a weighted mean of means is the mean over everything
             share = 100.0 * correct[name] / max(count[name], 1.0)
             metrics.log_scalar(f"accuracy_{name}", share, count[name], priority=200, round=2)
-
-    @staticmethod
-    def logging_outputs_can_be_summed() -> bool:
-        """All that is logged are sums."""
-        return True
 
 
 def _totals(logging_outputs: list[dict[str, Any]]) -> dict[str, list[float]]:

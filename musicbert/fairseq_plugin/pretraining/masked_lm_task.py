@@ -91,22 +91,16 @@ def masked_blocks(
     :mod:`musicbert.fairseq_plugin.data.databin`.
     """
     if str(break_mode) not in ("complete", "eos"):
-        raise DatasetError(
-            "bad-break-mode",
-            f"The break mode {str(break_mode)!r} would cut notes in pieces",
-            path=folder,
-            hint="use --sample-break-mode complete or eos",
-        )
+        message = f"The break mode {str(break_mode)!r} would cut notes in pieces"
+        hint = "use --sample-break-mode complete or eos"
+        raise DatasetError("bad-break-mode", message, path=folder, hint=hint)
     pieces = load_pieces(folder, split, dictionary, combine=combine)
     sizes = piece_sizes(pieces, form)
     longest = int(sizes.max(initial=0))
     if not form.as_stored and longest > tokens_per_sample:
-        raise DatasetError(
-            "too-long",
-            f"The longest piece has {longest} tokens in this encoding, more than {tokens_per_sample}",
-            path=folder,
-            hint="use --crop-length, or larger --tokens-per-sample and --max-positions",
-        )
+        message = f"The longest piece has {longest} tokens in this encoding, more than {tokens_per_sample}"
+        hint = "use --crop-length, or larger --tokens-per-sample and --max-positions"
+        raise DatasetError("too-long", message, path=folder, hint=hint)
     blocks = pack(sizes, tokens_per_sample - 1, str(break_mode))
     stored = np.asarray(pieces.sizes)
     performance = load_performance(folder, split, stored) if performance_input else None

@@ -12,15 +12,16 @@ mean of the columns' accuracies weighted by ``w_f`` (published: it selects the b
 """
 
 # No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.criterions import register_criterion
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 
 from musicbert.errors import ConfigError
+from musicbert.fairseq_plugin.data.task import SummedCriterion, flag
 from musicbert.model.losses.masked_lm import column_sums
 from musicbert.model.losses.pianoroll import roll_loss
 
@@ -29,14 +30,12 @@ from musicbert.model.losses.pianoroll import roll_loss
 class CompoundTokenConfig(FairseqDataclass):
     """Flags of the criterion."""
 
-    field_weights: str = field(
-        default="", metadata={"help": "weight of each column, with commas (default: its number of ids)"}
-    )
-    roll_weight: float = field(default=1.0, metadata={"help": "weight of the piano roll"})
+    field_weights: str = flag("", "weight of each column, with commas (default: its number of ids)")
+    roll_weight: float = flag(1.0, "weight of the piano roll")
 
 
 @register_criterion("compound_token", dataclass=CompoundTokenConfig)
-class CompoundTokenCriterion(FairseqCriterion):
+class CompoundTokenCriterion(SummedCriterion):
     """Loss over the columns of selected notes, and over the piano roll of all notes.
 
     Raises `ConfigError` (``bad-options``: the weights do not fit the columns).
@@ -113,8 +112,3 @@ class CompoundTokenCriterion(FairseqCriterion):
         if total("roll_notes"):
             notes = total("roll_notes")
             metrics.log_scalar("roll", total("roll_error") / notes, notes, round=3)
-
-    @staticmethod
-    def logging_outputs_can_be_summed() -> bool:
-        """All that is logged are sums."""
-        return True

@@ -18,7 +18,7 @@ from musicbert.corpus.bins.rows_bin import META, RowsBin
 from musicbert.encoding.vocabulary import EOS, FIELDS
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.data.databin import load_dictionary, load_pieces
-from musicbert.fairseq_plugin.data.sized_dataset import SizedDataset
+from musicbert.fairseq_plugin.data.sized_dataset import DrawnDataset
 from musicbert.objectives.note_fields import OCTUPLE, NoteFields, cells_of_ids
 from musicbert.objectives.pianoroll import ROWS, roll_events
 
@@ -70,18 +70,15 @@ def open_pieces(folder: str | Path, split: str, fields: NoteFields) -> NotePiece
     else:
         pieces = OctuplePieces(folder, split)
     if pieces.fields != fields:
-        raise DatasetError(
-            "other-encoding",
-            f"These are rows of {pieces.fields.encoding}, not of {fields.encoding}",
-            path=folder,
-            hint=f"use --encoding {pieces.fields.encoding}, or build the data again",
-        )
+        message = f"These are rows of {pieces.fields.encoding}, not of {fields.encoding}"
+        hint = f"use --encoding {pieces.fields.encoding}, or build the data again"
+        raise DatasetError("other-encoding", message, path=folder, hint=hint)
     if not (pieces.lengths > 0).any():
         raise DatasetError("no-pieces", "The split is empty", path=folder / split)
     return pieces
 
 
-class NoteCrops(SizedDataset):
+class NoteCrops(DrawnDataset):
     """Corrupted crops.
 
     ``pad_first``: pad a short crop to ``crop`` notes before it is corrupted (MidiBERT's masks reach into the
@@ -108,16 +105,11 @@ class NoteCrops(SizedDataset):
         visits = -(-np.minimum(lengths, LONGEST) // max(crop // 2, 1))
         self.piece_of = np.repeat(np.arange(len(lengths)), visits)
         self.sizes = np.minimum(np.maximum(lengths, crop * pad_first), crop)[self.piece_of]
-        self._epoch = torch.ones(1, dtype=torch.int64).share_memory_()
-
-    def set_epoch(self, epoch: int) -> None:
-        """Let crops and noise of this epoch be drawn, in worker processes too."""
-        self._epoch.fill_(1 if self.fixed else epoch)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Crop: ``clean``, ``source`` and ``selected`` [shape=(T, F)], ``events`` [shape=(T, 5)]."""
         piece = int(self.piece_of[index])
-        rng = np.random.default_rng([self.seed, int(self._epoch), int(index)])
+        rng = self.rng(index)
         beyond = int(self.pieces.lengths[piece]) - self.crop
         start = int(rng.integers(0, beyond, endpoint=True)) if beyond > 0 else 0
         clean = self.pieces.rows(piece, start, start + self.crop)
@@ -134,15 +126,6 @@ class NoteCrops(SizedDataset):
             "selected": selected,
             "events": roll_events(clean, self.fields) if self.roll else None,
         }
-
-    def __len__(self) -> int:
-        """Number of crops."""
-        return len(self.piece_of)
-
-    def ordered_indices(self) -> Ints:
-        """Crops by length, in random order where equal: most batches need no padding, hence no mask."""
-        shuffled = np.random.default_rng(self.seed).permutation(len(self))
-        return shuffled[np.argsort(self.sizes[shuffled], kind="stable")]
 
     def collater(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         """Pad crops to the longest.

@@ -83,11 +83,8 @@ class MusicPretrainTask(WatchesLearning, FairseqTask):
         if str(cfg.objective) == "denoise":
             parts = cfg.noise_radius.split(",")
             if not all(part.strip().isdecimal() for part in parts):
-                raise ConfigError(
-                    "bad-options",
-                    f"--noise-radius is {cfg.noise_radius!r}",
-                    hint="give three or four whole numbers from 0, separated by commas",
-                )
+                hint = "give three or four whole numbers from 0, separated by commas"
+                raise ConfigError("bad-options", f"--noise-radius is {cfg.noise_radius!r}", hint=hint)
             radii = noise_radii(self.fields, [int(part) for part in parts])
             noise = NoisePolicy(radii, cfg.noise_prob, cfg.noise_symmetric)
             return partial(add_noise, fields=self.fields, policy=noise), False

@@ -90,12 +90,9 @@ class PublishedMaskedLMTask(WatchesMaskedTokens, MaskedLMTask):
         self.compound = not getattr(cfg, "no_compound", False)
         model = super().build_model(cfg, from_checkpoint)
         if isinstance(model, MusicBertModel) and not is_octuple_dictionary(self.dictionary):
-            raise DatasetError(
-                "wrong-dictionary",
-                f"This dictionary of {len(self.dictionary)} tokens is not that of OctupleMIDI",
-                path=self.cfg.data,
-                hint="binarise again with --srcdict <the dict.txt written beside the text>",
-            )
+            message = f"This dictionary of {len(self.dictionary)} tokens is not that of OctupleMIDI"
+            hint = "binarise again with --srcdict <the dict.txt written beside the text>"
+            raise DatasetError("wrong-dictionary", message, path=self.cfg.data, hint=hint)
         return model
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:

@@ -168,12 +168,8 @@ def _open(row: BenchmarkTask, folder: str | PathLike[str] | None) -> Shards:
         place = Path(folder) / name
         if (place / MANIFEST).is_file():
             return Shards(place)
-    raise DatasetError(
-        "no-data",
-        f"the data of {row.source} are missing",
-        path=folder,
-        hint=f"scripts/prepare_smc_benchmark.sh - OUT --source {row.source}=PATH",
-    )
+    hint = f"scripts/prepare_smc_benchmark.sh - OUT --source {row.source}=PATH"
+    raise DatasetError("no-data", f"the data of {row.source} are missing", path=folder, hint=hint)
 
 
 def _trained_on(

@@ -96,12 +96,9 @@ def prepare_table(
             shards.labels[task.label].classes if task.label in shards.labels else None,
         )
         if not same:
-            raise DatasetError(
-                "other-settings",
-                "this folder holds a data set of another table, encoding or choice of labels",
-                path=folder,
-                hint="choose another output folder, or remove this one",
-            )
+            message = "this folder holds a data set of another table, encoding or choice of labels"
+            hint = "choose another output folder, or remove this one"
+            raise DatasetError("other-settings", message, path=folder, hint=hint)
         return Prepared({"": shards}, (task,), tuple(read_ledger(folder / LEDGER)))
     with MidiSource(midi) as files:
         reader = TableReader(table, files, **how)

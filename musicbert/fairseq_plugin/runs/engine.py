@@ -26,6 +26,7 @@ from musicbert.children import calls_in_children
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.launch import log_as_fairseq
 from musicbert.provenance import command_line, provenance
+from musicbert.recipes.command import PACKAGE, flags
 
 DONE, LOG, MODEL = "run.json", "train.log", "model"
 BEST, LAST = "checkpoint_best.pt", "checkpoint_last.pt"
@@ -81,11 +82,16 @@ class Run:
         only_best = self.checkpoint == BEST and not self.keep_checkpoint and not last
         return [
             *arguments,
-            *("--seed", str(self.seed), "--required-batch-size-multiple", "1", "--no-epoch-checkpoints"),
-            *(("--no-last-checkpoints",) if only_best else ()),
-            *("--no-save-optimizer-state", "--log-format", "json"),
-            *("--num-workers", "0"),  # a worker would be started anew in every epoch
-            *(("--cpu",) if self.cpu else ()),
+            *flags(
+                seed=self.seed,
+                required_batch_size_multiple=1,
+                no_epoch_checkpoints=True,
+                no_last_checkpoints=only_best,
+                no_save_optimizer_state=True,
+                log_format="json",
+                num_workers=0,  # a worker would be started anew in every epoch
+                cpu=self.cpu,
+            ),
         ]
 
 
@@ -109,12 +115,9 @@ def check_settings(runs: Sequence[Run]) -> None:
         except (ValueError, KeyError, TypeError):
             recorded = "?"
         if _settings(recorded) != _settings(command_line(run.options())):
-            raise DatasetError(
-                "other-settings",
-                f"this run was made with other settings: {recorded}",
-                path=run.out,
-                hint="choose another output folder, or remove this run",
-            )
+            message = f"this run was made with other settings: {recorded}"
+            hint = "choose another output folder, or remove this run"
+            raise DatasetError("other-settings", message, path=run.out, hint=hint)
 
 
 def _settings(command: str) -> list[str]:
@@ -230,9 +233,9 @@ def _train(run: Run) -> None:
     first = run.out / "before"
     if run.before:
         _fairseq_train(run.data / "input0", first, run._complete(run.before, last=True))
-        arguments += ["--init-from", str(first / LAST)]
+        arguments += flags(init_from=first / LAST)
     if run.split is not None:
-        arguments = ["--split-file", str(run.split), *arguments]
+        arguments = [*flags(split_file=run.split), *arguments]
     _fairseq_train(run.data, run.out, arguments)
     if run.before and not run.keep_checkpoint:
         shutil.rmtree(first)
@@ -244,8 +247,7 @@ def _fairseq_train(data: Path, out: Path, options: Sequence[str]) -> None:
 
     for function in (save_checkpoint, should_stop_early):  # they remember the best score of an earlier run
         vars(function).clear()
-    package = Path(__file__).resolve().parents[2]
-    sys.argv = ["fairseq-train", str(data), "--user-dir", str(package), "--save-dir", str(out), *options]
+    sys.argv = ["fairseq-train", str(data), *flags(user_dir=PACKAGE, save_dir=out), *options]
     cli_main()
 
 
@@ -276,7 +278,7 @@ def _export(run: Run, model: Any, task: Any) -> None:
             "window": task.cfg.window,
             "overlap": task.cfg.overlap,
             "windows": str(task.cfg.windows),
-            "head": model.settings.as_dict(),
+            "head": asdict(model.settings),
         }
         save_tagger_folder(run.out / MODEL, model.state_dict(), settings)
         return

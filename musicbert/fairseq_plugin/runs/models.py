@@ -66,19 +66,12 @@ def choose_model(name: str | PathLike[str], *, codec: str | None = None) -> Mode
     bundle = read_bundle(path)
     family, config = bundle.family, bundle.config
     if bundle.view != "octuple":
-        raise CheckpointError(
-            "other-encoding",
-            f"It was trained on the encoding {bundle.view!r}, but the data are octuples",
-            path=path,
-            hint="give weights that were pre-trained on octuples (train_nsp.sh and train_genre.sh read both)",
-        )
+        message = f"It was trained on the encoding {bundle.view!r}, but the data are octuples"
+        hint = "give weights that were pre-trained on octuples (train_nsp.sh and train_genre.sh read both)"
+        raise CheckpointError("other-encoding", message, path=path, hint=hint)
     if family.name == "midibert" and codec is not None and not codec.startswith("cp"):
-        raise CheckpointError(
-            "other-encoding",
-            f"MidiBERT reads compound words, not {codec!r}",
-            path=path,
-            hint="write the data with the codec cp",
-        )
+        message = f"MidiBERT reads compound words, not {codec!r}"
+        raise CheckpointError("other-encoding", message, path=path, hint="write the data with the codec cp")
     arch = _ARCH_OF_WEIGHTS.get(family.name) or family.architecture_name(config)
     return ModelChoice(
         text,

@@ -87,12 +87,8 @@ def plan_task(
     choice = choose_model(model, codec=shards.codec) if isinstance(model, str) else model
     recipe, out = recipe or FineTuning(), Path(out).absolute()
     if choice.family == "musicbert" and shards.codec != "octuple":
-        raise DatasetError(
-            "wrong-codec",
-            f"MusicBERT reads octuples, and this data set holds {shards.codec!r}",
-            path=shards.path,
-            hint="write it with the codec 'octuple'",
-        )
+        message = f"MusicBERT reads octuples, and this data set holds {shards.codec!r}"
+        raise DatasetError("wrong-codec", message, path=shards.path, hint="write it with the codec 'octuple'")
     plans, groups = task_folds(shards, task, split, n_folds=folds, seed=split_seed, validation=validation)
     everything = {ALL: _everything(plans, groups, str(split_seed))} if final else {}
     chosen = _chosen(plans, only_folds, shards.path)
@@ -261,12 +257,9 @@ def _begin(
     files = {out / f"fold{name}" / SPLIT: split for name, split in splits.items()}
     for path, split in files.items():
         if path.is_file() and _read(path) != split:
-            raise DatasetError(
-                "other-settings",
-                "this experiment was begun with another split, or another share of its training part",
-                path=path,
-                hint="choose another output folder, or remove this one",
-            )
+            message = "this experiment was begun with another split, or another share of its training part"
+            hint = "choose another output folder, or remove this one"
+            raise DatasetError("other-settings", message, path=path, hint=hint)
     for path, content in {**files, out / TASK: record}.items():
         if not path.is_file() or _read(path) != json.loads(json.dumps(content)):  # tuples are lists on disk
             path.parent.mkdir(parents=True, exist_ok=True)

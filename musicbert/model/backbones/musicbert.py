@@ -53,6 +53,8 @@ class MusicBert(nn.Module):
             raise ValueError(f"pooling {pooling!r} is none of {get_args(Pooling)}")
         self.config = config
         self.pooling = pooling
+        #: whether new heads have spectral norm, by kind
+        self.spectral = {"classification": False, "regression": False}
         #: multiply in bfloat16, keep float32 weights: mixed precision on a CPU too
         self.autocast_bf16 = False
         self.encoder = MusicBertEncoder(config)
@@ -67,10 +69,10 @@ class MusicBert(nn.Module):
         inner_dim: int | None = None,
         *,
         dropout: float | None = None,
-        spectral: bool = False,
+        spectral: bool | None = None,
     ) -> SentenceHead:
         """Add (or replace) the classification head ``name`` with ``num_classes`` outputs."""
-        return self._register(self.classification_heads, name, num_classes, inner_dim, dropout, spectral)
+        return self._register("classification", name, num_classes, inner_dim, dropout, spectral)
 
     def register_regression_head(
         self,
@@ -79,19 +81,19 @@ class MusicBert(nn.Module):
         inner_dim: int | None = None,
         *,
         dropout: float | None = None,
-        spectral: bool = False,
+        spectral: bool | None = None,
     ) -> SentenceHead:
         """Add (or replace) the regression head ``name`` with ``num_outputs`` outputs."""
-        return self._register(self.regression_heads, name, num_outputs, inner_dim, dropout, spectral)
+        return self._register("regression", name, num_outputs, inner_dim, dropout, spectral)
 
     def _register(
         self,
-        heads: nn.ModuleDict,
+        kind: str,
         name: str,
         outputs: int,
         inner_width: int | None,
         dropout: float | None,
-        spectral: bool,
+        spectral: bool | None,
     ) -> SentenceHead:
         if outputs < 1:
             raise ValueError(f"head {name!r} needs at least one output, not {outputs}")
@@ -100,9 +102,11 @@ class MusicBert(nn.Module):
             outputs,
             inner_width=inner_width,
             dropout=self.config.pooler_dropout if dropout is None else dropout,
-            spectral=spectral,
+            spectral=self.spectral[kind] if spectral is None else spectral,
         )
-        heads[name] = head.to(self.encoder.lm_head.weight)  # device and type of the rest
+        getattr(self, f"{kind}_heads")[name] = head.to(
+            self.encoder.lm_head.weight
+        )  # device and type of the rest
         return head
 
     def compile_blocks(self, backend: str = "inductor") -> None:

@@ -31,21 +31,6 @@ class NoteStates:
     states: list[torch.Tensor]
     notes: torch.Tensor
 
-    @property
-    def last(self) -> torch.Tensor:
-        """Output of the last block [shape=(B, T, D)]."""
-        return self.states[-1]
-
-
-def width(backbone: Any) -> int:
-    """Width D of a backbone."""
-    return int(backbone.config.width)
-
-
-def depth(backbone: Any) -> int:
-    """Number L of blocks of a backbone."""
-    return int(backbone.config.layers)
-
 
 def note_states(
     backbone: Any,

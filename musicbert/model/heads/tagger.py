@@ -9,13 +9,13 @@ State-dict names: ``backbone.*`` (those of the backbone), ``head.*``, ``mix.*`` 
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
 
-from musicbert.model.backbones.note_states import NoteStates, depth, first_row, note_states, width
+from musicbert.model.backbones.note_states import NoteStates, first_row, note_states
 from musicbert.model.heads.notes import AttentionHead, LayerMix, NoteHead
 from musicbert.model.heads.sentence import SentenceHead
 
@@ -52,10 +52,6 @@ class TagSettings:
         if self.head not in get_args(HeadKind):
             raise ValueError(f"a head is one of {', '.join(get_args(HeadKind))}, not {self.head!r}")
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return what `from_dict` reads."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TagSettings:
         """Read settings; names that only a later version knows are ignored."""
@@ -71,12 +67,12 @@ class Tagger(nn.Module):
 
     def __init__(self, backbone: nn.Module, settings: TagSettings) -> None:
         super().__init__()
-        blocks = depth(backbone)
+        blocks = backbone.config.layers
         if not -blocks - 1 <= settings.layer <= blocks:
             raise ValueError(f"layer is in {-blocks - 1} to {blocks}, not {settings.layer}")
         self.backbone = backbone
         self.settings = settings
-        D, outputs = width(backbone), settings.outputs
+        D, outputs = backbone.config.width, settings.outputs
         self.mix = LayerMix(blocks + 1) if settings.mix_layers else None
         common = {"dropout": settings.dropout}
         self.head: nn.Module
@@ -94,7 +90,7 @@ class Tagger(nn.Module):
 
     def _freeze_unread(self) -> None:
         """Freeze what the head never reads: other heads, blocks above its layer."""
-        blocks = depth(self.backbone)
+        blocks = self.backbone.config.layers
         highest = blocks if self.mix is not None else self.settings.layer % (blocks + 1)
         unread = set(_UNREAD)
         if self.settings.head != "first":
@@ -109,7 +105,7 @@ class Tagger(nn.Module):
     @property
     def last_only(self) -> bool:
         """Whether the head reads nothing but the last state."""
-        return self.mix is None and self.settings.layer in (-1, depth(self.backbone))
+        return self.mix is None and self.settings.layer in (-1, self.backbone.config.layers)
 
     def forward(self, src_tokens: torch.Tensor, performance: torch.Tensor | None = None) -> torch.Tensor:
         """Label notes or windows (arguments: see `musicbert.model.backbones.note_states.note_states`).
@@ -156,7 +152,7 @@ def freeze(tagger: Tagger, blocks: int) -> None:
 
     Raises `ValueError` (where the backbone has fewer blocks).
     """
-    have = depth(tagger.backbone)
+    have = tagger.backbone.config.layers
     if not 0 <= blocks <= have:
         raise ValueError(f"0 to {have} blocks can be frozen, not {blocks}")
     for name, parameter in tagger.named_parameters():
@@ -170,6 +166,6 @@ def scale_rates(tagger: Tagger, decay: float) -> None:
     The optimiser `layerwise_adamw` reads this attribute ``rate_scale`` (Howard and Ruder 2018,
     "discriminative fine-tuning").
     """
-    blocks = depth(tagger.backbone)
+    blocks = tagger.backbone.config.layers
     for name, parameter in tagger.named_parameters():
         parameter.rate_scale = decay ** (blocks + 1 - parameter_depth(name, blocks))  # type: ignore[attr-defined]

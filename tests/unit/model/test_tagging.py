@@ -1,5 +1,7 @@
 """Taggers: heads see notes only, layers are mixed, frozen and scaled, on both backbones."""
 
+from dataclasses import asdict
+
 import pytest
 import torch
 
@@ -166,7 +168,7 @@ def test_settings_are_checked_and_kept():
     with pytest.raises(ValueError, match="a head is one of"):
         TagSettings(1, head="last")
     settings = TagSettings(3, head="mean", inner=7)
-    assert TagSettings.from_dict({**settings.as_dict(), "new": 1}) == settings
+    assert TagSettings.from_dict({**asdict(settings), "new": 1}) == settings
 
 
 @pytest.mark.parametrize("kind", BACKBONES)

@@ -44,7 +44,7 @@ def make(folder, family, *, level="sequence", kind="classes", head="attention", 
         "window": window,
         "overlap": overlap,
         "windows": "all",
-        "head": tagger.settings.as_dict(),
+        "head": asdict(tagger.settings),
         "task": {"name": "x", "label": "x", "level": level, "kind": kind, "classes": CLASSES, "ignore": []},
         "origin": {},
     }
