@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from fairseq.distributed import utils as distributed_utils
 from fairseq.tasks import TASK_REGISTRY
-from omegaconf import open_dict
 
+from musicbert.fairseq_plugin.data.task import change
 from musicbert.fairseq_plugin.pretraining.published_task import PublishedMaskedLMTask
 
 
@@ -72,8 +72,7 @@ def allow_bfloat16_on_gpu() -> None:
     @functools.wraps(start)
     def call_main(cfg: Any, main: Any, **kwargs: Any) -> Any:
         if cfg.common.tpu and importlib.util.find_spec("torch_xla") is None:
-            with open_dict(cfg):
-                cfg.common.tpu = False
+            change(cfg.common, tpu=False)
         return start(cfg, main, **kwargs)
 
     call_main.undoes_tpu = True  # type: ignore[attr-defined]
@@ -99,8 +98,8 @@ def end_loading_processes() -> None:
 
     @functools.wraps(wait)
     def tell_and_wait(worker: Any) -> None:
-        for each in list(started) if worker.is_alive() else []:
-            each._shutdown_workers()
+        for loader in list(started) if worker.is_alive() else []:
+            loader._shutdown_workers()
         wait(worker)
 
     tell_and_wait.tells_first = True  # type: ignore[attr-defined]

@@ -5,7 +5,6 @@ fairseq only logs that ``--restore-file`` was not found, and trains on; and it l
 to train without them.
 """
 
-# No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -110,14 +109,9 @@ class Backbone:
             logging.WARNING if warn else logging.INFO, "weights%s: %s", f" of {path}" if path else "", report
         )
 
-    def load_state_dict(
-        self,
-        state_dict: Mapping[str, torch.Tensor],
-        strict: bool = True,  # noqa: ARG002 - always strict
-        model_cfg: Any = None,  # noqa: ARG002 - fairseq's signature
-        args: Any = None,  # noqa: ARG002
-    ) -> None:
-        """Load a checkpoint that fairseq has read (see :meth:`load_weights`)."""
+    def load_state_dict(self, state_dict: Mapping[str, torch.Tensor], strict: bool = True, **_: Any) -> None:
+        """Load a checkpoint that fairseq has read, always strictly (see :meth:`load_weights`)."""
+        del strict
         try:
             self.load_weights(state_dict)
         except CheckpointError as error:

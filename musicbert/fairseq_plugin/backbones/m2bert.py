@@ -3,7 +3,6 @@
 The columns of a note and the outputs of the piano-roll head come from the task, sizes from flags.
 """
 
-# No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,9 +41,9 @@ class M2BertFlags(BackboneFlags):
 
 def _columns(task: Any) -> NoteFields:
     """Columns of the notes of a task, or of the codec of its labelled set."""
-    own = getattr(task, "fields", None)
-    if isinstance(own, NoteFields):
-        return own
+    fields = getattr(task, "fields", None)
+    if isinstance(fields, NoteFields):
+        return fields
     codec = getattr(getattr(task, "data", None), "codec", None)
     return CP if codec is None else note_fields(codec)
 

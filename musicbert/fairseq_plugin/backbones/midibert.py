@@ -3,7 +3,6 @@
 It has no heads of its own and reads compound words, at most ``--max-distance`` notes at a time.
 """
 
-# No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,6 +1,5 @@
 """The fairseq model ``musicbert`` and its architectures ``musicbert_{tiny,mini,small,medium,base,large}``."""
 
-# No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

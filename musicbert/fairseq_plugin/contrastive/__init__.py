@@ -1,4 +1,1 @@
-"""Contrastive pre-training of performances against their ratings, and fine-tuning on performers from it.
-
-Model, task and criterions; the data set is that of `musicbert.fairseq_plugin.labels`.
-"""
+"""Contrastive pre-training of performances against their ratings, and fine-tuning on performers from it."""

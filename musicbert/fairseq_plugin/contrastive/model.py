@@ -14,12 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from fairseq.models import (
-    ARCH_CONFIG_REGISTRY,
-    BaseFairseqModel,
-    register_model,
-    register_model_architecture,
-)
+from fairseq.models import ARCH_CONFIG_REGISTRY, BaseFairseqModel, register_model, register_model_architecture
 from torch import Tensor, nn
 
 from musicbert.config import PRESETS
@@ -94,16 +89,16 @@ class ContrastiveModel(Backbone, BaseFairseqModel):
         """
         main = {name.removeprefix(_MAIN): value for name, value in weights.items() if name.startswith(_MAIN)}
         self.mainEncoder.load_weights(main or weights, path=path)
-        own = {name: value for name, value in self.state_dict().items() if not name.startswith(_MAIN)}
+        heads = {name: value for name, value in self.state_dict().items() if not name.startswith(_MAIN)}
         fitting = {
             name: weights[name]
-            for name, value in own.items()
+            for name, value in heads.items()
             if name in weights and weights[name].shape == value.shape
         }
         nn.Module.load_state_dict(self, fitting, strict=False)
         self.weights_expected = None
-        kept = ", ".join(sorted(set(own) - set(fitting)))
-        logger.info("%d tensors of the heads loaded%s", len(fitting), f"; new: {kept}" if kept else "")
+        new = ", ".join(sorted(set(heads) - set(fitting)))
+        logger.info("%d tensors of the heads loaded%s", len(fitting), f"; new: {new}" if new else "")
 
     def sentence_features(self, src_tokens: Tensor, *, performance: Tensor | None = None) -> Tensor:
         """Return the embeddings of pieces [shape=(B, D)]."""

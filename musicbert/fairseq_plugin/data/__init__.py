@@ -1,4 +1,1 @@
-"""What data sets and tasks of the plug-in share.
-
-Opening data-bins, lengths and the order of an epoch, flags and the dictionary of OctupleMIDI.
-"""
+"""What data sets, tasks and criterions of the plug-in share."""

@@ -27,6 +27,14 @@ def is_octuple_dictionary(dictionary: Dictionary) -> bool:
     return symbols in (TOKENS, TOKENS[:-1])
 
 
+def check_dictionary(dictionary: Dictionary, path: str | Path) -> None:
+    """Raise `DatasetError` (``wrong-dictionary``) if a dictionary is not that of OctupleMIDI."""
+    if not is_octuple_dictionary(dictionary):
+        message = f"This dictionary of {len(dictionary)} tokens is not that of OctupleMIDI"
+        hint = "binarise again with --srcdict <the dict.txt written beside the text>"
+        raise DatasetError("wrong-dictionary", message, path=path, hint=hint)
+
+
 def load_dictionary(folder: str | Path) -> Dictionary:
     """Read ``dict.txt`` of a data folder and add ``<mask>``.
 
@@ -37,10 +45,7 @@ def load_dictionary(folder: str | Path) -> Dictionary:
         hint = "binarise the data first, or give the folder that holds dict.txt"
         raise DatasetError("not-found", "The data folder has no dict.txt", path=path, hint=hint)
     dictionary = Dictionary.load(str(path))
-    if not is_octuple_dictionary(dictionary):
-        message = f"This dictionary of {len(dictionary)} tokens is not that of OctupleMIDI"
-        hint = "binarise again with --srcdict <the dict.txt written beside the text>"
-        raise DatasetError("wrong-dictionary", message, path=path, hint=hint)
+    check_dictionary(dictionary, path)
     dictionary.add_symbol("<mask>")
     return dictionary
 

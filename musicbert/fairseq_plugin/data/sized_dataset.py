@@ -67,8 +67,8 @@ class SizedDataset(FairseqDataset):
 class DrawnDataset(SizedDataset):
     """A data set whose random numbers depend on (seed, epoch, item) alone.
 
-    The epoch is in shared memory, since fairseq reuses its worker processes. ``fixed``: always draw as in the
-    first epoch.
+    Draws do not depend on the number of workers, and a resumed run continues with the same ones. The epoch is
+    in shared memory, since fairseq reuses its worker processes. ``fixed``: always draw as in the first epoch.
     """
 
     fixed = False

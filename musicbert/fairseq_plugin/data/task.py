@@ -4,6 +4,7 @@ import contextlib
 from dataclasses import field
 from typing import Any
 
+import torch
 from fairseq.criterions import FairseqCriterion
 from fairseq.data import Dictionary
 from omegaconf import OmegaConf, open_dict
@@ -12,7 +13,10 @@ from musicbert.encoding.vocabulary import MASK, TOKENS
 
 
 def flag(default: Any, text: str) -> Any:
-    """Field of a configuration with its help text: an option of fairseq-train."""
+    """Field of a configuration with its help text: an option of fairseq-train.
+
+    fairseq reads the types of the fields, so files with configurations have no postponed annotations.
+    """
     return field(default=default, metadata={"help": text})
 
 
@@ -38,6 +42,16 @@ class SummedCriterion(FairseqCriterion):
     def logging_outputs_can_be_summed() -> bool:
         """All logged values are sums."""
         return True
+
+    def log(self, loss: torch.Tensor, size: Any, sample: dict[str, Any], **more: Any) -> dict[str, Any]:
+        """Return what is summed over batches and workers."""
+        return {
+            "loss": loss.detach(),
+            "ntokens": sample["ntokens"],
+            "nsentences": sample["nsentences"],
+            "sample_size": size,
+            **more,
+        }
 
 
 class OneDictionary:

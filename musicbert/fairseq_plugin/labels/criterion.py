@@ -156,16 +156,6 @@ class LabelCriterion(SummedCriterion):
             smoothing=getattr(self.cfg, "label_smoothing", 0.0),
         )
 
-    def log(self, loss: Tensor, size: Any, sample: dict[str, Any], **more: Any) -> dict[str, Any]:
-        """Return what is summed over batches and workers."""
-        return {
-            "loss": loss.detach(),
-            "ntokens": sample["ntokens"],
-            "nsentences": sample["nsentences"],
-            "sample_size": size,
-            **more,
-        }
-
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
         """Log the metrics of the sums."""

@@ -103,11 +103,11 @@ class _Inputs:
             self.table[:, self.column[name]] *= factor
 
 
-def _transpose(rows: np.ndarray, inputs: _Inputs, most: int, rng: np.random.Generator) -> None:
+def _transpose(rows: np.ndarray, inputs: _Inputs, limit: int, rng: np.random.Generator) -> None:
     tonal = rows[:, _PROGRAM] != _DRUMS
     pitch = rows[tonal, _PITCH]
-    low = max(-most, -int(pitch.min(initial=_MAX_PITCH)))
-    high = min(most, _MAX_PITCH - int(pitch.max(initial=0)))
+    low = max(-limit, -int(pitch.min(initial=_MAX_PITCH)))
+    high = min(limit, _MAX_PITCH - int(pitch.max(initial=0)))
     if low <= high:
         shift = int(rng.integers(low, high + 1))
         rows[:, _PITCH] += shift * tonal

@@ -202,7 +202,7 @@ def _predictions(
         # a published model may have been made for more classes than the data have
         (*column.classes, *(f"unused-{number}" for number in range(len(column.classes), count))),
         np.array(names, np.str_),
-        np.array([data.groups[each] for each in names], np.str_),
+        np.array([data.groups[piece] for piece in names], np.str_),
         np.asarray(target),
         np.concatenate(stitch.means()).astype(np.float32),
         ignore=task.ignore,

@@ -11,7 +11,6 @@ criterion                         head ``--classification-head-name``   head ``-
 ================================= ===================================== ==================================
 """
 
-# No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -17,7 +17,6 @@ octuples.
 octuples are converted as they are read, and weights that were pre-trained on another form are refused.
 """
 
-# No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 import logging
 from dataclasses import dataclass
 from pathlib import Path

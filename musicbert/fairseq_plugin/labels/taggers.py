@@ -5,7 +5,6 @@ They read a `LabelledSet`, cut the pieces of a split into windows, and put a hea
 ``{"train": [...], "valid": [...], "test": [...]}``) or from a split of the data set (``--split``).
 """
 
-# No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -105,18 +104,14 @@ class TaggingModel(Tagger, BaseFairseqModel):
         return super().forward(src_tokens, performance)
 
     def load_state_dict(
-        self,
-        state_dict: Mapping[str, torch.Tensor],
-        strict: bool = True,
-        model_cfg: Any = None,
-        args: Any = None,
+        self, state_dict: Mapping[str, torch.Tensor], strict: bool = True, **more: Any
     ) -> Any:
         """Load a checkpoint of this model, or of its backbone alone (``--finetune-from-model``)."""
         if not any(name.startswith("backbone.") for name in state_dict):
             logger.info("the checkpoint is one of a backbone: the head starts anew")
-            return self.backbone.load_state_dict(state_dict, strict, model_cfg, args)  # type: ignore[call-arg]
+            return self.backbone.load_state_dict(state_dict, strict, **more)  # type: ignore[call-arg]
         self.backbone.weights_expected = None  # type: ignore[assignment]
-        return super().load_state_dict(state_dict, strict, model_cfg, args)
+        return super().load_state_dict(state_dict, strict, **more)
 
     def max_positions(self) -> int:
         """Longest window in rows."""
@@ -139,7 +134,12 @@ class TaggingTask(LabelTask):
             raise DatasetError("wrong-level", message, path=data.path, hint=hint)
         self.ignore = tuple(int(number) for number in cfg.ignore_classes.split(",") if number.strip())
         self.metric = cfg.metric or METRICS[self.column.kind][0]
-        self._check_metric()
+        kind, classes = self.column.kind, self.column.classes
+        known = [*METRICS[kind], *(f"f1:{name}" for name in classes if kind == "classes")]
+        if self.metric not in known:
+            raise DatasetError(
+                "unknown-metric", f"There is no metric {self.metric!r} for {kind}, only {', '.join(known)}"
+            )
         #: how rows become tokens; the backbone decides
         self.layout: Layout | None = None
         self.augmentation = parse_augmentation(cfg.augment)
@@ -154,14 +154,6 @@ class TaggingTask(LabelTask):
         ``wrong-level``, ``unknown-metric``, ``bad-augmentation``.
         """
         return cls(cfg, open_labelled(cfg.data))
-
-    def _check_metric(self) -> None:
-        kind, classes = self.column.kind, self.column.classes
-        known = [*METRICS[kind], *(f"f1:{name}" for name in classes if kind == "classes")]
-        if self.metric not in known:
-            raise DatasetError(
-                "unknown-metric", f"There is no metric {self.metric!r} for {kind}, only {', '.join(known)}"
-            )
 
     # -- data
 
@@ -267,25 +259,21 @@ class TaggingTask(LabelTask):
         self.layout = Layout(self.data.codec, cells=not isinstance(model, MusicBert))
         if self.augmentation is not None and self.layout.cells:
             raise DatasetError("bad-augmentation", "--augment is for MusicBERT on octuples only")
-        tagger = TaggingModel(model, self.settings())
+        settings = TagSettings(
+            outputs=len(self.column.classes),
+            head="note" if self.level == "note" else str(self.cfg.tag_head),  # type: ignore[arg-type]
+            inner=self.cfg.head_inner,
+            dropout=self.cfg.head_dropout,
+            attend_padding=self.cfg.attend_padding,
+            layer=self.cfg.layer,
+            mix_layers=self.cfg.mix_layers,
+        )
+        tagger = TaggingModel(model, settings)
         tagger.centre.copy_(self.centre)
         tagger.spread.copy_(self.spread)
         freeze(tagger, self.cfg.freeze_layers)
         scale_rates(tagger, self.cfg.layer_decay)
         return tagger
-
-    def settings(self) -> TagSettings:
-        """Shape of the head."""
-        cfg = self.cfg
-        return TagSettings(
-            outputs=len(self.column.classes),
-            head="note" if self.level == "note" else str(cfg.tag_head),  # type: ignore[arg-type]
-            inner=cfg.head_inner,
-            dropout=cfg.head_dropout,
-            attend_padding=cfg.attend_padding,
-            layer=cfg.layer,
-            mix_layers=cfg.mix_layers,
-        )
 
     def reduce_metrics(self, logging_outputs: Any, criterion: Any) -> None:
         """Log the criterion's metrics and the one to select by."""

@@ -1,6 +1,5 @@
 """`LabelTask`: what the tasks with labels of notes or pieces share, from the data set to the heads."""
 
-# No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,11 +72,6 @@ class LabelTask(OneDictionary, FairseqTask):
             classes = data.column(term.label).classes
             logger.info("%s (%s): %d outputs, %s", term.label, term.kind, len(classes), ", ".join(classes))
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the labels to read."""
-        return tuple(dict.fromkeys([*(term.label for term in self.terms), *self.more_labels]))
-
     def max_positions(self) -> int:
         """Longest window in tokens (of taggers: in rows)."""
         return self.cfg.max_positions
@@ -128,7 +122,7 @@ class LabelTask(OneDictionary, FairseqTask):
         """Return a data set with the task's labels and options."""
         return self.dataset_class(
             self.data,
-            self.labels,
+            list(dict.fromkeys([*(term.label for term in self.terms), *self.more_labels])),
             windows,
             layout,
             ignore=self.ignore,

@@ -10,7 +10,6 @@ in the paper.
 decays everything, as the published M2BERT recipe does).
 """
 
-# No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any

@@ -13,7 +13,6 @@ synchronised.
 Clipping needs separate tensors: ``--fp16`` requires ``--fp16-no-flatten-grads``; ``--bf16`` never flattens.
 """
 
-# No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any

@@ -2,7 +2,7 @@
 
 Seen with MusicBERT (post-norm, learning rate 1e-3, no clipping): it fell to the entropy of the tokens within
 100 updates and stayed there, at 4.5 bits per token (``results/ablations``). Every process counts its own
-batches (`musicbert.model.losses.field_counts`) and sums its loss on the device; the first one compares them
+batches (`musicbert.model.losses.masked_lm`) and sums its loss on the device; the first one compares them
 now and then. Training is unchanged, and checkpoints hold none of it: a resumed run counts anew.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from musicbert.encoding.vocabulary import FIELDS
-from musicbert.model.losses.field_counts import FieldCounts
+from musicbert.model.losses.masked_lm import FieldCounts
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,8 @@ class WatchesLearning:
         loss, size, logged = super().train_step(  # type: ignore[misc]
             sample, model, criterion, optimizer, update_num, ignore_grad
         )
-        if not ignore_grad and _first_process():
+        first_process = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+        if not ignore_grad and first_process:
             self._watch = self._watch or self.new_watch()
             if not self._watch.said:
                 self._watch.begin(update_num, float(optimizer.get_lr()))
@@ -162,7 +163,3 @@ class WatchesMaskedTokens(WatchesLearning):
             return None
         counts.add_listed(sample["masked"]["wanted"], sample["masked"]["counts"])
         return torch.as_tensor(logged["loss"])
-
-
-def _first_process() -> bool:
-    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0

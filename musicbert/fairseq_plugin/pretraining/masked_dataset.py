@@ -1,10 +1,4 @@
-"""Binarised pieces as blocks, masked on the fly.
-
-The random numbers of an item depend on (seed, epoch, item) alone, so masks differ between epochs but not with
-the number of workers, and a resumed run continues with the same masks. The epoch is in shared memory, since
-fairseq reuses its worker processes.
-
-How several pieces share a block, and how blocks make a batch:
+"""Binarised pieces as blocks, masked on the fly: how pieces share a block, and blocks make a batch.
 
 ==========================  ==================================================================================
 packing                     what sees what
@@ -22,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.utils.rnn import pad_sequence
 
 from musicbert.arrays import Ints, Singles
 from musicbert.encoding.views import View, cells_of_piece, view_sizes
@@ -218,7 +213,8 @@ class MaskedOctuples(DrawnDataset):
         if self.performance is not None:
             for name in ("performance", "performance_hidden"):
                 rows = [torch.from_numpy(sample[name]) for sample in samples]
-                net_input[name] = torch.cat(rows)[None] if form.layout == "stream" else _pad(rows)
+                stream = form.layout == "stream"
+                net_input[name] = torch.cat(rows)[None] if stream else pad_sequence(rows, batch_first=True)
         made = {
             "id": torch.tensor([sample["id"] for sample in samples]),
             "net_input": net_input,
@@ -236,7 +232,3 @@ class MaskedOctuples(DrawnDataset):
             ends = np.cumsum([0, *batch.lengths], dtype=np.int32)
             made["segments"] = {"offsets": torch.from_numpy(ends), "lengths": batch.lengths}
         return made
-
-
-def _pad(rows: list[torch.Tensor]) -> torch.Tensor:
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)  # zero, or False

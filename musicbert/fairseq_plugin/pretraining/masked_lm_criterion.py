@@ -6,7 +6,6 @@ GPU: the batch lists the selected tokens (`musicbert.objectives.batches`), and s
 they are logged.
 """
 
-# No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -44,12 +43,10 @@ class OctupleMaskedLMCriterion(SummedCriterion):
         self.performance_weight = cfg.performance_weight
 
     def forward(
-        self,
-        model: torch.nn.Module,
-        sample: dict[str, Any],
-        reduce: bool = True,  # noqa: ARG002 - fairseq's signature
+        self, model: Any, sample: dict[str, Any], reduce: bool = True
     ) -> tuple[torch.Tensor, int, dict[str, Any]]:
         """Loss, number of selected tokens, and what is logged."""
+        del reduce
         masked = sample["masked"]
         segments = Segments(**sample["segments"]) if "segments" in sample else None
         logits, extra = model(
@@ -60,14 +57,7 @@ class OctupleMaskedLMCriterion(SummedCriterion):
         )  # (N, V)
         sums = listed_lm_sums(logits, masked["wanted"], masked["counts"])
         sample_size = sum(masked["counts"])
-        logged = {
-            "loss": sums.loss.detach(),
-            "ntokens": sample["ntokens"],
-            "nsentences": sample["nsentences"],
-            "sample_size": sample_size,
-            "correct": sums.correct,  # (F,)
-            "count": sums.count,
-        }
+        logged = self.log(sums.loss, sample_size, sample, correct=sums.correct, count=sums.count)  # (F,)
         loss = sums.loss
         if "performance" in extra:
             inputs, hidden = (sample["net_input"][name] for name in ("performance", "performance_hidden"))
@@ -100,7 +90,7 @@ def _totals(logging_outputs: list[dict[str, Any]]) -> dict[str, list[float]]:
     """Sums of what was logged, brought from the device at once."""
     names = ("loss", "sample_size", "correct", "count", "performance_loss", "performance_count")
     sums = [torch.as_tensor(sum(log.get(name, 0) for log in logging_outputs)).reshape(-1) for name in names]
-    device = next((each.device for each in sums if each.device.type != "cpu"), torch.device("cpu"))
-    flat = torch.cat([each.to(device, torch.float64) for each in sums]).tolist()
-    ends = [sum(len(each) for each in sums[: index + 1]) for index in range(len(sums))]
-    return {name: flat[end - len(each) : end] for name, each, end in zip(names, sums, ends, strict=True)}
+    device = next((part.device for part in sums if part.device.type != "cpu"), torch.device("cpu"))
+    flat = torch.cat([part.to(device, torch.float64) for part in sums]).cpu()
+    parts = flat.split([len(part) for part in sums])
+    return {name: part.tolist() for name, part in zip(names, parts, strict=True)}

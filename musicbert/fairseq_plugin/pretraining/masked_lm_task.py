@@ -1,6 +1,5 @@
 """The task ``octuple_masked_lm``: predict the masked tokens of OctupleMIDI pieces."""
 
-# No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 import logging
 from dataclasses import dataclass
 from typing import Any, Optional
@@ -10,17 +9,13 @@ from fairseq import utils
 from fairseq.data import Dictionary
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
-from omegaconf import II, MISSING, open_dict
+from omegaconf import II, MISSING
 
 from musicbert.corpus.bins.performance import performance_width
 from musicbert.encoding.views import VIEWS
 from musicbert.errors import ConfigError, DatasetError
-from musicbert.fairseq_plugin.data.databin import (
-    load_dictionary,
-    load_performance,
-    load_pieces,
-)
-from musicbert.fairseq_plugin.data.task import OneDictionary, flag
+from musicbert.fairseq_plugin.data.databin import load_dictionary, load_performance, load_pieces
+from musicbert.fairseq_plugin.data.task import OneDictionary, change, flag
 from musicbert.fairseq_plugin.pretraining.learning_watch import WatchesMaskedTokens
 from musicbert.fairseq_plugin.pretraining.masked_dataset import (
     AS_STORED,
@@ -134,11 +129,9 @@ class OctupleMaskedLMTask(WatchesMaskedTokens, OneDictionary, FairseqTask):
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
         """Build the model; ``--performance-input`` gives it as many performance inputs as the data have."""
         if self.cfg.performance_input and not from_checkpoint and not cfg.performance_features:
-            with open_dict(cfg):
-                cfg.performance_features = performance_width(self._folder(1))
+            change(cfg, performance_features=performance_width(self._folder(1)))
         if str(self.cfg.encoding) == "remi" and not cfg.no_compound:
-            with open_dict(cfg):
-                cfg.no_compound = True
+            change(cfg, no_compound=True)
         self.compound = not cfg.no_compound
         return super().build_model(cfg, from_checkpoint)
 

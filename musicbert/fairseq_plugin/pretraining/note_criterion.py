@@ -11,7 +11,6 @@ means. Losses and accuracies in the log are over everything that is reported tog
 mean of the columns' accuracies weighted by ``w_f`` (published: it selects the best checkpoint).
 """
 
-# No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,24 +55,17 @@ class CompoundTokenCriterion(SummedCriterion):
             raise ConfigError("bad-options", f"The weights do not fit: {error}", hint=hint) from error
 
     def forward(
-        self,
-        model: torch.nn.Module,
-        sample: dict[str, Any],
-        reduce: bool = True,  # noqa: ARG002 - fairseq's signature
+        self, model: Any, sample: dict[str, Any], reduce: bool = True
     ) -> tuple[torch.Tensor, int, dict[str, Any]]:
         """Loss times the number of corrupted notes, this number, and what is logged."""
+        del reduce
         outputs, _ = model(**sample["net_input"])
         sums = column_sums(outputs.columns, sample["target"], sample["selected"])
         weights = torch.tensor(self.weights, device=sums.loss.device)
         loss = (weights * sums.loss / sums.count.clamp(min=0.1)).sum()
         total = sum(self.weights)
         size = len(sample["target"])
-        logged: dict[str, Any] = {
-            "ntokens": sample["ntokens"],
-            "nsentences": sample["nsentences"],
-            "sample_size": size,
-            "batches": 1,
-        }
+        logged: dict[str, Any] = {"batches": 1}
         if outputs.roll is not None and "events" in sample:
             padding = sample["net_input"].get("padding_mask")
             real = None if padding is None else ~padding
@@ -82,13 +74,12 @@ class CompoundTokenCriterion(SummedCriterion):
             total += self.roll_weight
             logged["roll_error"], logged["roll_notes"] = error.detach(), sample["ntokens"]
         loss = loss / total * size
-        logged["loss"] = loss.detach()
         for number, name in enumerate(self.fields.names):
             logged[f"nll_{name}"] = sums.loss[number].detach()
             logged[f"correct_{name}"] = sums.correct[number]
             logged[f"count_{name}"] = sums.count[number]
             logged[f"weight_{name}"] = self.weights[number]
-        return loss, size, logged
+        return loss, size, self.log(loss, size, sample, **logged)
 
     @staticmethod
     def reduce_metrics(logging_outputs: list[dict[str, Any]]) -> None:

@@ -2,8 +2,8 @@
 
 A data folder holds rows (``meta.json``, see :mod:`musicbert.corpus.bins.rows_bin`) or binarised octuples
 (``dict.txt``). As published, a piece of n notes is visited ``ceil(min(n, 512000) / (crop / 2))`` times per
-epoch, each time in a crop of ``crop`` notes with a random start. Random numbers depend on (seed, epoch, item)
-alone; validation always uses those of the first epoch.
+epoch, each time in a crop of ``crop`` notes with a random start. Validation uses the draws of the first
+epoch.
 """
 
 from collections.abc import Callable

@@ -11,7 +11,6 @@ Data: see :mod:`musicbert.fairseq_plugin.pretraining.note_crops`. Criterion: ``c
 defaults are M2BERT's.
 """
 
-# No postponed annotations here: fairseq reads the types of a dataclass when it builds its flags.
 import logging
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +27,7 @@ from musicbert.errors import ConfigError
 from musicbert.fairseq_plugin.data.task import flag
 from musicbert.fairseq_plugin.pretraining.learning_watch import NATS, LearningWatch, WatchesLearning
 from musicbert.fairseq_plugin.pretraining.note_crops import Corruption, NoteCrops, open_pieces
-from musicbert.model.losses.field_counts import FieldCounts
+from musicbert.model.losses.masked_lm import FieldCounts
 from musicbert.objectives.denoising import CellMaskPolicy, NoisePolicy, add_noise, mask_cells, noise_radii
 from musicbert.objectives.note_fields import NoteFields, note_fields
 from musicbert.objectives.pianoroll import roll_size

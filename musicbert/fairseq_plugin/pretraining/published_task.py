@@ -21,12 +21,12 @@ from typing import Any
 
 from fairseq import utils
 from fairseq.tasks.masked_lm import MaskedLMTask
-from omegaconf import open_dict
 
 from musicbert.encoding.views import View
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.backbones.musicbert import MusicBertModel
-from musicbert.fairseq_plugin.data.databin import is_octuple_dictionary
+from musicbert.fairseq_plugin.data.databin import check_dictionary, is_octuple_dictionary
+from musicbert.fairseq_plugin.data.task import change
 from musicbert.fairseq_plugin.pretraining.learning_watch import WatchesMaskedTokens
 from musicbert.fairseq_plugin.pretraining.masked_dataset import Form
 from musicbert.fairseq_plugin.pretraining.masked_lm_task import masked_blocks
@@ -74,10 +74,10 @@ class PublishedMaskedLMTask(WatchesMaskedTokens, MaskedLMTask):
     @functools.cached_property
     def settings(self) -> PublishedSettings:
         """What the environment says."""
-        found = published_settings(os.environ)
-        if found != PublishedSettings():
-            logger.info("from the environment: %s; the task octuple_masked_lm has flags for it", found)
-        return found
+        settings = published_settings(os.environ)
+        if settings != PublishedSettings():
+            logger.info("from the environment: %s; the task octuple_masked_lm has flags for it", settings)
+        return settings
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> Any:
         """Build the model, without compounds where the settings say so.
@@ -85,14 +85,11 @@ class PublishedMaskedLMTask(WatchesMaskedTokens, MaskedLMTask):
         Raises `DatasetError` (``wrong-dictionary``: MusicBERT with data that are not OctupleMIDI).
         """
         if not self.settings.compound and hasattr(cfg, "no_compound"):
-            with open_dict(cfg):
-                cfg.no_compound = True
+            change(cfg, no_compound=True)
         self.compound = not getattr(cfg, "no_compound", False)
         model = super().build_model(cfg, from_checkpoint)
-        if isinstance(model, MusicBertModel) and not is_octuple_dictionary(self.dictionary):
-            message = f"This dictionary of {len(self.dictionary)} tokens is not that of OctupleMIDI"
-            hint = "binarise again with --srcdict <the dict.txt written beside the text>"
-            raise DatasetError("wrong-dictionary", message, path=self.cfg.data, hint=hint)
+        if isinstance(model, MusicBertModel):
+            check_dictionary(self.dictionary, self.cfg.data)
         return model
 
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **kwargs: Any) -> None:

@@ -28,9 +28,9 @@ _LOGGED = {
 
 def selection_metric(task: Task) -> str:
     """Metric by which training selects: the task's own if it can be computed during training."""
-    known, own = METRICS[task.kind], task.metric
-    if own in known or (own.startswith("f1:") and own.removeprefix("f1:") in task.classes):
-        return own
+    known, metric = METRICS[task.kind], task.metric
+    if metric in known or (metric.startswith("f1:") and metric.removeprefix("f1:") in task.classes):
+        return metric
     return known[0]
 
 
@@ -114,7 +114,7 @@ def databin_arguments(
     labels = [task.label for task in tasks]
     if ratings:
         criterion = {1: "M2P_xai" if "performer" in labels else "M2PF_xai", 2: "M2PFnP_xai"}[len(labels)]
-        own = flags(
+        named = flags(
             task="xai",
             criterion=criterion,
             classification_head_name="performer" if "performer" in labels else "ratings",
@@ -124,13 +124,13 @@ def databin_arguments(
         several = task.kind == "multilabel"
         name = "sentence_prediction_multilabel" if several else "octuple_sentence_prediction"
         criterion = name.removeprefix("octuple_")
-        own = flags(task=name, criterion=criterion, classification_head_name=f"{task.name}_head")
+        named = flags(task=name, criterion=criterion, classification_head_name=f"{task.name}_head")
     selection = flags(
         best_checkpoint_metric=_LOGGED[task.kind].get(task.metric) or next(iter(_LOGGED[task.kind].values())),
         maximize_best_checkpoint_metric=True,
     )
     return [
-        *own,
+        *named,
         *model.arguments,
         *flags(pooling=recipe.head or "first", max_positions=model.max_positions, shorten_method="truncate"),
         *(selection if "valid" in parts else flags(disable_validation=True)),

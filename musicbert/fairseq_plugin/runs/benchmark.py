@@ -192,5 +192,5 @@ def _same_split(shards: Shards, split: str, done: Mapping[str, Any]) -> str | No
     """Name of a split that was run and has the same pieces in the same parts."""
     if split not in shards.split_names:
         return None
-    own = shards.split(split)
-    return next((name for name in done if name in shards.split_names and shards.split(name) == own), None)
+    parts = shards.split(split)
+    return next((name for name in done if name in shards.split_names and shards.split(name) == parts), None)

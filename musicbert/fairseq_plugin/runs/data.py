@@ -49,8 +49,8 @@ class Prepared:
         """Counts in one line."""
         if not self.outcomes:
             return f"{sum(len(fold) for fold in self.folds.values())} pieces in {len(self.folds)} folder(s)"
-        found = ", ".join(f"{number:,} {reason}" for reason, number in count(self.outcomes).items())
-        return f"{len(self.outcomes):,} lines and files: {found}"
+        counts = ", ".join(f"{number:,} {reason}" for reason, number in count(self.outcomes).items())
+        return f"{len(self.outcomes):,} lines and files: {counts}"
 
     @property
     def failure_rate(self) -> float:

@@ -145,7 +145,13 @@ def plan_databin(
     recipe, out, seeds = recipe or FineTuning(), Path(out).absolute(), list(seeds)
     path = next(iter(folds.values())).path
     chosen = _chosen(folds, only_folds, path)
-    splits = {name: _parts_of(data) for name, data in chosen.items()}
+    splits: dict[str, Fold] = {
+        name: {
+            part: [piece for piece, its_part in data.split(DATA_BIN).items() if its_part == part]
+            for part in PARTS
+        }
+        for name, data in chosen.items()
+    }
     hashes = {name: data.sha256 for name, data in chosen.items()}
     one = len(folds) == 1
     record = _record(
@@ -210,11 +216,6 @@ def _everything(plans: dict[str, Fold], groups: dict[str, str], seed: str) -> Fo
     names = sorted({name for fold in plans.values() for part in fold.values() for name in part})
     train, valid = carve_validation(names, groups, seed=f"{seed}/{ALL}")
     return {"train": train, "valid": valid, "test": []}
-
-
-def _parts_of(data: LabelledSet) -> Fold:
-    parts = data.split(DATA_BIN)
-    return {part: [name for name, own in parts.items() if own == part] for part in PARTS}
 
 
 def _record(

@@ -60,12 +60,9 @@ class OctupleEncoder(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.layers))
         self.downsampling = nn.Sequential(nn.Linear(fields * D, D)) if fields > 1 else None
         self.upsampling = nn.Sequential(nn.Linear(D, fields * D)) if fields > 1 else None
-        self.performance_projection = (
-            nn.Linear(config.performance_features, D, bias=False) if config.performance_features else None
-        )
-        self.performance_hidden_projection = (
-            nn.Linear(config.performance_features, D, bias=False) if config.performance_features else None
-        )
+        inputs = config.performance_features
+        self.performance_projection = nn.Linear(inputs, D, bias=False) if inputs else None
+        self.performance_hidden_projection = nn.Linear(inputs, D, bias=False) if inputs else None
         #: how the down-projection is computed (see :mod:`musicbert.model.blocks.embedding`)
         self.down_form: DownForm = "auto"
 

@@ -33,11 +33,7 @@ class NoteStates:
 
 
 def note_states(
-    backbone: Any,
-    tokens: torch.Tensor,
-    *,
-    performance: torch.Tensor | None = None,
-    all_layers: bool = False,
+    backbone: Any, tokens: torch.Tensor, *, performance: torch.Tensor | None = None, all_layers: bool = False
 ) -> NoteStates:
     """Run a backbone (see the module).
 

@@ -21,11 +21,7 @@ MAX_WEIGHTS = 2**28
 
 
 def dot_product_attention(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    mask: torch.Tensor | None = None,
-    dropout: float = 0.0,
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None = None, dropout: float = 0.0
 ) -> torch.Tensor:
     """Scaled dot-product attention (Vaswani et al. 2017) [shape=(B, H, T, d)].
 

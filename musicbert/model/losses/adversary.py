@@ -36,11 +36,7 @@ class Adversary:
 
 
 def _perturbed_error(
-    embeddings: Tensor,
-    state: Tensor,
-    forward: Callable[[Tensor], Tensor],
-    noise: Tensor,
-    settings: Adversary,
+    embeddings: Tensor, state: Tensor, forward: Callable[[Tensor], Tensor], noise: Tensor, settings: Adversary
 ) -> Tensor:
     """Mean squared distance of the outputs under the worst small noise from ``state``."""
     read = (lambda x: x) if settings.compat else torch.sigmoid

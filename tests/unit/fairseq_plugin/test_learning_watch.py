@@ -25,7 +25,7 @@ from musicbert.fairseq_plugin.pretraining.masked_lm_task import OctupleMaskedLMC
 from musicbert.fairseq_plugin.pretraining.note_criterion import CompoundTokenConfig, CompoundTokenCriterion
 from musicbert.fairseq_plugin.pretraining.note_task import MusicPretrainConfig, MusicPretrainTask
 from musicbert.fairseq_plugin.pretraining.published_task import PublishedMaskedLMTask
-from musicbert.model.losses.field_counts import FieldCounts
+from musicbert.model.losses.masked_lm import FieldCounts
 from musicbert.objectives.note_fields import CP
 
 #: rates of updates of a warm-up

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from musicbert.model.losses.field_counts import FieldCounts
+from musicbert.model.losses.masked_lm import FieldCounts
 
 RNG = np.random.default_rng(0)
 
