@@ -131,8 +131,7 @@ class WatchesLearning:
         loss, size, logged = super().train_step(  # type: ignore[misc]
             sample, model, criterion, optimizer, update_num, ignore_grad
         )
-        first_process = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
-        if not ignore_grad and first_process:
+        if not ignore_grad and _first_process():
             self._watch = self._watch or self.new_watch()
             if not self._watch.said:
                 self._watch.begin(update_num, float(optimizer.get_lr()))
@@ -163,3 +162,7 @@ class WatchesMaskedTokens(WatchesLearning):
             return None
         counts.add_listed(sample["masked"]["wanted"], sample["masked"]["counts"])
         return torch.as_tensor(logged["loss"])
+
+
+def _first_process() -> bool:
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
