@@ -18,8 +18,6 @@ ECML 2011, over groups. No strategy draws random numbers. Verified in
 ``tests/unit/annotation/test_dealing.py``.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from hashlib import sha256
@@ -30,8 +28,6 @@ from musicbert.annotation.folds import rank
 from musicbert.annotation.names import natural_key
 from musicbert.arrays import Floats
 from musicbert.errors import DatasetError
-
-__all__ = ["STRATEGIES", "class_counts", "deal"]
 
 Seed = int | str
 #: pieces of each group (indices), counts of classes [shape=(n, C)], shares of the folds [shape=(k,)], seed

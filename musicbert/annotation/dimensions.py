@@ -13,29 +13,12 @@ Two published sets are both "25 dimensions" and must never be mixed: ``published
 ``mnskim`` (question 0 and questions 4..27).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from musicbert.errors import RatingError
-
-__all__ = [
-    "PERCEPIANO",
-    "PERCEPIANO_REVERSED",
-    "RATING_SETS",
-    "XAI",
-    "Dimension",
-    "Format",
-    "RatingSet",
-    "highest_rating",
-    "rating_set",
-    "register_rating_set",
-    "resolve_columns",
-    "unnamed",
-]
 
 #: name of a set of ratings, which says how its tables are read: ``xai``, ``percepiano``
 Format = str
@@ -220,10 +203,8 @@ def resolve_columns(columns: str | Sequence[str], table_format: Format = "xai") 
 
     A member of a list is a column (``Question_2_1_1`` or ``2_1_1``) or the name of a dimension, in any case.
 
-    Raises
-    ------
-    RatingError
-        ``unknown-column``: no such set or question; ``duplicate-column``: named twice; ``empty-list``.
+    Raises `RatingError`: ``unknown-column``: no such set or question; ``duplicate-column``: named twice;
+    ``empty-list``.
     """
     sets = RATING_SETS[table_format].columns
     if isinstance(columns, str):

@@ -17,7 +17,6 @@ from musicbert.errors import RatingError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FORMATS", "format_of", "meta_path", "save_table", "sha256", "write_whole"]
 
 #: suffix -> format of a label map
 FORMATS: Mapping[str, str] = {".json": "json", ".csv": "csv", ".parquet": "parquet"}

@@ -4,26 +4,12 @@ The rules that use them are in `musicbert.annotation.splits`. Verified by proper
 ``tests/unit/annotation/test_splits.py``.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 from musicbert.errors import DatasetError
-
-__all__ = [
-    "PARTS",
-    "Fold",
-    "Folds",
-    "Valid",
-    "carve_validation",
-    "leaks",
-    "rank",
-    "split_by_group",
-    "unique_ids",
-]
 
 #: Parts of a fold.
 PARTS = ("train", "valid", "test")
@@ -122,11 +108,8 @@ def split_by_group(
 def leaks(fold: Fold, groups: Mapping[str, str]) -> dict[str, int]:
     """Count test (and validation) segments whose group is also trained on.
 
-    Returns
-    -------
-    dict
-        ``{"test": n, "valid": n}``; zeros for a clean fold. ``valid`` counts what it shares with training or
-        test.
+    Returns `dict`: ``{"test": n, "valid": n}``; zeros for a clean fold. ``valid`` counts what it shares with
+    training or test.
     """
     train = {groups[name] for name in fold["train"]}
     test = {groups[name] for name in fold["test"]}

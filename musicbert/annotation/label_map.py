@@ -27,8 +27,6 @@ from musicbert.annotation.names import performer_of
 from musicbert.arrays import Floats, Ints
 from musicbert.errors import RatingError
 
-__all__ = ["LabelMap", "read_label_map"]
-
 
 @dataclass(frozen=True, eq=False)
 class LabelMap:
@@ -39,10 +37,7 @@ class LabelMap:
     ``median`` or ``stdev``; ``n_raters`` [shape=(n, d), int64] are the ratings behind each label (None for a
     map read from disk); ``source`` says where it comes from (file name, hash, rules).
 
-    Raises
-    ------
-    ValueError
-        When the shapes do not fit together.
+    Raises `ValueError` (when the shapes do not fit together).
     """
 
     ids: tuple[str, ...]
@@ -150,20 +145,13 @@ _MAX_CLASSES = 100_000
 def read_label_map(path: str | PathLike[str], *, columns: str | None = None) -> LabelMap:
     """Read a label map from JSON, CSV or Parquet.
 
-    Parameters
-    ----------
-    path
-        The map. Its side file is used where there is one; without it the dimensions follow from the width
-        (and, for 25, from the class map: class 0 is ``Score`` in ``published`` and nowhere else).
-    columns
-        Name of the column set, for a map without a side file.
-
-    Raises
-    ------
-    RatingError
-        ``not-found``, ``empty-file``, ``unknown-format``, ``damaged``, ``empty-map``, ``duplicate-id``,
-        ``wrong-length`` (rows of different lengths, or not those of the side file), ``not-a-number``,
-        ``out-of-range``, ``bad-class``, ``class-mismatch`` (one class number for two performers).
+    ``path``: the map. Its side file is used where there is one; without it the dimensions follow from the
+    width (and, for 25, from the class map: class 0 is ``Score`` in ``published`` and nowhere else).
+    ``columns``: name of the column set, for a map without a side file.
+    Raises `RatingError`: ``not-found``, ``empty-file``, ``unknown-format``, ``damaged``, ``empty-map``,
+    ``duplicate-id``, ``wrong-length`` (rows of different lengths, or not those of the side file),
+    ``not-a-number``, ``out-of-range``, ``bad-class``, ``class-mismatch`` (one class number for two
+    performers).
     """
     kind = format_of(path)
     try:

@@ -16,8 +16,6 @@ rows of the table, whatever the split later on.
 Verified against the published maps in ``tests/parity/test_labels_golden.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -31,21 +29,6 @@ from musicbert.annotation.selection import LabelOptions, LabelReport, select_rat
 from musicbert.annotation.table import RatingTable
 from musicbert.arrays import Bools, Floats, Ints
 from musicbert.errors import RatingError
-
-__all__ = [
-    "GRID_POINTS",
-    "REDUCTIONS",
-    "TIE_TOLERANCE",
-    "LabelOptions",
-    "LabelReport",
-    "apex",
-    "apexes",
-    "high_stdev",
-    "make_labels",
-    "performer_classes",
-    "source_of",
-    "tied",
-]
 
 #: kind -> reduction of ratings [shape=(raters, cells)] and the highest rating to labels [shape=(cells,), 0-1]
 REDUCTIONS: Mapping[str, Callable[[Floats, int], Floats]] = {
@@ -61,12 +44,8 @@ _STDEV_DIMENSIONS, _STDEV_QUANTILE = 6, 75
 def make_labels(table: RatingTable, options: LabelOptions | None = None) -> tuple[LabelMap, LabelReport]:
     """Labels of all segments of a table (by the published rules unless told otherwise), and what was dropped.
 
-    Raises
-    ------
-    RatingError
-        ``nothing-left`` when no segment passes, and those of `select_ratings`.
-    ValueError
-        For label ``all``, which is no label map: use `musicbert.annotation.rating_rows`.
+    Raises `RatingError` (``nothing-left`` when no segment passes, and those of `select_ratings`);
+    `ValueError` (for label ``all``, which is no label map: use `musicbert.annotation.rating_rows`).
     """
     options = options or LabelOptions()
     if options.label == "all":

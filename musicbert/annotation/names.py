@@ -9,8 +9,6 @@ Verified in ``tests/unit/annotation/test_names.py`` and on every name of both se
 ``tests/parity/test_labels_golden.py``.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,20 +17,6 @@ from pathlib import PurePosixPath
 
 from musicbert.annotation.dimensions import RATING_SETS
 from musicbert.errors import RatingError
-
-__all__ = [
-    "EIGHT_BAR_PARTS",
-    "LITERAL_REPEATS",
-    "SegmentName",
-    "content_group",
-    "content_groups",
-    "is_test_segment",
-    "natural_key",
-    "parse_segment",
-    "performer_of",
-    "piece_of",
-    "segment_id",
-]
 
 _EXTENSION = re.compile(r"\.(wav|midi?|mp3|flac)$", re.IGNORECASE)
 _SCORE = re.compile(r"_score(2?)(?=_\d+(?:\(\d+\))?$)", re.IGNORECASE)

@@ -6,8 +6,6 @@ file writes 0.0 where there is no answer; so does ``zeros="row"``. With ``zeros=
 Verified in ``tests/unit/annotation/test_labels.py``.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from os import PathLike
 from typing import Any
@@ -22,8 +20,6 @@ from musicbert.annotation.selection import LabelOptions, LabelReport
 from musicbert.annotation.table import RatingTable
 from musicbert.arrays import Floats
 from musicbert.errors import RatingError
-
-__all__ = ["RatingRows", "all_ratings"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,8 +19,6 @@ Verified on ratings with known variance components in ``tests/unit/annotation/te
 against recorded figures in ``tests/parity/test_labels_golden.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -31,8 +29,6 @@ from musicbert.annotation.labels import REDUCTIONS
 from musicbert.annotation.selection import Cells, LabelOptions, Ratings, select_ratings
 from musicbert.annotation.table import RatingTable
 from musicbert.arrays import Floats, Ints
-
-__all__ = ["intraclass_correlation", "reliability_markdown", "reliability_table", "split_half"]
 
 #: labels whose reliability is measured
 _KINDS = ("mean", "median", "apex")
@@ -52,17 +48,11 @@ def reliability_table(
     ``center_raters`` subtracts each rater's own mean of each question first; ``by_rater`` averages what one
     annotator said about one segment before counting; ``repeats`` random halvings are drawn.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by dimension name; columns ``low_pole``, ``high_pole``, ``n_segments`` (with two raters or
-        more), ``mean_raters`` (of those), ``icc1``, ``icck``, ``ceiling_mean``, ``ceiling_median``,
-        ``ceiling_apex``; NaN where fewer than three segments have two ratings or nothing varies.
-
-    Raises
-    ------
-    RatingError
-        Those of `select_ratings`.
+    Returns ``pandas.DataFrame``: indexed by dimension name; columns ``low_pole``, ``high_pole``,
+    ``n_segments`` (with two raters or more), ``mean_raters`` (of those), ``icc1``, ``icck``,
+    ``ceiling_mean``, ``ceiling_median``, ``ceiling_apex``; NaN where fewer than three segments have two
+    ratings or nothing varies.
+    Raises `RatingError` (those of `select_ratings`).
     """
     options = LabelOptions(columns=columns, zeros="cell", center_raters=center_raters)
     ratings = select_ratings(table, options)

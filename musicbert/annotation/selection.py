@@ -17,8 +17,6 @@ from musicbert.annotation.table import RatingTable
 from musicbert.arrays import Floats, Ints
 from musicbert.errors import RatingError
 
-__all__ = ["Cells", "Kind", "LabelOptions", "LabelReport", "Ratings", "Zeros", "center", "select_ratings"]
-
 #: segments whose score rendering PercePiano's merged map counts under ``Score2``: (work, numbers)
 _MERGED_SCORES = {"Beethoven_WoO80": frozenset(range(5, 17)), "Schubert_D935": frozenset({1})}
 

@@ -23,25 +23,18 @@ Verified by property tests in ``tests/unit/annotation/test_splits.py`` and again
 ``tests/parity/test_splits_shared.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from musicbert.annotation.dealing import deal
 from musicbert.annotation.folds import (
-    Fold,
     Folds,
     Valid,
-    carve_validation,
-    leaks,
     rank,
     split_by_group,
     unique_ids,
 )
 from musicbert.annotation.names import content_groups, is_test_segment, natural_key, performer_of, piece_of
 from musicbert.errors import DatasetError
-
-__all__ = ["RULES", "Fold", "Folds", "Valid", "carve_validation", "leaks", "make_folds", "split_by_group"]
 
 #: rules of `make_folds`
 RULES = ("segment", "segment_clean", "random", "performer", "piece", "k-fold")
@@ -97,11 +90,8 @@ def make_folds(
     (default 1); ``performers`` are the test performers of ``performer`` (default: each in turn). ``valid``
     and ``valid_fraction`` (0-1) say how validation is carved out of training.
 
-    Raises
-    ------
-    DatasetError
-        ``unknown-split``, ``empty-split``, ``no-validation``, ``too-few-groups``, ``unknown-performer``,
-        ``duplicate-id``.
+    Raises `DatasetError`: ``unknown-split``, ``empty-split``, ``no-validation``, ``too-few-groups``,
+    ``unknown-performer``, ``duplicate-id``.
     """
     ids = unique_ids(ids)
     if rule not in RULES:

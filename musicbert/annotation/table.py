@@ -27,8 +27,6 @@ from musicbert.annotation.names import parse_segment
 from musicbert.arrays import Bools, Floats, Ints
 from musicbert.errors import RatingError
 
-__all__ = ["Duplicates", "RatingTable", "read_ratings"]
-
 Duplicates = Literal["auto", "error", "keep", "drop"]
 
 
@@ -120,20 +118,11 @@ class RatingTable:
 def read_ratings(path: str | PathLike[str], *, duplicates: Duplicates = "auto") -> RatingTable:
     """Read a table of ratings; the format follows from the header.
 
-    Parameters
-    ----------
-    path
-        The CSV file (UTF-8).
-    duplicates
-        What to do with a second row of the same (user, dataID): ``error``, ``keep``, ``drop`` (an error where
-        the two disagree), or ``auto``: ``error`` for XAI-music, ``keep`` for PercePiano, whose published
-        labels count 2,198 rows twice.
-
-    Raises
-    ------
-    RatingError
-        ``not-found``, ``empty-file``, ``damaged``, ``wrong-columns``, ``not-a-number``, ``out-of-range``,
-        ``duplicate-rating``, ``conflicting-duplicates``, ``bad-name``.
+    ``path``: the CSV file (UTF-8); ``duplicates``: what to do with a second row of the same (user, dataID):
+    ``error``, ``keep``, ``drop`` (an error where the two disagree), or ``auto``: ``error`` for XAI-music,
+    ``keep`` for PercePiano, whose published labels count 2,198 rows twice.
+    Raises `RatingError`: ``not-found``, ``empty-file``, ``damaged``, ``wrong-columns``, ``not-a-number``,
+    ``out-of-range``, ``duplicate-rating``, ``conflicting-duplicates``, ``bad-name``.
     """
     rows, lines, digest = _read_rows(path)
     header = rows[0]

@@ -5,6 +5,7 @@ import zipfile
 
 import pytest
 
+from musicbert.annotation.folds import leaks
 from musicbert.annotation.label_map import LabelMap
 from musicbert.annotation.names import (
     EIGHT_BAR_PARTS,
@@ -13,7 +14,7 @@ from musicbert.annotation.names import (
     performer_of,
     segment_id,
 )
-from musicbert.annotation.splits import leaks, make_folds
+from musicbert.annotation.splits import make_folds
 
 pytestmark = pytest.mark.shared
 

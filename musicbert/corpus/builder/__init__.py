@@ -5,7 +5,8 @@ of the work folder, `index` decides on duplicates and splits over all of them, `
 `job` holds it together and goes on where a killed run stopped, `runner` is the seam to executors.
 """
 
-from musicbert.corpus.builder.job import BuildReport, build_corpus
+from musicbert.corpus.builder.job import build_corpus
 from musicbert.corpus.builder.options import BuildOptions
+from musicbert.corpus.builder.report import BuildReport
 
 __all__ = ["BuildOptions", "BuildReport", "build_corpus"]

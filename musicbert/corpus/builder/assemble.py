@@ -10,8 +10,6 @@ cluster one worker writes a part: several machines that write one file are not s
 system.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -33,22 +31,6 @@ from musicbert.corpus.builder.options import BuildOptions
 from musicbert.corpus.builder.shards import shard_file
 from musicbert.encoding import BOS, EOS, FIELDS, PERFORMANCE_INPUTS
 from musicbert.encoding.vocabulary import TOKENS
-
-__all__ = [
-    "Part",
-    "PartDone",
-    "Piece",
-    "Range",
-    "RangeDone",
-    "finish_part",
-    "part_pieces",
-    "performance_header",
-    "plan_parts",
-    "plan_ranges",
-    "write_inputs",
-    "write_part",
-    "write_range",
-]
 
 _WIDTH = len(FIELDS)
 #: Most files of shards that are open at a time.

@@ -4,8 +4,6 @@ The index is made from the records of all shards and holds, for each file in the
 its arrays are and what the division decides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -22,8 +20,6 @@ from musicbert.corpus.builder.options import BuildOptions
 from musicbert.corpus.builder.shards import read_records, shard_file
 from musicbert.corpus.files.ledger import OK
 from musicbert.corpus.splits.similar import HASHES, NO_SIGNATURE, Groups, StoredSignatures, join_similar
-
-__all__ = ["INDEX", "Index", "divide", "make_index", "seeded_hash"]
 
 #: One file. ``chunk``, ``row``, ``n_rows``, ``window``, ``n_windows``, ``piece``: where it is in its shard;
 #: ``window_rows``: notes of all its windows; ``content``: 16 bytes of `content_md5`; ``key``: seeded hash

@@ -13,8 +13,6 @@ The output holds ``dict.txt`` (of compound words ``meta.json``), ``<split>.bin``
 ``shard0``, ``shard1``, ... in between.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -49,8 +47,6 @@ from musicbert.corpus.builder.sources import Entry, list_files
 from musicbert.corpus.builder.worker import Chunk, ChunkDone, describe_corpus, encode_chunk
 from musicbert.corpus.files.folders import check_destination, lock_folder
 from musicbert.errors import DatasetError
-
-__all__ = ["BuildReport", "build_corpus"]
 
 #: A chunk is full at so many files, or so many bytes of MIDI: about a second of work.
 CHUNK_FILES, CHUNK_BYTES = 128, 4 << 20

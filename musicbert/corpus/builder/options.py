@@ -1,7 +1,5 @@
 """Choices of a corpus; each default is as published where upstream has one."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import asdict, dataclass, field
@@ -10,8 +8,6 @@ from typing import Literal
 from musicbert.encoding import Policies
 from musicbert.errors import DatasetError
 from musicbert.objectives.note_fields import note_fields
-
-__all__ = ["BuildOptions"]
 
 
 @dataclass(frozen=True)

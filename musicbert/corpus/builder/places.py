@@ -4,8 +4,6 @@ A place is small, can be sent to another process or machine, and opens nothing b
 shared between processes, and a worker never reads the list of a large archive.
 """
 
-from __future__ import annotations
-
 import bz2
 import lzma
 import struct
@@ -16,8 +14,6 @@ from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
 from musicbert.errors import DatasetError
-
-__all__ = ["FilePlace", "Inline", "Place", "RangePlace", "UrlPlace", "ZipPlace"]
 
 #: Local header of a zip member (APPNOTE.TXT 4.3.7): signature, then lengths of name and extra field at 26.
 _ZIP_HEADER = 30

@@ -23,8 +23,6 @@ from musicbert.corpus.builder.sources import EXCLUDED
 from musicbert.corpus.files.ledger import OK, Outcome
 from musicbert.errors import DatasetError
 
-__all__ = ["DUPLICATE", "BuildReport", "write_reports"]
-
 #: Outcome of files whose programs and pitches are those of an earlier one.
 DUPLICATE = "duplicate"
 _FIELDS = {each.name for each in fields(Outcome)}

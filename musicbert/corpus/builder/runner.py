@@ -9,8 +9,6 @@ in flight is then run alone in a process of its own, and one that kills it again
 may return a task that avoids the cause.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 from collections import deque
@@ -23,8 +21,6 @@ from typing import Any
 
 from musicbert.corpus.builder.worker import watch_parent
 from musicbert.errors import DatasetError
-
-__all__ = ["Runner", "open_runner", "process_pool"]
 
 #: Tasks in flight for each worker: one at work, one waiting.
 _AHEAD = 2

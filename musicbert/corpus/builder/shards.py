@@ -32,8 +32,6 @@ from musicbert.corpus.builder.sources import Entry
 from musicbert.corpus.files.ledger import Outcome
 from musicbert.errors import DatasetError
 
-__all__ = ["PARTS", "ShardWriter", "committed", "entries_hash", "read_records", "shard_file"]
-
 PARTS = ("rows", "windows", "signatures", "performance")
 
 

@@ -10,8 +10,6 @@ Hidden files and files of other types are passed over; what looks like music and
 its reason.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import zipfile
@@ -36,8 +34,6 @@ from musicbert.corpus.files.archive import (
     tar_headers,
 )
 from musicbert.errors import DatasetError
-
-__all__ = ["EXCLUDED", "Entry", "list_files"]
 
 #: Outcome of files that ``exclude`` matches.
 EXCLUDED = "excluded"

@@ -5,8 +5,6 @@ generator of a piece's windows and bar offsets is seeded by the seed and the has
 this process, in a process of a pool, or on a machine of a cluster that sees the work folder.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 import time
@@ -40,18 +38,6 @@ from musicbert.encoding.quantise import positions
 from musicbert.encoding.vocabulary import FIELDS
 from musicbert.errors import DatasetError, MidiError
 from musicbert.midi import Score, read_score
-
-__all__ = [
-    "CRASHED",
-    "Chunk",
-    "ChunkDone",
-    "EncodedPiece",
-    "describe_corpus",
-    "encode_chunk",
-    "encode_file",
-    "encode_piece",
-    "watch_parent",
-]
 
 #: Outcome of a file that ended the process that read it.
 CRASHED = "crashed"

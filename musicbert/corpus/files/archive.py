@@ -25,24 +25,6 @@ from typing import Any, Literal
 
 from musicbert.errors import DatasetError
 
-__all__ = [
-    "ARCHIVE_SUFFIXES",
-    "DAMAGED",
-    "MIDI_SUFFIXES",
-    "ArchiveLimits",
-    "Member",
-    "MidiSource",
-    "copy_base",
-    "is_hidden",
-    "judge",
-    "list_folder",
-    "list_zip",
-    "open_tar",
-    "open_zip",
-    "stem",
-    "tar_headers",
-]
-
 MIDI_SUFFIXES = (".mid", ".midi")
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".7z", ".rar")
 #: First bytes of a zip file: a member, an empty archive, a spanned one (APPNOTE.TXT 4.3).
@@ -105,11 +87,8 @@ class MidiSource:
     ``members`` can be read and come in the order of their paths, whatever the order of the archive or the
     file system; ``rejected`` look like music or archives and cannot be taken, each with its reason.
 
-    Raises
-    ------
-    DatasetError
-        ``not-found``, ``not-an-archive``, ``damaged-archive``, ``empty-archive``, ``nested-archive``,
-        ``no-midi``, ``too-many-members``, ``too-large``.
+    Raises `DatasetError`: ``not-found``, ``not-an-archive``, ``damaged-archive``, ``empty-archive``,
+    ``nested-archive``, ``no-midi``, ``too-many-members``, ``too-large``.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, limits: ArchiveLimits | None = None) -> None:

@@ -21,24 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.arrays import Ints
-from musicbert.atomic import replacing, write_bytes, write_json, write_text
+from musicbert.atomic import replacing
 from musicbert.errors import DatasetError
 
 if sys.platform != "win32":
     import fcntl
-
-__all__ = [
-    "Spool",
-    "build_directory",
-    "check_destination",
-    "lock_folder",
-    "replace_folder",
-    "replacing",
-    "write_bytes",
-    "write_json",
-    "write_npy",
-    "write_text",
-]
 
 
 def write_npy(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
@@ -59,11 +46,8 @@ def build_directory(
     Yields the hidden sibling to fill. ``overwrite`` replaces an earlier folder once the new one is complete,
     and only one that ``recognise`` accepts.
 
-    Raises
-    ------
-    DatasetError
-        ``output-exists``, ``output-is-file``, ``output-not-ours``, ``cannot-write``, or ``output-busy``
-        (another run writes it).
+    Raises `DatasetError`: ``output-exists``, ``output-is-file``, ``output-not-ours``, ``cannot-write``, or
+    ``output-busy`` (another run writes it).
     """
     path = Path(path).absolute()
     check_destination(path, overwrite, recognise)

@@ -5,8 +5,6 @@ the input determines (no clock times), so the same input gives the same bytes. V
 ``tests/unit/corpus/test_ledger.py``.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterable
@@ -16,8 +14,6 @@ from pathlib import Path
 
 from musicbert.atomic import write_text
 from musicbert.errors import DatasetError
-
-__all__ = ["NO_LABEL", "NO_MIDI", "OK", "Outcome", "count", "read_ledger", "write_ledger"]
 
 OK = "ok"
 #: A rated segment of which no MIDI file was found.

@@ -1,7 +1,5 @@
 """Work over many files: mapped over processes in order, with an outcome for each MIDI file."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -15,8 +13,6 @@ from tqdm import tqdm
 from musicbert.corpus.files.archive import Member, MidiSource
 from musicbert.corpus.files.ledger import OK, Outcome
 from musicbert.errors import DatasetError, MidiError
-
-__all__ = ["Done", "each_member", "ordered_map"]
 
 Result = TypeVar("Result")
 

@@ -9,8 +9,6 @@ is in memory at once (about 250 bytes a note of nested lists), and `max_numbers`
 Verified, also on hostile files, in ``tests/unit/corpus/test_object_npy.py``.
 """
 
-from __future__ import annotations
-
 import ast
 import io
 import pickle
@@ -23,8 +21,6 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from musicbert.errors import DatasetError
-
-__all__ = ["load_npy", "load_pickle"]
 
 #: Numbers that a file may hold in all: a piece repeated by reference counts each time.
 MAX_NUMBERS = 1 << 32

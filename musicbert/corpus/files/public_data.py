@@ -5,16 +5,12 @@ licence, size in bytes (None if unknown), the page of its publisher, and what it
 publishers': nothing of them is part of this package.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 from musicbert.errors import DatasetError
-
-__all__ = ["PublicData", "find_public_data", "public_data"]
 
 
 @dataclass(frozen=True)

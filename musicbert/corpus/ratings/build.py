@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from musicbert import __version__
-from musicbert.annotation.folds import PARTS
+from musicbert.annotation.folds import PARTS, Fold, Folds, Valid
 from musicbert.annotation.label_map import LabelMap
-from musicbert.annotation.splits import Fold, Folds, Valid, make_folds
+from musicbert.annotation.splits import make_folds
 from musicbert.atomic import write_json, write_text
 from musicbert.corpus.files.archive import MidiSource
 from musicbert.corpus.files.folders import build_directory, write_npy

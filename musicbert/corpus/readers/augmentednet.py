@@ -16,8 +16,6 @@ whole bar.
 piece is its score.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import re
@@ -37,8 +35,6 @@ from musicbert.corpus.readers.files import SourceFiles
 from musicbert.corpus.readers.tasks import CHORD_ROOTS, LOCAL_KEYS
 from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.errors import DatasetError
-
-__all__ = ["AUGMENTEDNET", "frame_notes", "measure_lines", "midi_pitch", "score_notes"]
 
 _FRAMES = r"(?:^|/)(?P<part>training|validation|test)/(?P<name>[^/]+)\.tsv$"
 _SUMMARY = r"(?:^|/)dataset_summary\.tsv$"

@@ -6,8 +6,6 @@ is four sixteenths of 120 ticks whatever its length, and the first downbeat begi
 ``tests/parity/test_readers_{pop909,bps_motif}.py``.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -15,8 +13,6 @@ from musicbert.arrays import Floats
 from musicbert.encoding.beat_notes import BEATS_PER_BAR
 from musicbert.errors import DatasetError
 from musicbert.midi import Score
-
-__all__ = ["align_to_beats", "fill_gaps", "in_four", "read_beats", "times_to_beats"]
 
 TICKS_PER_BEAT = 480
 #: Ticks of the grid: a sixteenth.

@@ -5,8 +5,6 @@ versions of one song leak through it (`musicbert.corpus.splits.versions`). Verif
 ``tests/unit/corpus/readers/test_benchmark.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -20,8 +18,6 @@ from musicbert.corpus.readers.published import move_tail
 from musicbert.corpus.readers.tasks import BENCHMARK, READERS, BenchmarkTask
 from musicbert.corpus.splits.versions import regroup
 from musicbert.errors import DatasetError
-
-__all__ = ["SOURCES", "DataSet", "load_data_set", "parse_source", "read", "register_source", "tasks_of"]
 
 
 def _sources() -> dict[str, Source]:

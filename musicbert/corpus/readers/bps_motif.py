@@ -9,8 +9,6 @@ BPS-FH has a hole of 202 quarter notes in sonata 3, which the published program 
 folds, whole sonatas: [0-6], [7-13], [14-19], [20-25], [26-31].
 """
 
-from __future__ import annotations
-
 import zipfile
 from functools import partial
 from io import BytesIO
@@ -24,8 +22,6 @@ from musicbert.corpus.readers.files import SourceFiles
 from musicbert.corpus.readers.tnua import read_table
 from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.errors import DatasetError
-
-__all__ = ["BPS_MOTIF"]
 
 _NOTES = r"(?:^|/)(?P<number>\d{2})-1\.csv$"
 _BARS = r"(?:^|/)(?P<number>\d{1,2})/d[Bb]eats\.xlsx$"

@@ -11,8 +11,6 @@ them, faults included: each reader's docstring lists the differences. Verified i
 ``tests/unit/corpus/readers`` and, on the real data, ``tests/parity/test_readers_*.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -29,8 +27,6 @@ from musicbert.corpus.readers.files import SourceFiles
 from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.errors import DatasetError, MusicBertError
 from musicbert.midi import Score
-
-__all__ = ["Item", "Loaded", "Source", "check_labels", "read_source"]
 
 #: what one file gives: name of the piece, its notes, its labels
 Loaded = tuple[str, "Score | BeatNotes", Mapping[str, Any]]
@@ -91,11 +87,9 @@ def read_source(
     If ``strict``, the first file that cannot be read ends the reading with its error. Otherwise such a file
     yields an `Outcome` with its reason, in its place, and the others are read.
 
-    Raises
-    ------
-    DatasetError
-        ``not-found``, ``wrong-layout`` and those of `musicbert.corpus.readers.files.SourceFiles`; if strict
-        also what is wrong with a file. MidiError If strict: a file is no music.
+    Raises `DatasetError`: ``not-found``, ``wrong-layout`` and those of
+    `musicbert.corpus.readers.files.SourceFiles`; if strict also what is wrong with a file. MidiError If
+    strict: a file is no music.
     """
     with SourceFiles(path, source.wanted, inside=inside, limits=limits) as files:
         for item in progress(source.items(files, compatible)):

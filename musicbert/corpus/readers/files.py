@@ -26,8 +26,6 @@ from musicbert.corpus.files.archive import (
 )
 from musicbert.errors import DatasetError
 
-__all__ = ["SourceFiles"]
-
 _TAR = re.compile(r"\.(tar(\.(gz|xz|bz2))?|tgz|txz|tbz2?)$", re.IGNORECASE)
 #: Most bytes of wanted files of a tar archive, which lie in memory.
 _TAR_BYTES = 2 << 30
@@ -40,10 +38,8 @@ class SourceFiles:
     ``wanted`` is searched for in the path of each file (forward slashes); ``inside`` keeps only files below
     folders of this name, where an archive holds several data sets. ``paths`` lists what is there, sorted.
 
-    Raises
-    ------
-    DatasetError
-        ``not-found``, ``not-an-archive``, ``damaged-archive``, ``too-many-members``, ``too-large``.
+    Raises `DatasetError`: ``not-found``, ``not-an-archive``, ``damaged-archive``, ``too-many-members``,
+    ``too-large``.
     """
 
     def __init__(

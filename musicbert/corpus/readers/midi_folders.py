@@ -16,8 +16,6 @@ Music comes as it is in the files. Versions of one song under several names are 
 `musicbert.corpus.splits.versions.regroup`, which then makes the clean folds anew.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from functools import partial
@@ -30,8 +28,6 @@ from musicbert.corpus.readers.published import five_folds, part_of_name
 from musicbert.corpus.readers.tasks import EMOTIONS, PIANISTS
 from musicbert.corpus.splits.versions import clean_folds
 from musicbert.midi import read_score
-
-__all__ = ["EMOPIA", "PIANIST8", "TAGTRAUM"]
 
 _PIANIST = rf"(?:^|/)(?:(?P<part>train|valid|test)/)?(?P<label>{'|'.join(PIANISTS)})/(?P<name>[^/]+)\.midi?$"
 _EMOTION = r"(?:^|/)(?P<part>train|valid|test|midis)/(?P<name>Q(?P<label>[1-4])_[^/]+)\.midi?$"

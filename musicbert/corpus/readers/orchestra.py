@@ -9,8 +9,6 @@ time signatures of the MIDI file, which give the same bars. Each is stretched to
 ``clean`` are the same, whole movements.
 """
 
-from __future__ import annotations
-
 import io
 from functools import partial
 
@@ -24,8 +22,6 @@ from musicbert.corpus.readers.files import SourceFiles
 from musicbert.encoding.beat_notes import BEATS_PER_BAR, BeatNotes
 from musicbert.errors import DatasetError
 from musicbert.midi import Score, read_score
-
-__all__ = ["ORCHESTRA", "bar_lines"]
 
 _MIDI = r"(?:^|/)scores_midi/(?P<name>[^/]+)\.mid$"
 _TEST = ("k504-1", "hob099-1", "beethoven_op21-1")

@@ -16,8 +16,6 @@ published rule, which knows nothing of the beats that are to be found. A note is
 70 ms of one (``compatible=True``: on a raster of 10 ms).
 """
 
-from __future__ import annotations
-
 import io
 from functools import partial
 from typing import Any
@@ -35,8 +33,6 @@ from musicbert.corpus.splits.versions import clean_parts
 from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.errors import DatasetError
 from musicbert.midi import read_score
-
-__all__ = ["ASAP", "PM2S", "near_a_beat", "pseudo_beat"]
 
 _TOLERANCE_S, _RASTER_S = 0.07, 0.01
 _SHORTEST_S, _LONGEST_S = 0.3, 1.5

@@ -14,8 +14,6 @@ in random order, all on one track of program 0, and the velocity that is to be e
 ``published`` and ``clean`` are the same songs (693, 86, 86).
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -30,8 +28,6 @@ from musicbert.corpus.readers.files import SourceFiles
 from musicbert.corpus.readers.published import pop909_part
 from musicbert.errors import DatasetError
 from musicbert.midi import Score, read_score
-
-__all__ = ["POP909", "VELOCITY_BOUNDS", "neutral_order", "velocity_class"]
 
 _PROCESSED = r"(?:^|/)(?P<part>train|valid|test)/(?P<song>\d{3})\.mid$"
 _RAW = r"(?:^|/)(?P<song>\d{3})/(?P=song)\.mid$"

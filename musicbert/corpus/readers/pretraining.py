@@ -20,8 +20,6 @@ event, 4/4, is a matter of ``musicbert build --metres one-4/4``. Verified in
 ``tests/unit/corpus/readers/test_pretraining.py``.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import os
@@ -39,8 +37,6 @@ from musicbert.corpus.readers.published import asap_pieces, pop909_part
 from musicbert.corpus.readers.tasks import PIANISTS
 from musicbert.errors import DatasetError, MusicBertError
 from musicbert.midi import read_score, write_midi
-
-__all__ = ["CORPORA", "Corpus", "find_corpora", "process_pop909", "write_lists"]
 
 CORPORA = ("asap", "pop1k7", "pop909", "pianist8", "emopia", "lmd")
 _PATTERNS = {

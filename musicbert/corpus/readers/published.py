@@ -4,8 +4,6 @@ The lists (`published_splits.json`) are those of MIDI-BERT, which M2BERT's bench
 Verified in ``tests/parity/test_readers_golden.py`` and ``tests/unit/corpus/readers/test_published_tail.py``.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,8 +16,6 @@ import numpy as np
 
 from musicbert.corpus.labelled.pieces import LabelledPiece
 from musicbert.encoding.beat_notes import BeatNotes
-
-__all__ = ["asap_pieces", "five_folds", "move_tail", "part_of_name", "pop909_part"]
 
 _POP909 = {"t": "train", "v": "valid", "e": "test", "3": "train_3beat"}
 

@@ -11,8 +11,6 @@ notes in beats, a bar further at each Bar (New). `export` writes X and y as upst
 Verified in ``tests/unit/corpus/readers/test_smc_files.py``.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,8 +31,6 @@ from musicbert.corpus.readers.tnua import bars_of
 from musicbert.encoding.beat_notes import BEATS_PER_BAR, BeatNotes
 from musicbert.encoding.compound_word import LOW_PITCH, PAD_ROW, bar_numbers, chunk_rows, chunk_values
 from musicbert.errors import DatasetError
-
-__all__ = ["NAMES", "SmcFile", "export", "find_files", "read_file"]
 
 #: name in files -> source
 NAMES = {

@@ -7,15 +7,11 @@ Sources: M2BERT (arXiv 2507.04776), its README (published scores, resource class
 SMCBenchmark (class numbers, label rules). Verified in ``tests/unit/corpus/readers/test_tasks.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from musicbert.corpus.labelled.pieces import Task
-
-__all__ = ["BENCHMARK", "OBJECTIVES", "READERS", "SEEDS", "BenchmarkTask", "benchmark_task", "get_task"]
 
 Resource = Literal["high", "mid", "low"]
 

@@ -13,8 +13,6 @@ Splits: ``published`` and ``clean`` are one and the same, by violinist and by pi
 training, V5-7 and 10-11 for validation, V8-10 and 12-14 for the test; the other 89 files are in no part).
 """
 
-from __future__ import annotations
-
 import io
 from functools import partial
 
@@ -27,8 +25,6 @@ from musicbert.corpus.readers.contract import Item, Loaded, Source, check_labels
 from musicbert.corpus.readers.files import SourceFiles
 from musicbert.encoding.beat_notes import BEATS_PER_BAR, BeatNotes
 from musicbert.errors import DatasetError
-
-__all__ = ["COLUMNS", "PIECES", "TNUA", "bars_of", "fingering_class"]
 
 COLUMNS = ("pitch", "start", "duration", "string", "position", "finger")
 #: In the published order.

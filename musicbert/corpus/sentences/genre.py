@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.annotation.folds import PARTS, Fold, Valid, leaks
+from musicbert.atomic import write_json, write_text
 from musicbert.corpus.bins.databin import (
     label_dictionary,
     read_dictionary,
@@ -37,7 +38,7 @@ from musicbert.corpus.bins.databin import (
     write_indexed_dataset,
 )
 from musicbert.corpus.files.archive import Member, MidiSource
-from musicbert.corpus.files.folders import Spool, build_directory, write_json, write_text
+from musicbert.corpus.files.folders import Spool, build_directory
 from musicbert.corpus.files.ledger import NO_LABEL, NO_MIDI, Outcome, write_ledger
 from musicbert.corpus.sentences.songs import SongPiece, read_songs, rejected
 from musicbert.corpus.splits.task_folds import RULES, genre_folds

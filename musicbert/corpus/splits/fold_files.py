@@ -11,20 +11,15 @@ Three forms are read:
 Verified in ``tests/unit/corpus/test_folds.py``.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
-from musicbert.annotation.folds import PARTS
+from musicbert.annotation.folds import PARTS, Fold, Folds, Valid, carve_validation
 from musicbert.annotation.names import content_groups
-from musicbert.annotation.splits import Fold, Folds, Valid, carve_validation
 from musicbert.errors import DatasetError
-
-__all__ = ["ARRAYS", "read_databin_folds", "read_folds"]
 
 #: Marker of the fixed test set in an array of folds.
 _TEST = 9

@@ -20,8 +20,6 @@ Signatures: [shape=(HASHES,), uint32]; all ones where a piece has fewer than `FE
 piece has no version but its exact duplicates. Verified in ``tests/unit/corpus/test_builder_similar.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from os import PathLike
 
@@ -29,8 +27,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.arrays import Ints
-
-__all__ = ["HASHES", "NO_SIGNATURE", "Groups", "StoredSignatures", "join_similar", "joined", "signature"]
 
 HASHES, ROWS = 64, 2
 #: Positions (1/16 of a quarter note) within which onsets are one chord: 31 ms at 120 BPM, from one onset to

@@ -11,8 +11,6 @@ random order, as MusicBERT does it (there without a seed), where versions of a s
 tested. Verified in ``tests/unit/corpus/test_task_folds.py`` and ``test_genre.py``.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping
@@ -30,8 +28,6 @@ from musicbert.corpus.labelled.shards import Shards
 from musicbert.corpus.splits.similar import NO_SIGNATURE, joined, signature
 from musicbert.encoding.note_columns import note_columns
 from musicbert.errors import DatasetError
-
-__all__ = ["CLEAN", "RULES", "clean_groups", "genre_folds", "label_counts", "task_folds"]
 
 CLEAN = "clean"
 Validation = Literal["auto", "next", "carve"]
@@ -98,19 +94,13 @@ def task_folds(
 
     Pieces without any label are left out.
 
-    Parameters
-    ----------
-    split
-        ``clean``, or the name of a split that the pieces came with: of ``train``, ``valid`` and ``test``, or
-        of fold numbers. A split ``clean`` that the pieces came with (their reader knows what leaks) is taken
-        as it is; otherwise ``n_folds`` are made. validation, share ``next``: the next fold (published for
-        cross-validations); ``carve``: whole groups, ``share`` (0-1) of the training part; ``auto``: ``next``
-        for published folds of three or more, else ``carve``.
-
-    Raises
-    ------
-    DatasetError
-        ``unknown-split``, ``bad-split``, ``too-few-groups``, ``no-validation``, ``empty-split``.
+    ``split``: ``clean``, or the name of a split that the pieces came with: of ``train``, ``valid`` and
+    ``test``, or of fold numbers. A split ``clean`` that the pieces came with (their reader knows what leaks)
+    is taken as it is; otherwise ``n_folds`` are made. validation, share ``next``: the next fold (published
+    for cross-validations); ``carve``: whole groups, ``share`` (0-1) of the training part; ``auto``: ``next``
+    for published folds of three or more, else ``carve``.
+    Raises `DatasetError` (``unknown-split``, ``bad-split``, ``too-few-groups``, ``no-validation``,
+    ``empty-split``).
     """
     groups = clean_groups(shards)
     counts = label_counts(shards, task)

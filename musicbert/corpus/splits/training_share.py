@@ -8,8 +8,6 @@ training part has (and more pieces than asked for, where there are fewer of them
 same proportions. Verified in ``tests/unit/corpus/test_training_share.py``.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 
@@ -21,8 +19,6 @@ from musicbert.corpus.labelled.pieces import Task
 from musicbert.corpus.labelled.shards import Shards
 from musicbert.corpus.splits.task_folds import label_counts
 from musicbert.errors import ConfigError
-
-__all__ = ["check_share", "share_folds", "take_share"]
 
 
 def check_share(share: float) -> None:

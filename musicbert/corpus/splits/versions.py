@@ -6,8 +6,6 @@ shares melody fragments (`musicbert.corpus.splits.similar`); `leaks` counts what
 ``tests/unit/corpus/readers/test_duplicates.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,8 +22,6 @@ from musicbert.encoding import content_md5
 from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.encoding.quantise import positions
 from musicbert.midi import Score
-
-__all__ = ["clean_folds", "clean_parts", "content_groups", "leaks", "regroup", "song_groups", "song_marks"]
 
 #: Positions of a quarter note in signatures.
 _POSITIONS = 16

@@ -16,8 +16,6 @@ several columns of numbers                             ``regression``, named by 
 An empty cell is a missing label. What is found out can be overruled.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,18 +29,6 @@ import pandas as pd
 from musicbert.annotation.names import natural_key
 from musicbert.corpus.labelled.pieces import NO_CLASS, Kind
 from musicbert.errors import DatasetError
-
-__all__ = [
-    "FEW",
-    "Labels",
-    "TableColumns",
-    "as_labels",
-    "class_name",
-    "find_columns",
-    "infer_kind",
-    "is_missing",
-    "read_table",
-]
 
 #: distinct whole numbers up to which they are taken for classes
 FEW = 20

@@ -7,8 +7,6 @@ by onset and pitch. Onsets are in quarter notes, ticks or seconds; two notes of 
 in the order of the file.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,8 +21,6 @@ from musicbert.corpus.labelled.pieces import NO_CLASS, Kind
 from musicbert.corpus.tables.kinds import Labels, TableColumns, as_labels
 from musicbert.errors import DatasetError
 from musicbert.midi import Score
-
-__all__ = ["NoteEntry", "NoteOrder", "OnsetUnit", "label_notes", "note_entries"]
 
 OnsetUnit = Literal["beats", "ticks", "seconds"]
 NoteOrder = Literal["file", "sorted"]

@@ -6,8 +6,6 @@ label, a file that cannot be read, a wrong number of notes) is a line of the led
 Verified in ``tests/unit/corpus/test_tables.py``.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,8 +29,6 @@ from musicbert.corpus.tables.kinds import (
 from musicbert.corpus.tables.note_labels import NoteEntry, NoteOrder, OnsetUnit, label_notes, note_entries
 from musicbert.errors import DatasetError, MusicBertError
 from musicbert.midi import read_score
-
-__all__ = ["LabelTable", "TableReader", "read_label_table"]
 
 LABEL, WEIGHT = "label", "weight"
 #: metric that selects, by the kind of labels

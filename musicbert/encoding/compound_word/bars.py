@@ -7,8 +7,6 @@ and 2/4, 12/8 as 6/8 and 6/8). A bar shorter than a sixteenth counts as a sixtee
 the one in force changes nothing.
 """
 
-from __future__ import annotations
-
 from dataclasses import astuple, dataclass, replace
 from fractions import Fraction
 from functools import lru_cache

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from musicbert.annotation.folds import leaks
 from musicbert.annotation.label_map import LabelMap
-from musicbert.annotation.splits import Folds, leaks, make_folds
+from musicbert.annotation.splits import Folds, make_folds
 from musicbert.atomic import write_text
 from musicbert.corpus.labelled.pieces import Kind
 from musicbert.corpus.splits.fold_files import read_databin_folds, read_folds

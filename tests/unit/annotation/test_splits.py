@@ -4,14 +4,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from musicbert.annotation.folds import carve_validation, leaks
 from musicbert.annotation.names import content_groups, performer_of, piece_of
-from musicbert.annotation.splits import (
-    RULES,
-    carve_validation,
-    leaks,
-    make_folds,
-    split_by_group,
-)
+from musicbert.annotation.splits import RULES, make_folds, split_by_group
 from musicbert.errors import DatasetError
 
 PERFORMERS = ["0", "1", "2", "10", "12", "Score"]

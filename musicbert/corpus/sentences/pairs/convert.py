@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from musicbert.annotation.folds import PARTS
 from musicbert.arrays import Bools, Ints
-from musicbert.corpus.files.folders import build_directory, write_json, write_text
+from musicbert.atomic import write_json, write_text
+from musicbert.corpus.files.folders import build_directory
 from musicbert.corpus.files.ledger import Outcome, write_ledger
 from musicbert.corpus.files.members import ordered_map
 from musicbert.corpus.sentences.pairs.chords import ChordTable, load_chords

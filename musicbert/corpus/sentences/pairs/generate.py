@@ -27,8 +27,9 @@ import numpy as np
 
 from musicbert.annotation.folds import PARTS, rank
 from musicbert.arrays import Ints
+from musicbert.atomic import write_json, write_text
 from musicbert.corpus.files.archive import Member, MidiSource
-from musicbert.corpus.files.folders import Spool, build_directory, write_json, write_text
+from musicbert.corpus.files.folders import Spool, build_directory
 from musicbert.corpus.files.ledger import Outcome, write_ledger
 from musicbert.corpus.sentences.pairs.phrases import Phrase, PhraseOptions, melody_track, phrases
 from musicbert.corpus.sentences.pairs.pirhdy import BAR_POSITIONS, GROUP, PairTask
