@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from warm_python import python
 
 from musicbert.corpus.bins.databin import write_indexed_dataset
 from musicbert.corpus.bins.rows_bin import write_rows_bin
@@ -45,15 +46,19 @@ def _midi(seed, notes):
 
 @pytest.fixture
 def recipe(root, tmp_path):
-    """Run a program of ``scripts/`` in an empty folder; returns what it printed."""
+    """Run a program of ``scripts/`` in an empty folder; returns what it printed.
 
-    def run(program, *arguments, code=0):
-        start = ["bash"] if program.endswith(".sh") else [sys.executable]
+    ``cold``: in a fresh interpreter, as users run it.
+    """
+
+    def run(program, *arguments, code=0, cold=False):
+        interpreter = sys.executable if cold else python()
+        start = ["bash"] if program.endswith(".sh") else [interpreter]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
             [*start, str(root / "scripts" / program), *map(str, arguments)],
             cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PATH": path, "PYTHON": sys.executable},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PATH": path, "PYTHON": interpreter},
             capture_output=True,
             text=True,
             check=False,

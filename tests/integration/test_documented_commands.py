@@ -1,11 +1,12 @@
 """Every command in README and docs names a program that exists, with options that it has."""
 
+import os
 import re
 import shlex
 import subprocess
-import sys
 
 import pytest
+from warm_python import python
 
 PAGES = [
     "README.md",
@@ -49,10 +50,10 @@ def test_programs_and_options_exist(root):
             problems.append(f"{page}: no {program}")
             continue
         if program not in told:
-            start = ["bash"] if program.endswith(".sh") else [sys.executable]
-            done = subprocess.run(
-                [*start, root / program, "--help"], capture_output=True, text=True, check=False
-            )
+            start = ["bash"] if program.endswith(".sh") else [python()]
+            command = [*start, root / program, "--help"]
+            environment = {**os.environ, "PYTHON": python()}
+            done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
             assert done.returncode == 0, done.stderr
             told[program] = done.stdout
         own = shlex.split(rest.partition(" -- ")[0])

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from warm_python import python
 
 from musicbert.errors import DatasetError
 from musicbert.evaluation.predictions import load_predictions
@@ -30,9 +31,9 @@ def databin(make_databin, tmp_path_factory):
     return folder
 
 
-def _command(root, databin, out, *more):
+def _command(root, databin, out, *more, interpreter=sys.executable):
     return [
-        *(sys.executable, str(root / "scripts" / "run_experiments.py"), "--data", str(databin)),
+        *(interpreter, str(root / "scripts" / "run_experiments.py"), "--data", str(databin)),
         *("--output", str(out), "--seeds", "1", "2", *more, "--", *ARGUMENTS),
     ]
 
@@ -106,7 +107,7 @@ def test_a_run_that_fails_does_not_stop_the_others(root, databin, tmp_path):
     shutil.copytree(databin, broken)
     (broken / "0" / "label" / "train.label").write_text("[0.5]\n")
     out = tmp_path / "runs"
-    command = [part for part in _command(root, broken, out) if part != "2"]
+    command = [part for part in _command(root, broken, out, interpreter=python()) if part != "2"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "1 runs done, 1 failed" in done.stdout

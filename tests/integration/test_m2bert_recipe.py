@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from warm_python import python
 
 from musicbert.cli.main import main
 from musicbert.encoding.codecs import get_codec
@@ -16,8 +17,9 @@ from musicbert.weights import load_model
 pytestmark = pytest.mark.slow
 
 
-def call(root, folder, *options, code=0):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+def call(root, folder, *options, code=0, cold=False):
+    interpreter = sys.executable if cold else python()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHON": interpreter}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", str(root / "scripts" / "m2bert" / "pretrain.sh"), *options],
@@ -53,7 +55,7 @@ def test_from_midi_to_a_folder(root, make_midi_folder, tmp_path):
         "--save-dir",
         "run",
     ]
-    done = call(root, tmp_path, *options, "--validate-every", "1", "--bf16", *small)
+    done = call(root, tmp_path, *options, "--validate-every", "1", "--bf16", *small, cold=True)
     for update in (1, 2, 3):  # within the first epoch, too
         assert f"Saved checkpoint run/checkpoint_1_{update}.pt" in done.stdout
     assert not list((tmp_path / "run").glob("checkpoint_[0-9]*"))

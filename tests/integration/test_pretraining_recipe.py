@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from training_effort import training_seconds
+from warm_python import python
 
 from musicbert.corpus.bins.databin import write_indexed_dataset
 from musicbert.encoding.vocabulary import dictionary_text, rows_to_ids
@@ -32,13 +33,14 @@ def write_data(folder, *, pieces, seed=0):
 def recipe(root, tmp_path):
     """Run the recipe in an empty folder; returns what it printed."""
 
-    def run(*options, code=0, environment=()):
+    def run(*options, code=0, environment=(), cold=False):
         done = subprocess.run(
             ["bash", str(root / "scripts/pretrain/musicbert.sh"), *map(str, options)],
             cwd=tmp_path,
             env={
                 **os.environ,
                 "OMP_NUM_THREADS": "1",
+                "PYTHON": sys.executable if cold else python(),
                 "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
                 **dict(environment),
             },
@@ -72,7 +74,7 @@ def test_two_processes_do_what_one_does_with_accumulation(recipe, tmp_path):
     printed = []
     for processes in (1, 2):
         more = ["--processes", processes, "--save-dir", f"run{processes}", "--", "--log-interval", 1]
-        printed.append(recipe(*common, *more))
+        printed.append(recipe(*common, *more, cold=processes == 2))
         assert f"{processes} process(es), batch 2 x {3 - processes}" in printed[-1]
         weights.append(load_checkpoint(tmp_path / f"run{processes}" / "checkpoint_last.pt").weights)
     assert len(losses(printed[0])) == 3
@@ -81,7 +83,9 @@ def test_two_processes_do_what_one_does_with_accumulation(recipe, tmp_path):
         torch.testing.assert_close(weights[1][name], value, atol=1e-5, rtol=1e-4, msg=name)
     # the first process reads the checkpoint and sends it to the other
     words = [4 if word == 3 else word for word in common]
-    resumed = recipe(*words, "--processes", 2, "--save-dir", "run2", "--resume", "--", "--log-interval", 1)
+    resumed = recipe(
+        *words, "--processes", 2, "--save-dir", "run2", "--resume", "--", "--log-interval", 1, cold=True
+    )
     assert "(epoch 1 @ 3 updates)" in resumed
     assert len(losses(resumed)) == 1
     # fairseq's own clock stands still in a resumed run

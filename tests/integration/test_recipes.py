@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from warm_python import python
 
 from musicbert.annotation.names import parse_segment
 from musicbert.evaluation.predictions import load_predictions
@@ -32,10 +33,12 @@ RECIPES = [
 TINY = ("--cpu", "--updates", "2", "--warmup", "1", "--batch", "8", "--lr", "1e-3")
 
 
-def call(command, folder, *, code=0):
+def call(command, folder, *, code=0, cold=False):
+    """Run a command; ``cold``: in a fresh interpreter, as users run it."""
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
+        "PYTHON": sys.executable if cold else python(),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     done = subprocess.run(
@@ -58,14 +61,13 @@ def work(root, tmp_path_factory):
     write_made_set(made, folder / "data")
     test = [name for name in made.scores if parse_segment(name).number == 6]
     (folder / "test.id").write_text("".join(f"{name}\n" for name in test))
-    python = sys.executable
-    call([python, root / "map_midi_to_label.py", "--reliability", "reliability"], folder)
-    gen = [python, root / "gen_xai.py", "--midi", "data/segment_midi.zip", "--folds-file", "test.id"]
+    call([python(), root / "map_midi_to_label.py", "--reliability", "reliability"], folder)
+    gen = [python(), root / "gen_xai.py", "--midi", "data/segment_midi.zip", "--folds-file", "test.id"]
     call([*gen, "--performance-input"], folder)
     call(["bash", root / "scripts/binarize_xai.sh", "xai", "--direct"], folder)
     mlm = ["--effective-batch", "8", "--break-mode", "eos", "--arch", "musicbert_tiny", "--save-every", "2"]
     data = ["--data", "xai_data_bin_apex_reg_cls/0/input0", "--save-dir", "mlm"]
-    call(["bash", root / "scripts/pretrain_mlm.sh", *data, *mlm, *TINY], folder)
+    call(["bash", root / "scripts/pretrain_mlm.sh", *data, *mlm, *TINY], folder, cold=True)
     return folder
 
 

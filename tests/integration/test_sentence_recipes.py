@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from warm_python import python
 
 from musicbert.corpus.bins.databin import label_dictionary
 from musicbert.corpus.labelled.sentence_bin import SentenceBin
@@ -35,10 +36,12 @@ TINY = [
 BEAT = 480
 
 
-def call(command, folder, *, code=0):
+def call(command, folder, *, code=0, cold=False):
+    """Run a command; ``cold``: in a fresh interpreter, as users run it."""
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
+        "PYTHON": sys.executable if cold else python(),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     words = [str(word) for word in command]
@@ -83,13 +86,23 @@ def work(root, tmp_path_factory):
         (folder / "songs" / f"{name}.mid").write_bytes(midi_bytes(song(number)))
         genres[name] = [["Jazz"], ["Pop Rock"], ["Pop Rock", "Blues"]][number % 3]
     (folder / "map.json").write_text(json.dumps({"topmagd": genres}))
-    python, scripts = sys.executable, root / "scripts"
+    scripts = root / "scripts"
     for task in ("next", "acc"):
         more = ["--group", "5", "--shares", "0.6,0.2,0.2"]
-        call([python, scripts / "gen_nsp.py", task, "--midi", "songs", *more], folder)
+        call([python(), scripts / "gen_nsp.py", task, "--midi", "songs", *more], folder)
         call(["bash", scripts / "binarize_nsp.sh", task, "--direct"], folder)
     call(
-        [python, scripts / "gen_genre.py", "topmagd", "--map", "map.json", "--midi", "songs", "--folds", "2"],
+        [
+            python(),
+            scripts / "gen_genre.py",
+            "topmagd",
+            "--map",
+            "map.json",
+            "--midi",
+            "songs",
+            "--folds",
+            "2",
+        ],
         folder,
     )
     call(["bash", scripts / "binarize_genre.sh", "topmagd", "--direct"], folder)
@@ -108,7 +121,7 @@ def test_fairseq_preprocess_writes_the_same_bytes(root, work):
 
 def test_the_label_dictionary_is_that_which_fairseq_makes_itself(work, tmp_path):
     labels = work / "acc_data_raw" / "train.label"
-    command = [sys.executable, "-m", "fairseq_cli.preprocess", "--only-source", "--trainpref", labels]
+    command = [python(), "-m", "fairseq_cli.preprocess", "--only-source", "--trainpref", labels]
     call([*command, "--destdir", tmp_path / "label"], work)
     assert (tmp_path / "label" / "dict.txt").read_text() == label_dictionary(labels.read_text().splitlines())
 
@@ -117,7 +130,9 @@ def test_the_label_dictionary_is_that_which_fairseq_makes_itself(work, tmp_path)
 def test_weights_that_come_with_the_project_go_by_their_name(root, work, tmp_path):
     save = ["--data", "next_data_bin", "--save-dir", tmp_path / "out", "--init", "musicbert-mini"]
     short = ["--cpu", "--updates", 1, "--warmup", 0, "--lr", 0, "--batch", 4, "--effective-batch", 4]
-    call(["bash", root / "scripts/train_nsp.sh", "next", *save, *short, "--small-checkpoints"], work)
+    call(
+        ["bash", root / "scripts/train_nsp.sh", "next", *save, *short, "--small-checkpoints"], work, cold=True
+    )
     trained = load_checkpoint(tmp_path / "out" / "seed7" / "checkpoint_last.pt").weights
     shipped = load_checkpoint(root / "checkpoints" / "musicbert-mini").weights
     named = [name for name in shipped if "layers.0" in name or "embed_tokens" in name]
@@ -203,7 +218,7 @@ def test_pairs_are_trained_and_scored(root, work):
     call(train, work)
     assert "already" in call(train, work, code=2).stderr
     call([*train, "--resume"], work)  # both are done
-    done = call([sys.executable, root / "scripts/eval_nsp.py", runs, data, "--device", "cpu"], work)
+    done = call([python(), root / "scripts/eval_nsp.py", runs, data, "--device", "cpu"], work)
     scores = json.loads((work / "next_data_bin_scores" / "scores.json").read_text())
     names = [
         "chance",
@@ -271,7 +286,7 @@ def test_genres_are_trained_and_scored_on_every_fold(root, work):
     ]
     log = (work / "genre" / "fold0" / "seed7" / "train.log").read_text()
     assert "valid_roc_auc_score_macro" in log
-    score = [sys.executable, root / "scripts/eval_genre.py"]
+    score = [python(), root / "scripts/eval_genre.py"]
     call([*score, "genre", "topmagd_data_bin", "--device", "cpu"], work)
     scores = json.loads((work / "topmagd_data_bin_scores" / "scores.json").read_text())
     genre = read_rows(scores["rows"])
@@ -306,7 +321,7 @@ def test_other_encodings_from_pretraining_to_scores(root, work, encoding):
     trained = load_checkpoint(runs / "seed7" / "checkpoint_best.pt")
     assert view_of(trained) == encoding
     assert ("encoder.sentence_encoder.downsampling.0.weight" in trained.weights) == (encoding == "cp")
-    score = [sys.executable, root / "scripts/eval_nsp.py", runs, data, "--device", "cpu", "--no-baselines"]
+    score = [python(), root / "scripts/eval_nsp.py", runs, data, "--device", "cpu", "--no-baselines"]
     call([*score, "--output", work / f"scores_{encoding}"], work)
     rows = json.loads((work / f"scores_{encoding}" / "scores.json").read_text())["rows"]
     assert 0 < read_rows(rows)[-1].value("map") <= 1
@@ -327,7 +342,7 @@ def test_genres_in_another_encoding(root, work):
 
 def test_scoring_what_is_not_there_is_one_error(root, work):
     for script, data in (("eval_nsp.py", "next_data_bin"), ("eval_genre.py", "topmagd_data_bin")):
-        done = call([sys.executable, root / "scripts" / script, "nothing", data], work, code=2)
+        done = call([python(), root / "scripts" / script, "nothing", data], work, code=2)
         assert done.stderr.startswith("error: nothing")
         assert "not-found" in done.stderr
 

@@ -4,11 +4,11 @@ import contextlib
 import json
 import logging
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
+from warm_python import python
 
 from musicbert.evaluation.predictions import load_predictions
 
@@ -292,7 +292,7 @@ def test_command_lines(data, root, tmp_path):
     """``fairseq-train --user-dir`` and ``scripts/eval_xai.py`` as processes, from another folder."""
 
     def run(*command):
-        command = [sys.executable, *map(str, command)]
+        command = [python(), *map(str, command)]
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
 
     train = run(

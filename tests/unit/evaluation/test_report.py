@@ -2,12 +2,12 @@
 
 import json
 import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from warm_python import python
 
 from musicbert.annotation.dimensions import Dimension
 from musicbert.annotation.label_map import LabelMap
@@ -265,7 +265,7 @@ def test_report_set_and_command_line(experiment, tmp_path, root):
     (tmp_path / "baselines.json").write_text(json.dumps({"splits": {"content_4fold": baselines}}))
     done = subprocess.run(
         [
-            sys.executable,
+            python(),
             str(root / "scripts/report_xai.py"),
             *("--runs", str(runs), "--labels", str(tmp_path / "labels.json"), "--out", str(tmp_path / "out")),
             *(
