@@ -99,7 +99,12 @@ def python() -> str:
     command, process = start(folder)
 
     def end() -> None:
-        process.communicate()
+        process.stdin.close()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:  # a forked process holds its standard input open
+            process.terminate()
+            process.wait()
         shutil.rmtree(folder)
 
     atexit.register(end)
@@ -121,10 +126,12 @@ def serve(address: str) -> None:
     gc.freeze()  # the memory stays shared with the children
     os.write(1, b"ready\n")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         ready, _, _ = select.select([listener, 0], [], [])
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
         if 0 in ready:
             return
         connection, _ = listener.accept()
@@ -136,7 +143,6 @@ def serve(address: str) -> None:
 
 def watch(connection: socket.socket) -> None:
     """Start the program that is asked for, pass signals on to it, and return its exit status."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     passed = array.array("i")
     room = socket.CMSG_SPACE(250 * passed.itemsize)
     head, ancillary, _, _ = connection.recvmsg(4, room, socket.MSG_WAITALL)
