@@ -48,7 +48,7 @@ def deal(
     counts: Floats | None = None,
     seed: Seed = 7,
 ) -> dict[str, int]:
-    """Deal pieces to folds, whole groups at a time: ``{name: fold}``.
+    """Deal pieces to folds, whole groups at a time: ``{name: fold}``, in the order in which they are dealt.
 
     Parameters
     ----------
@@ -85,7 +85,8 @@ def deal(
     shares = [1 / folds] * folds if isinstance(folds, int) else folds
     table = np.ones((len(groups), 1)) if counts is None else np.asarray(counts, np.float64)
     fold_of = STRATEGIES[strategy](members, table, np.asarray(shares, np.float64), seed)
-    return {name: fold_of[group] for name, group in groups.items()}
+    names = list(groups)
+    return {names[piece]: fold for group, fold in fold_of.items() for piece in members[group]}
 
 
 def _by_size(

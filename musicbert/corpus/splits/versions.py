@@ -43,7 +43,8 @@ def clean_parts(groups: Mapping[str, str], *, shares: Sequence[float] = SHARES) 
     >>> clean_parts({"a1": "a", "a2": "a", "b": "b", "c": "c"}, shares=(0.5, 0.25, 0.25))
     {'a1': 'train', 'a2': 'train', 'b': 'test', 'c': 'valid'}
     """
-    return {name: PARTS[part] for name, part in deal("fill", groups, shares, seed="clean").items()}
+    dealt = deal("fill", groups, shares, seed="clean")
+    return {name: PARTS[dealt[name]] for name in groups}
 
 
 def clean_folds(
@@ -52,7 +53,7 @@ def clean_folds(
     """Deal whole groups of pieces to folds of similar size and classes: ``{name: number of the fold}``."""
     counts = class_counts([(classes[name],) for name in groups]) if classes else None
     dealt = deal("fill", groups, [1 / folds] * folds, counts=counts, seed="clean")
-    return {name: str(fold) for name, fold in dealt.items()}
+    return {name: str(dealt[name]) for name in groups}
 
 
 def content_groups(pieces: Sequence[LabelledPiece]) -> list[str]:
