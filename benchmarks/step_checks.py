@@ -13,9 +13,10 @@ from step_data import Blocks, as_tensors, made_pieces
 from musicbert.config import PRESETS
 from musicbert.model import MusicBert
 from musicbert.model.backbones import encoder
-from musicbert.model.blocks import attention, segments
-from musicbert.model.blocks.places import MaskedPlaces
-from musicbert.model.blocks.segments import Segments, segment_attention
+from musicbert.model.blocks import attention
+from musicbert.model.blocks import packed_attention as segments
+from musicbert.model.blocks.masked_positions import MaskedPlaces
+from musicbert.model.blocks.packed_attention import Segments, segment_attention
 from musicbert.model.heads import sentence as heads
 from musicbert.model.losses.masked_lm import listed_lm_sums
 from musicbert.objectives.batches import collate

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from musicbert.encoding.vocabulary import FIELD_SIZES, rows_to_ids
-from musicbert.model.blocks.segments import Segments
+from musicbert.model.blocks.packed_attention import Segments
 from musicbert.objectives.batches import MaskedBatch, collate
 from musicbert.objectives.masking import MaskPolicy, mask_tokens
 

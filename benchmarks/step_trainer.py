@@ -16,8 +16,8 @@ from step_profile import profile_steps
 from musicbert.config import PRESETS
 from musicbert.flops import musicbert_flops
 from musicbert.model import MusicBert
-from musicbert.model.blocks.places import MaskedPlaces
-from musicbert.model.blocks.segments import Segments
+from musicbert.model.blocks.masked_positions import MaskedPlaces
+from musicbert.model.blocks.packed_attention import Segments
 from musicbert.model.losses.masked_lm import listed_lm_sums
 
 

@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="SPLIT",
         nargs="+",
         required=True,
-        help="splits (musicbert/evaluation/baselines/runs.py)",
+        help="splits (musicbert/evaluation/baselines/rating_baselines.py)",
     )
     add(
         "--folds-file",
@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     """Parse the arguments, run, write."""
     options = parser().parse_args(arguments)
-    from musicbert.evaluation.baselines.runs import run_set
+    from musicbert.evaluation.baselines.rating_baselines import run_set
 
     command = ["python", "scripts/baselines_xai.py", *(arguments or sys.argv[1:])]
     run_set(**vars(options), command=command, progress=partial(print, flush=True))

@@ -72,7 +72,7 @@ def report_runs(
     from musicbert.evaluation.reports.build import experiment_report
     from musicbert.evaluation.reports.write import write_report
     from musicbert.evaluation.rows import shown_name
-    from musicbert.evaluation.runs import read_experiment
+    from musicbert.evaluation.run_files import read_experiment
     from musicbert.evaluation.tables import number_cell
     from musicbert.provenance import provenance
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from musicbert.errors import ConfigError, MusicBertError
 from musicbert.recipes import RECIPES
-from musicbert.recipes.driver import train
 from musicbert.recipes.options import make_parser, parse
+from musicbert.recipes.training import train
 
 DESCRIPTION = "Pre-train or fine-tune with a recipe of the papers, through fairseq-train."
 EPILOG = (

@@ -7,6 +7,7 @@ from musicbert.encoding.decode import decode
 from musicbert.encoding.octuple import encode, encode_notes
 from musicbert.encoding.performance import PERFORMANCE_INPUTS, performance_inputs
 from musicbert.encoding.policies import COMPATIBLE, Policies
+from musicbert.encoding.random_segments import Segment, Window, plan_windows, segments, shift_bars
 from musicbert.encoding.text import content_md5, encoding_to_str, line_to_rows, rows_to_line, str_to_encoding
 from musicbert.encoding.vocabulary import (
     BOS,
@@ -22,7 +23,6 @@ from musicbert.encoding.vocabulary import (
     ids_to_rows,
     rows_to_ids,
 )
-from musicbert.encoding.windows import Segment, Window, plan_windows, segments, shift_bars
 
 __all__ = [
     "BOS",

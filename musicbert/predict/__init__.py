@@ -1,6 +1,6 @@
 """Using a model on music: embeddings, predictions of the heads, and masked notes filled in."""
 
-from musicbert.predict.gaps import Filled, FillOptions, choose_mask
+from musicbert.predict.masked_notes import Filled, FillOptions, choose_mask
 from musicbert.predict.model import M2BertModel, Model, from_pretrained
 from musicbert.predict.pieces import Piece, read_piece
 from musicbert.predict.prediction import Prediction, TagResult

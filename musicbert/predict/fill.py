@@ -31,7 +31,7 @@ from musicbert.encoding import FIELD_OFFSETS, FIELD_SIZES, FIELDS
 from musicbert.encoding.octuple import DRUM_PITCH, DRUM_PROGRAM
 from musicbert.encoding.quantise import BAR_LENGTHS
 from musicbert.errors import MidiError
-from musicbert.predict.gaps import Filled, FillOptions, Order
+from musicbert.predict.masked_notes import Filled, FillOptions, Order
 from musicbert.predict.pieces import Piece
 from musicbert.predict.runner import Runner
 

@@ -27,7 +27,7 @@ from musicbert.encoding.policies import COMPATIBLE
 from musicbert.errors import CheckpointError
 from musicbert.predict.embedding import Embedder, stitch_windows
 from musicbert.predict.fill import fill_piece
-from musicbert.predict.gaps import Filled, FillOptions, choose_mask
+from musicbert.predict.masked_notes import Filled, FillOptions, choose_mask
 from musicbert.predict.pieces import Source
 from musicbert.predict.prediction import Prediction, activate
 from musicbert.predict.runner import Precision

@@ -21,7 +21,7 @@ import torch
 from musicbert.arrays import Ints, Singles
 from musicbert.encoding.codecs import get_codec
 from musicbert.midi import Score, read_score
-from musicbert.model.heads.tagger import Tagger
+from musicbert.model.tagger import Tagger
 from musicbert.predict.embedding import stitch_windows
 from musicbert.predict.pieces import Piece, read_piece
 from musicbert.predict.prediction import TagResult, activate

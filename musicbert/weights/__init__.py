@@ -13,7 +13,6 @@ from musicbert.weights.families.known import (
     rename,
 )
 from musicbert.weights.folder import save_folder
-from musicbert.weights.heads import Head
 from musicbert.weights.loading import (
     build_model,
     check_view,
@@ -24,6 +23,7 @@ from musicbert.weights.loading import (
     view_of,
 )
 from musicbert.weights.names import PUBLISHED, Source, resolve
+from musicbert.weights.output_names import Head
 from musicbert.weights.verify import Verification, record, verify
 
 __all__ = [

@@ -10,7 +10,7 @@
     The attributes of the family's configuration (`musicbert.config`).
 ``pooling``, ``heads``, ``view``
     Of MusicBERT: what the sentence heads read, ``first`` or ``mean``; one object a sentence head
-    (:class:`~musicbert.weights.heads.Head`); ``cp`` or ``remi`` where the model reads such a form
+    (:class:`~musicbert.weights.output_names.Head`); ``cp`` or ``remi`` where the model reads such a form
     (`musicbert.encoding.views`), else left out.
 ``origin``
     File name, container and SHA-256 of the checkpoint it was converted from.
@@ -33,7 +33,7 @@ from musicbert.model import Pooling
 from musicbert.objectives.note_fields import CP, OCTUPLE, NoteFields
 from musicbert.weights.families.family import Config, Family
 from musicbert.weights.families.known import family_of_config
-from musicbert.weights.heads import Head, head_from_json
+from musicbert.weights.output_names import Head, head_from_json
 
 FORMAT_VERSION = 1
 

@@ -14,7 +14,7 @@ from musicbert.weights.bundle import Bundle, bundle_from_settings
 from musicbert.weights.container import Checkpoint, load_checkpoint, read_json
 from musicbert.weights.families.family import FamilyName, KeyReport
 from musicbert.weights.families.known import FAMILIES, check_heads, family_of, fit_weights, infer_config
-from musicbert.weights.heads import SPECTRAL, heads_of, labels_of_data, named_heads, read_labels
+from musicbert.weights.output_names import SPECTRAL, heads_of, labels_of_data, named_heads, read_labels
 
 
 def view_of(checkpoint: Checkpoint) -> View | None:

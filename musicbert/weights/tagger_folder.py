@@ -4,10 +4,10 @@
     ``model_type`` (``musicbert-tagger``), ``format_version``, ``family`` (``musicbert``, ``m2bert``
     or ``midibert``), ``architecture`` (attributes of the configuration), ``codec``, ``window`` and
     ``overlap`` in notes,
-    ``head`` (`musicbert.model.heads.tagger.TagSettings`), ``task`` (name, label, level, kind, classes,
+    ``head`` (`musicbert.model.tagger.TagSettings`), ``task`` (name, label, level, kind, classes,
     ignored classes), and ``origin`` (model it started from, seed).
 ``model.safetensors``
-    Tensors of `musicbert.model.heads.tagger.Tagger`.
+    Tensors of `musicbert.model.tagger.Tagger`.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from musicbert.errors import CheckpointError
-from musicbert.model.heads.tagger import Tagger, TagSettings
+from musicbert.model.tagger import Tagger, TagSettings
 from musicbert.weights.container import read_json, read_safetensors
 from musicbert.weights.families.known import FAMILIES
 from musicbert.weights.folder import WEIGHTS, write_folder

@@ -2,7 +2,7 @@
 
 Example: python results/tools/readme_tables.py
 
-`results/baselines_<set>.json` holds the baselines (:mod:`musicbert.evaluation.baselines.runs`), and
+`results/baselines_<set>.json` holds the baselines (`evaluation/baselines/rating_baselines.py`), and
 `results/<set>/<split>/<variant>/<task>/report.json` a network's report
 (`musicbert.evaluation.rows`).
 """

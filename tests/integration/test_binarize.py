@@ -11,7 +11,7 @@ import pytest
 from musicbert.corpus.bins.databin import read_index, read_tokens
 from musicbert.corpus.labelled import binarize as binarize_module
 from musicbert.corpus.labelled.binarize import binarize, main, write_sequences
-from musicbert.corpus.labelled.rawset import read_part
+from musicbert.corpus.labelled.rating_rawset import read_part
 from musicbert.corpus.ratings.build import SplitOptions, build
 from musicbert.corpus.ratings.piece import EncodeOptions
 from musicbert.encoding import line_to_rows, rows_to_ids

@@ -16,7 +16,7 @@ from musicbert.annotation.folds import PARTS
 from musicbert.annotation.names import content_groups
 from musicbert.corpus.bins.databin import fold_folders
 from musicbert.corpus.files.ledger import count, read_ledger
-from musicbert.corpus.labelled.rawset import check_fold, read_part
+from musicbert.corpus.labelled.rating_rawset import check_fold, read_part
 from musicbert.encoding import PERFORMANCE_INPUTS, line_to_rows
 
 

@@ -6,7 +6,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from musicbert.corpus.labelled.rawset import check_fold, read_part
+from musicbert.corpus.labelled.rating_rawset import check_fold, read_part
 from musicbert.encoding import line_to_rows, rows_to_ids
 
 

@@ -13,7 +13,7 @@ from warm_python import python
 from musicbert.annotation.names import parse_segment
 from musicbert.evaluation.predictions import load_predictions
 from musicbert.evaluation.rows import read_rows, shown_name
-from musicbert.recipes.driver import show_bar
+from musicbert.recipes.training import show_bar
 from musicbert.synthesis import make_set, write_made_set
 
 RECIPES = [

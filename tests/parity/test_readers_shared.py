@@ -8,7 +8,7 @@ import pytest
 from musicbert.corpus.readers import read
 from musicbert.corpus.readers.benchmark import load_data_set
 from musicbert.corpus.readers.files import SourceFiles
-from musicbert.corpus.splits.versions import content_groups, leaks
+from musicbert.corpus.splits.song_groups import content_groups, leaks
 from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.compound_word.chunks import chunk_rows, chunk_values
 

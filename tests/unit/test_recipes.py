@@ -12,8 +12,8 @@ from musicbert.cli.main import main
 from musicbert.errors import CheckpointError, MusicBertError
 from musicbert.recipes import RECIPES
 from musicbert.recipes.command import PACKAGE, Device, plan_processes
-from musicbert.recipes.driver import train
 from musicbert.recipes.options import make_parser, parse
+from musicbert.recipes.training import train
 
 #: script of the recorded commands -> recipe, and the words that the script adds
 SCRIPTS = {

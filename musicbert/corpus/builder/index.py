@@ -19,7 +19,13 @@ from musicbert.arrays import Bools, Ints
 from musicbert.corpus.builder.options import BuildOptions
 from musicbert.corpus.builder.shards import read_records, shard_file
 from musicbert.corpus.files.ledger import OK
-from musicbert.corpus.splits.similar import HASHES, NO_SIGNATURE, Groups, StoredSignatures, join_similar
+from musicbert.corpus.splits.near_duplicates import (
+    HASHES,
+    NO_SIGNATURE,
+    Groups,
+    StoredSignatures,
+    join_similar,
+)
 
 #: One file. ``chunk``, ``row``, ``n_rows``, ``window``, ``n_windows``, ``piece``: where it is in its shard;
 #: ``window_rows``: notes of all its windows; ``content``: 16 bytes of `content_md5`; ``key``: seeded hash

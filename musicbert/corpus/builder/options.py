@@ -33,7 +33,7 @@ class BuildOptions:
     duplicates
         ``"drop"``: of files with the same programs and pitches the first stays, as published; ``"keep"``.
     near_duplicates
-        ``"group"``: versions of one song stay in one split (`musicbert.corpus.splits.similar`);
+        ``"group"``: versions of one song stay in one split (`musicbert.corpus.splits.near_duplicates`);
         ``"ignore"``: as published.
     exclude
         Regular expression; files whose path matches it are left out (test pieces of other tasks, say).

@@ -6,7 +6,7 @@ marker, so a shard is there completely or not at all, and writing it again gives
 * ``N.rows``: rows of all its pieces, uint16 [shape=(notes, 8)], token ids, the bar before it is moved (it may
   lie beyond the dictionary);
 * ``N.windows``: int32 [shape=(windows, 3)], `musicbert.encoding.Window` of each piece in turn;
-* ``N.signatures``: uint32 [shape=(pieces, 64)] (`musicbert.corpus.splits.similar`);
+* ``N.signatures``: uint32 [shape=(pieces, 64)] (`musicbert.corpus.splits.near_duplicates`);
 * ``N.performance``: float32 [shape=(notes, P)], where asked for;
 * ``N.jsonl``: a first line ``{"entries": hash of what was asked for}``, then one record a file.
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from musicbert.corpus.builder.places import FilePlace, Inline, Place, RangePlace, UrlPlace, ZipPlace
+from musicbert.corpus.builder.byte_sources import FilePlace, Inline, Place, RangePlace, UrlPlace, ZipPlace
 from musicbert.corpus.files.archive import (
     ARCHIVE_SUFFIXES,
     DAMAGED,

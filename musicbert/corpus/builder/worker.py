@@ -23,7 +23,7 @@ from musicbert.corpus.builder.shards import ShardWriter, entries_hash
 from musicbert.corpus.builder.sources import Entry
 from musicbert.corpus.files.archive import ArchiveLimits
 from musicbert.corpus.files.ledger import OK, Outcome
-from musicbert.corpus.splits.similar import NO_SIGNATURE, signature
+from musicbert.corpus.splits.near_duplicates import NO_SIGNATURE, signature
 from musicbert.encoding import (
     FIELD_OFFSETS,
     content_md5,

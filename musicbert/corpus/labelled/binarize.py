@@ -46,7 +46,7 @@ from musicbert.corpus.bins.databin import (
     write_indexed_dataset,
 )
 from musicbert.corpus.files.folders import build_directory
-from musicbert.corpus.labelled.rawset import REMAKE, check_fold, read_part
+from musicbert.corpus.labelled.rating_rawset import REMAKE, check_fold, read_part
 from musicbert.encoding.vocabulary import FIELDS
 from musicbert.errors import DatasetError, exit_status
 
@@ -70,7 +70,7 @@ def binarize(
     sequences here instead of calling fairseq-preprocess with ``workers`` processes.
     Returns the number of pieces by fold (``""`` where there are none) and part.
     Raises `DatasetError`: ``not-found``, ``wrong-dictionary``, ``missing-split``, those of
-    `musicbert.corpus.labelled.rawset.check_fold` (ratings); ``wrong-length`` (not one label a line),
+    `musicbert.corpus.labelled.rating_rawset.check_fold` (ratings); ``wrong-length`` (not one label a line),
     ``unknown-token``, ``preprocess-failed``; those of `build_directory`.
     """
     hint = "run `python gen_xai.py` first, or pass --raw FOLDER" if kind == "ratings" else None

@@ -3,7 +3,7 @@
 ``FOLD/label/`` holds, beside what `musicbert.corpus.labelled.token_bin` names, ``<part>.label`` (a JSON array
 a line: d ratings on 0-1 or null, then the class or null) and ``classes.json`` (names of classes and
 dimensions). A data-bin of older code has no ``classes.json``: sizes then come from the label files, and names
-are numbers. The raw data set (`musicbert.corpus.labelled.rawset`) has the same two files.
+are numbers. The raw data set (`musicbert.corpus.labelled.rating_rawset`) has the same two files.
 """
 
 import json

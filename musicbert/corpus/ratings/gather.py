@@ -13,7 +13,7 @@ from hashlib import sha256
 from musicbert.annotation.names import segment_id
 from musicbert.corpus.files.archive import Member, MidiSource, copy_base
 from musicbert.corpus.files.ledger import NO_LABEL, NO_MIDI, Outcome
-from musicbert.corpus.files.members import each_member
+from musicbert.corpus.files.parallel import each_member
 from musicbert.corpus.ratings.piece import EncodeOptions, Piece, encode_piece
 from musicbert.errors import DatasetError
 

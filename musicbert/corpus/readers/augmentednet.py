@@ -12,7 +12,7 @@ until they are gone or begin again, so a tied note is one, and onsets are exact 
 whole bar.
 
 ``published``: AugmentedNet's own parts; no score is in two of them, but versions may be (see
-`musicbert.corpus.splits.versions`). ``clean`` is the same unless `regroup` makes it anew; the group of a
+`musicbert.corpus.splits.song_groups`). ``clean`` is the same unless `regroup` makes it anew; the group of a
 piece is its score.
 """
 

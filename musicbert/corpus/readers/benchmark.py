@@ -1,7 +1,7 @@
 """The sources by name, and everything that a benchmark task needs of one: pieces with both of their splits.
 
 Beyond `read` the published split is completed (`published.move_tail`), and the clean one is made anew where
-versions of one song leak through it (`musicbert.corpus.splits.versions`). Verified in
+versions of one song leak through it (`musicbert.corpus.splits.song_groups`). Verified in
 ``tests/unit/corpus/readers/test_benchmark.py``.
 """
 
@@ -16,7 +16,7 @@ from musicbert.corpus.labelled.pieces import LabelledPiece
 from musicbert.corpus.readers.contract import Item, Source, read_source
 from musicbert.corpus.readers.published import move_tail
 from musicbert.corpus.readers.tasks import BENCHMARK, READERS, BenchmarkTask
-from musicbert.corpus.splits.versions import regroup
+from musicbert.corpus.splits.song_groups import regroup
 from musicbert.errors import DatasetError
 
 

@@ -13,7 +13,7 @@ Tagtraum (SGC)
     files of a class for training and 150 for validation, in the order of their names, as published.
 
 Music comes as it is in the files. Versions of one song under several names are found by
-`musicbert.corpus.splits.versions.regroup`, which then makes the clean folds anew.
+`musicbert.corpus.splits.song_groups.regroup`, which then makes the clean folds anew.
 """
 
 import re
@@ -26,7 +26,7 @@ from musicbert.corpus.readers.contract import Item, Loaded, Source
 from musicbert.corpus.readers.files import SourceFiles
 from musicbert.corpus.readers.published import five_folds, part_of_name
 from musicbert.corpus.readers.tasks import EMOTIONS, PIANISTS
-from musicbert.corpus.splits.versions import clean_folds
+from musicbert.corpus.splits.song_groups import clean_folds
 from musicbert.midi import read_score
 
 _PIANIST = rf"(?:^|/)(?:(?P<part>train|valid|test)/)?(?P<label>{'|'.join(PIANISTS)})/(?P<name>[^/]+)\.midi?$"

@@ -29,7 +29,7 @@ from musicbert.arrays import Floats, Ints
 from musicbert.corpus.files.object_npy import load_pickle
 from musicbert.corpus.readers.contract import Item, Loaded, Source
 from musicbert.corpus.readers.files import SourceFiles
-from musicbert.corpus.splits.versions import clean_parts
+from musicbert.corpus.splits.song_groups import clean_parts
 from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.errors import DatasetError
 from musicbert.midi import read_score

@@ -5,7 +5,7 @@ Labels are in ``midi_genre_map.json``, ``{"topmagd": {md5: [labels]}, "masd": ..
 blanks become ``-``, and the labels of a file are a sorted set, as in MusicBERT's ``gen_genre``. The full
 sets: TOP-MAGD 22,535 files and 13 classes, MASD 17,785 files and 25.
 
-A piece is cut into windows as for pre-training (`musicbert.encoding.windows`); of those of its largest length
+A piece is cut into windows as for pre-training (`encoding/random_segments.py`); of its longest ones
 `windows` are drawn with replacement, each with its own bar offset: so many training lines, and for validation
 and test the first `test_windows` of them (1 as published; with more, the scores of a piece are averaged).
 Draws are seeded by the seed and the file's hash.
@@ -41,8 +41,8 @@ from musicbert.corpus.files.archive import Member, MidiSource
 from musicbert.corpus.files.folders import Spool, build_directory
 from musicbert.corpus.files.ledger import NO_LABEL, NO_MIDI, Outcome, write_ledger
 from musicbert.corpus.sentences.songs import SongPiece, read_songs, rejected
+from musicbert.corpus.splits.song_groups import song_marks
 from musicbert.corpus.splits.task_folds import RULES, genre_folds
-from musicbert.corpus.splits.versions import song_marks
 from musicbert.encoding import dictionary_text, encode_notes, plan_windows, rows_to_ids
 from musicbert.encoding.vocabulary import TOKENS
 from musicbert.errors import DatasetError

@@ -1,6 +1,6 @@
 """MIDI files of a sentence task: read in processes, set aside, and grouped by song.
 
-Versions of one song (`musicbert.corpus.splits.versions`) are one group, so a split can keep them together.
+Versions of one song (`musicbert.corpus.splits.song_groups`) are one group, so a split can keep them together.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from musicbert.corpus.files.archive import Member, MidiSource
 from musicbert.corpus.files.ledger import Outcome
-from musicbert.corpus.files.members import each_member
-from musicbert.corpus.splits.versions import song_groups
+from musicbert.corpus.files.parallel import each_member
+from musicbert.corpus.splits.song_groups import song_groups
 
 Content = TypeVar("Content")
 Kept = TypeVar("Kept")
@@ -24,7 +24,7 @@ class SongPiece(Generic[Content]):
     """A file as it was read."""
 
     notes: int
-    marks: tuple[str, NDArray[np.uint32]]  # as `musicbert.corpus.splits.versions.song_marks`
+    marks: tuple[str, NDArray[np.uint32]]  # as `musicbert.corpus.splits.song_groups.song_marks`
     content: Content  # what the task makes of the file
     notes_written: int | None = None  # notes of its longest line, if known
 

@@ -1,7 +1,7 @@
 """Folds of labelled pieces: the published ones, and clean ones that share no music between their parts.
 
 ``clean``: whole groups are dealt to folds so that each has its share of every class; pieces that are nearly
-the same (`musicbert.corpus.splits.similar`) count as one group, whatever their names say. A split that the
+the same (`near_duplicates.py`) count as one group, whatever their names say. A split that the
 pieces came with is taken as it is, and what of it leaks is counted. Choices are hashed or sorted, so they
 depend neither on the order of the pieces nor on the machine.
 
@@ -25,7 +25,7 @@ from musicbert.annotation.names import natural_key
 from musicbert.arrays import Bools, Floats
 from musicbert.corpus.labelled.pieces import NO_CLASS, Task
 from musicbert.corpus.labelled.shards import Shards
-from musicbert.corpus.splits.similar import NO_SIGNATURE, joined, signature
+from musicbert.corpus.splits.near_duplicates import NO_SIGNATURE, joined, signature
 from musicbert.encoding.note_columns import note_columns
 from musicbert.errors import DatasetError
 

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from musicbert.arrays import Ints
 from musicbert.encoding.beat_notes import BeatNotes, beat_notes_to_score, check_beat_notes
 from musicbert.encoding.codec import Field
-from musicbert.encoding.compound_word import mended, published
+from musicbert.encoding.compound_word import corrected, published
 from musicbert.encoding.compound_word.decoder import decode
 from musicbert.encoding.compound_word.profiles import CLEAN, PROFILES, Profile
 from musicbert.encoding.compound_word.vocabulary import FIELD_SIZES, FIELDS, MASK_ROW, PAD_ROW
@@ -34,7 +34,7 @@ def encode_compound_words(notes: Score | BeatNotes, profile: Profile = CLEAN) ->
     check_score(notes)
     if profile.steps == "published":
         return published.score_rows(notes, profile)
-    return mended.score_rows(notes, profile)
+    return corrected.score_rows(notes, profile)
 
 
 def accepted_for_pretraining(score: Score) -> bool:

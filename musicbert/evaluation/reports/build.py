@@ -26,7 +26,7 @@ from musicbert.evaluation.rows import (
     per_class,
     score_row,
 )
-from musicbert.evaluation.runs import Experiment, named_by_fold
+from musicbert.evaluation.run_files import Experiment, named_by_fold
 from musicbert.evaluation.training_log import Curves
 
 

@@ -20,13 +20,13 @@ from musicbert.arrays import Floats
 from musicbert.corpus.labelled.pieces import Task
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.models import hybrid
-from musicbert.evaluation.baselines.segments import feature_table
+from musicbert.evaluation.baselines.rated_examples import feature_table
 from musicbert.evaluation.metrics.bootstrap import Interval, mean
 from musicbert.evaluation.predictions import PERFORMER, RATINGS, Predictions, pool
 from musicbert.evaluation.reports.build import Report, build_report, ensemble_of, restricted
 from musicbert.evaluation.reports.write import write_report
 from musicbert.evaluation.rows import Folds, Row, RowKind, read_rows, shown_name
-from musicbert.evaluation.runs import Run, curves_of_runs, read_runs
+from musicbert.evaluation.run_files import Run, curves_of_runs, read_runs
 from musicbert.provenance import provenance
 
 #: task on the command line -> label

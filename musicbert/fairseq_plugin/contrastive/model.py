@@ -104,6 +104,14 @@ class ContrastiveModel(Backbone, BaseFairseqModel):
         """Return the embeddings of pieces [shape=(B, D)]."""
         return self.mainEncoder.sentence_features(src_tokens, performance=performance)
 
+    def label_outputs(
+        self, src_tokens: Tensor, performance: Tensor | None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Logits of the performers [shape=(B, C)], NaN before fine-tuning, and embeddings [shape=(B, D)]."""
+        embedding = self.sentence_features(src_tokens, performance=performance)
+        logits = self.classificationHead(embedding)
+        return [logits if self.fine_tuning else torch.full_like(logits, torch.nan)], [embedding]
+
     def forward(
         self,
         src_tokens: Tensor,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from fairseq import checkpoint_utils, utils
+from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
 from fairseq.tasks import TASK_REGISTRY
 from numpy.typing import NDArray
 from torch import Tensor
@@ -20,7 +21,6 @@ from torch import Tensor
 from musicbert.corpus.labelled.pieces import NO_CLASS
 from musicbert.errors import CheckpointError
 from musicbert.evaluation.predictions import PERFORMER, Predictions
-from musicbert.fairseq_plugin.contrastive.model import ContrastiveModel
 from musicbert.fairseq_plugin.data.task import change
 from musicbert.fairseq_plugin.labels.dataset import LabelDataset, PieceLayout
 from musicbert.fairseq_plugin.labels.sentences import PublishedSentenceTask
@@ -79,6 +79,25 @@ def _read(path: Path) -> dict[str, Any]:
         message = f"It was trained on the task {name!r}, which has no labels"
         raise CheckpointError("other-task", message, path=path, hint="fine-tune it first")
     return state
+
+
+def _refuse_other_models(settings: Any, path: Path) -> None:
+    """Raise unless fairseq would build a model of this package.
+
+    The file names the class that is built, and some of fairseq's own evaluate text of their settings as code.
+    """
+    names = [getattr(settings, name, None) for name in ("_name", "arch")]
+    if not any(names):
+        raise CheckpointError("unreadable", "It does not name its model", path=path, hint=_TRAINED)
+    for name in filter(None, names):
+        model = MODEL_REGISTRY.get(name) or ARCH_MODEL_REGISTRY.get(name)
+        if model is None or not model.__module__.startswith("musicbert."):
+            raise CheckpointError(
+                "other-model",
+                f"Its model {str(name)[:60]!r} is not one of this package and is not built, for safety",
+                path=path,
+                hint=_TRAINED,
+            )
 
 
 def predict_part(
@@ -144,10 +163,8 @@ def _run(
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Values of each term, and embeddings [shape=(B, D)] where the heads read one vector a piece."""
     tokens, performance = net_input["src_tokens"], net_input.get("performance")
-    if isinstance(model, ContrastiveModel):
-        embedding = model.sentence_features(tokens, performance=performance)
-        logits = model.classificationHead(embedding)
-        return [logits if model.fine_tuning else torch.full_like(logits, torch.nan)], [embedding]
+    if hasattr(model, "label_outputs"):
+        return model.label_outputs(tokens, performance)
     if terms[0].head:
         embedding = model.sentence_features(tokens, performance=performance)
         heads = [getattr(model, f"{term.family}_heads")[term.head] for term in terms]

@@ -32,7 +32,7 @@ from musicbert.fairseq_plugin.labels.sums import METRICS
 from musicbert.fairseq_plugin.labels.task import AUGMENT_HELP, LabelTask
 from musicbert.fairseq_plugin.labels.terms import Term
 from musicbert.model import MusicBert
-from musicbert.model.heads.tagger import Tagger, TagSettings, freeze, scale_rates
+from musicbert.model.tagger import Tagger, TagSettings, freeze, scale_rates
 from musicbert.predict.windows import Layout, cut
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class TaggingConfig(FairseqDataclass):
     augment: str = flag("", AUGMENT_HELP)
     performance_input: bool = flag(False, "read continuous performance inputs (pedal, timing)")
     tag_head: _HEADS = flag("first", "head of a sequence task (a note task has its own)")  # type: ignore[valid-type]  # noqa: RUF009
-    head_inner: int = flag(0, "width between two layers of the head; 0: see musicbert.model.heads.tagger")
+    head_inner: int = flag(0, "width between two layers of the head; 0: see musicbert.model.tagger")
     head_dropout: float = flag(0.1, "dropout in the head")
     attend_padding: bool = flag(False, "the attention head attends to padding too, as published")
     layer: int = flag(-1, "state that the head reads; 0 is before the first block, -1 the last")
@@ -96,7 +96,7 @@ def read_split(path: str | Path, data: LabelledSet) -> dict[str, list[int]]:
 
 
 class TaggingModel(Tagger, BaseFairseqModel):
-    """The backbone that ``--arch`` names, with a tagging head (`musicbert.model.heads.tagger.Tagger`)."""
+    """The backbone that ``--arch`` names, with a tagging head (`musicbert.model.tagger.Tagger`)."""
 
     def forward(self, src_tokens: torch.Tensor, performance: torch.Tensor | None = None) -> torch.Tensor:
         """Label notes or windows; raises the `CheckpointError` of `Backbone.refuse_without_weights`."""

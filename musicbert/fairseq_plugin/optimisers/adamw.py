@@ -6,7 +6,7 @@ for each parameter, which can take longer than the rest of a step. The options a
 in the paper.
 
 ``layerwise_adamw`` multiplies the scheduled rate by a parameter's attribute ``rate_scale`` (default 1; see
-`musicbert.model.heads.tagger.scale_rates`). Biases and the weights of norms are not decayed (``--decay-all``
+`musicbert.model.tagger.scale_rates`). Biases and the weights of norms are not decayed (``--decay-all``
 decays everything, as the published M2BERT recipe does).
 """
 

@@ -5,7 +5,7 @@ packing                     what sees what
 ==========================  ==================================================================================
 ``complete``, ``padded``    published: pieces of a block attend to each other, positions run on
 ``eos``, ``padded``         one piece a block; blocks of similar length make a batch
-any, ``stream``             the same without padding (`musicbert.model.blocks.segments`)
+any, ``stream``             the same without padding (`musicbert.model.blocks.packed_attention`)
 ``complete``, ``separate``  as published, yet each piece for itself: attention, positions, groups of masks
 ==========================  ==================================================================================
 """

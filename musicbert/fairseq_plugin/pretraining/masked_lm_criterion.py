@@ -19,8 +19,8 @@ from fairseq.logging import metrics
 
 from musicbert.encoding.vocabulary import FIELDS
 from musicbert.fairseq_plugin.data.task import SummedCriterion, flag
-from musicbert.model.blocks.places import MaskedPlaces
-from musicbert.model.blocks.segments import Segments
+from musicbert.model.blocks.masked_positions import MaskedPlaces
+from musicbert.model.blocks.packed_attention import Segments
 from musicbert.model.losses.masked_lm import listed_lm_sums
 
 

@@ -16,7 +16,6 @@ from musicbert.encoding.views import VIEWS
 from musicbert.errors import ConfigError, DatasetError
 from musicbert.fairseq_plugin.data.databin import load_dictionary, load_performance, load_pieces
 from musicbert.fairseq_plugin.data.task import OneDictionary, change, flag
-from musicbert.fairseq_plugin.pretraining.learning_watch import WatchesMaskedTokens
 from musicbert.fairseq_plugin.pretraining.masked_dataset import (
     AS_STORED,
     Form,
@@ -24,6 +23,7 @@ from musicbert.fairseq_plugin.pretraining.masked_dataset import (
     pack,
     piece_sizes,
 )
+from musicbert.fairseq_plugin.pretraining.stall_warning import WatchesMaskedTokens
 from musicbert.objectives.masking import MaskPolicy
 
 logger = logging.getLogger(__name__)

@@ -25,8 +25,8 @@ from omegaconf import II, MISSING
 
 from musicbert.errors import ConfigError
 from musicbert.fairseq_plugin.data.task import flag
-from musicbert.fairseq_plugin.pretraining.learning_watch import NATS, LearningWatch, WatchesLearning
 from musicbert.fairseq_plugin.pretraining.note_crops import Corruption, NoteCrops, open_pieces
+from musicbert.fairseq_plugin.pretraining.stall_warning import NATS, LearningWatch, WatchesLearning
 from musicbert.model.losses.masked_lm import FieldCounts
 from musicbert.objectives.denoising import CellMaskPolicy, NoisePolicy, add_noise, mask_cells, noise_radii
 from musicbert.objectives.note_fields import NoteFields, note_fields

@@ -27,9 +27,9 @@ from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.backbones.musicbert import MusicBertModel
 from musicbert.fairseq_plugin.data.databin import check_dictionary, is_octuple_dictionary
 from musicbert.fairseq_plugin.data.task import change
-from musicbert.fairseq_plugin.pretraining.learning_watch import WatchesMaskedTokens
 from musicbert.fairseq_plugin.pretraining.masked_dataset import Form
 from musicbert.fairseq_plugin.pretraining.masked_lm_task import masked_blocks
+from musicbert.fairseq_plugin.pretraining.stall_warning import WatchesMaskedTokens
 from musicbert.objectives.masking import MaskPolicy
 
 logger = logging.getLogger(__name__)

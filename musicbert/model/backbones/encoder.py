@@ -19,8 +19,8 @@ from torch import nn
 from musicbert.config import ModelConfig
 from musicbert.model.blocks.attention import SelfAttention, without_cudnn
 from musicbert.model.blocks.embedding import PAD, DownForm, compound_embedding, note_positions
-from musicbert.model.blocks.places import MaskedPlaces, up_project_places
-from musicbert.model.blocks.segments import Segments
+from musicbert.model.blocks.masked_positions import MaskedPlaces, up_project_places
+from musicbert.model.blocks.packed_attention import Segments
 
 #: ids below are ``<s>``, ``<pad>`` and ``</s>``; this is the empty cell of a note in the CP-like form
 UNK = 3

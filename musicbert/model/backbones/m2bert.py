@@ -19,8 +19,8 @@ from torch import nn
 
 from musicbert.config import M2BertConfig
 from musicbert.model.blocks.attention import mixed_precision
+from musicbert.model.blocks.masked_positions import NoteOutputs
 from musicbert.model.blocks.modernbert import ModernBert
-from musicbert.model.blocks.places import NoteOutputs
 
 
 class ColumnTable(nn.Module):

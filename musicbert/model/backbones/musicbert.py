@@ -16,8 +16,8 @@ from musicbert.config import ModelConfig
 from musicbert.model.backbones.encoder import EncoderOutput, OctupleEncoder
 from musicbert.model.blocks.attention import compile_in_place, mixed_precision
 from musicbert.model.blocks.embedding import PAD
-from musicbert.model.blocks.places import MaskedPlaces
-from musicbert.model.blocks.segments import Segments
+from musicbert.model.blocks.masked_positions import MaskedPlaces
+from musicbert.model.blocks.packed_attention import Segments
 from musicbert.model.heads.sentence import LMHead, SentenceHead
 
 Pooling = Literal["first", "mean"]

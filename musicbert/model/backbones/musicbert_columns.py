@@ -15,7 +15,7 @@ from torch import nn
 from musicbert.model.backbones.musicbert import MusicBert
 from musicbert.model.blocks.attention import mixed_precision
 from musicbert.model.blocks.embedding import PAD
-from musicbert.model.blocks.places import NoteOutputs
+from musicbert.model.blocks.masked_positions import NoteOutputs
 from musicbert.objectives.note_fields import NoteFields
 
 BOS, EOS = 0, 2

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from musicbert.model.blocks.dot_product import dot_product_attention
-from musicbert.model.blocks.segments import Segments, segment_attention
+from musicbert.model.blocks.packed_attention import Segments, segment_attention
 
 
 class SelfAttention(nn.Module):

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 
 from musicbert.model.blocks.dot_product import dot_product_attention
-from musicbert.model.blocks.segments import flash_attention
+from musicbert.model.blocks.packed_attention import flash_attention
 
 
 @dataclass

@@ -19,7 +19,7 @@ from torch import nn
 from musicbert.config import M2BertConfig
 from musicbert.model.blocks.attention import compile_in_place, without_cudnn
 from musicbert.model.blocks.local_attention import Reach, attend
-from musicbert.model.blocks.segments import has_flash, takes_flash
+from musicbert.model.blocks.packed_attention import has_flash, takes_flash
 
 NORM_EPS = 1e-5
 #: standard deviation of new weights, cut at twice that

@@ -5,7 +5,7 @@ import pytest
 
 from musicbert.corpus.builder.index import INDEX, Index, divide, seeded_hash
 from musicbert.corpus.builder.options import BuildOptions
-from musicbert.corpus.splits.similar import HASHES
+from musicbert.corpus.splits.near_duplicates import HASHES
 
 
 def made(n, *, contents=None, seed=0, versions=None):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from musicbert.corpus.splits.similar import HASHES, NO_SIGNATURE, Groups, join_similar, signature
+from musicbert.corpus.splits.near_duplicates import HASHES, NO_SIGNATURE, Groups, join_similar, signature
 
 
 def tune(seed, notes=300):

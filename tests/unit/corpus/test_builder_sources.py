@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from musicbert.corpus.builder.places import UrlPlace, ZipPlace
+from musicbert.corpus.builder.byte_sources import UrlPlace, ZipPlace
 from musicbert.corpus.builder.sources import list_files
 from musicbert.errors import DatasetError
 

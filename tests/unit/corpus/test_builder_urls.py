@@ -8,8 +8,9 @@ from functools import partial
 
 import pytest
 
-from musicbert.corpus.builder import BuildOptions, build_corpus, places
-from musicbert.corpus.builder.places import UrlPlace
+from musicbert.corpus.builder import BuildOptions, build_corpus
+from musicbert.corpus.builder import byte_sources as places
+from musicbert.corpus.builder.byte_sources import UrlPlace
 from musicbert.corpus.builder.sources import list_files
 from musicbert.corpus.files.ledger import read_ledger
 from musicbert.errors import DatasetError

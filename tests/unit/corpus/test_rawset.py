@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from musicbert.corpus.bins.databin import fold_folders
-from musicbert.corpus.labelled.rawset import check_fold, read_part
+from musicbert.corpus.labelled.rating_rawset import check_fold, read_part
 from musicbert.encoding import dictionary_text, rows_to_line
 from musicbert.errors import DatasetError
 

@@ -7,8 +7,8 @@ import pytest
 
 from musicbert.corpus.files.archive import MidiSource
 from musicbert.corpus.files.folders import Spool
-from musicbert.corpus.files.members import each_member, ordered_map
-from musicbert.corpus.splits.versions import song_groups, song_marks
+from musicbert.corpus.files.parallel import each_member, ordered_map
+from musicbert.corpus.splits.song_groups import song_groups, song_marks
 from musicbert.encoding import encode_notes
 from musicbert.errors import DatasetError
 from musicbert.midi import Score, read_score

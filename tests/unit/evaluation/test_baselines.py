@@ -9,9 +9,9 @@ import pytest
 from musicbert.annotation.names import parse_segment
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.models import fit_predict
+from musicbert.evaluation.baselines.rated_examples import feature_table, load_examples, same_bars
+from musicbert.evaluation.baselines.rating_baselines import ROWS, baseline_folds, run_baselines, run_set
 from musicbert.evaluation.baselines.regressors import Examples, standardise
-from musicbert.evaluation.baselines.runs import ROWS, baseline_folds, run_baselines, run_set
-from musicbert.evaluation.baselines.segments import feature_table, load_examples, same_bars
 from musicbert.evaluation.metrics.bootstrap import mean
 from musicbert.evaluation.metrics.regression import regression
 from musicbert.evaluation.rows import read_rows

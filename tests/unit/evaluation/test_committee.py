@@ -10,6 +10,8 @@ from musicbert.annotation.label_map import LabelMap
 from musicbert.errors import RatingError
 from musicbert.evaluation.baselines import regressors as module
 from musicbert.evaluation.baselines.models import fit_predict
+from musicbert.evaluation.baselines.rated_examples import feature_table, load_examples, rater_means
+from musicbert.evaluation.baselines.rating_baselines import default_rows
 from musicbert.evaluation.baselines.regressors import (
     MEMBERS,
     Examples,
@@ -19,8 +21,6 @@ from musicbert.evaluation.baselines.regressors import (
     rater_weights,
     standardise,
 )
-from musicbert.evaluation.baselines.runs import default_rows
-from musicbert.evaluation.baselines.segments import feature_table, load_examples, rater_means
 from musicbert.evaluation.metrics.bootstrap import mean
 from musicbert.evaluation.metrics.regression import regression
 from musicbert.features import FEATURES

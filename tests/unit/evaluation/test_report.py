@@ -13,15 +13,15 @@ from musicbert.annotation.dimensions import Dimension
 from musicbert.annotation.label_map import LabelMap
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.models import hybrid
-from musicbert.evaluation.baselines.runs import baseline_folds, run_baselines
-from musicbert.evaluation.baselines.segments import load_examples
+from musicbert.evaluation.baselines.rated_examples import load_examples
+from musicbert.evaluation.baselines.rating_baselines import baseline_folds, run_baselines
 from musicbert.evaluation.metrics.bootstrap import mean
 from musicbert.evaluation.metrics.regression import regression
 from musicbert.evaluation.predictions import Predictions, load_predictions, pool, save_predictions
 from musicbert.evaluation.reports.ratings import rating_report, report_set, with_labels
 from musicbert.evaluation.reports.write import output_table, write_report
 from musicbert.evaluation.rows import fair_groups, read_rows, score_row, shown_name
-from musicbert.evaluation.runs import read_runs
+from musicbert.evaluation.run_files import read_runs
 from musicbert.evaluation.training_log import read_curves
 from musicbert.provenance import provenance
 

@@ -12,7 +12,7 @@ from musicbert.corpus.bins.rows_bin import RowsBin, write_rows_bin
 from musicbert.errors import ConfigError, DatasetError
 from musicbert.fairseq_plugin.pretraining.note_criterion import CompoundTokenConfig, CompoundTokenCriterion
 from musicbert.fairseq_plugin.pretraining.note_crops import NoteCrops, open_pieces
-from musicbert.model.blocks.places import NoteOutputs
+from musicbert.model.blocks.masked_positions import NoteOutputs
 from musicbert.objectives.denoising import CellMaskPolicy, NoisePolicy, add_noise, mask_cells, noise_radii
 from musicbert.objectives.note_fields import CP, OCTUPLE
 from musicbert.objectives.pianoroll import roll_target

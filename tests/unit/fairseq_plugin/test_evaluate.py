@@ -48,3 +48,17 @@ def test_a_malicious_checkpoint_is_not_run(tmp_path):
     torch.save({"model": {}, "cfg": Malice(tmp_path / "ran")}, tmp_path / "evil.pt")
     assert reason(tmp_path / "evil.pt") == "unsafe-pickle"
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("model", ["wav2vec2", "fconv", "transformer", "no such model", None])
+def test_a_checkpoint_does_not_choose_another_model(tmp_path, model):
+    """Some of fairseq's models evaluate text of their settings: only those of this package are built."""
+    names = {} if model is None else {"_name": model, "arch": model}
+    settings = Namespace(**names, conv_feature_layers=f"__import__('os').mkdir({str(tmp_path / 'ran')!r})")
+    cfg = {"generation": {"print_alignment": None}, "task": Namespace(_name="xai"), "model": settings}
+    history = [{"criterion_name": "x", "optimizer_name": "x", "lr_scheduler_state": {}, "num_updates": 1}]
+    extra = {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}}
+    state = {"model": {}, "cfg": cfg, "args": None, "optimizer_history": history, "extra_state": extra}
+    torch.save(state, tmp_path / "made.pt")
+    assert reason(tmp_path / "made.pt") == ("unreadable" if model is None else "other-model")
+    assert not (tmp_path / "ran").exists()

@@ -15,8 +15,7 @@ from musicbert.corpus.bins.rows_bin import write_rows_bin
 from musicbert.encoding.vocabulary import MASK, dictionary_text, rows_to_ids
 from musicbert.fairseq_plugin.backbones.m2bert import M2BertFlags, M2BertModel
 from musicbert.fairseq_plugin.backbones.musicbert import MusicBertConfig, MusicBertModel
-from musicbert.fairseq_plugin.pretraining import learning_watch
-from musicbert.fairseq_plugin.pretraining.learning_watch import BITS, LearningWatch
+from musicbert.fairseq_plugin.pretraining import stall_warning as learning_watch
 from musicbert.fairseq_plugin.pretraining.masked_lm_criterion import (
     OctupleMaskedLMCriterion,
     OctupleMaskedLMCriterionConfig,
@@ -25,6 +24,7 @@ from musicbert.fairseq_plugin.pretraining.masked_lm_task import OctupleMaskedLMC
 from musicbert.fairseq_plugin.pretraining.note_criterion import CompoundTokenConfig, CompoundTokenCriterion
 from musicbert.fairseq_plugin.pretraining.note_task import MusicPretrainConfig, MusicPretrainTask
 from musicbert.fairseq_plugin.pretraining.published_task import PublishedMaskedLMTask
+from musicbert.fairseq_plugin.pretraining.stall_warning import BITS, LearningWatch
 from musicbert.model.losses.masked_lm import FieldCounts
 from musicbert.objectives.note_fields import CP
 

@@ -7,7 +7,7 @@ from musicbert.config import M2BertConfig
 from musicbert.model.backbones.m2bert import M2Bert
 from musicbert.model.blocks import local_attention, modernbert
 from musicbert.model.blocks.local_attention import Reach, attend
-from musicbert.model.blocks.segments import flash_attention
+from musicbert.model.blocks.packed_attention import flash_attention
 from musicbert.objectives.note_fields import CP
 
 CONFIG = M2BertConfig(

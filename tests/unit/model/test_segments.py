@@ -5,10 +5,15 @@ import torch
 from musicbert.config import ModelConfig
 from musicbert.encoding.vocabulary import FIELD_SIZES, PAD, rows_to_ids
 from musicbert.model import MusicBert
-from musicbert.model.blocks import segments as segments_module
+from musicbert.model.blocks import packed_attention as segments_module
 from musicbert.model.blocks.embedding import note_positions
-from musicbert.model.blocks.places import MaskedPlaces
-from musicbert.model.blocks.segments import Segments, _jagged_attention, flash_attention, segment_attention
+from musicbert.model.blocks.masked_positions import MaskedPlaces
+from musicbert.model.blocks.packed_attention import (
+    Segments,
+    _jagged_attention,
+    flash_attention,
+    segment_attention,
+)
 from musicbert.model.losses.masked_lm import listed_lm_sums, masked_lm_sums
 from musicbert.objectives.batches import collate
 from musicbert.objectives.masking import MaskPolicy, mask_tokens

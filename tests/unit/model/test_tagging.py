@@ -10,7 +10,7 @@ from musicbert.model import MusicBert
 from musicbert.model.backbones.m2bert import M2Bert
 from musicbert.model.backbones.note_states import note_states
 from musicbert.model.heads.notes import AttentionHead, LayerMix, structured_attention
-from musicbert.model.heads.tagger import Tagger, TagSettings, freeze, parameter_depth, scale_rates
+from musicbert.model.tagger import Tagger, TagSettings, freeze, parameter_depth, scale_rates
 
 WIDTH = 16
 

@@ -14,7 +14,7 @@ from musicbert.errors import CheckpointError
 from musicbert.midi import read_score
 from musicbert.model.backbones.midibert import MidiBert
 from musicbert.model.backbones.note_states import note_states
-from musicbert.model.heads.tagger import Tagger, TagSettings
+from musicbert.model.tagger import Tagger, TagSettings
 from musicbert.objectives.note_fields import CP
 from musicbert.weights import read_bundle
 

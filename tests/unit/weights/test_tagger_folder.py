@@ -14,7 +14,7 @@ from musicbert.midi import Score
 from musicbert.model import MusicBert
 from musicbert.model.backbones.m2bert import M2Bert
 from musicbert.model.backbones.midibert import MidiBert
-from musicbert.model.heads.tagger import Tagger, TagSettings
+from musicbert.model.tagger import Tagger, TagSettings
 from musicbert.predict.tagger import load_tagger_model
 from musicbert.predict.windows import Layout
 from musicbert.weights.tagger_folder import is_tagger_folder, load_tagger_folder, save_tagger_folder

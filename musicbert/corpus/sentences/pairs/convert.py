@@ -23,7 +23,7 @@ from musicbert.arrays import Bools, Ints
 from musicbert.atomic import write_json, write_text
 from musicbert.corpus.files.folders import build_directory
 from musicbert.corpus.files.ledger import Outcome, write_ledger
-from musicbert.corpus.files.members import ordered_map
+from musicbert.corpus.files.parallel import ordered_map
 from musicbert.corpus.sentences.pairs.chords import ChordTable, load_chords
 from musicbert.corpus.sentences.pairs.pirhdy import (
     GROUP,

@@ -10,7 +10,7 @@ pairs are phrases of one place of one piece; false ones put the second phrase of
 False phrases are drawn from the same part and, with ``others="song"``, from other songs only; with
 ``others="same"`` from other places of the same song where it has enough, which is harder: key, tempo and
 style then tell nothing. A candidate that is note for note the true one is never false. Parts are divided by
-song: versions of one song are in one part (`musicbert.corpus.splits.versions`). Everything is drawn from
+song: versions of one song are in one part (`musicbert.corpus.splits.song_groups`). Everything is drawn from
 generators seeded by the seed, the part and the query, so it depends on neither the number of workers nor the
 order of the files.
 """
@@ -35,7 +35,7 @@ from musicbert.corpus.sentences.pairs.phrases import Phrase, PhraseOptions, melo
 from musicbert.corpus.sentences.pairs.pirhdy import BAR_POSITIONS, GROUP, PairTask
 from musicbert.corpus.sentences.pairs.rawset import PairReport, PartWriter, is_pair_set, text_of
 from musicbert.corpus.sentences.songs import SongPiece, read_songs, rejected
-from musicbert.corpus.splits.versions import song_marks
+from musicbert.corpus.splits.song_groups import song_marks
 from musicbert.encoding import content_md5, dictionary_text, encode_notes
 from musicbert.errors import DatasetError
 from musicbert.midi import read_score

@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from musicbert.corpus.readers import SOURCES
 from musicbert.corpus.readers.benchmark import load_data_set, parse_source, tasks_of
-from musicbert.corpus.splits.versions import content_groups, leaks
+from musicbert.corpus.splits.song_groups import content_groups, leaks
 from musicbert.errors import DatasetError
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musicbert.annotation.folds import PARTS
-from musicbert.corpus.splits.versions import clean_folds, clean_parts
+from musicbert.corpus.splits.song_groups import clean_folds, clean_parts
 
 PIECES = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3)), min_size=1, max_size=120)
 

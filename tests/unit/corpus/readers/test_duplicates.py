@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from musicbert.corpus.labelled.pieces import LabelledPiece
-from musicbert.corpus.splits.versions import content_groups, leaks, regroup
+from musicbert.corpus.splits.song_groups import content_groups, leaks, regroup
 from musicbert.encoding.beat_notes import BeatNotes
 
 

@@ -22,8 +22,8 @@ from musicbert.corpus.labelled.pieces import Kind
 from musicbert.corpus.splits.fold_files import read_databin_folds, read_folds
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.models import ENSEMBLES, fit_predict
+from musicbert.evaluation.baselines.rated_examples import feature_table, load_examples, rater_means
 from musicbert.evaluation.baselines.regressors import Examples
-from musicbert.evaluation.baselines.segments import feature_table, load_examples, rater_means
 from musicbert.evaluation.predictions import PERFORMER, RATINGS, Predictions, pool, save_predictions
 from musicbert.evaluation.rows import Row, fair_groups, score_row
 from musicbert.evaluation.tables import baseline_tables, dump

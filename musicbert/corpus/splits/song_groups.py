@@ -1,7 +1,7 @@
 """Versions of one song under several names: groups by content, and clean splits made anew from them.
 
 Names do not tell that two files are arrangements or performances of one song. `content_groups` joins what
-shares melody fragments (`musicbert.corpus.splits.similar`); `leaks` counts what a split lets through;
+shares melody fragments (`musicbert.corpus.splits.near_duplicates`); `leaks` counts what a split lets through;
 `regroup` makes the clean split of a set again, with whole groups in one part. Verified in
 ``tests/unit/corpus/readers/test_duplicates.py``.
 """
@@ -17,7 +17,7 @@ from musicbert.annotation.dealing import class_counts, deal
 from musicbert.annotation.folds import PARTS
 from musicbert.arrays import Ints
 from musicbert.corpus.labelled.pieces import LabelledPiece
-from musicbert.corpus.splits.similar import NO_SIGNATURE, joined, signature
+from musicbert.corpus.splits.near_duplicates import NO_SIGNATURE, joined, signature
 from musicbert.encoding import content_md5
 from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.encoding.quantise import positions
