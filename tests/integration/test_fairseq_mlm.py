@@ -1,8 +1,6 @@
 """Whole runs of ``fairseq-train`` on a few pieces: pre-training, resuming, and starting from weights."""
 
-import multiprocessing
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from fairseq.data import indexed_dataset
+from warm_python import python
 
 from musicbert.encoding.vocabulary import FIELDS, MASK, dictionary_text, rows_to_ids
 from musicbert.errors import CheckpointError
@@ -40,31 +39,8 @@ def data(tmp_path_factory):
     return folder
 
 
-#: what a forked process does: run the command line, print into a file
-RUN = """
-import os, sys
-import torch
-from fairseq_cli.train import cli_main
-os.chdir(folder)
-output = os.open("log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-os.dup2(output, 1)
-os.dup2(output, 2)
-sys.argv[1:] = arguments
-torch.set_num_threads(1)
-cli_main()
-"""
-
-
-@pytest.fixture(scope="module")
-def processes():
-    """Processes that have fairseq imported already, which takes most of the time of a short run."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["musicbert.fairseq_plugin", "fairseq_cli.train"])
-    return context
-
-
 @pytest.fixture
-def train(root, data, tmp_path, processes):
+def train(root, data, tmp_path):
     """Run fairseq-train; returns its exit status and all it printed."""
 
     def run(save, *options, recipe=OURS, folder=data, cold=False):
@@ -75,19 +51,12 @@ def train(root, data, tmp_path, processes):
             "--log-format", "simple", "--log-interval", "1", "--no-epoch-checkpoints", "--seed", "7",
             "--save-dir", str(tmp_path / save), *options,
         ]  # fmt: skip
-        if cold:
-            command = [sys.executable, "-m", "fairseq_cli.train", *arguments]
-            environment = dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=str(root))
-            done = subprocess.run(
-                command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False
-            )
-            return done.returncode, done.stdout + done.stderr
-        (tmp_path / "run.py").write_text(RUN)
-        names = {"folder": str(tmp_path), "arguments": arguments}
-        process = processes.Process(target=runpy.run_path, args=(str(tmp_path / "run.py"), names))
-        process.start()
-        process.join()
-        return process.exitcode, (tmp_path / "log.txt").read_text()
+        command = [sys.executable if cold else python(), "-m", "fairseq_cli.train", *arguments]
+        environment = dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=str(root))
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
 
     return run
 
