@@ -44,7 +44,7 @@ def load_fine_tuned(
     """Load a checkpoint of a task with labels, in evaluation mode, on the CPU.
 
     ``data``, ``split_file``: replace those of the training. Returns ``model``, ``task``. Raises
-    `CheckpointError` (``not-found``, ``unsafe-pickle``, ``unreadable``, ``other-task``) and the
+    `CheckpointError` (``not-found``, ``unsafe-pickle``, ``unreadable``, ``other-task``, ``other-model``) and the
     `DatasetError` of the task.
     """
     state = _read(Path(checkpoint))
@@ -78,6 +78,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not issubclass(TASK_REGISTRY.get(name, object), LabelTask | PublishedSentenceTask):
         message = f"It was trained on the task {name!r}, which has no labels"
         raise CheckpointError("other-task", message, path=path, hint="fine-tune it first")
+    _refuse_other_models(state["cfg"].get("model"), path)
     return state
 
 
