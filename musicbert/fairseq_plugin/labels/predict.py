@@ -44,8 +44,8 @@ def load_fine_tuned(
     """Load a checkpoint of a task with labels, in evaluation mode, on the CPU.
 
     ``data``, ``split_file``: replace those of the training. Returns ``model``, ``task``. Raises
-    `CheckpointError` (``not-found``, ``unsafe-pickle``, ``unreadable``, ``other-task``, ``other-model``) and the
-    `DatasetError` of the task.
+    `CheckpointError` (``not-found``, ``unsafe-pickle``, ``unreadable``, ``other-task``, ``other-model``) and
+    the `DatasetError` of the task.
     """
     state = _read(Path(checkpoint))
     settings = state["cfg"]
