@@ -6,7 +6,7 @@ they end does not matter to anybody.
 
 A process of the pool that dies (memory, or a fault of a native parser) breaks the pool: every task that was
 in flight is then run alone in a process of its own, and one that kills it again goes to `on_crash`, which
-may return a task that avoids the cause.
+may return a task that avoids the cause. A process that dies while it has nothing to do costs nothing but a new pool.
 """
 
 import multiprocessing
@@ -64,6 +64,8 @@ class Runner:
                     waiting.popleft()
             except BrokenProcessPool:
                 suspects = self._drop(flying)
+                if not suspects:  # a worker died while idle: no task is to blame, a new pool does the work
+                    continue
             if not flying and not suspects:
                 return
             if flying:
