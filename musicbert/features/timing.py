@@ -7,6 +7,7 @@ a chord.
 
 import numpy as np
 
+from musicbert.arrays import Floats
 from musicbert.features.playing import SHORTEST, Playing
 from musicbert.features.summary import average, correlation, percentiles, ratio, skewness, slope, spread
 
@@ -15,15 +16,36 @@ from musicbert.features.summary import average, correlation, percentiles, ratio,
 EVEN, WINDOW = 0.25, 1.5
 #: Onsets this close (seconds) count as simultaneous: half a tick of a score at 120 BPM and more.
 TOGETHER = 0.002
+#: More windows than these (nine days of music) are not laid out one by one.
+MAX_WINDOWS = 1 << 20
 #: Bins of an octave of IOI in the entropy.
 BINS = 8
 
 
-def _local_rate(play: Playing) -> np.ndarray:
-    """Return chords a second in windows of ``WINDOW`` seconds that overlap by half."""
-    starts = np.arange(0.0, max(play.time[-1] - WINDOW, 0.0) + SHORTEST, WINDOW / 2)
+def _local_rate(play: Playing) -> tuple[float, float]:
+    """Return how chords a second vary over windows of ``WINDOW`` seconds, and from one window to the next.
+
+    Windows overlap by half. Memory is bounded by the chords, however far apart they are.
+    """
+    end = max(play.time[-1] - WINDOW, 0.0) + SHORTEST
+    windows = int(np.ceil(end / (WINDOW / 2)))
+    if windows <= MAX_WINDOWS:
+        rate = _rate(play, np.arange(0.0, end, WINDOW / 2))
+        return ratio(spread(rate), average(rate)), ratio(average(np.abs(np.diff(rate))), average(rate))
+    # only windows around a chord and their neighbours can differ from 0
+    place = np.floor(play.time / (WINDOW / 2)).astype(np.int64)
+    near = np.unique(np.clip(place[:, None] + np.arange(-3, 3), 0, windows - 1))
+    rate = _rate(play, near * (WINDOW / 2))
+    mean = float(rate.sum()) / windows
+    deviation = float(np.sqrt(max(float((rate**2).sum()) / windows - mean**2, 0.0)))
+    change = float(np.abs(np.diff(rate)).sum()) / (windows - 1)
+    return ratio(deviation, mean), ratio(change, mean)
+
+
+def _rate(play: Playing, starts: Floats) -> Floats:
+    """Return the chords a second in windows that begin at ``starts``."""
     count = np.searchsorted(play.time, starts + WINDOW) - np.searchsorted(play.time, starts)
-    return count / WINDOW
+    return np.asarray(count / WINDOW)
 
 
 def timing(play: Playing) -> dict[str, float]:
@@ -33,7 +55,7 @@ def timing(play: Playing) -> dict[str, float]:
     step = np.diff(log_ioi)
     pairs = ioi[:-1] + ioi[1:]
     even = np.abs(step) < EVEN
-    rate = _local_rate(play)
+    rate_variation, rate_change = _local_rate(play)
     spans = max(play.time[-1], SHORTEST)
     p10, p25, p50, p75, p90 = percentiles(log_ioi, (10, 25, 50, 75, 90))
     _, counts = np.unique(np.round(log_ioi * BINS), return_counts=True)
@@ -65,8 +87,8 @@ def timing(play: Playing) -> dict[str, float]:
         "npvi": 200.0 * average(np.abs(np.diff(ioi)) / np.maximum(pairs, 1e-6)),
         "even_jitter": spread(step[even]),
         "even_share": average(even.astype(float)),
-        "local_rate_cv": ratio(spread(rate), average(rate)),
-        "local_rate_change": ratio(average(np.abs(np.diff(rate))), average(rate)),
+        "local_rate_cv": rate_variation,
+        "local_rate_change": rate_change,
         "tempo_slope": slope(centre, log_ioi),
         "final_slowing": average(log_ioi[-edge:]) - p50,
         "opening_slowing": average(log_ioi[:edge]) - p50,

@@ -15,9 +15,8 @@ SOFT, LOUD = 45, 85
 
 def _windows(play: Playing, values: np.ndarray, seconds: float) -> np.ndarray:
     """Return the mean of a note column in successive windows, empty windows left out."""
-    index = (play.onset // seconds).astype(np.int64)
-    count = np.bincount(index)
-    return np.bincount(index, values)[count > 0] / count[count > 0]
+    _, index = np.unique(play.onset // seconds, return_inverse=True)  # only windows that hold notes
+    return np.asarray(np.bincount(index, values) / np.bincount(index))
 
 
 def velocity(play: Playing) -> dict[str, float]:

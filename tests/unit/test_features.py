@@ -1,5 +1,7 @@
 """Features: finite always, blind to names and tempo marks, and pointing the right way."""
 
+import importlib
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -218,3 +220,24 @@ def test_features_follow_the_ratings(shared):
     assert r("sustain_mean", "Saturated (wet)") < -0.4  # 1 = wet
     assert r("velocity_mean", "Soft") > 0.25  # 1 = soft
     assert r("hold_p50", "Long") < -0.3  # 1 = long
+
+
+@pytest.mark.parametrize("seconds", [1e6, 1e9, 1e13])
+def test_memory_does_not_grow_with_the_distance_of_a_far_note(seconds):
+    notes = [(0, 0.5, 60, 64), (0.5, 1, 62, 64), (1.2, 2, 64, 64), (seconds, seconds + 1, 67, 64)]
+    tracemalloc.start()
+    values = features(make(notes))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.isfinite(values).all()
+    assert peak < 100e6
+
+
+def test_the_local_rate_of_far_notes_is_that_of_all_windows(monkeypatch):
+    draw = np.random.default_rng(0)
+    onset = np.cumsum(draw.exponential(draw.choice([0.1, 1, 30], 200)))
+    play = playing(make([(t, t + 0.1, 60 + i % 12, 64) for i, t in enumerate(onset)]))
+    timing = importlib.import_module("musicbert.features.timing")
+    expected = timing._local_rate(play)
+    monkeypatch.setattr(timing, "MAX_WINDOWS", 0)
+    assert timing._local_rate(play) == pytest.approx(expected, rel=1e-9)

@@ -186,3 +186,12 @@ def test_pianists_play_nearly_all_that_is_written(shared):
     assert np.median([values["notes_missing"] for values in people]) < 0.05
     assert all(values["beat_sd"] > 2 * got["Score"]["beat_sd"] for values in people)
     assert all(0 < values["spread_mean"] < 0.1 for values in people)
+
+
+def test_a_score_with_a_far_note_is_an_error_before_memory_is_taken():
+    score = music()
+    far = replace(score, onset=score.onset.copy(), offset=score.offset.copy())
+    far.onset[-1] = far.offset[-1] = 1 << 50
+    with pytest.raises(MidiError) as error:
+        score_features(score, far)
+    assert error.value.reason == "too-large"

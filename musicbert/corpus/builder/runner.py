@@ -6,7 +6,7 @@ they end does not matter to anybody.
 
 A process of the pool that dies (memory, or a fault of a native parser) breaks the pool: every task that was
 in flight is then run alone in a process of its own, and one that kills it again goes to `on_crash`, which
-may return a task that avoids the cause. A process that dies while it has nothing to do costs nothing but a new pool.
+may return a task that avoids the cause. Where no task was in flight, a new pool goes on.
 """
 
 import multiprocessing

@@ -12,6 +12,8 @@ from musicbert.features.playing import Playing
 #: Seconds by which the onset of a chord must follow the one before it to count in the course of time, and the
 #: fewest chords of a course.
 LATER, FEWEST = 0.005, 3
+#: Quarter notes of the longest score: its course is read at fixed steps.
+MAX_BEATS = 1_000_000
 #: Lower bounds of a note's written length (quarter notes) and played length (seconds).
 SHORTEST_WRITTEN, SHORTEST_PLAYED = 0.05, 0.01
 
@@ -93,8 +95,11 @@ def reading(play: Playing, score: Written) -> Reading:
     """Align a performance with its score.
 
     Raises `MidiError` (``"no-match"``: fewer than three written chords were played, so these are not the same
-    bars; ``"too-many-notes"`` of :func:`align`).
+    bars; ``"too-many-notes"`` of :func:`align`; ``"too-large"``: a score of more than ``MAX_BEATS``).
     """
+    beats = float(np.ptp(score.beat))
+    if beats > MAX_BEATS:
+        raise MidiError("too-large", f"the score has {beats:,.0f} quarter notes, more than {MAX_BEATS:,}")
     match = align(play, score)
     matched = match >= 0
     chord, note = score.chord[matched], match[matched]
