@@ -7,7 +7,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from musicbert.cli.inputs import add_inputs, add_policies, csv_text, midi_files, policies_of, read_all, status
+from musicbert.cli.inputs import (
+    add_inputs,
+    add_policies,
+    csv_text,
+    midi_files,
+    policies_of,
+    read_all,
+    read_said,
+    status,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,7 +108,7 @@ def _rows(path: Path, options: argparse.Namespace, policies: Policies) -> NDArra
     from musicbert.midi import read_score
 
     if options.encoding == OCTUPLE:
-        return encode(path, policies=policies, reader=options.reader)
+        return encode(read_said(path, reader=options.reader), policies=policies)
     return get_codec(options.encoding).encode(read_score(path, reader=options.reader))[0]
 
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from musicbert.cli.inputs import add_model, add_policies, open_model, policies_of
+from musicbert.cli.inputs import add_model, add_policies, open_model, policies_of, read_said
 
 DESCRIPTION = "Hide fields of chosen notes of a MIDI file and let the language model fill them in."
 EPILOG = """examples:
@@ -64,7 +64,8 @@ def run(options: argparse.Namespace) -> int:
         top_p=options.top_p,
     )
     model = open_model(options)
-    piece = model.read(options.input, policies=policies_of(options), masked=True)
+    score = read_said(options.input)
+    piece = model.read(score, policies=policies_of(options), masked=True)
     filled = model.fill(
         piece,
         fields=options.fields,

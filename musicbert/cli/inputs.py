@@ -14,6 +14,8 @@ from musicbert.errors import CheckpointError, MidiError, MusicBertError
 
 if TYPE_CHECKING:
     from musicbert.encoding import Policies
+    from musicbert.midi import Score
+    from musicbert.midi.reader import Reader
 
 
 T = TypeVar("T")
@@ -148,8 +150,35 @@ def read_pieces(
     files: Sequence[Path], model: Any, options: argparse.Namespace
 ) -> tuple[list[Path], list[Any]]:
     """Read files as pieces for a model (see `read_all`)."""
-    policies = policies_of(options)
-    return read_all(files, lambda path: model.read(path, policies=policies))
+    policies, codec = policies_of(options), model.codec.name
+    check_policies(policies, codec)
+    return read_all(files, lambda path: model.read(read_said(path, codec), policies=policies))
+
+
+def check_policies(policies: Policies, codec: str) -> None:
+    """Refuse policies for an encoding that has none: raises `ValueError`."""
+    from musicbert.encoding import COMPATIBLE
+
+    if codec != "octuple" and policies != COMPATIBLE:
+        raise ValueError(
+            f"the options for music that the encoding cannot represent do not apply to {codec!r}"
+        )
+
+
+def read_said(path: str | Path, codec: str = "octuple", *, reader: Reader = "symusic") -> Score:
+    """Read a file; print how many of its notes octuples leave out because they begin too late."""
+    from musicbert.encoding.octuple import notes_beyond_limit
+    from musicbert.midi import read_score
+
+    score = read_score(path, reader=reader)
+    beyond = notes_beyond_limit(score) if codec == "octuple" else 0
+    if beyond:
+        print(
+            f"{path}: {beyond:,} of {len(score):,} notes are left out: they begin after 1,024 bars "
+            "of 4/4 (65,536 positions), where the encoding ends",
+            file=sys.stderr,
+        )
+    return score
 
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:

@@ -11,11 +11,14 @@ from musicbert.cli.inputs import (
     add_inputs,
     add_model,
     add_policies,
+    check_policies,
     csv_text,
     midi_files,
     open_model,
+    policies_of,
     read_all,
     read_pieces,
+    read_said,
     status,
 )
 
@@ -61,6 +64,8 @@ def run(options: argparse.Namespace) -> int:
         return _predict_labelled(options)
     if options.output is not None and options.output.suffix not in (".jsonl", ".csv"):
         raise ValueError("--output ends in .jsonl or .csv")
+    if options.part or options.split:
+        raise ValueError("--part and --split choose pieces of a labelled data set, not of MIDI files")
     files = midi_files(options.inputs)
     if is_tagger_folder(options.model):
         return _predict_tags(options, files)
@@ -103,16 +108,20 @@ def _write(
 
 
 def _predict_tags(options: argparse.Namespace, files: Sequence[Path]) -> int:
-    from musicbert.midi import read_score
     from musicbert.predict.tagger import load_tagger_model
 
-    model = load_tagger_model(options.model, device=options.device)
+    if options.labels is not None:
+        raise ValueError(f"{options.model} names its outputs itself: leave out --labels")
+    precision = "float32" if options.precision == "auto" else options.precision  # as it was evaluated
+    model = load_tagger_model(options.model, device=options.device, precision=precision)
+    policies, codec = policies_of(options), model.codec.name
+    check_policies(policies, codec)
     if options.heads and options.heads != [model.label]:
         raise ValueError(f"the model has one head, {model.label!r}")
 
     def one(path: Path) -> Any:
-        score = read_score(path)
-        return score, model.predict([score])[0]
+        score = read_said(path, codec)
+        return score, model.predict([score], policies=policies)[0]
 
     good, results = read_all(files, one)
     if not good:
@@ -165,12 +174,18 @@ def _is_labelled(path: Path) -> bool:
 
 def _predict_labelled(options: argparse.Namespace) -> int:
     from musicbert.corpus.labelled import open_labelled
+    from musicbert.encoding import COMPATIBLE
     from musicbert.evaluation.predictions import save_predictions
     from musicbert.evaluation.rows import metrics_of
     from musicbert.predict.labelled import pieces_of_part, predict_labelled
 
     if options.output is None or options.output.suffix != ".npz":
         raise ValueError("predictions of a data set need an --output that ends in .npz")
+    if options.labels is not None or options.precision == "bfloat16" or policies_of(options) != COMPATIBLE:
+        raise ValueError(
+            "a data set is encoded, has names of its own and is predicted in float32: leave out --labels, "
+            "--precision and the options for music that cannot be represented"
+        )
     data = open_labelled(options.inputs[0])
     pieces = pieces_of_part(data, options.part, options.split)
     predictions = predict_labelled(options.model, data, pieces, heads=options.heads, device=options.device)

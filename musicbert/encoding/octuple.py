@@ -96,6 +96,11 @@ def encode_notes(
     return rows, order if kept is None else kept[order]
 
 
+def notes_beyond_limit(score: Score) -> int:
+    """Count the notes that begin after the last position; ``beyond_limit="drop"`` leaves them out."""
+    return int((positions(score.onset, score.ticks_per_beat) >= MAX_POSITIONS).sum())
+
+
 def _kept(score: Score, start: Ints, policies: Policies) -> Ints | None:
     """Indices of the notes to encode, or None for all."""
     inside = start < MAX_POSITIONS

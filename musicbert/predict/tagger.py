@@ -20,12 +20,13 @@ import torch
 
 from musicbert.arrays import Ints, Singles
 from musicbert.encoding.codecs import get_codec
+from musicbert.encoding.policies import COMPATIBLE, Policies
 from musicbert.midi import Score, read_score
 from musicbert.model.tagger import Tagger
 from musicbert.predict.embedding import stitch_windows
 from musicbert.predict.pieces import Piece, read_piece
 from musicbert.predict.prediction import TagResult, activate
-from musicbert.predict.runner import Runner
+from musicbert.predict.runner import Precision, Runner
 from musicbert.predict.windows import Layout
 from musicbert.weights.tagger_folder import load_tagger_folder
 
@@ -37,7 +38,12 @@ class TaggerModel:
     """A tagger from `load_tagger_folder` on a device (None: a GPU if there is one)."""
 
     def __init__(
-        self, tagger: Tagger, settings: dict[str, Any], *, device: str | torch.device | None = None
+        self,
+        tagger: Tagger,
+        settings: dict[str, Any],
+        *,
+        device: str | torch.device | None = None,
+        precision: Precision = "float32",
     ) -> None:
         self.settings = settings
         task = settings["task"]
@@ -56,24 +62,32 @@ class TaggerModel:
             overlap=int(settings["overlap"]),
             choice=settings.get("windows", "all"),
             device=device,
-            precision="float32",
+            precision=precision,
         )
         self.device = self._runner.device
 
     def __repr__(self) -> str:
         return f"TaggerModel({self.label}: {self.kind} of {self.level}, {len(self.classes)} outputs)"
 
-    def predict(self, sources: Sequence[Any], *, batch_rows: int = BATCH_ROWS) -> list[TagResult]:
+    def predict(
+        self,
+        sources: Sequence[Any],
+        *,
+        batch_rows: int = BATCH_ROWS,
+        policies: Policies = COMPATIBLE,
+    ) -> list[TagResult]:
         """Label pieces or their notes; a source is a `Piece` or anything that `read_score` takes.
 
-        ``batch_rows`` is the largest number of rows in a batch, padding included.
+        ``batch_rows`` is the largest number of rows in a batch, padding included; ``policies`` are those of
+        `encode` (OctupleMIDI only).
         Raises `MidiError` for a source that cannot be read or encoded.
         """
         scores = [source if isinstance(source, Score | Piece) else read_score(source) for source in sources]
         runner = self._runner
         runner.batch_rows = batch_rows
         pieces = [
-            read_piece(score, codec=self.codec.name, performance=runner.performance) for score in scores
+            read_piece(score, codec=self.codec.name, performance=runner.performance, policies=policies)
+            for score in scores
         ]
         note_level = self.level == "note"
         items = [np.arange(len(piece.rows)) * note_level for piece in pieces]
@@ -108,7 +122,10 @@ def _notes(source: Score | Piece) -> int:
 
 
 def load_tagger_model(
-    folder: str | PathLike[str], *, device: str | torch.device | None = None
+    folder: str | PathLike[str],
+    *,
+    device: str | torch.device | None = None,
+    precision: Precision = "float32",
 ) -> TaggerModel:
     """Open a folder that fine-tuning wrote; raises as `load_tagger_folder`."""
-    return TaggerModel(*load_tagger_folder(folder), device=device)
+    return TaggerModel(*load_tagger_folder(folder), device=device, precision=precision)

@@ -34,6 +34,7 @@ from musicbert.encoding import (
 )
 from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.compound_word import accepted_for_pretraining
+from musicbert.encoding.octuple import notes_beyond_limit
 from musicbert.encoding.quantise import positions
 from musicbert.encoding.vocabulary import FIELDS
 from musicbert.errors import DatasetError, MidiError
@@ -119,6 +120,7 @@ def encode_file(entry: Entry, options: BuildOptions) -> tuple[Outcome, dict[str,
         seconds=_duration(score),
         sha256=digest.hex(),
         content=piece.content,
+        beyond_limit=(notes_beyond_limit(score) or None) if options.encoding == "octuple" else None,
     )
     return outcome, arrays
 

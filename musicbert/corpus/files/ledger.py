@@ -30,7 +30,8 @@ class Outcome:
     window); ``seconds`` from the first onset to the last offset; ``copy_of`` names the file with the same
     bytes (in a corpus: the path of the one with the same notes); ``content`` is
     `musicbert.encoding.content_md5`; ``group`` is the path that names the group of near-duplicates;
-    ``source`` is the archive, folder or list as given.
+    ``source`` is the archive, folder or list as given; ``beyond_limit`` counts the notes that octuples leave
+    out because they begin after 1,024 bars of 4/4 (None: none).
     """
 
     name: str
@@ -46,6 +47,7 @@ class Outcome:
     content: str | None = None
     group: str | None = None
     split: str | None = None
+    beyond_limit: int | None = None
 
     @property
     def ok(self) -> bool:

@@ -154,3 +154,29 @@ def test_damage_is_one_clear_error(tmp_path):
             load_tagger_folder(folder)
         (folder / file).write_bytes(good[file])
     load_tagger_folder(folder)
+
+
+def test_predict_uses_its_options_or_refuses_them(tmp_path, capsys):
+    from mido import Message, MetaMessage, MidiFile, MidiTrack
+
+    from musicbert.cli.main import main
+
+    track = MidiTrack([MetaMessage("time_signature", numerator=3, denominator=128)])
+    for pitch in range(60, 70):
+        track += [Message("note_on", note=pitch, velocity=80), Message("note_off", note=pitch, time=120)]
+    MidiFile(tracks=[track]).save(tmp_path / "metre.mid")
+    for family in ("musicbert", "midibert"):
+        make(tmp_path / family, family)
+    octuples = ["predict", str(tmp_path / "metre.mid"), "--model", str(tmp_path / "musicbert")]
+    assert main(octuples) == 2
+    assert main([*octuples, "--unsupported-metre", "nearest"]) == 0
+    exact = capsys.readouterr().out
+    assert main([*octuples, "--unsupported-metre", "nearest", "--precision", "bfloat16"]) == 0
+    assert capsys.readouterr().out not in ("", exact)
+    for refused in (["--labels", "no.json"], ["--part", "test"], ["--split", "clean"], ["--heads", "no"]):
+        assert main([*octuples, "--unsupported-metre", "nearest", *refused]) == 2
+        assert capsys.readouterr().err
+    words = ["predict", str(tmp_path / "metre.mid"), "--model", str(tmp_path / "midibert")]
+    assert main(words) == 0
+    assert main([*words, "--beyond-limit", "error"]) == 2
+    assert "do not apply" in capsys.readouterr().err

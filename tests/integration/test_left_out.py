@@ -1,0 +1,58 @@
+"""Notes after the end of the encoding are counted: in the words of every command and in the ledger."""
+
+import pytest
+
+from musicbert.cli.main import main
+from musicbert.corpus.files.ledger import read_ledger
+from musicbert.encoding.octuple import notes_beyond_limit
+from musicbert.encoding.quantise import MAX_POSITIONS
+from musicbert.midi import read_score
+
+BEFORE, AFTER = 5, 7
+
+
+@pytest.fixture
+def long(tmp_path):
+    """A file of notes a quarter note apart around the end of the encoding, one exactly at the end."""
+    from mido import Message, MidiFile, MidiTrack
+
+    track = MidiTrack()
+    gap = (MAX_POSITIONS // 16 - BEFORE) * 480
+    for k in range(BEFORE + AFTER):
+        track += [Message("note_on", note=60, velocity=80, time=gap if k == 0 else 0)]
+        track += [Message("note_off", note=60, time=480)]
+    (tmp_path / "midi").mkdir()
+    path = tmp_path / "midi" / "long.mid"
+    MidiFile(tracks=[track]).save(path)
+    return path
+
+
+def test_count(long, fixtures):
+    assert notes_beyond_limit(read_score(long)) == AFTER
+    assert notes_beyond_limit(read_score(fixtures / "musicbert" / "s01_basic_4_4.mid")) == 0
+
+
+@pytest.mark.parametrize("command", ["encode", "embed", "predict", "fill"])
+def test_commands_say_it(command, long, fixtures, tmp_path, capsys):
+    micro = str(fixtures / "musicbert_model" / "micro_finetuned_topmagd_cfg.pt")
+    words = {
+        "encode": ["--format", "csv"],
+        "embed": ["--model", micro, "--output", str(tmp_path / "e.npz")],
+        "predict": ["--model", micro],
+        "fill": ["--model", micro, "--output", str(tmp_path / "f.mid")],
+    }
+    assert main([command, str(long), *words[command]]) == 0
+    said = capsys.readouterr().err
+    assert f"{long}: {AFTER} of {BEFORE + AFTER} notes are left out" in said
+    short = str(fixtures / "musicbert" / "s01_basic_4_4.mid")
+    assert main([command, short, *words[command]]) == 0
+    assert "left out" not in capsys.readouterr().err
+    assert main([command, str(long), *words[command], "--beyond-limit", "error"]) == 2
+
+
+def test_the_ledger_counts_them(long, fixtures, tmp_path):
+    (long.parent / "short.mid").write_bytes((fixtures / "musicbert" / "s01_basic_4_4.mid").read_bytes())
+    assert main(["build", str(long.parent), "--output", str(tmp_path / "out"), "--workers", "1"]) == 0
+    found = {outcome.name: outcome for outcome in read_ledger(tmp_path / "out" / "ledger.jsonl")}
+    assert (found["long"].notes, found["long"].beyond_limit) == (BEFORE + AFTER, AFTER)
+    assert found["short"].beyond_limit is None
