@@ -10,10 +10,14 @@ Verified in ``tests/unit/annotation/test_names.py`` and on every name of both se
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
 
 from musicbert.annotation.dimensions import RATING_SETS
 from musicbert.errors import RatingError
@@ -22,6 +26,27 @@ _EXTENSION = re.compile(r"\.(wav|midi?|mp3|flac)$", re.IGNORECASE)
 _SCORE = re.compile(r"_score(2?)(?=_\d+(?:\(\d+\))?$)", re.IGNORECASE)
 _VARIATION = re.compile(r"thema|theme|var\d+", re.IGNORECASE)
 _DIGITS = re.compile(r"(\d+)")
+_WHOLE = re.compile(r"([+-]?\d+)\.0+")
+
+
+def normal(value: Any) -> Any:
+    """Normalise a cell of a table: text without surrounding blanks in Unicode's form NFC, also in lists."""
+    if isinstance(value, str):
+        return unicodedata.normalize("NFC", value).strip()
+    if isinstance(value, list | tuple):
+        return [normal(each) for each in value]
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        return [normal(each) for each in value.tolist()]
+    return value
+
+
+def cell_name(value: Any) -> str:
+    """Name that a cell of a table holds (of a file, group, class or person): ``3``, ``3.0`` are ``"3"``."""
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        value = int(value)
+    text = str(normal(value))
+    whole = _WHOLE.fullmatch(text)
+    return whole[1] if whole else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +90,9 @@ def segment_id(filename: str) -> str:
     >>> segment_id("Schubert_D935_no.3_4bars_1_25.wav")
     'Schubert_D935_no.3_4bars_1_25'
     """
-    stem = _EXTENSION.sub("", PurePosixPath(filename.replace("\\", "/")).name.strip())
+    stem = _EXTENSION.sub(
+        "", PurePosixPath(unicodedata.normalize("NFC", filename).replace("\\", "/")).name.strip()
+    )
     return _SCORE.sub(r"_Score\1", stem)
 
 

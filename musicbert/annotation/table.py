@@ -23,7 +23,7 @@ import numpy as np
 
 from musicbert.annotation.dimensions import RATING_SETS, Dimension, Format, RatingSet, rating_set
 from musicbert.annotation.files import sha256
-from musicbert.annotation.names import parse_segment
+from musicbert.annotation.names import cell_name, parse_segment
 from musicbert.arrays import Bools, Floats, Ints
 from musicbert.errors import RatingError
 
@@ -152,14 +152,14 @@ def read_ratings(path: str | PathLike[str], *, duplicates: Duplicates = "auto") 
                     error.reason, f"line {line}: {error.message}", path=path, hint=error.hint
                 ) from None
     segments, segment_of = _codes([ids[row[file_at]] for row in body])
-    users, user_of = _codes([row[user_at].strip() for row in body])
+    users, user_of = _codes([cell_name(row[user_at]) for row in body])
     table = RatingTable(
         format=ratings.name,
         segments=segments,
         segment_of=segment_of,
         users=users,
         user_of=user_of,
-        data_ids=tuple(row[data_at].strip() for row in body),
+        data_ids=tuple(cell_name(row[data_at]) for row in body),
         ratings=_numbers(body, lines[1:], questions, ratings, path),
         dimensions=tuple(dimension for _, dimension in questions),
         path=str(path),

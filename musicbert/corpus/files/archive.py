@@ -9,6 +9,7 @@ archives in the archive, encrypted members) is listed with its reason instead. V
 
 from __future__ import annotations
 
+import contextlib
 import lzma
 import os
 import re
@@ -263,7 +264,7 @@ def open_zip(path: Path) -> zipfile.ZipFile:
             hint="pass it as --midi ZIP or --midi FOLDER",
         ) from error
     try:
-        return zipfile.ZipFile(path)
+        return _with_utf8_names(zipfile.ZipFile(path))
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
         if start in _ZIP_MAGIC:
             raise DatasetError(
@@ -272,6 +273,16 @@ def open_zip(path: Path) -> zipfile.ZipFile:
         raise DatasetError(
             "not-an-archive", "This is not a zip archive", path=path, hint="pass a zip archive or a folder"
         ) from error
+
+
+def _with_utf8_names(archive: zipfile.ZipFile) -> zipfile.ZipFile:
+    """Read names as UTF-8 that are UTF-8 but lack its flag, as macOS writes them; the module says cp437."""
+    for info in archive.filelist:
+        if not info.flag_bits & 0x800:  # general purpose bit 11: the name is UTF-8 (APPNOTE.TXT 4.4.4)
+            with contextlib.suppress(UnicodeError):
+                info.filename = info.filename.encode("cp437").decode("utf-8")
+    archive.NameToInfo = {info.filename: info for info in archive.filelist}
+    return archive
 
 
 def list_zip(archive: zipfile.ZipFile) -> Iterator[Member]:

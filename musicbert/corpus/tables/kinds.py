@@ -13,27 +13,30 @@ several columns of 0 and 1 (yes/no, true/false)        ``multilabel``, named by 
 several columns of numbers                             ``regression``, named by the columns
 =====================================================  ==========================================
 
-An empty cell is a missing label. What is found out can be overruled.
+An empty cell is a missing label, and so is one of `musicbert.corpus.tables.cells.MISSING`. Numbers among
+names are an error. What is found out can be overruled.
 """
 
-import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from musicbert.annotation.names import natural_key
+from musicbert.annotation.names import cell_name, natural_key
 from musicbert.corpus.labelled.pieces import NO_CLASS, Kind
+from musicbert.corpus.tables.cells import is_missing
 from musicbert.errors import DatasetError
 
 #: distinct whole numbers up to which they are taken for classes
 FEW = 20
 SEPARATORS = (";", "|")
 _FLAGS = {"0": 0, "1": 1, "true": 1, "false": 0, "yes": 1, "no": 0, "0.0": 0, "1.0": 1}
+#: a decimal comma, a percentage, or thousands: no number for Python
+_LIKE_A_NUMBER = re.compile(r"[+-]?\d[\d., ]*\s*%?")
 Rows = Sequence[Sequence[Any]]
 
 
@@ -49,13 +52,6 @@ class Labels:
     classes: tuple[str, ...]
     values: list[Any]
     why: str = ""
-
-
-def class_name(value: Any) -> str:
-    """Name of a class from a cell: whole numbers without a fraction."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).strip()
 
 
 def _number(value: Any) -> float | None:
@@ -102,11 +98,29 @@ def infer_kind(rows: Rows, separator: str | None = None) -> tuple[Kind, str]:
     if any(isinstance(cell, str) and mark in cell for cell in cells for mark in marks):
         return "multilabel", "cells hold several names"
     if None in numbers:
+        _refuse_numbers(cells, numbers)
         return "classes", "cells are names"
     whole = [number for number in numbers if number is not None and number.is_integer()]
     if len(whole) == len(numbers) and len(set(whole)) <= FEW:
         return "classes", f"{len(set(whole))} different whole numbers"
     return "regression", "cells are numbers"
+
+
+def _refuse_numbers(cells: Sequence[Any], numbers: Sequence[float | None]) -> None:
+    """Raise an error where cells that are no numbers stand among numbers, or are written like numbers."""
+    names = [str(cell) for cell, number in zip(cells, numbers, strict=True) if number is None]
+    written = [name for name in names if _LIKE_A_NUMBER.fullmatch(name)]
+    if written:
+        what = f"the cell {written[0]!r} is written like a number, but is none"
+    elif len(names) < len(cells):
+        what = f"{len(cells) - len(names)} cells are numbers and {len(names)} are not, such as {names[0]!r}"
+    else:
+        return
+    raise DatasetError(
+        "ambiguous-labels",
+        what,
+        hint="write numbers like 3.5 and leave missing cells empty; if these are names, give --kind classes",
+    )
 
 
 def as_labels(
@@ -126,13 +140,19 @@ def as_labels(
     if found == "classes":
         if len(columns) != 1:
             raise DatasetError("ambiguous-labels", f"classes stand in one column, not in {len(columns)}")
-        names = ["" if is_missing(row[0]) else class_name(row[0]) for row in rows]
+        names = [_class(row[0], classes) for row in rows]
         order = _order(names, classes)
         number = {name: k for k, name in enumerate(order)} | {"": NO_CLASS}
         return Labels(found, order, [number[name] for name in names], why)
     if found == "regression":
         return Labels(found, *_numbers(rows, columns), why=why)
     return Labels(found, *_several(rows, columns, separator, classes), why=why)
+
+
+def _class(cell: Any, classes: Sequence[str] | None) -> str:
+    """Name of the class in a cell, empty where it is missing; classes that are given may be called ``NA``."""
+    missing = is_missing(cell) and (not classes or cell_name(cell) not in classes)
+    return "" if missing else cell_name(cell)
 
 
 def _order(names: Sequence[str], classes: Sequence[str] | None) -> tuple[str, ...]:
@@ -193,7 +213,7 @@ def _names(cell: Any, separator: str | None) -> set[str] | None:
         for mark in [separator] if separator else SEPARATORS:
             text = text.replace(mark, "\n")
         several = text.split("\n")
-    return {class_name(name) for name in several if not is_missing(name)}
+    return {cell_name(name) for name in several if not is_missing(name)}
 
 
 FILE_NAMES = (
@@ -220,49 +240,6 @@ class TableColumns:
     group: str | None = None
     split: str | None = None
     weight: str | None = None
-
-
-def is_missing(value: Any) -> bool:
-    """Whether a cell is empty."""
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return True
-    return isinstance(value, float) and value != value
-
-
-def read_table(path: str | PathLike[str]) -> pd.DataFrame:
-    """Read a table; cells keep the type that the file gives them (text in CSV).
-
-    Raises `DatasetError`: ``not-found``, ``bad-table`` (not of the kind that its suffix says, or empty),
-    ``unknown-format``.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise DatasetError("not-found", "The table of labels is missing", path=path, hint="check --labels")
-    suffix = path.suffix.lower()
-    try:
-        if suffix in (".csv", ".tsv", ".txt"):
-            separator = "," if suffix == ".csv" else "\t"
-            table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        elif suffix in (".jsonl", ".ndjson"):
-            lines = path.read_text(encoding="utf-8").splitlines()
-            table = pd.DataFrame([json.loads(line) for line in lines if line.strip()], dtype=object)
-        elif suffix in (".parquet", ".pq"):
-            table = pd.read_parquet(path)
-        else:
-            raise DatasetError(
-                "unknown-format",
-                f"A table ends in .csv, .tsv, .jsonl or .parquet, not in {suffix or 'nothing'}",
-                path=path,
-            )
-    except (ValueError, OSError, pd.errors.ParserError) as error:
-        reason = str(error).splitlines()[0]
-        raise DatasetError("bad-table", f"The table cannot be read: {reason}", path=path) from error
-    if table.empty or not len(table.columns):
-        raise DatasetError("bad-table", "The table holds no line", path=path)
-    table.columns = [str(name).strip() for name in table.columns]
-    if len(set(table.columns)) < len(table.columns):
-        raise DatasetError("bad-table", "Two columns have the same name", path=path)
-    return table
 
 
 def find_columns(

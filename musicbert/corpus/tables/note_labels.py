@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from musicbert.annotation.names import cell_name
 from musicbert.arrays import Ints
 from musicbert.corpus.labelled.pieces import NO_CLASS, Kind
 from musicbert.corpus.tables.kinds import Labels, TableColumns, as_labels
@@ -68,7 +69,7 @@ def note_entries(
             f"labels of notes stand in one column, here are {', '.join(chosen) or 'none'}",
             hint="choose it with --label-columns",
         )
-    files, cells = table[columns.file].astype(str).tolist(), table[chosen[0]].tolist()
+    files, cells = [cell_name(name) for name in table[columns.file]], table[chosen[0]].tolist()
     entries: dict[str, NoteEntry] = {}
     if all(isinstance(cell, list | tuple | np.ndarray) for cell in cells):
         for file, cell in zip(files, cells, strict=True):

@@ -6,6 +6,8 @@ label, a file that cannot be read, a wrong number of notes) is a line of the led
 Verified in ``tests/unit/corpus/test_tables.py``.
 """
 
+import logging
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,21 +17,22 @@ from typing import Any
 
 import numpy as np
 
+from musicbert.annotation.names import cell_name
 from musicbert.corpus.files.archive import Member, MidiSource
 from musicbert.corpus.files.ledger import NO_LABEL, NO_MIDI, Outcome
 from musicbert.corpus.labelled.pieces import NO_CLASS, Kind, LabelledPiece, Level, Task
+from musicbert.corpus.tables.cells import is_missing, read_table
 from musicbert.corpus.tables.kinds import (
     Labels,
     TableColumns,
     as_labels,
     find_columns,
-    is_missing,
-    read_table,
 )
 from musicbert.corpus.tables.note_labels import NoteEntry, NoteOrder, OnsetUnit, label_notes, note_entries
 from musicbert.errors import DatasetError, MusicBertError
 from musicbert.midi import read_score
 
+logger = logging.getLogger(__name__)
 LABEL, WEIGHT = "label", "weight"
 #: metric that selects, by the kind of labels
 METRICS: dict[Kind, str] = {"classes": "accuracy", "multilabel": "micro_f1", "regression": "r2"}
@@ -103,7 +106,11 @@ def read_label_table(
         if level is None:
             names = {name.lower() for name in table.columns}
             level = "note" if names & {"note", "note_index"} or {"onset", "pitch"} <= names else "sequence"
-        files = tuple(str(value).strip() for value in table[found.file])
+        files = tuple(cell_name(value) for value in table[found.file])
+        blank = [row for row, value in enumerate(table[found.file], 1) if is_missing(value)]
+        if blank:
+            what = f"{len(blank)} lines name no file, first row {blank[0]} after the header"
+            raise DatasetError("bad-table", what, hint=f"fill in the column {found.file!r}, or remove them")
         extra = _Extra(table, found, files)
         if level == "note":
             entries, labels = note_entries(table, found, kind, classes)
@@ -127,8 +134,17 @@ class _Extra:
     def _column(self, name: str | None) -> dict[str, Any]:
         if name is None:
             return {}
-        cells = zip(self.files, self.table[name].tolist(), strict=True)
-        return {file: value for file, value in cells if not is_missing(value)}
+        cells: dict[str, Any] = {}
+        for file, value in zip(self.files, self.table[name].tolist(), strict=True):
+            if is_missing(value):
+                continue
+            if cell_name(cells.setdefault(file, value)) != cell_name(value):
+                both = f"{cell_name(cells[file])!r} and {cell_name(value)!r}"
+                raise DatasetError("bad-table", f"the lines of {file} have two values of {name!r}: {both}")
+        blank = [file for file in dict.fromkeys(self.files) if file not in cells]
+        if blank:
+            logger.warning("%d files have no %r, such as %s", len(blank), name, blank[0])
+        return cells
 
     def all(self) -> dict[str, Any]:
         columns = self.columns
@@ -141,7 +157,7 @@ class _Extra:
             if not 0 <= weights[file] < float("inf"):
                 raise DatasetError("bad-label", f"the weight {value!r} is no number from 0 on")
         return {
-            "groups": {file: str(value) for file, value in self._column(columns.group).items()},
+            "groups": {file: cell_name(value) for file, value in self._column(columns.group).items()},
             "splits": {file: _part(value) for file, value in self._column(columns.split).items()},
             "weights": weights,
             "split_name": (columns.split or "given").lower(),
@@ -149,7 +165,7 @@ class _Extra:
 
 
 def _part(value: Any) -> str:
-    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip().lower()
+    text = cell_name(value).lower()
     part = PARTS.get(text, text)
     if part not in PARTS.values() and not part.isdecimal():
         raise DatasetError("bad-split", f"{value!r} is neither train, valid or test nor the number of a fold")
@@ -204,7 +220,7 @@ class TableReader:
 
 def _keys(path: str) -> tuple[str, str, str]:
     """Spellings that a path can be found by: itself, without extension, last part without extension."""
-    pure = PurePosixPath(path.replace("\\", "/"))
+    pure = PurePosixPath(unicodedata.normalize("NFC", path).replace("\\", "/"))
     suffix = pure.suffix.lower() in (".mid", ".midi")
     bare = str(pure.with_suffix("")) if suffix else str(pure)
     return str(pure), bare, PurePosixPath(bare).name
