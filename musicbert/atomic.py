@@ -1,11 +1,15 @@
 """Files written atomically: a reader sees the old file or the whole new one, never a part.
 
-A file is written beside its destination, flushed to disk and renamed over it. All files of this package are
+A file is written beside its destination, flushed to disk and renamed over it. A link stays and its target is
+replaced; into a device or a pipe, the content is written when it is complete. All files of this package are
 written here; whole folders in `musicbert.corpus.files.folders`.
 """
 
+import errno
 import json
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +18,8 @@ from typing import Any, BinaryIO
 
 #: Permissions of a written file before the umask; ``mkstemp`` alone would leave it private to its owner.
 _FILE_MODE = 0o666
+#: Links that lead to one file, as Linux counts.
+_MAX_LINKS = 40
 
 
 @contextmanager
@@ -24,7 +30,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     complete.
     Raises `OSError` (the folder is missing, full or not writable; ``filename`` is the destination).
     """
-    path = Path(path)
+    named_path = Path(path)
+    path, in_place = _destination(named_path)
+    if in_place:
+        with tempfile.TemporaryFile() as whole:
+            yield whole
+            whole.seek(0)
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND), "wb") as file:
+                shutil.copyfileobj(whole, file)
+        return
     prefix = f".{path.name}."
     partial = None
     try:
@@ -42,7 +56,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             named = error.filename
             if named is None or Path(os.fsdecode(named)).name.startswith(prefix):
                 # name the destination, not the sibling
-                raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+                raise OSError(error.errno, error.strerror, os.fspath(named_path)) from error
         raise
 
 
@@ -53,13 +67,37 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write UTF-8 text atomically, with line ends as given (see `replacing`)."""
-    write_bytes(path, text.encode("utf-8"))
+    """Write UTF-8 text atomically, with line ends as given (see `replacing`).
+
+    Bytes of file names that are not UTF-8 are surrogates in Python; they are written as escapes,
+    which JSON reads back as they were.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: str | os.PathLike[str], value: Any, *, indent: int | None = 2) -> None:
     """Write JSON atomically, ending in a newline; raises `ValueError` for NaN or infinity."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False) + "\n")
+
+
+def _destination(path: Path) -> tuple[Path, bool]:
+    """Return the file that links lead to, and whether it is to be written in place: no regular file.
+
+    Also in place: open files of a process, as ``/dev/stdout`` is one, whatever they are.
+    """
+    for _ in range(_MAX_LINKS):
+        if Path(os.path.realpath(path.parent)).is_relative_to("/proc"):
+            return path, True
+        try:
+            mode = path.stat().st_mode
+        except FileNotFoundError:
+            mode = stat.S_IFREG
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            return path, True
+        if not path.is_symlink():
+            return path, False
+        path = path.parent / path.readlink()
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fspath(path))
 
 
 def _umask() -> int:

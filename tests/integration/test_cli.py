@@ -3,6 +3,7 @@
 import argparse
 import csv
 import json
+import os
 import subprocess
 import sys
 
@@ -276,3 +277,21 @@ def test_python_dash_m(fixtures):
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stdout.startswith("<s> <s>")
+
+
+@pytest.mark.parametrize("where", ["file", "stdout"])
+def test_a_name_that_is_not_utf8_is_escaped_and_no_file_is_lost(tmp_path, fixtures, where):
+    folder = tmp_path / "songs"
+    folder.mkdir()
+    names = [b"plain.mid", b"\xe9t\xe9.mid"]
+    content = (fixtures / "musicbert" / "s01_basic_4_4.mid").read_bytes()
+    for name in names:
+        (folder / os.fsdecode(name)).write_bytes(content)
+    to = ["--output", "o.csv"] if where == "file" else []
+    done = subprocess.run(
+        [sys.executable, "-m", "musicbert", "encode", "songs", "--format", "csv", *to],
+        cwd=tmp_path, capture_output=True, check=True, env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+    )  # fmt: skip
+    text = (tmp_path / "o.csv").read_text() if to else done.stdout.decode()
+    shown = {line.split(",")[0] for line in text.splitlines()[1:]}
+    assert shown == {"songs/plain.mid", "songs/\\udce9t\\udce9.mid"}

@@ -1,10 +1,12 @@
 """Atomic writing of files: whole or nothing."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -92,3 +94,64 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path):
     assert (tmp_path / "a").read_text() == "old"
     write_text(tmp_path / "a", "new")
     assert (tmp_path / "a").read_text() == "new"
+
+
+def test_a_link_stays_and_its_target_is_replaced(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "first").symlink_to("second")
+    (tmp_path / "second").symlink_to("folder/target")
+    for content in (b"new", b"newer"):  # the target is missing at first
+        write_bytes(tmp_path / "first", content)
+        assert (tmp_path / "first").readlink().name == "second"
+        assert (tmp_path / "folder" / "target").read_bytes() == content
+    assert [each.name for each in (tmp_path / "folder").iterdir()] == ["target"]
+
+
+def test_a_circle_of_links_is_an_error(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OSError, match="symbolic links"):
+        write_bytes(tmp_path / "a", b"x")
+    assert (tmp_path / "a").is_symlink()
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_pipe_stays_and_gets_the_content(tmp_path, linked):
+    pipe = name = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    if linked:
+        name = tmp_path / "link"
+        name.symlink_to(pipe)
+    reader = subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE)
+    with replacing(name) as file:
+        file.write(b"..... world")
+        file.seek(0)
+        file.write(b"hello")
+    assert reader.communicate(timeout=60)[0] == b"hello world"
+    assert pipe.is_fifo()
+    assert name.is_symlink() == linked
+    assert len(list(tmp_path.iterdir())) == 1 + linked
+
+
+def test_a_device_stays(tmp_path):
+    write_bytes("/dev/null", b"x")
+    (tmp_path / "link").symlink_to("/dev/null")
+    write_bytes(tmp_path / "link", b"x")
+    assert (tmp_path / "link").is_symlink()
+    assert Path("/dev/null").is_char_device()
+
+
+def test_standard_output_is_written_where_it_goes(tmp_path):
+    code = "from musicbert.atomic import write_text; print('a', flush=True); write_text('/dev/stdout', 'b')"
+    with (tmp_path / "out").open("w") as file:
+        subprocess.run([sys.executable, "-c", code], stdout=file, check=True)
+    assert (tmp_path / "out").read_text() == "a\nb"
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True).stdout == b"a\nb"
+
+
+def test_names_that_are_not_utf8_are_escaped_and_read_back_from_json(tmp_path):
+    name = os.fsdecode(b"\xe9t\xe9.mid")
+    write_text(tmp_path / "a", f"{name},é")
+    assert (tmp_path / "a").read_text() == "\\udce9t\\udce9.mid,é"
+    write_json(tmp_path / "b", {name: "é"})
+    assert json.loads((tmp_path / "b").read_text()) == {name: "é"}
