@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `musicbert build`."""
     defaults = BuildOptions()
     add = parser.add_argument
-    add("sources", nargs="+", metavar="SOURCE",
-        help="folder, .zip, .tar[.gz|.xz|.bz2], text file of URLs or paths, or URL of a folder")  # fmt: skip
+    kinds = "folder, MIDI file, .zip, .tar[.gz|.xz|.bz2], text file of URLs or paths, or URL of a folder"
+    add("sources", nargs="+", metavar="SOURCE", help=kinds)
     add("--output", "-o", type=Path, required=True, help="folder to write")
     add("--encoding", choices=("octuple", "cp", "cp-m2bert", "cp-midibert"), default=defaults.encoding,
         help="octuples, or compound words: corrected or as published (%(default)s)")  # fmt: skip
@@ -123,6 +123,11 @@ def summary(report: BuildReport, output: Path) -> str:
         else f"  {split}: empty, nothing written"
         for split, size in report.splits.items()
     ]
+    if "valid" in report.splits and not report.splits["valid"]["files"]:
+        lines.append(
+            "  no validation part: training needs one. Repeat with --overwrite and larger shares, such as "
+            "--shares 80 10 10"
+        )
     if report.shards > 1:
         folders = ":".join(str(output / f"shard{number}") for number in range(report.shards))
         lines.append(f"  {report.shards} shards; fairseq-train takes them as {folders}")

@@ -1,6 +1,6 @@
 """The files of a corpus, one after the other: from folders, zip and tar archives, and lists of URLs.
 
-A source is a folder; a zip archive; a tar archive (``.tar``, ``.tar.gz``, ``.tgz``, ``.tar.xz``,
+A source is a folder; a MIDI file; a zip archive; a tar archive (``.tar``, ``.tar.gz``, ``.tgz``, ``.tar.xz``,
 ``.tar.bz2``); a text file (any other suffix) of URLs or paths, one a line, ``#`` for remarks, relative
 paths from the folder of the list; or a URL of a folder (``s3://bucket/midi/``). Files come in an order that
 only the source determines: sorted in folders, as listed in archives and lists. Nothing is kept but the file
@@ -93,6 +93,8 @@ def _lister(source: str) -> Callable[[str, ArchiveLimits], Listed]:
         raise DatasetError(
             "unknown-source", "Archives of this kind are not read", path=source, hint="unpack it first"
         )
+    if path.is_file() and source.lower().endswith(MIDI_SUFFIXES):
+        return _one_file
     if source.lower().endswith(".zip") or not path.exists() or zipfile.is_zipfile(path):
         return _zip
     return _url_list
@@ -106,6 +108,11 @@ def _folder(source: str, _limits: ArchiveLimits) -> Listed:
     for member in list_folder(Path(source)):
         if _wanted(member.path):
             yield member, FilePlace(os.path.join(source, member.path))  # noqa: PTH118 - Path costs 10 times
+
+
+def _one_file(source: str, _limits: ArchiveLimits) -> Listed:
+    name = Path(source).name
+    yield Member(stem(name), name, Path(source).stat().st_size), FilePlace(source)
 
 
 def _zip(source: str, _limits: ArchiveLimits) -> Listed:

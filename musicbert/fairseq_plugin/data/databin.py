@@ -63,6 +63,8 @@ def load_pieces(folder: str | Path, split: str, dictionary: Dictionary, *, combi
     pieces = data_utils.load_indexed_dataset(str(path), dictionary, combine=combine)
     if pieces is None:
         hint = "binarise the data first, or check the name of the split"
+        if split == "valid":
+            hint += "; `musicbert build` makes a validation part with larger --shares, such as 80 10 10"
         raise DatasetError("not-found", f"There is no binarised split {split!r}", path=path, hint=hint)
     wrong = np.flatnonzero(np.asarray(pieces.sizes) % WIDTH)
     ends = [] if len(wrong) else [pieces[0], pieces[len(pieces) - 1]]

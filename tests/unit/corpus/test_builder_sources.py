@@ -142,3 +142,7 @@ def test_cut_tar_is_an_error_not_a_short_corpus(tmp_path, folder):
     (tmp_path / "x.tar.xz").write_bytes(content[: len(content) // 2])
     with pytest.raises(DatasetError, match="damaged-archive"):
         list(list_files([str(tmp_path / "x.tar.xz")]))
+
+
+def test_a_midi_file_is_a_source(folder):
+    assert read_all(folder / "a" / "two.MIDI") == {"two.MIDI": b"two"}
