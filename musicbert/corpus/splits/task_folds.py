@@ -13,7 +13,7 @@ tested. Verified in ``tests/unit/corpus/test_task_folds.py`` and ``test_genre.py
 
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -138,6 +138,45 @@ def task_folds(
             fold["test" if own == test else "valid" if own == held else "train"].append(name)
         folds[test] = _whole(fold, groups, f"{seed}/{test}", share, shards)
     return folds, groups
+
+
+def unlearnable(shards: Shards, task: Task, folds: Mapping[str, Fold]) -> list[str]:
+    """Say in sentences which labels cannot be learned or tested with these folds, with counts per fold."""
+    if task.kind == "regression":
+        values = np.asarray(shards.label(task.label), np.float64).reshape(-1, len(task.classes))
+        same = [np.unique(column[~np.isnan(column)]).size < 2 for column in values.T]
+        names = [name for name, is_same in zip(task.classes, same, strict=True) if is_same]
+        return [f"all labels of {', '.join(names)} are equal: there is nothing to learn"] if names else []
+    counts = label_counts(shards, task) > 0
+    kept = [k for k in range(len(task.classes)) if k not in task.ignore]
+    pieces = counts[[shards.index[name] for fold in folds.values() for part in PARTS for name in fold[part]]]
+    used = [k for k in kept if pieces[:, k].any()]
+    if task.kind == "classes" and len(used) < 2:
+        name = task.classes[used[0]] if used else "missing"
+        return [f"all labels are {name}: there is nothing to learn"]
+    total = counts.sum(axis=0)
+    single = [task.classes[k] for k in kept if total[k] == 1]
+    unit = "piece" if task.level == "sequence" else "piece with such notes"
+    found = []
+    if single:
+        verb = "class has" if len(single) == 1 else "classes have"
+        found.append(
+            f"{len(single)} {verb} one {unit} each ({_few(single)}): what is tested is never in training"
+        )
+    for name, fold in folds.items():
+        inside = {part: counts[[shards.index[piece] for piece in fold[part]]].sum(axis=0) for part in PARTS}
+        for part, other in (("train", "test"), ("test", "train")):
+            missing = [f"{task.classes[k]} ({inside[other][k]})" for k in kept if not inside[part][k]]
+            if missing:
+                found.append(
+                    f"fold {name}: {len(missing)} of {len(kept)} classes have no {part} piece: "
+                    f"{_few(missing)}; in brackets: {other} pieces"
+                )
+    return found
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
 
 
 def _has_label(shards: Shards, task: Task) -> Bools:

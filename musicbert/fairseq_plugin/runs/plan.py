@@ -8,6 +8,7 @@ to use.
 """
 
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from os import PathLike
@@ -18,7 +19,7 @@ from musicbert.annotation.folds import Fold, carve_validation, leaks
 from musicbert.atomic import write_json
 from musicbert.corpus.bins.databin import fold_folders
 from musicbert.corpus.labelled import LabelledSet, Task
-from musicbert.corpus.splits.task_folds import CLEAN, PARTS, Validation, task_folds
+from musicbert.corpus.splits.task_folds import CLEAN, PARTS, Validation, task_folds, unlearnable
 from musicbert.corpus.splits.training_share import share_folds
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.runs.arguments import databin_arguments, training_arguments
@@ -27,6 +28,7 @@ from musicbert.fairseq_plugin.runs.models import ModelChoice, choose_model
 from musicbert.recipes.finetuning import FineTuning
 
 SPLIT, TASK = "split.json", "task.json"
+logger = logging.getLogger(__name__)
 ALL, DATA_BIN = "all", "data-bin"
 
 
@@ -90,6 +92,8 @@ def plan_task(
         message = f"MusicBERT reads octuples, and this data set holds {shards.codec!r}"
         raise DatasetError("wrong-codec", message, path=shards.path, hint="write it with the codec 'octuple'")
     plans, groups = task_folds(shards, task, split, n_folds=folds, seed=split_seed, validation=validation)
+    for line in unlearnable(shards, task, plans):
+        logger.warning("%s", line)
     everything = {ALL: _everything(plans, groups, str(split_seed))} if final else {}
     chosen = _chosen(plans, only_folds, shards.path)
     chosen = share_folds(shards, task, chosen, groups, train_share, seed=split_seed)

@@ -9,7 +9,7 @@ from musicbert.annotation.dealing import deal
 from musicbert.annotation.folds import leaks
 from musicbert.corpus.labelled.pieces import LabelledPiece, Task
 from musicbert.corpus.labelled.shard_writer import write_shards
-from musicbert.corpus.splits.task_folds import clean_groups, task_folds
+from musicbert.corpus.splits.task_folds import clean_groups, task_folds, unlearnable
 from musicbert.errors import DatasetError
 from musicbert.midi import Score
 
@@ -72,6 +72,25 @@ def test_every_fold_has_its_share_of_rare_classes():
     folds = np.array([fold_of[name] for name in names])
     for fold in range(5):
         assert np.bincount(classes[folds == fold]).tolist() == [8, 2]
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([0] * 12, ["all labels are sad: there is nothing to learn"]),
+        (
+            [0, 1] * 5 + [0, 2],
+            ["1 class has one piece each (odd)", "1 of 3 classes have no train piece: odd (1)"],
+        ),
+        ([0, 1] * 6, ["1 of 3 classes have no train piece: odd (0)"]),
+        ([0, 1, 2] * 8, []),
+    ],
+)
+def test_labels_that_cannot_be_learned_are_counted(tmp_path, labels, said):
+    shards = make(tmp_path, labels)
+    lines = unlearnable(shards, TASK, task_folds(shards, TASK, "clean", n_folds=3)[0])
+    assert all(any(what in line for line in lines) for what in said)
+    assert bool(lines) == bool(said)
 
 
 def test_a_clean_split_leaks_nothing_and_validates(tmp_path):
