@@ -89,6 +89,7 @@ def infer_kind(rows: Rows, separator: str | None = None) -> tuple[Kind, str]:
             return "multilabel", f"{len(rows[0])} columns of 0 and 1"
         if None not in numbers:
             return "regression", f"{len(rows[0])} columns of numbers"
+        _refuse_numbers(cells, numbers, "choose the columns of numbers with --label-columns")
         raise DatasetError(
             "ambiguous-labels",
             "several columns of labels hold text",
@@ -106,7 +107,11 @@ def infer_kind(rows: Rows, separator: str | None = None) -> tuple[Kind, str]:
     return "regression", "cells are numbers"
 
 
-def _refuse_numbers(cells: Sequence[Any], numbers: Sequence[float | None]) -> None:
+def _refuse_numbers(
+    cells: Sequence[Any],
+    numbers: Sequence[float | None],
+    names_hint: str = "if these are names, give --kind classes",
+) -> None:
     """Raise an error where cells that are no numbers stand among numbers, or are written like numbers."""
     names = [str(cell) for cell, number in zip(cells, numbers, strict=True) if number is None]
     written = [name for name in names if _LIKE_A_NUMBER.fullmatch(name)]
@@ -119,7 +124,7 @@ def _refuse_numbers(cells: Sequence[Any], numbers: Sequence[float | None]) -> No
     raise DatasetError(
         "ambiguous-labels",
         what,
-        hint="write numbers like 3.5 and leave missing cells empty; if these are names, give --kind classes",
+        hint=f"write numbers like 3.5 and leave missing cells empty; {names_hint}",
     )
 
 

@@ -143,7 +143,12 @@ class _Extra:
                 raise DatasetError("bad-table", f"the lines of {file} have two values of {name!r}: {both}")
         blank = [file for file in dict.fromkeys(self.files) if file not in cells]
         if blank:
-            logger.warning("%d files have no %r, such as %s", len(blank), name, blank[0])
+            then = {
+                self.columns.group: "each is a group of its own",
+                self.columns.split: "they are in no part: neither trained on nor tested",
+                self.columns.weight: "their weight is 1",
+            }[name]
+            logger.warning("%d files have no %r, such as %s; %s", len(blank), name, blank[0], then)
         return cells
 
     def all(self) -> dict[str, Any]:

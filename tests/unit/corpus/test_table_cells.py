@@ -104,6 +104,12 @@ def test_an_ambiguous_column_names_the_cell_and_the_option(tmp_path, cells, name
     assert read_label_table(path, kind="classes").labels.kind == "classes"
 
 
+def test_one_cell_that_is_no_number_among_several_columns_is_named(tmp_path):
+    with pytest.raises(DatasetError, match="'3,5'") as error:
+        read_label_table(write(tmp_path, 'file,valence,arousal\na.mid,1.5,2\nb.mid,"3,5",4\n'))
+    assert "--label-columns" in (error.value.hint or "")
+
+
 def test_row_numbers_without_a_name_are_passed_over_and_said(tmp_path, caplog):
     path = tmp_path / "t.csv"
     pd.DataFrame({"file": FILES, "valence": np.arange(6) + 0.5}).to_csv(path)
@@ -157,7 +163,9 @@ def test_contradictions_and_lines_without_a_file_are_errors(tmp_path, text):
 def test_blank_groups_and_splits_are_counted(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         read_label_table(write(tmp_path, "file,mood,group\na.mid,x,g\nb.mid,y,\n"))
-    assert "1 files have no 'group', such as b.mid" in caplog.text
+        read_label_table(write(tmp_path, "file,mood,split\na.mid,x,test\nb.mid,y,NA\n"))
+    assert "1 files have no 'group', such as b.mid; each is a group of its own" in caplog.text
+    assert "1 files have no 'split', such as b.mid; they are in no part" in caplog.text
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
