@@ -92,6 +92,13 @@ def note_entries(
     return entries, Labels(found.kind, found.classes, [], found.why)
 
 
+def _whole(value: Any) -> int:
+    number = float(value)
+    if not number.is_integer():
+        raise ValueError(f"{value!r} is not a whole number")
+    return int(number)
+
+
 def _lines(
     table: pd.DataFrame,
     entries: dict[str, NoteEntry],
@@ -103,10 +110,10 @@ def _lines(
 ) -> None:
     try:
         if note is not None:
-            numbers = [int(float(value)) for value in table[note]]
+            numbers = [_whole(value) for value in table[note]]
         else:
             onsets = [float(value) for value in table[onset]]
-            pitches = [int(float(value)) for value in table[pitch]]
+            pitches = [_whole(value) for value in table[pitch]]
     except (TypeError, ValueError) as error:
         raise DatasetError("bad-label", f"a note is named by what is no number: {error}") from error
     for line, (file, cell) in enumerate(zip(files, cells, strict=True)):

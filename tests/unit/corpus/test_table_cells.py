@@ -192,3 +192,12 @@ class _Unflagged(zipfile.ZipInfo):
 
     def _encodeFilenameFlags(self):
         return self.filename.encode(), self.flag_bits & ~0x800
+
+
+@pytest.mark.parametrize("cell", ["1.5", "inf", "nan", "NA", "1e999", "x", ""])
+@pytest.mark.parametrize("header", ["file,note,label", "file,pitch,label,onset"])
+def test_notes_are_named_by_whole_numbers(tmp_path, header, cell):
+    more = ",0" if "onset" in header else ""
+    with pytest.raises(DatasetError) as error:
+        read_label_table(write(tmp_path, f"{header}\na.mid,1,x{more}\na.mid,{cell},y{more}\n"))
+    assert error.value.reason == "bad-label"
