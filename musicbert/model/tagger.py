@@ -47,8 +47,14 @@ class TagSettings:
     mix_layers: bool = False
 
     def __post_init__(self) -> None:
-        if self.outputs < 1:
-            raise ValueError(f"a head needs at least one output, not {self.outputs}")
+        if type(self.outputs) is not int or self.outputs < 1:
+            raise ValueError(f"a head needs at least one output, not {self.outputs!r}")
+        if type(self.inner) is not int or self.inner < 0:
+            raise ValueError(f"inner is a width or 0, not {self.inner!r}")
+        if type(self.layer) is not int or not isinstance(self.mix_layers, bool):
+            raise ValueError(f"layer {self.layer!r} and mix_layers {self.mix_layers!r} are of other types")
+        if type(self.dropout) not in (int, float) or not 0 <= self.dropout <= 1:
+            raise ValueError(f"dropout is in 0-1, not {self.dropout!r}")
         if self.head not in get_args(HeadKind):
             raise ValueError(f"a head is one of {', '.join(get_args(HeadKind))}, not {self.head!r}")
 

@@ -31,6 +31,7 @@ from musicbert.encoding.vocabulary import TOKENS
 from musicbert.errors import CheckpointError
 from musicbert.model import Pooling
 from musicbert.objectives.note_fields import CP, OCTUPLE, NoteFields
+from musicbert.weights.checks import check_version
 from musicbert.weights.families.family import Config, Family
 from musicbert.weights.families.known import family_of_config
 from musicbert.weights.output_names import Head, head_from_json
@@ -113,11 +114,8 @@ def bundle_from_settings(
     """
     family = family_of_config(shown)
     try:
-        if int(settings["format_version"]) > FORMAT_VERSION:
-            raise ValueError(f"format_version {settings['format_version']} is newer than this program")
+        check_version(settings["format_version"], FORMAT_VERSION)
         config = family.config_from(settings["architecture"])
-        if config.width % config.heads:
-            raise ValueError(f"width {config.width} is not a multiple of {config.heads} heads")
         if any(getattr(config, name) != getattr(shown, name) for name in family.from_shapes):
             raise ValueError(f"the tensors are those of {shown}")
         origin = dict(settings.get("origin") or {})

@@ -24,6 +24,7 @@ from warnings import catch_warnings, simplefilter
 import torch
 
 from musicbert.errors import CheckpointError
+from musicbert.weights.checks import check_kind_of_file, check_storage, check_zip
 from musicbert.weights.families.hugging_face import from_hugging_face, is_hugging_face
 
 #: harmless classes that are read as records; only the settings beside the weights use them
@@ -107,16 +108,18 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
 
     ``path``: a ``.pt`` of fairseq (any of its containers), a pickled state dict, a ``.safetensors`` file, or
     a folder with ``model.safetensors``.
-    Raises `CheckpointError` (``not-found``, ``unsafe-pickle``, ``unreadable``, ``no-weights``;
-    ``bad-config``: ``config.json``).
+    Raises `CheckpointError` (``not-found``, ``unsafe-pickle``, ``unreadable``, ``no-weights``,
+    ``bad-weights``; ``bad-config``: ``config.json``).
     """
     path = Path(path)
     if path.is_dir():
         path = path / "model.safetensors"
     if not path.is_file():
         raise CheckpointError("not-found", "There is no such checkpoint", path=path, hint="check the path")
+    check_kind_of_file(path)
     if path.suffix == ".safetensors":
         return _from_safetensors(path)
+    check_zip(path)
     content = _read_pickle(path)
     if not isinstance(content, dict):
         raise CheckpointError("no-weights", f"It holds a {type(content).__name__}, not weights", path=path)
@@ -136,9 +139,14 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         heads = content.get("mask_lm")  # M2BERT keeps its heads beside the backbone
         if weights is not content and isinstance(heads, dict):
             weights = {**weights, **{f"mask_lm.{name}": value for name, value in heads.items()}}
-    weights = {name: value for name, value in weights.items() if isinstance(value, torch.Tensor)}
+    weights = {
+        name: value
+        for name, value in weights.items()
+        if isinstance(name, str) and isinstance(value, torch.Tensor)
+    }
     if not weights:
         raise CheckpointError("no-weights", "It holds no weights", path=path)
+    check_storage(weights, path=path)
     saved = content.get("musicbert")  # by `save_fairseq`
     folder_settings = saved if isinstance(saved, dict) else {}
     return Checkpoint(weights, settings, str(path), container, task, folder_settings)
@@ -151,7 +159,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise CheckpointError("unreadable", "It is not JSON", path=path) from error
     if not isinstance(content, dict):
         raise CheckpointError("unreadable", "It is not a JSON object", path=path)

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from musicbert.encoding.views import VIEWS, View
+from musicbert.encoding.vocabulary import TOKENS
 from musicbert.errors import CheckpointError
 from musicbert.model import Pooling
 from musicbert.weights.bundle import Bundle, bundle_from_settings
@@ -79,7 +80,11 @@ def read_bundle(
 
 
 def _check_vocabulary(bundle: Bundle, folder: Path) -> None:
-    """Compare the ``vocab.json`` of a folder, if there is one, with the tokens of this program."""
+    """Compare the vocabulary, and the ``vocab.json`` of a folder, with the tokens of this program."""
+    size = getattr(bundle.config, "vocabulary_size", len(TOKENS))
+    if size != len(TOKENS):
+        message = f"Its vocabulary has {size} tokens, OctupleMIDI {len(TOKENS)}"
+        raise CheckpointError("other-vocabulary", message, path=folder)
     file = folder / "vocab.json"
     if folder.is_dir() and file.is_file() and read_json(file) != bundle.vocabulary():
         tokens = f"Its tokens are not those of {bundle.settings()['encoding']} in their order"
@@ -111,12 +116,23 @@ def build_model(bundle: Bundle, *, path: str | PathLike[str] | None = None) -> t
     for head in bundle.heads:
         prefix = f"{head.kind}_heads.{head.name}"
         dense = bundle.weights.get(f"{prefix}.dense.weight")
-        if dense is None:
-            raise CheckpointError("missing-weights", f"The head {head.name!r} is not whole", path=path)
-        register = getattr(model, f"register_{head.kind}_head")
         spectral = f"{prefix}{SPECTRAL}" in bundle.weights
+        last = bundle.weights.get(f"{prefix}{SPECTRAL}" if spectral else f"{prefix}.out_proj.weight")
+        if dense is None or last is None or dense.dim() != 2 or last.dim() != 2:
+            raise CheckpointError("missing-weights", f"The head {head.name!r} is not whole", path=path)
+        if last.shape[0] != head.outputs:  # before anything of that size is allocated
+            message = (
+                f"The head {head.name!r} is said to have {head.outputs} outputs, its tensors have {len(last)}"
+            )
+            raise CheckpointError("missing-weights", message, path=path)
+        register = getattr(model, f"register_{head.kind}_head")
         register(head.name, head.outputs, dense.shape[0], spectral=spectral)
     state, report = fit_weights(bundle.weights, model, path=path)
+    ours = tuple(f"{head.kind}_heads.{head.name}." for head in bundle.heads)
+    lacking = [name for name in (*report.missing, *report.resized) if ours and name.startswith(ours)]
+    if lacking:
+        message = f"Tensors of its heads are missing or of another shape: {', '.join(lacking[:3])}"
+        raise CheckpointError("missing-weights", message, path=path)
     model.load_state_dict(state, strict=True)
     return model.eval(), report
 

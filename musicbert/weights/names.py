@@ -10,6 +10,7 @@ name that its publisher gave it. Then come the tables of downloads: ``sources.js
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from os import PathLike, fspath
 from pathlib import Path
 
@@ -80,10 +81,13 @@ def resolve(
         if checkpoint := _below(place, text, source):
             return checkpoint
     if source is None:
+        names = sorted({*known, *_held(places)})
+        near = get_close_matches(text.lower(), names, n=1)
         raise CheckpointError(
             "unknown-name",
-            f"No checkpoint is called {text!r}; known names are {', '.join(sorted(known))}",
-            hint=f"give a path, or put it at {places[0] / text}",
+            f"No checkpoint is called {text!r}; known names are {', '.join(names)}",
+            hint=(f"did you mean {near[0]}? Otherwise " if near else "")
+            + f"give a path, or put it at {places[0] / text}",
         )
     if source.url is None or source.sha256 is None:
         raise CheckpointError(
@@ -101,6 +105,12 @@ def _inside(folder: Path) -> Path | None:
         if (folder / file).is_file():
             return folder if file == _IN_FOLDER[0] else folder / file
     return None
+
+
+def _held(places: Sequence[Path]) -> set[str]:
+    """Names of the models in these folders, those that come with the package among them."""
+    entries = (entry for place in places if place.is_dir() for entry in place.iterdir())
+    return {entry.name for entry in entries if entry.is_dir() and _inside(entry)}
 
 
 def _below(place: Path, name: str, source: Source | None) -> Path | None:
@@ -122,6 +132,6 @@ def _tables(places: Sequence[Path]) -> dict[str, Source]:
                 if Path(source.file).name != source.file:
                     raise ValueError(f"file {source.file!r} is not a plain file name")
                 known[name] = source
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError("bad-sources", f"Not a table of sources: {error}", path=path) from error
     return known

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from musicbert.errors import CheckpointError
+from musicbert.weights.checks import whole_number
 from musicbert.weights.container import Checkpoint
 from musicbert.weights.families.musicbert import HEADS
 
@@ -47,6 +48,11 @@ class Head:
     poles: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
+        whole_number(self.outputs, 1, f"number of outputs of the head {self.name!r}")
+        if not isinstance(self.name, str) or not self.name or "." in self.name:
+            raise ValueError(f"{self.name!r} is not a name of a head")
+        if self.kind not in ("classification", "regression"):
+            raise ValueError(f"kind of head {self.kind!r} is not classification or regression")
         if self.activation not in get_args(Activation):
             raise ValueError(f"activation {self.activation!r} is not one of {get_args(Activation)}")
         for what in ("names", "poles"):
@@ -60,7 +66,7 @@ def head_from_json(entry: Mapping[str, Any]) -> Head:
     return Head(
         entry["name"],
         entry["kind"],
-        int(entry["outputs"]),
+        entry["outputs"],
         entry["activation"],
         tuple(map(str, entry.get("names", ()))),
         tuple((str(low), str(high)) for low, high in entry.get("poles", ())),
@@ -81,6 +87,10 @@ def heads_of(
     for name, value in weights.items():
         parts = name.split(".", 2)
         ends = ("out_proj.weight", SPECTRAL.removeprefix("."))
+        whole = len(parts) == 3 and any(f"{parts[0]}.{parts[1]}.{end}" in weights for end in ends)
+        first = name.startswith(HEADS) and parts[-1] == "dense.weight"
+        if first and not whole and not _TOKEN_HEAD.fullmatch(parts[1]):
+            raise CheckpointError("missing-weights", f"The head {parts[1]!r} is not whole", path=path)
         if not name.startswith(HEADS) or len(parts) < 3 or parts[2] not in ends:
             continue
         if _TOKEN_HEAD.fullmatch(parts[1]):
@@ -101,7 +111,7 @@ def _heads_beside(path: Path) -> tuple[Head, ...] | None:
         return None
     try:
         return tuple(head_from_json(entry) for entry in json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError("bad-config", f"It does not describe heads: {error}", path=file) from error
 
 
@@ -128,7 +138,7 @@ def read_labels(path: str | PathLike[str]) -> dict[str, Any]:
             "dimensions": tuple(str(entry["name"]) for entry in dimensions),
             "poles": tuple(poles) if len(poles) == len(dimensions) else (),
         }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             "bad-labels", f"No JSON object with classes and dimensions ({error})", path=path
         ) from error

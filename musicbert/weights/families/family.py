@@ -11,6 +11,7 @@ from torch import nn
 
 from musicbert.config import M2BertConfig, MidiBertConfig, ModelConfig
 from musicbert.errors import CheckpointError
+from musicbert.weights.checks import check_architecture
 
 FamilyName = Literal["musicbert", "m2bert", "midibert"]
 Config = ModelConfig | M2BertConfig | MidiBertConfig
@@ -75,12 +76,16 @@ class Family:
         return self.name
 
     def config_from(self, architecture: Mapping[str, Any]) -> Config:
-        """Architecture from its entry in ``config.json``; unknown attributes are left out."""
+        """Architecture from its entry in ``config.json``; unknown attributes are left out.
+
+        Raises `ValueError` and `TypeError` where a value cannot be used.
+        """
         known = {entry.name for entry in fields(self.config)}  # type: ignore[arg-type]
         given = {name: value for name, value in architecture.items() if name in known}
         config: Config = self.config(
             **{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
         )
+        check_architecture(config)
         return config
 
     def flag_values(self, config: Config) -> dict[str, Any]:
@@ -151,6 +156,12 @@ class KeyReport:
 
 
 def layer_count(weights: Weights, prefix: str) -> int:
-    """Number of layers: one more than the highest number after ``prefix``, 0 where there are none."""
-    rests = (name.removeprefix(prefix) for name in weights if name.startswith(prefix))
-    return max((int(rest.partition(".")[0]) + 1 for rest in rests), default=0)
+    """Number of layers: one more than the highest number after ``prefix``, 0 where there are none.
+
+    Raises `CheckpointError` (``missing-weights``: a layer below the highest one is missing).
+    """
+    numbers = {name.removeprefix(prefix).partition(".")[0] for name in weights if name.startswith(prefix)}
+    if numbers != {str(number) for number in range(len(numbers))}:
+        message = f"The numbers of the tensors {prefix}* are not those of {len(numbers)} layers"
+        raise CheckpointError("missing-weights", message)
+    return len(numbers)

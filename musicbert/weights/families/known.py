@@ -4,13 +4,14 @@
 """
 
 from collections.abc import Mapping
-from os import PathLike
+from os import PathLike, fspath
 from typing import Any
 
 import torch
 from torch import nn
 
 from musicbert.errors import CheckpointError
+from musicbert.weights.checks import check_architecture, check_values
 from musicbert.weights.families.family import Config, Family, FamilyName, KeyReport, Weights
 from musicbert.weights.families.m2bert import M2BERT, is_m2bert
 from musicbert.weights.families.midibert import MIDIBERT, is_midibert
@@ -48,11 +49,29 @@ def infer_config(
 
     ``settings`` are flags of fairseq (number of attention heads, dropouts). Without ``family``, the names of
     the tensors show it.
-    Raises `CheckpointError` (``other-model``, ``other-vocabulary``, ``midibert-layout``).
+    Raises `CheckpointError` (``other-model``, ``other-vocabulary``, ``midibert-layout``,
+    ``missing-weights``, ``bad-config``).
     """
     family = family or family_of(weights)
-    config = family.infer(family.rename(weights, path=path), path=path)
-    return family.with_settings(config, settings or {})
+    config = _infer(family, family.rename(weights, path=path), path)
+    try:
+        config = family.with_settings(config, settings or {})
+        check_architecture(config)
+    except (ValueError, OverflowError) as error:
+        raise CheckpointError("bad-config", f"Its settings do not fit: {error}", path=path) from error
+    return config
+
+
+def _infer(family: Family, weights: Weights, path: str | PathLike[str] | None) -> Config:
+    try:
+        config: Config = family.infer(weights, path=path)
+    except (IndexError, ZeroDivisionError, ValueError) as error:
+        message = "It holds tensors of shapes that no such model has"
+        raise CheckpointError("other-model", message, path=path) from error
+    except CheckpointError as error:
+        error.path = error.path if error.path or path is None else fspath(path)
+        raise
+    return config
 
 
 def fit_weights(
@@ -66,12 +85,12 @@ def fit_weights(
     same row.
 
     Raises `CheckpointError` (``other-model``, ``other-vocabulary``, ``other-architecture``,
-    ``midibert-layout``, ``missing-weights``).
+    ``midibert-layout``, ``missing-weights``, ``bad-weights``).
     """
     config: Any = model.config
     family = family_of_config(config)
     weights = family.rename(weights, path=path)
-    family.check(family.infer(weights, path=path), config, path=path)
+    family.check(_infer(family, weights, path), config, path=path)
     values, state = model.state_dict(), {}
     loaded, missing, resized = [], [], []
     for name, value in values.items():
@@ -87,6 +106,7 @@ def fit_weights(
     if lacking:
         message = f"{len(lacking)} tensors are missing or of another shape: {', '.join(lacking[:3])} ..."
         raise CheckpointError("missing-weights", message, path=path)
+    check_values({name: state[name] for name in loaded}, path=path)
     unexpected = [name for name in weights if name not in values]
     return state, KeyReport(tuple(loaded), tuple(missing), tuple(unexpected), tuple(resized))
 

@@ -1,0 +1,122 @@
+"""What is checked of tensors and settings before a model is built from them.
+
+Settings are checked for types and ranges, and compared with shapes of tensors before anything of the size
+that they state is allocated. Tensors have to be dense, whole, of floating point and finite: nothing is cast.
+"""
+
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import fields
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from musicbert.errors import CheckpointError
+
+#: types of weights that a model takes
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+#: numbers of an architecture that may be 0
+_MAY_BE_ZERO = ("performance_features", "roll_outputs", "window")
+#: beginnings of files that are often saved in place of a checkpoint: what they are
+_DISGUISES = {
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+    b"version https://git-lfs": "a Git LFS pointer",
+}
+_HEAD_BYTES = 256
+
+
+def whole_number(value: object, least: int, name: str) -> None:
+    """Raise `ValueError` unless this is an integer of at least ``least``."""
+    if type(value) is not int or value < least:
+        raise ValueError(f"{name} is {value!r}, not a whole number from {least} on")
+
+
+def fraction(value: object, name: str) -> None:
+    """Raise `ValueError` unless this is a number in 0-1."""
+    if type(value) not in (int, float) or not 0 <= value <= 1:  # type: ignore[operator]
+        raise ValueError(f"{name} is {value!r}, not a number in 0-1")
+
+
+def check_version(version: object, newest: int) -> None:
+    """Raise `ValueError` unless this is the number of a format that this program reads."""
+    whole_number(version, 1, "format_version")
+    if version > newest:  # type: ignore[operator]
+        raise ValueError(f"format_version {version} is newer than this program")
+
+
+def check_architecture(config: Any) -> None:
+    """Check types and ranges of an architecture; raises `ValueError`."""
+    for entry in fields(config):
+        name, value, default = entry.name, getattr(config, entry.name), entry.default
+        if isinstance(default, bool):
+            if not isinstance(value, bool):
+                raise ValueError(f"{name} is {value!r}, not true or false")
+        elif isinstance(default, int):
+            whole_number(value, 0 if name in _MAY_BE_ZERO else 1, name)
+        elif name.endswith("dropout"):
+            fraction(value, name)
+        elif isinstance(default, float):
+            if type(value) not in (int, float) or not math.isfinite(value) or value <= 0:
+                raise ValueError(f"{name} is {value!r}, not a positive number")
+        elif not (isinstance(value, tuple) and value):
+            raise ValueError(f"{name} is {value!r}, not a list of numbers")
+        else:
+            for number in value:
+                whole_number(number, 0, name)
+    if config.width % config.heads:
+        raise ValueError(f"width {config.width} is not a multiple of {config.heads} heads")
+
+
+def check_storage(weights: Mapping[str, torch.Tensor], *, path: str | PathLike[str] | None = None) -> None:
+    """Refuse tensors that claim more numbers than they hold; raises `CheckpointError` (``bad-weights``)."""
+    for name, value in weights.items():
+        dense = value.layout is torch.strided and not value.is_meta and not value.is_quantized
+        if not dense or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            message = f"The tensor {name} is not a whole dense tensor"
+            raise CheckpointError("bad-weights", message, path=path)
+
+
+def check_values(weights: Mapping[str, torch.Tensor], *, path: str | PathLike[str] | None = None) -> None:
+    """Refuse weights that are no finite real numbers; raises `CheckpointError` (``bad-weights``)."""
+    for name, value in weights.items():
+        if value.dtype not in FLOATS:
+            kind = str(value.dtype).removeprefix("torch.")
+            message = f"The tensor {name} is of the type {kind}, not of floating point"
+            raise CheckpointError("bad-weights", message, path=path)
+        if not bool(torch.isfinite(value).all()):
+            raise CheckpointError(
+                "bad-weights",
+                f"The tensor {name} holds values that are not finite (NaN or infinite)",
+                path=path,
+            )
+
+
+def check_kind_of_file(path: Path) -> None:
+    """Refuse a web page or a Git LFS pointer; raises `CheckpointError` (``unreadable``)."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for start, what in _DISGUISES.items():
+        if head.startswith(start):
+            hint = "download the file itself" + (" (git lfs pull)" if "LFS" in what else "")
+            raise CheckpointError("unreadable", f"This is {what}, not a checkpoint", path=path, hint=hint)
+
+
+def check_zip(path: Path) -> None:
+    """Compare the checksums inside a zipped ``.pt``; raises `CheckpointError` (``unreadable``)."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            packed = [member.filename for member in archive.infolist() if member.compress_type]
+            if packed:  # torch never compresses: a small file could claim any size
+                raise CheckpointError("unreadable", f"Its member {packed[0]} is compressed", path=path)
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError) as error:
+        raise CheckpointError("unreadable", f"It is damaged: {error}", path=path) from error
+    if damaged is not None:
+        message = f"It is damaged: the checksum of {damaged} is wrong"
+        raise CheckpointError("unreadable", message, path=path, hint="download or copy it again")
