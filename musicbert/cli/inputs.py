@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-_SUFFIXES = (".mid", ".midi")
+_SUFFIXES = (".mid", ".midi", ".kar", ".smf", ".rmi")
+_PACKED = (".gz", ".xz", ".bz2", ".zip", ".tar", ".tgz", ".7z", ".rar")
 
 
 def add_action(
@@ -39,7 +40,10 @@ def add_action(
 def add_inputs(parser: argparse.ArgumentParser) -> None:
     """Add the MIDI files."""
     parser.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="MIDI file, or folder (all .mid and .midi files in it)"
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="MIDI file, or folder (all .mid, .midi, .kar, .smf and .rmi files in it)",
     )
 
 
@@ -103,11 +107,15 @@ def midi_files(inputs: Sequence[str]) -> list[Path]:
         if not path.is_dir():
             files[path] = None
             continue
-        inside = sorted(
-            file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file()
-        )
+        below = sorted(path.rglob("*"))
+        inside = [file for file in below if file.suffix.lower() in _SUFFIXES and file.is_file()]
+        for file in below:
+            if file.is_symlink() and file.is_dir():
+                print(f"{file}: a linked folder is not followed; give it as an input", file=sys.stderr)
+            elif file.suffix.lower() in _PACKED:
+                print(f"{file}: passed over; unpack it first", file=sys.stderr)
         if not inside:
-            raise MidiError("no-files", "The folder does not contain a .mid or .midi file", path=path)
+            raise MidiError("no-files", "The folder does not contain a MIDI file", path=path)
         files.update(dict.fromkeys(inside))
     return list(files)
 

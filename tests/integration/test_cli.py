@@ -295,3 +295,17 @@ def test_a_name_that_is_not_utf8_is_escaped_and_no_file_is_lost(tmp_path, fixtur
     text = (tmp_path / "o.csv").read_text() if to else done.stdout.decode()
     shown = {line.split(",")[0] for line in text.splitlines()[1:]}
     assert shown == {"songs/plain.mid", "songs/\\udce9t\\udce9.mid"}
+
+
+def test_what_a_folder_holds_is_used_or_named(tmp_path, fixtures, capsys):
+    folder = tmp_path / "midi"
+    (tmp_path / "elsewhere").mkdir()
+    folder.mkdir()
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    for name in ("a.mid", "b.kar", "c.SMF", "d.mid.gz"):
+        (folder / name).write_bytes((fixtures / "musicbert" / "s01_basic_4_4.mid").read_bytes())
+    assert main(["encode", str(folder), "--format", "csv"]) == 0
+    shown = capsys.readouterr()
+    assert {line.split(",")[0][-5:] for line in shown.out.splitlines()[1:]} == {"a.mid", "b.kar", "c.SMF"}
+    assert "linked: " in shown.err
+    assert "d.mid.gz: " in shown.err

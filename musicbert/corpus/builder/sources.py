@@ -21,6 +21,7 @@ from musicbert.corpus.builder.byte_sources import FilePlace, Inline, Place, Rang
 from musicbert.corpus.files.archive import (
     ARCHIVE_SUFFIXES,
     DAMAGED,
+    LINKED_FOLDER,
     MIDI_SUFFIXES,
     ArchiveLimits,
     Member,
@@ -106,7 +107,7 @@ def _wanted(path: str) -> bool:
 
 def _folder(source: str, _limits: ArchiveLimits) -> Listed:
     for member in list_folder(Path(source)):
-        if _wanted(member.path):
+        if member.reason == LINKED_FOLDER or _wanted(member.path):
             yield member, FilePlace(os.path.join(source, member.path))  # noqa: PTH118 - Path costs 10 times
 
 

@@ -26,8 +26,10 @@ from typing import Any, Literal
 
 from musicbert.errors import DatasetError
 
-MIDI_SUFFIXES = (".mid", ".midi")
+MIDI_SUFFIXES = (".mid", ".midi", ".kar", ".smf", ".rmi")
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".7z", ".rar")
+#: Reason of a folder behind a symbolic link.
+LINKED_FOLDER = "linked-folder"
 #: First bytes of a zip file: a member, an empty archive, a spanned one (APPNOTE.TXT 4.3).
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 #: What the decompressors raise for damaged data, or for a dictionary that does not fit into memory.
@@ -54,7 +56,7 @@ class Member:
     """One file of a source, and why it cannot be taken (None where it can).
 
     ``name`` is the `stem` of ``path``, ``size`` is in bytes, uncompressed. Reasons: ``symlink``,
-    ``unsafe-name``,
+    ``linked-folder``, ``unsafe-name``,
     ``nested-archive``, ``encrypted``, ``too-large``, ``not-a-file``, ``ambiguous-path``.
     """
 
@@ -170,7 +172,8 @@ class MidiSource:
                     hint="split it up",
                 )
             lower = member.path.lower()
-            if not lower.endswith(MIDI_SUFFIXES + ARCHIVE_SUFFIXES) or is_hidden(lower):
+            wanted = lower.endswith(MIDI_SUFFIXES + ARCHIVE_SUFFIXES) or member.reason == LINKED_FOLDER
+            if not wanted or is_hidden(lower):
                 continue
             if PurePosixPath(lower).suffix in MIDI_SUFFIXES:
                 total += member.size
@@ -303,11 +306,17 @@ def list_zip(archive: zipfile.ZipFile) -> Iterator[Member]:
 
 
 def list_folder(folder: Path) -> Iterator[Member]:
-    """Yield the files below a folder, in an order that the file system does not change."""
+    """Yield the files below a folder, in an order that the file system does not change.
+
+    A linked folder is not followed; it is one member with the reason ``linked-folder``.
+    """
     root = folder.resolve()
     for parent, folders, files in os.walk(folder):
         folders.sort()
         above = "" if Path(parent) == folder else Path(parent).relative_to(folder).as_posix() + "/"
+        for name in folders:
+            if os.path.islink(os.path.join(parent, name)):  # noqa: PTH114, PTH118
+                yield Member(name, above + name, 0, LINKED_FOLDER, "a linked folder; pass it as a source")
         for file in sorted(files):
             inside = above + file
             yield Member(stem(inside), inside, *_look_at(os.path.join(parent, file), root))  # noqa: PTH118

@@ -203,6 +203,7 @@ def test_symbolic_links_in_a_folder(tmp_path):
         assert {m.name: m.reason for m in source.rejected} == {
             "outside": "symlink",
             "dangling": "not-a-file",
+            "loop": "linked-folder",
             "pipe": "not-a-file",
         }
 

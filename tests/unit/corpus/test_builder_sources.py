@@ -146,3 +146,15 @@ def test_cut_tar_is_an_error_not_a_short_corpus(tmp_path, folder):
 
 def test_a_midi_file_is_a_source(folder):
     assert read_all(folder / "a" / "two.MIDI") == {"two.MIDI": b"two"}
+
+
+def test_every_file_found_is_used_or_named(folder, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "x.mid").write_bytes(b"x")
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    more = {f"more{suffix}": b"m" for suffix in (".kar", ".smf", ".RMI")}
+    for name, content in (more | {"packed.mid.gz": b"z"}).items():
+        (folder / name).write_bytes(content)
+    assert read_all(folder) == FILES | more
+    left = {e.member.path: e.member.reason for e in list_files([str(folder)]) if not e.place}
+    assert left == {"linked": "linked-folder", "packed.mid.gz": "nested-archive"}
