@@ -16,8 +16,8 @@ from musicbert.cli.inputs import (
 
 DESCRIPTION = "Embed MIDI files: a vector of each piece, bar or note. Pieces may have any length."
 EPILOG = """examples:
-  musicbert embed midi/ --model musicbert_small --output embeddings.npz
-  musicbert embed midi/ --model musicbert_small --pooling mean --output embeddings.csv
+  musicbert embed midi/ --model musicbert-mini --output embeddings.npz
+  musicbert embed midi/ --model musicbert-mini --pooling mean --output embeddings.csv
   musicbert embed piece.mid --model checkpoints/mine --level note --layer 2 --output notes.npz
 
 The .npz holds `ids` (the files), `embedding` [vectors, width] float32 and `offsets`: the vectors of file i

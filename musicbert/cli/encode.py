@@ -159,7 +159,7 @@ def _lines(path: Path, rows: NDArray[np.int64], options: argparse.Namespace) -> 
         return [compound_word.rows_to_line(rows)]
     if not options.windows:
         return [rows_to_line(rows)]
-    from musicbert.predict.windows import cover
+    from musicbert.encoding.covering import cover
 
     moved = ((rows[span.start : span.stop], span.first_bar) for span in cover(rows[:, 0]))
     return [rows_to_line(part - np.array([bar] + [0] * 7)) for part, bar in moved]

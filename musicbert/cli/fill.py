@@ -7,10 +7,10 @@ from musicbert.cli.inputs import add_model, add_policies, open_model, policies_o
 
 DESCRIPTION = "Hide fields of chosen notes of a MIDI file and let the language model fill them in."
 EPILOG = """examples:
-  musicbert fill piece.mid --model musicbert_small --fields pitch --bars 4 7 --output filled.mid
-  musicbert fill piece.mid --model musicbert_small --fields pitch duration --programs 128 --order notes \\
+  musicbert fill piece.mid --model musicbert-mini --fields pitch --bars 4 7 --output filled.mid
+  musicbert fill piece.mid --model musicbert-mini --fields pitch duration --programs 128 --order notes \\
       --temperature 1.0 --top-p 0.9 --seed 3 --output drums.mid --table drums.csv
-  musicbert fill piece.mid --model musicbert_small --fields program --share 0.15 --output other.mid
+  musicbert fill piece.mid --model musicbert-mini --fields program --share 0.15 --output other.mid
 
 Fields: bar, position, program (128 is percussion), pitch (128 and more are percussion), duration, velocity,
 time_signature, tempo. Every hidden token becomes a token of its own field. --temperature 0 takes the most

@@ -50,7 +50,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that choose a model."""
     add = parser.add_argument
-    add("--model", required=True, help="folder, checkpoint file, or name such as musicbert_small")
+    add("--model", required=True, help="folder, checkpoint file, or name such as musicbert-mini")
     add("--labels", metavar="JSON", help="classes.json that names the outputs of the heads")
     add("--device", help="cpu, cuda, ... (a GPU if there is one)")
     add(

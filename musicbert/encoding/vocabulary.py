@@ -50,7 +50,7 @@ def check_rows(rows: ArrayLike, *, bars: int = FIELD_SIZES[0]) -> Ints:
 
     ``bars``: bars allowed: 256 for tokens, more where rows are not yet shifted.
     """
-    hint = "shift the bars, or cut the piece into windows"
+    hint = "shift the bars, or cut the piece into windows: `musicbert encode --windows`"
     return check_table(rows, FIELDS, (bars, *FIELD_SIZES[1:]), first_hint=hint)
 
 

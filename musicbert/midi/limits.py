@@ -34,6 +34,18 @@ _DISGUISES = {
     b"PK": "unpack the zip archive first",
     b"<?xm": "this is XML; export it as MIDI first",
 }
+_TRANSCRIBE = "this is an audio file: transcribe it to MIDI first"
+#: audio: MP3 with an ID3 tag, FLAC, Ogg
+_AUDIO = (b"ID3", b"fLaC", b"OggS")
+#: audio by its first bytes and its bytes from the eighth: WAV, AIFF
+_AUDIO_FORMS = {b"RIFF": (b"WAVE",), b"FORM": (b"AIFF", b"AIFC")}
+
+
+def _is_audio(data: bytes) -> bool:
+    """Whether a file that is not MIDI is audio: MP3, AAC, FLAC, Ogg, WAV, AIFF or MPEG-4."""
+    frame = len(data) > 1 and data[0] == 0xFF and data[1] >= 0xE0  # the sync word of an MPEG or ADTS frame
+    forms = _AUDIO_FORMS.get(data[:4], ())
+    return frame or data.startswith(_AUDIO) or data[8:12] in forms or data[4:8] == b"ftyp"
 
 
 @dataclass(frozen=True)
@@ -72,7 +84,8 @@ def check_header(data: bytes, path: str | None) -> bytes:
     if not data:
         raise MidiError("empty-file", "the file has no bytes", path=path)
     if data[:4] != b"MThd" or len(data) < HEADER_BYTES:
-        hint = next((text for magic, text in _DISGUISES.items() if data.startswith(magic)), None)
+        hint = _TRANSCRIBE if _is_audio(data) else None
+        hint = hint or next((text for magic, text in _DISGUISES.items() if data.startswith(magic)), None)
         raise MidiError(
             "unreadable", "not a Standard MIDI File (no complete MThd header)", path=path, hint=hint
         )

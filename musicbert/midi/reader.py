@@ -144,11 +144,13 @@ def _parse(data: bytes, reader: Reader, limits: ReadLimits, path: str | None) ->
 
 def _convert(source: Any, path: str | None) -> Score:
     """Convert an object of one of the two libraries."""
-    family = type(source).__module__.partition(".")[0]
+    kind = type(source)
+    family = kind.__module__.partition(".")[0]
     if family not in ("symusic", "miditoolkit"):
+        name = kind.__qualname__ if family == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         raise TypeError(
             "source is a path, bytes, a binary file object, a Score, a symusic.Score or a "
-            f"miditoolkit.MidiFile, not {type(source).__name__}"
+            f"miditoolkit.MidiFile, not {name}"
         )
     try:
         if family == "symusic":

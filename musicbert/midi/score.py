@@ -23,6 +23,12 @@ class Score(ScoreColumns):
     >>> score.pitch[score.track == 0], score.seconds(score.onset)  # doctest: +SKIP
     """
 
+    def __repr__(self) -> str:
+        return (
+            f"Score({len(self)} notes, {len(set(self.track.tolist()))} tracks, "
+            f"{self.ticks_per_beat} ticks per beat)"
+        )
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write the score as a Standard MIDI File (see `musicbert.midi.writer`), whole or not at all."""
         write_midi(self, path)

@@ -167,7 +167,7 @@ def _tar(source: str, limits: ArchiveLimits) -> Listed:
 def _url_list(source: str, _limits: ArchiveLimits) -> Listed:
     folder = Path(source).parent
     try:
-        with Path(source).open(encoding="utf-8") as lines:
+        with Path(source).open(encoding="utf-8-sig") as lines:  # Notepad begins it with a mark
             for line in lines:
                 url = line.strip()
                 if not url or url.startswith("#"):

@@ -7,6 +7,7 @@ functions are passed on here. Verified in ``tests/unit/corpus/test_atomic.py``.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -31,7 +32,13 @@ if sys.platform != "win32":
 def write_npy(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
     """Write an array of numbers as ``.npy``, atomically (`musicbert.atomic.replacing`), never as a pickle."""
     with replacing(path) as file:
-        np.save(file, array, allow_pickle=False)
+        try:
+            np.save(file, array, allow_pickle=False)
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            # np.save writes with fwrite and gives a number of bytes in place of the system's reason
+            raise OSError(errno.ENOSPC, "not all bytes could be written: is the disk full?") from error
 
 
 @contextmanager

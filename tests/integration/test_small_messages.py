@@ -1,0 +1,142 @@
+"""What a user reads who typed something a little wrong, or lacks something."""
+
+import errno
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import musicbert
+from musicbert.cli.main import CLOSED_PIPE, COMMANDS, main
+from musicbert.corpus.builder.sources import list_files
+from musicbert.corpus.files.folders import write_npy
+from musicbert.errors import CheckpointError, MidiError
+from musicbert.midi import read_score
+from musicbert.weights import resolve
+
+PYTHON = [sys.executable, "-c"]
+AUDIO = (
+    b"RIFF\0\0\0\0WAVEfmt ",
+    b"ID3\4",
+    b"\xff\xfb\x90",
+    b"fLaC",
+    b"OggS",
+    b"FORM\0\0\0\0AIFF",
+    b"\0\0\0 ftypM4A ",
+)
+
+
+@pytest.fixture
+def song(fixtures):
+    return fixtures / "musicbert" / "s13_2600_notes.mid"
+
+
+def test_without_words_there_is_help(capsys):
+    assert main([]) == 2
+    assert "musicbert encode piece.mid" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_nearest_command(command, capsys):
+    assert main([command[:-1]]) == 2
+    assert f"did you mean {command}?" in capsys.readouterr().err
+    assert main(["xyzzy"]) == 2
+    assert command in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["musicbert_mini", "musicbert-min", "musicbertmini"])
+def test_the_nearest_model(word):
+    with pytest.raises(CheckpointError, match="did you mean musicbert-mini") as caught:
+        resolve(word)
+    assert caught.value.reason == "unknown-name"
+
+
+def test_a_reader_that_stops_early_is_no_error(song, tmp_path):
+    for number in range(5):  # more than a pipe holds
+        (tmp_path / f"{number}.mid").write_bytes(song.read_bytes())
+    run = "import sys; from musicbert.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    command = [*PYTHON, run, "encode", str(tmp_path), "--format", "csv"]
+    for lines in (0, 1):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            for _ in range(lines):
+                process.stdout.readline()
+            process.stdout.close()
+            assert process.stderr.read() == b""
+        # a kernel may take a whole write whose reader ends in its middle
+        assert process.returncode in ((CLOSED_PIPE,) if lines == 0 else (0, CLOSED_PIPE))
+
+
+def test_another_broken_pipe_is_an_error(monkeypatch, capsys, song):
+    def fail(_):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("musicbert.cli.encode.midi_files", fail)
+    monkeypatch.setattr("musicbert.cli.main._reader_is_gone", lambda: False)
+    assert main(["encode", str(song)]) == 2
+    assert "Broken pipe" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--windows"], ["--format", "csv"]])
+def test_encoding_does_not_load_torch(words, song, tmp_path):
+    code = (
+        "import sys; from musicbert.cli.main import main; rc = main(sys.argv[1:]);"
+        "sys.exit(rc or 'torch' in sys.modules)"
+    )
+    command = [*PYTHON, code, "encode", *words, str(song), "--output", str(tmp_path / "out")]
+    assert subprocess.run(command, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("package", ["torch", "fairseq", "safetensors"])
+def test_a_package_that_is_missing_is_named(package, monkeypatch, capsys, song):
+    def fail(_):
+        raise ModuleNotFoundError(f"No module named '{package}.x'", name=f"{package}.x")
+
+    monkeypatch.setattr("musicbert.cli.encode.midi_files", fail)
+    assert main(["encode", str(song)]) == 2
+    error = capsys.readouterr().err
+    assert f"needs the package {package}" in error
+    assert "install" in error
+
+
+@pytest.mark.parametrize("start", AUDIO)
+def test_audio_is_told_apart(start):
+    with pytest.raises(MidiError, match="transcribe it"):
+        read_score(start + bytes(100))
+
+
+def test_other_files_are_not_called_audio():
+    for start in (b"RIFF\0\0\0\0RMIDdata", b"PK", b"<?xml", b"hello world"):
+        with pytest.raises(MidiError) as caught:
+            read_score(start + bytes(100))
+        assert "transcribe" not in str(caught.value)
+
+
+def test_an_object_is_named_with_its_module(song):
+    import mido
+
+    with pytest.raises(TypeError, match=r"not mido\.midifiles\.midifiles\.MidiFile"):
+        musicbert.encode(mido.MidiFile(song))
+
+
+def test_a_score_is_one_line(song):
+    text = repr(read_score(song))
+    assert text.startswith("Score(2600 notes")
+    assert "\n" not in text
+
+
+def test_a_list_of_paths_from_notepad(song, tmp_path):
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbf" + f"{song}\r\n".encode())
+    entries = list(list_files([str(tmp_path / "list.txt")]))
+    assert [entry.member.path for entry in entries] == [str(song)]
+
+
+def test_a_full_disk_names_file_and_reason(monkeypatch, tmp_path):
+    def full(*_, **__):
+        raise OSError("32416 requested and 14832 written")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(OSError, match="disk full") as caught:
+        write_npy(tmp_path / "rows.npy", np.zeros(3))
+    assert caught.value.filename == str(tmp_path / "rows.npy")
+    assert not list(tmp_path.iterdir())
