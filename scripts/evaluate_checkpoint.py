@@ -19,6 +19,7 @@ import baselines_xai
 import eval_xai
 import report_xai
 
+from musicbert.annotation.folds import PARTS
 from musicbert.evaluation.predictions import PERFORMER, RATINGS, load_predictions
 
 #: label of the predictions -> task of the report
@@ -33,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--checkpoint", type=Path, required=True, help="fine-tuned checkpoint")
     add("--data", default="xai_data_bin_apex_reg_cls", help="binarised data set (default: %(default)s)")
     add("--fold", default="0", help="fold of the data set (default: %(default)s)")
-    add("--split", default="test", choices=("train", "valid", "test"), help="(default: %(default)s)")
+    add("--split", default="test", choices=PARTS, help="(default: %(default)s)")
     add("--output", type=Path, help="folder for the results (default: eval/ beside the checkpoint)")
     add(
         "--labels",

@@ -14,16 +14,15 @@ from numpy.typing import ArrayLike
 
 from musicbert.arrays import Bools, Ints
 from musicbert.encoding.views import View, octuples_to_cp, view_sizes
-from musicbert.encoding.vocabulary import FIELDS, UNK
+from musicbert.encoding.vocabulary import N_FIELDS, UNK
 
-_WIDTH = len(FIELDS)
 #: sequences whose lengths are computed at a time
 _CHUNK = 1024
 
 
 def position_width(view: View) -> int:
     """Tokens of one position of the model."""
-    return 1 if view == "remi" else _WIDTH
+    return 1 if view == "remi" else N_FIELDS
 
 
 def sequence_in_view(tokens: ArrayLike, view: View, *, most: int | None = None, begin: int = 0) -> Ints:
@@ -33,7 +32,7 @@ def sequence_in_view(tokens: ArrayLike, view: View, *, most: int | None = None, 
     not counted; None keeps all; ``begin``: first octuple that is read, 0 is the one after ``<s>``.
     Returns [shape=(T * 8,), int64], for ``remi`` [shape=(T,), int64]: T positions, the two ends counted.
     """
-    octuples = np.asarray(tokens, np.int64).reshape(-1, _WIDTH)
+    octuples = np.asarray(tokens, np.int64).reshape(-1, N_FIELDS)
     first, inner, last = octuples[:1], octuples[1 + begin : -1], octuples[-1:]
     if view == "octuple":
         cells = inner
@@ -63,8 +62,8 @@ def sizes_in_view(read: Callable[[int, int], ArrayLike], sizes: ArrayLike, view:
     positions = np.zeros_like(stored)
     for begin in range(0, len(stored), _CHUNK):
         chosen = slice(begin, min(begin + _CHUNK, len(stored)))
-        tokens = np.asarray(read(chosen.start, chosen.stop)).reshape(-1, _WIDTH)
-        ends = np.cumsum(stored[chosen] // _WIDTH)
+        tokens = np.asarray(read(chosen.start, chosen.stop)).reshape(-1, N_FIELDS)
+        ends = np.cumsum(stored[chosen] // N_FIELDS)
         special = np.diff(np.concatenate([[0], np.cumsum(_special(tokens))[ends - 1]]))
         positions[chosen] = view_sizes(tokens, stored[chosen], view) + special
     return positions * position_width(view)
@@ -72,7 +71,7 @@ def sizes_in_view(read: Callable[[int, int], ArrayLike], sizes: ArrayLike, view:
 
 def latest_begin(tokens: ArrayLike, view: View, most: int) -> int:
     """Last octuple (0 is the one after ``<s>``) from which a sequence has `most` positions or more."""
-    octuples = np.asarray(tokens, np.int64).reshape(-1, _WIDTH)[1:-1]
+    octuples = np.asarray(tokens, np.int64).reshape(-1, N_FIELDS)[1:-1]
     low, high = 0, max(len(octuples) - 1, 0)
     while low < high:  # the later the beginning, the fewer positions
         middle = (low + high + 1) // 2

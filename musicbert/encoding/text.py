@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from musicbert.arrays import Ints
-from musicbert.encoding.vocabulary import FIELD_OFFSETS, FIELD_SIZES, FIELDS, TOKENS, check_rows
+from musicbert.encoding.vocabulary import FIELD_OFFSETS, FIELD_SIZES, N_FIELDS, TOKENS, check_rows
 from musicbert.errors import MidiError
 
-_WIDTH = len(FIELDS)
 _IDS = {token: index for index, token in enumerate(TOKENS)}
-_BEFORE, _AFTER = " ".join(["<s>"] * _WIDTH), " ".join(["</s>"] * (_WIDTH - 1))
+_BEFORE, _AFTER = " ".join(["<s>"] * N_FIELDS), " ".join(["</s>"] * (N_FIELDS - 1))
 #: Notes after which upstream's ``encoding_to_str`` stops.
 _STR_NOTES = 1000
 
@@ -34,10 +33,10 @@ def line_to_rows(line: str) -> Ints:
     wrong column).
     """
     tokens = [token for token in line.split() if token not in ("<s>", "</s>")]
-    if len(tokens) % _WIDTH:
-        raise MidiError("bad-value", f"{len(tokens)} tokens are not a multiple of {_WIDTH}")
+    if len(tokens) % N_FIELDS:
+        raise MidiError("bad-value", f"{len(tokens)} tokens are not a multiple of {N_FIELDS}")
     try:
-        ids = np.array([_IDS[token] for token in tokens], np.int64).reshape(-1, _WIDTH)
+        ids = np.array([_IDS[token] for token in tokens], np.int64).reshape(-1, N_FIELDS)
     except KeyError as error:
         raise MidiError("bad-value", f"unknown token {error.args[0]!r}") from error
     return check_rows(ids - np.array(FIELD_OFFSETS))
@@ -60,9 +59,9 @@ def str_to_encoding(line: str) -> list[tuple[int, ...]]:
         values = [int(token[3:-1]) for token in line.split() if "s" not in token]
     except ValueError as error:
         raise MidiError("bad-value", f"not a token of a note: {error}") from error
-    if len(values) % _WIDTH:
-        raise MidiError("bad-value", f"{len(values)} tokens are not a multiple of {_WIDTH}")
-    return [tuple(values[at : at + _WIDTH]) for at in range(0, len(values), _WIDTH)]
+    if len(values) % N_FIELDS:
+        raise MidiError("bad-value", f"{len(values)} tokens are not a multiple of {N_FIELDS}")
+    return [tuple(values[at : at + N_FIELDS]) for at in range(0, len(values), N_FIELDS)]
 
 
 def content_md5(rows: ArrayLike) -> str:

@@ -26,14 +26,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from musicbert.arrays import Bools, Ints
-from musicbert.encoding.vocabulary import BOS, EOS, FIELD_OFFSETS, FIELDS, MASK, UNK
+from musicbert.encoding.vocabulary import BOS, EOS, FIELD_OFFSETS, FIELDS, MASK, N_FIELDS, UNK
 from musicbert.errors import MidiError
 
 View = Literal["octuple", "cp", "remi"]
 VIEWS: tuple[View, ...] = get_args(View)
 
-_WIDTH = len(FIELDS)
-_BAR, _POSITION, _PROGRAM, _PITCH, _DURATION, _VELOCITY, _METRE, _TEMPO = range(_WIDTH)
+_BAR, _POSITION, _PROGRAM, _PITCH, _DURATION, _VELOCITY, _METRE, _TEMPO = range(N_FIELDS)
 _NOTE = (_PITCH, _DURATION, _VELOCITY)
 #: cells of the rows that begin a bar, a position and a program
 _HEADS = ((_BAR, _METRE), (_POSITION, _TEMPO), (_PROGRAM,))
@@ -49,7 +48,7 @@ def octuples_to_cp(octuples: ArrayLike) -> Ints:
     notes = _notes(octuples)
     begins = _begins(notes)  # (n, 3)
     last = np.cumsum(1 + begins.sum(axis=1)) - 1  # row of each note
-    rows = np.full((int(last[-1]) + 1 if len(notes) else 0, _WIDTH), UNK, np.int64)
+    rows = np.full((int(last[-1]) + 1 if len(notes) else 0, N_FIELDS), UNK, np.int64)
     rows[last[:, None], _NOTE] = notes[:, _NOTE]
     before = begins[:, ::-1].cumsum(axis=1)[:, ::-1]  # rows from this head to the note
     for head, cells in enumerate(_HEADS):
@@ -68,12 +67,12 @@ def cp_to_octuples(rows: ArrayLike) -> Ints:
     """
     cells = _notes(rows)
     filled = cells != UNK
-    if (filled & (field_of_tokens(cells) != np.arange(_WIDTH))).any():
+    if (filled & (field_of_tokens(cells) != np.arange(N_FIELDS))).any():
         raise MidiError("bad-value", "a token is in a cell of another field")
     heads = np.array([cells_of[0] for cells_of in _HEADS])
     at = np.flatnonzero(filled[:, _PITCH])
     notes = cells[at]
-    for field in range(_WIDTH):
+    for field in range(N_FIELDS):
         if field not in _NOTE:
             seen = np.maximum.accumulate(np.where(filled[:, field], np.arange(len(cells)), -1))
             notes[:, field] = cells[seen[at], field]
@@ -123,7 +122,7 @@ def cells_of_piece(tokens: ArrayLike, view: View, crop: int | None = None) -> In
         rows = rows[(rows != UNK).any(axis=1)]
     elif crop is not None:
         rows = rows[:crop]
-    ends = np.full((1, _WIDTH), BOS, np.int64), np.full((1, _WIDTH), EOS, np.int64)
+    ends = np.full((1, N_FIELDS), BOS, np.int64), np.full((1, N_FIELDS), EOS, np.int64)
     return np.concatenate([ends[0], rows, ends[1]])
 
 
@@ -141,8 +140,8 @@ def view_sizes(tokens: ArrayLike, sizes: ArrayLike, view: View) -> Ints:
     [shape=(k,)]; ``sizes``: tokens of each piece, multiples of 8 [shape=(pieces,)].
     Returns rows, of ``remi`` tokens [shape=(pieces,), int64], without the special octuples.
     """
-    octuples = np.asarray(tokens).reshape(-1, _WIDTH)
-    counts = np.asarray(sizes, np.int64) // _WIDTH
+    octuples = np.asarray(tokens).reshape(-1, N_FIELDS)
+    counts = np.asarray(sizes, np.int64) // N_FIELDS
     notes = octuples[:, _BAR] >= FIELD_OFFSETS[0]
     if view == "octuple":
         weight = notes.astype(np.int64)
@@ -159,9 +158,9 @@ def view_sizes(tokens: ArrayLike, sizes: ArrayLike, view: View) -> Ints:
 
 def _notes(octuples: ArrayLike) -> Ints:
     flat = np.asarray(octuples, np.int64).reshape(-1)
-    if len(flat) % _WIDTH:
-        raise MidiError("bad-value", f"{len(flat)} tokens are not a multiple of {_WIDTH}")
-    return flat.reshape(-1, _WIDTH)
+    if len(flat) % N_FIELDS:
+        raise MidiError("bad-value", f"{len(flat)} tokens are not a multiple of {N_FIELDS}")
+    return flat.reshape(-1, N_FIELDS)
 
 
 def _begins(notes: Ints) -> Bools:

@@ -19,6 +19,7 @@ from musicbert.errors import MidiError
 BOS, PAD, EOS, UNK = 0, 1, 2, 3
 #: Names of the columns of a row.
 FIELDS: Final = ("bar", "position", "program", "pitch", "duration", "velocity", "time_signature", "tempo")
+N_FIELDS: Final = len(FIELDS)
 #: Number of values of each column.
 FIELD_SIZES: Final = (256, 128, 129, 256, 128, 32, 254, 49)
 _FIRST_DATA_ID = 4
@@ -36,8 +37,6 @@ TOKENS: Final = (
     *(f"<{field}-{value}>" for field, size in enumerate(FIELD_SIZES) for value in range(size)),
     "<mask>",
 )
-
-_WIDTH = len(FIELDS)
 
 
 def dictionary_text() -> str:
@@ -97,7 +96,7 @@ def rows_to_ids(rows: ArrayLike, *, specials: bool = True) -> Ints:
     ids: Ints = check_rows(rows) + np.array(FIELD_OFFSETS, np.int64)
     if not specials:
         return ids.reshape(-1)
-    return np.concatenate([np.full(_WIDTH, BOS), ids.reshape(-1), np.full(_WIDTH, EOS)])
+    return np.concatenate([np.full(N_FIELDS, BOS), ids.reshape(-1), np.full(N_FIELDS, EOS)])
 
 
 def ids_to_rows(ids: ArrayLike) -> Ints:
@@ -108,8 +107,8 @@ def ids_to_rows(ids: ArrayLike) -> Ints:
     masked).
     """
     flat: Ints = np.asarray(ids, np.int64).reshape(-1)
-    if len(flat) % _WIDTH:
-        raise MidiError("bad-value", f"{len(flat)} tokens are not a multiple of {_WIDTH}")
-    table = flat.reshape(-1, _WIDTH)
+    if len(flat) % N_FIELDS:
+        raise MidiError("bad-value", f"{len(flat)} tokens are not a multiple of {N_FIELDS}")
+    table = flat.reshape(-1, N_FIELDS)
     special = ((table >= BOS) & (table < UNK)).all(axis=1)
     return check_rows(table[~special] - np.array(FIELD_OFFSETS))

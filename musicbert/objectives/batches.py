@@ -20,10 +20,9 @@ import numpy as np
 
 from musicbert.arrays import Ints
 from musicbert.encoding.views import field_of_tokens
-from musicbert.encoding.vocabulary import FIELDS, PAD
+from musicbert.encoding.vocabulary import N_FIELDS, PAD
 
 Layout = Literal["padded", "stream"]
-WIDTH = len(FIELDS)
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def collate(
     *,
     layout: Layout = "padded",
     segments: Sequence[Sequence[int]] | None = None,
-    width: int = WIDTH,
+    width: int = N_FIELDS,
     octuples: bool = True,
 ) -> MaskedBatch:
     """Put masked blocks together.
@@ -90,9 +89,9 @@ def collate(
     flat = target.reshape(-1)
     places = np.flatnonzero(flat != PAD)
     wanted = flat[places]
-    field = places % WIDTH if octuples else np.maximum(field_of_tokens(wanted), 0)
+    field = places % N_FIELDS if octuples else np.maximum(field_of_tokens(wanted), 0)
     order = np.argsort(field.astype(np.uint8), kind="stable")  # sorted by field
-    counts = np.bincount(field, minlength=WIDTH).tolist()
+    counts = np.bincount(field, minlength=N_FIELDS).tolist()
     return MaskedBatch(tokens, target, places[order] // width, wanted[order], counts, padded, lengths)
 
 

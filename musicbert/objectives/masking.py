@@ -35,6 +35,7 @@ from musicbert.encoding.vocabulary import (
     FIELD_SIZES,
     FIELDS,
     MASK,
+    N_FIELDS,
     PAD,
     UNK,
     VOCABULARY_SIZE,
@@ -42,7 +43,6 @@ from musicbert.encoding.vocabulary import (
 from musicbert.errors import ConfigError
 
 STRATEGIES = ("element", "compound", "bar")
-WIDTH = len(FIELDS)
 BAR, POSITION, PROGRAM = (FIELDS.index(name) for name in ("bar", "position", "program"))
 #: what becomes of a token, in the order of the uniform numbers: the smallest become a random token
 RANDOM, UNCHANGED, MASKED, UNSELECTED = range(4)
@@ -115,9 +115,9 @@ def mask_tokens(
     Raises `ValueError` (the length is not a multiple of 8).
     """
     tokens = np.asarray(tokens, dtype=np.int64)
-    if tokens.ndim != 1 or len(tokens) % WIDTH:
+    if tokens.ndim != 1 or len(tokens) % N_FIELDS:
         raise ValueError(f"tokens of shape {tokens.shape} are not a whole number of octuples")
-    octuples = tokens.reshape(-1, WIDTH)
+    octuples = tokens.reshape(-1, N_FIELDS)
     blocks = np.zeros(len(octuples), dtype=bool)
     blocks[:1] = blocks[-1:] = True
     if policy.per_piece:
@@ -169,13 +169,13 @@ def _fates(
 
     strategy = policy.strategies[int(rng.integers(len(policy.strategies)))]
     if strategy == "element":
-        fates = fate(rng.random((n, WIDTH)))
+        fates = fate(rng.random((n, N_FIELDS)))
     elif strategy == "compound":
-        fates = np.repeat(fate(rng.random((n, 1))), WIDTH, axis=1)
+        fates = np.repeat(fate(rng.random((n, 1))), N_FIELDS, axis=1)
     else:
         keys = group_keys(octuples, policy.per_piece) if keys is None else keys
         groups, group = _number(keys)
-        decided = fate(rng.random((groups, WIDTH)))
+        decided = fate(rng.random((groups, N_FIELDS)))
         fates = decided.view(np.uint64)[group].view(np.uint8)
     fates[blocks] = fate(rng.random((int(blocks.sum()), 1)))
     return fates
@@ -204,7 +204,7 @@ def _replace(
     if policy.random_tokens == "any":
         source[places] = rng.integers(0, VOCABULARY_SIZE, len(places))
     else:
-        field = places % WIDTH
+        field = places % N_FIELDS
         source[places] = np.asarray(FIELD_OFFSETS)[field] + rng.integers(0, np.asarray(FIELD_SIZES)[field])
     return source, np.where(fates == UNSELECTED, PAD, tokens)
 

@@ -24,7 +24,7 @@ from musicbert.encoding.compound_word import bar_numbers
 from musicbert.encoding.compound_word.vocabulary import FIELD_VALUES as CP_VALUES
 from musicbert.encoding.compound_word.vocabulary import FIELDS as CP_FIELDS
 from musicbert.encoding.quantise import BAR_LENGTHS
-from musicbert.encoding.vocabulary import FIELD_OFFSETS, FIELD_SIZES, FIELDS, MASK, PAD
+from musicbert.encoding.vocabulary import FIELD_OFFSETS, FIELD_SIZES, FIELDS, MASK, N_FIELDS, PAD
 
 #: program and first pitch of drums (OctupleMIDI)
 _DRUMS, _DRUM_PITCH = 128, 128
@@ -128,7 +128,7 @@ def note_fields(encoding: str) -> NoteFields:
 
 def cells_of_ids(ids: ArrayLike) -> Ints:
     """Cells [shape=(n, 8), int64] of fairseq's octuple ids [shape=(8 * k,)], without special octuples."""
-    table = np.asarray(ids, np.int64).reshape(-1, len(FIELDS))
+    table = np.asarray(ids, np.int64).reshape(-1, N_FIELDS)
     table = table[table[:, 0] >= FIELD_OFFSETS[0]]
     cells: Ints = table - np.asarray(FIELD_OFFSETS)
     for column, count in enumerate(FIELD_SIZES):

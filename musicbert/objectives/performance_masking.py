@@ -23,7 +23,7 @@ import numpy as np
 
 from musicbert.arrays import Bools, Ints
 from musicbert.encoding.performance import PERFORMANCE_INPUTS
-from musicbert.encoding.vocabulary import EOS, FIELDS, PAD
+from musicbert.encoding.vocabulary import EOS, FIELDS, N_FIELDS, PAD
 from musicbert.objectives.masking import group_keys
 
 #: field -> columns that reveal its token
@@ -57,7 +57,7 @@ def hide_performance(
     ``width``: ``P``. Inputs other than `PERFORMANCE_INPUTS` are hidden if any token of the note is selected.
     Returns [shape=(T, P), bool], False at special octuples.
     """
-    octuples = np.asarray(tokens, np.int64).reshape(-1, len(FIELDS))
+    octuples = np.asarray(tokens, np.int64).reshape(-1, N_FIELDS)
     selected = np.asarray(target).reshape(octuples.shape) != PAD
     if width != len(PERFORMANCE_INPUTS):
         hidden = np.repeat(selected.any(axis=1, keepdims=True), width, axis=1)

@@ -27,7 +27,7 @@ import torch
 from scipy.special import softmax
 
 from musicbert.arrays import Bools, Floats, Ints, Singles
-from musicbert.encoding import FIELD_OFFSETS, FIELD_SIZES, FIELDS
+from musicbert.encoding import FIELD_OFFSETS, FIELD_SIZES, FIELDS, N_FIELDS
 from musicbert.encoding.octuple import DRUM_PITCH, DRUM_PROGRAM
 from musicbert.encoding.quantise import BAR_LENGTHS
 from musicbert.errors import MidiError
@@ -35,7 +35,6 @@ from musicbert.predict.masked_notes import Filled, FillOptions, Order
 from musicbert.predict.pieces import Piece
 from musicbert.predict.runner import Runner
 
-F = len(FIELDS)
 BAR, POSITION, PROGRAM, PITCH, METRE = 0, 1, 2, 3, 6
 
 
@@ -150,7 +149,7 @@ class _Work:
 
         def take(chosen: list[int], output: tuple[torch.Tensor, torch.Tensor]) -> None:
             hidden, ids = output
-            places = np.full((len(chosen), ids.shape[1] // F, F), -1)  # (B, T, F)
+            places = np.full((len(chosen), ids.shape[1] // N_FIELDS, N_FIELDS), -1)  # (B, T, F)
             for row, number in zip(places, numbers[chosen], strict=True):
                 part = slice(self.windows[number].start, self.windows[number].stop)
                 own = (self.owner[part] == number)[:, None]

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from musicbert.arrays import Bools, Ints, Singles
-from musicbert.encoding import FIELD_SIZES, FIELDS, decode
+from musicbert.encoding import FIELD_SIZES, FIELDS, N_FIELDS, decode
 from musicbert.midi import Score
 
 Order = Literal["once", "confident", "notes", "tokens"]
@@ -120,6 +120,6 @@ def choose_mask(
     left = np.flatnonzero(chosen)
     if share < 1:
         left = np.random.default_rng(seed).permutation(left)[: round(share * len(left))]
-    mask = np.zeros((len(rows), len(FIELDS)), bool)
+    mask = np.zeros((len(rows), N_FIELDS), bool)
     mask[np.ix_(left, np.array([FIELDS.index(name) for name in fields], np.int64))] = True
     return mask

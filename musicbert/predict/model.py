@@ -22,7 +22,7 @@ import torch
 
 from musicbert.arrays import Bools, Ints
 from musicbert.config import ModelConfig
-from musicbert.encoding import FIELDS, Policies
+from musicbert.encoding import N_FIELDS, Policies
 from musicbert.encoding.policies import COMPATIBLE
 from musicbert.errors import CheckpointError
 from musicbert.predict.embedding import Embedder, stitch_windows
@@ -183,11 +183,11 @@ def from_pretrained(
     config = bundle.config
     if not isinstance(config, ModelConfig):
         return M2BertModel(bundle, device=device, precision=precision)
-    if config.fields != len(FIELDS) or bundle.view != "octuple":
+    if config.fields != N_FIELDS or bundle.view != "octuple":
         raise CheckpointError(
             "other-encoding",
             f"The model reads {config.fields} token(s) a position in the encoding {bundle.view!r}, "
-            f"not octuples of {len(FIELDS)}",
+            f"not octuples of {N_FIELDS}",
             path=path,
             hint="ablations are compared in fairseq; the library reads OctupleMIDI",
         )

@@ -22,13 +22,13 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from program import make_parser, report_errors
 
+from musicbert.arrays import Ints
 from musicbert.atomic import write_json, write_text
 from musicbert.corpus.bins.databin import read_index, read_tokens
 from musicbert.corpus.labelled.sentence_bin import SentenceBin
-from musicbert.encoding import FIELDS
+from musicbert.encoding import FIELDS, N_FIELDS
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.sentences import pair_baselines
 from musicbert.evaluation.metrics.bootstrap import interval, resample
@@ -46,8 +46,6 @@ __all__ = [
     "track_intervals",
 ]
 
-Ints = NDArray[np.int64]
-_WIDTH = len(FIELDS)
 _BAR, _POSITION, _PITCH = (FIELDS.index(name) for name in ("bar", "position", "pitch"))
 
 
@@ -102,7 +100,7 @@ def query_phrases(folder: str | PathLike[str], part: str = "test") -> list[bytes
     phrases = []
     for at in np.unique(about.queries, return_index=True)[1].tolist():
         begin = int(ends[at - 1]) if at else 0
-        rows = tokens[begin : begin + int(about.firsts[at])].reshape(-1, _WIDTH)[1:].astype(np.int64)
+        rows = tokens[begin : begin + int(about.firsts[at])].reshape(-1, N_FIELDS)[1:].astype(np.int64)
         phrases.append(phrase_intervals(rows[:, _BAR] * 4096 + rows[:, _POSITION], rows[:, _PITCH]))
     return phrases
 

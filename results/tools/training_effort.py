@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from musicbert.encoding.vocabulary import FIELDS
+from musicbert.encoding.vocabulary import N_FIELDS
 from musicbert.evaluation.training_log import Curves
 
 __all__ = ["SPECIAL_ROWS", "STATE", "notes_seen", "training_seconds"]
@@ -130,6 +130,6 @@ def notes_seen(curves: Curves, *, octuples: bool) -> float | None:
         return None
     seen, before = 0.0, 0.0
     for update, count in sorted(words.items()):
-        notes = count / len(FIELDS) - SPECIAL_ROWS * rows[update] if octuples else count
+        notes = count / N_FIELDS - SPECIAL_ROWS * rows[update] if octuples else count
         seen, before = seen + (update - before) * notes, update
     return seen

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from training_effort import SPECIAL_ROWS, STATE
 
 from musicbert.config import M2BertConfig, ModelConfig
-from musicbert.encoding.vocabulary import FIELDS
+from musicbert.encoding.vocabulary import N_FIELDS
 from musicbert.flops import m2bert_flops, musicbert_flops
 from musicbert.objectives.note_fields import CP
 from musicbert.objectives.pianoroll import roll_size
@@ -85,7 +85,7 @@ def steady_speed(lines: Iterable[str], *, octuples: bool) -> SteadySpeed | None:
             free.append(float(body["gb_free"]))
     if not updates or not sum(rows):
         return None
-    notes = [w / len(FIELDS) - SPECIAL_ROWS * n if octuples else w for w, n in zip(words, rows, strict=True)]
+    notes = [w / N_FIELDS - SPECIAL_ROWS * n if octuples else w for w, n in zip(words, rows, strict=True)]
     return SteadySpeed(
         statistics.median(n * rate for n, rate in zip(notes, updates, strict=True)),
         statistics.median(updates),
@@ -126,7 +126,7 @@ def model_utilisation(speed: SteadySpeed, options: Mapping[str, str], ceiling: f
     elif arch.startswith("musicbert") and encoding == "octuple" and len(sizes) == len(SIZES) - 1:
         if "objective" in options:  # masked as cells, by another head
             return None
-        tokens = float(options["mask_prob"]) * len(FIELDS) * sum(lengths)
+        tokens = float(options["mask_prob"]) * N_FIELDS * sum(lengths)
         needed = musicbert_flops(ModelConfig(**sizes), lengths, tokens)
     else:
         return None

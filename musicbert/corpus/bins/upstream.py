@@ -37,7 +37,7 @@ from musicbert.corpus.files.folders import build_directory
 from musicbert.corpus.files.object_npy import load_npy, load_pickle
 from musicbert.encoding.beat_notes import BeatNotes, check_beat_notes
 from musicbert.encoding.compound_word import PAD_ROW
-from musicbert.encoding.compound_word.vocabulary import FIELDS, check_rows
+from musicbert.encoding.compound_word.vocabulary import N_FIELDS, check_rows
 from musicbert.errors import DatasetError, MidiError
 
 FilePath = str | PathLike[str]
@@ -52,9 +52,9 @@ def read_segments(tokens: FilePath, answers: FilePath | None = None) -> tuple[In
     Labels are [shape=(N, L), int64] or [shape=(N,), int64]; None without a file.
     """
     x = _integers(load_npy(tokens), tokens)
-    if x.ndim != 3 or x.shape[-1] != len(FIELDS):
-        raise _bad(tokens, f"segments have shape (segments, notes, {len(FIELDS)}), not {x.shape}")
-    _checked_rows(x.reshape(-1, len(FIELDS)), tokens)
+    if x.ndim != 3 or x.shape[-1] != N_FIELDS:
+        raise _bad(tokens, f"segments have shape (segments, notes, {N_FIELDS}), not {x.shape}")
+    _checked_rows(x.reshape(-1, N_FIELDS), tokens)
     if answers is None:
         return x, None
     y = _integers(load_npy(answers), answers)

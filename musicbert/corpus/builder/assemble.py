@@ -29,10 +29,9 @@ from musicbert.corpus.bins.databin import ID_LIMIT, write_index, write_indexed_b
 from musicbert.corpus.builder.index import Index
 from musicbert.corpus.builder.options import BuildOptions
 from musicbert.corpus.builder.shards import shard_file
-from musicbert.encoding import BOS, EOS, FIELDS, PERFORMANCE_INPUTS
+from musicbert.encoding import BOS, EOS, N_FIELDS, PERFORMANCE_INPUTS
 from musicbert.encoding.vocabulary import TOKENS
 
-_WIDTH = len(FIELDS)
 #: Most files of shards that are open at a time.
 _OPEN_FILES = 32
 #: What a part needs of each file.
@@ -199,7 +198,7 @@ def _sequences(
     rows: NDArray[np.uint16], windows: NDArray[np.int32], lengths: NDArray[np.int32]
 ) -> NDArray[np.uint16]:
     """Lay out the windows in turn, each between its specials [shape=(sum of lengths,), uint16]."""
-    ids = np.empty((int(lengths.sum()) // _WIDTH, _WIDTH), np.uint16)
+    ids = np.empty((int(lengths.sum()) // N_FIELDS, N_FIELDS), np.uint16)
     at = 0
     for start, stop, offset in windows.tolist():
         ids[at] = BOS

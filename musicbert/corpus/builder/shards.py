@@ -32,7 +32,7 @@ from musicbert.corpus.builder.sources import Entry
 from musicbert.corpus.files.ledger import Outcome
 from musicbert.errors import DatasetError
 
-PARTS = ("rows", "windows", "signatures", "performance")
+ARRAYS = ("rows", "windows", "signatures", "performance")
 
 
 def shard_file(folder: str | os.PathLike[str], number: int, part: str) -> Path:
@@ -84,7 +84,7 @@ class ShardWriter:
 
     def __init__(self, folder: str | os.PathLike[str], number: int, *, performance: bool) -> None:
         self._folder, self._number = folder, number
-        self._names = PARTS if performance else PARTS[:-1]
+        self._names = ARRAYS if performance else ARRAYS[:-1]
         self._records: list[str] = []
         self._files: dict[str, IO[bytes]] = {}
 
@@ -95,7 +95,7 @@ class ShardWriter:
         return self
 
     def add(self, outcome: Outcome, *, milliseconds: float = 0.0, **arrays: NDArray[Any]) -> None:
-        """Add a file: its outcome, the time that it took, and for a piece the arrays of `PARTS`."""
+        """Add a file: its outcome, the time that it took, and for a piece the arrays of `ARRAYS`."""
         record = {key: value for key, value in vars(outcome).items() if value is not None}
         record["milliseconds"] = round(milliseconds, 3)
         for name, array in arrays.items():

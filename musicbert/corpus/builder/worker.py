@@ -36,7 +36,7 @@ from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.compound_word import accepted_for_pretraining
 from musicbert.encoding.octuple import notes_beyond_limit
 from musicbert.encoding.quantise import positions
-from musicbert.encoding.vocabulary import FIELDS
+from musicbert.encoding.vocabulary import FIELDS, N_FIELDS
 from musicbert.errors import DatasetError, MidiError
 from musicbert.midi import Score, read_score
 
@@ -194,7 +194,7 @@ def encode_piece(score: Score, options: BuildOptions, rng: np.random.Generator) 
     rows, note_index = get_codec(options.encoding).encode(score)
     program = np.where(score.drum[note_index], _DRUMS, score.program[note_index])
     pitch = score.pitch[note_index]
-    table = np.zeros((len(rows), len(FIELDS)), np.int64)
+    table = np.zeros((len(rows), N_FIELDS), np.int64)
     table[:, FIELDS.index("program")] = program
     table[:, FIELDS.index("pitch")] = pitch + 128 * (program == _DRUMS)
     whole = np.array([[0, len(rows), 0]], np.int64)

@@ -4,7 +4,7 @@ A file is known by its name: the last part of its path without its last extensio
 (``Schubert_D935_no.3_4bars_2_1.mid`` is ``Schubert_D935_no.3_4bars_2_1``), whatever folders lie above it.
 Hidden files and ``__MACOSX`` are passed over; what else cannot be taken (symbolic links, unsafe names,
 archives in the archive, encrypted members) is listed with its reason instead. Verified in
-``tests/unit/corpus/test_archive.py``.
+``tests/unit/corpus/files/test_archive.py``.
 """
 
 from __future__ import annotations

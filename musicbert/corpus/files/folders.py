@@ -2,7 +2,7 @@
 
 A folder is built as a hidden sibling (``.NAME.partial``) and renamed when it is complete, so a run that is
 killed leaves at most that sibling, which the next run clears away. Files are in `musicbert.atomic`, whose
-functions are passed on here. Verified in ``tests/unit/corpus/test_atomic.py``.
+functions are passed on here. Verified in ``tests/unit/corpus/files/test_folders.py``.
 """
 
 from __future__ import annotations

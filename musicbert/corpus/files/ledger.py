@@ -2,7 +2,7 @@
 
 An outcome is ``ok`` or a stable reason in kebab case; nothing is left out silently. The lines hold only what
 the input determines (no clock times), so the same input gives the same bytes. Verified in
-``tests/unit/corpus/test_ledger.py``.
+``tests/unit/corpus/files/test_ledger.py``.
 """
 
 import json

@@ -6,7 +6,7 @@ stand for recorders of this module, every other name is refused, and arrays are 
 afterwards, of numbers only. So a file can neither call nor import anything; it can still be large: everything
 is in memory at once (about 250 bytes a note of nested lists), and `max_numbers` bounds what is made of it.
 
-Verified, also on hostile files, in ``tests/unit/corpus/test_object_npy.py``.
+Verified, also on hostile files, in ``tests/unit/corpus/files/test_object_npy.py``.
 """
 
 import ast

@@ -47,7 +47,7 @@ from musicbert.corpus.bins.databin import (
 )
 from musicbert.corpus.files.folders import build_directory
 from musicbert.corpus.labelled.rating_rawset import REMAKE, check_fold, read_part
-from musicbert.encoding.vocabulary import FIELDS
+from musicbert.encoding.vocabulary import N_FIELDS
 from musicbert.errors import DatasetError, exit_status
 
 Kind = Literal["ratings", "sentences"]
@@ -204,7 +204,7 @@ def _verify_labels(target: Path, part: str, folder: Path, source: str) -> int:
     path = folder / f"{source}.txt"
     if len(lengths) != len(labels):
         raise DatasetError("wrong-length", f"{len(labels)} labels for {len(lengths)} lines", path=path)
-    if (lengths % len(FIELDS)).any():
+    if (lengths % N_FIELDS).any():
         raise DatasetError("unknown-token", "A line is not a sequence of octuples", path=path)
     return len(lengths)
 

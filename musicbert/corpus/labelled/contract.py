@@ -11,7 +11,7 @@ opener                                                split         labels
 `musicbert.corpus.labelled.sentence_bin.SentenceBin`  ``data-bin``  ``label``
 ====================================================  ============  =====================================
 
-A new format subclasses `LabelledSet` and has to pass ``tests/unit/corpus/test_labelled_contract.py``.
+A new format subclasses `LabelledSet` and has to pass ``tests/unit/corpus/labelled/test_contract.py``.
 """
 
 from collections.abc import Mapping

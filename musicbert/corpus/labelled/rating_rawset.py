@@ -16,10 +16,9 @@ from musicbert.arrays import Floats, Ints, Singles
 from musicbert.corpus.bins.databin import check_dictionary
 from musicbert.corpus.bins.performance import open_performance
 from musicbert.corpus.labelled.rating_bin import parse_ratings, read_classes
-from musicbert.encoding.vocabulary import FIELDS
+from musicbert.encoding.vocabulary import N_FIELDS
 from musicbert.errors import DatasetError
 
-WIDTH = len(FIELDS)
 REMAKE = "make the raw data set again with gen_xai.py"
 
 
@@ -36,7 +35,7 @@ class RawPart:
     @property
     def notes(self) -> Ints:
         """Notes of each piece [shape=(n,)]: a line holds 8 tokens a note and 15 special ones."""
-        return (self.tokens + 1) // WIDTH - 2
+        return (self.tokens + 1) // N_FIELDS - 2
 
 
 def _error(reason: str, message: str, path: Path) -> DatasetError:
@@ -55,7 +54,7 @@ def read_part(folder: str | PathLike[str], part: str) -> RawPart:
         message = f"{len(text)} lines of text, {len(label_lines)} of labels and {len(ids)} ids"
         raise _error("wrong-lines", message, folder / f"{part}.label")
     tokens = np.array([len(line.split()) for line in text], np.int64)
-    odd = np.flatnonzero((tokens + 1) % WIDTH | (tokens < 3 * WIDTH - 1))
+    odd = np.flatnonzero((tokens + 1) % N_FIELDS | (tokens < 3 * N_FIELDS - 1))
     if len(odd):
         message = f"Line {odd[0] + 1} is not a sequence of whole notes"
         raise _error("bad-text", message, folder / f"{part}.txt")

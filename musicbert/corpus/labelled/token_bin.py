@@ -25,12 +25,11 @@ from musicbert.arrays import Ints, Singles
 from musicbert.corpus.bins.databin import read_dictionary, read_index
 from musicbert.corpus.bins.performance import open_performance, performance_path, performance_width
 from musicbert.corpus.labelled.contract import NO_PERFORMANCE, LabelledSet, PieceInfo
-from musicbert.encoding.vocabulary import BOS, EOS, FIELD_OFFSETS, FIELD_SIZES, FIELDS, TOKENS
+from musicbert.encoding.vocabulary import BOS, EOS, FIELD_OFFSETS, FIELD_SIZES, FIELDS, N_FIELDS, TOKENS
 from musicbert.errors import DatasetError
 
 #: Name of the split into the parts of the data-bin.
 SPLIT = "data-bin"
-WIDTH = len(FIELDS)
 #: Pieces whose notes are checked at once.
 _BLOCK = 2000
 #: First id of each field, and the id after its last.
@@ -79,7 +78,7 @@ class TokenBin(LabelledSet):
         sizes = [self._sizes(part, required=parts is not None) for part in self.parts]
         #: pieces of part k are ``starts[k]`` to ``starts[k + 1] - 1``
         self.starts = np.cumsum([0, *map(len, sizes)])
-        self.offsets = np.cumsum([0, *(np.concatenate(sizes) // WIDTH - 2)], dtype=np.int64)
+        self.offsets = np.cumsum([0, *(np.concatenate(sizes) // N_FIELDS - 2)], dtype=np.int64)
         self._tables = list(map(self._open, self.parts, sizes))
         ids = [self.lines(part, "id") for part in self.parts]
         #: names as in the ``.id`` files; None where a part has none
@@ -235,7 +234,7 @@ class TokenBin(LabelledSet):
         sizes = read_index(prefix).astype(np.int64)
         if required and not len(sizes):
             raise self._error(self.EMPTY, f"The part {part!r} has no piece", prefix)
-        wrong = np.flatnonzero((sizes % WIDTH != 0) | (sizes < 3 * WIDTH))
+        wrong = np.flatnonzero((sizes % N_FIELDS != 0) | (sizes < 3 * N_FIELDS))
         if len(wrong):
             raise self._not_notes(int(wrong[0]), prefix)
         return sizes
@@ -243,18 +242,18 @@ class TokenBin(LabelledSet):
     def _open(self, part: str, sizes: Ints) -> NDArray[np.uint16]:
         """Map the octuples of a part [shape=(octuples, 8), uint16], and check them."""
         if not len(sizes):
-            return np.zeros((0, WIDTH), np.uint16)
+            return np.zeros((0, N_FIELDS), np.uint16)
         prefix = self.path / "input0" / part
-        table: NDArray[np.uint16] = np.memmap(f"{prefix}.bin", "<u2", "r").reshape(-1, WIDTH)
-        ends = np.cumsum(sizes // WIDTH)
-        begins = ends - sizes // WIDTH
+        table: NDArray[np.uint16] = np.memmap(f"{prefix}.bin", "<u2", "r").reshape(-1, N_FIELDS)
+        ends = np.cumsum(sizes // N_FIELDS)
+        begins = ends - sizes // N_FIELDS
         wrong = (table[begins] != BOS).any(1) | (table[ends - 1] != EOS).any(1)
         for first in range(0, len(sizes) if self.CHECK_NOTES else 0, _BLOCK):
             block = slice(first, first + _BLOCK)
             octuples = np.asarray(table[begins[first] : ends[block][-1]])
             notes = ((octuples >= _LOWEST) & (octuples < _HIGHEST)).all(1)
             counts = np.add.reduceat(notes, begins[block] - begins[first], dtype=np.int64)
-            wrong[block] |= counts != sizes[block] // WIDTH - 2
+            wrong[block] |= counts != sizes[block] // N_FIELDS - 2
         if wrong.any():
             raise self._not_notes(int(wrong.argmax()), prefix)
         return table

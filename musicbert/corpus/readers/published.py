@@ -1,7 +1,7 @@
 """Published splits: lists, the rule of five folds, and the validation part of BP and DbP.
 
 The lists (`published_splits.json`) are those of MIDI-BERT, which M2BERT's benchmark takes over, and PM2S's.
-Verified in ``tests/parity/test_readers_golden.py`` and ``tests/unit/corpus/readers/test_published_tail.py``.
+Verified in ``tests/parity/test_readers_golden.py`` and ``tests/unit/corpus/readers/test_published.py``.
 """
 
 import json

@@ -43,7 +43,7 @@ from musicbert.corpus.files.ledger import NO_LABEL, NO_MIDI, Outcome, write_ledg
 from musicbert.corpus.sentences.songs import SongPiece, read_songs, rejected
 from musicbert.corpus.splits.song_groups import song_marks
 from musicbert.corpus.splits.task_folds import RULES, genre_folds
-from musicbert.encoding import dictionary_text, encode_notes, plan_windows, rows_to_ids
+from musicbert.encoding import N_FIELDS, dictionary_text, encode_notes, plan_windows, rows_to_ids
 from musicbert.encoding.vocabulary import TOKENS
 from musicbert.errors import DatasetError
 from musicbert.midi import read_score
@@ -130,7 +130,7 @@ def _read(member: Member, content: bytes, *, options: GenreOptions) -> SongPiece
         moved = rows[windows[at].start : windows[at].stop].copy()
         moved[:, 0] += windows[at].offset
         ids.append(rows_to_ids(moved).astype(np.uint16))
-    return SongPiece(len(score), song_marks(score, rows, note_index), ids, max(map(len, ids)) // 8 - 2)
+    return SongPiece(len(score), song_marks(score, rows, note_index), ids, max(map(len, ids)) // N_FIELDS - 2)
 
 
 def build_genre(

@@ -8,7 +8,7 @@ Three forms are read:
   follows from the name (`ARRAYS`) or, for an unknown name, from the marker 9: a fixed test set;
 - a text file of identifiers, one a line: the test set; the rest is trained on.
 
-Verified in ``tests/unit/corpus/test_folds.py``.
+Verified in ``tests/unit/corpus/splits/test_fold_files.py``.
 """
 
 import json

@@ -17,7 +17,7 @@ first of its bucket, so the work grows with the number of pieces, not with that 
 `THRESHOLD` or above are one group, transitively.
 
 Signatures: [shape=(HASHES,), uint32]; all ones where a piece has fewer than `FEWEST` fragments, and such a
-piece has no version but its exact duplicates. Verified in ``tests/unit/corpus/test_builder_similar.py``.
+piece has no version but its exact duplicates. See ``tests/unit/corpus/splits/test_near_duplicates.py``.
 """
 
 from collections.abc import Sequence

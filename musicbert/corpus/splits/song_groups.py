@@ -3,7 +3,7 @@
 Names do not tell that two files are arrangements or performances of one song. `content_groups` joins what
 shares melody fragments (`musicbert.corpus.splits.near_duplicates`); `leaks` counts what a split lets through;
 `regroup` makes the clean split of a set again, with whole groups in one part. Verified in
-``tests/unit/corpus/readers/test_duplicates.py``.
+``tests/unit/corpus/splits/test_song_groups.py``.
 """
 
 from collections.abc import Mapping, Sequence

@@ -8,7 +8,7 @@ depend neither on the order of the pieces nor on the machine.
 Genres (several labels a piece): ``grouped`` deals whole songs, all versions of one, so that every label is
 spread evenly; ``published`` is scikit-learn's ``StratifiedKFold`` on the joined labels over the files in
 random order, as MusicBERT does it (there without a seed), where versions of a song can be trained on and
-tested. Verified in ``tests/unit/corpus/test_task_folds.py`` and ``test_genre.py``.
+tested. Verified in ``tests/unit/corpus/splits/test_task_folds.py`` and ``test_genre.py``.
 """
 
 import warnings

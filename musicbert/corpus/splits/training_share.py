@@ -5,7 +5,7 @@ share takes the beginning of it. So the 10 % are among the 30 %, and what must n
 Validation and test are left as they are. Where labels are of pieces, the order deals classes in turn: after
 each group comes one of the class of which the least is there yet, so that a share holds every class that the
 training part has (and more pieces than asked for, where there are fewer of them than classes) in nearly the
-same proportions. Verified in ``tests/unit/corpus/test_training_share.py``.
+same proportions. Verified in ``tests/unit/corpus/splits/test_training_share.py``.
 """
 
 from collections import defaultdict, deque

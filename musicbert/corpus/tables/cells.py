@@ -2,7 +2,7 @@
 
 Text has no surrounding blanks and is in Unicode's form NFC; a whole number is the same name however it is
 written (``3``, ``3.0``); the marks that pandas takes for a missing cell (`MISSING`) are missing.
-Verified in ``tests/unit/corpus/test_table_cells.py``.
+Verified in ``tests/unit/corpus/tables/test_cells.py``.
 """
 
 import csv

@@ -3,7 +3,7 @@
 A line belongs to a file by its path below the folder, with or without the extension, or by the last part of
 it where only one file has that name. What does not fit together (a label without a file, a file without a
 label, a file that cannot be read, a wrong number of notes) is a line of the ledger, and the others go on.
-Verified in ``tests/unit/corpus/test_tables.py``.
+Verified in ``tests/unit/corpus/tables/test_reader.py``.
 """
 
 import logging
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 LABEL, WEIGHT = "label", "weight"
 #: metric that selects, by the kind of labels
 METRICS: dict[Kind, str] = {"classes": "accuracy", "multilabel": "micro_f1", "regression": "r2"}
-PARTS = {"train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid",
+PART_NAMES = {"train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid",
          "dev": "valid", "test": "test"}  # fmt: skip
 
 
@@ -171,8 +171,8 @@ class _Extra:
 
 def _part(value: Any) -> str:
     text = cell_name(value).lower()
-    part = PARTS.get(text, text)
-    if part not in PARTS.values() and not part.isdecimal():
+    part = PART_NAMES.get(text, text)
+    if part not in PART_NAMES.values() and not part.isdecimal():
         raise DatasetError("bad-split", f"{value!r} is neither train, valid or test nor the number of a fold")
     return part
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from musicbert.arrays import Ints
-from musicbert.encoding.compound_word.vocabulary import FIELDS, PAD_ROW
+from musicbert.encoding.compound_word.vocabulary import N_FIELDS, PAD_ROW
 
 #: Rows of a chunk: M2BERT's tasks on notes; MidiBERT, and M2BERT's tasks on pieces.
 CHUNK, MIDIBERT_CHUNK = 1024, 512
@@ -56,6 +56,6 @@ def labels_by_running_index(labels: ArrayLike, rows: Ints) -> NDArray[Any]:
     Only to reproduce published data: labels are on the wrong notes wherever the encoding sorts or drops a
     note. The right labels are ``labels[note_index]``.
     """
-    if rows.shape[1:] != (len(FIELDS),):
-        raise ValueError(f"rows have shape (notes, {len(FIELDS)}), not {rows.shape}")
+    if rows.shape[1:] != (N_FIELDS,):
+        raise ValueError(f"rows have shape (notes, {N_FIELDS}), not {rows.shape}")
     return np.asarray(labels)[: len(rows)]

@@ -12,9 +12,9 @@ from musicbert.encoding.compound_word.profiles import Profile
 from musicbert.encoding.compound_word.vocabulary import (
     CONTINUE,
     FIELD_SIZES,
-    FIELDS,
     HIGH_PITCH,
     LOW_PITCH,
+    N_FIELDS,
     NEW,
     check_rows,
 )
@@ -90,7 +90,7 @@ def pitch_ids(pitch: Ints, profile: Profile) -> Ints:
 
 def pack_rows(bar: Ints, position: Ints, pitch: Ints, duration: Ints) -> Ints:
     """Rows from sorted columns: numbers of bars (any), and ids of the other fields."""
-    rows = np.empty((len(bar), len(FIELDS)), np.int64)
+    rows = np.empty((len(bar), N_FIELDS), np.int64)
     rows[0, 0] = NEW
     rows[1:, 0] = np.where(bar[1:] == bar[:-1], CONTINUE, NEW)
     rows[:, 1] = position
@@ -101,7 +101,6 @@ def pack_rows(bar: Ints, position: Ints, pitch: Ints, duration: Ints) -> Ints:
 
 _TOKENS = [[f"<{field}-{number}>" for number in range(size)] for field, size in enumerate(FIELD_SIZES)]
 _IDS = {token: (field, number) for field, tokens in enumerate(_TOKENS) for number, token in enumerate(tokens)}
-_WIDTH = len(FIELD_SIZES)
 
 
 def rows_to_line(rows: ArrayLike) -> str:
@@ -119,12 +118,13 @@ def line_to_rows(line: str) -> Ints:
     Raises `MidiError` (``bad-value``: an unknown token, a token in the wrong place, or part of a note).
     """
     words = line.split()
-    if len(words) % _WIDTH:
-        raise MidiError("bad-value", f"{len(words)} tokens are not a multiple of {_WIDTH}")
+    if len(words) % N_FIELDS:
+        raise MidiError("bad-value", f"{len(words)} tokens are not a multiple of {N_FIELDS}")
     numbers = np.empty(len(words), np.int64)
     for place, word in enumerate(words):
         field, number = _IDS.get(word, (-1, -1))
-        if field != place % _WIDTH:
-            raise MidiError("bad-value", f"token {place + 1} is {word!r}, not one of field {place % _WIDTH}")
+        expected = place % N_FIELDS
+        if field != expected:
+            raise MidiError("bad-value", f"token {place + 1} is {word!r}, not one of field {expected}")
         numbers[place] = number
-    return numbers.reshape(-1, _WIDTH)
+    return numbers.reshape(-1, N_FIELDS)

@@ -23,6 +23,7 @@ from musicbert.encoding.vocabulary import check_table
 
 #: Names of the columns of a row.
 FIELDS: Final = ("bar", "position", "pitch", "duration")
+N_FIELDS: Final = len(FIELDS)
 #: Values of the field bar.
 NEW, CONTINUE = 0, 1
 #: Sixteenths of a bar, and durations (multiples of 1/32 of a whole note).

@@ -13,10 +13,9 @@ from fairseq.data import Dictionary, data_utils
 from numpy.typing import NDArray
 
 from musicbert.corpus.bins.performance import open_performance, performance_path
-from musicbert.encoding.vocabulary import BOS, EOS, FIELDS, TOKENS
+from musicbert.encoding.vocabulary import BOS, EOS, N_FIELDS, TOKENS
 from musicbert.errors import DatasetError
 
-WIDTH = len(FIELDS)
 #: octuples of a piece that are no notes: ``<s>`` and ``</s>``
 SPECIAL_OCTUPLES = 2
 
@@ -66,9 +65,9 @@ def load_pieces(folder: str | Path, split: str, dictionary: Dictionary, *, combi
         if split == "valid":
             hint += "; `musicbert build` makes a validation part with larger --shares, such as 80 10 10"
         raise DatasetError("not-found", f"There is no binarised split {split!r}", path=path, hint=hint)
-    wrong = np.flatnonzero(np.asarray(pieces.sizes) % WIDTH)
+    wrong = np.flatnonzero(np.asarray(pieces.sizes) % N_FIELDS)
     ends = [] if len(wrong) else [pieces[0], pieces[len(pieces) - 1]]
-    if len(wrong) or any((p[:WIDTH] != BOS).any() or (p[-WIDTH:] != EOS).any() for p in ends):
+    if len(wrong) or any((p[:N_FIELDS] != BOS).any() or (p[-N_FIELDS:] != EOS).any() for p in ends):
         message = f"Piece {wrong[0] if len(wrong) else 0} is not a sequence of octuples between <s> and </s>"
         hint = "binarise the text lines as they are, with fairseq's end-of-line token"
         raise DatasetError("wrong-tokens", message, path=path, hint=hint)
@@ -80,5 +79,5 @@ def load_performance(folder: str | Path, split: str, sizes: NDArray[np.integer])
 
     Raises `DatasetError` (``not-found``, or ``bad-performance`` if there is not one row for each note).
     """
-    notes = int(np.sum(np.asarray(sizes) // WIDTH - SPECIAL_OCTUPLES))
+    notes = int(np.sum(np.asarray(sizes) // N_FIELDS - SPECIAL_OCTUPLES))
     return open_performance(performance_path(folder, split), notes=notes)

@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from musicbert.arrays import Ints, Singles
 from musicbert.encoding.views import View, cells_of_piece, view_sizes
-from musicbert.encoding.vocabulary import FIELDS, UNK
+from musicbert.encoding.vocabulary import N_FIELDS, UNK
 from musicbert.errors import ConfigError
 from musicbert.fairseq_plugin.data.databin import SPECIAL_OCTUPLES
 from musicbert.fairseq_plugin.data.sized_dataset import DrawnDataset
@@ -28,7 +28,6 @@ from musicbert.objectives.batches import Layout, collate
 from musicbert.objectives.masking import MaskPolicy, mask_cells, mask_tokens
 from musicbert.objectives.performance_masking import hide_performance
 
-WIDTH = len(FIELDS)
 #: pieces whose lengths are found at a time
 CHUNK = 1024
 #: pitch, duration and velocity: tokens of every note in the REMI-like form
@@ -69,7 +68,7 @@ class Form:
     @property
     def width(self) -> int:
         """Tokens of one position."""
-        return WIDTH if self.compound else 1
+        return N_FIELDS if self.compound else 1
 
 
 #: octuples, whole pieces, padded rows: as published
@@ -81,7 +80,7 @@ def piece_sizes(pieces: Any, form: Form) -> Ints:
     stored = np.asarray(pieces.sizes, np.int64)
     if form.as_stored:
         return stored
-    inner = stored // WIDTH - SPECIAL_OCTUPLES
+    inner = stored // N_FIELDS - SPECIAL_OCTUPLES
     if form.view != "octuple":
         # a note takes a row at least, or three tokens: pieces that are cropped anyway need not be read
         inner *= NOTE_TOKENS if form.view == "remi" else 1
@@ -92,7 +91,7 @@ def piece_sizes(pieces: Any, form: Form) -> Ints:
             inner[chosen] = view_sizes(tokens, stored[chosen], form.view)
     if form.crop is not None:
         inner = np.minimum(inner, form.crop)
-    return (inner + SPECIAL_OCTUPLES) * (1 if form.view == "remi" else WIDTH)
+    return (inner + SPECIAL_OCTUPLES) * (1 if form.view == "remi" else N_FIELDS)
 
 
 def pack(sizes: NDArray[np.integer], limit: int, mode: str) -> Ints:
@@ -142,7 +141,7 @@ class MaskedOctuples(DrawnDataset):
         self.piece_sizes = piece_sizes(pieces, form) if sizes is None else sizes
         self.sizes = np.add.reduceat(self.piece_sizes, blocks[:, 0]) if len(blocks) else self.piece_sizes
         if performance is not None:
-            notes = np.asarray(pieces.sizes, np.int64) // WIDTH - SPECIAL_OCTUPLES
+            notes = np.asarray(pieces.sizes, np.int64) // N_FIELDS - SPECIAL_OCTUPLES
             self._first_note = np.concatenate([[0], np.cumsum(notes)])
 
     def __getitem__(self, index: int) -> dict[str, Any]:

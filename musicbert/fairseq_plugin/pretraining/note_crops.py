@@ -15,7 +15,7 @@ import torch
 
 from musicbert.arrays import Bools, Ints
 from musicbert.corpus.bins.rows_bin import META, RowsBin
-from musicbert.encoding.vocabulary import EOS, FIELDS
+from musicbert.encoding.vocabulary import EOS, N_FIELDS
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.data.databin import load_dictionary, load_pieces
 from musicbert.fairseq_plugin.data.sized_dataset import DrawnDataset
@@ -47,11 +47,11 @@ class OctuplePieces:
     def __init__(self, folder: str | Path, split: str) -> None:
         self._pieces = load_pieces(folder, split, load_dictionary(folder))
         #: notes of each piece, the special octuples left out [shape=(pieces,), int64]
-        self.lengths = np.asarray(self._pieces.sizes, np.int64) // len(FIELDS) - 2
+        self.lengths = np.asarray(self._pieces.sizes, np.int64) // N_FIELDS - 2
 
     def rows(self, piece: int, start: int = 0, stop: int | None = None) -> Ints:
         """Cells of a piece (see `NotePieces`)."""
-        ids = np.asarray(self._pieces[piece]).reshape(-1, len(FIELDS))
+        ids = np.asarray(self._pieces[piece]).reshape(-1, N_FIELDS)
         stop = int(self.lengths[piece]) if stop is None else stop
         cells = cells_of_ids(ids[1 + start : 1 + stop])
         if len(cells) != min(stop, int(self.lengths[piece])) - start or (ids[-1] != EOS).any():

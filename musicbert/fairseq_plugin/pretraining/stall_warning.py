@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from musicbert.encoding.vocabulary import FIELDS
+from musicbert.encoding.vocabulary import N_FIELDS
 from musicbert.model.losses.masked_lm import FieldCounts
 
 logger = logging.getLogger(__name__)
@@ -152,7 +152,7 @@ class WatchesMaskedTokens(WatchesLearning):
 
     def new_watch(self) -> LearningWatch:
         """Watch the one vocabulary, in bits."""
-        return LearningWatch(FieldCounts(len(FIELDS), len(self.dictionary)), BITS)  # type: ignore[attr-defined]
+        return LearningWatch(FieldCounts(N_FIELDS, len(self.dictionary)), BITS)  # type: ignore[attr-defined]
 
     def count_batch(
         self, counts: FieldCounts, sample: dict[str, Any], logged: dict[str, Any]

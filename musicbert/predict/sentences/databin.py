@@ -22,14 +22,13 @@ from musicbert.arrays import Floats, Ints, Singles
 from musicbert.corpus.bins.databin import read_index
 from musicbert.corpus.labelled.sentence_bin import SentenceBin
 from musicbert.encoding.sequence_views import position_width, sequence_in_view, sizes_in_view
-from musicbert.encoding.vocabulary import FIELDS, PAD
+from musicbert.encoding.vocabulary import N_FIELDS, PAD
 from musicbert.errors import CheckpointError, DatasetError
 from musicbert.evaluation.baselines.sentences import first_windows, logistic_scores
 from musicbert.model import MusicBert
 from musicbert.predict.runner import pick_device, run_batches
 from musicbert.weights import build_model, read_bundle
 
-WIDTH = len(FIELDS)
 #: largest number of tokens in a batch on each kind of device (a longer sequence is a batch of its own)
 _BATCH_TOKENS = {"cpu": 32_768, "cuda": 262_144}
 
@@ -69,7 +68,7 @@ def class_logits(
     model = model.to(where).eval()
     prefix = Path(data) / "input0" / part
     stored = read_index(prefix).astype(np.int64)
-    if bundle.view == "octuple" and len(stored) and int(stored.max()) // WIDTH > model.config.max_positions:
+    if bundle.view == "octuple" and stored.max(initial=0) // N_FIELDS > model.config.max_positions:
         raise DatasetError(
             "too-long", f"A sequence has {stored.max()} tokens, more than the model takes", path=prefix
         )
@@ -99,7 +98,7 @@ def class_logits(
             make_batch,
             lambda batch: model(batch, features_only=True, classification_head_name=head)[0],
             take,
-            batch_rows=batch_tokens * width // WIDTH,  # as many positions, whatever the tokens of each
+            batch_rows=batch_tokens * width // N_FIELDS,  # as many positions, whatever the tokens of each
             progress=progress,
         )
     return logits

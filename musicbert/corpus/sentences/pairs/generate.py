@@ -36,7 +36,7 @@ from musicbert.corpus.sentences.pairs.pirhdy import BAR_POSITIONS, GROUP, PairTa
 from musicbert.corpus.sentences.pairs.rawset import PairReport, PartWriter, is_pair_set, text_of
 from musicbert.corpus.sentences.songs import SongPiece, read_songs, rejected
 from musicbert.corpus.splits.song_groups import song_marks
-from musicbert.encoding import content_md5, dictionary_text, encode_notes
+from musicbert.encoding import N_FIELDS, content_md5, dictionary_text, encode_notes
 from musicbert.errors import DatasetError
 from musicbert.midi import read_score
 
@@ -202,8 +202,8 @@ def _write_part(part: str, pairs: _Pairs, writer: PartWriter, spool: Spool, opti
         rng = np.random.default_rng([options.seed, PARTS.index(part), query])
         candidates = pairs.seconds[[query, *_false(pairs, query, false, spool, options, rng)]]
         order = rng.permutation(len(candidates)) if testing else range(len(candidates))
-        first = spool[int(pairs.firsts[query])].reshape(-1, 8)
-        rows = [_join(first, spool[int(candidates[at])].reshape(-1, 8), shift) for at in order]
+        first = spool[int(pairs.firsts[query])].reshape(-1, N_FIELDS)
+        rows = [_join(first, spool[int(candidates[at])].reshape(-1, N_FIELDS), shift) for at in order]
         labels = (np.asarray(order) == 0).astype(np.int64)
         firsts = np.full(len(rows), shift * BAR_POSITIONS)
         writer.write(text_of(rows), labels, np.full(len(rows), number), firsts)

@@ -195,7 +195,7 @@ write_shards(slow(), "octuple", {out!r}, [NOTE])
 
 
 def test_a_killed_process_is_taken_up_again(tmp_path, root):
-    here = str(root / "tests" / "unit" / "corpus")
+    here = str(root / "tests" / "unit" / "corpus" / "labelled")
     code = KILLED.format(here=here, out=str(tmp_path / "set"), wait=True)
     environment = {**os.environ, "PYTHONPATH": str(root)}
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment) as child:

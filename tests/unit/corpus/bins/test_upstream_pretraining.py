@@ -86,7 +86,7 @@ class Hostile:
 
 
 def test_script(tmp_path):
-    script = Path(__file__).resolve().parents[3] / "scripts" / "import_pretrain_npy.py"
+    script = Path(__file__).resolve().parents[4] / "scripts" / "import_pretrain_npy.py"
     save(tmp_path / "a.npy", made(20))
 
     def run(*arguments):

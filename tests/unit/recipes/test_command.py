@@ -31,7 +31,7 @@ SCRIPTS = {
     "pretrain_mlm.sh": ["musicbert"],
     "m2bert/pretrain.sh": ["m2bert"],
 }
-RECORDED = json.loads((Path(__file__).parents[1] / "fixtures" / "recipe_commands.json").read_text())
+RECORDED = json.loads((Path(__file__).parents[2] / "fixtures" / "recipe_commands.json").read_text())
 
 
 class StubWeights:
