@@ -35,7 +35,7 @@ def adam(
     *,
     betas: str = "(0.9, 0.98)",
     eps: str = "1e-6",
-    weight_decay: str = "0.01",
+    weight_decay: str | None = "0.01",
     clip_norm: str = "0.0",
 ) -> tuple[str, ...]:
     """Flags of an optimizer of the Adam family: ``adam``, ``fused_adamw`` or ``stable_adamw``."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from program import ROOT, die, make_parser, need, run, say
 
 from musicbert.atomic import write_text
-from musicbert.recipes.command import schedule
+from musicbert.recipes.command import Device, adam, flags, schedule
 
 SPLITS = (
     "xai:segment xai:segment_clean xai:content_8fold xai_centred:content_8fold "
@@ -39,7 +39,6 @@ FOLDS: dict[str, tuple[str, ...]] = {
     "content_8fold": ("--split", "k-fold", "--folds", "8", "--valid", "none"),
     "content_4fold": ("--split", "k-fold", "--folds", "4", "--valid", "none"),
 }
-ADAM = ("--optimizer", "fused_adamw", "--adam-betas", "(0.9, 0.98)", "--adam-eps", "1e-6")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -143,14 +142,14 @@ def _make_data(
 
 def experiments(given: argparse.Namespace) -> Iterator[list[object]]:
     """Yield the options of scripts/run_experiments.py for each experiment; all of them share the workers."""
-    device = ["--cpu"] if given.device == "cpu" else []
-    flags: dict[str, list[str]] = {
-        "published": ["--pooling", "first"],
-        "plain": ["--pooling", "mean", "--augment", given.augment],
-        "performance": ["--pooling", "mean", "--augment", given.augment, "--performance-input"],
+    device = Device(gpus=int(given.device == "gpu")).flags()
+    variants = {
+        "published": flags(pooling="first"),
+        "plain": flags(pooling="mean", augment=given.augment),
+        "performance": flags(pooling="mean", augment=given.augment, performance_input=True),
     }
     for variant in given.variants.split():
-        if variant not in flags:
+        if variant not in variants:
             die(f"unknown variant {variant}")
         for start in given.starts.split():
             before, init = _start(given, variant, start, device)
@@ -162,40 +161,47 @@ def experiments(given: argparse.Namespace) -> Iterator[list[object]]:
                 yield [
                     *("--data", data, "--output", out, "--seeds", *given.seeds.split()),
                     *("--parts", *given.parts.split(), *before, "--"),
-                    *("--task", "xai", "--criterion", "M2PFnP_xai", "--arch", given.arch),
-                    *("--classification-head-name", "performer", "--regression-head-name", "ratings"),
-                    *("--reg-weight", 5, "--cls-weight", given.cls_weight),
-                    *("--dropout", 0.1, "--attention-dropout", 0, *ADAM, "--weight-decay", "0.01"),
-                    *("--clip-norm", "1.0"),
+                    *flags(
+                        task="xai",
+                        criterion="M2PFnP_xai",
+                        arch=given.arch,
+                        classification_head_name="performer",
+                        regression_head_name="ratings",
+                        reg_weight=5,
+                        cls_weight=given.cls_weight,
+                        dropout=0.1,
+                        attention_dropout=0,
+                    ),
+                    *adam("fused_adamw", clip_norm="1.0"),
                     *schedule(
                         "polynomial_decay", lr=given.lr, warmup=given.updates // 10, updates=given.updates
                     ),
-                    *("--batch-size", given.batch, "--disable-validation", "--save-interval", 1000),
-                    *(*device, *flags[variant], *init),
+                    *flags(batch_size=given.batch, disable_validation=True, save_interval=1000),
+                    *(*device, *variants[variant], *init),
                 ]
 
 
 def _start(
-    given: argparse.Namespace, variant: str, start: str, device: list[str]
-) -> tuple[list[str], list[str]]:
+    given: argparse.Namespace, variant: str, start: str, device: tuple[str, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return options for masked-LM on the fold's own pieces (--before), and for the initial weights."""
     if start not in ("scratch", "own", "mlm", "mlm+own"):
         die(f"unknown start {start} (scratch, mlm, own, mlm+own)")
-    init: list[str] = []
+    init: tuple[str, ...] = ()
     if start.startswith("mlm"):
         weights = given.init_performance if variant == "performance" else ""
-        init = ["--init-from", str(_weights(weights or given.init or _pretrain(given), variant))]
+        init = flags(init_from=_weights(weights or given.init or _pretrain(given), variant))
     if not start.endswith("own"):
-        return [], init
-    own: list[object] = [
-        *("--task", "octuple_masked_lm", "--criterion", "octuple_masked_lm", "--arch", given.arch),
-        *("--sample-break-mode", "eos", "--dropout", 0, "--random-tokens", "field", "--batch-size", 16),
-        *(*ADAM, "--clip-norm", "1.0"),
+        return (), init
+    own = (
+        *flags(task="octuple_masked_lm", criterion="octuple_masked_lm", arch=given.arch),
+        *flags(sample_break_mode="eos", dropout=0, random_tokens="field", batch_size=16),
+        *adam("fused_adamw", weight_decay=None, clip_norm="1.0"),
         *schedule("polynomial_decay", lr="5e-4", warmup=30, updates=given.own_updates),
-        *("--disable-validation", "--save-interval", 1000, *device),
-        *(["--performance-input"] if variant == "performance" else []),
-    ]
-    return ["--before", shlex.join(map(str, [*own, *init]))], []
+        *flags(disable_validation=True, save_interval=1000),
+        *(*device, *flags(performance_input=variant == "performance")),
+    )
+    return ("--before", shlex.join([*own, *init])), ()
 
 
 def _weights(name: str, variant: str) -> Path:

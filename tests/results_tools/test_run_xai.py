@@ -49,6 +49,32 @@ def test_the_main_job_is_planned_once_for_each_variant_start_and_split(calls, tm
     assert "--cpu" in plan[0]
 
 
+def test_the_flags_of_a_training_are_the_recorded_ones(calls, tmp_path):
+    (tmp_path / "runs" / "bin" / "xai_segment").mkdir(parents=True)
+    arguments = ["--stages", "plan", "--starts", "mlm+own", "--init", "w.pt", "--variants", "performance"]
+    (tmp_path / "w.pt").touch()
+    assert run_xai.main(arguments) == 0
+    words = shlex.split((tmp_path / "runs" / "plan").read_text())
+    end = words.index("--")
+    recorded = (
+        "--task xai --criterion M2PFnP_xai --arch musicbert_tiny --classification-head-name performer "
+        "--regression-head-name ratings --reg-weight 5 --cls-weight 1 --dropout 0.1 --attention-dropout 0 "
+        "--optimizer fused_adamw --adam-betas '(0.9, 0.98)' --adam-eps 1e-6 --weight-decay 0.01 "
+        "--clip-norm 1.0 --lr 1e-3 --lr-scheduler polynomial_decay --warmup-updates 45 "
+        "--total-num-update 450 --max-update 450 --batch-size 32 --disable-validation --save-interval 1000 "
+        "--cpu --pooling mean --augment transpose=3,phase=8,bar,drop=0.1 --performance-input"
+    )
+    assert words[end + 1 :] == shlex.split(recorded)
+    before = (
+        "--task octuple_masked_lm --criterion octuple_masked_lm --arch musicbert_tiny "
+        "--sample-break-mode eos --dropout 0 --random-tokens field --batch-size 16 --optimizer fused_adamw "
+        "--adam-betas '(0.9, 0.98)' --adam-eps 1e-6 --clip-norm 1.0 --lr 5e-4 "
+        "--lr-scheduler polynomial_decay --warmup-updates 30 --total-num-update 300 --max-update 300 "
+        f"--disable-validation --save-interval 1000 --cpu --performance-input --init-from {tmp_path}/w.pt"
+    )
+    assert shlex.split(option(words, "--before")) == shlex.split(before)
+
+
 def test_runs_of_another_setting_are_refused(calls, tmp_path, capsys):
     assert run_xai.main(["--stages", "plan", "--starts", "scratch"]) == 0
     with pytest.raises(SystemExit):
