@@ -76,6 +76,24 @@ def save_table(table: Table, path: str | os.PathLike[str], *, format: str | None
     write_whole(meta_path(path), side.encode())
 
 
+def read_whole(
+    path: str | os.PathLike[str], content: str, *, missing: str, empty: str | None = None
+) -> bytes:
+    """Read a file that must not be empty; ``content`` names it, ``missing`` and ``empty`` are hints.
+
+    Raises `RatingError`: ``not-found``, ``empty-file``.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise RatingError(
+            "not-found", f"cannot read {content}: {error.strerror}", path=path, hint=missing
+        ) from error
+    if not data.strip():
+        raise RatingError("empty-file", f"there is nothing in {content}", path=path, hint=empty)
+    return data
+
+
 def sha256(data: bytes) -> str:
     """Hexadecimal SHA-256 of some bytes."""
     return hashlib.sha256(data).hexdigest()

@@ -15,14 +15,13 @@ import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from musicbert.annotation.dimensions import PERCEPIANO, RATING_SETS, Dimension, highest_rating, unnamed
-from musicbert.annotation.files import format_of, meta_path, save_table
+from musicbert.annotation.files import format_of, meta_path, read_whole, save_table
 from musicbert.annotation.names import performer_of
 from musicbert.arrays import Floats, Ints
 from musicbert.errors import RatingError
@@ -154,19 +153,8 @@ def read_label_map(path: str | PathLike[str], *, columns: str | None = None) -> 
     performers).
     """
     kind = format_of(path)
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise RatingError(
-            "not-found",
-            f"cannot read the label map: {error.strerror}",
-            path=path,
-            hint="run map_midi_to_label.py first",
-        ) from error
-    if not data.strip():
-        raise RatingError(
-            "empty-file", "the label map is empty", path=path, hint="run map_midi_to_label.py again"
-        )
+    missing, empty = (f"run map_midi_to_label.py {when}" for when in ("first", "again"))
+    data = read_whole(path, "the label map", missing=missing, empty=empty)
     meta = _read_meta(path)
     rows, widths = _rows_of_json(data, path) if kind == "json" else _rows_of_table(path, kind)
     if not rows:

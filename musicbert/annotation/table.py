@@ -16,13 +16,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from musicbert.annotation.dimensions import RATING_SETS, Dimension, Format, RatingSet, rating_set
-from musicbert.annotation.files import sha256
+from musicbert.annotation.files import read_whole, sha256
 from musicbert.annotation.names import cell_name, parse_segment
 from musicbert.arrays import Bools, Floats, Ints
 from musicbert.errors import RatingError
@@ -183,17 +182,8 @@ def read_ratings(path: str | PathLike[str], *, duplicates: Duplicates = "auto") 
 
 def _read_rows(path: str | PathLike[str]) -> tuple[list[list[str]], list[int], str]:
     """Cells of all rows with the line each one ends at, and the hash of the file."""
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise RatingError(
-            "not-found",
-            f"cannot read the ratings: {error.strerror}",
-            path=path,
-            hint="put the table at data/total.csv, or name it with --csv",
-        ) from error
-    if not data.strip():
-        raise RatingError("empty-file", "the table of ratings is empty", path=path)
+    missing = "put the table at data/total.csv, or name it with --csv"
+    data = read_whole(path, "the ratings", missing=missing)
     rows: list[list[str]] = []
     lines: list[int] = []
     try:

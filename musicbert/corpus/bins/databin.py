@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.atomic import replacing
+from musicbert.corpus.files.folders import read_whole
 from musicbert.encoding import dictionary_text
 from musicbert.errors import DatasetError
 
@@ -57,10 +58,7 @@ def read_dictionary(path: str | PathLike[str]) -> dict[str, int]:
 
     Raises `DatasetError` (``not-found`` or ``bad-dictionary``).
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError("not-found", f"The dictionary cannot be read: {error}", path=path) from error
+    lines = read_whole(path, "The dictionary").decode("utf-8", "replace").splitlines()
     symbols = [*SPECIALS, *(line.rpartition(" ")[0] for line in lines)]
     if len(set(symbols)) < len(symbols) or "" in symbols or len(symbols) >= ID_LIMIT:
         raise DatasetError("bad-dictionary", "Not a dictionary of distinct symbols with counts", path=path)
@@ -72,12 +70,7 @@ def check_dictionary(path: str | PathLike[str], *, hint: str | None = None) -> N
 
     Raises `DatasetError` (``not-found``, ``wrong-dictionary``).
     """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        message = f"The dictionary cannot be read: {error.strerror}"
-        raise DatasetError("not-found", message, path=path, hint=hint) from error
-    if content != dictionary_text().encode():
+    if read_whole(path, "The dictionary", hint=hint) != dictionary_text().encode():
         message = "This is not the dictionary of OctupleMIDI"
         raise DatasetError("wrong-dictionary", message, path=path, hint=hint)
 

@@ -110,36 +110,8 @@ class MidiSource:
             raise
 
     def read(self, member: Member) -> bytes:
-        """Return the bytes of a member, its checksum verified.
-
-        Raises `DatasetError`: ``bad-checksum``, ``damaged-member``, ``encrypted``, ``too-large`` or
-        ``not-found``.
-        """
-        where = f"{self.path}/{member.path}"
-        try:
-            if self._zip is None:
-                with (self.path / member.path).open("rb") as file:
-                    content = file.read(self.limits.member_bytes + 1)
-            else:
-                with self._zip.open(member.path) as file:
-                    content = file.read(self.limits.member_bytes + 1)
-        except zipfile.BadZipFile as error:
-            reason = "bad-checksum" if "CRC" in str(error) else "damaged-member"
-            raise DatasetError(reason, f"The file in the archive is damaged: {error}", path=where) from error
-        except _UNPACKING as error:
-            raise DatasetError(
-                "damaged-member", f"The file in the archive cannot be unpacked: {error}", path=where
-            ) from error
-        except OSError as error:
-            reason = "not-found" if error.strerror else "damaged-member"  # bz2 raises OSError for bad data
-            raise DatasetError(
-                reason, f"The file cannot be read: {error.strerror or error}", path=where
-            ) from error
-        if len(content) > self.limits.member_bytes:
-            raise DatasetError(
-                "too-large", f"The file is larger than {self.limits.member_bytes} bytes", path=where
-            )
-        return content
+        """Return the bytes of a member, its checksum verified (see `read_member`)."""
+        return read_member(self.path, self._zip, member.path, self.limits.member_bytes)
 
     def close(self) -> None:
         """Close the archive."""
@@ -212,6 +184,31 @@ class MidiSource:
             path=self.path,
             hint="check the path passed as --midi",
         )
+
+
+def read_member(root: Path, archive: zipfile.ZipFile | None, name: str, limit: int) -> bytes:
+    """Return the bytes of a file of a zip archive, or of a folder (``archive`` is None).
+
+    Raises `DatasetError`: ``bad-checksum``, ``damaged-member``, ``not-found``, ``too-large`` (more
+    than ``limit`` bytes).
+    """
+    where = f"{root}/{name}"
+    try:
+        with (root / name).open("rb") if archive is None else archive.open(name) as file:
+            content = file.read(limit + 1)
+    except zipfile.BadZipFile as error:
+        reason = "bad-checksum" if "CRC" in str(error) else "damaged-member"
+        raise DatasetError(reason, f"The file in the archive is damaged: {error}", path=where) from error
+    except _UNPACKING as error:
+        message = f"The file in the archive cannot be unpacked: {error}"
+        raise DatasetError("damaged-member", message, path=where) from error
+    except OSError as error:
+        reason = "not-found" if error.strerror else "damaged-member"  # bz2 raises OSError for bad data
+        message = f"The file cannot be read: {error.strerror or error}"
+        raise DatasetError(reason, message, path=where) from error
+    if len(content) > limit:
+        raise DatasetError("too-large", f"The file is larger than {limit} bytes", path=where)
+    return content
 
 
 def judge(member: Member, limits: ArchiveLimits) -> Member:

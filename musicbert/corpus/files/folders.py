@@ -29,6 +29,15 @@ if sys.platform != "win32":
     import fcntl
 
 
+def read_whole(path: str | os.PathLike[str], content: str, *, hint: str | None = None) -> bytes:
+    """Read a file; raises `DatasetError` (``not-found``), whose message says what its ``content`` is."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        message = f"{content} cannot be read: {error.strerror}"
+        raise DatasetError("not-found", message, path=path, hint=hint) from error
+
+
 def write_npy(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
     """Write an array of numbers as ``.npy``, atomically (`musicbert.atomic.replacing`), never as a pickle."""
     with replacing(path) as file:

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from os import PathLike
-from pathlib import Path
 
 from musicbert.atomic import write_text
+from musicbert.corpus.files.folders import read_whole
 from musicbert.errors import DatasetError
 
 OK = "ok"
@@ -75,10 +75,7 @@ def read_ledger(path: str | PathLike[str]) -> list[Outcome]:
 
     Raises `DatasetError`: ``not-found``, or ``bad-ledger`` for a line that is not an outcome.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise DatasetError("not-found", f"The ledger cannot be read: {error.strerror}", path=path) from error
+    text = read_whole(path, "The ledger").decode("utf-8")
     known = {each.name for each in fields(Outcome)}
     outcomes = []
     for number, line in enumerate(text.split("\n")[:-1], start=1):

@@ -45,7 +45,7 @@ from musicbert.corpus.bins.databin import (
     text_to_ids,
     write_indexed_dataset,
 )
-from musicbert.corpus.files.folders import build_directory
+from musicbert.corpus.files.folders import build_directory, read_whole
 from musicbert.corpus.labelled.rating_rawset import REMAKE, check_fold, read_part
 from musicbert.encoding.vocabulary import N_FIELDS
 from musicbert.errors import DatasetError, exit_status
@@ -156,12 +156,8 @@ def _write_labels(folder: Path, target: Path, sources: dict[str, str], write: Ca
     dictionary, labels = folder / "label.dict.txt", folder / "train.label"
     made = target / "label.dict.txt"
     if not dictionary.is_file():
-        try:
-            text = labels.read_text(encoding="utf-8")
-        except OSError as error:
-            message = f"The labels cannot be read: {error.strerror}"
-            raise DatasetError("not-found", message, path=labels) from error
         dictionary = made
+        text = read_whole(labels, "The file of labels").decode("utf-8")
         write_text(dictionary, label_dictionary(text.splitlines()))
     write(folder, target / "label", sources, dictionary=dictionary, suffix="label")
     made.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from musicbert.annotation.names import parse_segment
 from musicbert.arrays import Floats, Ints
+from musicbert.corpus.files.folders import read_whole
 from musicbert.corpus.labelled.contract import LabelColumn
 from musicbert.corpus.labelled.token_bin import TokenBin
 from musicbert.errors import DatasetError, RatingError
@@ -155,10 +156,8 @@ def parse_ratings(
 def read_classes(path: Path, *, hint: str = BINARISE) -> RatingSchema:
     """Read ``classes.json``; raises `DatasetError` (``not-found``, ``bad-classes``)."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_whole(path, "The schema of the labels", hint=hint))
         return RatingSchema(_names(content["classes"]), _names(content["dimensions"]))
-    except OSError as error:
-        raise DatasetError("not-found", f"Missing: {error.strerror}", path=path, hint=hint) from error
     except (ValueError, KeyError, TypeError) as error:
         message = f"Not a JSON object with classes and dimensions: {error!r}"
         raise DatasetError("bad-classes", message, path=path, hint=hint) from error

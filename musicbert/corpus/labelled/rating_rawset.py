@@ -15,6 +15,7 @@ from musicbert.annotation.folds import PARTS
 from musicbert.arrays import Floats, Ints, Singles
 from musicbert.corpus.bins.databin import check_dictionary
 from musicbert.corpus.bins.performance import open_performance
+from musicbert.corpus.files.folders import read_whole
 from musicbert.corpus.labelled.rating_bin import parse_ratings, read_classes
 from musicbert.encoding.vocabulary import N_FIELDS
 from musicbert.errors import DatasetError
@@ -104,9 +105,7 @@ def check_fold(folder: str | PathLike[str]) -> dict[str, RawPart]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = path.read_bytes().decode("utf-8")  # line ends as they are
-    except OSError as error:
-        raise _error("not-found", f"Missing: {error.strerror}", path) from error
+        text = read_whole(path, "The file", hint=REMAKE).decode("utf-8")  # line ends as they are
     except UnicodeDecodeError as error:
         raise _error("bad-text", "This is not UTF-8 text", path) from error
     if not text.endswith("\n"):

@@ -22,6 +22,7 @@ from musicbert.corpus.files.archive import (
     list_zip,
     open_tar,
     open_zip,
+    read_member,
     tar_headers,
 )
 from musicbert.errors import DatasetError
@@ -102,25 +103,13 @@ class SourceFiles:
         )
 
     def read(self, path: str) -> bytes:
-        """Return the bytes of a file; `DatasetError` ``not-found``, ``too-large`` or ``damaged-member``."""
+        """Return the bytes of a file; raises `DatasetError` (see `read_member`)."""
         where = f"{self.path}/{path}"
         if path not in self._known:
             raise DatasetError("not-found", "There is no such file in the data set", path=where)
-        limit = self._limits.member_bytes
-        try:
-            if self._zip is not None:
-                with self._zip.open(path) as file:
-                    content = file.read(limit + 1)
-            elif path in self._contents:
-                content = self._contents[path]
-            else:
-                with (self.path / path).open("rb") as plain:
-                    content = plain.read(limit + 1)
-        except (*_DAMAGED, OSError) as error:
-            raise DatasetError("damaged-member", f"The file cannot be read: {error}", path=where) from error
-        if len(content) > limit:
-            raise DatasetError("too-large", f"The file is larger than {limit} bytes", path=where)
-        return content
+        if path in self._contents:
+            return self._contents[path]
+        return read_member(self.path, self._zip, path, self._limits.member_bytes)
 
     def text(self, path: str) -> str:
         """Return a file as UTF-8 text (see `read`; ``not-text`` where it is none)."""

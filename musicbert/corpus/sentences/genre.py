@@ -38,7 +38,7 @@ from musicbert.corpus.bins.databin import (
     write_indexed_dataset,
 )
 from musicbert.corpus.files.archive import Member, MidiSource
-from musicbert.corpus.files.folders import Spool, build_directory
+from musicbert.corpus.files.folders import Spool, build_directory, read_whole
 from musicbert.corpus.files.ledger import NO_LABEL, NO_MIDI, Outcome, write_ledger
 from musicbert.corpus.sentences.songs import SongPiece, read_songs, rejected
 from musicbert.corpus.splits.song_groups import song_marks
@@ -95,10 +95,7 @@ def read_genres(path: str | PathLike[str], subset: str) -> dict[str, tuple[str, 
     Raises `DatasetError` (``not-found``, ``bad-labels``).
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        message = f"The genres cannot be read: {error.strerror}"
-        raise DatasetError("not-found", message, path=path, hint="see --map") from error
+        content = json.loads(read_whole(path, "The table of genres", hint="see --map"))
     except ValueError as error:
         raise DatasetError("bad-labels", f"Not JSON: {error}", path=path) from error
     genres = content.get(subset) if isinstance(content, dict) else None

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from musicbert.annotation.folds import PARTS, Fold, Folds, Valid, carve_validation
 from musicbert.annotation.names import content_groups
+from musicbert.corpus.files.folders import read_whole
 from musicbert.errors import DatasetError
 
 #: Marker of the fixed test set in an array of folds.
@@ -78,14 +79,7 @@ def _split_name(source: str | PathLike[str]) -> tuple[Path, str | None]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DatasetError(
-            "not-found",
-            f"The file of folds cannot be read: {error.strerror}",
-            path=path,
-            hint="see --folds-file",
-        ) from error
+        return read_whole(path, "The file of folds", hint="see --folds-file").decode("utf-8")
     except UnicodeDecodeError as error:
         raise _bad("It is not UTF-8 text", path) from error
 

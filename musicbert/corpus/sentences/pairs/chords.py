@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from musicbert.arrays import Ints
+from musicbert.corpus.files.folders import read_whole
 from musicbert.corpus.files.object_npy import load_pickle
 from musicbert.errors import DatasetError
 
@@ -54,11 +54,7 @@ def load_chords(path: str | PathLike[str] | None = None) -> ChordTable:
     if path is None:
         content = files("musicbert.corpus.sentences.pairs").joinpath("chord_mapping.json").read_bytes()
     else:
-        try:
-            content = Path(path).read_bytes()
-        except OSError as error:
-            message = f"The table of chords cannot be read: {error.strerror}"
-            raise DatasetError("not-found", message, path=path) from error
+        content = read_whole(path, "The table of chords")
     try:
         is_json = content[:1] in (b"{", b" ", b"\n")
         table = json.loads(content) if is_json else load_pickle(path or "", content=content)
