@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
         options.data.parent if options.data.name in ("x", "{fold}") else options.data
     )  # as upstream takes it
     output = options.output or Path(f"{data.absolute().name}_scores")
-    runs = {row: folds for each in options.checkpoint for row, folds in find_fold_runs(each).items()}
+    runs = {row: folds for path in options.checkpoint for row, folds in find_fold_runs(path).items()}
     rows = score_genres(
         data,
         output,

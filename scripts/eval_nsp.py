@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     from musicbert.predict.sentences.scoring import find_runs
 
     output = options.output or Path(f"{options.data.absolute().name}_scores")
-    runs = {row: path for each in options.checkpoint for row, path in find_runs(each).items()}
+    runs = {row: path for checkpoint in options.checkpoint for row, path in find_runs(checkpoint).items()}
     rows = score_pairs(
         options.data,
         output,

@@ -99,7 +99,7 @@ def _list_files(given: argparse.Namespace) -> list[Corpus]:
         bar = partial(tqdm, desc="POP909", unit="song")
         outcomes = process_pop909(raw, given.out / "pop909_processed", progress=bar)
         write_ledger(given.out / "pop909.jsonl", outcomes)
-        counts = Counter(each.outcome for each in outcomes)
+        counts = Counter(outcome.outcome for outcome in outcomes)
         print("POP909 on its beats:", ", ".join(f"{n} {reason}" for reason, n in counts.most_common()))
     options = {"exclude_tests": given.exclude_tests, "all_asap": given.all_asap, "tests": given.tests}
     lmd = None if given.lmd == "-" else given.lmd
@@ -117,7 +117,7 @@ def _list_files(given: argparse.Namespace) -> list[Corpus]:
     for old in (given.out / "lists").glob("*.txt"):
         old.unlink()
     write_lists(corpora, given.out / "lists")
-    write_ledger(given.out / "left_out.jsonl", [each for corpus in corpora for each in corpus.left_out])
+    write_ledger(given.out / "left_out.jsonl", [item for corpus in corpora for item in corpus.left_out])
     return corpora
 
 

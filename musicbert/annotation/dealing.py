@@ -36,8 +36,8 @@ Strategy = Callable[[Mapping[str, Sequence[int]], Floats, Floats, Seed], dict[st
 
 def class_counts(labels: Sequence[Collection[object]]) -> Floats:
     """Table of 0 and 1 from the classes of each piece [shape=(n, C), float64], classes sorted by name."""
-    classes = sorted({label for each in labels for label in each}, key=str)
-    return np.array([[label in each for label in classes] for each in labels], np.float64)
+    classes = sorted({label for item_labels in labels for label in item_labels}, key=str)
+    return np.array([[label in item_labels for label in classes] for item_labels in labels], np.float64)
 
 
 def deal(

@@ -189,7 +189,7 @@ def register_rating_set(ratings: RatingSet) -> None:
 
 def rating_set(header: Sequence[str]) -> RatingSet:
     """Study of a table, by the columns of its header; XAI-music where no marker is among them."""
-    marked = (each for each in RATING_SETS.values() if each.marker and each.marker in header)
+    marked = (study for study in RATING_SETS.values() if study.marker and study.marker in header)
     return next(marked, RATING_SETS["xai"])
 
 

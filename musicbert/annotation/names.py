@@ -34,9 +34,9 @@ def normal(value: Any) -> Any:
     if isinstance(value, str):
         return unicodedata.normalize("NFC", value).strip()
     if isinstance(value, list | tuple):
-        return [normal(each) for each in value]
+        return [normal(element) for element in value]
     if isinstance(value, np.ndarray) and value.dtype == object:
-        return [normal(each) for each in value.tolist()]
+        return [normal(element) for element in value.tolist()]
     return value
 
 
@@ -102,7 +102,7 @@ def parse_segment(filename: str) -> SegmentName:
     Raises `RatingError`: ``bad-name`` when the name follows the pattern of none of `RATING_SETS`.
     """
     name = segment_id(filename)
-    patterns = dict.fromkeys(each.segment for each in RATING_SETS.values())
+    patterns = dict.fromkeys(rating_set.segment for rating_set in RATING_SETS.values())
     match = next((match for pattern in patterns if (match := pattern.fullmatch(name))), None)
     if match is None:
         raise RatingError(

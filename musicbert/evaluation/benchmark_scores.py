@@ -46,14 +46,14 @@ def score_pieces(
     if task.level == "sequence":
         counts = [max(-(-len(piece.notes) // row.window), 1) for piece in pieces]
         truth = np.repeat([int(piece.labels[task.label]) for piece in pieces], counts)
-        given = np.repeat([int(each) for each in predicted], counts)
+        given = np.repeat([int(label) for label in predicted], counts)
         names = np.repeat([piece.name for piece in pieces], counts).tolist()
         votes = piece_votes(names, truth, given, classes=len(task.classes))
         return {"score": float((truth == given).mean()), "pieces": votes, "n": len(truth)}
     parts = [
         part
-        for piece, each in zip(pieces, predicted, strict=True)
-        for part in _segments(row, piece, np.asarray(each))
+        for piece, classes in zip(pieces, predicted, strict=True)
+        for part in _segments(row, piece, np.asarray(classes))
     ]
     scores = {"score": SCORES[row.score](parts), "n": sum(int((part.truth >= 0).sum()) for part in parts)}
     published: dict[str, Callable[[], float]] = {
@@ -101,7 +101,7 @@ def score_predictions(
     """Score what a network predicted for a part (see `score_pieces`); ``pieces``: `pieces_of` by name."""
     if row.task.level == "sequence":
         parts = predictions.segments()
-        right, votes = (each.predicted == each.target for each in (parts, predictions))
+        right, votes = (level.predicted == level.target for level in (parts, predictions))
         return {"score": float(right.mean()), "pieces": float(votes.mean()), "n": len(right)}
     assert predictions.offsets is not None
     assert predictions.note_index is not None

@@ -123,13 +123,13 @@ def row_from_draws(
     **about: Any,
 ) -> Row:
     """Make a row from the draws of each seed on the same resamples, and from further metrics (``extra``)."""
-    averaged = {name: np.mean([each[name] for each in draws], axis=0) for name in draws[0]}
+    averaged = {name: np.mean([draw[name] for draw in draws], axis=0) for name in draws[0]}
     pooled: dict[str, dict[str, Any]] = {}
     for name, drawn in averaged.items():
         found = interval(drawn).as_dict()
         pooled[name] = {"value": found["value"]} if name.startswith(PLAIN) else found
         if len(draws) > 1 and not name.startswith(PLAIN):
-            values = np.array([each[name][0] for each in draws])
+            values = np.array([draw[name][0] for draw in draws])
             pooled[name]["seeds_sd"] = _finite(values.std(ddof=1))
             if ":" not in name:
                 pooled[name]["by_seed"] = [_finite(value) for value in values]
@@ -156,11 +156,11 @@ def score_row(
     whole = pooled[0]
     groups = len(np.unique(whole.groups))
     weights = resample(groups, n_resamples=n_resamples, seed=seed)
-    more = {name: float(np.mean([metric(each) for each in pooled])) for name, metric in (extra or {}).items()}
+    more = {name: float(np.mean([metric(part) for part in pooled])) for name, metric in (extra or {}).items()}
     alone = len(runs) == 1
     return row_from_draws(
         kind,
-        [draw_scores(each, weights) for each in pooled],
+        [draw_scores(part, weights) for part in pooled],
         mean_of_folds=_mean_of_folds([[metrics_of(p, extra) for p in folds.values()] for folds in runs]),
         extra=more,
         task=whole.label,

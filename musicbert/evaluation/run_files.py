@@ -53,7 +53,8 @@ def read_runs(folder: str | PathLike[str], parts: Sequence[str] = ("test",)) -> 
         log = next((test.with_name(name) for name in LOGS if test.with_name(name).exists()), None)
         loaded = {
             part: {
-                label: named_by_fold(each, match["fold"]) for label, each in load_predictions(path).items()
+                label: named_by_fold(predictions, match["fold"])
+                for label, predictions in load_predictions(path).items()
             }
             for part, path in files.items()
             if path.is_file()
@@ -145,8 +146,8 @@ def read_experiment(path: str | PathLike[str], label: str = "") -> Experiment:
         },
         splits={k: json.loads(f.read_text(encoding="utf-8")) for k, f in files.items() if f.is_file()},
         curves=curves_of_runs(runs),
-        parameters=max(int(each.get("parameters", 0)) for each in done),
-        seconds=sum(float(each.get("seconds", 0)) for each in done),
+        parameters=max(int(run.get("parameters", 0)) for run in done),
+        seconds=sum(float(run.get("seconds", 0)) for run in done),
     )
 
 

@@ -114,7 +114,12 @@ def write_scores(
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"title": title, "notes": list(notes), "columns": [list(each) for each in metrics], **more}
+    content = {
+        "title": title,
+        "notes": list(notes),
+        "columns": [*map(list, metrics)],
+        **more,
+    }
     write_text(folder / "scores.json", dump({**content, "rows": [row.as_dict() for row in rows]}))
     write_text(folder / "scores.csv", rows_csv(rows))
     lines = [f"# {title}", "", *(line for note in notes for line in (note, ""))]

@@ -82,7 +82,7 @@ class Variant:
     def reference(self, variants: Sequence[Variant]) -> Variant | None:
         """Return the variant without pre-training on the same encoding and share of the labels."""
         wanted = f"{SCRATCH}{self.codec}", self.share
-        return next((each for each in variants if (each.base, each.share) == wanted), None)
+        return next((variant for variant in variants if (variant.base, variant.share) == wanted), None)
 
 
 def read_variants(folder: str | PathLike[str]) -> list[Variant]:
@@ -99,7 +99,7 @@ def read_variants(folder: str | PathLike[str]) -> list[Variant]:
         raise DatasetError(
             "no-runs", "No variant was fine-tuned here", path=folder, hint="run scripts/run_ablations.sh"
         )
-    return sorted(found, key=lambda each: (not each.scratch, each.codec or "", each.base, -each.share))
+    return sorted(found, key=lambda run: (not run.scratch, run.codec or "", run.base, -run.share))
 
 
 def _read(place: Path) -> Variant:
@@ -109,7 +109,7 @@ def _read(place: Path) -> Variant:
     rows: dict[Task, Mapping[str, Any]] = {}
     # by number, the last call at the end
     for path in sorted(
-        place.glob("scores*.json"), key=lambda each: (each.stem == "scores", len(each.stem), each.stem)
+        place.glob("scores*.json"), key=lambda file: (file.stem == "scores", len(file.stem), file.stem)
     ):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))

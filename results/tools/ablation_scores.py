@@ -86,7 +86,7 @@ def estimate(runs: Runs, *, level: float = 0.95) -> Estimate:
     over = (
         "folds" if len(groups["folds"]) >= len(groups["seeds"]) > 0 and len(groups["folds"]) > 1 else "seeds"
     )
-    values = np.array([np.mean(each) for each in groups[over].values()])
+    values = np.array([np.mean(group) for group in groups[over].values()])
     mean, n = float(values.mean()), len(values)
     if n < 2:
         return Estimate(mean, None, None, None, over, n, len(runs))
@@ -104,23 +104,24 @@ def difference(runs: Runs, others: Runs, *, level: float = 0.95) -> Estimate | N
 def scores(variants: Sequence[Variant]) -> dict[str, dict[Task, Estimate]]:
     """Return the mean score of each variant on each task that it was run on."""
     return {
-        each.name: {task: estimate(runs) for task, runs in each.tasks.items() if runs} for each in variants
+        variant.name: {task: estimate(runs) for task, runs in variant.tasks.items() if runs}
+        for variant in variants
     }
 
 
 def gains(variants: Sequence[Variant]) -> dict[str, dict[Task, Estimate]]:
     """Return for each pre-trained variant what it gains over no pre-training (same encoding and labels)."""
     found = {}
-    for each in variants:
-        reference = each.reference(variants)
-        if not each.scratch and reference is not None:
-            found[each.name] = _differences(each.tasks, reference.tasks)
+    for variant in variants:
+        reference = variant.reference(variants)
+        if not variant.scratch and reference is not None:
+            found[variant.name] = _differences(variant.tasks, reference.tasks)
     return {name: row for name, row in found.items() if row}
 
 
 def answers(variants: Sequence[Variant]) -> dict[str, dict[Task, Estimate]]:
     """Return the differences that answer `QUESTIONS`, where both variants are there."""
-    named = {each.name: each for each in variants}
+    named = {variant.name: variant for variant in variants}
     found = {
         f"{question} ({one} − {other})": _differences(named[one].tasks, named[other].tasks)
         for question, one, other in QUESTIONS
@@ -131,4 +132,4 @@ def answers(variants: Sequence[Variant]) -> dict[str, dict[Task, Estimate]]:
 
 def _differences(tasks: Mapping[Task, Runs], others: Mapping[Task, Runs]) -> dict[Task, Estimate]:
     found = {task: difference(runs, others[task]) for task, runs in tasks.items() if task in others}
-    return {task: each for task, each in found.items() if each is not None}
+    return {task: gain for task, gain in found.items() if gain is not None}

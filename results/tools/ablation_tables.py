@@ -125,13 +125,13 @@ def report_text(
     hardware
         What it ran on.
     """
-    differences = [each for row in (*gained.values(), *answered.values()) for each in row.values()]
-    estimates = [each for each in differences if each.low is not None]
-    decided = sum(each.sign != 0 for each in estimates)
-    each_of = (each for row in found.values() for each in row.values())
-    numbers = {f"{each.n} {each.over if each.n > 1 else each.over[:-1]}" for each in each_of}
+    differences = [entry for row in (*gained.values(), *answered.values()) for entry in row.values()]
+    estimates = [difference for difference in differences if difference.low is not None]
+    decided = sum(difference.sign != 0 for difference in estimates)
+    entries = (score for row in found.values() for score in row.values())
+    numbers = {f"{score.n} {score.over if score.n > 1 else score.over[:-1]}" for score in entries}
     over = " or ".join(sorted(numbers)) or "no run"
-    commits = sorted({str(each.made_by.get("commit"))[:7] for each in variants if each.made_by.get("commit")})
+    commits = sorted({str(commit)[:7] for variant in variants if (commit := variant.made_by.get("commit"))})
     made_on = f" on {hardware}" + (f", commit {', '.join(commits)}" if commits else "")
     lines = [
         "# Ablations",
@@ -183,15 +183,15 @@ def _pretraining_table(pretrainings: Mapping[str, Mapping[str, Any]]) -> list[st
     rows = [
         [
             name,
-            f"{each['updates']:,}",
-            f"{each['rows']:.0f}",
-            f"{each['notes']:,}",
-            f"{each['seconds']:,}",
-            "–" if each["notes_a_second"] is None else f"{each['notes_a_second']:,}",
-            number_cell(each["loss"]),
-            number_cell(each["accuracy"], 1),
+            f"{pretraining['updates']:,}",
+            f"{pretraining['rows']:.0f}",
+            f"{pretraining['notes']:,}",
+            f"{pretraining['seconds']:,}",
+            "–" if pretraining["notes_a_second"] is None else f"{pretraining['notes_a_second']:,}",
+            number_cell(pretraining["loss"]),
+            number_cell(pretraining["accuracy"], 1),
         ]
-        for name, each in pretrainings.items()
+        for name, pretraining in pretrainings.items()
     ]
     head = ["pre-training", "updates", "rows", "notes seen", "seconds", "notes/s", "loss", "accuracy (%)"]
     return _table(head, rows)

@@ -62,8 +62,8 @@ def measure(
                 if not any(split in piece.splits for piece in source.pieces):
                     continue
                 found = [predict_all(fit, row, parts) for parts in rounds(row, source.pieces, split)]
-                means = {key: float(np.mean([each[key] for each in found])) for key in found[0]}
-                means["n"] = int(sum(each["n"] for each in found))
+                means = {key: float(np.mean([part[key] for part in found])) for key in found[0]}
+                means["n"] = int(sum(part["n"] for part in found))
                 records.append({"task": row.abbreviation, "split": split, "baseline": name, **means})
                 say(f"{row.abbreviation} {split} {name}: {means['score']:.3f}")
     return records

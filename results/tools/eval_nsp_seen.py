@@ -230,7 +230,7 @@ def _report(given: argparse.Namespace) -> str:
     true = first.classes.index("1")
     labels, of_query = first.target == true, first.groups.astype(np.int64)
     scores = dict(pair_baselines(given.data, "test"))
-    scores |= {name: probabilities(each.outputs, "classes")[:, true] for name, each in networks.items()}
+    scores |= {name: probabilities(network.outputs, "classes")[:, true] for name, network in networks.items()}
     rows: dict[str, dict[str, dict[str, float]]] = {}
     for name, chosen in queries.items():
         pairs = np.isin(of_query, np.unique(of_query)[chosen])

@@ -60,7 +60,7 @@ def merge_benchmarks(
             rows[key] = _joined(rows.get(key, {}), row, part)
         own = content["made_by"]
         tasks = sorted({row["task"] for row in content["rows"]})
-        made_by += [each for each in own.get("parts", [{"tasks": tasks, **own}]) if each not in made_by]
+        made_by += [part for part in own.get("parts", [{"tasks": tasks, **own}]) if part not in made_by]
     target = Path(out)
     target.mkdir(parents=True, exist_ok=True)
     merged = list(rows.values())

@@ -84,7 +84,7 @@ def merge_scores(
         new = {name: row for name, row in renamed.items() if name not in rows or name != "chance"}
         rows |= new
         sources = [
-            {**each, "rows": [row for row in each["rows"] if row not in new]} for each in sources
+            {**source, "rows": [row for row in source["rows"] if row not in new]} for source in sources
         ]  # what a later part replaced
         sources.append({"rows": list(new), "provenance": content["provenance"]})
     more = {
@@ -92,7 +92,7 @@ def merge_scores(
         for key, value in first.items()
         if key not in ("title", "notes", "columns", "rows", "parts", "provenance")
     }
-    more["parts"] = [each for each in sources if each["rows"]]
+    more["parts"] = [source for source in sources if source["rows"]]
     return write_scores(
         out,
         title=first["title"],
@@ -113,8 +113,8 @@ def _without(content: dict[str, Any], drop: tuple[str, ...]) -> dict[str, Any]:
     left["notes"] = [note for note in content["notes"] if not note.startswith(drop)]
     if "parts" in content:
         left["parts"] = [
-            {**each, "rows": [row for row in each["rows"] if not row.startswith(drop)]}
-            for each in content["parts"]
+            {**part, "rows": [row for row in part["rows"] if not row.startswith(drop)]}
+            for part in content["parts"]
         ]
     return left
 

@@ -191,7 +191,7 @@ def _table_row(name: str, row: Mapping[str, Any], split: str, classes: Mapping[s
             folds[plain] = {key: value[key] for key in ("value", "sd", "seeds_sd") if key in value}
         else:
             pooled[plain] = value
-    pooled |= {f"roc_auc:{key}": {"value": each["roc_auc"]} for key, each in classes.get(name, {}).items()}
+    pooled |= {f"roc_auc:{key}": {"value": entry["roc_auc"]} for key, entry in classes.get(name, {}).items()}
     return Row(
         kind="network" if network else "baseline",
         seeds="one" if match else None,
@@ -210,7 +210,7 @@ def _scores(path: Path, content: Mapping[str, Any]) -> None:
     heads = [line.strip("|").split("|")[1:] for line in lines if line.startswith("| row |")]
     more = {k: v for k, v in content.items() if k not in ("title", "notes", "rows", "classes")}
     if classes:
-        more["classes"] = {name: each["true"] for name, each in next(iter(classes.values())).items()}
+        more["classes"] = {name: scores["true"] for name, scores in next(iter(classes.values())).items()}
     write_scores(
         path.parent,
         title=content["title"],

@@ -117,7 +117,7 @@ def _curves(lines: list[str]) -> Curves:
             quantity = name.removeprefix(f"{part}_")
             if quantity != name and quantity != "num_updates":
                 points = curves.setdefault(quantity, {}).setdefault(part, [])
-                points[:] = [each for each in points if each[0] != update] + [(update, float(value))]
+                points[:] = [point for point in points if point[0] != update] + [(update, float(value))]
     return curves
 
 

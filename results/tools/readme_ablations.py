@@ -59,7 +59,7 @@ def with_and_without_table(results: Path) -> list[str]:
         for _, without, _, variant in SHIPPED.values():
             both = [found.get(name, {}).get(task) for name in (without, variant)]
             gain = gains.get(variant, {}).get(task)
-            cells += [*(_value(each) for each in both), _gain(gain)]
+            cells += [*(_value(entry) for entry in both), _gain(gain)]
         if any(cell != "–" for cell in cells[3:]):
             lines.append(_row(cells))
     return [_row(columns), "|" + "---|" * len(columns), *lines, ""] if lines else []
@@ -71,7 +71,7 @@ def ablation_table(results: Path) -> list[str]:
     if report is None:
         return []
     gains = {name: _by_task(report["gains"].get(name, ())) for name in OBJECTIVES}
-    count = {task: sum(task in each for each in gains.values()) for task in TASKS}
+    count = {task: sum(task in gain for gain in gains.values()) for task in TASKS}
     tasks = [task for task in TASKS if count[task] > len(OBJECTIVES) // 2]
     if not tasks:
         return []
@@ -91,7 +91,7 @@ def size_table(results: Path) -> list[str]:
         cells = [task]
         for small, large in pairs:
             cells += [
-                _value(estimate(each[task]).as_dict() if task in each else None) for each in (small, large)
+                _value(estimate(runs[task]).as_dict() if task in runs else None) for runs in (small, large)
             ]
             # means of the same runs, or there is nothing to compare
             both = task in small and task in large and small[task].keys() == large[task].keys()
@@ -137,11 +137,11 @@ def _simple(results: Path) -> dict[str, tuple[str, str]]:
         if row["split"] == "clean":
             scores.setdefault(row["task"], {})[row["baseline"]] = row["score"]
     table = {}
-    for task, each in scores.items():
-        others = {name: score for name, score in each.items() if name not in (NOTHING, *UNFAIR)}
+    for task, estimates in scores.items():
+        others = {name: score for name, score in estimates.items() if name not in (NOTHING, *UNFAIR)}
         best = max(others, key=lambda name: others[name]) if others else None
         table[task] = (
-            f"{each[NOTHING]:.3f}" if NOTHING in each else "–",
+            f"{estimates[NOTHING]:.3f}" if NOTHING in estimates else "–",
             "–" if best is None else f"{others[best]:.3f} ({best})",
         )
     return table

@@ -103,7 +103,7 @@ def _table(results: Path, name: str, task: str) -> list[str]:
         rows.append((about, cells, networks))
     if not rows:
         return []
-    variants = [each for each in variants if ", " not in each] + [each for each in variants if ", " in each]
+    variants = [name for name in variants if ", " not in name] + [name for name in variants if ", " in name]
     lines = [f"**{SETS[name]}: {metric}**", ""]
     lines += ["| " + " | ".join([*columns, *variants]) + " |", "|" + "---|" * (len(columns) + len(variants))]
     for about, cells, networks in rows:

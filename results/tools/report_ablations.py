@@ -74,7 +74,7 @@ def ablation_report(
     target.mkdir(parents=True, exist_ok=True)
     report = {
         "hardware": hardware,
-        "variants": {each.name: _record(each) for each in variants},
+        "variants": {variant.name: _record(variant) for variant in variants},
         "pretraining": pretrainings,
         "unfinished": unfinished(folder),
         "scores": _plain(found),
@@ -96,7 +96,7 @@ def ablation_report(
         (target / name).unlink(missing_ok=True)
     text = report_text(variants, pretrainings, found, gained, answered, curves, hardware)
     wrong = [f"- {name}: this pre-training did not come to its end" for name in report["unfinished"]]
-    wrong += [f"- {each.name}: {note}" for each in variants for note in each.notes]
+    wrong += [f"- {variant.name}: {note}" for variant in variants for note in variant.notes]
     text += "\n".join(["## What went wrong", "", *wrong, ""]) if wrong else ""
     write_text(target / "table.md", text)
     return report
@@ -108,12 +108,12 @@ def curves_of_notes(variants: Sequence[Variant], pretrainings: Mapping[str, Mapp
     A line has at least two pre-trainings on all labels; it begins with no pre-training, where that was run.
     """
     lines: Curves = {}
-    for each in variants:
-        seen = pretraining_of(each, pretrainings)
-        if each.scratch or each.share < 1 or not seen:
+    for variant in variants:
+        seen = pretraining_of(variant, pretrainings)
+        if variant.scratch or variant.share < 1 or not seen:
             continue
-        lines.setdefault(each.base, []).append((seen["notes"] / 1e6, each.name))
-    named = {each.name: each for each in variants}
+        lines.setdefault(variant.base, []).append((seen["notes"] / 1e6, variant.name))
+    named = {variant.name: variant for variant in variants}
     for points in lines.values():
         reference = named[points[0][1]].reference(variants)
         if len(points) > 1 and reference is not None:
@@ -124,8 +124,8 @@ def curves_of_notes(variants: Sequence[Variant], pretrainings: Mapping[str, Mapp
 def curves_of_labels(variants: Sequence[Variant]) -> Curves:
     """Return the variants that differ in the share of labels alone, by per cent."""
     lines: Curves = {}
-    for each in variants:
-        lines.setdefault(each.name.partition("%")[0], []).append((100 * each.share, each.name))
+    for variant in variants:
+        lines.setdefault(variant.name.partition("%")[0], []).append((100 * variant.share, variant.name))
     return {name: sorted(points) for name, points in lines.items() if len(points) > 1}
 
 
@@ -133,8 +133,8 @@ def _record(variant: Variant) -> dict[str, Any]:
     made_by = {key: variant.made_by.get(key) for key in ("command", "commit", "changed", "versions")}
     runs = [
         {"task": task, "split": split, "seed": seed, "fold": fold, "score": score}
-        for (task, split), each in variant.tasks.items()
-        for (seed, fold), score in sorted(each.items())
+        for (task, split), runs in variant.tasks.items()
+        for (seed, fold), score in sorted(runs.items())
     ]
     return {
         "codec": variant.codec,
@@ -149,7 +149,7 @@ def _record(variant: Variant) -> dict[str, Any]:
 def _plain(estimates: Estimates) -> dict[str, list[dict[str, Any]]]:
     """Return JSON-ready lists of estimates."""
     return {
-        name: [{"task": task, "split": split, **each.as_dict()} for (task, split), each in row.items()]
+        name: [{"task": task, "split": split, **gain.as_dict()} for (task, split), gain in row.items()]
         for name, row in estimates.items()
     }
 

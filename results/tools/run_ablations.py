@@ -125,7 +125,7 @@ class Jobs:
     def _wait(self, room: int) -> None:
         """Wait until at most `room` commands run."""
         while True:
-            for process in [each for each in self.running if each.poll() is not None]:
+            for process in [job for job in self.running if job.poll() is not None]:
                 self._ended(process)
             if len(self.running) <= room:
                 return

@@ -309,7 +309,7 @@ def write_range(task: Range) -> RangeDone:
 def finish_part(part: Part, ranges: Sequence[RangeDone]) -> PartDone:
     """Give the files their names once all ranges are written."""
     plan, files = np.load(part.plan), _files(part)
-    lengths = np.concatenate([each.lengths for each in sorted(ranges, key=lambda each: each.begin)])
+    lengths = np.concatenate([done.lengths for done in sorted(ranges, key=lambda done: done.begin)])
     if part.options.performance:
         files["inputs"].replace(Path(part.folder) / f"{part.split}.performance.npy")
     files["tokens"].replace(Path(part.folder) / f"{part.split}.bin")

@@ -232,7 +232,7 @@ def _assemble(
         _tidy(work)  # there is nothing to go on with
         raise DatasetError("nothing-to-write", "no file could be encoded", path=output, hint=hint)
     done = _write(parts, runner, progress)
-    for folder in {each.folder for each in done}:
+    for folder in {part.folder for part in done}:
         describe_corpus(Path(folder), options)
     return write_reports(index, done, chunks, work, target, options)
 
@@ -246,11 +246,11 @@ def _write(parts: Sequence[Part], runner: Runner, progress: bool) -> list[PartDo
     done: list[PartDone] = []
     written: dict[str, list[RangeDone]] = defaultdict(list)
     with tqdm(total=len(tasks), desc="writing", unit="part", disable=not progress) as bar:
-        for each in runner.run(_write_task, tasks):
-            if isinstance(each, PartDone):
-                done.append(each)
+        for result in runner.run(_write_task, tasks):
+            if isinstance(result, PartDone):
+                done.append(result)
             else:
-                written[each.plan].append(each)
+                written[result.plan].append(result)
             bar.update()
     return done + [finish_part(part, written[part.plan]) for part in parts if ranges[part.plan]]
 

@@ -25,7 +25,7 @@ from musicbert.errors import DatasetError
 
 #: Outcome of files whose programs and pitches are those of an earlier one.
 DUPLICATE = "duplicate"
-_FIELDS = {each.name for each in fields(Outcome)}
+_FIELDS = {field.name for field in fields(Outcome)}
 
 
 @dataclass(frozen=True)

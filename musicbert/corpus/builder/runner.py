@@ -100,13 +100,13 @@ class Runner:
     def _alone(self, function: Function, task: Any, on_crash: OnCrash | None) -> Any:
         """Run a task that may kill its process in a process of its own."""
 
-        def attempt(each: Any) -> Any:
+        def attempt(task: Any) -> Any:
             with process_pool(1) as pool:
-                return pool.submit(function, each).result()
+                return pool.submit(function, task).result()
 
-        def kills(each: Any) -> bool:
+        def kills(task: Any) -> bool:
             try:
-                attempt(each)
+                attempt(task)
             except BrokenProcessPool:
                 return True
             return False

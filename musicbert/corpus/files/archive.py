@@ -100,7 +100,7 @@ class MidiSource:
         self._zip = None if self.path.is_dir() else open_zip(self.path)
         try:
             listed = list_folder(self.path) if self._zip is None else list_zip(self._zip)
-            members = [judge(each, self.limits) for each in self._bounded(listed)]
+            members = [judge(member, self.limits) for member in self._bounded(listed)]
             members.sort(key=lambda member: member.path)
             self.members = tuple(member for member in members if member.reason is None)
             self.rejected = tuple(member for member in members if member.reason is not None)
@@ -170,10 +170,10 @@ class MidiSource:
                 hint="unpack it once and pass the inner archive or the folder",
             )
         if self.rejected:
-            each = self.rejected[0]
-            raise DatasetError(
-                "no-midi", f"None of the MIDI files can be taken; {each.path}: {each.detail}", path=self.path
-            )
+            first = self.rejected[0]
+            message = f"None of the MIDI files can be taken; {first.path}: {first.detail}"
+            raise DatasetError("no-midi", message, path=self.path)
+
         if self._zip is not None and not self._zip.filelist:
             raise DatasetError(
                 "empty-archive", "The archive is empty", path=self.path, hint="download it again"

@@ -61,13 +61,13 @@ class Outcome:
 
 def count(outcomes: Iterable[Outcome]) -> dict[str, int]:
     """Count outcomes by reason, the most frequent first and ties by name."""
-    counted = Counter(each.outcome for each in outcomes)
+    counted = Counter(outcome.outcome for outcome in outcomes)
     return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
 
 
 def write_ledger(path: str | PathLike[str], outcomes: Iterable[Outcome]) -> None:
     """Write a ledger atomically, one line a file, in the order given."""
-    write_text(path, "".join(each.to_line() + "\n" for each in outcomes))
+    write_text(path, "".join(outcome.to_line() + "\n" for outcome in outcomes))
 
 
 def read_ledger(path: str | PathLike[str]) -> list[Outcome]:
@@ -76,7 +76,7 @@ def read_ledger(path: str | PathLike[str]) -> list[Outcome]:
     Raises `DatasetError`: ``not-found``, or ``bad-ledger`` for a line that is not an outcome.
     """
     text = read_whole(path, "The ledger").decode("utf-8")
-    known = {each.name for each in fields(Outcome)}
+    known = {field.name for field in fields(Outcome)}
     outcomes = []
     for number, line in enumerate(text.split("\n")[:-1], start=1):
         try:

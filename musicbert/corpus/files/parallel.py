@@ -96,8 +96,8 @@ def ordered_map(
     )
     try:
         under_way: deque[Future[Result]] = deque()
-        for each in work:
-            under_way.append(pool.submit(function, each))
+        for item in work:
+            under_way.append(pool.submit(function, item))
             if len(under_way) >= _AHEAD * workers:
                 yield under_way.popleft().result()
         while under_way:

@@ -186,7 +186,7 @@ def _numbers(values: list[str], names: ArrayLike, path: str) -> Ints:
 
 def _score_notes(files: SourceFiles, score: str, path: str) -> tuple[Floats, Floats, Ints]:
     """Notes of the score of a piece."""
-    found = [each for each in files.paths if score and each.endswith(score)]
+    found = [name for name in files.paths if score and name.endswith(score)]
     if not found:
         raise DatasetError(
             "not-found",

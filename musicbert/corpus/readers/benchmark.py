@@ -22,8 +22,8 @@ from musicbert.errors import DatasetError
 
 def _sources() -> dict[str, Source]:
     modules = {import_module(f"{__package__}.{name}") for name in READERS.values()}
-    defined = [each for module in modules for each in vars(module).values() if isinstance(each, Source)]
-    return {name: next(each for each in defined if each.name == name) for name in READERS}
+    defined = [value for module in modules for value in vars(module).values() if isinstance(value, Source)]
+    return {name: next(source for source in defined if source.name == name) for name in READERS}
 
 
 #: Sources by name (see `READERS`).
@@ -102,11 +102,11 @@ def load_data_set(
     """
     pieces: list[LabelledPiece] = []
     failed: list[Outcome] = []
-    for each in read(source, path, inside=inside, compatible=compatible, strict=False, progress=progress):
-        if isinstance(each, Outcome):
-            failed.append(each)
+    for result in read(source, path, inside=inside, compatible=compatible, strict=False, progress=progress):
+        if isinstance(result, Outcome):
+            failed.append(result)
         else:
-            pieces.append(each)
+            pieces.append(result)
     if not pieces:
         raise DatasetError(
             "no-pieces", f"None of {len(failed)} files can be read: {failed[0].detail}", path=fspath(path)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path, PurePosixPath
 
 from musicbert.corpus.files.archive import (
     DAMAGED,
     ArchiveLimits,
+    Member,
     is_hidden,
     list_folder,
     list_zip,
@@ -58,25 +59,23 @@ class SourceFiles:
         self._contents: dict[str, bytes] = {}
         self._zip: zipfile.ZipFile | None = None
         if self.path.is_dir():
-            found = [
-                each.path for each in list_folder(self.path) if each.reason is None and self._takes(each.path)
-            ]
+            paths = self._taken(list_folder(self.path))
+
         elif _TAR.search(self.path.name):
             self._contents = self._read_tar()
-            found = list(self._contents)
+            paths = list(self._contents)
         else:
             self._zip = open_zip(self.path)
-            found = [
-                each.path for each in list_zip(self._zip) if each.reason is None and self._takes(each.path)
-            ]
-        if len(found) > self._limits.members:
+            paths = self._taken(list_zip(self._zip))
+
+        if len(paths) > self._limits.members:
             raise DatasetError(
                 "too-many-members",
                 f"More than {self._limits.members} files",
                 path=self.path,
                 hint="split it up",
             )
-        self.paths = tuple(sorted(found))
+        self.paths = tuple(sorted(paths))
         self._known = frozenset(self.paths)
 
     def __contains__(self, path: object) -> bool:
@@ -130,6 +129,9 @@ class SourceFiles:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _taken(self, members: Iterable[Member]) -> list[str]:
+        return [member.path for member in members if member.reason is None and self._takes(member.path)]
 
     def _takes(self, path: str) -> bool:
         pure = PurePosixPath(path)

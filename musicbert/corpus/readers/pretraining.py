@@ -203,7 +203,7 @@ def write_lists(corpora: Iterable[Corpus], folder: str | PathLike[str]) -> list[
     lists = []
     for corpus in corpora:
         path = Path(folder) / f"{corpus.name}.txt"
-        write_text(path, "".join(f"{os.path.abspath(each)}\n" for each in corpus.files))  # noqa: PTH100
+        write_text(path, "".join(f"{os.path.abspath(file)}\n" for file in corpus.files))  # noqa: PTH100
         if corpus.files:
             lists.append(path)
     return lists

@@ -46,7 +46,7 @@ def fingering_class(string: ArrayLike, position: ArrayLike, finger: ArrayLike) -
     >>> fingering_class([1, 0, 4], [3, 0, 12], [2, 0, 4]).tolist()
     [14, 0, 241]
     """
-    string, position, finger = (np.asarray(each, np.int64) for each in (string, position, finger))
+    string, position, finger = (np.asarray(values, np.int64) for values in (string, position, finger))
     classes: Ints = np.maximum((string - 1) * 60 + (np.maximum(position, 1) - 1) * 5 + finger + 2, 0)
     return classes
 

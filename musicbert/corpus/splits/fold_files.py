@@ -64,7 +64,7 @@ def read_folds(
         unknown = sorted(test - set(order))
         if len(unknown) > len(test) / 2:  # misspelt: the segments that were meant would be trained on
             raise _bad(f"{len(unknown)} of its {len(test)} names are no segments, such as {unknown[0]}", path)
-        folds = {"0": {"train": [each for each in order if each not in test], "test": sorted(test)}}
+        folds = {"0": {"train": [piece for piece in order if piece not in test], "test": sorted(test)}}
     return {
         fold: _reduce(parts, order, groups, valid=valid, seed=f"{seed}/{fold}", where=f"{path} fold {fold}")
         for fold, parts in folds.items()
@@ -98,12 +98,12 @@ def _from_arrays(
     content: dict[str, Any], name: str | None, path: Path
 ) -> tuple[dict[str, dict[str, list[str]]], Mapping[str, str] | None]:
     stems = content["stems"]
-    known = [each for each in ARRAYS if each in content]
+    known = [array for array in ARRAYS if array in content]
     values = content.get(name) if name else None
     if (
         not isinstance(values, list)
         or len(values) != len(stems)
-        or not all(type(each) is int for each in values)
+        or not all(type(value) is int for value in values)
     ):
         raise _bad(f"It has no array {name!r}; say FILE:NAME with one of {', '.join(known)}", path)
     assert name is not None
@@ -144,7 +144,7 @@ def _from_lists(content: dict[str, Any], name: str | None, path: Path) -> dict[s
             for key, fold in folds.items()
         )
         or not all(
-            isinstance(part, list) and all(isinstance(each, str) for each in part)
+            isinstance(part, list) and all(isinstance(piece, str) for piece in part)
             for fold in folds.values()
             for part in fold.values()
         )
@@ -164,12 +164,12 @@ def _reduce(
 ) -> Fold:
     part_of: dict[str, str] = {}
     for part in PARTS:
-        for each in parts.get(part, ()):
-            if part_of.setdefault(each, part) != part:
-                raise DatasetError("leak", f"{each} is in {part_of[each]} and in {part}", path=where)
+        for piece in parts.get(part, ()):
+            if part_of.setdefault(piece, part) != part:
+                raise DatasetError("leak", f"{piece} is in {part_of[piece]} and in {part}", path=where)
     if valid == "none":
-        part_of = {each: "train" if part == "valid" else part for each, part in part_of.items()}
-    fold: Fold = {part: [each for each in order if part_of.get(each) == part] for part in PARTS}
+        part_of = {piece: "train" if part == "valid" else part for piece, part in part_of.items()}
+    fold: Fold = {part: [piece for piece in order if part_of.get(piece) == part] for part in PARTS}
     if not fold["train"] or not fold["test"]:
         raise DatasetError(
             "empty-split",
@@ -179,9 +179,9 @@ def _reduce(
         )
     if valid == "groups" and not fold["valid"]:
         named = groups if groups is not None else content_groups([*fold["train"], *fold["test"]])
-        tested = {named[each] for each in fold["test"]}
-        if all(named[each] in tested for each in fold["train"]):  # a split that shares all its groups
-            named, tested = {each: each for each in order}, set()
+        tested = {named[piece] for piece in fold["test"]}
+        if all(named[piece] in tested for piece in fold["train"]):  # a split that shares all its groups
+            named, tested = {piece: piece for piece in order}, set()
         fold["train"], fold["valid"] = carve_validation(fold["train"], named, seed=seed, forbidden=tested)
     return fold
 
@@ -196,18 +196,17 @@ def read_databin_folds(folder: str | PathLike[str]) -> Folds:
     `DatasetError` ``not-found``.
     """
     folder = Path(folder)
-    found = (
-        [folder] if (folder / "label").is_dir() else sorted(each.parent for each in folder.glob("*/label"))
-    )
-    if not found or not all((each / "label" / "test.id").is_file() for each in found):
+    below = sorted(labels.parent for labels in folder.glob("*/label"))
+    sources = [folder] if (folder / "label").is_dir() else below
+    if not sources or not all((source / "label" / "test.id").is_file() for source in sources):
         raise DatasetError(
             "not-found", "no data-bin with identifiers here", path=folder, hint="run scripts/binarize_xai.sh"
         )
     folds: Folds = {}
-    for each in found:
-        parts = {part: each / "label" / f"{part}.id" for part in PARTS}
+    for source in sources:
+        parts = {part: source / "label" / f"{part}.id" for part in PARTS}
         fold = {part: path.read_text().splitlines() if path.is_file() else [] for part, path in parts.items()}
         if fold["valid"] == fold["test"]:  # the compatible two-way split
             fold["valid"] = []
-        folds[each.name] = {"train": fold["train"], "valid": fold["valid"], "test": fold["test"]}
+        folds[source.name] = {"train": fold["train"], "valid": fold["valid"], "test": fold["test"]}
     return folds

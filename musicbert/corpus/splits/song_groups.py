@@ -96,7 +96,7 @@ def leaks(pieces: Sequence[LabelledPiece], groups: Sequence[str], split: str) ->
         if split in piece.splits
     )
     return {
-        "groups": sum(len(each) > 1 for each in parts.values()),
+        "groups": sum(len(part) > 1 for part in parts.values()),
         "tested": tested,
         "pieces": sum(split in piece.splits for piece in pieces),
     }

@@ -14,6 +14,7 @@ tested. Verified in ``tests/unit/corpus/splits/test_task_folds.py`` and ``test_g
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -42,7 +43,7 @@ def clean_groups(shards: Shards) -> dict[str, str]:
     signatures = np.stack([_signature(shards, piece) for piece in range(len(shards))])
     telling = np.flatnonzero((signatures != NO_SIGNATURE).any(axis=1)).tolist()  # the others are too short
     order = np.array(sorted(telling, key=lambda piece: pieces[piece].sha256), np.int64)
-    keys = [each.group for each in pieces], [each.sha256 for each in pieces]
+    keys = [piece.group for piece in pieces], [piece.sha256 for piece in pieces]
     roots = joined(signatures, order, *keys).tolist()
     members: defaultdict[int, list[str]] = defaultdict(list)
     for root, group in zip(roots, keys[0], strict=True):
@@ -183,12 +184,12 @@ def _has_label(shards: Shards, task: Task) -> Bools:
     """Whether a piece has a label that is not ignored [shape=(n,)]."""
     labels = shards.label(task.label)
     if task.kind == "classes":
-        each = (np.asarray(labels) != NO_CLASS) & ~np.isin(labels, task.ignore)
+        labelled = (np.asarray(labels) != NO_CLASS) & ~np.isin(labels, task.ignore)
     else:
-        each = ~np.isnan(labels).all(axis=1)
+        labelled = ~np.isnan(labels).all(axis=1)
     if task.level == "sequence":
-        return np.asarray(each)
-    return np.array([each[a:b].any() for a, b in zip(shards.offsets, shards.offsets[1:], strict=False)], bool)
+        return np.asarray(labelled)
+    return np.array([labelled[start:stop].any() for start, stop in pairwise(shards.offsets)], bool)
 
 
 def _whole(fold: Fold, groups: Mapping[str, str], seed: str, share: float, shards: Shards) -> Fold:

@@ -76,12 +76,12 @@ def infer_kind(rows: Rows, separator: str | None = None) -> tuple[Kind, str]:
     if not cells:
         raise DatasetError("ambiguous-labels", "every label is empty")
     lists = [_listed(cell) for cell in cells]
-    if all(each is not None for each in lists):
-        numbers = [_number(each) for cell in lists for each in (cell or [])]
+    if all(elements is not None for elements in lists):
+        numbers = [_number(element) for cell in lists for element in (cell or [])]
         if None in numbers or not numbers:
             return "multilabel", "cells are lists of names"
         return "regression", "cells are lists of numbers"
-    if any(each is not None for each in lists):
+    if any(elements is not None for elements in lists):
         raise DatasetError("ambiguous-labels", "some labels are lists and some are not", hint="give --kind")
     numbers = [_number(cell) for cell in cells]
     if len(rows[0]) > 1:
@@ -201,10 +201,10 @@ def _several(
             table.append(np.array(flags, np.float64))
         return tuple(columns), table
     sets = [_names(row[0], separator) for row in rows]
-    order = _order([name for each in sets if each is not None for name in each], classes)
+    order = _order([name for names in sets if names is not None for name in names], classes)
     return order, [
-        np.full(len(order), np.nan) if each is None else np.array([float(name in each) for name in order])
-        for each in sets
+        np.full(len(order), np.nan) if names is None else np.array([float(name in names) for name in order])
+        for names in sets
     ]
 
 

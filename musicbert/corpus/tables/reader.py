@@ -64,7 +64,7 @@ class LabelTable:
         Without ``metric`` it is selected by that of the kind of labels. Raises `DatasetError` ``bad-label``
         where a class to ignore does not exist.
         """
-        unknown = [each for each in ignore if each not in self.labels.classes]
+        unknown = [name for name in ignore if name not in self.labels.classes]
         if unknown:
             raise DatasetError("bad-label", f"there is no class {unknown[0]!r} to ignore")
         return Task(
@@ -74,7 +74,7 @@ class LabelTable:
             self.labels.kind,
             self.labels.classes,
             metric or METRICS[self.labels.kind],
-            ignore=tuple(self.labels.classes.index(each) for each in ignore),
+            ignore=tuple(self.labels.classes.index(name) for name in ignore),
             splits={self.split_name: ""} if self.splits else {},
             seeds=(1,),
         )
@@ -246,7 +246,7 @@ def _match(files: Sequence[str], source: MidiSource) -> tuple[dict[str, Member],
         if not candidates:
             outcomes.append(Outcome(file, NO_MIDI, detail="no MIDI file has this name"))
         elif len(candidates) > 1:
-            paths = ", ".join(each.path for each in candidates[:3])
+            paths = ", ".join(candidate.path for candidate in candidates[:3])
             outcomes.append(Outcome(file, "ambiguous-name", detail=f"several files have this name: {paths}"))
         elif candidates[0].path in taken:
             detail = f"the file belongs to {taken[candidates[0].path]} already"

@@ -110,13 +110,13 @@ def _auc_of_classes(
 ) -> tuple[Floats, Floats]:
     """ROC-AUC of every class [shape=(1 + b, C)] and of all cells [shape=(1 + b,)], NaN where undefined."""
     count = score.shape[1]
-    each, micro = np.full((len(weights), count), np.nan), np.full(len(weights), np.nan)
+    scores, micro = np.full((len(weights), count), np.nan), np.full(len(weights), np.nan)
     for rows, drawn in item_weights(weights, group, score.size):
         for c in range(count):
-            each[rows, c] = _auc(true[:, c], false[:, c], score[:, c], drawn)
+            scores[rows, c] = _auc(true[:, c], false[:, c], score[:, c], drawn)
         cells = np.repeat(drawn, count, axis=1)
         micro[rows] = _auc(true.reshape(-1), false.reshape(-1), score.reshape(-1), cells)
-    return each, micro
+    return scores, micro
 
 
 def _auc(true: Bools, false: Bools, score: Floats, drawn: Floats) -> Floats:

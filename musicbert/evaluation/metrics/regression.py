@@ -49,11 +49,11 @@ def regression_draws(
     y, p, known = _checked(labels, predictions)
     if weights is None:
         weights = np.ones((1, len(y) if group is None else int(group.max(initial=-1)) + 1))
-    each = _by_output(y, p, known, weights, group)
-    draws = {name: mean(values) for name, values in each.items()}
+    by_output = _by_output(y, p, known, weights, group)
+    draws = {name: mean(values) for name, values in by_output.items()}
     if names is not None and len(names) > 1:
         draws["flattened_r2"] = _flattened(y, p, known, weights, group)
-        draws |= {f"{m}:{name}": values[:, c] for m, values in each.items() for c, name in enumerate(names)}
+        draws |= {f"{m}:{name}": v[:, c] for m, v in by_output.items() for c, name in enumerate(names)}
     return draws
 
 

@@ -85,7 +85,9 @@ def baseline_scores(
     for name, fit in baselines_of(row.task).items():
         scores = [predict_all(fit, row, part) for part in parts]
         result[name] = {
-            key: float(np.mean([each[key] for each in scores])) for key in scores[0] if key != "n"
+            key: float(np.mean([round_scores[key] for round_scores in scores]))
+            for key in scores[0]
+            if key != "n"
         }
     return result
 
@@ -99,12 +101,12 @@ def benchmark_table(records: Sequence[Mapping[str, Any]], model: str) -> str:
         if record.get("note"):
             notes.append(f"- {record['task']}, {record['split']}: {record['note']}")
         scores = {"score": row.score, "published": f"{row.score}, as published", "pieces": "by piece"}
-        there = ["score"] if any("score" in each for each in baselines.values()) else []
+        there = ["score"] if any("score" in scores for scores in baselines.values()) else []
         for key in [key for key in scores if key in network] if network else there:
             rivals = {
-                name: each[key]
-                for name, each in baselines.items()
-                if key in each and name not in ("majority", "previous")
+                name: scores[key]
+                for name, scores in baselines.items()
+                if key in scores and name not in ("majority", "previous")
             }
             best = max(rivals, key=lambda name: rivals[name], default="")
             as_published = record["split"] == "published" and key != "pieces"

@@ -99,10 +99,10 @@ def build_report(
         cut = [{fold: part.segments() for fold, part in run.items()} for run in several]
         rows.append(row("segments", cut))
     rows += [row(kind, fair_groups([folds])) for kind, folds in (mixed or {}).items()]
-    candidates = [each for each in rows if each.predictions is not None and each.kind != "segments"]
-    there = {each.name for each in scored}
+    candidates = [entry for entry in rows if entry.predictions is not None and entry.kind != "segments"]
+    measured = {baseline.name for baseline in scored}
     against = [row("baseline", fair_groups([folds]), name=k) for k, folds in (baselines or {}).items()]
-    rows += [*(each for each in against if each.name not in there), *scored]
+    rows += [*(baseline for baseline in against if baseline.name not in measured), *scored]
     known = main.scores["pooled"]
     headline = task.metric if task.metric in known else next(iter(known))
     differences = []

@@ -112,7 +112,7 @@ def output_table(report: Report) -> pd.DataFrame:
         columns["low_pole"], columns["high_pole"] = map(list, zip(*report.poles, strict=True))
     if ceiling is not None:
         columns["ceiling"] = _by_output(ceiling, "r2", outputs)
-    for row in (each for each in report.rows if each.kind != "ceiling"):
+    for row in (row for row in report.rows if row.kind != "ceiling"):
         name = shown_name(row)
         for metric in REGRESSION:
             columns[f"{name} {metric}"] = _by_output(row, metric, outputs)
@@ -172,8 +172,13 @@ def report_markdown(report: Report, pictures: list[str]) -> str:
                 "difference",
             ],
             [
-                (names[each["kind"], each["seeds"]], each["against"], f"{each['n']:,}", interval_cell(each))
-                for each in report.differences
+                (
+                    names[difference["kind"], difference["seeds"]],
+                    difference["against"],
+                    f"{difference['n']:,}",
+                    interval_cell(difference),
+                )
+                for difference in report.differences
             ],
         )
         lines.append("")
@@ -215,8 +220,8 @@ def _class_lines(report: Report) -> list[str]:
     if not report.per_class:
         return []
     lines = [
-        [str(v) if isinstance(v, str | int) else number_cell(v) for v in each.values()]
-        for each in report.per_class
+        [str(v) if isinstance(v, str | int) else number_cell(v) for v in numbers.values()]
+        for numbers in report.per_class
     ]
     table = markdown_table(list(report.per_class[0]), lines)
     return [f"`{shown_name(report.main)}`, each class:", "", *table, ""]

@@ -129,8 +129,8 @@ def window_vectors(
     data = SentenceBin(folder, parts=[part])
     for _, pieces in itertools.groupby(chosen.tolist(), lambda piece: piece // 64):
         rows = list(map(data.rows, pieces))
-        keys = [each.tobytes() for each in rows]
-        new = {key: each for key, each in zip(keys, rows, strict=True) if key not in known}
+        keys = [row.tobytes() for row in rows]
+        new = {key: row for key, row in zip(keys, rows, strict=True) if key not in known}
         if new:
             vectors = model.embed(list(new.values()), pooling="mean")
             known.update(zip(new, np.asarray(vectors, np.float64), strict=True))

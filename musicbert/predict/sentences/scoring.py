@@ -125,7 +125,7 @@ def find_runs(source: str | PathLike[str]) -> dict[str, Path]:
     name = path.resolve().name
     if found := _checkpoint(path):
         return {name: found}
-    seeds = {f"{name} {each.name}": at for each in sorted(path.glob("seed*")) if (at := _checkpoint(each))}
+    seeds = {f"{name} {run.name}": at for run in sorted(path.glob("seed*")) if (at := _checkpoint(run))}
     if not seeds:
         raise _missing(path)
     return seeds

@@ -88,5 +88,5 @@ def _table(chords: Mapping[int, list[int]]) -> ChordTable:
     if min(chords) < 0 or max(chords) > 1 << 16:
         raise ValueError("an id is negative or above 65536")
     by_id = [chords.get(chord, []) for chord in range(max(chords) + 1)]
-    starts = np.concatenate([[0], np.cumsum([len(each) for each in by_id])]).astype(np.int64)
-    return ChordTable(starts, np.array([each for classes in by_id for each in classes], np.int64))
+    starts = np.concatenate([[0], np.cumsum([len(classes) for classes in by_id])]).astype(np.int64)
+    return ChordTable(starts, np.array([pitch for classes in by_id for pitch in classes], np.int64))

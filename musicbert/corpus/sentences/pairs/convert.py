@@ -153,34 +153,34 @@ class _Job:
     def _encoded(self, path: Path, start: int, stop: int | None) -> Iterator[_Encoded]:
         blocks = raw_blocks(path, start=start, stop=stop)
         with tqdm(desc=path.name, unit="line", disable=None if self.progress else True) as bar:
-            for each in ordered_map(self.encode, blocks, workers=self.options.workers):
-                for number, reason in each.reasons.items():
+            for block in ordered_map(self.encode, blocks, workers=self.options.workers):
+                for number, reason in block.reasons.items():
                     self._leave_out(DAMAGED, f"{path.name}:{number + 1}", reason)
-                bar.update(len(each.numbers) + len(each.reasons))
-                yield each
+                bar.update(len(block.numbers) + len(block.reasons))
+                yield block
 
     def _pairs(
         self, writer: PartWriter, start: int, stop: int, *, drop: NDArray[np.uint64], drawn: Bools | None
     ) -> NDArray[np.uint64]:
         """Write lines of the training file and return the hashes of their queries, sorted."""
         seen, group, last = [], -1, None
-        for each in self._encoded(self.train, start, stop):
-            shared = np.isin(each.hashes, drop)
-            for number in each.numbers[shared].tolist():
+        for block in self._encoded(self.train, start, stop):
+            shared = np.isin(block.hashes, drop)
+            for number in block.numbers[shared].tolist():
                 self._leave_out(SHARED, f"{self.train.name}:{number + 1}", None)
             keep = ~shared
             if drawn is not None:
-                keep &= drawn[each.numbers // 2]
+                keep &= drawn[block.numbers // 2]
                 self._count(NOT_DRAWN, int((~shared).sum() - keep.sum()))
             index = np.flatnonzero(keep)
             groups = []
-            for value in each.hashes[index].tolist():
+            for value in block.hashes[index].tolist():
                 group += value != last
                 last = value
                 groups.append(group)
-            text = [each.text[i] for i in index]
-            writer.write(text, each.labels[index], np.array(groups, np.int64), each.firsts[index])
-            seen.append(each.hashes[index])
+            text = [block.text[i] for i in index]
+            writer.write(text, block.labels[index], np.array(groups, np.int64), block.firsts[index])
+            seen.append(block.hashes[index])
         return np.unique(np.concatenate(seen)) if seen else np.zeros(0, np.uint64)
 
     def _groups(self, writer: PartWriter, seen: NDArray[np.uint64]) -> int:
@@ -192,8 +192,8 @@ class _Job:
             chosen[:] = False
             chosen[rng.choice(total, self.options.test_groups, replace=False)] = True
         shared = 0
-        for each in self._encoded(self.test, 0, None):
-            groups = each.numbers // GROUP
+        for block in self._encoded(self.test, 0, None):
+            groups = block.numbers // GROUP
             for group in np.unique(groups).tolist():
                 index = np.flatnonzero(groups == group)
                 if len(index) < GROUP:
@@ -202,9 +202,9 @@ class _Job:
                 elif not chosen[group]:
                     self._count(NOT_DRAWN, GROUP)
                 else:
-                    shared += bool(np.isin(each.hashes[index[0]], seen))
+                    shared += bool(np.isin(block.hashes[index[0]], seen))
                     at = slice(int(index[0]), int(index[-1]) + 1)
-                    writer.write(each.text[at], each.labels[at], groups[at], each.firsts[at])
+                    writer.write(block.text[at], block.labels[at], groups[at], block.firsts[at])
         return shared
 
     def _between_queries(self, cut: int, lines: int) -> int:

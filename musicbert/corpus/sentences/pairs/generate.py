@@ -173,8 +173,8 @@ def _collect(
 def _set_aside(found: Sequence[Phrase], options: GenerateOptions, spool: Spool) -> list[tuple[int, int]]:
     """Put phrases into the spool and return the true pairs of the piece."""
     if options.task == "acc":
-        return [(spool.append(each.melody), spool.append(each.accompaniment)) for each in found]
-    numbers = [spool.append(each.melody) for each in found]
+        return [(spool.append(phrase.melody), spool.append(phrase.accompaniment)) for phrase in found]
+    numbers = [spool.append(phrase.melody) for phrase in found]
     return [(numbers[at], numbers[at + 1]) for at in _successors(found, options.cut.bars)]
 
 

@@ -50,7 +50,7 @@ def is_pair_set(folder: Path) -> bool:
 
 def text_of(rows: Sequence[Ints]) -> list[str]:
     """Return the lines of pairs by their rows, each [shape=(n, 8)]."""
-    return [encoding_to_str(each) for each in rows]
+    return [encoding_to_str(row) for row in rows]
 
 
 class PartWriter(ExitStack):
