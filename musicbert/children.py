@@ -18,10 +18,10 @@ class _Child(Generic[Item]):
     """A process that receives items and sends back what the function returns."""
 
     def __init__(self, context: Any, function: Callable[[Item], object]) -> None:
-        self.pipe, there = context.Pipe()
-        self.process = context.Process(target=_serve, args=(there, function))
+        self.pipe, other_end = context.Pipe()
+        self.process = context.Process(target=_serve, args=(other_end, function))
         self.process.start()
-        there.close()
+        other_end.close()
         self.calls = 0
 
     def give(self, item: Item) -> None:

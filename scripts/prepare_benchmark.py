@@ -124,7 +124,7 @@ def _write(
             f"{place}: {len(report.shards)} pieces, {len(report.skipped)} left out (ledger.jsonl names each)"
         )
     if given.npy:
-        name = next(name for name, own in NAMES.items() if own == source)
+        name = next(name for name, data_set in NAMES.items() if data_set == source)
         written = export(Shards(place), Path(given.out) / "npy", name)
         print(f"{written[0].parent}: {len(written)} files of {name}")
 

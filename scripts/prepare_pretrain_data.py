@@ -125,8 +125,8 @@ def _songs(data_sets: Path) -> Path | None:
     """Folder of POP909 as published, where there is no processed one."""
     if not data_sets.is_dir() or any(data_sets.rglob("pop909_processed")):
         return None
-    found = sorted(data_sets.rglob("beat_audio.txt"))
-    return found[0].parents[1] if found else None
+    annotations = sorted(data_sets.rglob("beat_audio.txt"))
+    return annotations[0].parents[1] if annotations else None
 
 
 if __name__ == "__main__":

@@ -111,11 +111,11 @@ def _by_fill(
     fold_of: dict[str, int] = {}
     for group in sorted(members, key=order):
         content, size = counts[members[group]].sum(axis=0), len(members[group])
-        own = content > 0
+        classes = content > 0
         # how full each part would be of the group's classes, and then as a whole
-        of_class = ((held + content)[:, own] / (totals[own] * shares[:, None])).max(axis=1).tolist()
-        whole = ((load + size) / (n * shares)).tolist()
-        fold = min(range(len(shares)), key=lambda k: (round(of_class[k], 9), round(whole[k], 9), k))
+        of_class = ((held + content)[:, classes] / (totals[classes] * shares[:, None])).max(axis=1).tolist()
+        fill = ((load + size) / (n * shares)).tolist()
+        fold = min(range(len(shares)), key=lambda k: (round(of_class[k], 9), round(fill[k], 9), k))
         held[fold] += content
         load[fold] += size
         fold_of[group] = fold
@@ -148,8 +148,8 @@ def _by_need(
     fold_of: dict[str, int] = {}
 
     def order(group: str) -> tuple[int, float]:
-        own = counts[members[group]].any(axis=0)
-        return -len(members[group]), totals[:-1][own].min()
+        classes = counts[members[group]].any(axis=0)
+        return -len(members[group]), totals[:-1][classes].min()
 
     for group in sorted(members, key=order):  # stable: the order of the pieces
         need = table[members[group]].sum(axis=0)

@@ -214,12 +214,12 @@ def _read_meta(path: str | PathLike[str]) -> dict[str, Any]:
 
 
 def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    content = dict(pairs)
+    if len(content) != len(pairs):
         seen: set[str] = set()
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise KeyError(twice)
-    return found
+    return content
 
 
 def _rows_of_json(data: bytes, path: str | PathLike[str]) -> tuple[dict[str, list[Any]], dict[str, int]]:
@@ -293,17 +293,19 @@ def _class(name: str, value: Any, path: str | PathLike[str]) -> int:
 def _class_names(ids: tuple[str, ...], class_of: Any, path: str | PathLike[str]) -> tuple[str, ...]:
     """Names of the classes from the names of the segments, for a map without a side file."""
     names = [f"class {k}" for k in range(int(class_of.max()) + 1)]
-    found: dict[int, str] = {}
+    performers: dict[int, str] = {}
     for name, k in zip(ids, class_of.tolist(), strict=True):
         try:
             performer = performer_of(name)
         except RatingError:
             return tuple(names)
-        if found.setdefault(k, performer) != performer:
-            raise _bad("class-mismatch", f"class {k} stands for performers {found[k]} and {performer}", path)
-    for k, performer in found.items():
+        if performers.setdefault(k, performer) != performer:
+            raise _bad(
+                "class-mismatch", f"class {k} stands for performers {performers[k]} and {performer}", path
+            )
+    for k, performer in performers.items():
         names[k] = performer
-    if len(set(found.values())) != len(found):
+    if len(set(performers.values())) != len(performers):
         raise _bad("class-mismatch", "one performer has two class numbers", path)
     return tuple(names)
 

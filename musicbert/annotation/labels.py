@@ -113,8 +113,8 @@ def high_stdev(stdev: Floats, raters: Ints) -> Bools:
         return np.zeros(len(stdev), dtype=bool)
     first = stdev[:, :_STDEV_DIMENSIONS]
     limit = np.nanpercentile(first[several], _STDEV_QUANTILE, axis=0)
-    there = ~np.isnan(first)
-    return np.asarray(several & (np.nansum(first, axis=1) > (there * limit).sum(axis=1)))
+    rated = ~np.isnan(first)
+    return np.asarray(several & (np.nansum(first, axis=1) > (rated * limit).sum(axis=1)))
 
 
 def performer_classes(

@@ -45,8 +45,8 @@ def cell_name(value: Any) -> str:
     if isinstance(value, float | np.floating) and float(value).is_integer():
         value = int(value)
     text = str(normal(value))
-    whole = _WHOLE.fullmatch(text)
-    return whole[1] if whole else text
+    match = _WHOLE.fullmatch(text)
+    return match[1] if match else text
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,13 +84,13 @@ def one_row_each(ratings: Ratings) -> Ratings:
     """Average the rows of the same annotator about the same segment."""
     n_users = int(ratings.user_of.max()) + 1
     pair, row_of = np.unique(ratings.segment_of * n_users + ratings.user_of, return_inverse=True)
-    there = ~np.isnan(ratings.values)
+    rated = ~np.isnan(ratings.values)
     sums, counts = (
         np.zeros((len(pair), ratings.values.shape[1])),
         np.zeros((len(pair), ratings.values.shape[1])),
     )
-    np.add.at(sums, row_of, np.where(there, ratings.values, 0.0))
-    np.add.at(counts, row_of, there)
+    np.add.at(sums, row_of, np.where(rated, ratings.values, 0.0))
+    np.add.at(counts, row_of, rated)
     return replace(
         ratings,
         segment_of=pair // n_users,
@@ -105,10 +105,10 @@ def intraclass_correlation(values: Floats, segment_of: Ints) -> tuple[float, flo
     ``values`` [shape=(n,)] are NaN where missing; segments with one rating are left out. NaN where fewer than
     three segments have two ratings, or nothing varies.
     """
-    there = ~np.isnan(values)
-    counts = np.bincount(segment_of[there], minlength=int(segment_of.max()) + 1)
-    there &= counts[segment_of] >= 2
-    x, segment = values[there], segment_of[there]
+    rated = ~np.isnan(values)
+    counts = np.bincount(segment_of[rated], minlength=int(segment_of.max()) + 1)
+    rated &= counts[segment_of] >= 2
+    x, segment = values[rated], segment_of[rated]
     used = counts[counts >= 2]
     s, n = len(used), int(used.sum())
     if s < 3:
@@ -151,10 +151,10 @@ def split_half(cells: Cells, *, repeats: int = 40, seed: int = 7) -> dict[str, F
 
 
 def _pearson(first: Floats, second: Floats) -> float:
-    there = ~np.isnan(first)
-    if there.sum() < 3:
+    rated = ~np.isnan(first)
+    if rated.sum() < 3:
         return np.nan
-    a, b = first[there] - first[there].mean(), second[there] - second[there].mean()
+    a, b = first[rated] - first[rated].mean(), second[rated] - second[rated].mean()
     size = float(np.sqrt((a**2).sum() * (b**2).sum()))
     return float((a * b).sum()) / size if size > 0 else np.nan
 

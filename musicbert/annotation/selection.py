@@ -67,8 +67,8 @@ class Ratings:
         """Pack the ratings by segment and dimension."""
         order = np.argsort(self.segment_of, kind="stable")
         values, segments = self.values[order], self.segment_of[order]
-        there = ~np.isnan(values)
-        rows, columns = np.nonzero(there)  # row-major: by segment, then table order
+        rated = ~np.isnan(values)
+        rows, columns = np.nonzero(rated)  # row-major: by segment, then table order
         cell = segments[rows] * len(self.dimensions) + columns
         packed = np.argsort(cell, kind="stable")
         counts = np.bincount(cell, minlength=len(self.ids) * len(self.dimensions))
@@ -132,13 +132,13 @@ def select_ratings(table: RatingTable, options: LabelOptions) -> Ratings:
 def center(values: Floats, user_of: Ints) -> Floats:
     """Subtract each rater's mean of each question and add the question's mean [shape=(n, d)]."""
     n_users = int(user_of.max()) + 1
-    there = ~np.isnan(values)
-    filled = np.where(there, values, 0.0)
+    rated = ~np.isnan(values)
+    filled = np.where(rated, values, 0.0)
     sums, counts = np.zeros((n_users, values.shape[1])), np.zeros((n_users, values.shape[1]))
     np.add.at(sums, user_of, filled)
-    np.add.at(counts, user_of, there)
+    np.add.at(counts, user_of, rated)
     means = sums / np.maximum(counts, 1)
-    overall = filled.sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+    overall = filled.sum(axis=0) / np.maximum(rated.sum(axis=0), 1)
     return np.asarray(values - means[user_of] + overall)
 
 

@@ -53,15 +53,15 @@ def _random_tests(ids: Sequence[str], seed: int | str, n_folds: int) -> list[lis
 
 def _performer_tests(plays: Mapping[str, str], performers: Sequence[str] | None) -> list[list[str]]:
     """Segments of the performers, or of each in turn, in natural order (0, 1, ..., 10, 12, Score)."""
-    there = sorted(set(plays.values()), key=natural_key)
+    names = sorted(set(plays.values()), key=natural_key)
     for performer in performers or ():
-        if performer not in there:
+        if performer not in names:
             raise DatasetError(
                 "unknown-performer",
                 f"performer {performer!r} plays no segment",
-                hint=f"there: {', '.join(there)}",
+                hint=f"there: {', '.join(names)}",
             )
-    held = [{performer} for performer in there] if performers is None else [set(performers)]
+    held = [{performer} for performer in names] if performers is None else [set(performers)]
     return [[name for name in plays if plays[name] in out] for out in held]
 
 
@@ -98,17 +98,17 @@ def make_folds(
         raise DatasetError("unknown-split", f"there is no split {rule!r}", hint=f"rules: {', '.join(RULES)}")
     tests: Sequence[Callable[[str], bool] | Collection[str]]
     if rule == "random":
-        whole: Mapping[str, str] = {name: name for name in ids}
+        group_of: Mapping[str, str] = {name: name for name in ids}
         tests = _random_tests(ids, seed, n_folds or 1)
     elif rule == "performer":
-        whole = {name: performer_of(name) for name in ids}
-        tests = _performer_tests(whole, performers)
+        group_of = {name: performer_of(name) for name in ids}
+        tests = _performer_tests(group_of, performers)
     else:
-        whole = content_groups(ids) if groups is None else groups
+        group_of = content_groups(ids) if groups is None else groups
         if rule in ("segment", "segment_clean"):
-            ids = _without_tested_groups(ids, whole) if rule == "segment_clean" else ids
+            ids = _without_tested_groups(ids, group_of) if rule == "segment_clean" else ids
             fold = split_by_group(
-                ids, is_test_segment, whole, seed=seed, valid=valid, valid_fraction=valid_fraction
+                ids, is_test_segment, group_of, seed=seed, valid=valid, valid_fraction=valid_fraction
             )
             return {"0": fold}
         if rule == "piece":
@@ -116,11 +116,11 @@ def make_folds(
             pieces = sorted(set(of.values()), key=natural_key)
             tests = [[name for name in ids if of[name] == piece] for piece in pieces]
         else:
-            dealt = deal("size", {name: whole[name] for name in ids}, n_folds or 8)
+            dealt = deal("size", {name: group_of[name] for name in ids}, n_folds or 8)
             tests = [[name for name in ids if dealt[name] == k] for k in range(n_folds or 8)]
     return {
         str(k): split_by_group(
-            ids, test, whole, seed=f"{seed}/{k}", valid=valid, valid_fraction=valid_fraction
+            ids, test, group_of, seed=f"{seed}/{k}", valid=valid, valid_fraction=valid_fraction
         )
         for k, test in enumerate(tests)
     }

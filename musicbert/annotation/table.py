@@ -64,8 +64,8 @@ class RatingTable:
 
         Raises `RatingError`: ``wrong-columns`` when the file lacks one of them.
         """
-        there = {dimension.column: i for i, dimension in enumerate(self.dimensions)}
-        missing = [dimension.column for dimension in dimensions if dimension.column not in there]
+        column_of = {dimension.column: i for i, dimension in enumerate(self.dimensions)}
+        missing = [dimension.column for dimension in dimensions if dimension.column not in column_of]
         if missing:
             raise RatingError(
                 "wrong-columns",
@@ -73,7 +73,7 @@ class RatingTable:
                 path=self.path,
                 hint="choose other columns, or check the header",
             )
-        return self.ratings[:, [there[dimension.column] for dimension in dimensions]]
+        return self.ratings[:, [column_of[dimension.column] for dimension in dimensions]]
 
     def duplicate_rows(self) -> Bools:
         """Rows whose (user, dataID) occurred before [shape=(n,), bool]."""

@@ -25,11 +25,11 @@ def position_width(view: View) -> int:
     return 1 if view == "remi" else N_FIELDS
 
 
-def sequence_in_view(tokens: ArrayLike, view: View, *, most: int | None = None, begin: int = 0) -> Ints:
+def sequence_in_view(tokens: ArrayLike, view: View, *, longest: int | None = None, begin: int = 0) -> Ints:
     """Write a sequence in another form.
 
-    ``tokens`` [shape=(8 * (n + 2),), integers]; ``most``: largest number of positions that stay, the two ends
-    not counted; None keeps all; ``begin``: first octuple that is read, 0 is the one after ``<s>``.
+    ``tokens`` [shape=(8 * (n + 2),), integers]; ``longest``: largest number of positions that stay, without
+    the two ends; None keeps all; ``begin``: first octuple that is read, 0 is the one after ``<s>``.
     Returns [shape=(T * 8,), int64], for ``remi`` [shape=(T,), int64]: T positions, the two ends counted.
     """
     octuples = np.asarray(tokens, np.int64).reshape(-1, N_FIELDS)
@@ -45,8 +45,8 @@ def sequence_in_view(tokens: ArrayLike, view: View, *, most: int | None = None, 
     if view == "remi":
         filled = cells != UNK
         filled[_special(cells), 1:] = False  # one token of </s>
-        return np.concatenate([first[0, :1], cells[filled][:most], last[0, :1]])
-    return np.concatenate([first, cells[:most], last]).reshape(-1)
+        return np.concatenate([first[0, :1], cells[filled][:longest], last[0, :1]])
+    return np.concatenate([first, cells[:longest], last]).reshape(-1)
 
 
 def sizes_in_view(read: Callable[[int, int], ArrayLike], sizes: ArrayLike, view: View) -> Ints:
@@ -69,14 +69,14 @@ def sizes_in_view(read: Callable[[int, int], ArrayLike], sizes: ArrayLike, view:
     return positions * position_width(view)
 
 
-def latest_begin(tokens: ArrayLike, view: View, most: int) -> int:
-    """Last octuple (0 is the one after ``<s>``) from which a sequence has `most` positions or more."""
+def latest_begin(tokens: ArrayLike, view: View, count: int) -> int:
+    """Last octuple (0 is the one after ``<s>``) from which a sequence has `count` positions or more."""
     octuples = np.asarray(tokens, np.int64).reshape(-1, N_FIELDS)[1:-1]
     low, high = 0, max(len(octuples) - 1, 0)
     while low < high:  # the later the beginning, the fewer positions
         middle = (low + high + 1) // 2
         rest = sequence_in_view(tokens, view, begin=middle)
-        if len(rest) // position_width(view) - 2 >= most:
+        if len(rest) // position_width(view) - 2 >= count:
             low = middle
         else:
             high = middle - 1

@@ -199,12 +199,12 @@ def _former_ratings(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Predictions
     ids = arrays["ids"].astype(np.str_)
     regression, logits = arrays.get("regression"), arrays.get("class_logits")
     labels = np.asarray(arrays["labels"], np.float64)
-    found = {}
+    stored = {}
     if regression is not None or logits is None:
         values = np.full(labels.shape, np.nan) if regression is None else regression
-        found[RATINGS] = ("regression", arrays.get("dimensions"), labels, values)
+        stored[RATINGS] = ("regression", arrays.get("dimensions"), labels, values)
     if logits is not None:
-        found[PERFORMER] = ("classes", arrays.get("classes"), arrays["class_of"].astype(np.int64), logits)
+        stored[PERFORMER] = ("classes", arrays.get("classes"), arrays["class_of"].astype(np.int64), logits)
     return {
         label: Predictions(
             label=label,
@@ -217,7 +217,7 @@ def _former_ratings(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Predictions
             outputs=values,
             embedding=arrays.get("embedding"),
         )
-        for label, (kind, names, target, values) in found.items()
+        for label, (kind, names, target, values) in stored.items()
     }
 
 
@@ -252,36 +252,36 @@ def pool(parts: Sequence[Predictions]) -> Predictions:
             [part.segment_piece + start for part, start in zip(parts, starts, strict=False)]
         )
     changes["embedding"] = None
-    whole = replace(first, **changes)
-    return whole if len(np.unique(whole.ids)) == len(whole) else _averaged(whole)
+    pooled = replace(first, **changes)
+    return pooled if len(np.unique(pooled.ids)) == len(pooled) else _averaged(pooled)
 
 
-def _averaged(whole: Predictions) -> Predictions:
+def _averaged(pooled: Predictions) -> Predictions:
     """Every piece once, in the order of first occurrence, with the mean of its predictions."""
-    _, at, piece = np.unique(whole.ids, return_index=True, return_inverse=True)
+    _, at, piece = np.unique(pooled.ids, return_index=True, return_inverse=True)
     order = np.argsort(at)
     at, piece = at[order], np.argsort(order)[piece]  # first occurrence; number of each occurrence's piece
-    changes: dict[str, Any] = {"ids": whole.ids[at], "groups": whole.groups[at]}
+    changes: dict[str, Any] = {"ids": pooled.ids[at], "groups": pooled.groups[at]}
     row, kept = piece, at
-    if whole.offsets is not None:
-        lengths = np.diff(whole.offsets)
+    if pooled.offsets is not None:
+        lengths = np.diff(pooled.offsets)
         if not np.array_equal(lengths, lengths[at][piece]):
             raise ValueError("a piece has different notes in different parts")
         changes["offsets"] = offsets = np.concatenate([[0], np.cumsum(lengths[at])])
-        inside = np.arange(len(whole.target)) - np.repeat(whole.offsets[:-1], lengths)
+        inside = np.arange(len(pooled.target)) - np.repeat(pooled.offsets[:-1], lengths)
         row = np.repeat(offsets[piece], lengths) + inside
         kept = np.unique(row, return_index=True)[1]
-        changes["note_index"] = None if whole.note_index is None else whole.note_index[kept]
-    target = changes["target"] = whole.target[kept]
-    if not np.array_equal(whole.target, target[row], equal_nan=whole.kind != "classes"):
+        changes["note_index"] = None if pooled.note_index is None else pooled.note_index[kept]
+    target = changes["target"] = pooled.target[kept]
+    if not np.array_equal(pooled.target, target[row], equal_nan=pooled.kind != "classes"):
         raise ValueError("an item has different labels in different parts")
-    changes["outputs"] = _mean_by(row, whole.outputs, whole.kind)
-    if whole.segment_outputs is not None:
-        keys = np.stack([piece[whole.segment_piece], whole.segment_start], axis=1)
+    changes["outputs"] = _mean_by(row, pooled.outputs, pooled.kind)
+    if pooled.segment_outputs is not None:
+        keys = np.stack([piece[pooled.segment_piece], pooled.segment_start], axis=1)
         keys, segment = np.unique(keys, axis=0, return_inverse=True)
         changes["segment_piece"], changes["segment_start"] = keys.T
-        changes["segment_outputs"] = _mean_by(segment.reshape(-1), whole.segment_outputs, whole.kind)
-    return replace(whole, **changes)
+        changes["segment_outputs"] = _mean_by(segment.reshape(-1), pooled.segment_outputs, pooled.kind)
+    return replace(pooled, **changes)
 
 
 def _mean_by(index: Ints, outputs: NDArray[Any], kind: Kind) -> Floats:

@@ -74,16 +74,16 @@ class Row:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what is written to a file."""
-        found = {name: getattr(self, name) for name in ("kind", "seeds", "name", "split", "task")}
-        found |= {"n_seeds": self.n_seeds} if self.n_seeds > 1 else {}
-        found |= {name: value for name in ("items", "over") if (value := getattr(self, name))}
-        found["scores"] = self.scores
-        return found | ({} if self.confusion is None else {"confusion": self.confusion})
+        content = {name: getattr(self, name) for name in ("kind", "seeds", "name", "split", "task")}
+        content |= {"n_seeds": self.n_seeds} if self.n_seeds > 1 else {}
+        content |= {name: value for name in ("items", "over") if (value := getattr(self, name))}
+        content["scores"] = self.scores
+        return content | ({} if self.confusion is None else {"confusion": self.confusion})
 
     def entry(self, metric: str) -> Mapping[str, float | None]:
         """Return the pooled ``value``, ``low``, ... of a metric, all None where there is none."""
-        found: Mapping[str, float | None] = self.scores["pooled"].get(metric) or Interval(np.nan).as_dict()
-        return found
+        result: Mapping[str, float | None] = self.scores["pooled"].get(metric) or Interval(np.nan).as_dict()
+        return result
 
     def value(self, metric: str) -> float:
         """Return the pooled value of a metric, NaN where there is none."""
@@ -126,8 +126,8 @@ def row_from_draws(
     averaged = {name: np.mean([draw[name] for draw in draws], axis=0) for name in draws[0]}
     pooled: dict[str, dict[str, Any]] = {}
     for name, drawn in averaged.items():
-        found = interval(drawn).as_dict()
-        pooled[name] = {"value": found["value"]} if name.startswith(PLAIN) else found
+        estimate = interval(drawn).as_dict()
+        pooled[name] = {"value": estimate["value"]} if name.startswith(PLAIN) else estimate
         if len(draws) > 1 and not name.startswith(PLAIN):
             values = np.array([draw[name][0] for draw in draws])
             pooled[name]["seeds_sd"] = _finite(values.std(ddof=1))
@@ -153,8 +153,8 @@ def score_row(
     row.
     """
     pooled = [pool(list(folds.values())) for folds in runs]
-    whole = pooled[0]
-    groups = len(np.unique(whole.groups))
+    first = pooled[0]
+    groups = len(np.unique(first.groups))
     weights = resample(groups, n_resamples=n_resamples, seed=seed)
     more = {name: float(np.mean([metric(part) for part in pooled])) for name, metric in (extra or {}).items()}
     alone = len(runs) == 1
@@ -163,11 +163,11 @@ def score_row(
         [draw_scores(part, weights) for part in pooled],
         mean_of_folds=_mean_of_folds([[metrics_of(p, extra) for p in folds.values()] for folds in runs]),
         extra=more,
-        task=whole.label,
-        items=int(whole.scored.sum()),
-        over="groups" if groups < len(whole) else "pieces",
-        confusion=confusion_of(whole).tolist() if alone and whole.kind == "classes" else None,
-        predictions=whole if alone else None,
+        task=first.label,
+        items=int(first.scored.sum()),
+        over="groups" if groups < len(first) else "pieces",
+        confusion=confusion_of(first).tolist() if alone and first.kind == "classes" else None,
+        predictions=first if alone else None,
         **about,
     )
 
@@ -209,8 +209,8 @@ def draw_scores(predictions: Predictions, weights: Floats | None = None) -> Draw
 
 def metrics_of(predictions: Predictions, extra: Extra | None = None) -> dict[str, float]:
     """Return the scores of a test set by name, with further metrics of the predictions as a whole."""
-    found = {name: float(values[0]) for name, values in draw_scores(predictions).items()}
-    return found | {name: float(metric(predictions)) for name, metric in (extra or {}).items()}
+    scores = {name: float(values[0]) for name, values in draw_scores(predictions).items()}
+    return scores | {name: float(metric(predictions)) for name, metric in (extra or {}).items()}
 
 
 def confusion_of(predictions: Predictions) -> Ints:
@@ -227,6 +227,6 @@ def per_class(predictions: Predictions) -> list[dict[str, Any]]:
         counts = confusion_of(predictions)
         return class_table(np.diag(counts), counts.sum(1), counts.sum(0), predictions.classes)
     known = ~np.isnan(predictions.target)
-    true, said = np.nan_to_num(predictions.target) > 0, (predictions.predicted > 0) & known
-    columns = ((true & said).sum(0), true.sum(0), said.sum(0))
+    true, positive = np.nan_to_num(predictions.target) > 0, (predictions.predicted > 0) & known
+    columns = ((true & positive).sum(0), true.sum(0), positive.sum(0))
     return class_table(*columns, predictions.classes)

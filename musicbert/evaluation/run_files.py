@@ -135,13 +135,13 @@ def read_experiment(path: str | PathLike[str], label: str = "") -> Experiment:
     folds = sorted(record["leaks"], key=natural_key)
     files = {fold: path / f"fold{fold}" / "split.json" for fold in folds}
     done = [json.loads((f / "run.json").read_text(encoding="utf-8")) for f in folders.values()]
-    found = {(run.fold, run.seed): run.parts["test"] for run in runs}
+    predictions = {(run.fold, run.seed): run.parts["test"] for run in runs}
     return Experiment(
         path=path,
         record=record,
         task=task,
         runs={
-            int(seed): {fold: found[fold, int(seed)][task.label] for fold in folds}
+            int(seed): {fold: predictions[fold, int(seed)][task.label] for fold in folds}
             for seed in record["seeds"]
         },
         splits={k: json.loads(f.read_text(encoding="utf-8")) for k, f in files.items() if f.is_file()},

@@ -97,7 +97,7 @@ def collate(
 
 def pad_rows(rows: Sequence[Ints], value: int) -> Ints:
     """Pad rows of different lengths with `value` at the end [shape=(B, longest), int64]."""
-    whole = np.full((len(rows), max(len(row) for row in rows)), value, np.int64)
-    for place, row in zip(whole, rows, strict=True):
+    padded = np.full((len(rows), max(len(row) for row in rows)), value, np.int64)
+    for place, row in zip(padded, rows, strict=True):
         place[: len(row)] = row
-    return whole
+    return padded

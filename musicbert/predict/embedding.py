@@ -186,12 +186,12 @@ class Embedder:
         if not -depth - 1 <= layer <= depth:
             raise ValueError(f"layer is in {-depth - 1} to {depth}, not {layer}")
         number = layer % (depth + 1)
-        last, whole = number == depth, level == "piece" and pooling == "first"
+        last, only_first = number == depth, level == "piece" and pooling == "first"
 
         def forward(tokens: torch.Tensor, performance: torch.Tensor | None) -> torch.Tensor:
             states = note_states(self.module, tokens, performance=performance, all_layers=not last).states
             state = states[0 if last else number]  # (B, T, D)
-            if not whole:
+            if not only_first:
                 return state
             return first_row(self.module, state) if last else state[:, 0]  # (B, D)
 

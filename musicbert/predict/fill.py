@@ -152,8 +152,8 @@ class _Work:
             places = np.full((len(chosen), ids.shape[1] // N_FIELDS, N_FIELDS), -1)  # (B, T, F)
             for row, number in zip(places, numbers[chosen], strict=True):
                 part = slice(self.windows[number].start, self.windows[number].stop)
-                own = (self.owner[part] == number)[:, None]
-                row[1 : 1 + len(own)] = np.where(own, index[part], -1)  # after the special octuple
+                owned = (self.owner[part] == number)[:, None]
+                row[1 : 1 + len(owned)] = np.where(owned, index[part], -1)  # after the special octuple
             flat = places.reshape(len(chosen), -1)
             where = torch.from_numpy(flat >= 0).to(ids.device)
             logits = encoder.lm_head(encoder.sentence_encoder.up_selected(hidden, where))  # (N, V)

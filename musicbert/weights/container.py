@@ -180,8 +180,8 @@ def _from_safetensors(path: Path) -> Checkpoint:
         raise CheckpointError("bad-config", f"{heads!r} is not a number of attention heads", path=beside)
     settings = {"encoder_attention_heads": heads} if heads else {}
     ours = content.get("model_type") in ("musicbert", "m2bert", "midibert")
-    own = content if ours and "architecture" in content else {}
-    return Checkpoint(weights, settings, str(path), container, {}, own)
+    recorded = content if ours and "architecture" in content else {}
+    return Checkpoint(weights, settings, str(path), container, {}, recorded)
 
 
 @contextmanager

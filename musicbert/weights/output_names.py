@@ -87,9 +87,9 @@ def heads_of(
     for name, value in weights.items():
         parts = name.split(".", 2)
         ends = ("out_proj.weight", SPECTRAL.removeprefix("."))
-        whole = len(parts) == 3 and any(f"{parts[0]}.{parts[1]}.{end}" in weights for end in ends)
+        complete = len(parts) == 3 and any(f"{parts[0]}.{parts[1]}.{end}" in weights for end in ends)
         first = name.startswith(HEADS) and parts[-1] == "dense.weight"
-        if first and not whole and not _TOKEN_HEAD.fullmatch(parts[1]):
+        if first and not complete and not _TOKEN_HEAD.fullmatch(parts[1]):
             raise CheckpointError("missing-weights", f"The head {parts[1]!r} is not whole", path=path)
         if not name.startswith(HEADS) or len(parts) < 3 or parts[2] not in ends:
             continue

@@ -94,12 +94,12 @@ def read_variants(folder: str | PathLike[str]) -> list[Variant]:
         ``no-runs`` where there are none, ``bad-scores`` where a file or a name cannot be read.
     """
     places = {path.parent for path in Path(folder).glob("finetune/*/scores*.json")}
-    found = [_read(place) for place in sorted(places)]
-    if not found:
+    variants = [_read(place) for place in sorted(places)]
+    if not variants:
         raise DatasetError(
             "no-runs", "No variant was fine-tuned here", path=folder, hint="run scripts/run_ablations.sh"
         )
-    return sorted(found, key=lambda run: (not run.scratch, run.codec or "", run.base, -run.share))
+    return sorted(variants, key=lambda run: (not run.scratch, run.codec or "", run.base, -run.share))
 
 
 def _read(place: Path) -> Variant:
@@ -113,15 +113,15 @@ def _read(place: Path) -> Variant:
     ):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            own = {(row["task"], row["split"]): row for row in content["rows"]}
-            _scores(own.values())
+            by_task = {(row["task"], row["split"]): row for row in content["rows"]}
+            _scores(by_task.values())
             made_by = dict(content["made_by"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DatasetError(
                 "bad-scores", "This is no table of `musicbert benchmark`", path=path
             ) from error
         # a failure does not undo what an earlier call has scored
-        rows |= {task: row for task, row in own.items() if row.get("network") or task not in rows}
+        rows |= {task: row for task, row in by_task.items() if row.get("network") or task not in rows}
     tasks, notes, codecs = _scores(rows.values())
     if len(codecs) > 1:
         raise DatasetError("bad-scores", f"Tasks on different encodings: {', '.join(codecs)}", path=place)
@@ -166,14 +166,14 @@ def read_pretrainings(folder: str | PathLike[str]) -> dict[str, dict[str, Any]]:
     ``loss`` and ``accuracy`` (per cent; of the valid part, None where not logged) and ``options``. Logs
     without a finished epoch are left out.
     """
-    found = {}
+    summaries = {}
     for path in sorted(Path(folder).glob("pretrain/*/train.log")):
         try:
-            found[path.parent.name] = _summary(read_log(path))
+            summaries[path.parent.name] = _summary(read_log(path))
         except DatasetError as error:
             if error.reason != "bad-log":
                 raise
-    return found
+    return summaries
 
 
 def unfinished(folder: str | PathLike[str]) -> list[str]:

@@ -111,25 +111,25 @@ def scores(variants: Sequence[Variant]) -> dict[str, dict[Task, Estimate]]:
 
 def gains(variants: Sequence[Variant]) -> dict[str, dict[Task, Estimate]]:
     """Return for each pre-trained variant what it gains over no pre-training (same encoding and labels)."""
-    found = {}
+    by_variant = {}
     for variant in variants:
         reference = variant.reference(variants)
         if not variant.scratch and reference is not None:
-            found[variant.name] = _differences(variant.tasks, reference.tasks)
-    return {name: row for name, row in found.items() if row}
+            by_variant[variant.name] = _differences(variant.tasks, reference.tasks)
+    return {name: row for name, row in by_variant.items() if row}
 
 
 def answers(variants: Sequence[Variant]) -> dict[str, dict[Task, Estimate]]:
     """Return the differences that answer `QUESTIONS`, where both variants are there."""
     named = {variant.name: variant for variant in variants}
-    found = {
+    by_question = {
         f"{question} ({one} − {other})": _differences(named[one].tasks, named[other].tasks)
         for question, one, other in QUESTIONS
         if one in named and other in named
     }
-    return {question: row for question, row in found.items() if row}
+    return {question: row for question, row in by_question.items() if row}
 
 
 def _differences(tasks: Mapping[Task, Runs], others: Mapping[Task, Runs]) -> dict[Task, Estimate]:
-    found = {task: difference(runs, others[task]) for task, runs in tasks.items() if task in others}
-    return {task: gain for task, gain in found.items() if gain is not None}
+    by_task = {task: difference(runs, others[task]) for task, runs in tasks.items() if task in others}
+    return {task: gain for task, gain in by_task.items() if gain is not None}

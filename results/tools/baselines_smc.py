@@ -61,9 +61,9 @@ def measure(
             for name, fit, source in jobs:
                 if not any(split in piece.splits for piece in source.pieces):
                     continue
-                found = [predict_all(fit, row, parts) for parts in rounds(row, source.pieces, split)]
-                means = {key: float(np.mean([part[key] for part in found])) for key in found[0]}
-                means["n"] = int(sum(part["n"] for part in found))
+                round_scores = [predict_all(fit, row, parts) for parts in rounds(row, source.pieces, split)]
+                means = {key: float(np.mean([part[key] for part in round_scores])) for key in round_scores[0]}
+                means["n"] = int(sum(part["n"] for part in round_scores))
                 records.append({"task": row.abbreviation, "split": split, "baseline": name, **means})
                 say(f"{row.abbreviation} {split} {name}: {means['score']:.3f}")
     return records
@@ -73,13 +73,13 @@ def markdown(records: Sequence[dict[str, Any]], published: Mapping[str, Sequence
     """Return the records as tables, one a task, beside the published scores of M2BERT."""
     lines = []
     for task in dict.fromkeys(record["task"] for record in records):
-        own = [record for record in records if record["task"] == task]
-        cells = {(record["baseline"], record["split"]): record for record in own}
+        task_records = [record for record in records if record["task"] == task]
+        cells = {(record["baseline"], record["split"]): record for record in task_records}
         columns = [
             (split, key)
             for split in ("published", "clean")
             for key in ("score", *_EXTRA)
-            if any(record["split"] == split and key in record for record in own)
+            if any(record["split"] == split and key in record for record in task_records)
         ]
         heads = [f"{split} split{_EXTRA.get(key, '')}" for split, key in columns]
         scores = ", ".join(
@@ -87,7 +87,7 @@ def markdown(records: Sequence[dict[str, Any]], published: Mapping[str, Sequence
         )
         lines += [f"## {task}", "", f"M2BERT, published: {scores}.", ""]
         lines += [f"| baseline | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
-        for name in dict.fromkeys(record["baseline"] for record in own):
+        for name in dict.fromkeys(record["baseline"] for record in task_records):
             values = [cells.get((name, split), {}).get(key) for split, key in columns]
             shown = " | ".join("–" if value is None else f"{value:.3f}" for value in values)
             lines.append(f"| {name} | {shown} |")

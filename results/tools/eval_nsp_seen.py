@@ -128,12 +128,12 @@ def queries_of_songs(
         for length in (len(phrase), 12, 8):
             if not shortest <= length <= len(phrase):
                 continue
-            found = [
+            songs = [
                 song for song, lines in enumerate(tracks) if any(phrase[:length] in line for line in lines)
             ]
-            if len(found) == 1:
-                fixed.append((number, found[0]))
-            if found:
+            if len(songs) == 1:
+                fixed.append((number, songs[0]))
+            if songs:
                 break
     fixed = _rising(fixed)
     result = np.empty((len(phrases), 2), np.int64)

@@ -60,7 +60,7 @@ def name_of(node: ast.expr) -> str:
 
 def reasons(package: Path) -> dict[str, dict[str, tuple[str, str]]]:
     """Reason -> error class -> message and hint."""
-    found: defaultdict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
+    table: defaultdict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
     for path in sorted(package.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or not node.args:
@@ -70,9 +70,9 @@ def reasons(package: Path) -> dict[str, dict[str, tuple[str, str]]]:
                 continue
             hint = next((text_of(word.value) for word in node.keywords if word.arg == "hint"), "")
             entry = text_of(node.args[1]), hint
-            if sum(map(bool, entry)) > sum(map(bool, found[reason].get(node.func.id, ()))):
-                found[reason][node.func.id] = entry
-    return dict(sorted(found.items()))
+            if sum(map(bool, entry)) > sum(map(bool, table[reason].get(node.func.id, ()))):
+                table[reason][node.func.id] = entry
+    return dict(sorted(table.items()))
 
 
 def page(package: Path) -> str:

@@ -58,9 +58,11 @@ def merge_benchmarks(
         for row in content["rows"]:
             key = (row["task"], row["split"], float(row.get("train_share", 1)))
             rows[key] = _joined(rows.get(key, {}), row, part)
-        own = content["made_by"]
+        provenance = content["made_by"]
         tasks = sorted({row["task"] for row in content["rows"]})
-        made_by += [part for part in own.get("parts", [{"tasks": tasks, **own}]) if part not in made_by]
+        made_by += [
+            part for part in provenance.get("parts", [{"tasks": tasks, **provenance}]) if part not in made_by
+        ]
     target = Path(out)
     target.mkdir(parents=True, exist_ok=True)
     merged = list(rows.values())

@@ -81,17 +81,17 @@ def _scored(row: Mapping[str, Any], outputs: Sequence[str]) -> dict[str, Any]:
         ends = entry.get("each_interval", [])
         for k, (name, value) in enumerate(zip(outputs, entry.get("each", []), strict=False)):
             low, high = ends[k] if ends else (None, None)
-            whole = {"value": value, "low": low, "high": high, "sd": None}
-            pooled[f"{metric}:{name}"] = whole if metric == "r2" else {"value": value}
+            entry_row = {"value": value, "low": low, "high": high, "sd": None}
+            pooled[f"{metric}:{name}"] = entry_row if metric == "r2" else {"value": value}
     if "flattened_r2" in section:
         pooled["flattened_r2"] = {**_NONE, "value": section["flattened_r2"]}
     folds = {metric: {"value": value, "sd": None} for metric, value in section["mean_of_folds"].items()}
-    found = {
+    content = {
         "items": row["n"],
         "over": {"items": "pieces", "groups": "groups"}[row["bootstrap"]["over"]],
         "scores": {"pooled": pooled, "mean_of_folds": folds},
     }
-    return found | ({"confusion": section["confusion"]} if "confusion" in section else {})
+    return content | ({"confusion": section["confusion"]} if "confusion" in section else {})
 
 
 def _ratings(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -65,8 +65,8 @@ def read_log(path: Path) -> dict[str, Any]:
     lines = (lzma.decompress(content) if path.suffix == ".xz" else content).decode("utf-8").splitlines()
     options: dict[str, str] = {}
     for line in lines:
-        _, found, body = line.partition("| fairseq_cli.train | {'_name'")
-        if found:
+        _, marker, body = line.partition("| fairseq_cli.train | {'_name'")
+        if marker:
             options = _options("{'_name'" + body)
             break
     curves = _curves(lines)
@@ -108,10 +108,10 @@ def _curves(lines: list[str]) -> Curves:
     """Curves over updates, which go on within an epoch where it is validated more than once."""
     curves: Curves = {}
     for line in lines:
-        found = re.search(r"(?:\| |INFO:)(train|valid)(?: \| |:)(\{.*\})\s*$", line)
-        if found is None:
+        match = re.search(r"(?:\| |INFO:)(train|valid)(?: \| |:)(\{.*\})\s*$", line)
+        if match is None:
             continue
-        part, body = found[1], json.loads(found[2])
+        part, body = match[1], json.loads(match[2])
         update = float(body[f"{part}_num_updates"])
         for name, value in body.items():
             quantity = name.removeprefix(f"{part}_")
@@ -125,11 +125,11 @@ def _options(text: str) -> dict[str, str]:
     """Pick the recipe out of fairseq's dump of its configuration, as text."""
     picked = {}
     for name in RECIPE:
-        found = re.search(rf"\b{name}(?:': |=)(?:{{'_name': )?('[^']*'|\[[^\]]*\]|\([^)]*\)|[^,)}}]+)", text)
-        if found and found[1] != "None":
-            picked[name] = found[1].strip("'")
-    if "arch" not in picked and (found := re.search(r"'model': \{'_name': '([^']+)'", text)):
-        picked = {"arch": found[1], **picked}
+        match = re.search(rf"\b{name}(?:': |=)(?:{{'_name': )?('[^']*'|\[[^\]]*\]|\([^)]*\)|[^,)}}]+)", text)
+        if match and match[1] != "None":
+            picked[name] = match[1].strip("'")
+    if "arch" not in picked and (match := re.search(r"'model': \{'_name': '([^']+)'", text)):
+        picked = {"arch": match[1], **picked}
     return picked
 
 
@@ -169,14 +169,14 @@ def about_text(report: Mapping[str, Any]) -> str:
 
 
 def _speed(steady: SteadySpeed, options: Mapping[str, str], ceiling: float | None) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    speed: dict[str, Any] = {
         "steady_notes_a_second": round(steady.notes_a_second),
         "updates_a_second": steady.updates_a_second,
         "notes_of_a_row": round(steady.notes_of_a_row, 1),
         "least_gib_free": steady.least_gib_free,
     }
     share = model_utilisation(steady, options, ceiling * 1e12) if ceiling else None
-    return found if share is None else {**found, "utilisation": round(share, 4), "ceiling_tflops": ceiling}
+    return speed if share is None else {**speed, "utilisation": round(share, 4), "ceiling_tflops": ceiling}
 
 
 def pretraining_report(

@@ -47,7 +47,7 @@ def with_and_without_table(results: Path) -> list[str]:
     report = _report(results)
     if report is None:
         return []
-    found = {name: _by_task(rows) for name, rows in report["scores"].items()}
+    scores = {name: _by_task(rows) for name, rows in report["scores"].items()}
     gains = {name: _by_task(rows) for name, rows in report["gains"].items()}
     simple = _simple(results)
     columns = ["task", "majority", "simple baseline, best"]
@@ -57,7 +57,7 @@ def with_and_without_table(results: Path) -> list[str]:
     for task in TASKS:
         cells = [task, *simple.get(task, ("–", "–"))]
         for _, without, _, variant in SHIPPED.values():
-            both = [found.get(name, {}).get(task) for name in (without, variant)]
+            both = [scores.get(name, {}).get(task) for name in (without, variant)]
             gain = gains.get(variant, {}).get(task)
             cells += [*(_value(entry) for entry in both), _gain(gain)]
         if any(cell != "–" for cell in cells[3:]):
@@ -95,8 +95,8 @@ def size_table(results: Path) -> list[str]:
             ]
             # means of the same runs, or there is nothing to compare
             both = task in small and task in large and small[task].keys() == large[task].keys()
-            found = difference(large[task], small[task]) if both else None
-            cells.append(_gain(None if found is None else found.as_dict()))
+            gain = difference(large[task], small[task]) if both else None
+            cells.append(_gain(None if gain is None else gain.as_dict()))
         if any(task in large for _, large in pairs):
             lines.append(_row(cells))
     return [_row(columns), "|" + "---|" * len(columns), *lines, ""] if lines else []

@@ -61,19 +61,19 @@ def _metric(task: str) -> str:
 
 def _networks(folder: Path, task: str) -> dict[str, tuple[str, float]]:
     """Variant -> (shown score with its spread, score) of the reports below a split's folder."""
-    found = {}
+    networks = {}
     for path in sorted(folder.glob(f"*/{task}/report.json")):
         report = json.loads(path.read_text())
         rows, variant = read_rows(report["rows"]), path.parts[-3]
         seeds = len({run["seed"] for run in report["runs"]})
         main = next(row for row in rows if row.kind == "network" and row.seeds != "one")
         value = main.value(_metric(task))
-        found[variant] = (f"{value:.3f} ({seeds})", value)
+        networks[variant] = (f"{value:.3f} ({seeds})", value)
         for row in rows:
             if row.kind in ("blend", "hybrid") and variant.startswith("performance"):
                 mixed = row.value(_metric(task))
-                found[f"{variant}, {row.kind}"] = (f"{mixed:.3f}", mixed)
-    return found
+                networks[f"{variant}, {row.kind}"] = (f"{mixed:.3f}", mixed)
+    return networks
 
 
 def _table(results: Path, name: str, task: str) -> list[str]:
@@ -82,8 +82,8 @@ def _table(results: Path, name: str, task: str) -> list[str]:
     columns = ["split", "mean" if task == "regression" else "majority"]
     columns += ["name look-up"] if task == "regression" else []
     columns += ["hand features, best"]
-    there = {row["name"] for split in content["splits"].values() for row in split["rows"]}
-    more = [row for row in MORE[task] if row in there]
+    names = {row["name"] for split in content["splits"].values() for row in split["rows"]}
+    more = [row for row in MORE[task] if row in names]
     columns += [MORE[task][row] for row in more]
     rows, variants = [], []
     for split, about in SPLITS.items():

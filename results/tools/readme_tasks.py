@@ -49,15 +49,15 @@ def downstream_table(results: Path) -> list[str]:
 
 def _networks(rows: Sequence[Row], metric: str) -> dict[str, str]:
     """Network -> its score: mean and standard deviation over seeds, or the one there is with its interval."""
-    found: dict[str, str] = {}
+    scores: dict[str, str] = {}
     for row in rows:
         entry, name = row.entry(metric), row.name
         if row.seeds == "one":
-            found[name] = f"{entry['value']:.3f} ± {entry['seeds_sd']:.3f} ({row.n_seeds})"
+            scores[name] = f"{entry['value']:.3f} ± {entry['seeds_sd']:.3f} ({row.n_seeds})"
         elif row.kind == "network" or name.startswith(_PROBE):
             shown = f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
-            found.setdefault(re.sub(r" seed\d+$", "", name), shown)
-    return found
+            scores.setdefault(re.sub(r" seed\d+$", "", name), shown)
+    return scores
 
 
 def _lines(columns: list[str], rows: list[tuple[list[str], dict[str, str]]]) -> list[str]:

@@ -68,7 +68,7 @@ def ablation_report(
         Those of `read_variants`.
     """
     variants, pretrainings = read_variants(folder), read_pretrainings(folder)
-    found, gained, answered = scores(variants), gains(variants), answers(variants)
+    means, gained, answered = scores(variants), gains(variants), answers(variants)
     curves = {"notes": curves_of_notes(variants, pretrainings), "labels": curves_of_labels(variants)}
     target = Path(out)
     target.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def ablation_report(
         "variants": {variant.name: _record(variant) for variant in variants},
         "pretraining": pretrainings,
         "unfinished": unfinished(folder),
-        "scores": _plain(found),
+        "scores": _plain(means),
         "gains": _plain(gained),
         "questions": _plain(answered),
         "curves": {kind: {name: [list(p) for p in points] for name, points in lines.items()}
@@ -88,13 +88,13 @@ def ablation_report(
     pictures = {
         "gains.png": _draw_gains(gained, target / "gains.png"),
         "notes.png": _draw_curves(
-            found, curves["notes"], target / "notes.png", "million notes of pre-training"
+            means, curves["notes"], target / "notes.png", "million notes of pre-training"
         ),
-        "labels.png": _draw_curves(found, curves["labels"], target / "labels.png", "share of the labels (%)"),
+        "labels.png": _draw_curves(means, curves["labels"], target / "labels.png", "share of the labels (%)"),
     }
     for name in (name for name, drawn in pictures.items() if not drawn):
         (target / name).unlink(missing_ok=True)
-    text = report_text(variants, pretrainings, found, gained, answered, curves, hardware)
+    text = report_text(variants, pretrainings, means, gained, answered, curves, hardware)
     wrong = [f"- {name}: this pre-training did not come to its end" for name in report["unfinished"]]
     wrong += [f"- {variant.name}: {note}" for variant in variants for note in variant.notes]
     text += "\n".join(["## What went wrong", "", *wrong, ""]) if wrong else ""

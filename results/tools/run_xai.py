@@ -193,7 +193,7 @@ def _start(
         init = flags(init_from=_weights(weights or given.init or _pretrain(given), variant))
     if not start.endswith("own"):
         return (), init
-    own = (
+    masked_lm = (
         *flags(task="octuple_masked_lm", criterion="octuple_masked_lm", arch=given.arch),
         *flags(sample_break_mode="eos", dropout=0, random_tokens="field", batch_size=16),
         *adam("fused_adamw", weight_decay=None, clip_norm="1.0"),
@@ -201,7 +201,7 @@ def _start(
         *flags(disable_validation=True, save_interval=1000),
         *(*device, *flags(performance_input=variant == "performance")),
     )
-    return ("--before", shlex.join([*own, *init])), ()
+    return ("--before", shlex.join([*masked_lm, *init])), ()
 
 
 def _weights(name: str, variant: str) -> Path:

@@ -76,11 +76,11 @@ def training_seconds(lines: Iterable[str]) -> float:
 
 
 def _processes(lines: Iterable[str]) -> list[_Process]:
-    found = [_Process(None)]
+    processes = [_Process(None)]
     for line in lines:
-        current = found[-1]
+        current = processes[-1]
         if _BEGUN.search(line):
-            found.append(_Process(0.0, _time(line)))
+            processes.append(_Process(0.0, _time(line)))
         elif loaded := _LOADED.search(line):
             if not current.points:
                 current.start = float(loaded[1])
@@ -96,10 +96,10 @@ def _processes(lines: Iterable[str]) -> list[_Process]:
                 continue
             if current.points and float(seconds) < current.points[-1][1]:  # its beginning is not in the log
                 current = _Process(None)
-                found.append(current)
+                processes.append(current)
             current.points.append((float(update), float(seconds)))
             current.times.append(_time(line))
-    return [process for process in found if process.points]
+    return [process for process in processes if process.points]
 
 
 def _time(line: str) -> datetime | None:

@@ -67,9 +67,11 @@ def make_index(shards: str | PathLike[str], chunks: int, files: int, seed: int, 
                 table[at - 1] = values
                 table["first"][at - 1] = table["group"][at - 1] = at - 1
             pieces = np.flatnonzero(table["ok"][begin:at])
-            own = np.zeros((at - begin, HASHES), np.uint32)
-            own[pieces] = np.fromfile(shard_file(shards, chunk, "signatures"), np.uint32).reshape(-1, HASHES)
-            signatures.write(own.tobytes())
+            chunk_signatures = np.zeros((at - begin, HASHES), np.uint32)
+            chunk_signatures[pieces] = np.fromfile(
+                shard_file(shards, chunk, "signatures"), np.uint32
+            ).reshape(-1, HASHES)
+            signatures.write(chunk_signatures.tobytes())
             windows = np.fromfile(shard_file(shards, chunk, "windows"), np.int32).reshape(-1, 3)
             ends = np.concatenate([[0], np.cumsum(windows[:, 1] - windows[:, 0], dtype=np.int64)])
             pieces += begin

@@ -78,9 +78,9 @@ def write_reports(
             timings.write((json.dumps(timing) + "\n").encode())
     splits: dict[str, dict[str, int]] = {}
     for split in PARTS:
-        own = [part for part in parts if part.split == split]
+        split_parts = [part for part in parts if part.split == split]
         splits[split] = {
-            name: sum(getattr(part, name) for part in own) for name in ("files", "sequences", "notes")
+            name: sum(getattr(part, name) for part in split_parts) for name in ("files", "sequences", "notes")
         }
     ordered = dict(sorted(outcomes.items(), key=lambda item: (-item[1], item[0])))
     report = BuildReport(ordered, splits, len({part.folder for part in parts}))

@@ -57,8 +57,8 @@ def committed(folder: str | os.PathLike[str], number: int, entries: str | None =
         return False
     if entries is not None:
         with marker.open(encoding="utf-8") as lines:
-            found = json.loads(next(lines))["entries"]
-        if found != entries:
+            recorded = json.loads(next(lines))["entries"]
+        if recorded != entries:
             raise DatasetError(
                 "source-changed",
                 "The sources hold other files than when this run began",

@@ -189,19 +189,19 @@ def _remote_folder(source: str, _limits: ArchiveLimits) -> Listed:
 
     try:
         system, root = fsspec.core.url_to_fs(source)
-        found = system.find(root, detail=True)
-        if not found:
+        listed = system.find(root, detail=True)
+        if not listed:
             system.ls(root)  # `find` passes over a server that is not there, this says so
     except FileNotFoundError as error:
         raise DatasetError("not-found", "There is no such folder", path=source) from error
     except Exception as error:  # each protocol has errors of its own
         raise DatasetError("cannot-open", f"The folder cannot be listed: {error}", path=source) from error
-    if not found:
+    if not listed:
         raise DatasetError("not-found", "There is no file below this URL", path=source)
-    for path in sorted(found):
+    for path in sorted(listed):
         if path.lower().endswith(MIDI_SUFFIXES):
             inside = path.removeprefix(root).lstrip("/")
             yield (
-                Member(stem(inside), inside, int(found[path].get("size") or 0)),
+                Member(stem(inside), inside, int(listed[path].get("size") or 0)),
                 UrlPlace(system.unstrip_protocol(path)),
             )

@@ -197,8 +197,8 @@ def encode_piece(score: Score, options: BuildOptions, rng: np.random.Generator) 
     table = np.zeros((len(rows), N_FIELDS), np.int64)
     table[:, FIELDS.index("program")] = program
     table[:, FIELDS.index("pitch")] = pitch + 128 * (program == _DRUMS)
-    whole = np.array([[0, len(rows), 0]], np.int64)
-    return EncodedPiece(rows, whole, note_index, program, pitch, content_md5(table))
+    one_window = np.array([[0, len(rows), 0]], np.int64)
+    return EncodedPiece(rows, one_window, note_index, program, pitch, content_md5(table))
 
 
 def describe_corpus(folder: Path, options: BuildOptions) -> None:

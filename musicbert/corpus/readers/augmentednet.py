@@ -75,7 +75,7 @@ def frame_notes(
     ends = np.append(offsets[1:], 2 * offsets[-1] - offsets[-2] if len(offsets) > 1 else offsets[-1] + 0.125)
     names = {name: midi_pitch(name) for name in {name for frame in notes for name in frame}}
     sounding: dict[int, float] = {}
-    found: list[tuple[float, int, float]] = []
+    held_notes: list[tuple[float, int, float]] = []
     before: list[str] | None = None
     for at, frame, begins in zip(offsets, notes, onsets, strict=True):
         if frame == before and not any(begins):  # everything sounds on
@@ -85,11 +85,11 @@ def frame_notes(
         for name, begin in zip(frame, begins, strict=True):
             here[names[name]] = here.get(names[name], False) or begin
         over = [pitch for pitch in sounding if here.get(pitch, True)]
-        found += [(sounding.pop(pitch), pitch, at) for pitch in over]
+        held_notes += [(sounding.pop(pitch), pitch, at) for pitch in over]
         for pitch in here:
             sounding.setdefault(pitch, at)
-    found += [(start, pitch, ends[-1]) for pitch, start in sounding.items()]
-    table = np.array(sorted(found), np.float64).reshape(-1, 3)
+    held_notes += [(start, pitch, ends[-1]) for pitch, start in sounding.items()]
+    table = np.array(sorted(held_notes), np.float64).reshape(-1, 3)
     return table[:, 0], table[:, 2], table[:, 1].astype(np.int64)
 
 
@@ -125,10 +125,10 @@ def _items(files: SourceFiles, compatible: bool) -> list[Item]:
 
 def _summary(files: SourceFiles) -> dict[str, str]:
     """Score of each piece, as far as the summary says."""
-    found = files.find(_SUMMARY)
-    if not found:
+    summaries = files.find(_SUMMARY)
+    if not summaries:
         return {}
-    rows = csv.DictReader(io.StringIO(files.text(found[0].string)), delimiter="\t")
+    rows = csv.DictReader(io.StringIO(files.text(summaries[0].string)), delimiter="\t")
     return {row["file"]: row.get("score") or "" for row in rows if row.get("file")}
 
 
@@ -186,15 +186,15 @@ def _numbers(values: list[str], names: ArrayLike, path: str) -> Ints:
 
 def _score_notes(files: SourceFiles, score: str, path: str) -> tuple[Floats, Floats, Ints]:
     """Notes of the score of a piece."""
-    found = [name for name in files.paths if score and name.endswith(score)]
-    if not found:
+    scores = [name for name in files.paths if score and name.endswith(score)]
+    if not scores:
         raise DatasetError(
             "not-found",
             f"There is no score {score!r} for the piece",
             path=path,
             hint="put rawdata/ beside dataset/",
         )
-    return score_notes(files.read(found[0]), found[0])
+    return score_notes(files.read(scores[0]), scores[0])
 
 
 AUGMENTEDNET = Source(
@@ -259,7 +259,7 @@ def _unpacked(content: bytes) -> bytes:
         return content
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = archive.namelist()
-        found = (
+        root = (
             _ROOT.search(archive.read("META-INF/container.xml"))
             if "META-INF/container.xml" in names
             else None
@@ -267,7 +267,7 @@ def _unpacked(content: bytes) -> bytes:
         scores = [
             name for name in names if name.endswith((".xml", ".musicxml")) and not name.startswith("META-INF")
         ]
-        name = found[1].decode("utf-8") if found else scores[0]
+        name = root[1].decode("utf-8") if root else scores[0]
         if archive.getinfo(name).file_size > _MAX_BYTES:
             raise DatasetError("too-large", "The score unpacks to more than a score would")
         return archive.read(name)

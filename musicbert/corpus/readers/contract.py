@@ -120,7 +120,7 @@ def _checked(labels: Mapping[str, Any], notes: Score | BeatNotes, item: Item) ->
 def check_labels(values: NDArray[Any], classes: int, path: str) -> Ints:
     """Return labels as int64; `DatasetError` ``bad-label`` where one is not one of the classes."""
     array = np.asarray(values)
-    whole = array.astype(np.int64)
-    if not np.array_equal(whole, array) or (len(array) and (array.min() < 0 or array.max() >= classes)):
+    integers = array.astype(np.int64)
+    if not np.array_equal(integers, array) or (len(array) and (array.min() < 0 or array.max() >= classes)):
         raise DatasetError("bad-label", f"A label is not one of 0 to {classes - 1}", path=path)
-    return whole
+    return integers

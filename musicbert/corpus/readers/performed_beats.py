@@ -148,12 +148,12 @@ def _load_feature(files: SourceFiles, path: str, name: str, compatible: bool) ->
 
 
 def _asap_items(files: SourceFiles, compatible: bool) -> list[Item]:
-    found = []
+    annotated = []
     for match in files.require(_ANNOTATION, "<performance>_annotations.txt of ASAP"):
         midi = match.string.replace("_annotations.txt", ".mid")
         if midi in files and match["name"] != "midi_score":
-            found.append((match, midi))
-    groups = {midi: _composition(match["piece"]) for match, midi in found}
+            annotated.append((match, midi))
+    groups = {midi: _composition(match["piece"]) for match, midi in annotated}
     clean = clean_parts(groups) if groups else {}
     return [
         Item(
@@ -163,7 +163,7 @@ def _asap_items(files: SourceFiles, compatible: bool) -> list[Item]:
             {"clean": clean[midi]},
             partial(_load_asap, files, match.string, midi, compatible),
         )
-        for match, midi in found
+        for match, midi in annotated
     ]
 
 

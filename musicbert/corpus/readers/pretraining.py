@@ -79,7 +79,7 @@ def find_corpora(
     for folder in (root, *([Path(lmd)] if lmd is not None else [])):
         if not folder.is_dir():
             raise DatasetError("not-found", "There is no such folder", path=folder)
-    found = {name: Corpus(name) for name in CORPORA}
+    corpora = {name: Corpus(name) for name in CORPORA}
     marked = _marked(root) if exclude_tests else {}
     hashes = {_md5(path) for folder in tests for path in _midis(Path(folder))}
     published = {piece.lower() for piece in asap_pieces("asap_scores")}
@@ -102,22 +102,22 @@ def find_corpora(
                 why = f"{match['part']} of ME and VE"
             elif name in ("pianist8", "emopia") and exclude_tests:
                 why = "tested in one of five folds"
-            _add(found[name], path, inside, why, hashes)
+            _add(corpora[name], path, inside, why, hashes)
             break
     if lmd is not None:
         folder = Path(lmd)
         matched = [path for path in _midis(folder) if len(path.relative_to(folder).parts) == 5]
         for path in matched or _midis(folder):
-            _add(found["lmd"], path, path.relative_to(folder).as_posix(), "", hashes)
-    there = [corpus for corpus in found.values() if corpus.files or corpus.left_out]
-    if not there:
+            _add(corpora["lmd"], path, path.relative_to(folder).as_posix(), "", hashes)
+    present = [corpus for corpus in corpora.values() if corpus.files or corpus.left_out]
+    if not present:
         raise DatasetError(
             "no-corpus",
             "None of the corpora is there",
             path=root,
             hint="docs/benchmark.md says how each is laid out",
         )
-    return there
+    return present
 
 
 def _add(corpus: Corpus, path: Path, inside: str, why: str, hashes: set[str]) -> None:
@@ -168,11 +168,11 @@ def process_pop909(
     Raises `DatasetError` ``wrong-layout`` where there is no song.
     """
     root, target = Path(songs), Path(out)
-    found = [path for path in _midis(root) if _RAW_POP909.search(path.as_posix())]
-    if not found:
+    songs_midi = [path for path in _midis(root) if _RAW_POP909.search(path.as_posix())]
+    if not songs_midi:
         raise DatasetError("wrong-layout", "There is no <NNN>/<NNN>.mid of POP909 in it", path=root)
     outcomes = []
-    for path in progress(found):
+    for path in progress(songs_midi):
         part = pop909_part(int(path.stem))
         inside = path.relative_to(root).as_posix()
         if part is None or part == "train_3beat":

@@ -72,7 +72,7 @@ def find_files(folder: str | PathLike[str]) -> list[SmcFile]:
     root = Path(folder)
     if not root.is_dir():
         raise DatasetError("not-found", "There is no such folder", path=root)
-    found = []
+    arrays = []
     for path in sorted(root.iterdir()):
         match = _FILE.fullmatch(path.name)
         if match is None:
@@ -81,14 +81,14 @@ def find_files(folder: str | PathLike[str]) -> list[SmcFile]:
         answers = {label: answer for label in _TASKS if (answer := root / f"{stem}_{label}ans.npy").is_file()}
         if answers:
             part = match["fold"] or match["split"]
-            found.append(SmcFile(path, NAMES[match["name"]], part, answers))
-    if not found:
+            arrays.append(SmcFile(path, NAMES[match["name"]], part, answers))
+    if not arrays:
         raise DatasetError(
             "wrong-layout",
             "There is no file such as pop909_train.npy with pop909_train_melodyans.npy in it",
             path=root,
         )
-    return found
+    return arrays
 
 
 def read_file(file: SmcFile) -> Iterator[LabelledPiece]:
@@ -156,7 +156,7 @@ def export(shards: Shards, folder: str | PathLike[str], name: str, *, split: str
     parts = shards.split(split)
     written = []
     for part in dict.fromkeys(parts.values()):
-        pieces = [shards.index[piece] for piece, own in parts.items() if own == part]
+        pieces = [shards.index[piece] for piece, assigned in parts.items() if assigned == part]
         level = next(iter(shards.labels.values())).level
         length = 1024 if level == "note" else 512
         stem = f"{name}_{f'fold_{part}' if part.isdigit() else part}"
@@ -167,8 +167,10 @@ def export(shards: Shards, folder: str | PathLike[str], name: str, *, split: str
             if level == "note":
                 values = [chunk_values(shards.note_labels(label, piece), length) for piece in pieces]
             else:
-                own = shards.label(label)
-                values = [np.full(len(c), own[piece]) for c, piece in zip(chunks, pieces, strict=True)]
+                piece_labels = shards.label(label)
+                values = [
+                    np.full(len(c), piece_labels[piece]) for c, piece in zip(chunks, pieces, strict=True)
+                ]
             written.append(Path(folder) / f"{stem}_{label}ans.npy")
             write_npy(written[-1], np.concatenate(values).astype(np.int64))
     return written

@@ -73,11 +73,11 @@ def label_counts(shards: Shards, task: Task) -> Floats:
         return table[:, :count]
     table = np.zeros((len(shards), count))
     for piece in range(len(shards)):
-        own = shards.note_labels(task.label, piece)
+        piece_labels = shards.note_labels(task.label, piece)
         if task.kind == "multilabel":
-            table[piece] = np.nansum(own, axis=0)
+            table[piece] = np.nansum(piece_labels, axis=0)
         else:
-            table[piece] = np.bincount(own[own != NO_CLASS], minlength=count)
+            table[piece] = np.bincount(piece_labels[piece_labels != NO_CLASS], minlength=count)
     return table
 
 
@@ -120,7 +120,7 @@ def task_folds(
                 "unknown-split", f"no piece has a split {split!r}; there are {known}", path=shards.path
             )
     if set(part_of.values()) <= set(PARTS):
-        fold = {part: [name for name, own in part_of.items() if own == part] for part in PARTS}
+        fold = {part: [name for name, assigned in part_of.items() if assigned == part] for part in PARTS}
         return {"0": _whole(fold, groups, f"{seed}/0", share, shards)}, groups
     wrong = sorted({part for part in part_of.values() if not part.isdecimal()})
     if wrong:
@@ -135,8 +135,8 @@ def task_folds(
     for k, test in enumerate(numbers):
         held = numbers[(k + 1) % len(numbers)] if following else None
         fold = {part: [] for part in PARTS}
-        for name, own in part_of.items():
-            fold["test" if own == test else "valid" if own == held else "train"].append(name)
+        for name, assigned in part_of.items():
+            fold["test" if assigned == test else "valid" if assigned == held else "train"].append(name)
         folds[test] = _whole(fold, groups, f"{seed}/{test}", share, shards)
     return folds, groups
 
@@ -158,10 +158,10 @@ def unlearnable(shards: Shards, task: Task, folds: Mapping[str, Fold]) -> list[s
     total = counts.sum(axis=0)
     single = [task.classes[k] for k in kept if total[k] == 1]
     unit = "piece" if task.level == "sequence" else "piece with such notes"
-    found = []
+    problems = []
     if single:
         verb = "class has" if len(single) == 1 else "classes have"
-        found.append(
+        problems.append(
             f"{len(single)} {verb} one {unit} each ({_few(single)}): what is tested is never in training"
         )
     for name, fold in folds.items():
@@ -169,11 +169,11 @@ def unlearnable(shards: Shards, task: Task, folds: Mapping[str, Fold]) -> list[s
         for part, other in (("train", "test"), ("test", "train")):
             missing = [f"{task.classes[k]} ({inside[other][k]})" for k in kept if not inside[part][k]]
             if missing:
-                found.append(
+                problems.append(
                     f"fold {name}: {len(missing)} of {len(kept)} classes have no {part} piece: "
                     f"{_few(missing)}; in brackets: {other} pieces"
                 )
-    return found
+    return problems
 
 
 def _few(names: Sequence[str]) -> str:

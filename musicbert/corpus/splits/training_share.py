@@ -76,20 +76,20 @@ def _classes_in_turn(
     total = table.sum(axis=0)
     content = {group: table[list(members[group])].sum(axis=0) / total for group in order}
     waiting = [deque(group for group in order if content[group][at]) for at in range(len(total))]
-    held, found, least = np.zeros(len(total)), dict[str, None](), 0
-    while len(found) < len(order):
+    held, ordered, least = np.zeros(len(total)), dict[str, None](), 0
+    while len(ordered) < len(order):
         for queue in waiting:
-            while queue and queue[0] in found:
+            while queue and queue[0] in ordered:
                 queue.popleft()
         behind = held.round(12)
         wanted = min(
             (at for at in range(len(total)) if waiting[at]), key=lambda at: (behind[at], total[at], at)
         )
         group = waiting[wanted].popleft()
-        found[group] = None
+        ordered[group] = None
         held += content[group]
-        least = least or (len(found) if held.all() else 0)
-    return list(found), least
+        least = least or (len(ordered) if held.all() else 0)
+    return list(ordered), least
 
 
 def share_folds(
@@ -106,10 +106,10 @@ def share_folds(
     if task.level == "sequence" and task.kind != "regression":
         counts = label_counts(shards, task)
         counts[:, list(task.ignore)] = 0
-    found: Folds = {}
+    reduced: Folds = {}
     for name, fold in folds.items():
         train = fold["train"]
         rows = None if counts is None else counts[[shards.index[piece] for piece in train]]
         taken = take_share(train, groups, share, seed=f"{seed}/{name}/share", counts=rows)
-        found[name] = {**fold, "train": taken}
-    return found
+        reduced[name] = {**fold, "train": taken}
+    return reduced

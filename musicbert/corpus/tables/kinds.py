@@ -101,9 +101,9 @@ def infer_kind(rows: Rows, separator: str | None = None) -> tuple[Kind, str]:
     if None in numbers:
         _refuse_numbers(cells, numbers)
         return "classes", "cells are names"
-    whole = [number for number in numbers if number is not None and number.is_integer()]
-    if len(whole) == len(numbers) and len(set(whole)) <= FEW:
-        return "classes", f"{len(set(whole))} different whole numbers"
+    integers = [number for number in numbers if number is not None and number.is_integer()]
+    if len(integers) == len(numbers) and len(set(integers)) <= FEW:
+        return "classes", f"{len(set(integers))} different whole numbers"
     return "regression", "cells are numbers"
 
 
@@ -141,17 +141,17 @@ def as_labels(
     ``kind`` None infers it; ``classes`` None takes those that occur, in natural order. Raises `DatasetError`:
     ``ambiguous-labels``, ``bad-label`` for a cell that is not of this kind or an unknown class.
     """
-    found, why = infer_kind(rows, separator) if kind is None else (kind, "as given")
-    if found == "classes":
+    label_kind, why = infer_kind(rows, separator) if kind is None else (kind, "as given")
+    if label_kind == "classes":
         if len(columns) != 1:
             raise DatasetError("ambiguous-labels", f"classes stand in one column, not in {len(columns)}")
         names = [_class(row[0], classes) for row in rows]
         order = _order(names, classes)
         number = {name: k for k, name in enumerate(order)} | {"": NO_CLASS}
-        return Labels(found, order, [number[name] for name in names], why)
-    if found == "regression":
-        return Labels(found, *_numbers(rows, columns), why=why)
-    return Labels(found, *_several(rows, columns, separator, classes), why=why)
+        return Labels(label_kind, order, [number[name] for name in names], why)
+    if label_kind == "regression":
+        return Labels(label_kind, *_numbers(rows, columns), why=why)
+    return Labels(label_kind, *_several(rows, columns, separator, classes), why=why)
 
 
 def _class(cell: Any, classes: Sequence[str] | None) -> str:
@@ -161,10 +161,10 @@ def _class(cell: Any, classes: Sequence[str] | None) -> str:
 
 
 def _order(names: Sequence[str], classes: Sequence[str] | None) -> tuple[str, ...]:
-    there = {name for name in names if name}
+    occurring = {name for name in names if name}
     if classes is None:
-        return tuple(sorted(there, key=natural_key))
-    unknown = sorted(there - set(classes))
+        return tuple(sorted(occurring, key=natural_key))
+    unknown = sorted(occurring - set(classes))
     if unknown:
         raise DatasetError("bad-label", f"{unknown[0]!r} is none of the classes {', '.join(classes)}")
     return tuple(classes)
@@ -273,8 +273,8 @@ def find_columns(
     def find(given: str | None, known: Sequence[str]) -> str | None:
         return given or next((lower[name] for name in known if name in lower), None)
 
-    found = find(file, FILE_NAMES)
-    if found is None:
+    file_column = find(file, FILE_NAMES)
+    if file_column is None:
         raise DatasetError(
             "missing-column",
             f"no column names the files; there are {', '.join(table.columns)}",
@@ -282,8 +282,8 @@ def find_columns(
             hint=f"call it {FILE_NAMES[0]!r}, or name it with --file-column",
         )
     others = [find(group, GROUP_NAMES), find(split, SPLIT_NAMES), find(weight, WEIGHT_NAMES)]
-    chosen = tuple(labels or (name for name in table.columns if name not in (found, *others)))
+    chosen = tuple(labels or (name for name in table.columns if name not in (file_column, *others)))
     if not chosen:
         raise DatasetError("missing-column", "no column holds labels", path=path)
     kept = [None if name in chosen else name for name in others]
-    return TableColumns(found, chosen, *kept)
+    return TableColumns(file_column, chosen, *kept)

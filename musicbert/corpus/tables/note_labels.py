@@ -83,13 +83,13 @@ def note_entries(
             "missing-column", "labels of notes need a list a piece, a column 'note', or 'onset' and 'pitch'"
         )
     every = [[value] for entry in entries.values() for value in entry.values]
-    found = as_labels(every, [chosen[0]], kind, classes=classes)
-    if found.kind == "multilabel":
+    note_labels = as_labels(every, [chosen[0]], kind, classes=classes)
+    if note_labels.kind == "multilabel":
         raise DatasetError("ambiguous-labels", "notes have one label each", hint="give --kind classes")
     at = 0
     for entry in entries.values():
-        entry.values, at = found.values[at : at + len(entry.values)], at + len(entry.values)
-    return entries, Labels(found.kind, found.classes, [], found.why)
+        entry.values, at = note_labels.values[at : at + len(entry.values)], at + len(entry.values)
+    return entries, Labels(note_labels.kind, note_labels.classes, [], note_labels.why)
 
 
 def _whole(value: Any) -> int:
@@ -140,7 +140,7 @@ def label_notes(
         raise ValueError(f"notes are in the order {get_args(NoteOrder)}, onsets in {get_args(OnsetUnit)}")
     n = len(score)
     classes = labels.kind == "classes"
-    found: NDArray[Any] = np.full(n, NO_CLASS) if classes else np.full(n, np.nan)
+    result: NDArray[Any] = np.full(n, NO_CLASS) if classes else np.full(n, np.nan)
     if entry.onset:
         places = _by_onset(entry, score, unit)
     else:
@@ -154,8 +154,8 @@ def label_notes(
     if len(np.unique(places)) < len(places):
         raise DatasetError(UNMATCHED, "a note is labelled twice")
     values = entry.values if classes else [float(np.asarray(value).reshape(-1)[0]) for value in entry.values]
-    found[places] = values
-    return found
+    result[places] = values
+    return result
 
 
 def _by_onset(entry: NoteEntry, score: Score, unit: OnsetUnit) -> Ints:

@@ -102,25 +102,27 @@ def read_label_table(
     """
     table = read_table(path)
     try:
-        found = find_columns(table, **columns)
+        named_columns = find_columns(table, **columns)
         if level is None:
             names = {name.lower() for name in table.columns}
             level = "note" if names & {"note", "note_index"} or {"onset", "pitch"} <= names else "sequence"
-        files = tuple(cell_name(value) for value in table[found.file])
-        blank = [row for row, value in enumerate(table[found.file], 1) if is_missing(value)]
+        files = tuple(cell_name(value) for value in table[named_columns.file])
+        blank = [row for row, value in enumerate(table[named_columns.file], 1) if is_missing(value)]
         if blank:
             what = f"{len(blank)} lines name no file, first row {blank[0]} after the header"
-            raise DatasetError("bad-table", what, hint=f"fill in the column {found.file!r}, or remove them")
-        extra = _Extra(table, found, files)
+            raise DatasetError(
+                "bad-table", what, hint=f"fill in the column {named_columns.file!r}, or remove them"
+            )
+        extra = _Extra(table, named_columns, files)
         if level == "note":
-            entries, labels = note_entries(table, found, kind, classes)
-            return LabelTable("note", labels, tuple(entries), found, entries, **extra.all())
-        rows = list(table[list(found.labels)].itertuples(index=False, name=None))
-        labels = as_labels(rows, found.labels, kind, separator=separator, classes=classes)
+            entries, labels = note_entries(table, named_columns, kind, classes)
+            return LabelTable("note", labels, tuple(entries), named_columns, entries, **extra.all())
+        rows = list(table[list(named_columns.labels)].itertuples(index=False, name=None))
+        labels = as_labels(rows, named_columns.labels, kind, separator=separator, classes=classes)
         twice = [name for name, times in Counter(files).items() if times > 1]
         if twice:
             raise DatasetError("duplicate-label", f"{len(twice)} files have two lines, such as {twice[0]}")
-        return LabelTable("sequence", labels, files, found, {}, **extra.all())
+        return LabelTable("sequence", labels, files, named_columns, {}, **extra.all())
     except DatasetError as error:
         raise DatasetError(error.reason, error.message, path=error.path or path, hint=error.hint) from error
 
@@ -232,16 +234,16 @@ def _keys(path: str) -> tuple[str, str, str]:
 
 
 def _match(files: Sequence[str], source: MidiSource) -> tuple[dict[str, Member], list[Outcome]]:
-    found: list[defaultdict[str, list[Member]]] = [defaultdict(list) for _ in range(3)]
+    by_key: list[defaultdict[str, list[Member]]] = [defaultdict(list) for _ in range(3)]
     for member in source.members:
-        for table, key in zip(found, _keys(member.path), strict=True):
+        for table, key in zip(by_key, _keys(member.path), strict=True):
             table[key].append(member)
     matched: dict[str, Member] = {}
     outcomes = []
     taken: dict[str, str] = {}
     for file in files:
         candidates: list[Member] = next(
-            (t[key] for t, key in zip(found, _keys(file), strict=True) if t.get(key)), []
+            (t[key] for t, key in zip(by_key, _keys(file), strict=True) if t.get(key)), []
         )
         if not candidates:
             outcomes.append(Outcome(file, NO_MIDI, detail="no MIDI file has this name"))

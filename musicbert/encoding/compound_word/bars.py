@@ -37,9 +37,9 @@ class _Run:
 
     def bars(self) -> int:
         """Bars and parts that begin before the end."""
-        whole, rest = divmod(self.end, self.unit * self.units)
+        full, rest = divmod(self.end, self.unit * self.units)
         begun = ((rest - 1) // self.unit * self.parts // self.units + 1) if rest else 0
-        return whole * self.parts + begun
+        return full * self.parts + begun
 
 
 def places(onset: Ints, score: Score, *, written: bool) -> Ints:
@@ -117,10 +117,10 @@ def _runs(score: Score, *, written: bool) -> list[_Run]:
 @lru_cache(maxsize=256)
 def _bar(numerator: int, denominator: int, ticks_per_beat: int) -> tuple[int, int, int, int]:
     """``scale``, ``unit``, ``units`` and ``parts`` of a time signature; a corpus has few of them."""
-    whole = 4 * ticks_per_beat
-    length = Fraction(whole * numerator, denominator)
-    if length <= whole:
-        length = max(length, Fraction(whole, POSITIONS)).limit_denominator(_FINEST)
+    whole_note = 4 * ticks_per_beat
+    length = Fraction(whole_note * numerator, denominator)
+    if length <= whole_note:
+        length = max(length, Fraction(whole_note, POSITIONS)).limit_denominator(_FINEST)
         return length.denominator, length.numerator, 1, 1
-    unit = max(Fraction(whole, denominator), Fraction(1, _FINEST)).limit_denominator(_FINEST)
+    unit = max(Fraction(whole_note, denominator), Fraction(1, _FINEST)).limit_denominator(_FINEST)
     return unit.denominator, unit.numerator, numerator, -(-numerator // denominator)

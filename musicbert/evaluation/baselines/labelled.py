@@ -159,12 +159,14 @@ def note_features(columns: NoteColumns) -> Floats:
     low = edges[np.maximum(chord - _AROUND, 0)]
     high = edges[np.minimum(chord + _AROUND + 1, len(starts))]
     around = pitch - (total[high] - total[low]) / (high - low)
-    found = np.empty((n, len(NOTE_FEATURES)))
-    found[:, :8] = np.column_stack(
+    features = np.empty((n, len(NOTE_FEATURES)))
+    features[:, :8] = np.column_stack(
         [
             columns.pitch, columns.pitch % 12, columns.position, columns.duration, columns.program, rank,
             size - 1 - rank, size,
         ]
     )  # fmt: skip
-    found[order, 8:] = np.column_stack([above_below, below_above, moves, next_moves, before, after, around])
-    return found
+    features[order, 8:] = np.column_stack(
+        [above_below, below_above, moves, next_moves, before, after, around]
+    )
+    return features

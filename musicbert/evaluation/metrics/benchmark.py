@@ -41,10 +41,10 @@ def segments(
     truth: ArrayLike, predicted: ArrayLike, bar: ArrayLike, position: ArrayLike, *, length: int = 1024
 ) -> list[Segment]:
     """Cut the notes of one piece, in the order of the encoding, into segments [all: shape=(n,)]."""
-    true, said, bars, place = (np.asarray(x, np.int64) for x in (truth, predicted, bar, position))
+    true, guess, bars, place = (np.asarray(x, np.int64) for x in (truth, predicted, bar, position))
     new = np.diff(bars, prepend=bars[:1] - 1) != 0
     cuts = [slice(start, start + length) for start in range(0, len(bars), length)]
-    return [Segment(true[at], said[at], new[at], place[at]) for at in cuts]
+    return [Segment(true[at], guess[at], new[at], place[at]) for at in cuts]
 
 
 def _share(cells: Iterable[tuple[Bools, Bools]]) -> float:

@@ -53,27 +53,27 @@ def multilabel_draws(
     if not np.isfinite(score).all():
         raise ValueError("a score is NaN or infinite")
     known, true = ~np.isnan(target), target > 0
-    said = (score > threshold) & known
+    positive = (score > threshold) & known
     if weights is None:
         weights = np.ones((1, len(target) if group is None else int(group.max(initial=-1)) + 1))
     counted, actual, predicted, hits = (
-        weighted_sums(cells, weights, group) for cells in (known, true, said, said & true)
+        weighted_sums(cells, weights, group) for cells in (known, true, positive, positive & true)
     )
     f1 = _f1(hits, actual + predicted, counted)  # (1 + b, C)
-    of_item = _f1((said & true).sum(1), said.sum(1) + true.sum(1), known.sum(1))
-    exact = np.where(known.any(1), ((said == true) | ~known).all(1), np.nan)
+    of_item = _f1((positive & true).sum(1), positive.sum(1) + true.sum(1), known.sum(1))
+    exact = np.where(known.any(1), ((positive == true) | ~known).all(1), np.nan)
     columns = np.column_stack([of_item, _auc_of_items(true, known & ~true, score), exact])
-    there = np.isfinite(columns)
+    defined = np.isfinite(columns)
     columns = np.nan_to_num(columns)
-    by_item = divide(weighted_sums(columns, weights, group), weighted_sums(there, weights, group))
+    by_item = divide(weighted_sums(columns, weights, group), weighted_sums(defined, weights, group))
     auc, micro = _auc_of_classes(true, known & ~true, score, weights, group)
     support, area = actual.sum(1), actual * np.isfinite(auc)
-    whole = counted.sum(1) > 0
+    scored = counted.sum(1) > 0
     weighted = np.where(support > 0, (np.nan_to_num(f1) * actual).sum(1) / np.maximum(support, 1e-300), 0.0)
     return {
         "micro_f1": _f1(hits.sum(1), support + predicted.sum(1), counted.sum(1)),
         "macro_f1": mean(f1),
-        "weighted_f1": np.where(whole, weighted, np.nan),
+        "weighted_f1": np.where(scored, weighted, np.nan),
         "samples_f1": by_item[:, 0],
         "roc_auc_micro": micro,
         "roc_auc_macro": mean(auc),
@@ -94,15 +94,15 @@ def _f1(hits: ArrayLike, size: ArrayLike, known: ArrayLike) -> Floats:
 
 def _auc_of_items(true: Bools, false: Bools, score: Floats) -> Floats:
     """ROC-AUC of the labels of each item [shape=(n,)], NaN where they are equal."""
-    found = np.full(len(score), np.nan)
+    areas = np.full(len(score), np.nan)
     step = max(_BLOCK // max(score.shape[1] ** 2, 1), 1)
     for start in range(0, len(score), step):
         at = slice(start, start + step)
         one, other = score[at, :, None], score[at, None, :]
         pairs = true[at, :, None] & false[at, None, :]
         wins = (((one > other) + 0.5 * (one == other)) * pairs).sum((1, 2))
-        found[at] = divide(wins, pairs.sum((1, 2)).astype(np.float64))
-    return found
+        areas[at] = divide(wins, pairs.sum((1, 2)).astype(np.float64))
+    return areas
 
 
 def _auc_of_classes(

@@ -64,9 +64,9 @@ def per_query(
         if len(ranks) == 0:
             rows.append([np.nan] * (1 + 2 * len(places)))
             continue
-        found = [int((ranks <= k).sum()) for k in places]
+        hits = [int((ranks <= k).sum()) for k in places]
         precision = float((np.arange(1, len(ranks) + 1) / ranks).mean())
-        rows.append([precision, *(float(n > 0) for n in found), *(n / len(ranks) for n in found)])
+        rows.append([precision, *(float(n > 0) for n in hits), *(n / len(ranks) for n in hits)])
     return np.array(rows, np.float64).reshape(-1, 1 + 2 * len(places))
 
 

@@ -93,9 +93,9 @@ def build_report(
     rows = [row("network", several, seeds="one")] if count > 1 else []
     main = row("network", [ensemble], seeds="ensemble" if count > 1 else None, n_seeds=count)
     rows.append(main)
-    whole = main.predictions
-    assert whole is not None
-    if whole.segment_piece is not None and len(whole.segment_piece) > len(whole):
+    predictions = main.predictions
+    assert predictions is not None
+    if predictions.segment_piece is not None and len(predictions.segment_piece) > len(predictions):
         cut = [{fold: part.segments() for fold, part in run.items()} for run in several]
         rows.append(row("segments", cut))
     rows += [row(kind, fair_groups([folds])) for kind, folds in (mixed or {}).items()]
@@ -108,12 +108,12 @@ def build_report(
     differences = []
     for mine in candidates:
         for other in against:
-            found = _difference(mine, other, headline, n_resamples, seed)
+            difference = _difference(mine, other, headline, n_resamples, seed)
             which = {"kind": mine.kind, "seeds": mine.seeds, "name": mine.name, "against": other.name}
-            differences.append(which | found)
-    groups = len(np.unique(whole.groups))
+            differences.append(which | difference)
+    groups = len(np.unique(predictions.groups))
     facts = {
-        "pieces": len(whole),
+        "pieces": len(predictions),
         "items": main.items,
         "groups": groups,
         "folds": len(ensemble),
@@ -128,7 +128,7 @@ def build_report(
         rows=rows,
         differences=differences,
         main=main,
-        per_class=per_class(whole),
+        per_class=per_class(predictions),
         about={**(about or {}), **facts},
     )
 

@@ -93,15 +93,15 @@ def rating_report(
     regression = label == RATINGS
     runs = read_runs(runs_folder, ("test", "train"))
     for run in runs:
-        found = run.parts["test"].get(label)
-        if found is None or np.isnan(found.outputs).all():
+        predictions = run.parts["test"].get(label)
+        if predictions is None or np.isnan(predictions.outputs).all():
             raise DatasetError("no-predictions", f"a run has no predictions of {label}", path=runs_folder)
     groups = content_groups(sorted({name for run in runs for name in run.parts["test"][label].ids.tolist()}))
 
     def prepared(run: Run, part: str = "test") -> Predictions:
-        found = with_labels(run.parts[part][label], labels)
-        member = [groups.get(name, name) for name in found.ids.tolist()]
-        return replace(found, groups=np.array(member, np.str_))
+        predictions = with_labels(run.parts[part][label], labels)
+        member = [groups.get(name, name) for name in predictions.ids.tolist()]
+        return replace(predictions, groups=np.array(member, np.str_))
 
     tested: dict[int, dict[str, Predictions]] = {}
     for run in runs:
@@ -122,8 +122,8 @@ def rating_report(
         fitted: dict[int, dict[str, Predictions]] = {}
         for run in runs:
             test = tested[run.seed][run.fold]
-            found = hybrid(prepared(run, "train"), test, features, seed=seed)
-            fitted.setdefault(run.seed, {})[run.fold] = replace(found, groups=test.groups)
+            predictions = hybrid(prepared(run, "train"), test, features, seed=seed)
+            fitted.setdefault(run.seed, {})[run.fold] = replace(predictions, groups=test.groups)
         mixed["hybrid"] = ensemble_of(fitted.values())
     outputs = next(iter(ensemble.values())).classes
     report = build_report(

@@ -54,7 +54,7 @@ class PieceLayout(Layout):
     def tokens(self, rows: NDArray[np.int64], first_bar: int = 0) -> torch.Tensor:
         """Tokens of rows, shortened [shape=(T, F), int64]."""
         del first_bar
-        cells = sequence_in_view(_tokens(rows), self.view, most=self.limit)
+        cells = sequence_in_view(_tokens(rows), self.view, longest=self.limit)
         return torch.from_numpy(cells).view(-1, self.fields)
 
     def latest_begin(self, rows: NDArray[np.int64]) -> int:
@@ -127,12 +127,14 @@ class LabelDataset(SizedDataset):
         if isinstance(layout, PieceLayout):
             self.unit = layout.fields
             assert isinstance(windows, WholePieces)
-            self.whole = layout.sizes(data, windows.pieces)
-            longest = self.whole if layout.limit is None else (layout.limit + _ENDS) * self.unit
-            self.sizes = np.minimum(self.whole, longest)
+            self.full_sizes = layout.sizes(data, windows.pieces)
+            longest = self.full_sizes if layout.limit is None else (layout.limit + _ENDS) * self.unit
+            self.sizes = np.minimum(self.full_sizes, longest)
         else:
             self.unit = 1  # lengths are rows
-            self.whole = self.sizes = np.array([len(window) + layout.special for window in windows], np.int64)
+            self.full_sizes = self.sizes = np.array(
+                [len(window) + layout.special for window in windows], np.int64
+            )
 
     @property
     def can_reuse_epoch_itr_across_epochs(self) -> bool:
@@ -168,7 +170,7 @@ class LabelDataset(SizedDataset):
     def _span(self, index: int, window: Window, rng: np.random.Generator) -> tuple[int, int, int]:
         """Rows to read, and the bar that is bar 0 of them."""
         start, stop, first_bar = window.start, window.stop, window.first_bar
-        if self.sizes[index] < self.whole[index]:
+        if self.sizes[index] < self.full_sizes[index]:
             layout = self.layout
             assert isinstance(layout, PieceLayout)
             assert layout.limit is not None

@@ -49,7 +49,7 @@ class LearningWatch:
 
     def __init__(self, counts: FieldCounts, unit: Unit) -> None:
         self.counts = counts
-        self.said = False
+        self.warned = False
         self._unit = unit
         self._loss: torch.Tensor | None = None
         self._update = self._begun = -1
@@ -79,7 +79,7 @@ class LearningWatch:
 
     def _look(self, done: int, least: int) -> None:
         passed = done - self._begun
-        if self._loss is None or passed < least or self.said:
+        if self._loss is None or passed < least or self.warned:
             return
         tokens, guess = self.counts.read()  # waits for the device
         loss = float(self._loss) / max(tokens - self._tokens, 1)
@@ -90,7 +90,7 @@ class LearningWatch:
         else:
             self._stuck, self._level = 0, loss
         if self._stuck >= PATIENCE:
-            self.said = True
+            self.warned = True
             logger.warning(
                 "After %d updates the loss (%.2f %s) is no better than that of guessing the most frequent "
                 "tokens (%.2f): the network is not learning. Change --lr (%.3g now; too high, or for a start "
@@ -133,7 +133,7 @@ class WatchesLearning:
         )
         if not ignore_grad and _first_process():
             self._watch = self._watch or self.new_watch()
-            if not self._watch.said:
+            if not self._watch.warned:
                 self._watch.begin(update_num, float(optimizer.get_lr()))
                 asked = self.count_batch(self._watch.counts, sample, logged)
                 if asked is not None:

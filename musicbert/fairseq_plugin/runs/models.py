@@ -60,8 +60,8 @@ def choose_model(name: str | PathLike[str], *, codec: str | None = None) -> Mode
                 "unknown-architecture", f"no architecture {arch!r}; there are {', '.join(_ARCHITECTURES)}"
             )
         family = _ARCHITECTURES[arch]
-        own = "octuple" if family == "musicbert" else "cp"
-        return ModelChoice(text, family, ("--arch", arch), codec or own)
+        default = "octuple" if family == "musicbert" else "cp"
+        return ModelChoice(text, family, ("--arch", arch), codec or default)
     path = resolve(name).absolute()
     bundle = read_bundle(path)
     family, config = bundle.family, bundle.config

@@ -82,20 +82,20 @@ def _dynamics(read: Reading) -> dict[str, float]:
     on_beat = np.abs(beat - np.round(beat)) < ON_BEAT
     place = (beat - start) / BAR
     on_bar = np.abs(place - np.round(place)) * BAR < ON_BAR
-    whole = average(velocity)
+    mean = average(velocity)
     slow = np.diff(read.course_time) / np.diff(read.course_beat)
     return {
         "bar_velocity_sd": spread(level[size > 0]),
         "bar_velocity_step": average(np.abs(np.diff(level[size > 0]))),
         "bar_velocity_residual": spread(velocity - level[bar]),
         "top_velocity_step": average(np.abs(np.diff(velocity))),
-        "onbeat_accent": average(velocity[on_beat], whole) - average(velocity[~on_beat], whole),
-        "downbeat_accent": average(velocity[on_bar], whole) - average(velocity[~on_bar], whole),
+        "onbeat_accent": average(velocity[on_beat], mean) - average(velocity[~on_beat], mean),
+        "downbeat_accent": average(velocity[on_bar], mean) - average(velocity[~on_bar], mean),
         "top_velocity_slope": slope((beat - start) / max(span, 1.0), velocity),
         "top_velocity_pitch": correlation(read.pitch[read.top], velocity),
         "tempo_velocity": correlation(np.log2(slow), read.in_chords(read.velocity)[:-1]),
         "bass_velocity_sd": spread(read.velocity[read.bottom]),
-        "top_over_rest": whole - average(read.velocity[~read.top], whole),
+        "top_over_rest": mean - average(read.velocity[~read.top], mean),
     }
 
 

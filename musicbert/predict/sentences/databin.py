@@ -76,16 +76,16 @@ def class_logits(
     tokens = np.memmap(f"{prefix}.bin", "<u2", "r") if len(stored) else np.zeros(0, np.uint16)
     width = position_width(bundle.view)
     sizes = sizes_in_view(lambda begin, end: tokens[ends[begin] : ends[end]], stored, bundle.view)
-    most = None if bundle.view == "octuple" else model.config.max_positions // width - 2
-    if most is not None:
-        sizes = np.minimum(sizes, (most + 2) * width)
+    longest = None if bundle.view == "octuple" else model.config.max_positions // width - 2
+    if longest is not None:
+        sizes = np.minimum(sizes, (longest + 2) * width)
     logits = np.zeros((len(sizes), model.classification_heads[head].out_proj.out_features), np.float32)
 
     def make_batch(chosen: Ints) -> torch.Tensor:
         batch = np.full((len(chosen), int(sizes[chosen].max())), PAD, np.int64)  # (B, T*F)
         for row, at in zip(batch, chosen, strict=True):
             sequence = tokens[ends[at] : ends[at + 1]]
-            row[: sizes[at]] = sequence_in_view(sequence, bundle.view, most=most)
+            row[: sizes[at]] = sequence_in_view(sequence, bundle.view, longest=longest)
         return torch.from_numpy(batch).to(where)
 
     def take(chosen: Ints, output: torch.Tensor) -> None:
@@ -125,7 +125,7 @@ def window_vectors(
     ``known``: vectors by window, looked up and filled: folds share their windows.
     """
     known = {} if known is None else known
-    found: list[Floats] = []
+    results: list[Floats] = []
     data = SentenceBin(folder, parts=[part])
     for _, pieces in itertools.groupby(chosen.tolist(), lambda piece: piece // 64):
         rows = list(map(data.rows, pieces))
@@ -134,8 +134,8 @@ def window_vectors(
         if new:
             vectors = model.embed(list(new.values()), pooling="mean")
             known.update(zip(new, np.asarray(vectors, np.float64), strict=True))
-        found += [known[key] for key in keys]
-    return np.stack(found) if found else np.zeros((0, 0))
+        results += [known[key] for key in keys]
+    return np.stack(results) if results else np.zeros((0, 0))
 
 
 def probe_scores(

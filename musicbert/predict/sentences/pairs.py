@@ -53,7 +53,7 @@ def score_pairs(
     for name, checkpoint in checkpoints.items():
         logits = scoring.logits(checkpoint, data, len(about.classes))
         scores[name] = probabilities(logits, "classes")[:, true]
-        found = Predictions(
+        predictions = Predictions(
             label=LABEL,
             level="sequence",
             kind="classes",
@@ -63,7 +63,7 @@ def score_pairs(
             target=np.where(labels, true, 1 - true),
             outputs=logits,
         )
-        save_predictions(Path(out) / f"{name}.npz", {LABEL: found})
+        save_predictions(Path(out) / f"{name}.npz", {LABEL: predictions})
     number, sizes = np.unique(queries, return_inverse=True, return_counts=True)[1:]
     weights = resample(len(sizes), n_resamples=scoring.resamples, seed=scoring.seed)
     draws: dict[str, Draws] = {}
@@ -77,8 +77,8 @@ def score_pairs(
     rows = [Row("baseline", {"pooled": expected}, name="chance", **facts)]
     facts |= {"items": len(labels), "over": "groups"}
     rows += [
-        row_from_draws("network" if name in checkpoints else "baseline", [found], name=name, **facts)
-        for name, found in draws.items()
+        row_from_draws("network" if name in checkpoints else "baseline", [predictions], name=name, **facts)
+        for name, predictions in draws.items()
     ]
     rows += [
         row_from_draws("network", [draws[row] for row in members], seeds="one", name=name, **facts)

@@ -53,16 +53,16 @@ class Scoring:
 
         Raises `CheckpointError, DatasetError` (those of `class_logits`; ``class-count-mismatch``).
         """
-        found = class_logits(
+        logits = class_logits(
             checkpoint, folder, self.part, head=self.head, device=self.device, progress=self.progress
         )
-        if found.shape[1] < classes:
+        if logits.shape[1] < classes:
             raise DatasetError(
                 "class-count-mismatch",
-                f"The head has {found.shape[1]} outputs for {classes} classes",
+                f"The head has {logits.shape[1]} outputs for {classes} classes",
                 path=str(checkpoint),
             )
-        return found[:, :classes]
+        return logits[:, :classes]
 
     def write(
         self,
@@ -143,18 +143,18 @@ def find_fold_runs(source: str | PathLike[str]) -> dict[str, dict[str, Path]]:
     if path.is_dir():
         for folder in sorted(path.glob("fold*")):
             if match := _FOLD.fullmatch(folder.name):
-                for name, found in find_runs(folder).items():
+                for name, checkpoint in find_runs(folder).items():
                     seed = name.removeprefix(folder.name)
-                    rows.setdefault(path.resolve().name + seed, {})[match[1]] = found
+                    rows.setdefault(path.resolve().name + seed, {})[match[1]] = checkpoint
     elif "{fold}" in str(source) or _LONE_X.search(path.name):
         if "{fold}" not in str(source):
             path = path.with_name(_LONE_X.sub("{fold}", path.name))
         pattern = str(path)
         name = path.stem if "{fold}" in path.name else Path(pattern.replace("{fold}", "")).parent.name
         for fold in range(100):
-            found = Path(pattern.replace("{fold}", str(fold)))
-            if found.is_file():
-                rows.setdefault(name.replace("{fold}", "").strip("_-") or "model", {})[str(fold)] = found
+            checkpoint = Path(pattern.replace("{fold}", str(fold)))
+            if checkpoint.is_file():
+                rows.setdefault(name.replace("{fold}", "").strip("_-") or "model", {})[str(fold)] = checkpoint
     elif path.is_file():
         rows[path.stem] = {"0": path}
     if not rows:

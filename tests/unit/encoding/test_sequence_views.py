@@ -54,7 +54,7 @@ def test_pieces_are_those_of_pretraining(view, most):
         said = cells != UNK
         said[[0, -1], 1:] = False
         cells = cells[said]
-    np.testing.assert_array_equal(sequence_in_view(tokens, view, most=most), cells.reshape(-1))
+    np.testing.assert_array_equal(sequence_in_view(tokens, view, longest=most), cells.reshape(-1))
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -78,5 +78,7 @@ def test_the_latest_beginning_still_fills_the_model(view):
         at = latest_begin(tokens, view, most)
         assert lengths[at] >= most
         assert all(length < most for length in lengths[at + 1 :])
-        assert len(sequence_in_view(tokens, view, most=most, begin=at)) == (most + 2) * position_width(view)
+        assert len(sequence_in_view(tokens, view, longest=most, begin=at)) == (most + 2) * position_width(
+            view
+        )
     assert latest_begin(tokens, view, lengths[0] + 1) == 0

@@ -62,14 +62,14 @@ class GenerateOptions:
 def _read(member: Member, content: bytes, *, options: GenerateOptions) -> SongPiece[list[Phrase]]:
     score = read_score(content, name=member.path)
     accompanied = options.task == "acc"
-    found = phrases(score, options.cut, accompanied=accompanied)
+    piece_phrases = phrases(score, options.cut, accompanied=accompanied)
     rows, note_index = encode_notes(score)
     # versions of a song are found by its melody, whatever stands above it in some bars
     melody = score.track[note_index] == melody_track(score, options.cut.melody)
     melody_mark = song_marks(score, rows[melody], note_index[melody])[1]
-    if options.task == "next" and not _successors(found, options.cut.bars):
+    if options.task == "next" and not _successors(piece_phrases, options.cut.bars):
         raise DatasetError("no-phrase", "No phrase follows another")
-    return SongPiece(len(score), (content_md5(rows), melody_mark), found)
+    return SongPiece(len(score), (content_md5(rows), melody_mark), piece_phrases)
 
 
 def _successors(found: Sequence[Phrase], bars: int) -> list[int]:

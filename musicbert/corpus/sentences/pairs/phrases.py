@@ -67,15 +67,15 @@ def melody_track(score: Score, wanted: str | None = None) -> int:
     order = pitched[np.lexsort((-score.pitch[pitched], score.onset[pitched]))]
     first = np.diff(score.onset[order], prepend=-1) != 0
     top[order[first]] = True
-    best, most = -1, 0
+    best, best_count = -1, 0
     for track in tracks:
         mine = score.track == track
         onsets = score.onset[mine]
         if len(onsets) < _FEWEST_MELODY_NOTES or len(np.unique(onsets)) < _SINGLE * len(onsets):
             continue
         highest = int(top[mine].sum())
-        if highest > most:
-            best, most = track, highest
+        if highest > best_count:
+            best, best_count = track, highest
     if best < 0:
         raise DatasetError("no-melody", "No track plays one note at a time", hint="name it with --melody")
     return best
@@ -110,7 +110,7 @@ def phrases(score: Score, options: PhraseOptions, *, accompanied: bool = True) -
     if len(voices[0]) == 0:
         raise DatasetError("no-melody", "The melody has no note that can be encoded")
     other_metre = np.unique(bars_of_metre[bars_of_metre[:, 1] != _METRE, 0])
-    found = []
+    cut_phrases = []
     for begin in range(int(voices[0][0, BAR]), int(voices[0][-1, BAR]) + 1, options.bars):
         end = begin + options.bars
         if np.searchsorted(other_metre, begin) != np.searchsorted(other_metre, end):
@@ -119,10 +119,10 @@ def phrases(score: Score, options: PhraseOptions, *, accompanied: bool = True) -
             _cut(voice, begin, end, program) for voice, program in zip(voices, PROGRAMS["acc"], strict=True)
         ]
         if len(cut[0]) >= options.fewest and (not accompanied or len(cut[1]) >= options.fewest):
-            found.append(Phrase(begin, cut[0], cut[1]))
-    if not found:
+            cut_phrases.append(Phrase(begin, cut[0], cut[1]))
+    if not cut_phrases:
         raise DatasetError("no-phrase", f"No {options.bars} bars in 4/4 have enough notes")
-    return found
+    return cut_phrases
 
 
 def _cut(rows: Ints, begin: int, end: int, program: int) -> Ints:

@@ -195,7 +195,7 @@ def test_other_encodings_are_made_as_the_data_are_read(tmp_path, name, view):
                 assert len(source) == width * 12 == short.size(index)
                 firsts.add((index, tuple(source.tolist())))
                 if method == "truncate":
-                    assert source.tolist() == sequence_in_view(stored[index], view, most=10).tolist()
+                    assert source.tolist() == sequence_in_view(stored[index], view, longest=10).tolist()
         assert (len(firsts) > 8) == (method == "random_crop")
 
 
@@ -220,7 +220,7 @@ def test_models_read_the_encoding_that_they_were_trained_on(tmp_path):
                 logits, _ = model(**batch["net_input"], features_only=True, classification_head_name="head")
             np.testing.assert_allclose(logits[0].numpy(), found[index], atol=1e-5)
         # there are more rows than notes: the longest are cut, alike in training and in scoring
-        assert (dataset.whole > dataset.sizes).any() == (view == "cp")
+        assert (dataset.full_sizes > dataset.sizes).any() == (view == "cp")
         states[view] = path
     for asked in ("octuple", "cp", "remi"):
         task = TASK_REGISTRY[name].setup_task(settings(name, data, encoding=asked, max_positions=176))
