@@ -142,8 +142,16 @@ class Recorder:
         return results_of(out, "*.npz", "scores.json")
 
 
-def fairseq_train(*options):
-    """Run fairseq-train in this process; returns what it logged at updates, epochs and validations."""
+def fairseq_train(*options, handler=None):
+    """Run fairseq-train in this process; returns what it logged at updates, epochs and validations.
+
+    Parameters
+    ----------
+    options
+        Those of fairseq-train.
+    handler
+        Gets all messages, too.
+    """
     import torch
     from fairseq import options as flags
     from fairseq.checkpoint_utils import save_checkpoint
@@ -164,7 +172,7 @@ def fairseq_train(*options):
     vars(save_checkpoint).pop("best", None)  # fairseq keeps that of the run before
     logger, threads = logging.getLogger(), torch.get_num_threads()
     level, handlers = logger.level, logger.handlers[:]
-    logger.handlers[:] = [Keep()]
+    logger.handlers[:] = [Keep(), *([handler] if handler else [])]
     logger.setLevel(logging.INFO)
     torch.set_num_threads(1)
     metrics.reset()

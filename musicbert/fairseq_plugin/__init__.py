@@ -1,6 +1,7 @@
 """The only door to fairseq: tasks, models and criterions, registered when this package is imported."""
 
 from musicbert.fairseq_plugin.backbones import m2bert, midibert, musicbert  # noqa: F401
+from musicbert.fairseq_plugin.checkpoints import keep_checkpoints_whole
 from musicbert.fairseq_plugin.compat import (
     allow_bfloat16_on_gpu,
     allow_training_state,
@@ -21,5 +22,6 @@ from musicbert.fairseq_plugin.pretraining import (  # noqa: F401
 allow_training_state()
 allow_bfloat16_on_gpu()
 end_loading_processes()
+keep_checkpoints_whole()
 use_published_masked_lm()
 use_published_sentence_prediction()

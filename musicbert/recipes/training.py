@@ -9,17 +9,19 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from musicbert.atomic import write_json
 from musicbert.errors import ConfigError
-from musicbert.recipes.base import Plan, Recipe, Weights
-from musicbert.recipes.command import Command, Device, Processes, plan_processes, update_frequency
+from musicbert.recipes.base import Recipe, Weights
+from musicbert.recipes.command import Command, Processes, plan_processes, update_frequency
 
 LOG = "train.log"
 LAST = "checkpoint_last.pt"
 DONE = "done"
 _STATS = re.compile(r"\| (train_inner|train|valid) \| (\{.*\})\s*$")
 _LOUD = re.compile(
-    r"weights:|No existing checkpoint|Loaded checkpoint|\| WARNING \||^error|Error", re.IGNORECASE
+    r"weights:|No existing checkpoint|Loaded checkpoint|finished: |\| WARNING \||^error|Error", re.IGNORECASE
 )
+_UPDATES = re.compile(r'"(?:train_|valid_)?num_updates": "(\d+)"')
 
 
 def train(
@@ -47,8 +49,9 @@ def train(
     for command in plan.commands:
         folder = Path(command.save_dir)
         begun = recipe.resume and (folder / LAST).is_file()
-        if plan.marked and recipe.resume and (folder / DONE).is_file():
-            out(f"== {folder} is done")
+        words = command.words(device, processes, (*plan.extra, *extra))
+        if recipe.resume and (updates := _finished(folder / DONE, words)) is not None:
+            out(f"== finished: {updates}{folder}; nothing is changed")
         elif begun and recipe.small_checkpoints:
             reason = "is unfinished and cannot be resumed: small checkpoints have no optimizer states"
             if not plan.marked:
@@ -57,7 +60,7 @@ def train(
             unfinished.append(str(folder))
         else:
             check_save_folder(folder, resume=recipe.resume)
-            status = _run(recipe, plan, command, device, processes, extra, out)
+            status = _run(recipe, command, words, processes, out)
             if status:
                 return status
     if unfinished:
@@ -73,16 +76,13 @@ def train(
 
 def _run(
     recipe: Recipe,
-    plan: Plan,
     command: Command,
-    device: Device,
+    words: Sequence[str],
     processes: Processes,
-    extra: Sequence[str],
     out: Callable[[str], None],
 ) -> int:
     """Start one run; return its exit status."""
     folder = Path(command.save_dir)
-    words = command.words(device, processes, (*plan.extra, *extra))
     batch, count = command.batch, processes.count
     frequency = update_frequency(command.effective_batch, batch, count)
     achieved = frequency * batch * count
@@ -100,9 +100,24 @@ def _run(
     if status == 0:
         for file in folder.glob("checkpoint_[0-9]*_[0-9]*.pt"):  # the last one is checkpoint_last.pt, too
             file.unlink()
-        if plan.marked:
-            (folder / DONE).touch()
+        log = (folder / LOG).read_text(encoding="utf-8", errors="replace")
+        counted = _UPDATES.findall(log)[-1:]
+        write_json(folder / DONE, {"updates": int(counted[0]) if counted else None, "command": words})
     return status
+
+
+def _finished(mark: Path, words: Sequence[str]) -> str | None:
+    """Number of updates of a run that this command finished; None if it did not.
+
+    A larger ``--max-update`` is another command: fairseq-train goes on. Earlier versions left an empty file.
+    """
+    if not mark.is_file():
+        return None
+    text = mark.read_text(encoding="utf-8")
+    done = json.loads(text) if text.strip() else {"updates": None, "command": [*words]}
+    if done["command"] != [*words]:
+        return None
+    return f"{done['updates']} updates, " if done["updates"] else ""
 
 
 def _logged(words: Sequence[str], log: Path, environment: dict[str, str], updates: int) -> int:

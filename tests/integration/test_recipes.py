@@ -177,7 +177,14 @@ def test_resume_goes_on_where_it_was(root, work, tmp_path):
     assert "@ 2 updates" in done.stdout
     updates = [line for line in done.stdout.splitlines() if '"train_num_updates"' in line]
     assert '"train_num_updates": "3"' in updates[0] or '"train_num_updates": "4"' in updates[0]
-    refused = call(["bash", recipe, *base, *again, "--resume", "--small-checkpoints"], work, code=2)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").glob("*.pt")}
+    for more in ([], ["--num-workers", "1"]):  # the same command, and another one with the same end
+        finished = call(["bash", recipe, *base, *again, "--resume", *more], work)
+        assert "finished: 4 updates" in finished.stdout
+        assert str(tmp_path / "run") in finished.stdout
+        assert {path: path.read_bytes() for path in (tmp_path / "run").glob("*.pt")} == before
+    small = [*base, *again, "--lr", "1e-4", "--resume", "--small-checkpoints"]
+    refused = call(["bash", recipe, *small], work, code=2)
     assert "needs optimizer states" in refused.stderr
 
 

@@ -151,7 +151,7 @@ def test_small_checkpoints_resume_the_runs_that_are_not_begun(root, work, tmp_pa
     recipe = ["bash", root / "scripts/train_nsp.sh", "next", "--data", "next_data_bin", "--save-dir", out]
     recipe += [*TINY, "--from-scratch", "--small-checkpoints", "--resume", "--seeds", "6 7 8"]
     said = call(recipe, work, code=2)
-    assert "seed6 is done" in said.stdout
+    assert f"== finished: {out / 'seed6'}; nothing is changed" in said.stdout
     assert "seed7 is unfinished and cannot be resumed" in said.stdout
     assert f"not finished: {out / 'seed7'} [unfinished]" in said.stderr
     assert (out / "seed7" / "checkpoint_last.pt").read_text() == "begun"
