@@ -34,8 +34,13 @@ def _parser() -> argparse.ArgumentParser:
         "--split",
         choices=[rule.replace("_", "-") for rule in RULES],
         type=lambda text: text.replace("_", "-"),
-        default="segment",
-        help="%(default)s (the default) is the published one, whose test repeats training music",
+        help="segment (the default of the published segments) repeats training music in its test; "
+        "k-fold (the default of other studies) does not",
+    )
+    split.add_argument(
+        "--group-column",
+        metavar="NAME",
+        help="what is kept together, of the columns given to map_midi_to_label.py --group-column (its first)",
     )
     split.add_argument("--folds", type=int, metavar="N", help="folds of k-fold (8) and random (1)")
     split.add_argument(
@@ -101,7 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             reader=options.reader,
         ),
         split=SplitOptions(
-            rule=options.split.replace("-", "_") if options.split.startswith("segment") else options.split,
+            rule=options.split
+            and (options.split if options.split == "k-fold" else options.split.replace("-", "_")),
+            group_column=options.group_column,
             folds_file=options.folds_file,
             n_folds=options.folds,
             performers=tuple(options.performers) if options.performers else None,

@@ -44,6 +44,7 @@ setup(
         "torch>=2.6",
         "fsspec>=2024.2",
         "openpyxl>=3.1",
+        "pyyaml>=6",
     ],
     extras_require={
         # needs --no-build-isolation: see `make venv`

@@ -16,8 +16,11 @@ Two published sets are both "25 dimensions" and must never be mixed: ``published
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+
+from musicbert.arrays import Floats
 from musicbert.errors import RatingError
 
 #: name of a set of ratings, which says how its tables are read: ``xai``, ``percepiano``
@@ -131,11 +134,14 @@ class RatingSet:
     columns
         Sets of dimensions by name; ``full`` (all questions, in the order of the labels) and ``published``.
     marker
-        Column that tells a table of this study from the others; empty: tables without any marker.
+        Column that tables of this study have beside its keys and questions, if any.
     keys
         Columns of the annotator, of the number of the recording, and of its file.
     scale
-        Lowest and highest rating; labels are ratings divided by the highest.
+        Lowest and highest rating.
+    zero
+        Rating whose label is 0; the label of the highest is 1. Published labels are ratings divided by the
+        highest (0); those of own studies span the scale (its lowest rating).
     no_answer
         Numbers outside the scale that mean "don't know".
     unanswered
@@ -151,11 +157,21 @@ class RatingSet:
     columns: Mapping[str, tuple[Dimension, ...]]
     marker: str = ""
     keys: tuple[str, str, str] = ("user", "dataID", "filename")
-    scale: tuple[int, int] = (1, 7)
+    scale: tuple[float, float] = (1, 7)
+    zero: float = 0.0
     no_answer: frozenset[float] = frozenset({0.0})
     unanswered: Literal["row", "cell"] = "cell"
     repeated: Literal["error", "keep"] = "error"
     segment: re.Pattern[str] = SEGMENT_NAME
+
+    def label(self, ratings: Floats) -> Floats:
+        """Labels [0-1] of ratings: ``(rating - zero) / (highest - zero)``."""
+        return np.asarray((ratings - self.zero) / (self.scale[1] - self.zero))
+
+    def recognises(self, header: Sequence[str]) -> bool:
+        """Whether a table has all columns of this study."""
+        questions = (dimension.column for dimension in self.columns["full"])
+        return {*self.keys, *questions, *filter(None, [self.marker])} <= set(header)
 
 
 #: Sets of ratings by name: a new study is one more entry.
@@ -187,18 +203,46 @@ def register_rating_set(ratings: RatingSet) -> None:
     RATING_SETS[ratings.name] = ratings
 
 
-def rating_set(header: Sequence[str]) -> RatingSet:
-    """Study of a table, by the columns of its header; XAI-music where no marker is among them."""
-    marked = (study for study in RATING_SETS.values() if study.marker and study.marker in header)
-    return next(marked, RATING_SETS["xai"])
+def rating_set(header: Sequence[str], preset: str | None = None) -> RatingSet:
+    """Study of a table by all columns of its header, or the one that is named.
+
+    Raises `RatingError`: ``wrong-columns`` for a table of no known study, ``bad-option``.
+    """
+    if preset is not None:
+        if preset not in RATING_SETS:
+            raise RatingError("bad-option", f"there is no preset {preset!r}", hint=", ".join(RATING_SETS))
+        return RATING_SETS[preset]
+    recognised = next((study for study in RATING_SETS.values() if study.recognises(header)), None)
+    if recognised is None:
+        raise RatingError(
+            "wrong-columns",
+            f"the table is not one of the published formats: it has {', '.join(header[:6])} ...",
+            hint="your own study: --scale 1 9 --rater-column NAME --file-column NAME (docs/own-study.md); "
+            f"a part of a published table: --preset {' or '.join(RATING_SETS)}",
+        )
+    return recognised
 
 
-def highest_rating(source: Mapping[str, object]) -> int:
-    """Highest rating of the study that labels come from (its name is under ``format``); 7 if unknown."""
-    return RATING_SETS.get(str(source.get("format")), RATING_SETS["xai"]).scale[1]
+def rating_scale(source: Mapping[str, Any]) -> RatingSet:
+    """Scale of the study that labels come from: as their ``source`` says, or that of its ``format``."""
+    if "scale" in source:
+        return RatingSet("", {}, scale=tuple(source["scale"]), zero=source.get("zero", 0.0))
+    return RATING_SETS.get(str(source.get("format")), RATING_SETS["xai"])
 
 
-def resolve_columns(columns: str | Sequence[str], table_format: Format = "xai") -> tuple[Dimension, ...]:
+def scale_in_words(source: Mapping[str, Any]) -> str:
+    """What a label means, for side files and reports."""
+    study = rating_scale(source)
+    lowest, highest = study.scale
+    if not study.zero:
+        return f"labels are ratings / {highest:g}; low values mean the low pole"
+    return (
+        f"labels are (rating {'-+'[study.zero < 0]} {abs(study.zero):g}) / {highest - study.zero:g} "
+        f"on a scale from {lowest:g} (low pole) to {highest:g} (high pole); low values mean the low pole"
+    )
+
+
+def resolve_columns(columns: str | Sequence[str], study: RatingSet | Format = "xai") -> tuple[Dimension, ...]:
     """Dimensions of a named set, of a comma-separated list, or of a sequence.
 
     A member of a list is a column (``Question_2_1_1`` or ``2_1_1``) or the name of a dimension, in any case.
@@ -206,7 +250,8 @@ def resolve_columns(columns: str | Sequence[str], table_format: Format = "xai") 
     Raises `RatingError`: ``unknown-column``: no such set or question; ``duplicate-column``: named twice;
     ``empty-list``.
     """
-    sets = RATING_SETS[table_format].columns
+    study = RATING_SETS[study] if isinstance(study, str) else study
+    sets = study.columns
     if isinstance(columns, str):
         if columns in sets:
             return sets[columns]
@@ -222,8 +267,8 @@ def resolve_columns(columns: str | Sequence[str], table_format: Format = "xai") 
         if column.casefold() not in known:
             raise RatingError(
                 "unknown-column",
-                f"{column!r} is neither a set of columns nor a question of the {table_format} table",
-                hint=f"sets: {', '.join(sets)}; or list questions such as Question_2_1_1 or 'Fast paced'",
+                f"{column!r} is neither a set of columns nor a question of the {study.name} table",
+                hint=f"sets: {', '.join(sets)}; or list questions such as {sets['full'][0].name!r}",
             )
         chosen.append(known[column.casefold()])
     if len(set(chosen)) != len(chosen):

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from typing import Any
@@ -20,9 +21,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from musicbert.annotation.dimensions import PERCEPIANO, RATING_SETS, Dimension, highest_rating, unnamed
+from musicbert.annotation.dimensions import PERCEPIANO, RATING_SETS, Dimension, scale_in_words, unnamed
 from musicbert.annotation.files import format_of, meta_path, read_whole, save_table
-from musicbert.annotation.names import performer_of
+from musicbert.annotation.names import content_groups, performer_of
 from musicbert.arrays import Floats, Ints
 from musicbert.errors import RatingError
 
@@ -34,7 +35,8 @@ class LabelMap:
     ``values`` [shape=(n, d), float64, 0-1] are NaN where there is no rating; ``classes`` are the names of the
     performers and ``class_of`` [shape=(n,), int64] the class of each segment; ``kind`` is ``apex``, ``mean``,
     ``median`` or ``stdev``; ``n_raters`` [shape=(n, d), int64] are the ratings behind each label (None for a
-    map read from disk); ``source`` says where it comes from (file name, hash, rules).
+    map read from disk); ``source`` says where it comes from (file name, hash, rules); ``groups`` (column ->
+    segment -> group) are those of a study with names of its own.
 
     Raises `ValueError` (when the shapes do not fit together).
     """
@@ -47,6 +49,7 @@ class LabelMap:
     kind: str = "apex"
     n_raters: Ints | None = None
     source: dict[str, Any] = field(default_factory=dict)
+    groups: Mapping[str, Mapping[str, str]] | None = None
 
     def __post_init__(self) -> None:
         n, d = len(self.ids), len(self.dimensions)
@@ -123,9 +126,33 @@ class LabelMap:
             "segments": len(self),
             "dimensions": [asdict(dimension) for dimension in self.dimensions],
             "classes": list(self.classes),
-            "scale": f"labels are ratings / {highest_rating(self.source)}; low values mean the low pole",
+            "scale": scale_in_words(self.source),
             "source": self.source,
+            **({} if self.groups is None else {"groups": self.groups}),
         }
+
+    def group_of(self, column: str | None = None) -> dict[str, str]:
+        """Group of each segment: of a column of groups (the first, if None), or else its content group.
+
+        Raises `RatingError`: ``missing-column``, ``bad-name``.
+        """
+        if column is None and self.groups is None:
+            return content_groups(self.ids)
+        known = self.groups or {}
+        if column is not None and column not in known:
+            named = f"there are {', '.join(known)}" if known else "there is none"
+            raise RatingError(
+                "missing-column",
+                f"the labels have no column of groups {column!r}; {named}",
+                hint="map_midi_to_label.py --group-column",
+            )
+        chosen = known[column if column is not None else next(iter(known))]
+        return {name: chosen[name] for name in self.ids}
+
+    @property
+    def performer_of(self) -> dict[str, str]:
+        """Performer of each segment by its name."""
+        return dict(zip(self.ids, self.performers, strict=True))
 
     def save(self, path: str | PathLike[str], *, format: str | None = None) -> None:
         """Write the map and its side file (see `musicbert.annotation.files.save_table`)."""
@@ -137,6 +164,8 @@ class LabelMap:
         return read_label_map(path, columns=columns)
 
 
+#: beginnings of the names of published segments
+_PUBLISHED = re.compile("Schubert_D|Beethoven_WoO80_")
 #: more performers than any data set has; a larger class number is a damaged file
 _MAX_CLASSES = 100_000
 
@@ -145,7 +174,8 @@ def read_label_map(path: str | PathLike[str], *, columns: str | None = None) -> 
     """Read a label map from JSON, CSV or Parquet.
 
     ``path``: the map. Its side file is used where there is one; without it the dimensions follow from the
-    width (and, for 25, from the class map: class 0 is ``Score`` in ``published`` and nowhere else).
+    width (and, for 25, from the class map: class 0 is ``Score`` in ``published`` and nowhere else), if the
+    segments are those of the published sets.
     ``columns``: name of the column set, for a map without a side file.
     Raises `RatingError`: ``not-found``, ``empty-file``, ``unknown-format``, ``damaged``, ``empty-map``,
     ``duplicate-id``, ``wrong-length`` (rows of different lengths, or not those of the side file),
@@ -180,7 +210,7 @@ def read_label_map(path: str | PathLike[str], *, columns: str | None = None) -> 
                 path,
             )
     else:
-        dimensions = _dimensions(width - 1, classes, columns, path)
+        dimensions = _dimensions(width - 1, ids, classes, columns, path)
     return LabelMap(
         ids=ids,
         values=values,
@@ -189,6 +219,7 @@ def read_label_map(path: str | PathLike[str], *, columns: str | None = None) -> 
         class_of=class_of,
         kind=str(meta.get("kind", "unknown")) if meta else "unknown",
         source=dict(meta.get("source", {})) if meta else {},
+        groups=meta.get("groups"),
     )
 
 
@@ -206,6 +237,8 @@ def _read_meta(path: str | PathLike[str]) -> dict[str, Any]:
             Dimension(**entry)
         if not all(isinstance(name, str) for name in meta["classes"]):
             raise TypeError("class names are strings")
+        if not all(isinstance(of[name], str) for of in meta.get("groups", {}).values() for name in of):
+            raise TypeError("groups are strings")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _bad(
             "damaged", f"the side file cannot be used ({type(error).__name__}: {error})", side
@@ -278,7 +311,7 @@ def _labels(name: str, row: list[Any], path: str | PathLike[str]) -> list[float]
         if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
             raise _bad("not-a-number", f"{name} holds {value!r}; a missing label is null", path)
         if not 0 <= value <= 1:
-            raise _bad("out-of-range", f"{name} holds {value!r}; labels are 0-1 (ratings divided by 7)", path)
+            raise _bad("out-of-range", f"{name} holds {value!r}; labels are 0-1", path)
     return [math.nan if value is None else float(value) for value in row]
 
 
@@ -311,9 +344,11 @@ def _class_names(ids: tuple[str, ...], class_of: Any, path: str | PathLike[str])
 
 
 def _dimensions(
-    width: int, classes: tuple[str, ...], columns: str | None, path: str | PathLike[str]
+    width: int, ids: tuple[str, ...], classes: tuple[str, ...], columns: str | None, path: str | PathLike[str]
 ) -> tuple[Dimension, ...]:
     if columns is None:
+        if not all(_PUBLISHED.match(name) for name in ids):  # a width alone says nothing
+            return unnamed(width)
         by_width = {28: "full", 18: "rm-bad"}
         if width == len(PERCEPIANO):
             return PERCEPIANO

@@ -9,9 +9,10 @@ Published rules are the defaults. What they do with a question that somebody did
 * ``zeros="cell"``, both: only the cell is masked, every (user, dataID) counts once. A label that nobody gave
   is NaN, never 0.
 
-All labels are divided by the highest rating (7 in both). ``center_raters`` subtracts each rater's own mean of
-each question (and adds the question's mean back), so that strict and kind raters count alike; it uses all
-rows of the table, whatever the split later on.
+A label is 0-1: published ones are ratings divided by the highest (7 in both); those of own studies span the
+scale, ``(rating - lowest) / (highest - lowest)``, since a scale may begin anywhere. ``center_raters``
+subtracts each rater's own mean of each question (and adds the question's mean back), so that strict and kind
+raters count alike; it uses all rows of the table, whatever the split later on.
 
 Verified against the published maps in ``tests/parity/test_labels_golden.py``.
 """
@@ -30,12 +31,13 @@ from musicbert.annotation.table import RatingTable
 from musicbert.arrays import Bools, Floats, Ints
 from musicbert.errors import RatingError
 
-#: kind -> reduction of ratings [shape=(raters, cells)] and the highest rating to labels [shape=(cells,), 0-1]
-REDUCTIONS: Mapping[str, Callable[[Floats, int], Floats]] = {
-    "apex": lambda ratings, highest: apexes(ratings) / highest,
-    "mean": lambda ratings, highest: np.asarray(ratings.mean(axis=0) / highest),
-    "median": lambda ratings, highest: np.asarray(np.median(ratings, axis=0) / highest),
-    "stdev": lambda ratings, highest: np.asarray((ratings / highest).std(axis=0)),  # bit-equal in this order
+#: kind -> reduction of ratings [shape=(raters, cells)] to labels [shape=(cells,), 0-1]; the function is
+#: `RatingSet.label`
+REDUCTIONS: Mapping[str, Callable[[Floats, Callable[[Floats], Floats]], Floats]] = {
+    "apex": lambda ratings, label: label(apexes(ratings)),
+    "mean": lambda ratings, label: label(ratings.mean(axis=0)),
+    "median": lambda ratings, label: label(np.median(ratings, axis=0)),
+    "stdev": lambda ratings, label: np.asarray(label(ratings).std(axis=0)),  # bit-equal in this order
 }
 #: dimensions and quantile of the published high-stdev filter
 _STDEV_DIMENSIONS, _STDEV_QUANTILE = 6, 75
@@ -53,14 +55,16 @@ def make_labels(table: RatingTable, options: LabelOptions | None = None) -> tupl
     ratings = select_ratings(table, options)
     report = ratings.report
     cells = ratings.cells()
-    lowest, highest = table.study.scale
+    label = table.study.label
 
     def reduce(kind: str) -> Floats:
-        return cells.reduce(lambda cell: REDUCTIONS[kind](cell, highest))
+        return cells.reduce(lambda cell: REDUCTIONS[kind](cell, label))
 
     values = reduce(options.label)
     if options.center_raters and options.label != "stdev":
-        values = np.clip(values, lowest / highest, 1.0)  # a centred rating can leave the scale
+        values = np.clip(
+            values, label(np.array(table.study.scale[0])), 1.0
+        )  # a centred rating can leave the scale
     counts = cells.counts
     keep = np.ones(len(ratings.ids), dtype=bool)
 
@@ -77,7 +81,8 @@ def make_labels(table: RatingTable, options: LabelOptions | None = None) -> tupl
         drop(np.bincount(ratings.segment_of, minlength=len(ratings.ids)) < options.min_raters, few)
     if options.drop_high_stdev:
         stdev = reduce("stdev")
-        drop(high_stdev(stdev, counts.max(axis=1)), "raters disagree (high standard deviation)")
+        first = None if table.groups is not None else _STDEV_DIMENSIONS
+        drop(high_stdev(stdev, counts.max(axis=1), first), "raters disagree (high standard deviation)")
     if not keep.any():
         raise RatingError(
             "nothing-left",
@@ -88,7 +93,7 @@ def make_labels(table: RatingTable, options: LabelOptions | None = None) -> tupl
     kept = np.flatnonzero(keep)
     ids = tuple(ratings.ids[i] for i in kept)
     report.labelled = len(ids)
-    classes, class_of = performer_classes(ids, order=options.classes)
+    classes, class_of = performer_classes(ids, table.performers, order=options.classes)
     label_map = LabelMap(
         ids=ids,
         values=values[kept],
@@ -98,30 +103,34 @@ def make_labels(table: RatingTable, options: LabelOptions | None = None) -> tupl
         kind=options.label,
         n_raters=counts[kept],
         source=source_of(table, options),
+        groups=table.groups and {name: {i: of[i] for i in ids} for name, of in table.groups.items()},
     )
     return label_map, report
 
 
-def high_stdev(stdev: Floats, raters: Ints) -> Bools:
+def high_stdev(stdev: Floats, raters: Ints, first: int | None = _STDEV_DIMENSIONS) -> Bools:
     """Segments whose raters disagree too much, by the published rule [shape=(s,), bool].
 
-    The first six dimensions of ``stdev`` [shape=(s, d)] count. Segments with a single rater neither set the
-    threshold nor are dropped.
+    The ``first`` dimensions of ``stdev`` [shape=(s, d)] count: six, as published, or all (None).
+    Segments with a single rater neither set the threshold nor are dropped.
     """
     several = raters > 1
     if not several.any():
         return np.zeros(len(stdev), dtype=bool)
-    first = stdev[:, :_STDEV_DIMENSIONS]
-    limit = np.nanpercentile(first[several], _STDEV_QUANTILE, axis=0)
-    rated = ~np.isnan(first)
-    return np.asarray(several & (np.nansum(first, axis=1) > (rated * limit).sum(axis=1)))
+    counted = stdev[:, :first]
+    limit = np.nanpercentile(counted[several], _STDEV_QUANTILE, axis=0)
+    rated = ~np.isnan(counted)
+    return np.asarray(several & (np.nansum(counted, axis=1) > (rated * limit).sum(axis=1)))
 
 
 def performer_classes(
-    ids: Sequence[str], *, order: Literal["appearance", "sorted"] = "appearance"
+    ids: Sequence[str],
+    performer: Mapping[str, str] | None = None,
+    *,
+    order: Literal["appearance", "sorted"] = "appearance",
 ) -> tuple[tuple[str, ...], Ints]:
-    """Class names, and the class of each segment [shape=(n,), int64]."""
-    performers = [performer_of(name) for name in ids]
+    """Class names, and the class of each segment [shape=(n,), int64]; without ``performer``, by the ids."""
+    performers = [performer_of(name) if performer is None else performer[name] for name in ids]
     names = list(dict.fromkeys(performers))
     if order == "sorted":
         names.sort(key=natural_key)
@@ -136,7 +145,9 @@ def source_of(table: RatingTable, options: LabelOptions) -> dict[str, object]:
         "file": Path(table.path).name,
         "sha256": table.digest,
         "format": table.format,
-        "columns": columns or ("full" if options.label == "all" else "published"),
+        "scale": list(table.study.scale),
+        "zero": table.study.zero,
+        "columns": columns or ("full" if options.label == "all" or table.groups is not None else "published"),
         "zeros": options.zeros,
         "min_raters": options.min_raters,
         "drop_high_stdev": options.drop_high_stdev,

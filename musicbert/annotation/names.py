@@ -22,7 +22,9 @@ import numpy as np
 from musicbert.annotation.dimensions import RATING_SETS
 from musicbert.errors import RatingError
 
-_EXTENSION = re.compile(r"\.(wav|midi?|mp3|flac)$", re.IGNORECASE)
+_EXTENSION = re.compile(
+    r"\.(midi?|kar|smf|rmi|wav|mp3|flac|ogg|m4a|aac|aiff?|mp4|webm)$", re.IGNORECASE
+)  # what is rated is often the sound, a video, or a link to it
 _SCORE = re.compile(r"_score(2?)(?=_\d+(?:\(\d+\))?$)", re.IGNORECASE)
 _VARIATION = re.compile(r"thema|theme|var\d+", re.IGNORECASE)
 _DIGITS = re.compile(r"(\d+)")
@@ -94,6 +96,18 @@ def segment_id(filename: str) -> str:
         "", PurePosixPath(unicodedata.normalize("NFC", filename).replace("\\", "/")).name.strip()
     )
     return _SCORE.sub(r"_Score\1", stem)
+
+
+def piece_id(filename: str) -> str:
+    r"""Identifier of a piece of any name: its file as a table names it, without extension.
+
+    Examples
+    --------
+    >>> piece_id("stimuli\\Song 1.wav")
+    'stimuli/Song 1'
+    """
+    path = unicodedata.normalize("NFC", filename).replace("\\", "/").strip().removeprefix("./")
+    return _EXTENSION.sub("", path)
 
 
 def parse_segment(filename: str) -> SegmentName:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from musicbert.annotation.dimensions import Dimension, highest_rating, resolve_columns
+from musicbert.annotation.dimensions import Dimension, resolve_columns, scale_in_words
 from musicbert.annotation.files import save_table
 from musicbert.annotation.labels import source_of
 from musicbert.annotation.selection import LabelOptions, LabelReport
@@ -60,8 +60,9 @@ class RatingRows:
             "kind": "all",
             "segments": len(self),
             "dimensions": [asdict(dimension) for dimension in self.dimensions],
-            "scale": f"ratings / {highest_rating(self.source)}, every rater a row; "
-            "low values mean the low pole",
+            "scale": scale_in_words(self.source)
+            .replace("labels are ", "")
+            .replace(";", ", every rater a row;"),
             "source": self.source,
         }
 
@@ -75,13 +76,13 @@ def all_ratings(table: RatingTable, options: LabelOptions) -> tuple[RatingRows, 
 
     Raises `RatingError`: ``nothing-left`` and those of `resolve_columns` and `RatingTable.columns`.
     """
-    dimensions = resolve_columns(options.columns or "full", table.format)
+    dimensions = resolve_columns(options.columns or "full", table.study)
     if options.zeros == "cell":
         table = table.without_duplicates()
     raw = table.columns(dimensions)
     lowest, highest = table.study.scale
     answered = (raw >= lowest) & (raw <= highest)
-    values = np.where(answered, raw / highest, 0.0 if options.zeros == "row" else np.nan)
+    values = np.where(answered, table.study.label(raw), 0.0 if options.zeros == "row" else np.nan)
     order = np.argsort(table.segment_of, kind="stable")
     counts = np.bincount(table.segment_of, minlength=len(table.segments))
     blocks = np.split(order, np.cumsum(counts)[:-1])

@@ -139,7 +139,7 @@ def split_half(cells: Cells, *, repeats: int = 40, seed: int = 7) -> dict[str, F
             middle = len(ratings) // 2
             for half, part in enumerate((shuffled[:middle], shuffled[middle:])):
                 for kind in _KINDS:
-                    labels[kind][half, at] = REDUCTIONS[kind](part, 7)  # correlations have no scale
+                    labels[kind][half, at] = REDUCTIONS[kind](part, np.asarray)  # correlations have no scale
         for kind in _KINDS:
             first, second = labels[kind].reshape(2, s, d)
             correlations[kind][repeat] = [_pearson(first[:, k], second[:, k]) for k in range(d)]
@@ -159,11 +159,12 @@ def _pearson(first: Floats, second: Floats) -> float:
     return float((a * b).sum()) / size if size > 0 else np.nan
 
 
-def reliability_markdown(table: pd.DataFrame) -> str:
+def reliability_markdown(table: pd.DataFrame, scale: tuple[float, float] = (1, 7)) -> str:
     """The table as Markdown, most reliable dimension first, with the mean of each column."""
+    lowest, highest = scale
     lines = [
-        "| dimension | low pole (1) | high pole (7) | segments | raters | ICC(1,1) | ICC(1,k) "
-        "| ceiling, mean label | median | apex |",
+        f"| dimension | low pole ({lowest:g}) | high pole ({highest:g}) | segments | raters | ICC(1,1) "
+        "| ICC(1,k) | ceiling, mean label | median | apex |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     numbers = ["icc1", "icck", "ceiling_mean", "ceiling_median", "ceiling_apex"]

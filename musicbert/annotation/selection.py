@@ -83,7 +83,7 @@ def select_ratings(table: RatingTable, options: LabelOptions) -> Ratings:
 
     Raises `RatingError`: ``unknown-column``, ``wrong-columns``, ``conflicting-duplicates``, ``nothing-left``.
     """
-    dimensions = resolve_columns(options.columns or "published", table.format)
+    dimensions = resolve_columns(options.columns or "published", table.study)
     if options.zeros == "cell":
         table = table.without_duplicates()
     raw = table.columns(dimensions)
@@ -99,7 +99,7 @@ def select_ratings(table: RatingTable, options: LabelOptions) -> Ratings:
         report.rows_dropped["a question without an answer"] = int((~keep).sum())
     else:
         keep = ~(raw > highest).any(axis=1)
-        report.rows_dropped[f"a value over {highest}"] = int((~keep).sum())
+        report.rows_dropped[f"a value over {highest:g}"] = int((~keep).sum())
     names = list(table.segments)
     if options.merge_scores:
         names = [_merged(name) for name in names]

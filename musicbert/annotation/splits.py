@@ -83,12 +83,14 @@ def make_folds(
     groups: Mapping[str, str] | None = None,
     n_folds: int | None = None,
     performers: Sequence[str] | None = None,
+    players: Mapping[str, str] | None = None,
 ) -> Folds:
     """Folds of segments by the name of a rule (see the table above).
 
-    ``groups`` are used instead of content groups; ``n_folds`` is for ``k-fold`` (default 8) and ``random``
-    (default 1); ``performers`` are the test performers of ``performer`` (default: each in turn). ``valid``
-    and ``valid_fraction`` (0-1) say how validation is carved out of training.
+    ``groups`` are used instead of content groups and pieces, ``players`` instead of the performers that the
+    names of the segments say (both by segment): a study of one's own has them. ``n_folds`` is for ``k-fold``
+    (default 8) and ``random`` (default 1); ``performers`` are the test performers of ``performer`` (default:
+    each in turn). ``valid`` and ``valid_fraction`` (0-1) say how validation is carved out of training.
 
     Raises `DatasetError`: ``unknown-split``, ``empty-split``, ``no-validation``, ``too-few-groups``,
     ``unknown-performer``, ``duplicate-id``.
@@ -101,18 +103,24 @@ def make_folds(
         group_of: Mapping[str, str] = {name: name for name in ids}
         tests = _random_tests(ids, seed, n_folds or 1)
     elif rule == "performer":
-        group_of = {name: performer_of(name) for name in ids}
+        group_of = {name: performer_of(name) if players is None else players[name] for name in ids}
         tests = _performer_tests(group_of, performers)
     else:
         group_of = content_groups(ids) if groups is None else groups
         if rule in ("segment", "segment_clean"):
+            if groups is not None:
+                raise DatasetError(
+                    "unknown-split",
+                    f"the split {rule!r} is that of the published segments",
+                    hint="a study of your own: k-fold, piece, performer or random, or a file of folds",
+                )
             ids = _without_tested_groups(ids, group_of) if rule == "segment_clean" else ids
             fold = split_by_group(
                 ids, is_test_segment, group_of, seed=seed, valid=valid, valid_fraction=valid_fraction
             )
             return {"0": fold}
         if rule == "piece":
-            of = {name: piece_of(name) for name in ids}
+            of = {name: piece_of(name) if groups is None else groups[name] for name in ids}
             pieces = sorted(set(of.values()), key=natural_key)
             tests = [[name for name in ids if of[name] == piece] for piece in pieces]
         else:

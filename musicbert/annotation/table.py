@@ -1,4 +1,6 @@
-"""Tables of ratings: XAI-music's ``total.csv`` and PercePiano's ``total_2rounds.csv``.
+"""Tables of ratings in published formats: XAI-music's ``total.csv`` and PercePiano's ``total_2rounds.csv``.
+
+Those of other studies are read by `musicbert.annotation.study.read` into the same `RatingTable`.
 
 One row is one annotator's answers about one segment: ``user, dataID, filename, Question_..., message``, as
 RFC 4180 CSV whose messages hold line breaks. Ratings are 1..7. Blank means "not asked" and 0 "don't know";
@@ -13,14 +15,14 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Literal
 
 import numpy as np
 
-from musicbert.annotation.dimensions import RATING_SETS, Dimension, Format, RatingSet, rating_set
+from musicbert.annotation.dimensions import Dimension, Format, RatingSet, rating_set
 from musicbert.annotation.files import read_whole, sha256
 from musicbert.annotation.names import cell_name, parse_segment
 from musicbert.arrays import Bools, Floats, Ints
@@ -36,10 +38,12 @@ class RatingTable:
     ``segments`` and ``users`` come in order of first appearance, and ``segment_of``, ``user_of`` [shape=(n,),
     int64] are indices into them; ``data_ids`` is the number of the recording of each row. ``ratings``
     [shape=(n, q), float64] are what the cells say: numbers of the scale, others for no answer, NaN for blank.
-    ``dropped_duplicates`` counts the rows that `without_duplicates` left out.
+    ``dropped_duplicates`` counts the rows that `without_duplicates` left out. ``groups`` (column -> segment
+    -> group) and ``performers`` (by segment) are None where the names of segments say them; ``notes`` tell
+    how the table was read.
     """
 
-    format: Format
+    study: RatingSet
     segments: tuple[str, ...]
     segment_of: Ints
     users: tuple[str, ...]
@@ -50,14 +54,17 @@ class RatingTable:
     path: str = ""
     digest: str = ""
     dropped_duplicates: int = 0
+    groups: Mapping[str, Mapping[str, str]] | None = None
+    performers: Mapping[str, str] | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.segment_of)
 
     @property
-    def study(self) -> RatingSet:
-        """The study that the ratings are from."""
-        return RATING_SETS[self.format]
+    def format(self) -> Format:
+        """Name of the study that the ratings are from."""
+        return self.study.name
 
     def columns(self, dimensions: Sequence[Dimension]) -> Floats:
         """Raw ratings of some questions [shape=(n, d)].
@@ -114,8 +121,10 @@ class RatingTable:
         )
 
 
-def read_ratings(path: str | PathLike[str], *, duplicates: Duplicates = "auto") -> RatingTable:
-    """Read a table of ratings; the format follows from the header.
+def read_ratings(
+    path: str | PathLike[str], *, duplicates: Duplicates = "auto", preset: str | None = None
+) -> RatingTable:
+    """Read a table of ratings in a published format: that whose columns it has, all of them, or ``preset``.
 
     ``path``: the CSV file (UTF-8); ``duplicates``: what to do with a second row of the same (user, dataID):
     ``error``, ``keep``, ``drop`` (an error where the two disagree), or ``auto``: ``error`` for XAI-music,
@@ -125,7 +134,10 @@ def read_ratings(path: str | PathLike[str], *, duplicates: Duplicates = "auto") 
     """
     rows, lines, digest = _read_rows(path)
     header = rows[0]
-    ratings = rating_set(header)
+    try:
+        ratings = rating_set(header, preset)
+    except RatingError as error:
+        raise RatingError(error.reason, error.message, path=path, hint=error.hint) from None
     known = {dimension.column: dimension for dimension in ratings.columns["full"]}
     missing = [name for name in ratings.keys if name not in header]
     questions = [(i, known[name]) for i, name in enumerate(header) if name in known]
@@ -150,10 +162,10 @@ def read_ratings(path: str | PathLike[str], *, duplicates: Duplicates = "auto") 
                 raise RatingError(
                     error.reason, f"line {line}: {error.message}", path=path, hint=error.hint
                 ) from None
-    segments, segment_of = _codes([ids[row[file_at]] for row in body])
-    users, user_of = _codes([cell_name(row[user_at]) for row in body])
+    segments, segment_of = codes_of([ids[row[file_at]] for row in body])
+    users, user_of = codes_of([cell_name(row[user_at]) for row in body])
     table = RatingTable(
-        format=ratings.name,
+        study=ratings,
         segments=segments,
         segment_of=segment_of,
         users=users,
@@ -208,7 +220,7 @@ def _read_rows(path: str | PathLike[str]) -> tuple[list[list[str]], list[int], s
     return rows, lines, sha256(data)
 
 
-def _codes(values: list[str]) -> tuple[tuple[str, ...], Ints]:
+def codes_of(values: Sequence[str]) -> tuple[tuple[str, ...], Ints]:
     """Distinct values in order of first appearance, and the index of each value."""
     index: dict[str, int] = {}
     codes = [index.setdefault(value, len(index)) for value in values]

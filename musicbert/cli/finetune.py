@@ -37,7 +37,7 @@ usage or input, nothing was trained; 130 stopped by Ctrl-C."""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `musicbert finetune`."""
     add = parser.add_argument
-    add("--labels", type=Path, metavar="TABLE", help=".csv, .tsv, .jsonl or .parquet")
+    add("--labels", type=Path, metavar="TABLE", help=".csv, .tsv, .xlsx, .jsonl or .parquet")
     add("--midi", type=Path, metavar="MIDI", help="folder or zip of the MIDI files")
     add("--data", type=Path, metavar="FOLDER",
         help="shards, or a data-bin of ratings or sentences, in place of --labels and --midi")  # fmt: skip

@@ -14,6 +14,7 @@ PAGES = [
         f"docs/{n}.md"
         for n in (
             "labels",
+            "own-study",
             "training",
             "pretraining",
             "encoding",

@@ -43,8 +43,8 @@ class RatingBin(TokenBin):
     """One fold of a rating data-bin (see `TokenBin`).
 
     Labels: ``ratings`` (regression, 0-1, one output a dimension) and ``performer`` (classes). The group of a
-    piece is its segment of music (`musicbert.annotation.names.SegmentName.region`) where its name has one,
-    else its name.
+    piece is that of ``<part>.group``, or its segment of music
+    (`musicbert.annotation.names.SegmentName.region`) where its name has one, else its name.
 
     Raises `DatasetError`: those of `TokenBin`, `parse_ratings` and `read_classes`; ``missing-labels``,
     ``wrong-length`` (not one label a piece), ``label-mismatch`` (another number of dimensions, or a class
@@ -72,7 +72,10 @@ class RatingBin(TokenBin):
 
     @cached_property
     def groups(self) -> dict[str, str]:
-        """Segment of music of each piece by its name."""
+        """Group of each piece by its name: as ``<part>.group`` says, or its segment of music."""
+        given = [self.lines(part, "group") for part in self.parts]
+        if None not in given:
+            return dict(zip(self.names, [group for part in given for group in part or ()], strict=True))
         return dict(zip(self.names, map(_region, self.ids or self.names), strict=True))
 
     def _schema(self) -> RatingSchema:

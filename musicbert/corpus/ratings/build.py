@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from musicbert import __version__
+from musicbert.annotation.dimensions import rating_scale
 from musicbert.annotation.folds import PARTS, Fold, Folds, Valid
 from musicbert.annotation.label_map import LabelMap
 from musicbert.annotation.splits import make_folds
@@ -42,19 +43,33 @@ NOT_IN_SPLIT = "not-in-split"
 class SplitOptions:
     """How segments are divided (``n_folds``, ``performers``: `musicbert.annotation.splits.make_folds`)."""
 
-    rule: str = "segment"  # one of `musicbert.annotation.splits.RULES`; ignored where there is a folds file
+    #: one of `musicbert.annotation.splits.RULES`, ignored where there is a folds file; None: ``segment``, or
+    #: ``k-fold`` of a study with names of its own
+    rule: str | None = None
     folds_file: str | None = None  # ``FILE`` or ``FILE:NAME`` (`musicbert.corpus.splits.fold_files`)
     n_folds: int | None = None
     performers: tuple[str, ...] | None = None
     seed: int = 7  # of every choice
     valid: Valid = "groups"  # take a validation part out of training; ``none``: the compatible two-way split
+    group_column: str | None = None  # of the label map; None: the first, or content groups
 
-    def folds(self, ids: Sequence[str]) -> Folds:
+    def folds(self, ids: Sequence[str], labels: LabelMap) -> Folds:
         """Divide segments into folds."""
-        if self.folds_file is not None:
-            return read_folds(self.folds_file, ids, seed=self.seed, valid=self.valid)
+        named = labels.groups is not None
+        groups = labels.group_of(self.group_column) if named or self.group_column else None
         seed, valid, n_folds = self.seed, self.valid, self.n_folds
-        return make_folds(self.rule, ids, seed=seed, valid=valid, n_folds=n_folds, performers=self.performers)
+        if self.folds_file is not None:
+            return read_folds(self.folds_file, ids, seed=seed, valid=valid, groups=groups)
+        return make_folds(
+            self.rule or ("k-fold" if named else "segment"),
+            ids,
+            seed=seed,
+            valid=valid,
+            n_folds=n_folds,
+            performers=self.performers,
+            groups=groups,
+            players=labels.performer_of if named else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -123,6 +138,8 @@ def build(
     """
     encoding, split = encoding or EncodeOptions(), split or SplitOptions()
     label_map = LabelMap.load(labels, columns=columns)
+    has_groups = label_map.groups is not None
+    rule = split.rule or ("k-fold" if has_groups else "segment")
     with build_directory(output, overwrite=overwrite, recognise=_is_raw_set) as partial:
         with MidiSource(midi) as source:
             matched = match(label_map.ids, source)
@@ -132,7 +149,7 @@ def build(
             reasons = count(outcome for outcome, _ in encoded)
             message = f"None of the {len(encoded)} labelled MIDI files can be read: {reasons}"
             raise DatasetError("nothing-readable", message, path=midi)
-        folds = split.folds([name for name in label_map.ids if name in pieces])
+        folds = split.folds([name for name in label_map.ids if name in pieces], label_map)
         used = {name for fold in folds.values() for part in fold.values() for name in part}
         outcomes = [
             replace(outcome, outcome=NOT_IN_SPLIT, notes_written=None)
@@ -142,7 +159,7 @@ def build(
         ]
         labels_hash = sha256(Path(labels).read_bytes()).hexdigest()
         about = {
-            "split": Path(split.folds_file).name if split.folds_file else split.rule,
+            "split": Path(split.folds_file).name if split.folds_file else rule,
             "folds": len(folds),
             "valid": split.valid,
             "seed": split.seed,
@@ -156,8 +173,9 @@ def build(
                 "musicbert": __version__,
             },
         }
+        groups = label_map.group_of(split.group_column) if has_groups else None
         for name, fold in folds.items():
-            _write_fold(partial / name, fold, pieces, label_map, {**about, "fold": int(name)})
+            _write_fold(partial / name, fold, pieces, label_map, {**about, "fold": int(name)}, groups)
         outcomes += matched.outcomes
         write_ledger(partial / "ledger.jsonl", outcomes)
     sizes = {name: {part: len(names) for part, names in fold.items()} for name, fold in folds.items()}
@@ -177,13 +195,19 @@ def _is_raw_set(folder: Path) -> bool:
 
 
 def _write_fold(
-    folder: Path, fold: Fold, pieces: Mapping[str, Piece], labels: LabelMap, about: Mapping[str, Any]
+    folder: Path,
+    fold: Fold,
+    pieces: Mapping[str, Piece],
+    labels: LabelMap,
+    about: Mapping[str, Any],
+    groups: Mapping[str, str] | None,
 ) -> None:
     folder.mkdir()
     write_text(folder / "dict.txt", dictionary_text())
     meta = labels.meta()
     named = {"classes": list(labels.classes), "dimensions": meta["dimensions"], "scale": meta["scale"]}
     named |= {"kind": labels.kind, "label_source": labels.source}
+    named["rating_scale"] = list(rating_scale(labels.source).scale)
     write_json(folder / "classes.json", {**named, **about})
     for part in PARTS:
         names = fold.get(part, [])
@@ -192,6 +216,8 @@ def _write_fold(
         write_text(folder / f"{part}.txt", "".join(pieces[name].line + "\n" for name in names))
         write_text(folder / f"{part}.label", "".join(json.dumps(labels.row(name)) + "\n" for name in names))
         write_text(folder / f"{part}.id", "".join(name + "\n" for name in names))
+        if groups is not None:
+            write_text(folder / f"{part}.group", "".join(groups[name] + "\n" for name in names))
         tables = [table for name in names if (table := pieces[name].performance) is not None]
         if tables:
             write_npy(folder / f"{part}.performance.npy", np.concatenate(tables))

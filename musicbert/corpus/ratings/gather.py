@@ -1,11 +1,12 @@
 """Which MIDI file belongs to which labelled segment, and encoding them all.
 
 A file belongs to a segment by its name (`musicbert.annotation.names.segment_id`: last extension cut, blanks
-around it cut, ``score`` is ``Score``).
+around it cut, ``score`` is ``Score``). A segment that is named with folders takes the file in these folders,
+or else the only one of its name.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -40,22 +41,44 @@ def match(ids: Iterable[str], source: MidiSource) -> Match:
     by_name: defaultdict[str, list[Member]] = defaultdict(list)
     for member in source.members:
         by_name[segment_id(member.path)].append(member)
-    members = [(name, by_name[name][0]) for name in ids if name in by_name]
+    candidates = _candidates(ids, by_name)
+    members = [(name, candidates[name][0]) for name in ids if candidates[name]]
     if not members:
         names = f"the labels have {ids[0]!r}, the files {next(iter(by_name))!r}"
         message = f"No MIDI file has the name of a labelled segment: {names}"
         hint = "MIDI files are named <segment>.mid; check that labels and MIDI belong together"
         raise DatasetError("no-match", message, path=source.path, hint=hint)
-    outcomes = [Outcome(name, NO_MIDI) for name in ids if name not in by_name]
+    outcomes = [Outcome(name, NO_MIDI) for name in ids if not candidates[name]]
     for name, first in members:
-        outcomes.extend(_duplicates(name, first, by_name[name][1:], source))
-    for name in sorted(by_name.keys() - set(ids)):
-        outcomes.extend(_unlabelled(name, member, by_name, source) for member in by_name[name])
+        outcomes.extend(_duplicates(name, first, candidates[name][1:], source))
+    taken = {member.path for files in candidates.values() for member in files}
+    for name in sorted(by_name):
+        rest = (member for member in by_name[name] if member.path not in taken)
+        outcomes.extend(_unlabelled(name, member, by_name, source) for member in rest)
     outcomes.extend(
         Outcome(segment_id(file.path), file.reason or "unreadable", path=file.path, detail=file.detail)
         for file in source.rejected
     )
     return Match(members, outcomes)
+
+
+def _candidates(ids: Iterable[str], by_name: Mapping[str, list[Member]]) -> dict[str, list[Member]]:
+    """Files that have the name of each segment: those in its folders if there are any.
+
+    A name that several segments have, in other folders, is none.
+    """
+    ids = list(ids)
+    last = Counter(map(segment_id, ids))
+    files_of = {}
+    for name in ids:
+        same, folder = by_name.get(segment_id(name), []), name.rpartition("/")[0]
+        if folder or last[segment_id(name)] > 1:
+            inside = [
+                m for m in same if f"/{m.path}".rpartition("/")[0].endswith(f"/{folder}" if folder else "")
+            ]
+            same = inside or (same if last[segment_id(name)] == 1 else [])
+        files_of[name] = same
+    return files_of
 
 
 def encode_members(
@@ -71,9 +94,13 @@ def encode_members(
     encode = partial(_encode, options=options)
     results = each_member(source, files, encode, workers=workers, progress="encode" if progress else "")
     return [
-        done.result or (replace(done.outcome, name=name), None)
+        _named(name, *(done.result or (done.outcome, None)))
         for (name, _), done in zip(members, results, strict=True)
     ]
+
+
+def _named(name: str, outcome: Outcome, piece: Piece | None) -> Encoded:
+    return replace(outcome, name=name), piece and replace(piece, name=name)
 
 
 def _encode(member: Member, content: bytes, *, options: EncodeOptions) -> Encoded:

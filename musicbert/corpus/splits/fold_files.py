@@ -39,24 +39,30 @@ ARRAYS: dict[str, tuple[Meaning, str]] = {
 
 
 def read_folds(
-    source: str | PathLike[str], ids: Iterable[str], *, seed: int = 7, valid: Valid = "groups"
+    source: str | PathLike[str],
+    ids: Iterable[str],
+    *,
+    seed: int = 7,
+    valid: Valid = "groups",
+    groups: Mapping[str, str] | None = None,
 ) -> Folds:
     """Read folds from ``FILE`` or ``FILE:NAME`` and reduce them to the segments there are.
 
     Names of the file that are not among ``ids`` are ignored, and segments that the file does not name are
     left out. ``valid="groups"`` takes whole groups out of training where the file names no validation part
     (single segments where training and test share every group); ``"none"`` returns any validation part to
-    training. Raises `DatasetError`: ``not-found``, ``bad-folds`` (not one of the three forms, or an unknown
+    training. ``groups`` are used where the file has none, instead of content groups. Raises `DatasetError`:
+    ``not-found``, ``bad-folds`` (not one of the three forms, or an unknown
     name), ``leak`` (an identifier in two parts), ``empty-split`` (a fold without training or test segments).
     """
     path, name = _split_name(source)
     order = list(ids)
     text = _read(path)
-    groups: Mapping[str, str] | None = None
     if path.suffix.lower() == ".json":
         content = _json(text, path)
         if isinstance(content.get("stems"), list):
-            folds, groups = _from_arrays(content, name, path)
+            folds, given = _from_arrays(content, name, path)
+            groups = given or groups
         else:
             folds = _from_lists(content, name, path)
     else:

@@ -13,7 +13,7 @@ several columns of 0 and 1 (yes/no, true/false)        ``multilabel``, named by 
 several columns of numbers                             ``regression``, named by the columns
 =====================================================  ==========================================
 
-An empty cell is a missing label, and so is one of `musicbert.corpus.tables.cells.MISSING`. Numbers among
+An empty cell is a missing label, and so is one of `musicbert.annotation.cells.MISSING`. Numbers among
 names are an error. What is found out can be overruled.
 """
 
@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from musicbert.annotation.cells import is_missing
 from musicbert.annotation.names import cell_name, natural_key
 from musicbert.corpus.labelled.pieces import NO_CLASS, Kind
-from musicbert.corpus.tables.cells import is_missing
 from musicbert.errors import DatasetError
 
 #: distinct whole numbers up to which they are taken for classes

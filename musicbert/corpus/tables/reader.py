@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from musicbert.annotation.cells import is_missing, read_table
 from musicbert.annotation.names import cell_name
 from musicbert.corpus.files.archive import Member, MidiSource
 from musicbert.corpus.files.ledger import NO_LABEL, NO_MIDI, Outcome
 from musicbert.corpus.labelled.pieces import NO_CLASS, Kind, LabelledPiece, Level, Task
-from musicbert.corpus.tables.cells import is_missing, read_table
 from musicbert.corpus.tables.kinds import (
     Labels,
     TableColumns,

@@ -37,7 +37,6 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.svm import SVC
 
-from musicbert.annotation.names import content_groups
 from musicbert.arrays import Floats, Ints
 from musicbert.corpus.labelled.pieces import Kind
 from musicbert.errors import DatasetError
@@ -307,7 +306,8 @@ def hybrid(
     telling there than it is on new music; the plain average of the predictions of network and features
     (``blend``) cannot be misled in that way. Reports show both.
 
-    ``train``, ``test``: predictions of one network, of both parts of one fold; ``features``: id -> features.
+    ``train``, ``test``: predictions of one network, of both parts of one fold, with their groups;
+    ``features``: id -> features.
     Raises `DatasetError` (``no-embedding``; ``no-match`` where an item has no features).
     """
     if train.embedding is None or test.embedding is None:
@@ -321,14 +321,13 @@ def hybrid(
     count = min(COMPONENTS, *train.embedding.shape)
     cut = PCA(count, random_state=seed).fit(train.embedding)
     table = np.stack([features[item] for item in ids.tolist()])
-    groups = content_groups(ids.tolist())
     examples = Examples(
         label=train.label,
         kind=train.kind,
         classes=train.classes,
         features=np.hstack([table, cut.transform(np.concatenate([train.embedding, test.embedding]))]),
         target=np.concatenate([train.target, test.target]),
-        groups=np.array([groups[item] for item in ids.tolist()]),
+        groups=np.concatenate([train.groups, test.groups]),
         ids=ids,
     )
     first, second = np.split(np.arange(len(ids)), [len(train)])

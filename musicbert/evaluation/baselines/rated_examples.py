@@ -6,8 +6,10 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import musicbert.features
 import musicbert.features.against_score
@@ -17,7 +19,6 @@ from musicbert.annotation.names import (
     EIGHT_BAR_PARTS,
     LITERAL_REPEATS,
     SegmentName,
-    content_groups,
     parse_segment,
     segment_id,
 )
@@ -186,8 +187,7 @@ def load_examples(
         unknown = np.full(len(next(iter(score_table.values()))), np.nan)
         more["score"] = np.stack([score_table.get(name, unknown) for name in ids])
         more["peers"] = _against_peers(ids, table)
-    names = [parse_segment(name) for name in ids]
-    groups = content_groups(ids)
+    groups = mine.group_of()
     ratings = Examples(
         label=RATINGS,
         kind="regression",
@@ -196,11 +196,7 @@ def load_examples(
         target=mine.values,
         groups=np.array([groups[name] for name in ids]),
         ids=np.array(ids),
-        identities={
-            "performer": np.array([f"{n.work} {n.performer}" for n in names]),
-            "piece": np.array([n.piece for n in names]),
-            "bars": np.array([same_bars(n) for n in names]),
-        },
+        identities=_identities(mine, groups),
         more=more,
     )
     performer = replace(
@@ -209,15 +205,38 @@ def load_examples(
     return {RATINGS: ratings, PERFORMER: performer}
 
 
+def _identities(labels: LabelMap, groups: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+    """What look-ups of names may use: who plays, and which music."""
+    if labels.groups is not None:
+        known = {"performer": labels.performers, "bars": [groups[name] for name in labels.ids]}
+        return {
+            name: np.array(values) for name, values in known.items() if 1 < len(set(values)) < len(values)
+        }
+    names = [parse_segment(name) for name in labels.ids]
+    return {
+        "performer": np.array([f"{n.work} {n.performer}" for n in names]),
+        "piece": np.array([n.piece for n in names]),
+        "bars": np.array([same_bars(n) for n in names]),
+    }
+
+
 def rater_means(examples: Examples, labels: LabelMap, ratings: str | PathLike[str]) -> Examples:
     """Add the plain mean of all ratings of each label, and the number of raters.
 
     Unanswered questions are masked one by one and every annotator counts once a segment (``zeros="cell"``),
     so a segment may have a mean where a published rule drops rows. ``labels``: says which questions to read;
     ``ratings``: the table of ratings (``total.csv``).
-    Raises `RatingError` (what reading the table raises: ``wrong-columns`` where it lacks a question).
+    Raises `RatingError` (what reading the table raises: ``wrong-columns`` where it lacks a question);
+    `DatasetError` (``not-published``).
     """
     columns = [dimension.column for dimension in labels.dimensions]
+    if labels.groups is not None:
+        raise DatasetError(
+            "not-published",
+            "raters are only read from tables in a published format",
+            path=ratings,
+            hint="leave --ratings out: the committee then learns from the labels",
+        )
     means, _ = make_labels(read_ratings(ratings), LabelOptions(label="mean", columns=columns, zeros="cell"))
     empty = np.full(len(columns), np.nan)
     at = {name: i for i, name in enumerate(means.ids)}

@@ -6,7 +6,7 @@ the test (on the training part alone where the validation part of a fold is publ
 inside it, and never see the test.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -53,16 +53,24 @@ PUBLISHED_VALIDATION = ("performer_published", "composition_published_style")
 
 
 def baseline_folds(
-    split: str, ids: Sequence[str], *, folds_file: str | PathLike[str] | None = None, seed: int = 7
+    split: str,
+    ids: Sequence[str],
+    *,
+    folds_file: str | PathLike[str] | None = None,
+    seed: int = 7,
+    groups: Mapping[str, str] | None = None,
+    players: Mapping[str, str] | None = None,
 ) -> Folds:
     """Return the folds of a split by name (a key of `SPLITS`, or a scheme of ``folds_file``).
+
+    ``groups``, ``players``: as in `make_folds`.
 
     The name ``databin`` takes the folds of the data-bin that ``folds_file`` names.
 
     Raises `DatasetError` (``unknown-split`` for a scheme without a fold file, and what the splits raise).
     """
     if split in SPLITS:
-        return make_folds(ids=ids, seed=seed, valid="none", **SPLITS[split])
+        return make_folds(ids=ids, seed=seed, valid="none", groups=groups, players=players, **SPLITS[split])
     if folds_file is None:
         raise DatasetError(
             "unknown-split", f"there is no split {split!r}", hint=f"there are {', '.join(SPLITS)}"
@@ -73,7 +81,7 @@ def baseline_folds(
             for k, fold in read_databin_folds(folds_file).items()
         }
     valid = "groups" if split in PUBLISHED_VALIDATION else "none"
-    return read_folds(f"{folds_file}:{split}", ids, seed=seed, valid=valid)
+    return read_folds(f"{folds_file}:{split}", ids, seed=seed, valid=valid, groups=groups)
 
 
 def default_rows(examples: Examples) -> tuple[str, ...]:
@@ -83,7 +91,10 @@ def default_rows(examples: Examples) -> tuple[str, ...]:
         return (*ROWS["classes"], "ensemble", *(["ensemble+score"] if score else []))
     further = ["committee+score"] if score else []
     further += ["committee+score+peers"] if "peers" in examples.more else []
-    return ("mean", *LOOKUPS, *ROWS["regression"], "ensemble", "committee", *further)
+    lookups = [
+        row for row in LOOKUPS if {*row.removeprefix("lookup:").split("+")} <= set(examples.identities)
+    ]
+    return ("mean", *lookups, *ROWS["regression"], "ensemble", "committee", *further)
 
 
 @threadpool_limits.wrap(limits=1)  # small matrices: threads would spend their time waiting for each other
@@ -192,8 +203,16 @@ def run_set(
         "splits": {},
     }
     for split in splits:
-        folds = baseline_folds(split, examples.ids.tolist(), folds_file=folds_file, seed=seed)
+        given = (
+            {}
+            if label_map.groups is None
+            else {"groups": label_map.group_of(), "players": label_map.performer_of}
+        )
+        folds = baseline_folds(split, examples.ids.tolist(), folds_file=folds_file, seed=seed, **given)
         for task in tasks:
+            if task == "classes" and len(label_map.classes) < 2:
+                say("no baselines of performers: the labels have one")
+                continue
             say(f"{split} ({task})")
             regression = task == "regression"
             result["splits"][split if regression else f"{split}_performer"] = run_baselines(

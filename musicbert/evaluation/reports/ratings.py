@@ -1,7 +1,7 @@
 """The report of a network on ratings or performers: beside its baselines, a blend, a hybrid and the ceiling.
 
 The kinds of rows are those of `musicbert.evaluation.rows`; rows of baselines come from the baselines' own
-result file. Groups are the content groups of the segments.
+result file. Groups are those of the label map.
 """
 
 import json
@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from musicbert.annotation.label_map import LabelMap
-from musicbert.annotation.names import content_groups
 from musicbert.arrays import Floats
 from musicbert.corpus.labelled.pieces import Task
 from musicbert.errors import DatasetError
@@ -96,7 +95,7 @@ def rating_report(
         predictions = run.parts["test"].get(label)
         if predictions is None or np.isnan(predictions.outputs).all():
             raise DatasetError("no-predictions", f"a run has no predictions of {label}", path=runs_folder)
-    groups = content_groups(sorted({name for run in runs for name in run.parts["test"][label].ids.tolist()}))
+    groups = labels.group_of()
 
     def prepared(run: Run, part: str = "test") -> Predictions:
         predictions = with_labels(run.parts[part][label], labels)
@@ -143,7 +142,11 @@ def rating_report(
         scored=[replace(row, name=shown_baseline(row.name)) for row in baselines],
         n_resamples=n_resamples,
         seed=seed,
-        about={"label_kind": labels.kind, "runs": [{"fold": run.fold, "seed": run.seed} for run in runs]},
+        about={
+            "label_kind": labels.kind,
+            "scale": labels.meta()["scale"],
+            "runs": [{"fold": run.fold, "seed": run.seed} for run in runs],
+        },
     )
     if regression:
         report.poles = tuple((dimension.low, dimension.high) for dimension in labels.dimensions)

@@ -85,9 +85,9 @@ def _content(report: Report, provenance: Mapping[str, Any] | None) -> dict[str, 
 
 
 def _outputs(report: Report) -> tuple[str, ...]:
-    """Names of the outputs of a regression, if there are several."""
-    several = report.task.kind == "regression" and len(report.task.classes) > 1
-    return report.task.classes if several else ()
+    """Names of the outputs of a regression, if there are several, or they have poles."""
+    named = report.task.kind == "regression" and (len(report.task.classes) > 1 or report.poles)
+    return report.task.classes if named else ()
 
 
 def _ceiling(report: Report) -> Row | None:
@@ -201,6 +201,8 @@ def _facts(report: Report) -> list[str]:
     if "data" in about:
         parts.append(f"encoding `{about['data']['codec']}`")
     lines = ["; ".join(parts) + ".", ""]
+    if "scale" in about:
+        lines += [f"What is predicted: {about['scale']}.", ""]
     if about.get("train_share", 1) != 1:
         counts = sorted(about["train_pieces"].values())
         span = f"{counts[0]:,}" if counts[0] == counts[-1] else f"{counts[0]:,} to {counts[-1]:,}"

@@ -67,7 +67,9 @@ def test_wrong_columns(tmp_path, header):
 
 
 def test_a_column_that_is_needed_and_missing_is_named(write_table):
-    table = read_ratings(write_table([(1, 1, NAME, 3)], drop=("Question_6_1_1",)))
+    path = write_table([(1, 1, NAME, 3)], drop=("Question_6_1_1",))
+    assert "--preset xai" in fails(path, "wrong-columns").hint  # not told by some of its columns
+    table = read_ratings(path, preset="xai")
     with pytest.raises(RatingError, match=r"Question_6_1_1.*wrong-columns"):
         table.columns(resolve_columns("published"))
 

@@ -213,7 +213,8 @@ def test_equal_notes_are_labelled_one_after_the_other(tmp_path):
     [
         ("x.csv", "", "bad-table"),
         ("x.csv", "file,label\n", "bad-table"),
-        ("x.xlsx", "?", "unknown-format"),
+        ("x.ods", "?", "unknown-format"),
+        ("x.xlsx", "?", "bad-table"),
         ("x.jsonl", "{", "bad-table"),
         ("x.csv", "music,label\na,1\n", "missing-column"),
         ("x.csv", "file\na\n", "missing-column"),

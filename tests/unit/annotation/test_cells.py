@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from musicbert.annotation.cells import MISSING, is_missing, read_table
 from musicbert.annotation.names import cell_name, segment_id
 from musicbert.corpus.files.archive import MidiSource
-from musicbert.corpus.tables.cells import MISSING, is_missing, read_table
 from musicbert.corpus.tables.reader import TableReader, read_label_table
 from musicbert.errors import DatasetError
 

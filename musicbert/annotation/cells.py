@@ -1,0 +1,178 @@
+"""Cells of tables: reading a file, and one normalisation for all columns.
+
+Text has no surrounding blanks and is in Unicode's form NFC; a whole number is the same name however it is
+written (``3``, ``3.0``); the marks that pandas takes for a missing cell (`MISSING`) are missing.
+Verified in ``tests/unit/annotation/test_cells.py``.
+"""
+
+import csv
+import io
+import json
+import logging
+import re
+import zipfile
+from collections import Counter
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from musicbert.annotation.names import normal
+from musicbert.errors import DatasetError
+
+logger = logging.getLogger(__name__)
+#: text that means a missing cell, as in `pandas.read_csv`
+MISSING = frozenset(
+    ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A")
+) | {"NA", "NULL", "NaN", "None", "n/a", "nan", "null"}
+_UNNAMED = "Unnamed: "
+#: bytes that a workbook may take when unpacked
+_MAX_WORKBOOK = 1 << 28
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell is empty or holds one of the marks of `MISSING`."""
+    if value is None or value is pd.NA or value is pd.NaT:
+        return True
+    if isinstance(value, str):
+        return value.strip() in MISSING
+    return isinstance(value, float | np.floating) and bool(np.isnan(value))
+
+
+def read_table(
+    path: str | PathLike[str], *, header_rows: int | None = 1, names_row: int = 1, lines: bool = False
+) -> pd.DataFrame:
+    """Read a table; normalised cells keep the type that the file gives them (text in CSV).
+
+    Rows without any cell are left out. Text is UTF-8, or UTF-16 with a byte order mark; a line ``sep=;`` or a
+    header without a comma chooses the separator; of a workbook the first sheet is read. ``header_rows`` rows
+    stand above the data (None: three in an export of Qualtrics, else one), and row ``names_row`` of these
+    names the columns. ``lines``: index the rows by their line in the file. ``attrs["header_rows"]`` of the
+    table says how many there were. Raises `DatasetError`: ``not-found``, ``bad-table`` (not of the kind that
+    its suffix says, or empty), ``unknown-format``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DatasetError("not-found", "The table is missing", path=path, hint="check its name")
+    suffix = path.suffix.lower()
+    try:
+        if suffix in (".csv", ".tsv", ".txt"):
+            rows = _text_rows(path, "," if suffix == ".csv" else "\t")
+            table, header_rows = _with_header(rows, header_rows, names_row)
+        elif suffix in (".xlsx", ".xlsm"):
+            table, header_rows = _with_header(_sheet_rows(path), header_rows, names_row)
+        elif suffix in (".jsonl", ".ndjson"):
+            texts = path.read_text(encoding="utf-8-sig").splitlines()
+            at = [number for number, line in enumerate(texts, 1) if line.strip()]
+            table = pd.DataFrame([json.loads(texts[k - 1]) for k in at], index=at, dtype=object)
+        elif suffix in (".parquet", ".pq"):
+            table = pd.read_parquet(path).reset_index(drop=True)
+        else:
+            raise DatasetError(
+                "unknown-format",
+                f"A table ends in .csv, .tsv, .xlsx, .jsonl or .parquet, not in {suffix or 'nothing'}",
+                path=path,
+            )
+    except (ValueError, OSError, csv.Error, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise DatasetError("bad-table", f"The table cannot be read: {reason}", path=path) from error
+    table.columns = [str(normal(str(name))) for name in table.columns]
+    if len(set(table.columns)) < len(table.columns):
+        name = next(name for name, times in Counter(table.columns).items() if times > 1)
+        raise DatasetError("bad-table", f"Two columns have the same name, {name!r}", path=path)
+    for name in table.columns:
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            table[name] = pd.Series([normal(cell) for cell in table[name]], index=table.index, dtype=object)
+    table = _without_index(table, path)
+    empty = [all(is_missing(cell) for cell in row) for row in table.itertuples(index=False, name=None)]
+    table = table[~np.array(empty, bool)]
+    if table.empty or not len(table.columns):
+        raise DatasetError("bad-table", "The table holds no line", path=path)
+    table = table.copy() if lines else table.reset_index(drop=True)
+    table.attrs["header_rows"] = header_rows
+    return table
+
+
+def _text_rows(path: Path, separator: str) -> list[tuple[int, list[Any]]]:
+    """Rows of a text file, each with the line where it ends."""
+    data = path.read_bytes()
+    try:
+        wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+        text = data.decode("utf-16" if wide else "utf-8-sig")
+        if "\0" in text:
+            raise ValueError("it holds zero bytes")
+    except ValueError as error:
+        hint = "save it as UTF-8 (in Excel: 'CSV UTF-8')"
+        raise DatasetError(
+            "bad-table", f"The table is not UTF-8 text: {error}", path=path, hint=hint
+        ) from error
+    first, _, rest = text.partition("\n")
+    skipped = 0
+    if chosen := re.fullmatch(r'"?sep=(.)"?', first.strip("\r"), re.IGNORECASE):
+        text, separator, skipped = rest, chosen[1], 1
+    elif separator not in first:
+        separator = next((mark for mark in ("\t", ";", ",") if mark in first), separator)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    return [(reader.line_num + skipped, row) for row in reader if row]
+
+
+def _sheet_rows(path: Path) -> list[tuple[int, list[Any]]]:
+    """Rows of the first sheet of a workbook; formulas as the values that were stored with them."""
+    from openpyxl import load_workbook
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > _MAX_WORKBOOK:
+            raise ValueError(f"its content takes {size:,} bytes, more than {_MAX_WORKBOOK:,}")
+        book = load_workbook(path, read_only=True, data_only=True)
+        rows = [
+            (number, ["" if cell is None else cell for cell in row])
+            for number, row in enumerate(book.worksheets[0].iter_rows(values_only=True), 1)
+        ]
+    except (zipfile.BadZipFile, KeyError, IndexError, TypeError, ValueError, SyntaxError) as error:
+        raise ValueError(f"it is no Excel workbook ({error})") from error
+    return [(number, row) for number, row in rows if any(cell != "" for cell in row)]
+
+
+def _with_header(
+    rows: list[tuple[int, list[Any]]], header_rows: int | None, names_row: int
+) -> tuple[pd.DataFrame, int]:
+    """Table of rows below their header, indexed by line, and the number of rows of the header."""
+    if header_rows is None:
+        header_rows = 3 if len(rows) > 2 and _is_import_row(rows[2][1]) else 1
+    if not 1 <= names_row <= header_rows:
+        raise ValueError(f"row {names_row} cannot name the columns of a header of {header_rows} rows")
+    if len(rows) < names_row:
+        return pd.DataFrame(), header_rows
+    names = rows[names_row - 1][1]
+    header = [str(name).strip() or f"{_UNNAMED}{at}" for at, name in enumerate(names)]
+    for line, row in rows[header_rows:]:
+        if any(str(cell).strip() for cell in row[len(header) :]):
+            raise ValueError(f"line {line} has {len(row)} cells, the header has {len(header)}")
+    cells = [row[: len(header)] + [""] * (len(header) - len(row)) for _, row in rows[header_rows:]]
+    index = [line for line, _ in rows[header_rows:]]
+    return pd.DataFrame(cells, columns=header, index=index, dtype=object), header_rows
+
+
+def _is_import_row(row: list[Any]) -> bool:
+    """Whether a row holds what Qualtrics writes below the questions: ``{"ImportId":"QID1_1"}``."""
+    cells = [str(cell).strip() for cell in row if str(cell).strip()]
+    return bool(cells) and all(re.fullmatch(r'\{.*"ImportId".*\}', cell, re.DOTALL) for cell in cells)
+
+
+def _without_index(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Leave out columns without a name: empty ones, and row numbers (pandas' index) in the first."""
+    for at, name in enumerate(list(table.columns)):
+        if not name.startswith(_UNNAMED):
+            continue
+        cells = [str(cell) for cell in table[name] if not is_missing(cell)]
+        if cells and at == 0 and all(cell.isdecimal() for cell in cells):
+            logger.warning("%s: the first column has no name and holds row numbers: passed over", path)
+        elif cells:
+            what = f"Column {at + 1} has no name and holds {cells[0]!r}"
+            raise DatasetError("bad-table", what, path=path, hint="name it in the first line, or remove it")
+        table = table.drop(columns=name)
+    return table

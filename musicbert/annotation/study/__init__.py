@@ -1,0 +1,1 @@
+"""Tables of ratings of any study: their layouts, exports of survey tools, files of dimensions and pieces."""

@@ -1,0 +1,102 @@
+"""The rated dimensions of a study, from a small CSV, YAML, JSON Lines or Excel file.
+
+Columns (or keys): ``column`` (of the table of ratings, or the name of the item in it), ``name``, ``low``,
+``high``, ``reversed``. Only ``column`` or ``name`` must be there. Of an item with one pole, the other is
+"not" this one; of an item without poles they are "low NAME" and "high NAME".
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from musicbert.annotation.cells import is_missing, read_table
+from musicbert.annotation.dimensions import Dimension
+from musicbert.annotation.names import cell_name
+from musicbert.errors import RatingError
+
+_KEYS = ("column", "name", "low", "high", "reversed")
+_FLAGS = dict.fromkeys(("1", "yes", "true", "x", "y"), True) | dict.fromkeys(
+    ("", "0", "no", "false", "n"), False
+)
+
+
+@dataclass(frozen=True)
+class Item:
+    """A dimension, and whether its ratings are turned round (the lowest number means the high pole)."""
+
+    dimension: Dimension
+    reversed: bool = False
+
+    @property
+    def column(self) -> str:
+        """Name in the table of ratings."""
+        return self.dimension.column
+
+
+def item(column: str, name: str = "", low: str = "", high: str = "", *, reversed: bool = False) -> Item:
+    """Item with the poles that are known."""
+    name = name or column
+    low, high = (
+        low or (f"not {high}" if high else f"low {name}"),
+        high or (f"not {low}" if low else f"high {name}"),
+    )
+    return Item(Dimension(name, low, high, column or name), reversed)
+
+
+def read_items(path: str | PathLike[str]) -> tuple[Item, ...]:
+    """Read the file of the dimensions, in its order.
+
+    Raises `RatingError`: ``not-found``, ``bad-dimensions``, ``duplicate-column``; `DatasetError`: those of
+    `read_table`.
+    """
+    path = Path(path)
+    if path.suffix.lower() in (".yaml", ".yml"):
+        rows = _yaml_rows(path)
+    else:
+        rows = [dict(row) for row in read_table(path).to_dict("records")]
+    items = tuple(_item(row, f"entry {number}", path) for number, row in enumerate(rows, 1))
+    for what in ("column", "name"):
+        values = [getattr(entry.dimension, what) for entry in items]
+        twice = [value for value in values if values.count(value) > 1]
+        if twice:
+            raise RatingError("duplicate-column", f"two dimensions have the {what} {twice[0]!r}", path=path)
+    return items
+
+
+def _yaml_rows(path: Path) -> Sequence[Any]:
+    """Entries of a YAML file: a list, or a list below ``dimensions``; all values are text (``no``, too)."""
+    import yaml
+
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
+    except OSError as error:
+        raise RatingError("not-found", f"cannot be read: {error.strerror}", path=path) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise RatingError(
+            "bad-dimensions", f"it is not YAML: {' '.join(str(error).split())}", path=path
+        ) from error
+    rows = content.get("dimensions") if isinstance(content, dict) else content
+    if not isinstance(rows, list) or not rows:
+        hint = "write a list: '- {column: q1, name: Expressive, low: stiff, high: expressive}'"
+        raise RatingError("bad-dimensions", "it holds no list of dimensions", path=path, hint=hint)
+    return rows
+
+
+def _item(row: Any, where: str, path: Path) -> Item:
+    keys = ", ".join(_KEYS)
+    if not isinstance(row, Mapping) or not all(
+        isinstance(key, str) and (value is None or not isinstance(value, list | dict))
+        for key, value in row.items()
+    ):
+        raise RatingError("bad-dimensions", f"{where} is not a set of {keys}", path=path)
+    cells = {key.strip().lower(): "" if is_missing(cell) else cell_name(cell) for key, cell in row.items()}
+    unknown = [key for key in cells if key not in _KEYS]
+    if unknown or not (cells.get("column") or cells.get("name")):
+        what = f"unknown key {unknown[0]!r}" if unknown else "neither column nor name"
+        raise RatingError("bad-dimensions", f"{where}: {what}", path=path, hint=f"keys: {keys}")
+    flag = _FLAGS.get(cells.pop("reversed", "").lower())
+    if flag is None:
+        raise RatingError("bad-dimensions", f"{where}: reversed is yes or no", path=path)
+    return item(**{"column": "", **cells}, reversed=flag)
