@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musicbert.corpus.bins.upstream import read_dictionary, read_segments
+from musicbert.corpus.bins.upstream import read_segments
+from musicbert.corpus.files.object_npy import load_pickle
 from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.compound_word import (
@@ -172,7 +173,7 @@ def test_midibert_melody_and_velocity_labels(midibert, split):
 
 
 def test_midibert_dictionary(midibert):
-    assert read_dictionary(midibert / "midibert_golden/midibert_cp/CP.pkl") == dictionary()[0]
+    assert load_pickle(midibert / "midibert_golden/midibert_cp/CP.pkl")[0] == dictionary()[0]
 
 
 def test_real_files_agree_with_plain_loops(shared, root):

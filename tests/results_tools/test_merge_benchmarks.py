@@ -6,7 +6,7 @@ import pytest
 from merge_benchmarks import main, merge_benchmarks
 
 from musicbert.errors import DatasetError
-from musicbert.evaluation.reports.benchmark import summary_of_runs
+from musicbert.evaluation.reports.benchmark import benchmark_table, summary_of_runs
 
 
 def part(folder, rows, model="checkpoint_best.pt"):
@@ -85,6 +85,14 @@ def test_the_program(tmp_path, capsys):
     assert (tmp_path / "out" / "table.md").is_file()
     assert main([str(tmp_path), "--output", str(tmp_path / "out2")]) == 2
     assert "musicbert benchmark --output" in capsys.readouterr().err
+
+
+def test_published_tables_follow_from_their_scores(root):
+    tables = sorted((root / "results" / "smc").glob("*/table.md"))
+    assert tables
+    for table in tables:
+        content = json.loads(table.with_name("scores.json").read_text(encoding="utf-8"))
+        assert benchmark_table(content["rows"], content["model"]) == table.read_text(encoding="utf-8"), table
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])

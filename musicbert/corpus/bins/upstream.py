@@ -9,7 +9,6 @@ fine-tuning, ``pop909_train_melans.npy``        int64 [shape=(N, L)] (notes) or 
 benchmark, ``downstream_note/...npy``           object array of pieces, each a list of [onset, offset,
                                                 pitch] in beats of which a bar has four
 benchmark, ``..._melodyans.npy``                object array of pieces, each a list of ints
-``CP.pkl``                                      (event2word, word2event), four fields or MidiBERT v2's six
 ==============================================  =========================================================
 
 None of them is trusted: see `musicbert.corpus.files.object_npy`; errors are those of its `load_npy`, and
@@ -34,7 +33,7 @@ from numpy.typing import NDArray
 from musicbert.arrays import Ints
 from musicbert.corpus.bins.rows_bin import META, write_rows_bin
 from musicbert.corpus.files.folders import build_directory
-from musicbert.corpus.files.object_npy import load_npy, load_pickle
+from musicbert.corpus.files.object_npy import load_npy
 from musicbert.encoding.beat_notes import BeatNotes, check_beat_notes
 from musicbert.encoding.compound_word import PAD_ROW
 from musicbert.encoding.compound_word.vocabulary import N_FIELDS, check_rows
@@ -104,20 +103,6 @@ def read_label_lists(path: FilePath) -> list[Ints]:
             raise _bad(path, f"piece {number}: labels have shape {values.shape}, not (notes,)")
         labels.append(values)
     return labels
-
-
-def read_dictionary(path: FilePath) -> dict[str, dict[str, int]]:
-    """Read a dictionary such as ``CP.pkl``: the id of each word, by the name of its field."""
-    content = load_pickle(path)
-    if not (isinstance(content, list) and len(content) == 2 and isinstance(content[0], dict)):
-        raise _bad(path, "this is not a pair of dictionaries")
-    for field, words in content[0].items():
-        if not isinstance(words, dict) or not all(
-            isinstance(word, str) and isinstance(number, int) for word, number in words.items()
-        ):
-            raise _bad(path, f"the words of {field} have no ids")
-    ids: dict[str, dict[str, int]] = content[0]
-    return ids
 
 
 def pieces_of_segments(segments: Ints) -> list[Ints]:

@@ -57,18 +57,6 @@ def regression_draws(
     return draws
 
 
-def regression(labels: ArrayLike, predictions: ArrayLike) -> dict[str, Floats]:
-    """Return every metric of each output: name -> [shape=(d,)] (see `regression_draws`).
-
-    Examples
-    --------
-    >>> regression([[0.0], [1.0]], [[0.0], [1.0]])["r2"]
-    array([1.])
-    """
-    y, p, known = _checked(labels, predictions)
-    return {name: values[0] for name, values in _by_output(y, p, known, np.ones((1, len(y))), None).items()}
-
-
 def _checked(labels: ArrayLike, predictions: ArrayLike) -> tuple[Floats, Floats, Bools]:
     """Labels and predictions (0 where no label) [shape=(n, d)] and the mask of labels."""
     labels, predictions = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)

@@ -22,9 +22,13 @@ from musicbert.corpus.readers.tasks import BENCHMARK, OBJECTIVES, BenchmarkTask
 from musicbert.evaluation.baselines.benchmark import baselines_of
 from musicbert.evaluation.benchmark_scores import predict_all, rounds, score_predictions
 from musicbert.evaluation.predictions import load_predictions
-from musicbert.evaluation.tables import markdown_table, number_cell
+from musicbert.evaluation.rows import Row
+from musicbert.evaluation.tables import interval_cell, markdown_table, number_cell
 
 SCORES, TABLE = "scores.json", "table.md"
+_SCORES = {"score", "published", "pieces"}
+#: baselines that look at no note, and cells without published scores
+_PLAIN, _NONE = ("majority", "previous"), (None,) * len(OBJECTIVES)
 
 
 def network_scores(
@@ -92,41 +96,55 @@ def baseline_scores(
     return result
 
 
+def rows_of(record: Mapping[str, Any]) -> list[Row]:
+    """Return a record of ``scores.json`` as rows: the network, if there is one, and the baselines."""
+    about = {"task": record["task"], "split": record["split"]}
+    rows = []
+    if network := record.get("network"):
+        means = {
+            key: {"value": network[key]["mean"], "sd": network[key]["sd"]} for key in _SCORES & network.keys()
+        }
+        rows.append(Row("network", {"pooled": means}, **about))
+    for name, scores in (record.get("baselines") or {}).items():
+        rows.append(
+            Row("baseline", {"pooled": {key: {"value": scores[key]} for key in scores}}, name=name, **about)
+        )
+    return rows
+
+
 def benchmark_table(records: Sequence[Mapping[str, Any]], model: str) -> str:
     """Return all records (see the module) as one table, a line a task, split and score."""
     lines, notes = [], []
     for record in records:
-        row = BENCHMARK[record["task"].upper()]
-        network, baselines = record.get("network"), record.get("baselines") or {}
+        task, rows = BENCHMARK[record["task"].upper()], rows_of(record)
         if record.get("note"):
             notes.append(f"- {record['task']}, {record['split']}: {record['note']}")
-        scores = {"score": row.score, "published": f"{row.score}, as published", "pieces": "by piece"}
-        there = ["score"] if any("score" in scores for scores in baselines.values()) else []
-        for key in [key for key in scores if key in network] if network else there:
-            rivals = {
-                name: scores[key]
-                for name, scores in baselines.items()
-                if key in scores and name not in ("majority", "previous")
-            }
-            best = max(rivals, key=lambda name: rivals[name], default="")
+        names = {"score": task.score, "published": f"{task.score}, as published", "pieces": "by piece"}
+        network = next((row for row in rows if row.kind == "network"), None)
+        for key, name in names.items():
+            known = [row for row in rows if key in row.scores["pooled"]]
+            if not known or (network not in known if network else key != "score"):
+                continue
+            rivals = [row for row in known if row.kind == "baseline" and row.name not in _PLAIN]
+            best = max(rivals, key=lambda row: row.value(key), default=None)
+            majority = next((row.value(key) for row in known if row.name == "majority"), None)
             as_published = record["split"] == "published" and key != "pieces"
-            published = [number_cell(value if as_published else None) for value in row.published]
-            cells = [
-                _mean_cell(network[key]) if network else "–",
-                f"{rivals[best]:.3f} ({best})" if best else "–",
-                number_cell(baselines.get("majority", {}).get(key)),
-            ]
-            lines.append([record["task"], record["split"], scores[key], *cells, *published])
+            lines.append(
+                [
+                    *(record["task"], record["split"], name),
+                    interval_cell(network.entry(key)) if network else "–",
+                    f"{number_cell(best.value(key))} ({best.name})" if best else "–",
+                    *(
+                        number_cell(value)
+                        for value in (majority, *(task.published if as_published else _NONE))
+                    ),
+                ]
+            )
     shares = sorted({record["train_share"] for record in records if "train_share" in record})
     notes += [f"- networks and baselines learned from {100 * s:g} % of the training part" for s in shares]
     published = [f"M2BERT {objective}" for objective in OBJECTIVES]
     head = ["task", "split", "score", model, "best baseline", "majority", *published]
     return "\n".join([*markdown_table(head, lines), "", *([*notes, ""] if notes else [])])
-
-
-def _mean_cell(score: Mapping[str, float | None]) -> str:
-    deviation = "" if score["sd"] is None else f" ± {score['sd']:.3f}"
-    return f"{score['mean']:.3f}{deviation}"
 
 
 class TaskFiles:

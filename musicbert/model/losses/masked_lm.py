@@ -23,25 +23,8 @@ class MaskedLMSums:
     count: torch.Tensor
 
 
-def masked_lm_sums(
-    logits: torch.Tensor, target: torch.Tensor, selected: torch.Tensor, *, fields: int = 8
-) -> MaskedLMSums:
-    """Compare logits of the selected tokens with the target.
-
-    ``logits`` [shape=(N, V)], in the order of ``target[selected]``; ``target``: token ids [shape=(B, T*F),
-    int64]; ``selected`` [shape=(B, T*F), bool].
-    """
-    wanted = target[selected]  # (N,)
-    loss = F.cross_entropy(logits.float(), wanted, reduction="sum")
-    with torch.no_grad():
-        field = selected.nonzero()[:, 1] % fields  # (N,)
-        right = (logits.max(-1).indices == wanted).to(torch.float32)
-        by_field = F.one_hot(field, fields).to(torch.float32)  # (N, F)
-        return MaskedLMSums(loss, right @ by_field, by_field.sum(0))
-
-
 def listed_lm_sums(logits: torch.Tensor, wanted: torch.Tensor, counts: Sequence[int]) -> MaskedLMSums:
-    """As :func:`masked_lm_sums` for tokens listed by field, without synchronising a GPU.
+    """Compare logits of the selected tokens with the target, without synchronising a GPU.
 
     ``logits`` [shape=(N, V)]; ``wanted``: token ids, sorted by field [shape=(N,), int64]; ``counts``: tokens
     of each field [length F].

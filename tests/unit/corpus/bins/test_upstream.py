@@ -1,19 +1,16 @@
 """Upstream's files of compound words."""
 
-import pickle
-
 import numpy as np
 import pytest
 
 from musicbert.corpus.bins.upstream import (
-    read_dictionary,
     read_label_lists,
     read_note_lists,
     read_pieces,
     read_segments,
 )
 from musicbert.encoding.codecs import get_codec
-from musicbert.encoding.compound_word import PAD_ROW, dictionary
+from musicbert.encoding.compound_word import PAD_ROW
 from musicbert.errors import DatasetError
 
 ROWS = [[0, 0, 38, 7], [1, 4, 40, 7], [0, 0, 41, 15]]
@@ -78,18 +75,3 @@ def test_note_lists_and_labels(tmp_path):
     for wrong in ([[1], [2]], [0.5], ["a"]):
         path = save(tmp_path / "wrong.npy", [[1], wrong], objects=True)
         assert reason_of(read_label_lists, path) == "bad-value"
-
-
-def test_dictionaries(tmp_path):
-    path = tmp_path / "CP.pkl"
-    path.write_bytes(pickle.dumps(dictionary()))
-    assert read_dictionary(path) == dictionary()[0]
-    six = {
-        field: {f"{field} <PAD>": 0}
-        for field in ("Bar", "Position", "Pitch", "Velocity", "Duration", "Tempo")
-    }
-    path.write_bytes(pickle.dumps((six, {})))
-    assert read_dictionary(path) == six
-    for wrong in ([1, 2], ({"Bar": 3}, {}), ({"Bar": {"Bar New": "0"}}, {}), 5):
-        path.write_bytes(pickle.dumps(wrong))
-        assert reason_of(read_dictionary, path) == "bad-value"

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from by_output import regression
 
 from musicbert.annotation.names import parse_segment
 from musicbert.errors import DatasetError
@@ -13,7 +14,6 @@ from musicbert.evaluation.baselines.rated_examples import feature_table, load_ex
 from musicbert.evaluation.baselines.rating_baselines import ROWS, baseline_folds, run_baselines, run_set
 from musicbert.evaluation.baselines.regressors import Examples, standardise
 from musicbert.evaluation.metrics.bootstrap import mean
-from musicbert.evaluation.metrics.regression import regression
 from musicbert.evaluation.rows import read_rows
 from musicbert.midi import midi_bytes
 from musicbert.synthesis import make_set

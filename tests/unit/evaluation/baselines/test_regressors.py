@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from by_output import regression
 
 from musicbert.annotation.dimensions import unnamed
 from musicbert.annotation.label_map import LabelMap
@@ -22,7 +23,6 @@ from musicbert.evaluation.baselines.regressors import (
     standardise,
 )
 from musicbert.evaluation.metrics.bootstrap import mean
-from musicbert.evaluation.metrics.regression import regression
 from musicbert.features import FEATURES
 from musicbert.midi import midi_bytes
 from musicbert.synthesis import make_set, write_made_set

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from by_output import regression
 from scipy import stats
 from sklearn import metrics as sk
 
 from musicbert.evaluation.metrics.bootstrap import Interval, group_numbers, interval, mean, resample
 from musicbert.evaluation.metrics.classification import classification_draws, confusion
-from musicbert.evaluation.metrics.regression import REGRESSION, regression, regression_draws
+from musicbert.evaluation.metrics.regression import REGRESSION, regression_draws
 
 CLASSIFICATION = ("accuracy", "macro_f1", "balanced_accuracy")
 

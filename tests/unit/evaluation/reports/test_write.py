@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from by_output import regression
 from warm_python import python
 
 from musicbert.annotation.dimensions import Dimension
@@ -16,7 +17,6 @@ from musicbert.evaluation.baselines.models import hybrid
 from musicbert.evaluation.baselines.rated_examples import load_examples
 from musicbert.evaluation.baselines.rating_baselines import baseline_folds, run_baselines
 from musicbert.evaluation.metrics.bootstrap import mean
-from musicbert.evaluation.metrics.regression import regression
 from musicbert.evaluation.predictions import Predictions, load_predictions, pool, save_predictions
 from musicbert.evaluation.reports.ratings import rating_report, report_set, with_labels
 from musicbert.evaluation.reports.write import output_table, write_report
