@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from musicbert.annotation.splits import RULES
+from musicbert.command_line import Parser, exit_status
 from musicbert.corpus.ratings.build import LABELS, MIDI_NAMES, OUTPUT, SplitOptions, build, find_default
 from musicbert.corpus.ratings.piece import EncodeOptions
-from musicbert.errors import exit_status
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog="Next: bash scripts/binarize_xai.sh xai", allow_abbrev=False
-    )
+def _parser() -> Parser:
+    parser = Parser(description=__doc__, epilog="Next: bash scripts/binarize_xai.sh xai", allow_abbrev=False)
     files = parser.add_argument_group("files")
     files.add_argument("--labels", type=Path, help=f"label map (default: {LABELS}, here or in data/)")
     files.add_argument(

@@ -18,7 +18,8 @@ from musicbert.annotation.selection import LabelOptions
 from musicbert.annotation.study.answers import LAYOUTS, NUMBER_FORMATS, StudyOptions
 from musicbert.annotation.study.read import read_study
 from musicbert.annotation.table import RatingTable, read_ratings
-from musicbert.errors import MusicBertError, RatingError
+from musicbert.command_line import Parser, exit_status
+from musicbert.errors import RatingError
 
 EXAMPLES = """\
 examples:
@@ -49,13 +50,12 @@ DEFAULT_NAMES = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    make = argparse.ArgumentParser(
+    make = Parser(
         prog="map_midi_to_label.py",
         description="Turn a table of ratings (published or any other) into one row of labels a piece.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     make.add_argument(
         "--csv", type=Path, default=Path("data/total.csv"), help="ratings (default: %(default)s)"
@@ -247,15 +247,10 @@ def run(args: argparse.Namespace) -> None:
     print(report.summary())
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code: 0, or 2 for bad usage or bad input (one line on standard error)."""
-    args = parser().parse_args(arguments)
-    try:
-        run(args)
-    except MusicBertError as error:
-        print(f"map_midi_to_label.py: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+@exit_status
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Exit status: 0, or 2 for bad usage or bad input (one line on standard error)."""
+    run(parser().parse_args(arguments))
 
 
 if __name__ == "__main__":

@@ -4,11 +4,9 @@ Every error carries a stable, kebab-case ``reason`` (safe to test for and to wri
 is about, and a ``hint``: what to do next. Programming mistakes raise the usual built-in errors instead.
 """
 
-import sys
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Iterable
+from difflib import get_close_matches
 from os import PathLike, fspath
-from typing import Any
 
 
 class MusicBertError(Exception):
@@ -59,18 +57,8 @@ class CheckpointError(MusicBertError):
     """A checkpoint that is missing, unsafe, damaged, or of another model."""
 
 
-def exit_status(main: Callable[..., int | None], *, stopped: str = "stopped") -> Callable[..., int]:
-    """Wrap the ``main`` of a program: bad input ends in one line and exit status 2, Ctrl-C in status 130."""
-
-    @wraps(main)
-    def run(*arguments: Any) -> int:
-        try:
-            return main(*arguments) or 0
-        except (MusicBertError, OSError, ValueError) as error:
-            sys.stderr.write(f"error: {error}\n")
-            return 2
-        except KeyboardInterrupt:
-            sys.stderr.write(f"{stopped}\n")
-            return 130  # 128 + SIGINT, as shells count
-
-    return run
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Return "did you mean NAME?" for the known name that is most like an unknown one, or None."""
+    known = {each.lower(): each for each in names}
+    close = get_close_matches(name.lower(), known, 1)
+    return f"did you mean {known[close[0]]}?" if close else None

@@ -4,14 +4,13 @@ Writes NAME.json (scores with intervals, configuration, commit, versions, seed, 
 NAME.md.
 """
 
-import argparse
 import sys
 from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from musicbert.errors import exit_status
+from musicbert.command_line import Parser, exit_status
 
 EXAMPLES = """examples:
   python scripts/baselines_xai.py --labels midi_label_map_apex_reg_cls.json --midi data/segmented_midi.zip \\
@@ -22,11 +21,9 @@ EXAMPLES = """examples:
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Make the command line."""
-    make = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    make = Parser(description=__doc__, epilog=EXAMPLES)
     add = make.add_argument
     add("--labels", type=Path, required=True, help="label map of map_midi_to_label.py")
     add("--columns", help="column set of a label map without a side file")
@@ -72,6 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
     from musicbert.evaluation.baselines.rating_baselines import run_set
 
     command = ["python", "scripts/baselines_xai.py", *(arguments or sys.argv[1:])]
+    del options.given
     run_set(**vars(options), command=command, progress=partial(print, flush=True))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -10,6 +9,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from musicbert.command_line import Parser, exit_status  # noqa: E402
+
 #: file in a folder that this program may replace
 MARK = ".made-by-demo"
 DATA = "xai_data_bin_apex_reg_cls"
@@ -18,8 +21,8 @@ MLM = "checkpoints/mlm/checkpoint_best.pt"
 SMALL = ("--lr", "1e-3", "--warmup", 20, "--batch", 32, "--validate-every", 25)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(description=__doc__)
     add = parser.add_argument
     add("--output", type=Path, default=Path("demo"), help="folder (default: %(default)s)")
     add("--seed", type=int, default=7, help="(default: %(default)s)")
@@ -27,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@exit_status
 def main() -> int:
     """Run all steps; return the exit status."""
     given = _parser().parse_args()

@@ -5,14 +5,13 @@ python scripts/eval_genre.py "checkpoints/fold{fold}.pt" topmagd_data_bin
 python scripts/eval_genre.py topmagd_data_bin                     (baselines only)
 """
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from musicbert.errors import exit_status
+from musicbert.command_line import Parser, exit_status
 
 
 def _probes(names: list[str], device: str | None) -> dict[str, Any]:
@@ -33,9 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse the arguments, score, report."""
     from musicbert.predict.sentences.scoring import Scoring, add_scoring_arguments
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__)
     add = parser.add_argument
     add("checkpoint", nargs="*", help="--save-dirs of train_genre.sh, or files with {fold} in their path")
     add("data", type=Path, help="data-bin with a folder for each fold, such as topmagd_data_bin")

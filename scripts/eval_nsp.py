@@ -4,13 +4,12 @@ python scripts/eval_nsp.py checkpoints/nsp_next_musicbert_base next_data_bin
 python scripts/eval_nsp.py next_data_bin                          (chance and baselines only)
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from musicbert.errors import exit_status
+from musicbert.command_line import Parser, exit_status
 
 
 @exit_status
@@ -18,9 +17,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse the arguments, score, report."""
     from musicbert.predict.sentences.scoring import Scoring, add_scoring_arguments
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__)
     add = parser.add_argument
     add("checkpoint", nargs="*", type=Path, help="checkpoints, or --save-dirs of train_nsp.sh")
     add("data", type=Path, help="data-bin, such as next_data_bin")

@@ -1,18 +1,17 @@
 """Predictions of a fine-tuned checkpoint on one split of a data-bin, as one .npz file."""
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from musicbert.errors import exit_status
+from musicbert.command_line import Parser, exit_status
 
 
 @exit_status
 def main(arguments: list[str] | None = None) -> None:
     """Parse the arguments, predict, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     add = parser.add_argument
     add("checkpoint", type=Path, help="file that fairseq-train wrote")
     add("data", type=Path, help="one fold of a data-bin, such as xai_data_bin_apex_reg_cls/0")

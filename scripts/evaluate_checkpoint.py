@@ -20,16 +20,15 @@ import eval_xai
 import report_xai
 
 from musicbert.annotation.folds import PARTS
+from musicbert.command_line import Parser, exit_status
 from musicbert.evaluation.predictions import PERFORMER, RATINGS, load_predictions
 
 #: label of the predictions -> task of the report
 TASKS = {RATINGS: "regression", PERFORMER: "classes"}
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _parser() -> Parser:
+    parser = Parser(description=__doc__)
     add = parser.add_argument
     add("--checkpoint", type=Path, required=True, help="fine-tuned checkpoint")
     add("--data", default="xai_data_bin_apex_reg_cls", help="binarised data set (default: %(default)s)")
@@ -60,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@exit_status
 def main(arguments: list[str] | None = None) -> int:
     """Predict and report; return the exit status."""
     parser = _parser()

@@ -3,7 +3,6 @@
 python scripts/gen_genre.py topmagd --map midi_genre_map.json --midi lmd_full.zip
 """
 
-import argparse
 import sys
 from dataclasses import fields
 from functools import partial
@@ -11,17 +10,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from musicbert.corpus.sentences.genre import GenreOptions, build_genre
-from musicbert.corpus.splits.task_folds import RULES
-from musicbert.errors import exit_status
+from musicbert.command_line import Parser, exit_status
 
 
 @partial(exit_status, stopped="stopped; nothing was written")
 def main(arguments: list[str] | None = None) -> None:
     """Parse the arguments, write, report."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from musicbert.corpus.sentences.genre import GenreOptions, build_genre
+    from musicbert.corpus.splits.task_folds import RULES
+
+    parser = Parser(description=__doc__)
     add = parser.add_argument
     add("subset", help="topmagd (13 genres), masd (25 styles), or another set of the map")
     add("--map", type=Path, required=True, help="midi_genre_map.json")

@@ -16,10 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from musicbert.corpus.sentences.pairs.convert import ConvertOptions, convert
-from musicbert.corpus.sentences.pairs.generate import GenerateOptions, generate
-from musicbert.corpus.sentences.pairs.phrases import PhraseOptions
-from musicbert.errors import exit_status
+from musicbert.command_line import Parser, exit_status
 
 
 def _shares(text: str) -> tuple[float, float, float]:
@@ -34,10 +31,8 @@ def _chosen(kind: type[Any], options: argparse.Namespace) -> Any:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _parser() -> Parser:
+    parser = Parser(description=__doc__)
     add = parser.add_argument
     add("task", choices=("next", "acc"))
     source = parser.add_mutually_exclusive_group(required=True)
@@ -84,6 +79,10 @@ def main(arguments: list[str] | None = None) -> None:
     output = options.output or Path(f"{options.task}_data_raw")
     if options.workers < 1:
         parser.error("--workers is at least 1")
+    from musicbert.corpus.sentences.pairs.convert import ConvertOptions, convert
+    from musicbert.corpus.sentences.pairs.generate import GenerateOptions, generate
+    from musicbert.corpus.sentences.pairs.phrases import PhraseOptions
+
     if options.pirhdy is not None:
         inside = options.pirhdy / f"context_{options.task}"
         folder = inside if inside.is_dir() else options.pirhdy

@@ -9,26 +9,24 @@ pickles. 15 of 100 pieces validate; of equal pieces one stays.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from musicbert.corpus.bins.upstream import VALID, import_pretraining  # noqa: E402
-from musicbert.errors import exit_status  # noqa: E402
+from musicbert.command_line import Parser, exit_status  # noqa: E402
 
 
 @exit_status
 def main() -> None:
     """Run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from tqdm import tqdm
+
+    from musicbert.corpus.bins.upstream import VALID, import_pretraining
+
+    parser = Parser(description=__doc__)
     add = parser.add_argument
     add("files", type=Path, nargs="+", metavar="NPY", help="upstream's files")
     add("--output", "-o", type=Path, required=True, help="data folder to write")
@@ -37,7 +35,7 @@ def main() -> None:
     given = parser.parse_args()
     counts = import_pretraining(
         given.files, given.output, valid=given.valid, overwrite=given.overwrite,
-        progress=partial(tqdm, desc="reading", unit="file"),
+        progress=partial(tqdm, desc="reading", unit="file", disable=None),
     )  # fmt: skip
     print(f"{given.output}: {', '.join(f'{count} {name}' for name, count in counts.items())}")
 

@@ -20,13 +20,14 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from musicbert.command_line import Parser, exit_status  # noqa: E402
 from musicbert.corpus.labelled.pieces import LabelledPiece  # noqa: E402
 from musicbert.corpus.labelled.shard_writer import write_shards  # noqa: E402
 from musicbert.corpus.labelled.shards import MANIFEST, Shards  # noqa: E402
 from musicbert.corpus.readers.benchmark import load_data_set, parse_source, tasks_of  # noqa: E402
 from musicbert.corpus.readers.smc_files import NAMES, SmcFile, export, find_files, read_file  # noqa: E402
 from musicbert.corpus.readers.tasks import BenchmarkTask  # noqa: E402
-from musicbert.errors import MusicBertError, exit_status  # noqa: E402
+from musicbert.errors import MusicBertError  # noqa: E402
 
 FOLDERS = {"note": "note", "sequence": "seq"}
 
@@ -34,9 +35,7 @@ FOLDERS = {"note": "note", "sequence": "seq"}
 @exit_status
 def main() -> None:
     """Run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__)
     add = parser.add_argument
     add(
         "smc",
@@ -72,7 +71,7 @@ def main() -> None:
         rows = tasks_of(name)
         if _done(name, rows, given):
             continue
-        bar = partial(tqdm, desc=name, unit="file")
+        bar = partial(tqdm, desc=name, unit="file", disable=None)
         data = load_data_set(name, path, inside=inside, compatible=given.compatible, progress=bar)
         _write(name, [*data.pieces, *data.failed], rows, given)
 

@@ -26,17 +26,16 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from musicbert.cli.main import main as musicbert  # noqa: E402
+from musicbert.command_line import Parser, exit_status  # noqa: E402
 from musicbert.corpus.files.ledger import write_ledger  # noqa: E402
 from musicbert.corpus.readers.pretraining import Corpus, find_corpora, process_pop909, write_lists  # noqa: E402
-from musicbert.errors import MusicBertError, exit_status  # noqa: E402
+from musicbert.errors import MusicBertError  # noqa: E402
 
 CORPORA = ("asap", "pop1k7", "pop909", "pianist8", "emopia", "lmd")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _parser() -> Parser:
+    parser = Parser(description=__doc__)
     add = parser.add_argument
     add(
         "data_sets",
@@ -96,7 +95,7 @@ def _list_files(given: argparse.Namespace) -> list[Corpus]:
     """Find the corpora and write the lists of their files."""
     raw = _songs(given.data_sets)
     if raw is not None:
-        bar = partial(tqdm, desc="POP909", unit="song")
+        bar = partial(tqdm, desc="POP909", unit="song", disable=None)
         outcomes = process_pop909(raw, given.out / "pop909_processed", progress=bar)
         write_ledger(given.out / "pop909.jsonl", outcomes)
         counts = Counter(outcome.outcome for outcome in outcomes)

@@ -3,19 +3,18 @@
 Runs lie as RUNS/fold<k>/seed<s>/{test,valid,train}.npz with a log.jsonl or train.log beside them.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from musicbert.errors import exit_status
+from musicbert.command_line import Parser, exit_status
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Make the command line."""
-    make = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    make = Parser(description=__doc__)
     add = make.add_argument
     add("--runs", type=Path, required=True, help="folder of fold<k>/seed<s>")
     add("--labels", type=Path, required=True, help="label map that the data set was made from")
@@ -42,6 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = make.parse_args(arguments)
     if options.baselines and not options.split:
         make.error("--baselines needs --split")
+    del options.given
     from musicbert.evaluation.reports.ratings import report_set
 
     command = ["python", "scripts/report_xai.py", *(arguments or sys.argv[1:])]

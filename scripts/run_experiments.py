@@ -13,16 +13,16 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from musicbert.errors import exit_status
-from musicbert.fairseq_plugin.runs.engine import LAST, Run, start_runs, summary
-from musicbert.fairseq_plugin.runs.plan import plan_folds
+from musicbert.command_line import Parser, exit_status
+
+if TYPE_CHECKING:
+    from musicbert.fairseq_plugin.runs.engine import Run
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _parser() -> Parser:
+    parser = Parser(description=__doc__)
     add = parser.add_argument
     add("--data", type=Path, help="data-bin with a folder for each fold")
     add("--output", type=Path, help="folder of the experiment")
@@ -30,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds", type=int, nargs="+", default=[1, 2, 3], help="seeds (1 2 3)")
     add("--folds", nargs="+", help="folds to run (all)")
     add("--parts", nargs="+", default=["test"], help="parts to predict (test)")
-    add("--checkpoint", default=LAST, help="which predicts (%(default)s)")
+    add("--checkpoint", default="checkpoint_last.pt", help="which predicts (%(default)s)")
     add("--keep-checkpoints", action="store_true", help="do not delete them after predicting")
     add("--workers", type=int, default=1, help="runs at a time (%(default)s)")
     add("--threads", type=int, default=1, help="threads of one run (%(default)s)")
@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _runs(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.Namespace, list[Run]]:
+def _runs(parser: Parser, words: list[str]) -> tuple[argparse.Namespace, list[Run]]:
     """Parse the options of one experiment and list its runs."""
     end = words.index("--") if "--" in words else len(words)
     given = parser.parse_args(words[:end])
@@ -51,6 +51,8 @@ def _runs(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.N
         return given, [run for line in lines if line.strip() for run in _runs(parser, shlex.split(line))[1]]
     if given.data is None or given.output is None:
         parser.error("--data and --output are required (or --plan)")
+    from musicbert.fairseq_plugin.runs.plan import plan_folds
+
     return given, plan_folds(
         given.data,
         given.output,
@@ -68,6 +70,8 @@ def _runs(parser: argparse.ArgumentParser, words: list[str]) -> tuple[argparse.N
 @exit_status
 def main() -> int:
     """Parse the arguments, run, and tell what became of the runs."""
+    from musicbert.fairseq_plugin.runs.engine import start_runs, summary
+
     given, runs = _runs(_parser(), sys.argv[1:])
     outcomes = start_runs(runs, workers=given.workers)
     print(summary(outcomes))

@@ -4,9 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from musicbert.cli.inputs import add_policies, policies_of, share, too_many_failures
+from musicbert.cli.inputs import add_policies, policies_of, refuse_policies, share, too_many_failures
+from musicbert.command_line import STOPPED, refuse_unused
 from musicbert.corpus.builder import BuildOptions, BuildReport, build_corpus
-from musicbert.errors import MusicBertError
 
 DESCRIPTION = "Turn MIDI files into a corpus for pre-training: a data-bin for fairseq-train, or text."
 EPILOG = """examples:
@@ -91,6 +91,13 @@ def options_of(given: argparse.Namespace) -> BuildOptions:
 
 def run(given: argparse.Namespace) -> int:
     """Build and print a summary; return the exit status."""
+    refuse_policies(given, given.encoding)
+    if given.encoding != "octuple":
+        refuse_unused(
+            given, ["window", "overlap"], f"with --encoding {given.encoding}: a sequence is a piece"
+        )
+    if given.scheduler:
+        refuse_unused(given, ["workers"], "with --scheduler, which has workers of its own")
     try:
         report = build_corpus(
             given.sources,
@@ -102,12 +109,9 @@ def run(given: argparse.Namespace) -> int:
             restart=given.restart,
             progress=not given.quiet,
         )
-    except (MusicBertError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("stopped; repeat the command to continue", file=sys.stderr)
-        return 130  # 128 + SIGINT, as shells count
+        return STOPPED
     print(summary(report, given.output))
     what = "the files could not be encoded"
     return int(too_many_failures(report.failure_rate, given.max_failure_rate, what, given.output))
@@ -123,10 +127,14 @@ def summary(report: BuildReport, output: Path) -> str:
         else f"  {split}: empty, nothing written"
         for split, size in report.splits.items()
     ]
-    if "valid" in report.splits and not report.splits["valid"]["files"]:
+    missing = [name for name in ("train", "valid") if not report.splits.get(name, {"files": 1})["files"]]
+    if missing:
+        names = " and no ".join(
+            {"train": "training part", "valid": "validation part"}[name] for name in missing
+        )
         lines.append(
-            "  no validation part: training needs one. Repeat with --overwrite and larger shares, such as "
-            "--shares 80 10 10"
+            f"  no {names}: training needs both. Give more files, or repeat with --overwrite and larger "
+            "shares, such as --shares 80 10 10"
         )
     if report.shards > 1:
         folders = ":".join(str(output / f"shard{number}") for number in range(report.shards))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musicbert.cli.inputs import add_action
+from musicbert.command_line import refuse_unused
 
 if TYPE_CHECKING:
     from musicbert.weights import Bundle
@@ -77,6 +78,10 @@ def run(options: argparse.Namespace) -> int:
     from musicbert.weights import read_bundle, record, resolve, verify
     from musicbert.weights.download import sha256_of
 
+    if options.action == "convert" and _format(options) not in ("folder", "hugging-face"):
+        refuse_unused(options, ["about"], f"with --to {_format(options)}: only folders have a model card")
+    if options.action == "verify" and options.record is not None:
+        refuse_unused(options, ["expected"], "with --record")
     path = resolve(options.checkpoint)
     bundle = read_bundle(path, labels=getattr(options, "labels", None))
     if options.action == "info":
@@ -89,8 +94,9 @@ def run(options: argparse.Namespace) -> int:
             bundle = bundle.half()
         if options.about is not None and not options.about.is_file():
             raise CheckpointError("not-found", "The text does not exist", path=options.about)
-        _convert(bundle, options.target, options.to, overwrite=options.overwrite)
-        if options.about is not None and (card := options.target / "README.md").is_file():
+        _convert(bundle, options.target, _format(options), overwrite=options.overwrite)
+        if options.about is not None:
+            card = options.target / "README.md"
             about = options.about.read_text(encoding="utf-8")
             write_text(card, f"{card.read_text(encoding='utf-8')}\n{about}")
         print(f"{len(bundle.weights)} tensors written to {options.target}")
@@ -103,11 +109,16 @@ def run(options: argparse.Namespace) -> int:
     return 0 if result.passed else 1
 
 
-def _convert(bundle: Bundle, target: Path, to: str | None, *, overwrite: bool) -> None:
-    """Write a checkpoint in the requested format, or in that of the target's suffix."""
+def _format(options: argparse.Namespace) -> str:
+    """The requested format, or that of the target's suffix."""
+    by_suffix = {".pt": "fairseq", ".ckpt": "m2bert"}
+    return options.to or by_suffix.get(options.target.suffix, "folder")
+
+
+def _convert(bundle: Bundle, target: Path, to: str, *, overwrite: bool) -> None:
+    """Write a checkpoint in a format."""
     from musicbert import weights
 
-    to = to or {".pt": "fairseq", ".ckpt": "m2bert"}.get(target.suffix, "folder")
     if to == "fairseq":
         weights.save_fairseq(bundle, target, overwrite=overwrite)
     elif to == "m2bert":

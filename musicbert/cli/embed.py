@@ -13,6 +13,7 @@ from musicbert.cli.inputs import (
     read_pieces,
     status,
 )
+from musicbert.command_line import refuse_unused
 
 DESCRIPTION = "Embed MIDI files: a vector of each piece, bar or note. Pieces may have any length."
 EPILOG = """examples:
@@ -55,9 +56,14 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("--output ends in .npz or .csv")
     if options.output.suffix == ".csv" and options.level != "piece":
         raise ValueError("a .csv holds pieces only: give a .npz")
+    refuse_unused(options, ["labels"], "by embed: it names the outputs of heads, which embed does not run")
+    if options.level != "piece":
+        refuse_unused(options, ["pooling"], f"with --level {options.level}")
     files = midi_files(options.inputs)
     model = open_model(options, m2bert=True)
     m2bert = not hasattr(model, "predict")
+    if m2bert and options.pooling == "first":
+        refuse_unused(options, ["pooling"], "by M2BERT, which has no first token: it takes the mean")
     good, pieces = read_pieces(files, model, options)
     if not good:
         return status(0, len(files))

@@ -15,8 +15,10 @@ from musicbert.cli.inputs import (
     policies_of,
     read_all,
     read_said,
+    refuse_policies,
     status,
 )
+from musicbert.command_line import refuse_unused
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,29 +78,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Encode and write; return the exit status."""
     policies = policies_of(options)
-    _check(options, policies)
+    _check(options)
     files = midi_files(options.inputs)
     if options.format == "npy":
         return _write_arrays(files, options, policies)
     return _write_lines(files, options, policies)
 
 
-def _check(options: argparse.Namespace, policies: Policies) -> None:
+def _check(options: argparse.Namespace) -> None:
     """Refuse combinations of arguments that make no sense."""
-    from musicbert.encoding import COMPATIBLE
-
     if options.format == "npy" and options.output is None:
         raise ValueError("--format npy needs --output FOLDER")
-    if options.encoding == OCTUPLE:
-        if options.chunk is not None:
-            raise ValueError("--chunk is for compound words: octuples are cut with --windows")
-        return
-    if options.windows or policies != COMPATIBLE:
-        raise ValueError(
-            f"--windows and the policies are for octuples, not for --encoding {options.encoding}"
-        )
-    if options.chunk is not None and (options.chunk < 1 or options.format != "npy"):
-        raise ValueError("--chunk is a number from 1, and needs --format npy")
+    refuse_policies(options, options.encoding)
+    if options.encoding != OCTUPLE or options.format != "text":
+        refuse_unused(options, ["windows"], "unless --encoding is octuple and --format is text")
+    if options.encoding == OCTUPLE or options.format != "npy":
+        refuse_unused(options, ["chunk"], "unless --encoding is one of compound words and --format is npy")
+    if options.chunk is not None and options.chunk < 1:
+        raise ValueError("--chunk is a number from 1")
 
 
 def _rows(path: Path, options: argparse.Namespace, policies: Policies) -> NDArray[np.int64]:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from musicbert.command_line import refuse_unused
+
 if TYPE_CHECKING:
     from musicbert.corpus.labelled import LabelledSet
 
@@ -39,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Score and write; return the exit status."""
     folds = None
-    if not options.no_baselines:
+    if options.no_baselines:
+        refuse_unused(options, ["data", "quiet"], "with --no-baselines")
+    else:
         from musicbert.corpus.labelled import open_folds
 
         folds = open_folds(options.data or options.experiment / "data")

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from musicbert.cli.inputs import add_model, add_policies, open_model, policies_of, read_said
+from musicbert.command_line import refuse_unused
 
 DESCRIPTION = "Hide fields of chosen notes of a MIDI file and let the language model fill them in."
 EPILOG = """examples:
@@ -56,6 +57,13 @@ def run(options: argparse.Namespace) -> int:
     from musicbert.encoding import FIELDS
     from musicbert.predict import FillOptions
 
+    refuse_unused(options, ["labels"], "by fill: it names the outputs of heads, which fill does not run")
+    if options.order != "confident":
+        refuse_unused(options, ["steps"], f"with --order {options.order}")
+    if options.temperature == 0:
+        refuse_unused(options, ["top_k", "top_p"], "with --temperature 0, which takes the most probable one")
+        if options.share == 1:
+            refuse_unused(options, ["seed"], "with --temperature 0 and --share 1, which draw nothing")
     how = FillOptions(
         order=options.order,
         steps=options.steps,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from musicbert.cli.inputs import share, too_many_failures
+from musicbert.command_line import refuse_unused
 from musicbert.recipes.finetuning import FineTuning, published_for_databin, published_for_shards
 
 DESCRIPTION = "Fine-tune a model on labelled music: labels of pieces or of notes; ratings; pairs."
@@ -32,6 +33,12 @@ OUT/report/report.md holds the scores (with several labels OUT/report/LABEL/repo
 
 exit status: 0 done; 1 done, but runs failed, or more lines than --max-failure-rate could not be used; 2 bad
 usage or input, nothing was trained; 130 stopped by Ctrl-C."""
+
+#: options of tables
+_TABLE_ONLY = (
+    *("level", "kind", "separator", "classes", "file_column", "label_columns", "group_column"),
+    *("split_column", "weight_column", "note_order", "onset_unit", "codec"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -127,8 +134,14 @@ def changed(recipe: FineTuning, options: argparse.Namespace) -> FineTuning:
 
 def run(options: argparse.Namespace) -> int:
     """Prepare, train and score; return the exit status."""
-    if (options.data is None) == (options.labels is None or options.midi is None):
+    if options.data is not None:
+        refuse_unused(options, ["labels", "midi", *_TABLE_ONLY], "with --data")
+    elif options.labels is None or options.midi is None:
         raise ValueError("give --labels and --midi, or --data")
+    else:
+        refuse_unused(options, ["label"], "with --labels: --label-columns chooses columns of a table")
+    if options.no_report:
+        refuse_unused(options, ["resamples"], "with --no-report")
     with _without_logging():
         return _finetune(options)
 
@@ -207,15 +220,27 @@ def _plan(options: argparse.Namespace, prepared: Any, model: Any) -> list[Any]:
         "cpu": options.cpu,
     }
     if prepared.is_databin:
-        if options.split not in (None, "data-bin") or options.train_share != 1:
-            raise ValueError("a data-bin has its own split: leave --split and --train-share out")
+        if options.split != "data-bin":
+            refuse_unused(options, ["split"], "by a data-bin, which has its own")
+        names = ["train_share", "folds", "validation", "split_seed", "ignore_classes"]
+        refuse_unused(options, names, "by a data-bin")
         return plan_databin(prepared.folds, tasks, model, options.output, **common)
+    if tasks[0].kind != "classes":
+        names = ["label_smoothing"] + ["class_weights"] * (tasks[0].kind == "regression")
+        refuse_unused(options, names, f"for labels of the kind {tasks[0].kind}")
+    if tasks[0].level == "note":
+        refuse_unused(options, ["head"], "for labels of notes: it is the pooling for labels of pieces")
+    split = options.split or (data.split_names[0] if data.split_names else "clean")
+    if split in data.split_names:
+        refuse_unused(options, ["folds"], f"with the split {split!r}, which the data come with")
+        if not any(part.isdecimal() for part in data.split(split).values()):
+            refuse_unused(options, ["validation"], f"with the split {split!r}, which has parts and no folds")
     return plan_task(
         data,
         tasks[0],
         model,
         options.output,
-        split=options.split or (data.split_names[0] if data.split_names else "clean"),
+        split=split,
         folds=options.folds,
         validation=options.validation,
         split_seed=options.split_seed,
@@ -241,6 +266,8 @@ def _from_table(options: argparse.Namespace, model: Any) -> Any:
         split=options.split_column,
         weight=options.weight_column,
     )
+    if table.level != "note":
+        refuse_unused(options, ["note_order", "onset_unit"], "for labels of pieces")
     print(f"{options.labels}: {table.labels.kind} ({table.labels.why})")
     task = table.task(
         options.name or options.labels.stem, metric=options.metric, ignore=options.ignore_classes

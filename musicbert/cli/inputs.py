@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
+from musicbert.command_line import refuse_unused
 from musicbert.errors import CheckpointError, MidiError, MusicBertError
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ def add_action(
         help=text,
         description=description or text,
         epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     return parser
 
@@ -82,6 +82,14 @@ def share(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a share in 0-1, such as 0.05")
     return value
+
+
+def refuse_policies(options: argparse.Namespace, codec: str) -> None:
+    """Refuse the arguments of `add_policies` for an encoding that has none: raises `ConfigError`."""
+    from musicbert.encoding.policies import Policies
+
+    if codec != "octuple":
+        refuse_unused(options, [*get_type_hints(Policies)], f"by the encoding {codec}")
 
 
 def policies_of(options: argparse.Namespace) -> Policies:
@@ -159,18 +167,8 @@ def read_pieces(
 ) -> tuple[list[Path], list[Any]]:
     """Read files as pieces for a model (see `read_all`)."""
     policies, codec = policies_of(options), model.codec.name
-    check_policies(policies, codec)
+    refuse_policies(options, codec)
     return read_all(files, lambda path: model.read(read_said(path, codec), policies=policies))
-
-
-def check_policies(policies: Policies, codec: str) -> None:
-    """Refuse policies for an encoding that has none: raises `ValueError`."""
-    from musicbert.encoding import COMPATIBLE
-
-    if codec != "octuple" and policies != COMPATIBLE:
-        raise ValueError(
-            f"the options for music that the encoding cannot represent do not apply to {codec!r}"
-        )
 
 
 def read_said(path: str | Path, codec: str = "octuple", *, reader: Reader = "symusic") -> Score:

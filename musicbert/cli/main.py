@@ -3,24 +3,18 @@
 A sub-command ``NAME`` is the module ``musicbert.cli.NAME`` with ``DESCRIPTION``, ``EPILOG``,
 ``add_arguments(parser)`` and ``run(options) -> int``. Only the module of the given command is imported, and
 heavy packages only when it runs, so help is fast.
-
-Exit status: 0 done; 1 done, but some inputs failed (they are named on the standard error); 2 bad usage or
-input, nothing was done; 130 stopped by Ctrl-C; 141 the reader of its output stopped reading.
 """
 
-import argparse
 import importlib
 import io
-import os
-import select
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib.util import find_spec
 
 import musicbert
 from musicbert.cli.inputs import add_action
-from musicbert.errors import MusicBertError
+from musicbert.command_line import BAD_INPUT, Parser, exit_status
+from musicbert.errors import ConfigError, nearest
 
 #: sub-command -> what it does; those without a module are left out
 COMMANDS = {
@@ -45,12 +39,6 @@ EPILOG = """examples:
 `musicbert COMMAND --help` describes a command.
 
 exit status: 0 done; 1 done, but some inputs failed; 2 bad usage or input; 130 stopped by Ctrl-C."""
-BAD_INPUT, STOPPED, CLOSED_PIPE = 2, 130, 141  # 128 + SIGINT and 128 + SIGPIPE, as shells count
-#: package -> how to install it where `pip install NAME` is not right
-INSTALL = {
-    "torch": "see https://pytorch.org/get-started, then run pip install musicbert again",
-    "fairseq": "pip install 'musicbert[fairseq]'",
-}
 
 
 def available() -> list[str]:
@@ -58,13 +46,12 @@ def available() -> list[str]:
     return [name for name in COMMANDS if find_spec(f"musicbert.cli.{name}") is not None]
 
 
-def make_parser(command: str | None = None) -> argparse.ArgumentParser:
+def make_parser(command: str | None = None) -> Parser:
     """Build the parser; only the sub-command ``command`` gets arguments."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="musicbert",
         description="Symbolic music understanding with MusicBERT.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"musicbert {musicbert.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -80,57 +67,26 @@ def make_parser(command: str | None = None) -> argparse.ArgumentParser:
     return parser
 
 
-def _reader_is_gone() -> bool:
-    """Whether the standard output is a pipe that nobody reads any more (on Windows: taken for granted)."""
-    if not hasattr(select, "poll"):
-        return True
-    look = select.poll()
-    look.register(sys.stdout.fileno(), 0)
-    return any(state & select.POLLERR for _, state in look.poll(0))
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit status."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files that cannot be shown are escaped
     given = sys.argv[1:] if arguments is None else list(arguments)
     command = next((word for word in given if not word.startswith("-")), None)
+    return _run(given, command)
+
+
+@exit_status
+def _run(given: list[str], command: str | None) -> int:
     parser = make_parser(command)
     if not given:
         parser.print_help()
         return BAD_INPUT
     if given[0] == command and command not in available():
-        close = get_close_matches(command, available(), 1)
-        hint = f"did you mean {close[0]}?" if close else f"commands are {', '.join(available())}"
-        print(f"musicbert: There is no command {command!r} ({hint})", file=sys.stderr)
-        return BAD_INPUT
+        hint = nearest(command, available()) or f"commands are {', '.join(available())}"
+        raise ConfigError("unknown-command", f"there is no command {command!r}", hint=hint)
     try:
         options = parser.parse_args(given)
     except SystemExit as stop:  # argparse ends the process itself: 0 after help, 2 after an error
         return int(stop.code or 0)
-    try:
-        done = int(options.run(options))
-        sys.stdout.flush()  # a closed pipe shows here, not when Python ends
-        return done
-    except BrokenPipeError as error:
-        if not _reader_is_gone():  # another pipe than the standard output
-            print(f"musicbert {options.command}: {error}", file=sys.stderr)
-            return BAD_INPUT
-        # the reader, such as `head`, has what it wanted; Python must not flush into the pipe again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CLOSED_PIPE
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package in ("", "musicbert"):
-            raise
-        print(
-            f"musicbert {options.command}: This needs the package {package}, which is not installed: "
-            f"{INSTALL.get(package, f'pip install {package}')}",
-            file=sys.stderr,
-        )
-        return BAD_INPUT
-    except (MusicBertError, ValueError, OSError) as error:
-        print(f"musicbert {options.command}: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        return STOPPED
-    return BAD_INPUT
+    return int(options.run(options))

@@ -11,7 +11,6 @@ from musicbert.cli.inputs import (
     add_inputs,
     add_model,
     add_policies,
-    check_policies,
     csv_text,
     midi_files,
     open_model,
@@ -19,8 +18,10 @@ from musicbert.cli.inputs import (
     read_all,
     read_pieces,
     read_said,
+    refuse_policies,
     status,
 )
+from musicbert.command_line import refuse_unused
 
 DESCRIPTION = "Run the heads of a fine-tuned model on MIDI files or a labelled data set."
 EPILOG = """examples:
@@ -64,8 +65,7 @@ def run(options: argparse.Namespace) -> int:
         return _predict_labelled(options)
     if options.output is not None and options.output.suffix not in (".jsonl", ".csv"):
         raise ValueError("--output ends in .jsonl or .csv")
-    if options.part or options.split:
-        raise ValueError("--part and --split choose pieces of a labelled data set, not of MIDI files")
+    refuse_unused(options, ["part", "split"], "with MIDI files: they choose pieces of a labelled data set")
     files = midi_files(options.inputs)
     if is_tagger_folder(options.model):
         return _predict_tags(options, files)
@@ -110,12 +110,11 @@ def _write(
 def _predict_tags(options: argparse.Namespace, files: Sequence[Path]) -> int:
     from musicbert.predict.tagger import load_tagger_model
 
-    if options.labels is not None:
-        raise ValueError(f"{options.model} names its outputs itself: leave out --labels")
+    refuse_unused(options, ["labels"], f"with {options.model}, which names its outputs itself")
     precision = "float32" if options.precision == "auto" else options.precision  # as it was evaluated
     model = load_tagger_model(options.model, device=options.device, precision=precision)
     policies, codec = policies_of(options), model.codec.name
-    check_policies(policies, codec)
+    refuse_policies(options, codec)
     if options.heads and options.heads != [model.label]:
         raise ValueError(f"the model has one head, {model.label!r}")
 
@@ -187,6 +186,8 @@ def _predict_labelled(options: argparse.Namespace) -> int:
             "--precision and the options for music that cannot be represented"
         )
     data = open_labelled(options.inputs[0])
+    if options.part in ("", "all"):
+        refuse_unused(options, ["split"], "without --part: all pieces are predicted")
     pieces = pieces_of_part(data, options.part, options.split)
     predictions = predict_labelled(options.model, data, pieces, heads=options.heads, device=options.device)
     save_predictions(options.output, predictions)

@@ -1,10 +1,9 @@
 """`musicbert train`: the recipes of pre-training and fine-tuning, with the published hyper-parameters."""
 
 import argparse
-import sys
 from pathlib import Path
 
-from musicbert.errors import ConfigError, MusicBertError
+from musicbert.errors import ConfigError, nearest
 from musicbert.recipes import RECIPES
 from musicbert.recipes.options import make_parser, parse
 from musicbert.recipes.training import train
@@ -58,26 +57,24 @@ def _count_gpus() -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Run a recipe; return the exit status."""
+    if options.recipe is None:
+        print(f"{DESCRIPTION}\n\n{EPILOG}")
+        return 0
+    if options.recipe not in RECIPES:
+        hint = nearest(options.recipe, RECIPES) or f"recipes are {', '.join(RECIPES)}"
+        raise ConfigError("unknown-recipe", f"no recipe {options.recipe}", hint=hint)
+    recipe = RECIPES[options.recipe]
+    parser = make_parser(
+        recipe,
+        prog=f"musicbert train {options.recipe}",
+        description=f"{recipe.ABOUT}\n\nPublished values: {recipe.SOURCE}.",
+        epilog="Flags after -- go to fairseq-train.",
+    )
     try:
-        if options.recipe is None:
-            print(f"{DESCRIPTION}\n\n{EPILOG}")
-            return 0
-        if options.recipe not in RECIPES:
-            raise ConfigError("unknown-recipe", f"no recipe {options.recipe}; there are {', '.join(RECIPES)}")
-        recipe = RECIPES[options.recipe]
-        parser = make_parser(
-            recipe,
-            prog=f"musicbert train {options.recipe}",
-            description=f"{recipe.ABOUT}\n\nPublished values: {recipe.SOURCE}.",
-            epilog="Flags after -- go to fairseq-train.",
-        )
         given, extra = parse(recipe, options.rest, parser=parser)
-        return train(given, extra, weights=_Weights(), count_gpus=_count_gpus, out=_say)
     except SystemExit as stop:  # argparse, after --help
         return int(stop.code or 0)
-    except MusicBertError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return train(given, extra, weights=_Weights(), count_gpus=_count_gpus, out=_say)
 
 
 def _say(line: str) -> None:

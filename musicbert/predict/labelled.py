@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from musicbert.arrays import Singles
 from musicbert.corpus.labelled import LabelColumn, LabelledSet, SentenceBin
 from musicbert.corpus.labelled.pieces import NO_CLASS
-from musicbert.errors import CheckpointError
+from musicbert.errors import CheckpointError, nearest
 from musicbert.evaluation.predictions import Predictions, outputs_of
 from musicbert.predict.model import Model, from_pretrained
 from musicbert.predict.pieces import Piece
@@ -63,9 +63,10 @@ def predict_labelled(
     """
     path = resolve(model)
     if is_tagger_folder(path):
-        return _from_tagger(path, data, pieces, device)
+        return _from_tagger(path, data, pieces, device, heads)
     opened = from_pretrained(path, device=device)
     known = opened.heads if isinstance(opened, Model) else {}
+    _check_heads(path, heads, list(known))
     matched = {
         head.name: column
         for head in known.values()
@@ -96,10 +97,22 @@ def _sequences(
     return np.stack([rows[piece] for piece in pieces])
 
 
+def _check_heads(path: Any, heads: Sequence[str] | None, known: Sequence[str]) -> None:
+    for name in heads or ():
+        if name not in known:
+            message = f"no head {name!r}; there are {', '.join(known) or 'none'}"
+            raise CheckpointError("unknown-head", message, path=path, hint=nearest(name, known))
+
+
 def _from_tagger(
-    path: Any, data: LabelledSet, pieces: Sequence[int], device: str | torch.device | None
+    path: Any,
+    data: LabelledSet,
+    pieces: Sequence[int],
+    device: str | torch.device | None,
+    heads: Sequence[str] | None,
 ) -> dict[str, Predictions]:
     model = load_tagger_model(path, device=device)
+    _check_heads(path, heads, [model.label])
     column = data.labels.get(model.settings["task"]["label"])
     if column is None or (column.level, column.kind, column.classes) != (
         model.level,

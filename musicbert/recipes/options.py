@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import Field, field, fields
 from typing import Any, NoReturn, TypeVar
 
-from musicbert.errors import ConfigError
+from musicbert.command_line import unknown_option
+from musicbert.errors import ConfigError, nearest
 
 Options = TypeVar("Options")
 
@@ -104,10 +105,9 @@ def parse(recipe: type[Options], words: Sequence[str], *, parser: _Parser) -> tu
     end = list(words).index("--") if "--" in words else len(words)
     given, unknown = parser.parse_known_intermixed_args(list(words[:end]))
     if unknown:
-        what = "unknown option" if unknown[0].startswith("-") else "unexpected argument"
         raise ConfigError(
             "bad-option",
-            f"{what} {unknown[0].partition('=')[0]}",
+            unknown_option(parser, unknown[0]),
             hint="see --help; options of fairseq-train go after --",
         )
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(given).items()}
@@ -116,6 +116,8 @@ def parse(recipe: type[Options], words: Sequence[str], *, parser: _Parser) -> tu
         if choices and values[entry.name] not in (*choices, entry.default):
             name = entry.name if entry.metadata.get("place") else f"--{entry.name.replace('_', '-')}"
             raise ConfigError(
-                "bad-option", f"{name} is one of {', '.join(choices)}, not {values[entry.name]}"
+                "bad-option",
+                f"{name} is one of {', '.join(choices)}, not {values[entry.name]}",
+                hint=nearest(str(values[entry.name]), choices),
             )
     return recipe(**values), tuple(words[end + 1 :])

@@ -10,11 +10,10 @@ name that its publisher gave it. Then come the tables of downloads: ``sources.js
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from os import PathLike, fspath
 from pathlib import Path
 
-from musicbert.errors import CheckpointError
+from musicbert.errors import CheckpointError, nearest
 from musicbert.weights.download import download
 
 
@@ -82,12 +81,11 @@ def resolve(
             return checkpoint
     if source is None:
         names = sorted({*known, *_held(places)})
-        near = get_close_matches(text.lower(), names, n=1)
+        near = nearest(text, names)
         raise CheckpointError(
             "unknown-name",
             f"No checkpoint is called {text!r}; known names are {', '.join(names)}",
-            hint=(f"did you mean {near[0]}? Otherwise " if near else "")
-            + f"give a path, or put it at {places[0] / text}",
+            hint=(f"{near} Otherwise " if near else "") + f"give a path, or put it at {places[0] / text}",
         )
     if source.url is None or source.sha256 is None:
         raise CheckpointError(

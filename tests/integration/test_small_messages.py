@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import musicbert
-from musicbert.cli.main import CLOSED_PIPE, COMMANDS, main
+from musicbert.cli.main import COMMANDS, main
+from musicbert.command_line import CLOSED_PIPE
 from musicbert.corpus.builder.sources import list_files
 from musicbert.corpus.files.folders import write_npy
 from musicbert.errors import CheckpointError, MidiError
@@ -72,7 +73,7 @@ def test_another_broken_pipe_is_an_error(monkeypatch, capsys, song):
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
     monkeypatch.setattr("musicbert.cli.encode.midi_files", fail)
-    monkeypatch.setattr("musicbert.cli.main._reader_is_gone", lambda: False)
+    monkeypatch.setattr("musicbert.command_line.reader_is_gone", lambda: False)
     assert main(["encode", str(song)]) == 2
     assert "Broken pipe" in capsys.readouterr().err
 

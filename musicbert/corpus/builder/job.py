@@ -167,7 +167,7 @@ def _encode(
     if not any("://" in source or source.endswith(("gz", "xz", "bz2")) for source in sources):
         total = sum(1 for _ in list_files(sources, exclude=options.exclude))
     chunks = files = 0
-    with tqdm(total=total, desc="encoding", unit="file", disable=not progress) as bar:
+    with tqdm(total=total, desc="encoding", unit="file", disable=None if progress else True) as bar:
 
         def missing() -> Iterator[Chunk]:
             nonlocal chunks, files
@@ -245,7 +245,7 @@ def _write(parts: Sequence[Part], runner: Runner, progress: bool) -> list[PartDo
         tasks += ranges[part.plan] or [part]
     done: list[PartDone] = []
     written: dict[str, list[RangeDone]] = defaultdict(list)
-    with tqdm(total=len(tasks), desc="writing", unit="part", disable=not progress) as bar:
+    with tqdm(total=len(tasks), desc="writing", unit="part", disable=None if progress else True) as bar:
         for result in runner.run(_write_task, tasks):
             if isinstance(result, PartDone):
                 done.append(result)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from musicbert.errors import DatasetError
+from musicbert.errors import DatasetError, nearest
 
 
 @dataclass(frozen=True)
@@ -44,5 +44,6 @@ def find_public_data(name: str) -> PublicData:
     """
     known = public_data()
     if name not in known:
-        raise DatasetError("unknown-name", f"no data set is called {name!r}; there are {', '.join(known)}")
+        message = f"no data set is called {name!r}; there are {', '.join(known)}"
+        raise DatasetError("unknown-name", message, hint=nearest(name, known))
     return known[name]

@@ -33,6 +33,7 @@ from tqdm import tqdm
 
 from musicbert.annotation.folds import PARTS
 from musicbert.atomic import write_bytes, write_text
+from musicbert.command_line import Parser, exit_status
 from musicbert.corpus.bins.databin import (
     EOS,
     UNKNOWN,
@@ -48,7 +49,7 @@ from musicbert.corpus.bins.databin import (
 from musicbert.corpus.files.folders import build_directory, read_whole
 from musicbert.corpus.labelled.rating_rawset import REMAKE, check_fold, read_part
 from musicbert.encoding.vocabulary import N_FIELDS
-from musicbert.errors import DatasetError, exit_status
+from musicbert.errors import DatasetError
 
 Kind = Literal["ratings", "sentences"]
 #: What lies beside the text of a part and is copied beside the labels.
@@ -215,7 +216,7 @@ def _is_databin(folder: Path) -> bool:
 @partial(exit_status, stopped="stopped; nothing was written")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the arguments and binarise."""
-    parser = argparse.ArgumentParser(description="Binarise all folds of a raw data set for fairseq-train.")
+    parser = Parser(description="Binarise all folds of a raw data set for fairseq-train.")
     parser.add_argument("prefix", nargs="?", help="names the two folders, such as xai, next or topmagd")
     parser.add_argument("--kind", choices=("ratings", "sentences"), default="ratings", help=argparse.SUPPRESS)
     add = parser.add_argument

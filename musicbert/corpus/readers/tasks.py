@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from musicbert.corpus.labelled.pieces import Task
+from musicbert.errors import ConfigError, nearest
 
 Resource = Literal["high", "mid", "low"]
 
@@ -173,8 +174,8 @@ def get_task(name: str) -> BenchmarkTask:
 
     Raises
     ------
-    ValueError
-        There is no such task.
+    ConfigError
+        ``unknown-task``.
 
     Examples
     --------
@@ -185,5 +186,6 @@ def get_task(name: str) -> BenchmarkTask:
     task = BENCHMARK.get(name.upper()) or by_name.get(name)
     if task is None:
         known = ", ".join(f"{row.abbreviation} ({row.task.name})" for row in BENCHMARK.values())
-        raise ValueError(f"a task is one of {known}, not {name!r}")
+        hint = nearest(name, [*BENCHMARK, *by_name]) or "the first names are abbreviations"
+        raise ConfigError("unknown-task", f"a task is one of {known}, not {name!r}", hint=hint)
     return task

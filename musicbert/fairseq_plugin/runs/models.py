@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
 
-from musicbert.errors import CheckpointError
+from musicbert.errors import CheckpointError, nearest
 from musicbert.recipes.command import flags
 from musicbert.weights import FAMILIES, read_bundle, resolve
 from musicbert.weights.families.family import FamilyName as Family
@@ -57,7 +57,9 @@ def choose_model(name: str | PathLike[str], *, codec: str | None = None) -> Mode
         arch = text.removeprefix(SCRATCH)
         if arch not in _ARCHITECTURES:
             raise CheckpointError(
-                "unknown-architecture", f"no architecture {arch!r}; there are {', '.join(_ARCHITECTURES)}"
+                "unknown-architecture",
+                f"no architecture {arch!r}; there are {', '.join(_ARCHITECTURES)}",
+                hint=nearest(arch, _ARCHITECTURES),
             )
         family = _ARCHITECTURES[arch]
         default = "octuple" if family == "musicbert" else "cp"
