@@ -82,10 +82,15 @@ def unknown_option(parser: argparse.ArgumentParser, word: str) -> str:
     return f"unknown option {name}" + (f", {hint}" if hint else "")
 
 
-def refuse_unused(options: argparse.Namespace, names: Sequence[str], why: str) -> None:
-    """Refuse options that were given where they have no effect: raises `ConfigError` (``unused-option``)."""
+def refuse_unused(options: argparse.Namespace, names: Sequence[str], why: str, *, fatal: bool = True) -> None:
+    """Refuse options that were given where they have no effect: raises `ConfigError` (``unused-option``).
+
+    ``fatal=False``: only say so on the standard error.
+    """
     unused = [f"--{name.replace('_', '-')}" for name in names if name in options.given]
-    if unused:
+    if unused and not fatal:
+        sys.stderr.write(f"note: {', '.join(unused)}: not used {why}\n")
+    elif unused:
         raise ConfigError(
             "unused-option", f"{', '.join(unused)}: not used {why}", hint="leave it out, or change the others"
         )

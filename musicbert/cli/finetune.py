@@ -141,7 +141,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         refuse_unused(options, ["label"], "with --labels: --label-columns chooses columns of a table")
     if options.no_report:
-        refuse_unused(options, ["resamples"], "with --no-report")
+        refuse_unused(options, ["resamples"], "with --no-report", fatal=False)
     with _without_logging():
         return _finetune(options)
 
@@ -221,7 +221,7 @@ def _plan(options: argparse.Namespace, prepared: Any, model: Any) -> list[Any]:
     }
     if prepared.is_databin:
         if options.split != "data-bin":
-            refuse_unused(options, ["split"], "by a data-bin, which has its own")
+            refuse_unused(options, ["split"], "by a data-bin, which has its own split")
         names = ["train_share", "folds", "validation", "split_seed", "ignore_classes"]
         refuse_unused(options, names, "by a data-bin")
         return plan_databin(prepared.folds, tasks, model, options.output, **common)
@@ -232,9 +232,9 @@ def _plan(options: argparse.Namespace, prepared: Any, model: Any) -> list[Any]:
         refuse_unused(options, ["head"], "for labels of notes: it is the pooling for labels of pieces")
     split = options.split or (data.split_names[0] if data.split_names else "clean")
     if split in data.split_names:
-        refuse_unused(options, ["folds"], f"with the split {split!r}, which the data come with")
-        if not any(part.isdecimal() for part in data.split(split).values()):
-            refuse_unused(options, ["validation"], f"with the split {split!r}, which has parts and no folds")
+        parts = data.split(split).values()
+        names = ["folds"] if any(part.isdecimal() for part in parts) else ["folds", "validation"]
+        refuse_unused(options, names, f"with the split {split!r}, which the data come with", fatal=False)
     return plan_task(
         data,
         tasks[0],

@@ -1,7 +1,7 @@
 """What all recipes share: options, the weights they start from, and the plan of runs."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -122,6 +122,14 @@ class Recipe:
         shared = self.values("effective_batch", "batch", "num_workers", "patience", "validate_every")
         small = self.small_checkpoints
         return Command(data, save_dir, arguments, small_checkpoints=small, **shared, **more)
+
+    def refuse(self, names: Iterable[str], why: str) -> None:
+        """Refuse options that were given where they have no effect: raises `ConfigError`."""
+        for entry in fields(self):
+            if entry.name in names and getattr(self, entry.name) != entry.default:
+                place = entry.metadata.get("place")
+                name = entry.name.upper() if place else f"--{entry.name.replace('_', '-')}"
+                raise ConfigError("unused-option", f"{name}: not used {why}", hint="leave it out")
 
     def values(self, *names: str) -> dict[str, Any]:
         """Values of options by name."""

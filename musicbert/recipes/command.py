@@ -123,6 +123,8 @@ def plan_processes(
         node_rank = node_rank or environment["SLURM_NODEID"]
         master = master or f"{_first_host(environment['SLURM_STEP_NODELIST'])}:29500"
     nodes = nodes or 1
+    if nodes == 1 and (node_rank or master):
+        raise ConfigError("unused-option", "--node-rank and --master are not used without --nodes")
     launch: tuple[str, ...] = (sys.executable, "-m", _LAUNCH)
     if nodes > 1:
         if not (node_rank and master):

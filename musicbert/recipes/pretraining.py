@@ -65,6 +65,8 @@ data-bin."""
 
     def plan(self, weights: Weights) -> Plan:
         """One run."""
+        if self.arch:
+            self.refuse(["size"], "with --arch")
         data = shards_of(self._folder(), "dict.txt")
         need(
             f"{data.partition(':')[0]}/dict.txt", "make a data-bin with: musicbert build MIDI --output FOLDER"
@@ -96,6 +98,7 @@ data-bin."""
 
     def _folder(self) -> str:
         if self.data:
+            self.refuse(["prefix"], "with --data")
             return self.data
         if not self.prefix:
             raise ConfigError("bad-option", "--data is missing, or PREFIX", hint="see --help")
@@ -217,6 +220,10 @@ m2bert_* or musicbert_*."""
 
     def _check(self, arch: str) -> None:
         """Refuse combinations of options that make no sense."""
+        noise, masks = ("noise_prob", "noise_radius", "noise_symmetric"), ("mask_strategy", "mask_prob")
+        self.refuse(noise if self.objective == "mask" else masks, f"with --objective {self.objective}")
+        if self.aux == "none":
+            self.refuse(["roll_weight"], "with --aux none")
         if self.bar and not self.updates:
             raise ConfigError("bad-option", "--bar needs --updates")
         if self.half_sums and not arch.startswith("m2bert"):

@@ -219,7 +219,9 @@ class PerformerTuning(_Contrastive):
 
     init: str = option("", "contrastive checkpoint (default: that of the same --loss, --lr and --arch)")
     loss: str = published(
-        "xai_pretrain_loss", "loss of the pre-training; names the checkpoint without --init"
+        "xai_pretrain_loss",
+        "loss of the pre-training; names the checkpoint without --init",
+        choices=_LOSSES,
     )
 
     def start(self, weights: Weights, **more: object) -> Start:

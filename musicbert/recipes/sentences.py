@@ -113,6 +113,8 @@ accuracy on the validation part (the published recipe does not validate: add -- 
         if self.task not in ("next", "acc"):
             raise ConfigError("bad-option", "say which task: next or acc", hint="see --help")
         need(f"{self._data}/input0", "make it with scripts/gen_nsp.py and scripts/binarize_nsp.sh")
+        if self.weights:
+            self.refuse(["init"], "with WEIGHTS")
         given = replace(self, init=self.weights or self.init)
         return given._plan(
             weights,
@@ -160,6 +162,7 @@ the whole validation part."""
         if self.as_published:
             if len(self.as_published) != 3:
                 raise ConfigError("bad-option", "say CLASSES FOLD WEIGHTS, all three", hint="see --help")
+            self.refuse(["fold", "init"], "with CLASSES FOLD WEIGHTS")
             classes, fold, init = self.as_published
             given, extra = replace(self, fold=fold, init=init), flags(num_classes=classes)
         return given._folds(weights, extra)

@@ -60,6 +60,7 @@ def read_bundle(
     Raises `CheckpointError` (those of ``load_checkpoint`` and ``infer_config``; ``bad-config``,
     ``bad-labels``; ``other-vocabulary`` and ``unreadable``: ``vocab.json`` of a folder).
     """
+    given = labels is not None
     checkpoint = load_checkpoint(path)
     kind = FAMILIES[family] if family else family_of(checkpoint.weights)
     weights = kind.rename(checkpoint.weights, path=path)
@@ -73,10 +74,23 @@ def read_bundle(
             pooling: Pooling = "mean" if checkpoint.settings.get("pooling") == "mean" else "first"
             heads, view = heads_of(weights, checkpoint, path), view_of(checkpoint) or "octuple"
             bundle = replace(bundle, heads=heads, pooling=pooling, view=view)
-        if labels is None:
+        if not given:
             labels = labels_of_data(checkpoint.task)
     _check_vocabulary(bundle, Path(path))
-    return bundle if labels is None else replace(bundle, heads=named_heads(bundle.heads, read_labels(labels)))
+    return bundle if labels is None else _with_names(bundle, labels, given=given)
+
+
+def _with_names(bundle: Bundle, labels: str | PathLike[str], *, given: bool) -> Bundle:
+    """Name the outputs of the heads; labels that the user gave must name those of one."""
+    names = read_labels(labels)
+    heads = named_heads(bundle.heads, names)
+    if given and not any(
+        head.names and head.names in (names["classes"], names["dimensions"]) for head in heads
+    ):
+        counts = ", ".join(f"{head.name} has {head.outputs} outputs" for head in heads) or "there is no head"
+        message = f"{len(names['classes'])} classes and {len(names['dimensions'])} dimensions fit no head"
+        raise CheckpointError("bad-labels", f"{message}: {counts}", path=labels)
+    return replace(bundle, heads=heads)
 
 
 def _check_vocabulary(bundle: Bundle, folder: Path) -> None:

@@ -1,0 +1,193 @@
+"""Every option of every command changes what comes out, or is refused; a new option needs a line here.
+
+`TABLES`: command (and how it is used) -> its base, and option -> words that are added to the base, or another base
+and words. Words that begin with ``!`` are refused, ``~`` may be an error, ``=`` take the place of the base.
+"""
+
+import argparse
+
+import pytest
+
+from musicbert.cli.main import main as musicbert
+from musicbert.cli.main import make_parser
+from options.effects import check, check_table, options_of
+
+#: music that the encoding cannot represent, for commands that take one file
+POLICIES = {
+    "--mid-bar-metre": ("{{}} {midbar}", "--mid-bar-metre split"),
+    "--unsupported-metre": ("{{}} {unsupported}", "~--unsupported-metre nearest"),
+    "--long-metre": ("{{}} {metre}", "--long-metre split"),
+    "--zero-ticks": ("{{}} {zero}", "--zero-ticks drop"),
+    "--beyond-limit": ("{{}} {beyond}", "~--beyond-limit error"),
+}
+NO_POLICIES = {name: f"!{words}" for name, (_, words) in POLICIES.items()}
+NO_POLICIES = {name: words.replace("!~", "!") for name, words in NO_POLICIES.items()}
+
+
+def policies(base):
+    """Entries of the policies of a command."""
+    return {name: (start.replace("{{}}", base), words) for name, (start, words) in POLICIES.items()}
+
+
+ENCODE = {
+    "inputs": ("encode {song}", "=encode {other}"),
+    "--output": "--output out",
+    "--format": "--format csv",
+    "--encoding": "--encoding cp",
+    "--windows": ("encode {long}", "--windows"),
+    "--chunk": "!--chunk 8",
+    "--reader": ("encode {programs}", "--reader miditoolkit"),
+    **policies("encode"),
+}
+MODEL = {
+    "--model": "--model {plain}",
+    "--device": "~--device nonsense",
+    "--precision": "--precision bfloat16",
+}
+EMBED = {
+    "inputs": ("embed {song} --model {micro} -o e.npz", "=embed {other} --model {micro} -o e.npz"),
+    **MODEL,
+    "--labels": "!--labels classes.json",
+    "--output": "--output other.npz",
+    "--level": "--level note",
+    "--pooling": "--pooling mean",
+    "--layer": "--layer 0",
+    **{
+        name: (f"{base} --model {{micro}} --output e.csv", words)
+        for name, (base, words) in policies("embed").items()
+    },
+}
+PREDICT = {
+    "inputs": ("predict {song} --model {micro}", "=predict {other} --model {micro}"),
+    **MODEL,
+    "--model": "~--model {plain}",
+    "--labels": "--labels {classes}",
+    "--output": "--output out.csv",
+    "--heads": "~--heads nonsense",
+    "--part": "!--part test",
+    "--split": "!--split clean",
+    **{name: (f"{base} --model {{micro}}", words) for name, (base, words) in policies("predict").items()},
+}
+FILL = "fill {song} --model {micro} --output f.mid --table f.csv"
+SAMPLED = f"{FILL} --temperature 2"
+BUILD = "build {midi} --output c --shares 60 20 20"
+TABLES = {
+    "encode": ("encode {song}", ENCODE),
+    "encode, csv": ("encode {song} --format csv", {
+        **ENCODE, "--format": "--format text", "--windows": "!--windows", "--chunk": "!--chunk 8",
+    }),
+    "encode, npy": ("encode {song} --format npy --output out", {
+        **ENCODE, "--output": "--output elsewhere", "--format": ("encode {song} --output out", "--format csv"),
+        "--windows": "!--windows",
+    }),
+    "encode, cp": ("encode {song} --encoding cp", {
+        **ENCODE, "--encoding": "--encoding cp-midibert", "--windows": "!--windows",
+        "--chunk": ("encode {song} --encoding cp --format npy --output out", "--chunk 8"),
+        "--reader": ("encode {channels} --encoding cp-m2bert", "--reader miditoolkit"), **NO_POLICIES,
+    }),
+    "embed": ("embed {song} --model {micro} --output e.npz", EMBED),
+    "embed, notes": ("embed {song} --model {micro} --output e.npz --level note", {
+        **EMBED, "--level": "--level bar", "--pooling": "!--pooling mean",
+    }),
+    "embed, M2BERT": ("embed {song} --model m2bert-tiny --output e.npz", {
+        **EMBED, "--pooling": "!--pooling first", **NO_POLICIES,
+    }),
+    "predict": ("predict {song} --model {micro}", PREDICT),
+    "predict, a model of finetune": ("predict {song} --model {tagger}", {
+        **PREDICT, "--labels": "!--labels classes.json",
+        **{name: (f"{base} --model {{tagger}}", words) for name, (base, words) in policies("predict").items()},
+    }),
+    "fill": (FILL, {
+        "input": (FILL.replace("{song}", "{other}").replace("fill", "fill", 1), "--table other.csv"),
+        **MODEL, "--labels": "!--labels classes.json",
+        "--output": "--output other.mid", "--table": "--table other.csv", "--fields": "--fields velocity",
+        "--bars": "--bars 0 1", "--programs": "--programs 1", "--notes": "--notes 1 2", "--share": "--share 0.5",
+        "--order": "--order notes", "--steps": (f"{FILL} --order confident", "--steps 2"),
+        "--temperature": "--temperature 2", "--top-k": (SAMPLED, "--top-k 1"),
+        "--top-p": (SAMPLED, "--top-p 0.1"), "--seed": (SAMPLED, "--seed 5"),
+        **{name: (f"{base} --model {{micro}} --output f.mid --table f.csv", words)
+           for name, (base, words) in policies("fill").items()},
+    }),
+    "fill, most probable": (FILL, {
+        "--steps": "!--steps 2", "--top-k": "!--top-k 1", "--top-p": "!--top-p 0.5", "--seed": "!--seed 5",
+    }),
+    "build": (BUILD, {
+        "sources": ("build {midi} -o c", "=build {midi} {song} -o c"), "--output": "--output other", "--encoding": "--encoding cp",
+        "--metres": ("build {basic} {metre} -o c", "--metres one-4/4"), "--format": "--format text",
+        "--shard-tokens": "--shard-tokens 400", "--performance-input": "--performance-input",
+        "--exclude": "--exclude p3", "--seed": "--seed 8", "--window": "--window 16", "--overlap": (f"{BUILD} --window 16", "--overlap 1"),
+        "--shares": "--shares 40 30 30", "--split": "--split hash", "--keep-duplicates": ("build {song} {one} {midi} -o c", "--keep-duplicates"),
+        "--ignore-near-duplicates": ("build {song} {one} {midi} -o c --keep-duplicates --shares 34 33 33", "--ignore-near-duplicates"),
+        **{name: (f"{base} --output c --shares 60 20 20 --max-failure-rate 1", words) for name, (base, words) in policies("build {midi}").items()},
+        "--bar-overflow": ("build {midi} {bars} --output c --shares 60 20 20", "~--bar-overflow error"),
+        "--reader": ("build {midi} {programs} --output c --shares 60 20 20", "--reader miditoolkit"),
+        "--workers": "~--workers 2", "--scheduler": "~--scheduler nowhere:1",
+        "--overwrite": (f"{BUILD} --output {{old}}", "~--overwrite"), "--restart": (f"{BUILD} --output {{begun}}", "~--restart"),
+        "--max-failure-rate": ("build {midi} {unsupported} -o c", "--max-failure-rate 1"), "--quiet": "--quiet",
+    }),
+    "build, compound words": (f"{BUILD} --encoding cp", {
+        "--window": "!--window 16", "--overlap": "!--overlap 1", "--bar-overflow": "!--bar-overflow error",
+        "--performance-input": "~--performance-input", "--format": "~--format text", **NO_POLICIES,
+    }),
+    "build, a scheduler": (BUILD, {"--workers": (f"{BUILD}", "!--scheduler nowhere:1 --workers 2")}),
+    "checkpoint info": ("checkpoint info {micro}", {"checkpoint": ("checkpoint info {micro}", "=checkpoint info {plain}"), "--json": "--json"}),
+    "checkpoint convert": ("checkpoint convert {micro} new", {
+        "checkpoint": ("checkpoint convert {plain} new", "=checkpoint convert {micro} new"), "target": ("checkpoint convert {micro} new", "=checkpoint convert {micro} old"),
+        "--to": "--to hugging-face", "--float16": "--float16", "--labels": "--labels {classes}", "--about": "--about {about}",
+        "--overwrite": ("checkpoint convert {micro} {old_model}", "~--overwrite"),
+    }),
+    "checkpoint convert, a file": ("checkpoint convert {micro} new.pt", {"--about": "!--about {about}"}),
+    "checkpoint verify": ("checkpoint verify {micro}", {
+        "checkpoint": ("checkpoint verify {plain} --record n", "=checkpoint verify musicbert-mini --record n"), "--expected": "~--expected {numbers}",
+        "--record": "~--record n.npz",
+    }),
+    "checkpoint verify, recording": ("checkpoint verify {micro} --record n.npz", {"--expected": "!--expected {numbers}"}),
+    "data list": ("data list", {"--json": "--json"}),
+}  # fmt: skip
+#: tables that show combinations, and not all options
+PARTIAL = {"fill, most probable", "build, compound words", "build, a scheduler", "checkpoint convert, a file",
+           "checkpoint verify, recording"}  # fmt: skip
+CASES = [(name, option) for name, (_, table) in TABLES.items() for option in table]
+
+
+def parser_of(words):
+    """The parser of a command, or of an action of one."""
+    parser = make_parser(words.split()[0])
+    for word in words.split():
+        below = next(each for each in parser._actions if isinstance(each, argparse._SubParsersAction))
+        parser = below.choices[word]
+    return parser
+
+
+@pytest.fixture(scope="module")
+def call(caller, tagger, tmp_path_factory, places):
+    folder = tmp_path_factory.mktemp("earlier")
+    (folder / "about.md").write_text("About it.")
+    (folder / "classes.json").write_text('{"classes": ["rock", "jazz", "folk"], "dimensions": []}')
+    assert (
+        musicbert(["build", str(places["one"]), "--output", str(folder / "old"), "--shares", "1", "0", "0"])
+        == 0
+    )
+    (folder / ".begun.building").mkdir()
+    (folder / ".begun.building" / "plan.json").write_text("another")
+    for words in (["convert", "{micro}", "{old_model}"], ["verify", "{micro}", "--record", "{numbers}"]):
+        values = {**places, "old_model": folder / "old_model", "numbers": folder / "numbers.npz"}
+        assert musicbert(["checkpoint", *(word.format(**values) for word in words)]) == 0
+    values = {
+        "tagger": tagger, "old": folder / "old", "begun": folder / "begun", "about": folder / "about.md",
+        "classes": folder / "classes.json", "old_model": folder / "old_model", "numbers": folder / "numbers.npz",
+    }  # fmt: skip
+    return caller(lambda words, _: musicbert(words), values=values)
+
+
+@pytest.mark.parametrize("name", sorted(set(TABLES) - PARTIAL))
+def test_every_option_is_in_the_table(name):
+    parser = parser_of(name.partition(",")[0])
+    check_table({name: parser}, {name: TABLES[name][1]})
+    assert options_of(parser)
+
+
+@pytest.mark.parametrize(("name", "option"), CASES)
+def test_an_option_changes_something_or_is_refused(call, name, option):
+    base, table = TABLES[name]
+    check(call, base, option, table[option])
