@@ -21,7 +21,9 @@ import report_xai
 
 from musicbert.annotation.folds import PARTS
 from musicbert.command_line import Parser, exit_status
+from musicbert.errors import DatasetError
 from musicbert.evaluation.predictions import PERFORMER, RATINGS, load_predictions
+from musicbert.reuse import hold_folder, read_record
 
 #: label of the predictions -> task of the report
 TASKS = {RATINGS: "regression", PERFORMER: "classes"}
@@ -76,7 +78,16 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"error: {path} is missing: {hint}", file=sys.stderr)
             return 2
     out = given.output or given.checkpoint.parent / "eval"
+    with hold_folder(out):
+        return _evaluate(given, fold, out)
+
+
+def _evaluate(given: argparse.Namespace, fold: Path, out: Path) -> int:
+    """Predict, and write the reports, in a folder of this process."""
     run = out / "runs" / f"fold{given.fold}" / "seed0"
+    if others := [path for path in (out / "runs").glob("fold*/seed*") if path != run]:
+        message = f"It holds predictions of something else, which would count too: {others[0]}"
+        raise DatasetError("output-exists", message, path=out, hint="choose another --output")
     logging.disable(logging.DEBUG)  # fairseq turns the loggers of all packages on
     for part in dict.fromkeys(("train", given.split)):
         words = [given.checkpoint, fold, "--split", part, "--output", run / f"{part}.npz"]
@@ -96,13 +107,16 @@ def _report(given: argparse.Namespace, fold: Path, out: Path, tasks: list[str]) 
     if given.reliability:
         words += ["--ceiling", given.reliability]
     if given.midi:
+        from musicbert.evaluation.baselines.rating_baselines import set_record
+
         baselines = given.baselines or out / "baselines"
         result = baselines.with_name(f"{baselines.name}.json")
-        if not result.is_file():
-            options = ["--labels", given.labels, "--midi", given.midi, "--split", "databin"]
-            options += ["--folds-file", fold, "--task", "regression", "classes", "--output", baselines]
-            if status := baselines_xai.main([*map(str, options)]):
-                return status
+        options = ["--labels", given.labels, "--midi", given.midi, "--split", "databin"]
+        options += ["--folds-file", fold, "--task", "regression", "classes", "--output", baselines]
+        asked = vars(baselines_xai.parser().parse_args([*map(str, options)]))
+        kept = (read_record(result) or {}).get("made_from") == set_record(**asked)
+        if not kept and (status := baselines_xai.main([*map(str, options)])):
+            return status
         words += ["--midi", given.midi, "--baselines", result, "--split", "databin"]
     for task in tasks:
         name = f"{given.checkpoint.parent.name}, {task}"

@@ -4,16 +4,17 @@
   bash scripts/prepare_smc_benchmark.sh SMC OUT [OPTIONS]
 
 OUT gets note/<source>/ and seq/<source>/. The same command continues after an interruption; complete folders
-are left alone.
+of the same options and files are left alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -27,7 +28,7 @@ from musicbert.corpus.labelled.shards import MANIFEST, Shards  # noqa: E402
 from musicbert.corpus.readers.benchmark import load_data_set, parse_source, tasks_of  # noqa: E402
 from musicbert.corpus.readers.smc_files import NAMES, SmcFile, export, find_files, read_file  # noqa: E402
 from musicbert.corpus.readers.tasks import BenchmarkTask  # noqa: E402
-from musicbert.errors import MusicBertError  # noqa: E402
+from musicbert.reuse import MADE_FROM, hashes_of, made_from, read_record, require_same  # noqa: E402
 
 FOLDERS = {"note": "note", "sequence": "seq"}
 
@@ -65,15 +66,16 @@ def main() -> None:
     for source, files in jobs.items():
         pieces = (piece for file in files for piece in read_file(file))
         rows = {row.abbreviation: row for file in files for row in file.rows}
-        _write(source, pieces, list(rows.values()), given)
+        _write(source, pieces, list(rows.values()), given, _made_from(given, given.smc))
     for text in given.source:
         name, path, inside = parse_source(text)
         rows = tasks_of(name)
-        if _done(name, rows, given):
+        record = _made_from(given, path, inside)
+        if _done(name, rows, given, record):
             continue
         bar = partial(tqdm, desc=name, unit="file", disable=None)
         data = load_data_set(name, path, inside=inside, compatible=given.compatible, progress=bar)
-        _write(name, [*data.pieces, *data.failed], rows, given)
+        _write(name, [*data.pieces, *data.failed], rows, given, record)
 
 
 def _smc_files(folder: Path) -> dict[str, list[SmcFile]]:
@@ -90,18 +92,19 @@ def _place(source: str, rows: list[BenchmarkTask], given: argparse.Namespace) ->
     return Path(given.out) / FOLDERS[rows[0].task.level] / source
 
 
-def _done(source: str, rows: list[BenchmarkTask], given: argparse.Namespace) -> bool:
+def _made_from(given: argparse.Namespace, path: str, inside: str = "") -> dict[str, Any]:
+    """Record what the shards of a source are made from."""
+    settings = {"--codec": given.codec, "--compatible": given.compatible, "folder of the archive": inside}
+    return made_from(settings, hashes_of(path) if Path(path).exists() else {})
+
+
+def _done(
+    source: str, rows: list[BenchmarkTask], given: argparse.Namespace, record: Mapping[str, Any]
+) -> bool:
     place = _place(source, rows, given)
     if given.overwrite or not (place / MANIFEST).is_file():
         return False
-    codec = Shards(place).codec
-    if codec != given.codec:
-        raise MusicBertError(
-            "other-codec",
-            f"It is there already, as {codec!r}",
-            path=place,
-            hint="choose another OUT, or --overwrite",
-        )
+    require_same(read_record(place / MADE_FROM), record, place, "choose another OUT, or --overwrite")
     print(f"{place}: complete already")
     return True
 
@@ -111,13 +114,14 @@ def _write(
     pieces: Iterable[LabelledPiece] | Iterator,
     rows: list[BenchmarkTask],
     given: argparse.Namespace,
+    record: Mapping[str, Any],
 ) -> None:
     place = _place(source, rows, given)
-    if not _done(source, rows, given):
+    if not _done(source, rows, given, record):
         place.parent.mkdir(parents=True, exist_ok=True)
         report = write_shards(
             pieces, given.codec, place, [row.task for row in rows],
-            source=source, overwrite=given.overwrite, progress=True,
+            source=source, made_from=record, overwrite=given.overwrite, progress=True,
         )  # fmt: skip
         print(
             f"{place}: {len(report.shards)} pieces, {len(report.skipped)} left out (ledger.jsonl names each)"

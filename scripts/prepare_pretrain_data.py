@@ -30,6 +30,7 @@ from musicbert.command_line import Parser, exit_status  # noqa: E402
 from musicbert.corpus.files.ledger import write_ledger  # noqa: E402
 from musicbert.corpus.readers.pretraining import Corpus, find_corpora, process_pop909, write_lists  # noqa: E402
 from musicbert.errors import MusicBertError  # noqa: E402
+from musicbert.reuse import hold_folder  # noqa: E402
 
 CORPORA = ("asap", "pop1k7", "pop909", "pianist8", "emopia", "lmd")
 
@@ -76,7 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     end = words.index("--") if "--" in words else len(words)
     given = _parser().parse_args(words[:end])
-    given.out.mkdir(parents=True, exist_ok=True)
+    with hold_folder(given.out):
+        return _build(given, words[end + 1 :])
+
+
+def _build(given: argparse.Namespace, more: Sequence[str]) -> int:
     corpora = _list_files(given)
     for corpus in corpora:
         print(f"{corpus.name}: {len(corpus.files)} files, {len(corpus.left_out)} left out")
@@ -87,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     metres = [] if given.encoding == "octuple" else ["--metres", "one-4/4"]
     options = ["--output", given.out / "data", "--encoding", given.encoding, "--shares", 85, 15, 0]
-    options += ["--workers", given.workers, "--max-failure-rate", 1, *metres, *words[end + 1 :]]
+    options += ["--workers", given.workers, "--max-failure-rate", 1, *metres, *more]
     return musicbert(["build", *map(str, [*lists, *options])])
 
 

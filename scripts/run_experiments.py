@@ -12,10 +12,12 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from musicbert.command_line import Parser, exit_status
+from musicbert.reuse import hold_folder
 
 if TYPE_CHECKING:
     from musicbert.fairseq_plugin.runs.engine import Run
@@ -73,7 +75,10 @@ def main() -> int:
     from musicbert.fairseq_plugin.runs.engine import start_runs, summary
 
     given, runs = _runs(_parser(), sys.argv[1:])
-    outcomes = start_runs(runs, workers=given.workers)
+    with ExitStack() as held:
+        for folder in dict.fromkeys(run.out.parents[1] for run in runs):
+            held.enter_context(hold_folder(folder))
+        outcomes = start_runs(runs, workers=given.workers)
     print(summary(outcomes))
     return 1 if any(outcome.error for outcome in outcomes) else 0
 

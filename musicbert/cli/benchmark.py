@@ -72,24 +72,26 @@ def run(options: argparse.Namespace) -> int:
             raise ValueError("there are no data for any task: scripts/prepare_smc_benchmark.sh makes them")
     import musicbert.fairseq_plugin  # noqa: F401 - registers tasks and models
     from musicbert.fairseq_plugin.runs.benchmark import run_benchmark
+    from musicbert.reuse import hold_folder
 
-    records = run_benchmark(
-        options.model,
-        options.note_data,
-        options.seq_data,
-        output,
-        tasks,
-        splits=options.splits,
-        seeds=options.seeds,
-        change=lambda recipe: changed(recipe, options),
-        only_folds=options.only_folds,
-        train_share=options.train_share,
-        workers=options.workers,
-        threads=options.threads,
-        cpu=options.cpu,
-        baselines=not options.no_baselines,
-        progress=not options.quiet,
-        say=lambda text: print(text, file=sys.stderr),
-    )
-    print((output / "table.md").read_text(encoding="utf-8"))
+    with hold_folder(output):
+        records = run_benchmark(
+            options.model,
+            options.note_data,
+            options.seq_data,
+            output,
+            tasks,
+            splits=options.splits,
+            seeds=options.seeds,
+            change=lambda recipe: changed(recipe, options),
+            only_folds=options.only_folds,
+            train_share=options.train_share,
+            workers=options.workers,
+            threads=options.threads,
+            cpu=options.cpu,
+            baselines=not options.no_baselines,
+            progress=not options.quiet,
+            say=lambda text: print(text, file=sys.stderr),
+        )
+        print((output / "table.md").read_text(encoding="utf-8"))
     return 0 if all(record.get("network") and not record.get("note") for record in records) else 1

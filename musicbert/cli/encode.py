@@ -112,18 +112,19 @@ def _rows(path: Path, options: argparse.Namespace, policies: Policies) -> NDArra
 def _write_arrays(files: list[Path], options: argparse.Namespace, policies: Policies) -> int:
     """A file of rows for each piece."""
     from musicbert.corpus.files.folders import write_npy
+    from musicbert.reuse import hold_folder
 
     names = [path.stem for path in files]
     if len(set(names)) < len(names):
         raise ValueError("two files have the same name: encode their folders one at a time")
-    options.output.mkdir(parents=True, exist_ok=True)
-    good, arrays = read_all(files, lambda path: _rows(path, options, policies))
-    for path, rows in zip(good, arrays, strict=True):
-        if options.chunk is not None:
-            from musicbert.encoding.compound_word import chunk_rows
+    with hold_folder(options.output):
+        good, arrays = read_all(files, lambda path: _rows(path, options, policies))
+        for path, rows in zip(good, arrays, strict=True):
+            if options.chunk is not None:
+                from musicbert.encoding.compound_word import chunk_rows
 
-            rows = chunk_rows(rows, options.chunk)
-        write_npy(options.output / f"{path.stem}.npy", rows)
+                rows = chunk_rows(rows, options.chunk)
+            write_npy(options.output / f"{path.stem}.npy", rows)
     return status(len(good), len(files))
 
 

@@ -66,11 +66,12 @@ def report_runs(
     resamples: int = 1000,
     seed: int = 0,
     quiet: bool = False,
+    again: bool = True,
 ) -> None:
     """Write the report of each label of an experiment and print the headlines.
 
     Baselines are fitted on ``folds`` (`musicbert.corpus.labelled.open_folds`), if given. ``resamples`` and
-    ``seed`` are those of the bootstrap.
+    ``seed`` are those of the bootstrap. Without ``again``, a report that was made from the same stays.
     """
     from musicbert.corpus.labelled import Shards
     from musicbert.evaluation.reports.build import experiment_report
@@ -79,26 +80,33 @@ def report_runs(
     from musicbert.evaluation.run_files import read_experiment
     from musicbert.evaluation.tables import number_cell
     from musicbert.provenance import provenance
+    from musicbert.reuse import hold_folder, read_record
 
     first = read_experiment(experiment)
     labels = [task["label"] for task in first.record.get("tasks", [])] or [first.task.label]
     data = next(iter(folds.values()), None) if folds else None
     command = ["musicbert", "evaluate", experiment.name, "--resamples", str(resamples), "--seed", str(seed)]
+    command += [] if folds else ["--no-baselines"]
     made_by = provenance(command, inputs={"task": experiment / "task.json"}, seed=seed)
     out = output or experiment / "report"
-    for label in labels:
-        report = experiment_report(
-            read_experiment(experiment, label),
-            data if isinstance(data, Shards) else folds,
-            n_resamples=resamples,
-            seed=seed,
-            progress=None if quiet else lambda name: print(f"baseline: {name}", file=sys.stderr),
-        )
-        place = out / label if len(labels) > 1 else out
-        write_report(report, place, provenance=made_by)
-        for row in report.rows:
-            print(f"{report.headline} {number_cell(row.value(report.headline))}  {shown_name(row)}")
-        if leaked := sum(fold["test"] for fold in report.about["leaks"].values()):
-            pieces = report.about["pieces"]
-            print(f"{leaked} of {pieces} test pieces share music with a training piece of their fold")
-        print(f"report: {place / 'report.md'}")
+    with hold_folder(out):
+        for label in labels:
+            place = out / label if len(labels) > 1 else out
+            earlier = (read_record(place / "report.json") or {}).get("provenance") or {}
+            if not again and all(earlier.get(name) == made_by[name] for name in ("command", "data")):
+                print(f"report: {place / 'report.md'} (as before; `musicbert evaluate` writes it again)")
+                continue
+            report = experiment_report(
+                read_experiment(experiment, label),
+                data if isinstance(data, Shards) else folds,
+                n_resamples=resamples,
+                seed=seed,
+                progress=None if quiet else lambda name: print(f"baseline: {name}", file=sys.stderr),
+            )
+            write_report(report, place, provenance=made_by)
+            for row in report.rows:
+                print(f"{report.headline} {number_cell(row.value(report.headline))}  {shown_name(row)}")
+            if leaked := sum(fold["test"] for fold in report.about["leaks"].values()):
+                pieces = report.about["pieces"]
+                print(f"{leaked} of {pieces} test pieces share music with a training piece of their fold")
+            print(f"report: {place / 'report.md'}")

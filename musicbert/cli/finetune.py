@@ -142,7 +142,9 @@ def run(options: argparse.Namespace) -> int:
         refuse_unused(options, ["label"], "with --labels: --label-columns chooses columns of a table")
     if options.no_report:
         refuse_unused(options, ["resamples"], "with --no-report", fatal=False)
-    with _without_logging():
+    from musicbert.reuse import hold_folder
+
+    with hold_folder(options.output), _without_logging():
         return _finetune(options)
 
 
@@ -187,12 +189,13 @@ def _finetune(options: argparse.Namespace) -> int:
         print(summary(outcomes), file=sys.stderr if failed else sys.stdout)
     if not failed:
         model_folder = publish_model(runs, options.output)
-        if not outcomes and (options.output / "report").is_dir():
-            print("all runs were finished before; `musicbert evaluate` writes the report again")
-        elif not options.no_report:
+        if not outcomes:
+            print("all runs were finished before")
+        if not options.no_report:
             from musicbert.cli.evaluate import report_runs
 
-            report_runs(options.output, prepared.folds, resamples=options.resamples, quiet=options.quiet)
+            more = {"resamples": options.resamples, "quiet": options.quiet, "again": bool(outcomes)}
+            report_runs(options.output, prepared.folds, **more)
         if model_folder is not None:
             print(f"model: {model_folder}")
     print(prepared.summary())

@@ -54,7 +54,7 @@ def test_benchmark_data_out_and_in_again(recipe, make_source, tmp_path):
     before = (tmp_path / "smc" / "note" / "tnua" / "manifest.json").stat().st_mtime_ns
     assert "complete already" in recipe("prepare_smc_benchmark.sh", "-", tmp_path / "smc", *sources)
     assert (tmp_path / "smc" / "note" / "tnua" / "manifest.json").stat().st_mtime_ns == before
-    assert "other-codec" in recipe(
+    assert "--codec: cp -> octuple" in recipe(
         "prepare_smc_benchmark.sh", "-", tmp_path / "smc", *sources, "--codec", "octuple", code=2
     )
     # upstream's files of it give the same notes again

@@ -57,14 +57,38 @@ def test_plan_lists_one_seed_after_the_other(databin, tmp_path):
 def test_a_run_made_with_other_settings_is_not_taken_for_this_one(databin, tmp_path):
     from musicbert.atomic import write_json
     from musicbert.fairseq_plugin.runs.plan import plan_folds
-    from musicbert.provenance import provenance
 
-    (run, *_) = plan_folds(databin, tmp_path, [1], ["--lr", "1e-3", "--init-from", "/somewhere/x.pt"])
+    data, weights = tmp_path / "bin", tmp_path / "weights" / "x.pt"
+    shutil.copytree(databin, data)
+    weights.parent.mkdir()
+    weights.write_bytes(b"1")
+    words = ["--lr", "1e-3", "--init-from", str(weights)]
+    (run, *_) = plan_folds(data, tmp_path, [1], words)
     run.out.mkdir(parents=True)
-    write_json(run.out / "run.json", provenance(run.options(), inputs={}, seed=1))
-    assert plan_folds(databin, tmp_path, [1], ["--lr", "1e-3", "--init-from", "/elsewhere/x.pt"])[0].done
-    with pytest.raises(DatasetError, match=r"--lr 1e-3.*other-settings"):
-        plan_folds(databin, tmp_path, [1], ["--lr", "1e-4", "--init-from", "/somewhere/x.pt"])
+    write_json(run.out / "run.json", {"made_from": run.made_from()})
+    (run.out / "test.npz").touch()
+    assert plan_folds(data, tmp_path, [1], words)[0].done
+    weights.parent.rename(tmp_path / "elsewhere")  # the same weights, the same data
+    data.rename(tmp_path / "data")
+    data, moved = tmp_path / "data", ["--lr", "1e-3", "--init-from", str(tmp_path / "elsewhere" / "x.pt")]
+    assert plan_folds(data, tmp_path, [1], moved)[0].done
+    for call, words in (
+        ({"arguments": ["--lr", "1e-4", *moved[2:]]}, "--lr: 1e-3 -> 1e-4"),
+        ({"arguments": moved[:2]}, "--init-from: x.pt -> none; removed: weights of --init-from"),
+        ({"checkpoint": "checkpoint_best.pt"}, "checkpoint that predicts"),
+        ({"before": ("--lr", "1")}, "--before: none -> --lr 1"),
+        ({"parts": ("test", "valid")}, "complete without valid.npz"),
+        ({"keep_checkpoint": True}, "complete without checkpoint_last.pt"),
+    ):
+        with pytest.raises(DatasetError, match=words):
+            plan_folds(data, tmp_path, [1], **{"arguments": moved, **call})
+    (tmp_path / "elsewhere" / "x.pt").write_bytes(b"2")
+    with pytest.raises(DatasetError, match="other bytes: weights of --init-from"):
+        plan_folds(data, tmp_path, [1], moved)
+    (tmp_path / "elsewhere" / "x.pt").write_bytes(b"1")
+    (data / "0" / "label" / "train.label").write_text("[0.5]\n")
+    with pytest.raises(DatasetError, match=r"other bytes: data/label/train\.label"):
+        plan_folds(data, tmp_path, [1], moved)
 
 
 @pytest.mark.slow
@@ -98,7 +122,7 @@ def test_killed_and_started_again(root, databin, tmp_path):
     record = json.loads((out / "fold0" / "seed1" / "run.json").read_text())
     assert record["seed"] == 1
     assert "--task" in record["command"]
-    assert set(record["data"]) == {"train.bin", "train.label", "test.label"}
+    assert {"data/input0/train.bin", "data/label/train.label"} <= set(record["made_from"]["files"])
 
 
 @pytest.mark.slow

@@ -169,7 +169,7 @@ def test_the_same_command_does_nothing_again_and_goes_on_where_a_run_is_missing(
     assert finetune(music, "pieces.csv", out, *more, "--learning-rate", "2e-3") == 2
     assert "other-settings" in capsys.readouterr().err
     assert finetune(music, "tags.jsonl", out, *more) == 2
-    assert "another table" in capsys.readouterr().err
+    assert "table pieces.csv" in capsys.readouterr().err
 
 
 def test_a_share_of_the_training_part(classes, music, tmp_path, capsys):

@@ -25,8 +25,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from musicbert import __version__
-from musicbert.atomic import write_json, write_text
+from musicbert.atomic import write_json
 from musicbert.corpus.builder.assemble import (
     Part,
     PartDone,
@@ -38,15 +37,25 @@ from musicbert.corpus.builder.assemble import (
     write_part,
     write_range,
 )
+from musicbert.corpus.builder.changes import changes, present, recorded
 from musicbert.corpus.builder.index import divide, make_index
 from musicbert.corpus.builder.options import BuildOptions
 from musicbert.corpus.builder.report import BuildReport, write_reports
 from musicbert.corpus.builder.runner import Runner, open_runner
-from musicbert.corpus.builder.shards import committed, entries_hash
+from musicbert.corpus.builder.shards import committed
 from musicbert.corpus.builder.sources import Entry, list_files
 from musicbert.corpus.builder.worker import Chunk, ChunkDone, describe_corpus, encode_chunk
-from musicbert.corpus.files.folders import check_destination, lock_folder
+from musicbert.corpus.files.folders import check_destination
+from musicbert.corpus.files.ledger import read_ledger
 from musicbert.errors import DatasetError
+from musicbert.reuse import (
+    differences,
+    file_differences,
+    hold_folder,
+    made_from,
+    read_record,
+    write_record,
+)
 
 #: A chunk is full at so many files, or so many bytes of MIDI: about a second of work.
 CHUNK_FILES, CHUNK_BYTES = 128, 4 << 20
@@ -82,28 +91,18 @@ def build_corpus(
     given = [os.fspath(name) for name in names]
     output = Path(output).absolute()
     work = output.parent / f".{output.name}.building"
-    plan = json.dumps({"version": __version__, "sources": given, "options": json.loads(options.to_json())})
-    if _finished(work, output, plan, overwrite):  # killed when only the work folder had still to go
+    plan = made_from({"sources": given, **json.loads(options.to_json())}, {})
+    if _finished(work, output, plan, overwrite, options):  # killed when only the work folder had still to go
         _tidy(work)
         return BuildReport.read(output)
     check_destination(output, overwrite, _is_ours)
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DatasetError(
-            "cannot-write", f"The work folder cannot be made: {error.strerror}", path=work
-        ) from error
-    lock = lock_folder(work, output)
-    try:
+    with hold_folder(work, path=output):
         _claim(work, plan, restart)
         with open_runner(workers, scheduler) as runner:
             chunks, files = _encode(given, work, options, runner, progress)
             report = _assemble(chunks, files, work, output, options, runner, progress)
         check_destination(output, overwrite, _is_ours)
         _publish(work, output, plan)
-    finally:
-        if lock is not None:
-            os.close(lock)
     _tidy(work)
     return report
 
@@ -112,14 +111,31 @@ def _is_ours(folder: Path) -> bool:
     return (folder / "ledger.jsonl").exists()
 
 
-def _finished(work: Path, output: Path, plan: str, overwrite: bool) -> bool:
-    """Whether this very run has put its output in place already."""
+def _finished(work: Path, output: Path, plan: dict[str, Any], overwrite: bool, options: BuildOptions) -> bool:
+    """Whether this very run has put its output in place already.
+
+    Raises `DatasetError` (``source-changed``).
+    """
     if not work.is_dir() or not (output / "build.json").exists() or (work / "out").exists():
         return False
     note = work / "published"
-    if note.exists():
-        return note.read_text(encoding="utf-8") == plan
-    return not overwrite and not any(work.iterdir())
+    if read_record(note) != plan if note.exists() else overwrite or any(work.iterdir()):
+        return False
+    before = recorded(vars(outcome) for outcome in read_ledger(output / "ledger.jsonl"))
+    now = present(list(list_files(plan["settings"]["sources"], exclude=options.exclude)), before)
+    lines = file_differences(before, now)
+    if lines and not overwrite:
+        _refuse(lines, output, "choose another --output, or pass --overwrite")
+    return not lines
+
+
+def _refuse(lines: Sequence[str], path: Path, hint: str) -> None:
+    raise DatasetError(
+        "source-changed",
+        f"The sources are not those that this was made from: {'; '.join(lines)}",
+        path=path,
+        hint=hint,
+    )
 
 
 def _tidy(work: Path) -> None:
@@ -137,29 +153,40 @@ def _remove(entry: Path) -> None:
         entry.unlink()
 
 
-def _claim(work: Path, plan: str, restart: bool) -> None:
+def _claim(work: Path, plan: dict[str, Any], restart: bool) -> None:
     """Make sure that what is in the work folder belongs to this run."""
     note = work / "plan.json"
-    if restart or not note.exists():  # the plan is the first thing written: without it there is nothing
+    over = (work / "published").exists() and not (work / "out").exists()
+    if restart or over or not note.exists():  # the plan is the first thing written
         for entry in work.iterdir():
             _remove(entry)
-    elif note.read_text(encoding="utf-8") != plan:
+    elif lines := differences(read_record(note), plan):
         raise DatasetError(
             "other-run",
-            "An unfinished run of this output had other sources or options",
+            f"An unfinished run of this output was another one: {'; '.join(lines)}",
             path=work,
-            hint="repeat them to go on, or begin afresh with --restart",
+            hint="repeat its command to go on, or begin afresh with --restart",
         )
     if not note.exists():
-        write_text(note, plan)
+        write_record(note, plan)
     (work / "shards").mkdir(exist_ok=True)
 
 
 def _encode(
     sources: Sequence[str], work: Path, options: BuildOptions, runner: Runner, progress: bool
 ) -> tuple[int, int]:
-    """Make the shards that are missing; return the numbers of shards and of files."""
-    note = work / "encoded.json"
+    """Make the shards that are missing; return the numbers of shards and of files.
+
+    Raises `DatasetError` (``source-changed``).
+    """
+    note, shards = work / "encoded.json", work / "shards"
+
+    def listing() -> Iterator[Chunk]:
+        for number, entries in enumerate(_chunks(list_files(sources, exclude=options.exclude))):
+            yield Chunk(number, entries, str(shards), options)
+
+    if lines := changes(listing, shards, runner, complete=note.exists()):
+        _refuse(lines, work, "begin afresh with --restart")
     if note.exists():
         known = json.loads(note.read_text(encoding="utf-8"))
         return known["chunks"], known["files"]
@@ -171,12 +198,12 @@ def _encode(
 
         def missing() -> Iterator[Chunk]:
             nonlocal chunks, files
-            for number, entries in enumerate(_chunks(list_files(sources, exclude=options.exclude))):
-                chunks, files = number + 1, files + len(entries)
-                if committed(work / "shards", number, entries_hash(entries)):
-                    bar.update(len(entries))
+            for chunk in listing():
+                chunks, files = chunk.number + 1, files + len(chunk.entries)
+                if committed(shards, chunk.number):
+                    bar.update(len(chunk.entries))
                 else:
-                    yield Chunk(number, entries, str(work / "shards"), options)
+                    yield chunk
 
         done: ChunkDone
         for done in runner.run(encode_chunk, missing(), _without_killers(work)):
@@ -259,12 +286,12 @@ def _write_task(task: Part | Range) -> PartDone | RangeDone:
     return write_part(task) if isinstance(task, Part) else write_range(task)
 
 
-def _publish(work: Path, output: Path, plan: str) -> None:
+def _publish(work: Path, output: Path, plan: dict[str, Any]) -> None:
     """Put the finished folder in its place."""
     for leftover in (work / "out").rglob(".*.partial"):  # of a process that was killed
         leftover.unlink()
     old = output.parent / f".{output.name}.old"
-    write_text(work / "published", plan)
+    write_record(work / "published", plan)
     if output.is_dir():
         shutil.rmtree(old, ignore_errors=True)
         output.rename(old)

@@ -8,10 +8,10 @@ marker, so a shard is there completely or not at all, and writing it again gives
 * ``N.windows``: int32 [shape=(windows, 3)], `musicbert.encoding.Window` of each piece in turn;
 * ``N.signatures``: uint32 [shape=(pieces, 64)] (`musicbert.corpus.splits.near_duplicates`);
 * ``N.performance``: float32 [shape=(notes, P)], where asked for;
-* ``N.jsonl``: a first line ``{"entries": hash of what was asked for}``, then one record a file.
+* ``N.jsonl``: one record a file.
 
 A record is an `Outcome` with ``milliseconds`` (time of the work) and the numbers ``n_rows`` and
-``n_windows`` that the piece has in the files above.
+``n_windows`` that the piece has in the files above; of a file that ended its process, ``bytes`` is the hash.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator
-from hashlib import sha256
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,9 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.atomic import write_bytes
-from musicbert.corpus.builder.sources import Entry
 from musicbert.corpus.files.ledger import Outcome
-from musicbert.errors import DatasetError
 
 ARRAYS = ("rows", "windows", "signatures", "performance")
 
@@ -40,38 +37,19 @@ def shard_file(folder: str | os.PathLike[str], number: int, part: str) -> Path:
     return Path(folder) / f"{number // 1000:04d}" / f"{number:07d}.{part}"
 
 
-def entries_hash(entries: list[Entry]) -> str:
-    """Hash of what a chunk is made of: sources, paths, sizes, reasons."""
-    lines = [f"{e.source}\0{e.member.path}\0{e.member.size}\0{e.member.reason}\n" for e in entries]
-    return sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+def committed(folder: str | os.PathLike[str], number: int) -> bool:
+    """Whether a shard is there."""
+    return shard_file(folder, number, "jsonl").exists()
 
 
-def committed(folder: str | os.PathLike[str], number: int, entries: str | None = None) -> bool:
-    """Whether a shard is there.
-
-    Raises `DatasetError`: ``source-changed`` where it was made of other files than those of the hash
-    `entries`.
-    """
-    marker = shard_file(folder, number, "jsonl")
-    if not marker.exists():
-        return False
-    if entries is not None:
-        with marker.open(encoding="utf-8") as lines:
-            recorded = json.loads(next(lines))["entries"]
-        if recorded != entries:
-            raise DatasetError(
-                "source-changed",
-                "The sources hold other files than when this run began",
-                path=str(folder),
-                hint="begin afresh with --restart",
-            )
-    return True
+def all_committed(folder: str | os.PathLike[str]) -> list[int]:
+    """Return the numbers of all shards that are there."""
+    return sorted(int(path.stem) for path in Path(folder).glob("[0-9]*/[0-9]*.jsonl"))
 
 
 def read_records(folder: str | os.PathLike[str], number: int) -> Iterator[dict[str, Any]]:
     """Yield the records of a shard in the order of its files."""
     with shard_file(folder, number, "jsonl").open(encoding="utf-8") as lines:
-        next(lines)
         for line in lines:
             yield json.loads(line)
 
@@ -94,26 +72,35 @@ class ShardWriter:
             self._files[name] = self._partial(name).open("wb")
         return self
 
-    def add(self, outcome: Outcome, *, milliseconds: float = 0.0, **arrays: NDArray[Any]) -> None:
-        """Add a file: its outcome, the time that it took, and for a piece the arrays of `ARRAYS`."""
+    def add(
+        self,
+        outcome: Outcome,
+        arrays: Mapping[str, NDArray[Any]] | None = None,
+        *,
+        milliseconds: float = 0.0,
+        content: str = "",
+    ) -> None:
+        """Add a file: its outcome, for a piece the arrays of `ARRAYS`, and the time that it took.
+
+        ``content``: hash of its bytes, where the outcome does not have it.
+        """
         record = {key: value for key, value in vars(outcome).items() if value is not None}
+        record |= {"bytes": content} if content else {}
         record["milliseconds"] = round(milliseconds, 3)
-        for name, array in arrays.items():
+        for name, array in (arrays or {}).items():
             self._files[name].write(np.ascontiguousarray(array).tobytes())
         if arrays:
             record["n_rows"], record["n_windows"] = len(arrays["rows"]), len(arrays["windows"])
         self._records.append(json.dumps(record) + "\n")
 
-    def commit(self, entries: str) -> None:
+    def commit(self) -> None:
         """Make the shard visible."""
         for name, file in self._files.items():
             file.flush()
             os.fsync(file.fileno())
             file.close()
             self._partial(name).replace(shard_file(self._folder, self._number, name))
-        head = json.dumps({"entries": entries}) + "\n"
-        marker = shard_file(self._folder, self._number, "jsonl")
-        write_bytes(marker, (head + "".join(self._records)).encode())
+        write_bytes(shard_file(self._folder, self._number, "jsonl"), "".join(self._records).encode())
 
     def __exit__(self, *_: object) -> None:
         for name, file in self._files.items():

@@ -19,7 +19,7 @@ from musicbert.arrays import Ints
 from musicbert.atomic import write_text
 from musicbert.corpus.bins.rows_bin import write_meta
 from musicbert.corpus.builder.options import BuildOptions
-from musicbert.corpus.builder.shards import ShardWriter, entries_hash
+from musicbert.corpus.builder.shards import ShardWriter
 from musicbert.corpus.builder.sources import Entry
 from musicbert.corpus.files.archive import ArchiveLimits
 from musicbert.corpus.files.ledger import OK, Outcome
@@ -77,13 +77,23 @@ def encode_chunk(chunk: Chunk) -> ChunkDone:
         for index, entry in enumerate(chunk.entries):
             if index in chunk.crashed:
                 detail = "the process that read it came to a sudden end (memory, or a fault of the parser)"
-                shard.add(replace(_outcome(entry, CRASHED), detail=detail))
+                shard.add(replace(_outcome(entry, CRASHED), detail=detail), content=content_hash(entry))
                 continue
             start = time.perf_counter()
             outcome, arrays = encode_file(entry, options)
-            shard.add(outcome, milliseconds=(time.perf_counter() - start) * 1e3, **arrays)
-        shard.commit(entries_hash(chunk.entries))
+            shard.add(outcome, arrays, milliseconds=(time.perf_counter() - start) * 1e3)
+        shard.commit()
     return ChunkDone(chunk.number, len(chunk.entries), time.process_time() - began)
+
+
+def content_hash(entry: Entry) -> str:
+    """Return the SHA-256 of the bytes of a file, or the reason why they cannot be read."""
+    if entry.place is None:
+        return entry.member.reason or "unreadable"
+    try:
+        return sha256(entry.place.read(ArchiveLimits().member_bytes)).hexdigest()
+    except DatasetError as error:
+        return error.reason
 
 
 def encode_file(entry: Entry, options: BuildOptions) -> tuple[Outcome, dict[str, NDArray[np.generic]]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import sys
 import tempfile
 from array import array
 from collections.abc import Callable, Iterator
@@ -24,9 +23,7 @@ from numpy.typing import NDArray
 from musicbert.arrays import Ints
 from musicbert.atomic import replacing
 from musicbert.errors import DatasetError
-
-if sys.platform != "win32":
-    import fcntl
+from musicbert.reuse import hold_folder
 
 
 def read_whole(path: str | os.PathLike[str], content: str, *, hint: str | None = None) -> bytes:
@@ -68,27 +65,15 @@ def build_directory(
     path = Path(path).absolute()
     check_destination(path, overwrite, recognise)
     partial = path.parent / f".{path.name}.partial"
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DatasetError(
-            "cannot-write",
-            f"The output folder cannot be made: {error.strerror}",
-            path=path,
-            hint="choose another with --output",
-        ) from error
-    lock = lock_folder(partial, path)
-    try:
-        _clear(partial)  # what a killed run left
-        yield partial
-        check_destination(path, overwrite, recognise)
-        replace_folder(partial, path)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    finally:
-        if lock is not None:
-            os.close(lock)
+    with hold_folder(partial, path=path):
+        try:
+            _clear(partial)  # what a killed run left
+            yield partial
+            check_destination(path, overwrite, recognise)
+            replace_folder(partial, path)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
 
 
 def replace_folder(partial: Path, path: Path) -> None:
@@ -127,21 +112,6 @@ def check_destination(path: Path, overwrite: bool, recognise: Callable[[Path], b
             path=path,
             hint="choose another with --output",
         )
-
-
-def lock_folder(partial: Path, path: Path) -> int | None:
-    """Hold the partial folder for this process; the system lets go of it when the process dies."""
-    if sys.platform == "win32":
-        return None
-    descriptor = os.open(partial, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise DatasetError(
-            "output-busy", "Another run is writing this output", path=path, hint="wait for it, or stop it"
-        ) from None
-    return descriptor
 
 
 def _clear(folder: Path) -> None:

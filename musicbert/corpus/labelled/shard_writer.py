@@ -1,8 +1,9 @@
 """`write_shards`: labelled pieces from a reader to a folder of shards (`musicbert.corpus.labelled.shards`).
 
 The folder is built beside its destination and renamed when it is complete. A run that was killed is resumed
-behind its last whole piece when the same reader is given again, with the same result as a run that was not. A
-piece that cannot be used becomes a line of the ledger, and the others are written.
+behind its last whole piece where it records what it is made from (`musicbert.reuse`), and that is the same;
+the result is that of a run that was not killed. A piece that cannot be used becomes a line of the ledger, and
+the others are written.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from musicbert.atomic import write_json
-from musicbert.corpus.files.folders import check_destination, lock_folder, replace_folder, write_npy
+from musicbert.corpus.files.folders import check_destination, replace_folder, write_npy
 from musicbert.corpus.files.ledger import OK, Outcome, write_ledger
 from musicbert.corpus.labelled.contract import LabelColumn, PieceInfo
 from musicbert.corpus.labelled.pieces import LabelledPiece, Task
@@ -46,6 +46,7 @@ from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.performance import PERFORMANCE_INPUTS
 from musicbert.errors import DatasetError, MusicBertError
 from musicbert.features import FEATURES as FEATURE_NAMES
+from musicbert.reuse import MADE_FROM, hold_folder, record_hash, write_record
 
 LEDGER = "ledger.jsonl"
 JOURNAL = "journal.jsonl"
@@ -75,6 +76,7 @@ def write_shards(
     with_features: bool = False,
     outcomes: Iterable[Outcome] = (),
     source: str = "",
+    made_from: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     total: int | None = None,
     progress: bool = False,
@@ -84,8 +86,9 @@ def write_shards(
     ``pieces``: what a reader yields; an `Outcome` among them is a piece that it could not read; ``tasks``:
     what the labels are for (names, levels, kinds, classes); ``performance``, ``with_features``: also write
     performance inputs, and hand-made features of each piece for baselines; ``outcomes``: ledger lines of
-    files that the reader never offered; ``source``: what the pieces are, for the manifest; ``total``: number
-    of pieces, for the progress bar.
+    files that the reader never offered; ``source``: what the pieces are, for the manifest; ``made_from``:
+    record of `musicbert.reuse.made_from`, without which a killed run is not resumed; ``total``: number of
+    pieces, for the progress bar.
     Raises `DatasetError`: ``no-pieces`` where none could be used (with the first reasons), and those of
     `musicbert.corpus.files.folders.build_directory`.
     """
@@ -94,9 +97,7 @@ def write_shards(
     path = Path(out).absolute()
     check_destination(path, overwrite, _is_ours)
     partial = path.parent / f".{path.name}.partial"
-    partial.mkdir(parents=True, exist_ok=True)
-    lock = lock_folder(partial, path)
-    try:
+    with hold_folder(partial, path=path):
         head = {
             "format": FORMAT,
             "version": VERSION,
@@ -106,6 +107,7 @@ def write_shards(
             "performance": len(PERFORMANCE_INPUTS) if performance else 0,
             "features": list(FEATURE_NAMES) if with_features else [],
             "source": source,
+            "made_from": made_from and record_hash(made_from),
         }
         bar = tqdm(pieces, total=total, desc="encode", unit="piece", disable=None if progress else True)
         with ShardFiles(partial, head, codec, columns) as writer:
@@ -120,12 +122,11 @@ def write_shards(
         record = [asdict(piece) for piece in done]
         digest = _digest(partial, record)
         write_json(partial / MANIFEST, {**head, "sha256": digest, "pieces": record}, indent=None)
+        if made_from is not None:
+            write_record(partial / MADE_FROM, made_from)
         (partial / JOURNAL).unlink()
         check_destination(path, overwrite, _is_ours)
         replace_folder(partial, path)
-    finally:
-        if lock is not None:
-            os.close(lock)
     return ShardReport(Shards(path), tuple(ledger))
 
 
@@ -133,7 +134,8 @@ class ShardFiles:
     """Files of a data set that grows piece by piece, and the journal of what is in them; a context.
 
     A line of the journal follows the data of each piece. A killed run is resumed if the manifest without its
-    pieces (``head``) is equal; data after the last whole piece is cut off first.
+    pieces (``head``), which says what the set is made from, is equal; data after the last whole piece is cut
+    off first.
     """
 
     def __init__(
@@ -176,7 +178,7 @@ class ShardFiles:
     def _resume(self) -> Iterator[dict[str, Any]]:
         """Read the journal of an earlier run, and cut the files behind its last whole piece."""
         lines = list(_whole_lines(self.folder / JOURNAL))
-        if not lines or lines[0] != self.head:
+        if not lines or lines[0] != self.head or self.head["made_from"] is None:
             for file in self.folder.iterdir():
                 file.unlink()
             (self.folder / JOURNAL).write_text(json.dumps(self.head) + "\n", encoding="utf-8")

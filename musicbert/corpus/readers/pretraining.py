@@ -31,6 +31,7 @@ from pathlib import Path
 
 from musicbert.atomic import write_text
 from musicbert.corpus.files.archive import list_folder
+from musicbert.corpus.files.folders import build_directory
 from musicbert.corpus.files.ledger import OK, Outcome
 from musicbert.corpus.readers.beats import align_to_beats, read_beats
 from musicbert.corpus.readers.published import asap_pieces, pop909_part
@@ -163,38 +164,42 @@ def process_pop909(
 ) -> list[Outcome]:
     """Put the songs of POP909 (``<NNN>/``, at any depth) on their beats: ``<out>/<part>/<NNN>.mid``.
 
-    Existing songs are not made again; the parts are the published ones (``train_3beat``: songs in three that
-    the tables of beats let pass). Returns an outcome a song (``not-published`` where the lists leave it out).
-    Raises `DatasetError` ``wrong-layout`` where there is no song.
+    The songs of an earlier call are made anew, and replaced when all are there; the parts are the published
+    ones (``train_3beat``: songs in three that the tables of beats let pass). Returns an outcome a song
+    (``not-published`` where the lists leave it out). Raises `DatasetError`: ``wrong-layout`` where there is
+    no song; those of `build_directory`.
     """
-    root, target = Path(songs), Path(out)
+    root = Path(songs)
     songs_midi = [path for path in _midis(root) if _RAW_POP909.search(path.as_posix())]
     if not songs_midi:
         raise DatasetError("wrong-layout", "There is no <NNN>/<NNN>.mid of POP909 in it", path=root)
-    outcomes = []
-    for path in progress(songs_midi):
-        part = pop909_part(int(path.stem))
-        inside = path.relative_to(root).as_posix()
-        if part is None or part == "train_3beat":
-            reason = "not-published" if part is None else "not-in-four"
-            outcomes.append(Outcome(path.stem, reason, path=inside))
-            continue
-        made = target / part / f"{path.stem}.mid"
-        if not made.is_file():
-            try:
-                tables = [
-                    read_beats((path.parent / f"beat_{kind}.txt").read_text(encoding="utf-8"), inside)
-                    for kind in ("audio", "midi")
-                ]
-                score = align_to_beats(read_score(path), *tables)
-            except (MusicBertError, OSError, UnicodeDecodeError) as error:
-                reason = error.reason if isinstance(error, MusicBertError) else "bad-beats"
-                outcomes.append(Outcome(path.stem, reason, path=inside, detail=str(error)))
-                continue
-            made.parent.mkdir(parents=True, exist_ok=True)
-            write_midi(score, made)
-        outcomes.append(Outcome(path.stem, OK, path=inside, split=part))
-    return outcomes
+    with build_directory(out, overwrite=True, recognise=_is_ours) as target:
+        return [
+            _process_song(path, path.relative_to(root).as_posix(), target) for path in progress(songs_midi)
+        ]
+
+
+def _is_ours(folder: Path) -> bool:
+    return {path.name for path in folder.iterdir()} <= {"train", "valid", "test"}
+
+
+def _process_song(path: Path, inside: str, target: Path) -> Outcome:
+    """Write a song on its beats; say what became of it."""
+    part = pop909_part(int(path.stem))
+    if part is None or part == "train_3beat":
+        return Outcome(path.stem, "not-published" if part is None else "not-in-four", path=inside)
+    try:
+        tables = [
+            read_beats((path.parent / f"beat_{kind}.txt").read_text(encoding="utf-8"), inside)
+            for kind in ("audio", "midi")
+        ]
+        score = align_to_beats(read_score(path), *tables)
+    except (MusicBertError, OSError, UnicodeDecodeError) as error:
+        reason = error.reason if isinstance(error, MusicBertError) else "bad-beats"
+        return Outcome(path.stem, reason, path=inside, detail=str(error))
+    (target / part).mkdir(exist_ok=True)
+    write_midi(score, target / part / f"{path.stem}.mid")
+    return Outcome(path.stem, OK, path=inside, split=part)
 
 
 def write_lists(corpora: Iterable[Corpus], folder: str | PathLike[str]) -> list[Path]:

@@ -6,6 +6,7 @@ label, a file that cannot be read, a wrong number of notes) is a line of the led
 Verified in ``tests/unit/corpus/tables/test_reader.py``.
 """
 
+import hashlib
 import logging
 import unicodedata
 from collections import Counter, defaultdict
@@ -57,6 +58,23 @@ class LabelTable:
     splits: dict[str, str]
     weights: dict[str, float]
     split_name: str = "given"
+    separator: str | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every option that decides what the table says, by its name on the command line."""
+        columns = self.columns
+        return {
+            "--level": self.level,
+            "--kind": self.labels.kind,
+            "--separator": self.separator,
+            "--classes": list(self.labels.classes),
+            "--label-columns": list(columns.labels),
+            "--file-column": columns.file,
+            "--group-column": columns.group,
+            "--split-column": columns.split,
+            "--weight-column": columns.weight,
+        }
 
     def task(self, name: str = LABEL, *, metric: str = "", ignore: Sequence[str] = ()) -> Task:
         """What is to be learned: a task that ignores some classes (neither trained on nor scored).
@@ -113,16 +131,16 @@ def read_label_table(
             raise DatasetError(
                 "bad-table", what, hint=f"fill in the column {named_columns.file!r}, or remove them"
             )
-        extra = _Extra(table, named_columns, files)
+        more = {**_Extra(table, named_columns, files).all(), "separator": separator}
         if level == "note":
             entries, labels = note_entries(table, named_columns, kind, classes)
-            return LabelTable("note", labels, tuple(entries), named_columns, entries, **extra.all())
+            return LabelTable("note", labels, tuple(entries), named_columns, entries, **more)
         rows = list(table[list(named_columns.labels)].itertuples(index=False, name=None))
         labels = as_labels(rows, named_columns.labels, kind, separator=separator, classes=classes)
         twice = [name for name, times in Counter(files).items() if times > 1]
         if twice:
             raise DatasetError("duplicate-label", f"{len(twice)} files have two lines, such as {twice[0]}")
-        return LabelTable("sequence", labels, files, named_columns, {}, **extra.all())
+        return LabelTable("sequence", labels, files, named_columns, {}, **more)
     except DatasetError as error:
         raise DatasetError(error.reason, error.message, path=error.path or path, hint=error.hint) from error
 
@@ -193,6 +211,16 @@ class TableReader:
         self.table, self.source, self.order, self.unit = table, source, order, unit
         self.matched, self.outcomes = _match(table.files, source)
         self._line = {file: line for line, file in enumerate(table.files)}
+
+    def hashes(self) -> dict[str, str]:
+        """Hash of each file that is read, by its path, and of every other file why it is not."""
+        hashes = {outcome.path: outcome.outcome for outcome in self.outcomes if outcome.path}
+        for member in self.matched.values():
+            try:
+                hashes[member.path] = hashlib.sha256(self.source.read(member)).hexdigest()
+            except DatasetError as error:
+                hashes[member.path] = error.reason
+        return hashes
 
     def __len__(self) -> int:
         return len(self.matched)

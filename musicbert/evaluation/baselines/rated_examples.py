@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import musicbert.features
 import musicbert.features.against_score
+import musicbert.midi
 from musicbert.annotation.label_map import LabelMap
 from musicbert.annotation.labels import LabelOptions, make_labels
 from musicbert.annotation.names import (
@@ -65,13 +66,13 @@ def feature_table(
     ``against_score``: features of a performance against the score of its bars in place of those of a file by
     itself. A file is a score where its name says ``Score`` for the performer (``Score2`` is a performance
     like any other). Without one, the reason is ``no-score``; ``bad-name`` where a name does not name the
-    music. ``cache``: folder for the table; its name holds a hash of the features' code and of the files.
-    ``progress``: called with (files done, all files).
+    music. ``cache``: folder for the table; its name holds a hash of the code that reads files and makes
+    features, and of the files. ``progress``: called with (files done, all files).
     """
-    name, packages, width = "features", [musicbert.features], len(FEATURES)
+    name, packages, width = "features", [musicbert.midi, musicbert.features], len(FEATURES)
     if against_score:
         name, width = "score_features", len(SCORE_FEATURES)
-        packages = [musicbert.features, musicbert.features.against_score]
+        packages.append(musicbert.features.against_score)
     with MidiSource(midi) as source:
         members = [m for m in source.members if copy_base(m.name) is None]
         kept = None if cache is None else Path(cache) / f"{name}_{_key(source, members, packages)}.npz"

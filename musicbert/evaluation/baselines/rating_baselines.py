@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from musicbert.annotation.files import meta_path
 from musicbert.annotation.folds import leaks
 from musicbert.annotation.label_map import LabelMap
 from musicbert.annotation.splits import Folds, make_folds
@@ -30,6 +31,7 @@ from musicbert.evaluation.tables import baseline_tables, dump
 from musicbert.features import FEATURES
 from musicbert.features.against_score import SCORE_FEATURES
 from musicbert.provenance import provenance
+from musicbert.reuse import hash_of, made_from
 
 #: look-ups of names, weakest first: who plays; which bars; both
 LOOKUPS = ("lookup:performer", "lookup:bars", "lookup:performer+bars")
@@ -155,6 +157,23 @@ def _headline(row: Row) -> str:
     return f"{metric} {row.value(metric):.3f}, mean of folds {np.nan if folds is None else folds:.3f}"
 
 
+def set_record(
+    labels: str | PathLike[str],
+    midi: str | PathLike[str],
+    splits: Sequence[str],
+    *,
+    folds_file: str | PathLike[str] | None = None,
+    ratings: str | PathLike[str] | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Record what the result of `run_set` with these options is made from (`musicbert.reuse.made_from`)."""
+    settings = {name: options.get(name) for name in ("columns", "tasks", "rows", "n_resamples", "seed")}
+    inputs = {"--labels": labels, "side file of --labels": meta_path(labels), "--midi": midi}
+    inputs |= {"--folds-file": folds_file, "--ratings": ratings}
+    known = {name: path for name, path in inputs.items() if path is not None and Path(path).exists()}
+    return made_from({"splits": splits, **settings}, {name: hash_of(path) for name, path in known.items()})
+
+
 def run_set(
     labels: str | PathLike[str],
     midi: str | PathLike[str],
@@ -228,6 +247,10 @@ def run_set(
     inputs |= {name: path for name, path in (("folds", folds_file), ("ratings", ratings)) if path is not None}
     configuration = {"splits": list(splits), "tasks": list(tasks), "resamples": n_resamples}
     result["provenance"] = provenance(command, inputs=inputs, seed=seed, configuration=configuration)
+    result["made_from"] = set_record(
+        labels, midi, splits, folds_file=folds_file, ratings=ratings,
+        columns=columns, tasks=tasks, rows=rows, n_resamples=n_resamples, seed=seed,
+    )  # fmt: skip
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     write_text(f"{output}.json", dump(result))
     write_text(f"{output}.md", baseline_tables(result))

@@ -38,16 +38,17 @@ def network_scores(
     folder: Path,
     *,
     known: dict[Path, dict[str, Any]] | None = None,
+    only: Collection[Path] | None = None,
 ) -> dict[str, Any] | None:
     """Score the complete runs (``run.json``) of a folder; None where there is none (see `summary_of_runs`).
 
     ``pieces``: those of the data by name; ``known``: scores by file, which are not computed again; new ones
-    are added.
+    are added; ``only``: folders of the runs that count (all).
     """
     runs = []
     known = {} if known is None else known
     for path in sorted(folder.glob("fold*/seed*/test.npz")):
-        if not path.with_name("run.json").is_file():
+        if not path.with_name("run.json").is_file() or (only is not None and path.parent not in only):
             continue
         if path not in known:
             known[path] = score_predictions(row, load_predictions(path)[row.task.label], shards, pieces)
@@ -150,34 +151,36 @@ def benchmark_table(records: Sequence[Mapping[str, Any]], model: str) -> str:
 class TaskFiles:
     """The records so far and their files, ``scores.json`` and ``table.md``, which are always complete.
 
-    When a run is resumed, scores of the earlier call are kept until they are recomputed; ``expected``: tasks
-    and splits that this call comes to.
+    When a run is resumed, scores of the earlier call are kept until they are recomputed, if they are of the
+    same model, ``made_from`` (`musicbert.reuse.made_from`) and data; ``expected``: hash of the data of the
+    tasks and splits that this call comes to.
     """
 
     def __init__(
         self,
         folder: Path,
         model: str,
-        expected: Collection[tuple[str, str]],
+        expected: Mapping[tuple[str, str], str | None],
         *,
-        train_share: float,
+        made_from: Mapping[str, Any],
         made_by: Mapping[str, Any],
     ) -> None:
         self.records: list[dict[str, Any]] = []
-        self._folder, self._model, self._made_by = folder, model, dict(made_by)
+        self._folder = folder
+        self._head = {"model": model, "made_from": dict(made_from), "made_by": dict(made_by)}
         self._earlier = [
             row
             for row in self._read()
-            if (row.get("task"), row.get("split")) in set(expected)
-            and row.get("network")
-            and row.get("train_share", 1) == train_share
+            if row.get("network")
+            and row.get("data", {}).get("sha256") == expected.get((row.get("task"), row.get("split")))
         ]
 
     def _read(self) -> list[dict[str, Any]]:
-        """Rows of an earlier call with the same model; a file that is no such table is written over."""
+        """Rows of an earlier call of the same; a file that is no such table is written over."""
         try:
             content = json.loads((self._folder / SCORES).read_text(encoding="utf-8"))
-            return [dict(row) for row in content["rows"]] if content["model"] == self._model else []
+            same = all(content[name] == self._head[name] for name in ("model", "made_from"))
+            return [dict(row) for row in content["rows"]] if same else []
         except (OSError, ValueError, KeyError, TypeError):
             return []
 
@@ -185,5 +188,5 @@ class TaskFiles:
         """Write both files."""
         done = {(record["task"], record["split"]) for record in self.records}
         rows = [*self.records, *(row for row in self._earlier if (row["task"], row["split"]) not in done)]
-        write_json(self._folder / SCORES, {"model": self._model, "rows": rows, "made_by": self._made_by})
-        write_text(self._folder / TABLE, benchmark_table(rows, self._model))
+        write_json(self._folder / SCORES, {**self._head, "rows": rows})
+        write_text(self._folder / TABLE, benchmark_table(rows, self._head["model"]))

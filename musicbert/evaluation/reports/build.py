@@ -185,8 +185,10 @@ def experiment_report(
     folds = list(next(iter(experiment.runs.values())))
     by_fold = sets if isinstance(sets, Mapping) else {} if sets is None else dict.fromkeys(folds, sets)
     expected = record["data"].get("sha256")
-    if sets is not None and not isinstance(sets, Mapping) and expected and sets.sha256 != expected:
-        raise DatasetError("other-data", "the runs were made with other data", path=sets.path)
+    for fold, each in by_fold.items():
+        asked = expected.get(fold) if isinstance(expected, Mapping) else expected
+        if asked and each.sha256 != asked:
+            raise DatasetError("other-data", "the runs were made with other data", path=each.path)
     splits = {fold: experiment.splits.get(fold) or _parts(by_fold[fold]) for fold in by_fold}
     baselines: dict[str, dict[str, Predictions]] = {}
     for name in baseline_names(by_fold[folds[0]], task) if by_fold else ():

@@ -7,6 +7,7 @@ interruption, the same command continues with what is missing.
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from musicbert.fairseq_plugin.runs.models import ModelChoice, choose_model
 from musicbert.fairseq_plugin.runs.plan import plan_task
 from musicbert.provenance import provenance
 from musicbert.recipes.finetuning import FineTuning, published_for_shards
+from musicbert.reuse import hashes_of, made_from, record_hash
 
 #: Sources that have the labels of another, where that one is not there.
 _INSTEAD = {"pm2s": ("asap",)}
@@ -70,18 +72,25 @@ def run_benchmark(
     check_share(train_share)
     target = Path(out)
     target.mkdir(parents=True, exist_ok=True)
+    folders = {"note": note_data, "sequence": seq_data}
+    weights = choose_model(model).path
+    recipe = {f"recipe, {name}": value for name, value in asdict(change(FineTuning())).items()}
+    asked = {"seeds": seeds, "only_folds": only_folds, "train_share": train_share, "cpu": cpu, **recipe}
     files = TaskFiles(
         target,
         Path(model).name,
-        {(row.abbreviation, split) for row in tasks for split in splits},
-        train_share=train_share,
+        {
+            (row.abbreviation, split): _data_hash(row, folders[row.task.level])
+            for row in tasks
+            for split in splits
+        },
+        made_from=made_from(asked, {} if weights is None else {"weights": record_hash(hashes_of(weights))}),
         made_by=provenance(sys.argv, inputs={}, seed=0),
     )
     records = files.records
     for row in tasks:
-        folder = note_data if row.task.level == "note" else seq_data
         try:
-            shards = _open(row, folder)
+            shards = _open(row, folders[row.task.level])
             choice = choose_model(model, codec=shards.codec)
             pieces = pieces_of(shards)
         except DatasetError as error:
@@ -138,12 +147,13 @@ def _scorer(
     by_name = {piece.name: piece for piece in pieces}
     place = runs[0].out.parents[1]
     known: dict[Path, dict[str, Any]] = {}
+    ours = {run.out for run in runs}
     failed: list[str] = []
 
     def update(outcome: RunOutcome | None) -> None:
         if outcome is not None and outcome.error:
             failed.append(outcome.error)
-        record["network"] = network_scores(row, shards, by_name, place, known=known)
+        record["network"] = network_scores(row, shards, by_name, place, known=known, only=ours)
         notes = []
         if record["split"] not in shards.split_names:
             notes.append("no such split came with the data: five folds made here, no baselines")
@@ -170,6 +180,14 @@ def _open(row: BenchmarkTask, folder: str | PathLike[str] | None) -> Shards:
             return Shards(place)
     hint = f"scripts/prepare_smc_benchmark.sh - OUT --source {row.source}=PATH"
     raise DatasetError("no-data", f"the data of {row.source} are missing", path=folder, hint=hint)
+
+
+def _data_hash(row: BenchmarkTask, folder: str | PathLike[str] | None) -> str | None:
+    """Hash of the data of a task; None where there are none."""
+    try:
+        return _open(row, folder).sha256
+    except DatasetError:
+        return None
 
 
 def _trained_on(

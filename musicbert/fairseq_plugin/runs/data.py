@@ -1,7 +1,6 @@
 """The data of an experiment: a labelled set of any format, or one written from a table and MIDI files."""
 
 import filecmp
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +12,17 @@ from musicbert.corpus.files.archive import MidiSource
 from musicbert.corpus.files.ledger import NO_LABEL, Outcome, count, read_ledger
 from musicbert.corpus.labelled import LabelledSet, RatingBin, Shards, Task, open_folds
 from musicbert.corpus.labelled.shard_writer import LEDGER, write_shards
+from musicbert.corpus.labelled.shards import MANIFEST
 from musicbert.corpus.tables.reader import METRICS, LabelTable, TableReader
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.runs.engine import MODEL, Run
 from musicbert.fairseq_plugin.runs.plan import ALL
 from musicbert.provenance import file_hash
+from musicbert.reuse import MADE_FROM, made_from, read_record, require_same
 
 DATA = "data"
+#: options of `TableReader` under the names that users know
+_OPTIONS = {"order": "--note-order", "unit": "--onset-unit"}
 
 
 @dataclass(frozen=True)
@@ -75,33 +78,23 @@ def prepare_table(
 
     ``midi``: folder or zip of MIDI files; ``labels``: file of the table; ``performance``: write performance
     inputs; ``how``: of `TableReader`: ``order`` and ``unit``. Raises `DatasetError`: ``other-settings`` where
-    the folder holds another data set; those of the table and the files.
+    the folder holds a data set of other options, another table or other MIDI files, which it names; those of
+    the table and the files.
     """
     folder = Path(out) / DATA
-    source = json.dumps(
-        {
-            "labels": file_hash(labels),
-            "midi": Path(midi).name,
-            "columns": list(table.columns.labels),
-            "performance": performance,
-            **how,
-        },
-        sort_keys=True,
-    )
-    if (folder / "manifest.json").is_file():
-        shards = Shards(folder)
-        same = (codec, source, task.classes) == (
-            shards.codec,
-            shards.manifest["source"],
-            shards.labels[task.label].classes if task.label in shards.labels else None,
-        )
-        if not same:
-            message = "this folder holds a data set of another table, encoding or choice of labels"
-            hint = "choose another output folder, or remove this one"
-            raise DatasetError("other-settings", message, path=folder, hint=hint)
-        return Prepared({"": shards}, (task,), tuple(read_ledger(folder / LEDGER)))
     with MidiSource(midi) as files:
         reader = TableReader(table, files, **how)
+        settings = {
+            **table.settings,
+            "--codec": codec,
+            "--performance-input": bool(performance),
+            **{_OPTIONS[name]: value for name, value in how.items()},
+        }
+        record = made_from(settings, {f"table {Path(labels).name}": file_hash(labels), **reader.hashes()})
+        if (folder / MANIFEST).is_file():
+            hint = "choose another --output, or remove this one to make it anew"
+            require_same(read_record(folder / MADE_FROM), record, out, hint)
+            return Prepared({"": Shards(folder)}, (task,), tuple(read_ledger(folder / LEDGER)))
         report = write_shards(
             reader,
             codec,
@@ -110,7 +103,8 @@ def prepare_table(
             performance=performance,
             with_features=task.level == "sequence",
             outcomes=reader.outcomes,
-            source=source,
+            source=Path(labels).name,
+            made_from=record,
             total=len(reader),
             progress=progress,
         )

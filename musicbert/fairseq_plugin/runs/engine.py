@@ -1,13 +1,13 @@
 """The run engine: trainings in child processes, several at a time, each done once.
 
 The folder of a run holds ``train.log``, the predictions (``test.npz``: `musicbert.evaluation.predictions`),
-``model/`` if the model is kept and, written last, ``run.json``: command, duration, versions, hashes of the
-data. A run with a ``run.json`` is complete and is not repeated; `check_settings` refuses it if its options
-differ. Child processes come from a server that has already imported torch and fairseq (multiprocessing's
-``forkserver``), and do several runs each.
+``model/`` if the model is kept and, written last, ``run.json``: command, duration, versions, and what the run
+was made from (`musicbert.reuse`): options, hashes of data and weights. A run with a ``run.json`` is complete
+and is not repeated; `check_settings` refuses it if it was made from something else. Child processes come
+from a server that has already imported torch and fairseq (multiprocessing's ``forkserver``), and do several
+runs each.
 """
 
-import json
 import multiprocessing
 import os
 import shutil
@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.launch import log_as_fairseq
 from musicbert.provenance import command_line, provenance
 from musicbert.recipes.command import PACKAGE, flags
+from musicbert.reuse import hashes_of, made_from, read_record, record_hash, require_same
 
 DONE, LOG, MODEL = "run.json", "train.log", "model"
 BEST, LAST = "checkpoint_best.pt", "checkpoint_last.pt"
@@ -36,6 +38,8 @@ RUNS_PER_CHILD = 10
 _HOUSEKEEPING = ("--no-epoch-checkpoints", "--no-last-checkpoints", "--no-save-optimizer-state")
 #: what makes scores of the outputs of a head (ratings are on 0-1)
 _ACTIVATIONS: Any = {"classes": "softmax", "multilabel": "sigmoid", "regression": "sigmoid"}
+#: options of fairseq-train that name weights to start from
+_WEIGHTS = ("--init-from", "--restore-file", "--finetune-from-model")
 _PRELOAD = ("fairseq_cli.train", "musicbert.fairseq_plugin.labels.predict")
 
 
@@ -50,7 +54,8 @@ class Run:
     in the folder; ``keep_model``: export to ``model/``, for use without fairseq and the data; ``about``: what
     an exported model says about itself (``family``, ``task``, ``origin``); ``threads``: of torch; ``cpu``: do
     not use a GPU; ``before``: options of a training on the tokens of the same fold that comes first and gives
-    the weights to start from (masked-LM pre-training on the pieces that this fold may see).
+    the weights to start from (masked-LM pre-training on the pieces that this fold may see); ``sources``:
+    hashes of what it is made from, by name (`check_settings` adds data and weights).
     """
 
     data: Path
@@ -66,6 +71,7 @@ class Run:
     threads: int = 1
     cpu: bool = False
     before: tuple[str, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
@@ -76,6 +82,28 @@ class Run:
         """Options of fairseq-train as recorded in ``run.json``."""
         first = [f"--before {command_line(self.before)}"] if self.before else []
         return [*first, *self._complete(self.arguments)]
+
+    def made_from(self) -> dict[str, Any]:
+        """Record what the run is made from (`musicbert.reuse.made_from`)."""
+        settings: dict[str, Any] = {"checkpoint that predicts": self.checkpoint}
+        if self.before:
+            settings["--before"] = command_line(self.before)
+        if name := self.about.get("task", {}).get("name"):
+            settings["name of the task"] = name
+        flag = ""
+        for word in self._complete(self.arguments):
+            flag = word if word.startswith("--") else flag
+            if flag not in _HOUSEKEEPING:
+                settings.setdefault(flag, "")
+                settings[flag] += "" if word == flag else f" {command_line([word])}"
+        return made_from({name: value.strip() for name, value in settings.items()}, self.sources)
+
+    def lacks(self) -> list[str]:
+        """Files that a complete run would have with these options."""
+        files = [f"{part}.npz" for part in self.parts]
+        files += [MODEL] if self.keep_model else []
+        files += [self.checkpoint] if self.keep_checkpoint else []
+        return [name for name in files if not (self.out / name).exists()]
 
     def _complete(self, arguments: Sequence[str], *, last: bool = False) -> list[str]:
         """Add the options that all runs share."""
@@ -104,26 +132,37 @@ class RunOutcome:
     error: str | None = None
 
 
-def check_settings(runs: Sequence[Run]) -> None:
-    """Refuse complete runs that were made with other options.
+def check_settings(runs: Sequence[Run]) -> list[Run]:
+    """Add the hashes of data and weights to runs, and refuse complete ones that were made from others.
 
     Raises `DatasetError` (``other-settings``).
     """
-    for run in (run for run in runs if run.done):
-        try:
-            recorded = str(json.loads((run.out / DONE).read_text(encoding="utf-8"))["command"])
-        except (ValueError, KeyError, TypeError):
-            recorded = "?"
-        if _settings(recorded) != _settings(command_line(run.options())):
-            message = f"this run was made with other settings: {recorded}"
-            hint = "choose another output folder, or remove this run"
-            raise DatasetError("other-settings", message, path=run.out, hint=hint)
+    known: dict[Path, dict[str, str]] = {}
 
+    def hashes(path: Path) -> dict[str, str]:
+        if path not in known:
+            known[path] = hashes_of(path)
+        return known[path]
 
-def _settings(command: str) -> list[str]:
-    """Options with their values, whatever their order."""
-    options = command.replace("\n", " ").split(" --")
-    return sorted(option.strip() for option in options if f"--{option.strip()}" not in _HOUSEKEEPING)
+    checked = []
+    for run in runs:
+        sources = {f"data/{name}": value for name, value in hashes(run.data).items()}
+        for flag, value in pairwise((*run.before, "", *run.arguments)):
+            if flag in _WEIGHTS and Path(value).exists():
+                sources[f"weights of {flag}"] = record_hash(hashes(Path(value)))
+        run = replace(run, sources={**sources, **run.sources})
+        checked.append(run)
+        if run.done:
+            hint = "choose another --output, or remove this run to make it anew"
+            require_same((read_record(run.out / DONE) or {}).get("made_from"), run.made_from(), run.out, hint)
+            if lacking := run.lacks():
+                raise DatasetError(
+                    "other-settings",
+                    f"This run is complete without {', '.join(lacking)}, which is asked for now",
+                    path=run.out,
+                    hint=hint,
+                )
+    return checked
 
 
 def start_runs(
@@ -188,7 +227,8 @@ def _run(run: Run) -> RunOutcome:
             for file in run.out.glob("checkpoint*.pt"):
                 file.unlink()
         seconds = time.monotonic() - begin
-        record |= provenance(run.options(), inputs=_inputs(run), seed=run.seed)
+        record |= provenance(run.options(), inputs={}, seed=run.seed)
+        record["made_from"] = run.made_from()
         write_json(run.out / DONE, {"seconds": round(seconds, 1), **record})
     except (Exception, SystemExit) as error:
         print(f"failed: {error!r}", file=sys.stderr, flush=True)  # noqa: T201 - into the log
@@ -215,13 +255,6 @@ def _write_into(path: Path) -> None:
     os.dup2(log, 2)
     os.close(log)
     log_as_fairseq()
-
-
-def _inputs(run: Run) -> dict[str, Path]:
-    """Files that tell one data set from another (`provenance` records those that exist)."""
-    inputs = {f"{part}.label": run.data / "label" / f"{part}.label" for part in ("train", "test")}
-    inputs |= {"train.bin": run.data / "input0" / "train.bin", "manifest": run.data / "manifest.json"}
-    return inputs if run.split is None else {**inputs, "split": run.split}
 
 
 def _train(run: Run) -> None:

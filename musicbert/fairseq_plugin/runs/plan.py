@@ -26,6 +26,7 @@ from musicbert.fairseq_plugin.runs.arguments import databin_arguments, training_
 from musicbert.fairseq_plugin.runs.engine import BEST, LAST, Run, RunOutcome, check_settings, start_runs
 from musicbert.fairseq_plugin.runs.models import ModelChoice, choose_model
 from musicbert.recipes.finetuning import FineTuning
+from musicbert.reuse import hold_folder, read_record, record_hash, require_same
 
 SPLIT, TASK = "split.json", "task.json"
 logger = logging.getLogger(__name__)
@@ -53,8 +54,7 @@ def plan_folds(
     runs = _list(
         out, seeds, {name: {"data": folder.absolute(), **common} for name, folder in folders.items()}
     )
-    check_settings(runs)
-    return runs
+    return check_settings(runs)
 
 
 def plan_task(
@@ -103,12 +103,17 @@ def plan_task(
         codec=shards.codec, split=split, train_share=train_share,
         leaks={name: leaks(fold, groups) for name, fold in chosen.items()},
         leak_note=task.splits.get(split, ""),
+        made_by={
+            **{"--split": split, "--folds": folds, "--validation": validation, "--split-seed": split_seed},
+            "--ignore-classes": [task.classes[k] for k in task.ignore],
+        },
     )  # fmt: skip
     chosen |= share_folds(shards, task, everything, groups, train_share, seed=split_seed)
     common = {"data": shards.path.absolute(), "about": _about(task, choice), **how}
     places = {
         name: {
             "split": out / f"fold{name}" / SPLIT,
+            "sources": {"split": record_hash(fold)},
             "arguments": tuple(
                 training_arguments(shards, task, choice, recipe, [shards.index[k] for k in fold["train"]])
             ),
@@ -194,7 +199,8 @@ def run_task(
 
     >>> run_task(Shards("melody"), task, "scratch:musicbert_tiny", "out", seeds=[2021])  # doctest: +SKIP
     """
-    return start_runs(plan_task(shards, task, model, out, **options), workers=workers, progress=progress)
+    with hold_folder(out):
+        return start_runs(plan_task(shards, task, model, out, **options), workers=workers, progress=progress)
 
 
 def _chosen(folds: Mapping[str, Any], names: Sequence[str] | None, path: Path) -> dict[str, Any]:
@@ -258,19 +264,25 @@ def _begin(
     out: Path, record: Mapping[str, Any], splits: Mapping[str, Mapping[str, Any]], runs: Sequence[Run]
 ) -> list[Run]:
     """Check what the folder holds already, and write the files of the experiment."""
-    check_settings(runs)
     files = {out / f"fold{name}" / SPLIT: split for name, split in splits.items()}
+    before = (read_record(out / TASK) or {}).get("made_by", {})
     for path, split in files.items():
-        if path.is_file() and _read(path) != split:
-            message = "this experiment was begun with another split, or another share of its training part"
-            hint = "choose another output folder, or remove this one"
-            raise DatasetError("other-settings", message, path=path, hint=hint)
+        old = read_record(path)
+        if old is not None and old != split:
+            hint = "choose another --output, or remove this one to make it anew"
+            now = _as_record(split, record.get("made_by", {}))
+            require_same(_as_record(old, before), now, path, hint)
+    runs = check_settings(runs)
     for path, content in {**files, out / TASK: record}.items():
-        if not path.is_file() or _read(path) != json.loads(json.dumps(content)):  # tuples are lists on disk
+        if read_record(path) != json.loads(json.dumps(content)):  # tuples are lists on disk
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, content)
-    return list(runs)
+    return runs
 
 
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+def _as_record(split: Mapping[str, Any], made_by: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what a split is made from as `musicbert.reuse` compares it: options, and the part of each piece."""
+    parts = {name: part for part in PARTS for name in split.get(part, ())}
+    share = {"--train-share": split.get("train_share", 1)}
+    order = {"order of the pieces": record_hash([split.get(part) for part in PARTS])[:8]}
+    return {"settings": {**made_by, **share, **parts, **order}, "files": {}}

@@ -1,6 +1,8 @@
 """Corpora: notes and inputs aligned, every file accounted for, shards, and clear errors."""
 
+import hashlib
 import json
+import os
 import shutil
 import tarfile
 import zipfile
@@ -222,20 +224,87 @@ def interrupted(monkeypatch, source, output, **options):
 def test_other_options_do_not_go_on_with_a_run(tmp_path, make_midi_folder, monkeypatch):
     source = make_midi_folder(6)
     interrupted(monkeypatch, source, tmp_path / "bin", seed=1)
-    with pytest.raises(DatasetError, match="other-run"):
+    with pytest.raises(DatasetError, match=r"seed: 1 -> 2.*other-run"):
         build_corpus(source, tmp_path / "bin", BuildOptions(seed=2), progress=False)
     build_corpus(source, tmp_path / "bin", BuildOptions(seed=2), restart=True, progress=False)
     build_corpus(source, tmp_path / "fresh", BuildOptions(seed=2), progress=False)
     assert contents(tmp_path / "bin") == contents(tmp_path / "fresh")
 
 
-def test_changed_sources_do_not_go_on_with_a_run(tmp_path, make_midi_folder, monkeypatch):
-    source = make_midi_folder(6)
-    interrupted(monkeypatch, source, tmp_path / "bin")
-    (tmp_path / ".bin.building" / "encoded.json").unlink()  # as if killed a little earlier
-    shutil.copy(source / "a" / "00000.mid", source / "a" / "more.mid")
-    with pytest.raises(DatasetError, match="source-changed"):
-        build_corpus(source, tmp_path / "bin", progress=False)
+def other_bytes(path):
+    """Change a file, not its size and its time."""
+    times, content = path.stat(), bytearray(path.read_bytes())
+    content[-8] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+CHANGES = {
+    "other bytes: {source}/a/00000.mid": lambda source: other_bytes(source / "a" / "00000.mid"),
+    "other bytes: {source}/{last}": lambda source: other_bytes(files_of(source)[-1]),
+    "added: {source}/0.mid": lambda source: shutil.copy(files_of(source)[0], source / "0.mid"),
+    "added: {source}/z/z.mid": lambda source: shutil.copy(files_of(source)[0], source / "z" / "z.mid"),
+    "removed: {source}/a/00000.mid": lambda source: (source / "a" / "00000.mid").unlink(),
+    "removed: {source}/{last}": lambda source: files_of(source)[-1].unlink(),
+}
+
+
+def files_of(source):
+    return sorted(source.rglob("*.mid"))
+
+
+@pytest.mark.parametrize("chunk", [2, 128])
+@pytest.mark.parametrize("when", ["encoded", "nearly", "finished"])
+@pytest.mark.parametrize("words", CHANGES)
+def test_changed_sources_do_not_go_on_with_a_run(tmp_path, make_midi_folder, monkeypatch, words, when, chunk):
+    source, output = make_midi_folder(7), tmp_path / "bin"
+    (source / "z").mkdir(exist_ok=True)
+    monkeypatch.setattr(job_module, "CHUNK_FILES", chunk)
+    last = files_of(source)[-1].relative_to(source)
+    if when == "finished":
+        with monkeypatch.context() as patch:
+            patch.setattr(job_module, "_tidy", lambda _: None)
+            build_corpus(source, output, progress=False)
+    else:
+        interrupted(monkeypatch, source, output)
+    if when == "nearly":  # as if killed a little earlier
+        (tmp_path / ".bin.building" / "encoded.json").unlink()
+    CHANGES[words](source)
+    if when == "nearly" and words == "added: {source}/z/z.mid" and chunk == 2:
+        (tmp_path / ".bin.building" / "shards" / "0000" / "0000003.jsonl").unlink()  # to be encoded yet
+        build_corpus(source, output, progress=False)
+    else:
+        with pytest.raises(DatasetError, match="source-changed") as caught:
+            build_corpus(source, output, progress=False)
+        assert caught.value.message.endswith(f": {words.format(source=source, last=last)}")
+        again = {"overwrite": True} if when == "finished" else {"restart": True}
+        build_corpus(source, output, **again, progress=False)
+    build_corpus(source, tmp_path / "fresh", progress=False)
+    assert contents(output) == contents(tmp_path / "fresh")
+    for outcome in read_ledger(output / "ledger.jsonl"):
+        assert outcome.sha256 == hashlib.sha256((source / outcome.path).read_bytes()).hexdigest()
+
+
+def test_changes_in_an_archive_and_in_two_processes_are_seen(tmp_path, make_midi_folder, monkeypatch):
+    folder, output = make_midi_folder(5), tmp_path / "bin"
+
+    def pack():
+        with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+            for path in files_of(folder):
+                archive.write(path, path.relative_to(folder))
+
+    pack()
+    interrupted(monkeypatch, tmp_path / "x.zip", output)
+    build_corpus(tmp_path / "x.zip", tmp_path / "fresh", progress=False)
+    other_bytes(files_of(folder)[2])
+    pack()
+    with pytest.raises(DatasetError, match="source-changed") as caught:
+        build_corpus(tmp_path / "x.zip", output, workers=2, progress=False)
+    assert files_of(folder)[2].name in caught.value.message
+    other_bytes(files_of(folder)[2])  # as it was
+    pack()
+    build_corpus(tmp_path / "x.zip", output, workers=2, progress=False)
+    assert contents(output) == contents(tmp_path / "fresh")
 
 
 @pytest.mark.parametrize("left", [["published", "plan.json", "shards"], ["published"], []])

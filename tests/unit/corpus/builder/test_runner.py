@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 
 import pytest
 
@@ -10,7 +11,8 @@ from musicbert.corpus.builder.runner import open_runner
 
 def _kill_workers(runner):
     for process in list(runner._executor._processes.values()):
-        os.kill(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # the pool ends the others itself once it sees that one died
+            os.kill(process.pid, signal.SIGKILL)
         process.join()
 
 

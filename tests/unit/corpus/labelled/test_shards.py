@@ -20,11 +20,14 @@ from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.errors import DatasetError
 from musicbert.features import features
 from musicbert.midi import Score
+from musicbert.reuse import made_from
 
 NOTE = Task("parity", "parity", "note", "classes", ("even", "odd"), "accuracy")
 LOUD = Task("loud", "loud", "note", "regression", ("velocity",), "r2")
 MOOD = Task("mood", "mood", "sequence", "classes", ("sad", "glad"), "accuracy")
 TAGS = Task("tags", "tags", "sequence", "multilabel", ("a", "b", "c"), "micro_f1")
+
+MADE = made_from({"--codec": "octuple"}, {"a.mid": "0"})
 
 
 def score(seed, notes=20):
@@ -146,7 +149,7 @@ def test_nothing_usable_is_an_error(tmp_path):
 def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path, cut):
     made = [piece(k) for k in range(5)]
     made.insert(2, Outcome("x", "unreadable"))
-    write_shards(made, "octuple", tmp_path / "whole", [NOTE, TAGS], performance=True)
+    write_shards(made, "octuple", tmp_path / "whole", [NOTE, TAGS], performance=True, made_from=MADE)
     seen = []
 
     def reader(stop):
@@ -157,40 +160,50 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path, cut):
             yield each
 
     with pytest.raises(KeyboardInterrupt):
-        write_shards(reader(cut), "octuple", tmp_path / "cut", [NOTE, TAGS], performance=True)
+        write_shards(reader(cut), "octuple", tmp_path / "cut", [NOTE, TAGS], performance=True, made_from=MADE)
     partial = tmp_path / ".cut.partial"
     with (partial / "rows.bin").open("ab") as file:  # half a piece that no line of the journal knows
         file.write(b"half")
     with (partial / "journal.jsonl").open("ab") as file:
         file.write(b'{"outcome": "ok", "pie')
-    write_shards(reader(None), "octuple", tmp_path / "cut", [NOTE, TAGS], performance=True)
+    write_shards(reader(None), "octuple", tmp_path / "cut", [NOTE, TAGS], performance=True, made_from=MADE)
     assert snapshot(tmp_path / "cut") == snapshot(tmp_path / "whole")
 
 
-def test_other_pieces_or_labels_are_no_continuation(tmp_path):
+def test_what_is_made_from_something_else_is_no_continuation(tmp_path):
     def reader(first):
         yield piece(first)
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        write_shards(reader(0), "octuple", tmp_path / "set", [NOTE])
-    with pytest.raises(DatasetError, match="other-pieces"):
-        write_shards([piece(1)], "octuple", tmp_path / "set", [NOTE])
-    shards = write_shards([piece(1)], "octuple", tmp_path / "set", [MOOD]).shards  # begins anew
-    assert shards.names == ("p1",)
+    def cut():
+        with pytest.raises(KeyboardInterrupt):
+            write_shards(reader(0), "octuple", tmp_path / "set", [NOTE], made_from=MADE)
+
+    cut()
+    with pytest.raises(DatasetError, match="other-pieces"):  # the reader does not keep to its record
+        write_shards([piece(1)], "octuple", tmp_path / "set", [NOTE], made_from=MADE)
+    for tasks, record in (
+        ([MOOD], MADE),
+        ([NOTE], made_from({"--codec": "octuple"}, {"a.mid": "1"})),
+        ([NOTE], None),
+    ):
+        cut()
+        shards = write_shards([piece(1)], "octuple", tmp_path / "set", tasks, made_from=record).shards
+        assert shards.names == ("p1",)  # it began anew
+        shutil.rmtree(tmp_path / "set")
 
 
 KILLED = """
 import sys, time
 sys.path.insert(0, {here!r})
-from test_shards import NOTE, piece
+from test_shards import MADE, NOTE, piece
 from musicbert.corpus.labelled.shard_writer import write_shards
 def slow():
     for k in range(6):
         yield piece(k)
         print(k, flush=True)
         time.sleep(0.05 if {wait} else 0)
-write_shards(slow(), "octuple", {out!r}, [NOTE])
+write_shards(slow(), "octuple", {out!r}, [NOTE], made_from=MADE)
 """
 
 
@@ -207,8 +220,8 @@ def test_a_killed_process_is_taken_up_again(tmp_path, root):
             break
         time.sleep(0.05)
     assert not (tmp_path / "set").exists()
-    write_shards([piece(k) for k in range(6)], "octuple", tmp_path / "set", [NOTE])
-    write_shards([piece(k) for k in range(6)], "octuple", tmp_path / "whole", [NOTE])
+    for name in ("set", "whole"):
+        write_shards([piece(k) for k in range(6)], "octuple", tmp_path / name, [NOTE], made_from=MADE)
     assert snapshot(tmp_path / "set") == snapshot(tmp_path / "whole")
 
 

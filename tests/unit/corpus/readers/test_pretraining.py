@@ -1,6 +1,7 @@
 """Corpora of pre-training: what is found, and what is left out."""
 
 import json
+import shutil
 
 import pytest
 
@@ -108,7 +109,7 @@ def test_lists_hold_absolute_paths(data_sets, tmp_path):
     assert all(line.startswith("/") for line in lines)
 
 
-def test_pop909_is_processed_once_and_damage_is_named(make_source, tmp_path):
+def test_pop909_is_processed_and_damage_is_named(make_source, tmp_path):
     songs = make_source("pop909", tmp_path / "raw")
     (songs / "POP909" / "002" / "beat_audio.txt").write_text("no numbers\n")
     outcomes = {each.name: each for each in process_pop909(songs, tmp_path / "made")}
@@ -117,9 +118,15 @@ def test_pop909_is_processed_once_and_damage_is_named(make_source, tmp_path):
     }  # fmt: skip
     assert outcomes["018"].split == "test"
     made = tmp_path / "made" / "train" / "001.mid"
-    before = made.stat().st_mtime_ns
+    before = made.read_bytes()
     process_pop909(songs, tmp_path / "made")
-    assert made.stat().st_mtime_ns == before
+    assert made.read_bytes() == before
+    (song,) = songs.rglob("001.mid")
+    shutil.copyfile(next(songs.rglob("018.mid")), song)  # other bytes: the song is made anew
+    shutil.rmtree(songs / "POP909" / "021")
+    process_pop909(songs, tmp_path / "made")
+    assert made.read_bytes() != before
+    assert not list((tmp_path / "made").rglob("021.mid"))
     json.dumps([vars(each) for each in outcomes.values()])
     with pytest.raises(DatasetError, match="wrong-layout"):
         process_pop909(tmp_path / "made", tmp_path / "x")

@@ -14,7 +14,6 @@ from musicbert.evaluation.predictions import Predictions, save_predictions
 from musicbert.evaluation.reports.benchmark import baseline_scores, benchmark_table, network_scores
 from musicbert.fairseq_plugin.runs import benchmark
 from musicbert.fairseq_plugin.runs.engine import RunOutcome
-from musicbert.provenance import command_line
 
 
 def note_predictions(row, shards, part, right):
@@ -61,6 +60,10 @@ def test_mean_and_deviation_over_seeds(notes, tmp_path):
     assert found["score"]["sd"] == pytest.approx(np.std(expected, ddof=1))
     assert [run["seed"] for run in found["runs"]] == [1, 2]
     assert network_scores(row, shards, own, tmp_path / "none") is None
+    one = tmp_path / "runs" / "fold0" / "seed1"  # those of another call do not count
+    assert [
+        run["seed"] for run in network_scores(row, shards, own, tmp_path / "runs", only={one})["runs"]
+    ] == [1]
 
 
 def test_a_call_that_is_stopped_has_the_runs_that_it_did(notes, tmp_path, monkeypatch):
@@ -81,7 +84,7 @@ def test_a_call_that_is_stopped_has_the_runs_that_it_did(notes, tmp_path, monkey
             if way == "stopped":
                 raise KeyboardInterrupt
             if way == "done":
-                (run.out / "run.json").write_text(json.dumps({"command": command_line(run.options())}))
+                (run.out / "run.json").write_text(json.dumps({"made_from": run.made_from()}))
             after(RunOutcome(run.out, 1.0, "boom" if way == "failed" else None))
 
     monkeypatch.setattr(benchmark, "start_runs", start_runs)

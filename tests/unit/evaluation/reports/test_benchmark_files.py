@@ -6,15 +6,16 @@ import pytest
 
 from musicbert.evaluation.reports.benchmark import TaskFiles
 
-BOTH = {("ME", "clean"), ("VE", "clean")}
+BOTH = {("ME", "clean"): "d0", ("VE", "clean"): "d0"}
 
 
 def scored(task, mean, **more):
+    more = {"data": {"sha256": "d0"}, **more}
     return {"task": task, "split": "clean", "network": {"score": {"mean": mean, "sd": None}}, **more}
 
 
 def begin(folder, *, model="a", share=1.0, expected=BOTH):
-    return TaskFiles(folder, model, expected, train_share=share, made_by={"seed": 0})
+    return TaskFiles(folder, model, expected, made_from={"share": share}, made_by={"seed": 0})
 
 
 def rows(folder):
@@ -38,7 +39,11 @@ def test_scores_of_an_earlier_call_stay_until_this_one_has_its_own(tmp_path):
     assert "0.500" not in (tmp_path / "table.md").read_text()
 
 
-@pytest.mark.parametrize("other", [{"model": "b"}, {"share": 0.1}, {"expected": {("ME", "clean")}}])
+OTHER_DATA = {"expected": dict.fromkeys(BOTH, "d1")}
+FEWER = {"expected": {("ME", "clean"): "d0"}}
+
+
+@pytest.mark.parametrize("other", [{"model": "b"}, {"share": 0.1}, FEWER, OTHER_DATA])
 def test_scores_of_something_else_do_not(tmp_path, other):
     files = begin(tmp_path)
     files.records += [scored("VE", 0.5)]
