@@ -58,7 +58,7 @@ def _demo(out: Path, seed: int, updates: int) -> None:
         subprocess.run(command, cwd=out, check=True)
 
     def train(recipe: str, name: str, *options: object) -> None:
-        save = ("--save-dir", f"checkpoints/{name}", "--seed", seed, "--cpu", "--bar")
+        save = ("--save-dir", f"checkpoints/{name}", "--seed", seed, "--cpu")
         words = [sys.executable, "-m", "musicbert", "train", recipe, *map(str, (*options, *save))]
         subprocess.run(words, cwd=out, check=True)
 

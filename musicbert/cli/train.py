@@ -1,6 +1,7 @@
 """`musicbert train`: the recipes of pre-training and fine-tuning, with the published hyper-parameters."""
 
 import argparse
+import time
 from pathlib import Path
 
 from musicbert.errors import ConfigError, nearest
@@ -49,10 +50,24 @@ class _Weights:
         return name, {} if preset and family.size_flags(preset) == sizes else sizes
 
 
-def _count_gpus() -> int:
-    import torch
+class _Machine:
+    """What torch says of this machine."""
 
-    return int(torch.cuda.device_count())
+    def gpus(self) -> int:
+        import torch
+
+        return int(torch.cuda.device_count())
+
+    def cpu_speed(self) -> float:
+        import torch
+
+        size, times = 1024, 3
+        matrix = torch.ones(size, size)
+        torch.mm(matrix, matrix)
+        begin = time.perf_counter()
+        for _ in range(times):
+            torch.mm(matrix, matrix)
+        return 2 * size**3 * times / (time.perf_counter() - begin)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -74,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
         given, extra = parse(recipe, options.rest, parser=parser)
     except SystemExit as stop:  # argparse, after --help
         return int(stop.code or 0)
-    return train(given, extra, weights=_Weights(), count_gpus=_count_gpus, out=_say)
+    return train(given, extra, weights=_Weights(), machine=_Machine(), out=_say)
 
 
 def _say(line: str) -> None:

@@ -10,7 +10,11 @@ fairseq its place in the run. With a single process it does the same as ``fairse
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
+
+from musicbert.errors import MusicBertError
+from musicbert.recipes.screen import FAILED
 
 
 def distributed_arguments(arguments: Sequence[str], environment: Mapping[str, str]) -> list[str]:
@@ -50,7 +54,17 @@ def main() -> None:
 
     log_as_fairseq()
     sys.argv += distributed_arguments(sys.argv[1:], os.environ)
-    cli_main()
+    try:
+        cli_main()
+    except Exception as error:
+        traceback.print_exc()
+        causes = [error]
+        while cause := causes[-1].__cause__ or causes[-1].__context__:
+            causes.append(cause)  # type: ignore[arg-type]
+        ours = next((cause for cause in causes if isinstance(cause, MusicBertError)), None)
+        text = str(ours or f"{type(error).__name__}: {error}").replace("\n", " ")
+        sys.stderr.write(f"{FAILED}{text}\n")
+        sys.exit(2 if ours else 1)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,16 @@ class Weights(Protocol):
         """Name of a checkpoint's architecture, and flags of its sizes where the name does not say them."""
 
 
+class Machine(Protocol):
+    """What this machine can do."""
+
+    def gpus(self) -> int:
+        """Number of GPUs."""
+
+    def cpu_speed(self) -> float:
+        """Floating-point operations a second of a large matrix product on the CPU."""
+
+
 @dataclass(frozen=True)
 class Start:
     """How a run starts: its architecture, flags of fairseq-train, and a message for the terminal."""
@@ -59,12 +69,17 @@ class Recipe:
     #: where the published values are from
     SOURCE: ClassVar[str] = ""
     #: what to do where the weights of ``--init`` are missing
-    NO_WEIGHTS: ClassVar[str] = "give pre-trained weights with --init, or add --from-scratch"
+    NO_WEIGHTS: ClassVar[str] = (
+        "give weights with --init, such as --init musicbert-mini, which comes with the project, "
+        "or add --from-scratch"
+    )
+    #: families of models that it trains
+    FAMILIES: ClassVar[tuple[str, ...]] = ("musicbert",)
     #: architecture without ``--arch`` and without weights
     DEFAULT_ARCH: ClassVar[str] = "musicbert_base"
 
     arch: str = option("", f"{ARCHITECTURES} (default: that of the weights; from scratch, base)")
-    init: str = option(_BASE, "pre-trained weights: a file, a folder or a name")
+    init: str = option(_BASE, "pre-trained weights: a file, a folder, or a name such as musicbert-mini")
     save_dir: str = option(
         "", "folder of checkpoints and logs (default: checkpoints/ and the name of the run)"
     )
@@ -84,7 +99,10 @@ class Recipe:
     small_checkpoints: bool = option(
         False, "store no optimizer states: a third of the size, but the run cannot be resumed"
     )
-    bar: bool = option(False, "show a progress bar; the log goes to train.log only")
+    bar: bool = option(False, "show a progress bar even if the output is not a terminal")
+    verbose: bool = option(
+        False, "show the whole log of fairseq-train, which otherwise goes to train.log only"
+    )
     dry_run: bool = option(False, "print the command and stop")
 
     def plan(self, weights: Weights) -> Plan:
@@ -111,9 +129,17 @@ class Recipe:
             hint = "; ".join(filter(None, (self.NO_WEIGHTS, error.hint)))
             raise CheckpointError(error.reason, message, hint=hint) from error
         message = f"starting from {path}"
+        name, sizes = weights.architecture(path)
+        family = name.partition("_")[0]
+        if family not in self.FAMILIES:
+            raise CheckpointError(
+                "other-model",
+                f"It is a model of the family {family}, and this recipe trains {' and '.join(self.FAMILIES)}",
+                path=path,
+                hint="musicbert train m2bert, musicbert finetune and musicbert benchmark take M2BERT",
+            )
         if self.arch:
             return Start(self.arch, flags(arch=self.arch, init_from=path), message)
-        name, sizes = weights.architecture(path)
         arch = rename(name)
         return Start(arch, flags(arch=arch, init_from=path, **sizes), message)
 

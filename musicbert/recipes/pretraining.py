@@ -19,7 +19,9 @@ class MusicBert(Recipe):
 or fairseq-preprocess makes it (dict.txt, train, valid; or shard0, shard1, ...), or input0 of a rated
 data-bin."""
     SOURCE = "train_mask.sh of microsoft/muzic"
-    NO_WEIGHTS = "training was to start from these weights"
+    NO_WEIGHTS = (
+        "without --init, training begins from scratch; musicbert-mini and m2bert-mini come with the project"
+    )
 
     prefix: str = place("data: PREFIX_data_bin, or a folder")
     size: str = place("tiny, mini, small, medium, base (default) or large")
@@ -117,6 +119,7 @@ m2bert_* or musicbert_*."""
     SOURCE = "the pre-training code of M2BERT"
     DEFAULT_ARCH = "m2bert_base"
     NO_WEIGHTS = MusicBert.NO_WEIGHTS
+    FAMILIES = ("m2bert", "musicbert")
 
     data: str = option("", "folder of pieces (required); several joined with colons take turns by epoch")
     arch: str = option(
@@ -170,7 +173,6 @@ m2bert_* or musicbert_*."""
     half_sums: bool = option(
         False, "with --bf16: keep the sums over the blocks in bfloat16 too, faster on a GPU (m2bert_*)"
     )
-    bar: bool = option(False, "show a progress bar; the log goes to train.log only (needs --updates)")
 
     def device(self, gpus: int) -> Device:
         """As `Recipe.device`; bfloat16 is autocast on a GPU, too."""
@@ -224,8 +226,6 @@ m2bert_* or musicbert_*."""
         self.refuse(noise if self.objective == "mask" else masks, f"with --objective {self.objective}")
         if self.aux == "none":
             self.refuse(["roll_weight"], "with --aux none")
-        if self.bar and not self.updates:
-            raise ConfigError("bad-option", "--bar needs --updates")
         if self.half_sums and not arch.startswith("m2bert"):
             raise ConfigError("bad-option", f"--half-sums is for m2bert_*, not {arch}")
         if self.half_sums and not self.bf16:

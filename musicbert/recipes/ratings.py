@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
+from musicbert.errors import ConfigError
 from musicbert.recipes.base import Plan, Recipe, Start, Weights, need
 from musicbert.recipes.command import flags, schedule
 from musicbert.recipes.options import number, option, published
@@ -215,9 +216,15 @@ class Contrastive(_Contrastive):
 class PerformerTuning(_Contrastive):
     """Classification of the performer, from a contrastive checkpoint."""
 
+    NO_WEIGHTS = (
+        "make it with scripts/classification/pretrain.sh, name another with --init, or add --from-scratch"
+    )
     ABOUT = "Fine-tune on the performers, from a checkpoint of contrastive pre-training."
 
-    init: str = option("", "contrastive checkpoint (default: that of the same --loss, --lr and --arch)")
+    init: str = option(
+        "",
+        "contrastive checkpoint (default: the one in checkpoints/ of the same --loss and --lr, and --arch)",
+    )
     loss: str = published(
         "xai_pretrain_loss",
         "loss of the pre-training; names the checkpoint without --init",
@@ -228,8 +235,14 @@ class PerformerTuning(_Contrastive):
         """As `Recipe.start`, with the default checkpoint."""
         if self.init:
             return super().start(weights, **more)  # type: ignore[arg-type]
-        size = (self.arch or self.DEFAULT_ARCH).removeprefix("xai_pretrain_")
-        name = str(Path("checkpoints", f"xai_{self.loss}_{self.lr}_{size}", "checkpoint_best.pt"))
+        size = self.arch.removeprefix("xai_pretrain_")
+        name = f"checkpoints/xai_{self.loss}_{self.lr}_{size or '*'}/checkpoint_best.pt"
+        found = sorted(map(str, Path().glob(name)))
+        if len(found) > 1:
+            raise ConfigError(
+                "bad-option", f"several checkpoints fit: {', '.join(found)}", hint="choose with --init"
+            )
+        name = found[0] if found else name.replace("*", self.DEFAULT_ARCH.removeprefix("xai_pretrain_"))
         return replace(self, init=name).start(weights, **more)
 
     def plan(self, weights: Weights) -> Plan:

@@ -1,4 +1,4 @@
-"""Running a recipe: checks of the save folder, the log, the progress bar, and the mark of a finished run."""
+"""Running a recipe: checks of the save folder, the log, and the mark of a finished run."""
 
 import json
 import os
@@ -8,20 +8,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from musicbert.atomic import write_json
 from musicbert.errors import ConfigError
-from musicbert.recipes.base import Recipe, Weights
-from musicbert.recipes.command import Command, Processes, plan_processes, update_frequency
+from musicbert.recipes.base import Machine, Recipe, Weights
+from musicbert.recipes.command import Command, Device, Processes, plan_processes, update_frequency
+from musicbert.recipes.estimate import UTILISATION, training_flops
+from musicbert.recipes.screen import Screen, screen_of
 
 LOG = "train.log"
 LAST = "checkpoint_last.pt"
 DONE = "done"
-_STATS = re.compile(r"\| (train_inner|train|valid) \| (\{.*\})\s*$")
-_LOUD = re.compile(
-    r"weights:|No existing checkpoint|Loaded checkpoint|finished: |\| WARNING \||^error|Error", re.IGNORECASE
-)
-_UPDATES = re.compile(r'"(?:train_|valid_)?num_updates": "(\d+)"')
 
 
 def train(
@@ -29,21 +27,22 @@ def train(
     extra: Sequence[str] = (),
     *,
     weights: Weights,
-    count_gpus: Callable[[], int],
+    machine: Machine,
     out: Callable[[str], None],
 ) -> int:
     """Run a recipe, or print its commands.
 
-    ``extra`` are more flags of fairseq-train; ``count_gpus`` is not called with ``--cpu``; ``out`` prints a
-    line. Returns the exit status of the first run that failed, else 0.
+    ``extra`` are more flags of fairseq-train; ``out`` prints a line. Returns the exit status of the first run
+    that failed, else 0.
     Raises `ConfigError` (``bad-option``, ``not-found``, ``output-exists``; ``unfinished``: cannot be resumed
     without optimizer states) and `CheckpointError` (weights are missing or cannot be read).
     """
     _check_extra(extra)
     plan = recipe.plan(weights)
+    out(f"== {(recipe.__doc__ or '').partition('.')[0]}")
     if plan.before:
-        out(f"== {plan.before}")
-    device = recipe.device(0 if recipe.cpu else count_gpus())
+        out(f"   {plan.before}")
+    device = recipe.device(0 if recipe.cpu else machine.gpus())
     processes = plan_processes(device.gpus, **recipe.values("processes", "nodes", "node_rank", "master"))
     unfinished = []
     for command in plan.commands:
@@ -60,7 +59,7 @@ def train(
             unfinished.append(str(folder))
         else:
             check_save_folder(folder, resume=recipe.resume)
-            status = _run(recipe, command, words, processes, out)
+            status = _run(recipe, command, words, processes, device, machine, out)
             if status:
                 return status
     if unfinished:
@@ -79,6 +78,8 @@ def _run(
     command: Command,
     words: Sequence[str],
     processes: Processes,
+    device: Device,
+    machine: Machine,
     out: Callable[[str], None],
 ) -> int:
     """Start one run; return its exit status."""
@@ -90,20 +91,29 @@ def _run(
         out(f"== effective batch {achieved}, not {command.effective_batch}: {count} process(es) of {batch}")
     if recipe.resume and not (folder / LAST).is_file():
         out(f"== {folder}: nothing to resume yet, starting afresh")
-    out(f"== fairseq-train into {folder}: {count} process(es), batch {batch} x {frequency}")
+    where = f"{device.gpus} GPU(s)" if device.gpus else "the CPU"
+    out(f"== {folder}: {count} process(es), batch {batch} x {frequency}, on {where}, data {command.data}")
     if recipe.dry_run:
         out(shlex.join(words))
         return 0
+    log = folder / LOG
+    out(f"   full log: {log}")
+    screen = screen_of(words, out, bar=recipe.bar or None, advise=not device.gpus)
+    operations = 0.0 if device.gpus else training_flops(words, command.data, achieved)
+    if operations:
+        screen.expect(operations / (machine.cpu_speed() * UTILISATION))
+    if recipe.verbose:
+        screen.hide()
     folder.mkdir(parents=True, exist_ok=True)
-    updates: int = recipe.updates if recipe.bar else 0  # type: ignore[attr-defined]
-    status = _logged(words, folder / LOG, {**os.environ, **processes.environment}, updates)
-    if status == 0:
-        for file in folder.glob("checkpoint_[0-9]*_[0-9]*.pt"):  # the last one is checkpoint_last.pt, too
-            file.unlink()
-        log = (folder / LOG).read_text(encoding="utf-8", errors="replace")
-        counted = _UPDATES.findall(log)[-1:]
-        write_json(folder / DONE, {"updates": int(counted[0]) if counted else None, "command": words})
-    return status
+    status = _logged(words, log, {**os.environ, **processes.environment}, screen, echo=recipe.verbose)
+    if status:
+        sys.stderr.write(f"error: {screen.reason(status)}\n  full log: {log}\n")
+        return status
+    out(f"== {folder}: {screen.summary()}")
+    for file in folder.glob("checkpoint_[0-9]*_[0-9]*.pt"):  # the last one is checkpoint_last.pt, too
+        file.unlink()
+    write_json(folder / DONE, {"updates": screen.done or None, "command": words})
+    return 0
 
 
 def _finished(mark: Path, words: Sequence[str]) -> str | None:
@@ -120,8 +130,10 @@ def _finished(mark: Path, words: Sequence[str]) -> str | None:
     return f"{done['updates']} updates, " if done["updates"] else ""
 
 
-def _logged(words: Sequence[str], log: Path, environment: dict[str, str], updates: int) -> int:
-    """Run a command; its output goes to the log and to the terminal, as it is or as a bar."""
+def _logged(
+    words: Sequence[str], log: Path, environment: dict[str, str], screen: Screen, *, echo: bool
+) -> int:
+    """Run a command; its output goes to the log and the screen; ``echo``: as it is to the terminal, too."""
     with (
         log.open("a", encoding="utf-8") as file,
         subprocess.Popen(
@@ -134,51 +146,16 @@ def _logged(words: Sequence[str], log: Path, environment: dict[str, str], update
         ) as process,
     ):
         assert process.stdout is not None
-        lines = _tee(process.stdout, file)
-        if updates:
-            show_bar(lines, updates)
-        else:
-            for line in lines:
-                sys.stdout.write(line)
-                sys.stdout.flush()
+        screen.show(_tee(process.stdout, file, *((sys.stdout,) if echo else ())))
     return process.returncode
 
 
-def _tee(lines: Iterable[str], file: object) -> Iterator[str]:
+def _tee(lines: Iterable[str], *files: TextIO) -> Iterator[str]:
     for line in lines:
-        file.write(line)  # type: ignore[attr-defined]
-        file.flush()  # type: ignore[attr-defined]
+        for file in files:
+            file.write(line)
+            file.flush()
         yield line
-
-
-def show_bar(lines: Iterable[str], updates: int) -> None:
-    """Show fairseq's JSON log as a progress bar; warnings and errors are printed as they are."""
-    from tqdm import tqdm
-
-    trace = False
-    shown: dict[str, str] = {}
-    with tqdm(total=updates, unit="update") as bar:
-        for line in lines:
-            stats = _STATS.search(line)
-            trace = trace or line.startswith("Traceback")
-            if stats is None:
-                if trace or _LOUD.search(line):
-                    bar.write(line.rstrip())
-                continue
-            part, values = stats.group(1), json.loads(stats.group(2))
-            prefix = "" if part == "train_inner" else f"{part}_"
-            where = "valid" if part == "valid" else "train"
-            count = next(
-                (values[name] for name in ("num_updates", f"{where}_num_updates") if values.get(name)), None
-            )
-            if count is not None:
-                bar.update(max(int(float(count)) - bar.n, 0))
-            shown |= {
-                f"{where} {name}": values[f"{prefix}{name}"]
-                for name in ("loss", "R2", "accuracy")
-                if f"{prefix}{name}" in values
-            }
-            bar.set_postfix(shown, refresh=False)
 
 
 def check_save_folder(folder: Path, *, resume: bool) -> None:

@@ -55,9 +55,10 @@ def test_from_midi_to_a_folder(root, make_midi_folder, tmp_path):
         "--save-dir",
         "run",
     ]
-    done = call(root, tmp_path, *options, "--validate-every", "1", "--bf16", *small, cold=True)
+    call(root, tmp_path, *options, "--validate-every", "1", "--bf16", *small, cold=True)
+    log = (tmp_path / "run" / "train.log").read_text()
     for update in (1, 2, 3):  # within the first epoch, too
-        assert f"Saved checkpoint run/checkpoint_1_{update}.pt" in done.stdout
+        assert f"Saved checkpoint run/checkpoint_1_{update}.pt" in log
     assert not list((tmp_path / "run").glob("checkpoint_[0-9]*"))
     assert "batch 2 x 2" in call(root, tmp_path, *options, "--resume", "--dry-run").stdout
     assert "--resume" in call(root, tmp_path, *options, code=2).stderr
@@ -98,7 +99,6 @@ def test_what_the_flags_become(root, tmp_path):
     for wrong in (
         ["--lr-scheduler", "cosine"],
         ["--optimizer", "sgd"],
-        ["--bar"],
         ["--fp16"],
         ["--half-sums", "--bf16", "--arch", "musicbert_tiny"],
         ["--half-sums"],

@@ -71,7 +71,20 @@ def losses(printed):
 def test_two_processes_do_what_one_does_with_accumulation(recipe, tmp_path):
     write_data(tmp_path / "lmd_data_bin", pieces={"train": 16, "valid": 4})
     weights = []
-    common = ["lmd", "tiny", "--cpu", "--updates", 3, "--warmup", 1, "--lr", "1e-3", "--batch", 2]
+    common = [
+        "lmd",
+        "tiny",
+        "--verbose",
+        "--cpu",
+        "--updates",
+        3,
+        "--warmup",
+        1,
+        "--lr",
+        "1e-3",
+        "--batch",
+        2,
+    ]
     common += ["--effective-batch", 4, "--dropout", 0, "--break-mode", "eos", "--num-workers", 0]
     printed = []
     for processes in (1, 2):
@@ -194,3 +207,16 @@ def test_places_of_processes():
     on_cpu = distributed_arguments(["d", "--cpu", "--ddp-backend=slowmo"], torchrun)
     assert on_cpu[-3:] == ["--distributed-backend", "gloo", "--distributed-no-spawn"]
     assert "legacy_ddp" not in on_cpu
+
+
+def test_a_corpus_without_a_validation_part_is_one_clear_error(recipe, tmp_path):
+    write_data(tmp_path / "c", pieces={"train": 2})
+    printed = recipe(
+        "--data", "c", "--arch", "musicbert_tiny", "--cpu", "--updates", "2", "--save-dir", "ck", code=2
+    )
+    assert "Traceback" not in printed
+    assert len(printed.splitlines()) < 12
+    error = printed[printed.index("error: ") :].splitlines()
+    assert "larger --shares" in error[0]
+    assert error[1] == "  full log: ck/train.log"
+    assert "Traceback" in (tmp_path / "ck" / "train.log").read_text()

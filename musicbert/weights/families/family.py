@@ -123,6 +123,10 @@ class Family:
         differ += self.misfits(theirs, ours)
         if differ:
             encoding = " and the --encoding (remi: 1 field; octuple, cp: 8)" if "fields" in differ else ""
+            if "performance_features" in differ:
+                encoding += (
+                    ", and --performance-input for weights that have performance inputs, only for them"
+                )
             values = ", ".join(
                 f"{name} {getattr(theirs, name)} (not {getattr(ours, name)})" for name in differ
             )

@@ -73,6 +73,14 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+class StubMachine:
+    """A machine with GPUs."""
+
+    def __init__(self, gpus=0, speed=1e11):
+        self.gpus = lambda: gpus
+        self.cpu_speed = lambda: speed
+
+
 def dry_run(words, *, gpus=0):
     """Commands of a dry run, each as launcher, data and flags (the last of equal ones counts)."""
     name, *rest = words
@@ -82,10 +90,10 @@ def dry_run(words, *, gpus=0):
         recipe, [*rest[:end], "--dry-run", *rest[end:]], parser=make_parser(recipe, prog=name)
     )
     lines = []
-    train(given, extra, weights=StubWeights(), count_gpus=lambda: gpus, out=lines.append)
+    train(given, extra, weights=StubWeights(), machine=StubMachine(gpus), out=lines.append)
     commands = []
     for line in lines:
-        if line.startswith("== "):
+        if line.startswith(("== ", "   ")):
             continue
         words = [word.replace(str(PACKAGE.parent), "ROOT") for word in shlex.split(line)]
         at = words.index("musicbert.fairseq_plugin.launch")
