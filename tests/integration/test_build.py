@@ -10,6 +10,7 @@ import textwrap
 import time
 
 import pytest
+from processes import wait_for_group
 
 from musicbert.corpus.builder import BuildOptions, build_corpus
 from musicbert.corpus.builder.runner import open_runner
@@ -53,22 +54,26 @@ def script(tmp_path, root):
     def start(*arguments, slow=0.0):
         environment = {**os.environ, "PYTHONPATH": str(root), "SLOW": str(slow), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, str(path), *map(str, arguments), "--quiet"]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
     return start
 
 
 def finish(process):
-    output = process.communicate(timeout=300)[0].decode()
+    output = process.communicate()[0].decode()
     assert process.returncode == 0, output
     return output
 
 
-def wait_until(condition, process, seconds=60):
-    end = time.monotonic() + seconds
+def wait_until(condition, process):
     while not condition():
         assert process.poll() is None, process.stdout.read().decode()
-        assert time.monotonic() < end, "the run does not get on"
         time.sleep(0.01)
 
 
@@ -118,10 +123,7 @@ def test_no_worker_outlives_a_killed_run(tmp_path, make_midi_folder, script):
     wait_until(lambda: any(work.rglob("*.partial")), process)
     process.kill()
     process.communicate()
-    time.sleep(1.5)
-    before = sorted(str(path) for path in work.rglob("*"))
-    time.sleep(0.5)
-    assert sorted(str(path) for path in work.rglob("*")) == before
+    wait_for_group(process.pid)
 
 
 def test_number_of_workers_changes_nothing(tmp_path, make_midi_folder, script):
@@ -147,7 +149,7 @@ def test_two_runs_of_one_output(tmp_path, make_midi_folder, script):
     first = script(source, "-o", tmp_path / "bin", slow=0.05)
     wait_until(lambda: any((tmp_path / ".bin.building").rglob("*.partial")), first)
     second = script(source, "-o", tmp_path / "bin")
-    assert "output-busy" in second.communicate(timeout=60)[0].decode()
+    assert "output-busy" in second.communicate()[0].decode()
     assert second.returncode == 2
     finish(first)
 

@@ -5,7 +5,6 @@ published code let rounding decide.
 """
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -173,9 +172,3 @@ def test_centring_raters_raises_the_ceiling(xai):
         reliability_table(xai, repeats=5, center_raters=c)["ceiling_mean"].mean() for c in (False, True)
     )
     assert centred > plain + 0.015
-
-
-def test_the_whole_map_takes_seconds(shared):
-    start = time.perf_counter()
-    make_labels(read_ratings(shared / "data" / "xai" / "total.csv"))
-    assert time.perf_counter() - start < 5

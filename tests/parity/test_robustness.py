@@ -2,7 +2,6 @@
 
 import csv
 import tarfile
-import time
 
 import pytest
 
@@ -12,7 +11,6 @@ from musicbert.midi import read_score
 
 pytestmark = pytest.mark.shared
 
-SECONDS_A_FILE = 10.0  # the slowest took 0.2 s; the rest is for busy machines
 REASONS = {"empty-file", "unreadable", "no-notes", "bad-division", "bad-value"}
 #: files that all five recorded parsers read and we refuse on purpose, besides those without notes
 REFUSED = {"made_here/timesig_4_2pow40.mid": "bad-value"}  # upstream asserts a denominator below 2^31
@@ -37,27 +35,25 @@ def outcomes(shared, tmp_path_factory):
     with table.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     for row in rows:
-        began = time.monotonic()
         try:
             notes, reason = len(read_score(table.parent / row["file"])), None
         except MidiError as error:
             notes, reason = None, error.reason
-        results.append((row, notes, reason, time.monotonic() - began))
+        results.append((row, notes, reason))
     return table.parent, results
 
 
-def test_every_file_gives_notes_or_a_known_reason_in_time(outcomes):
+def test_every_file_gives_notes_or_a_known_reason(outcomes):
     _, results = outcomes
     assert len(results) == 492
-    for row, notes, reason, seconds in results:
+    for row, notes, reason in results:
         assert (notes and notes > 0) or reason in REASONS, row["file"]
-        assert seconds < SECONDS_A_FILE, row["file"]
 
 
 def test_files_that_all_parsers_read(outcomes):
     _, results = outcomes
     compared = 0
-    for row, notes, reason, _ in results:
+    for row, notes, reason in results:
         if row["expect"] != "parse":
             continue
         if row["file"] in REFUSED:
@@ -74,7 +70,7 @@ def test_files_that_all_parsers_read(outcomes):
 
 def test_files_that_some_parsers_read(outcomes):
     _, results = outcomes
-    for row, notes, reason, _ in results:
+    for row, notes, reason in results:
         if row["expect"] != "parse or reject" or not row["notes_agree"]:
             continue
         name = row["file"].rsplit("/", 1)[-1]
@@ -90,14 +86,14 @@ def test_files_that_some_parsers_read(outcomes):
 
 def test_files_that_no_parser_reads_are_refused(outcomes):
     _, results = outcomes
-    rejected = [(row, reason) for row, _, reason, _ in results if row["expect"] == "reject"]
+    rejected = [(row, reason) for row, _, reason in results if row["expect"] == "reject"]
     assert len(rejected) == 160
     assert all(reason in ("unreadable", "empty-file") for _, reason in rejected)
 
 
 def test_what_is_read_can_be_encoded_or_says_why(outcomes):
     folder, results = outcomes
-    for row, notes, _, _ in results:
+    for row, notes, _ in results:
         if notes is None:
             continue
         try:

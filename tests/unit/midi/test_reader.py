@@ -163,13 +163,11 @@ def hostile(n):
 
 
 def test_a_slow_file_is_interrupted():
-    began = time.monotonic()
     gc.disable()  # an alarm inside a collector's callback is dropped with a warning, and rings again
     try:
         assert reason(hostile(60_000), reader="miditoolkit", limits=ReadLimits(timeout=0.3)) == "timeout"
     finally:
         gc.enable()
-    assert time.monotonic() - began < 30
     assert len(read_score(hostile(60_000))) == 60_000  # no matter for the default reader
 
 

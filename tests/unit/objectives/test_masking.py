@@ -1,5 +1,4 @@
 import pickle
-import time
 from itertools import pairwise
 
 import numpy as np
@@ -201,21 +200,21 @@ def test_bad_lengths_are_refused():
         mask_tokens(np.zeros(9, np.int64), np.random.default_rng(0))
 
 
-def test_only_the_groups_present_cost_time():
+def test_only_the_groups_present_are_drawn_for():
     """Against the published way, a table of (256 * 256 + 1237) * 8 uniforms for every block."""
-    tokens, rng = piece(1000), np.random.default_rng(0)
+    drawn = []
 
-    def fastest(call):
-        times = []
-        for _ in range(15):
-            begin = time.perf_counter()
-            call()
-            times.append(time.perf_counter() - begin)
-        return min(times)
+    class Counting(np.random.Generator):
+        def random(self, *arguments, **options):
+            values = super().random(*arguments, **options)
+            drawn.append(np.size(values))
+            return values
 
-    ours = fastest(lambda: mask_tokens(tokens, rng, MaskPolicy()))
-    table = fastest(lambda: rng.random((256 * 256 + VOCABULARY_SIZE, 8)))
-    assert ours < table / 2
+    tokens = piece(1000)
+    for seed in range(15):
+        mask_tokens(tokens, Counting(np.random.PCG64(seed)), MaskPolicy())
+    assert drawn
+    assert sum(drawn) <= 15 * len(tokens)
 
 
 def cells(notes=120, *, pieces=1, seed=0):
