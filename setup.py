@@ -8,14 +8,32 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "musicbert/__init__.py").read_text(), re.M).group(1)
 
+# Reading, encoding and building need none of these; labels, models and their scores do.
+MODELS = [
+    "torch>=2.6",
+    "safetensors>=0.4",
+    "scipy>=1.13",
+    "pandas>=2.2",
+    "pyarrow>=15",
+    "openpyxl>=3.1",
+    "scikit-learn>=1.5",
+    "matplotlib>=3.9",
+    "threadpoolctl>=3",
+    "pyyaml>=6",
+]
+# needs --no-build-isolation: see `make venv`
+TRAIN = [*MODELS, "fairseq-fixed==0.12.3.1", "omegaconf>=2.3", "tensorboard>=2.16", "setuptools<81"]
+
 setup(
     name="musicbert",
     version=VERSION,
     description="MusicBERT and M2BERT on music, labels and ratings: a fairseq plug-in and a light library",
     long_description=(HERE / "README.md").read_text(),
     long_description_content_type="text/markdown",
-    license="MIT",
-    python_requires=">=3.11,<3.12",
+    # the code; the weights in checkpoints/, for non-commercial use only
+    license_expression="MIT AND CC-BY-NC-SA-4.0",
+    license_files=["LICENSE", "checkpoints/README.md"],
+    python_requires=">=3.11",
     packages=[*find_packages(include=["musicbert", "musicbert.*"]), "musicbert.shipped"],
     package_dir={"musicbert.shipped": "checkpoints"},  # weights that `from_pretrained` finds offline
     package_data={
@@ -29,26 +47,11 @@ setup(
         ],
     },
     entry_points={"console_scripts": ["musicbert = musicbert.cli.main:main"]},
-    install_requires=[
-        "numpy>=2",
-        "scipy>=1.13",
-        "pandas>=2.2",
-        "pyarrow>=15",
-        "scikit-learn>=1.5",
-        "matplotlib>=3.9",
-        "threadpoolctl>=3",
-        "tqdm>=4.66",
-        "miditoolkit>=1.0.1",
-        "symusic>=0.6",
-        "safetensors>=0.4",
-        "torch>=2.6",
-        "fsspec>=2024.2",
-        "openpyxl>=3.1",
-        "pyyaml>=6",
-    ],
+    install_requires=["numpy>=2", "miditoolkit>=1.0.1", "symusic>=0.6", "tqdm>=4.66", "fsspec>=2024.2"],
     extras_require={
-        # needs --no-build-isolation: see `make venv`
-        "fairseq": ["fairseq-fixed==0.12.3.1", "omegaconf>=2.3", "tensorboard>=2.16", "setuptools<81"],
+        "models": MODELS,
+        "train": TRAIN,
+        "fairseq": TRAIN,  # the former name of `train`
         "cluster": ["distributed>=2024.8"],
         # what fsspec needs for http, s3 and gs
         "remote": ["aiohttp>=3.9", "s3fs>=2024.2", "gcsfs>=2024.2"],
@@ -70,8 +73,9 @@ setup(
         ],
     },
     classifiers=[
-        "License :: OSI Approved :: MIT License",
         "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
         "Topic :: Multimedia :: Sound/Audio :: MIDI",
     ],
 )

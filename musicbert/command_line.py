@@ -17,11 +17,13 @@ from typing import Any, NoReturn
 from musicbert.errors import ConfigError, MusicBertError, nearest
 
 BAD_INPUT, STOPPED, CLOSED_PIPE = 2, 130, 141  # 128 + SIGINT and 128 + SIGPIPE, as shells count
-#: package -> how to install it where `pip install NAME` is not right
-INSTALL = {
-    "torch": "see https://pytorch.org/get-started, then run pip install musicbert again",
-    "fairseq": "pip install 'musicbert[fairseq]'",
-    "sklearn": "pip install scikit-learn",
+#: extra of this package -> packages that come with it
+EXTRAS = {
+    "models": "torch safetensors scipy pandas pyarrow openpyxl sklearn matplotlib threadpoolctl yaml",
+    "train": "fairseq omegaconf tensorboard",
+    "remote": "aiohttp s3fs gcsfs",
+    "cluster": "distributed",
+    "scores": "music21",
 }
 #: environment variable that shows the traceback of an unexpected error
 TRACEBACK = "MUSICBERT_TRACEBACK"
@@ -133,7 +135,10 @@ def _unexpected(error: Exception) -> str:
     """One line for a missing package, too little memory, or an error that nobody foresaw."""
     package = (getattr(error, "name", None) or "").partition(".")[0]
     if isinstance(error, ModuleNotFoundError) and package not in ("", "musicbert"):
-        install = INSTALL.get(package, f"pip install {package}")
+        extra = next((name for name, packages in EXTRAS.items() if package in packages.split()), None)
+        install = f"pip install 'musicbert[{extra}]'" if extra else f"pip install {package}"
+        if extra in ("models", "train"):
+            install += " (section Install of the README: get a torch for CPUs first)"
         return f"This needs the package {package}, which is not installed: {install}"
     if isinstance(error, MemoryError):
         return "There is not enough memory"

@@ -12,8 +12,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 say() { printf '== %s\n' "$*"; }
 
-"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 12))' || {
-    echo "musicbert is tested on Python 3.11; $python is another: set PYTHON=/path/to/python3.11" >&2
+"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || {
+    echo "musicbert is tested on Python 3.11 to 3.13; $python is another: set PYTHON=/path/to/python3.11" >&2
     exit 1
 }
 command -v c++ > /dev/null || { echo "fairseq needs a C++ compiler: install g++ or clang++" >&2; exit 1; }
@@ -37,6 +37,6 @@ fi
 say "fairseq (compiled here: about three minutes)"
 "${pip[@]}" --no-build-isolation fairseq-fixed==0.12.3.1
 say "musicbert and its tools"
-"${pip[@]}" --no-build-isolation --editable "$root[fairseq,dev]"
+"${pip[@]}" --no-build-isolation --editable "$root[train,dev]"
 "$venv/bin/python" -c 'import torch, fairseq, musicbert; print("musicbert", musicbert.__version__, "with torch", torch.__version__)'
 touch "$venv/.ready"
