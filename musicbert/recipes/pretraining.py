@@ -188,7 +188,7 @@ m2bert_* or musicbert_*."""
             *flags(
                 task="music_pretrain",
                 criterion="compound_token",
-                max_epoch=25 if self.full and self.epochs == 150 else self.epochs,
+                max_epoch=25 if self.full else self.epochs,
                 **self.values("noise_symmetric", "half_sums"),
                 autocast_bf16=self.bf16,
                 compile=self.compile,
@@ -226,6 +226,8 @@ m2bert_* or musicbert_*."""
         self.refuse(noise if self.objective == "mask" else masks, f"with --objective {self.objective}")
         if self.aux == "none":
             self.refuse(["roll_weight"], "with --aux none")
+        if self.epochs != 150:
+            self.refuse(["full"], "with --epochs")
         if self.half_sums and not arch.startswith("m2bert"):
             raise ConfigError("bad-option", f"--half-sums is for m2bert_*, not {arch}")
         if self.half_sums and not self.bf16:

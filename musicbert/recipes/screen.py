@@ -69,7 +69,7 @@ class Screen:
         self.done = 0
         self._say, self._updates, self._epochs = out, updates, epochs
         self._metric, self._sign = metric, 1 if maximize else -1
-        self._bar, self._advise = bar, advise
+        self.bar, self._advise = bar, advise
         self._resumed = False
         self._share = self._first_share = self._reported = 0.0
         self._begun = self._reported_at = time.monotonic()
@@ -88,13 +88,13 @@ class Screen:
 
     def hide(self) -> None:
         """Show nothing from now on, only count."""
-        self._say, self._bar = _nothing, False
+        self._say, self.bar = _nothing, False
 
     def show(self, lines: Iterable[str]) -> None:
         """Show a log while it is written."""
         from tqdm import tqdm
 
-        hidden = not (sys.stderr.isatty() if self._bar is None else self._bar)
+        hidden = not (sys.stderr.isatty() if self.bar is None else self.bar)
         with tqdm(total=self._updates or None, unit="update", disable=hidden) as bar:
             say, self._say = self._say, (self._say if hidden else bar.write)
             for line in lines:

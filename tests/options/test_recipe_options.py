@@ -42,7 +42,7 @@ BESIDE = {
     "cpu": "GPU", "fp16": "GPU", "node_rank": "--nodes 2 --master host:1 --node-rank 0",
     "master": "--nodes 2 --node-rank 0 --master host:1",
     "m2bert mask_strategy": "--objective mask", "m2bert mask_prob": "--objective mask",
-    "m2bert half_sums": "--bf16", "m2bert bar": "--updates 10",
+    "m2bert half_sums": "--bf16",
 }  # fmt: skip
 CHANGED = {"node_rank": "--node-rank 1", "master": "--master other:2"}
 #: options that do nothing beside others: recipe -> words, and the option that is named
@@ -72,6 +72,11 @@ class Weights:
         return "musicbert_base", {}
 
 
+class Machine:
+    def __init__(self, gpus):
+        self.gpus = lambda: gpus
+
+
 @pytest.fixture(autouse=True)
 def data(tmp_path, monkeypatch):
     """Folders that look like data in the current folder."""
@@ -94,12 +99,12 @@ def outcome(name, words, monkeypatch):
     )
     said = []
 
-    def logged(command, log, environment, updates):
-        said.append((tuple(command), str(log), environment.get("CUDA_VISIBLE_DEVICES"), updates))
+    def logged(command, log, environment, screen, *, echo):
+        said.append((tuple(command), str(log), environment.get("CUDA_VISIBLE_DEVICES"), screen.bar, echo))
         return 0
 
     monkeypatch.setattr(running, "_logged", logged)
-    status = running.train(given, extra, weights=Weights(), count_gpus=lambda: gpus, out=said.append)
+    status = running.train(given, extra, weights=Weights(), machine=Machine(gpus), out=said.append)
     return status, said
 
 
