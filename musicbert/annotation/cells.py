@@ -133,7 +133,7 @@ def _sheet_rows(path: Path) -> list[tuple[int, list[Any]]]:
             for number, row in enumerate(book.worksheets[0].iter_rows(values_only=True), 1)
         ]
     except (zipfile.BadZipFile, KeyError, IndexError, TypeError, ValueError, SyntaxError) as error:
-        raise ValueError(f"it is not an Excel workbook ({error})") from error
+        raise ValueError(f"it is no Excel workbook ({error})") from error
     return [(number, row) for number, row in rows if any(cell != "" for cell in row)]
 
 

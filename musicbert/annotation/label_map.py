@@ -286,7 +286,7 @@ def _rows_of_table(path: str | PathLike[str], kind: str) -> tuple[dict[str, list
     except KeyError as error:
         raise _bad("damaged", f"the column {error.args[0]} is missing", path) from error
     except (ValueError, OSError) as error:  # pandas' and pyarrow's parse errors are ValueErrors
-        raise _bad("damaged", f"this is not a {kind} table", path) from error
+        raise _bad("damaged", f"this is no {kind} table", path) from error
     if len(set(names)) != len(names):
         raise _bad("duplicate-id", "a segment occurs twice", path)
     columns = [[None if value != value else value for value in table[column].tolist()] for column in table]

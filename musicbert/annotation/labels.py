@@ -47,7 +47,7 @@ def make_labels(table: RatingTable, options: LabelOptions | None = None) -> tupl
     """Labels of all segments of a table (by the published rules unless told otherwise), and what was dropped.
 
     Raises `RatingError` (``nothing-left`` when no segment passes, and those of `select_ratings`);
-    `ValueError` (for label ``all``, which is not a label map: use `musicbert.annotation.rating_rows`).
+    `ValueError` (for label ``all``, which is no label map: use `musicbert.annotation.rating_rows`).
     """
     options = options or LabelOptions()
     if options.label == "all":

@@ -213,7 +213,7 @@ def _read_rows(path: str | PathLike[str]) -> tuple[list[list[str]], list[int], s
             rows.append(row)
             lines.append(reader.line_num)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise RatingError("damaged", f"this is not a UTF-8 CSV table ({error})", path=path) from error
+        raise RatingError("damaged", f"this is no UTF-8 CSV table ({error})", path=path) from error
     rows[0] = [name.strip() for name in rows[0]]
     if len(rows) == 1:
         raise RatingError("empty-file", "the table of ratings has a header and no rows", path=path)

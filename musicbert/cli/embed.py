@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of a piece: state of the first token, or mean over the notes (%(default)s)",
     )
     add("--layer", type=int, default=-1, help="block; 0 is before the first, -1 the last (%(default)s)")
-    add_policies(parser)
+    add_policies(parser, whole=True)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -105,7 +105,7 @@ def _rows(path: Path, options: argparse.Namespace, policies: Policies) -> NDArra
     from musicbert.midi import read_score
 
     if options.encoding == OCTUPLE:
-        return encode(read_said(path, reader=options.reader), policies=policies)
+        return encode(read_said(path, policies, reader=options.reader), policies=policies)
     return get_codec(options.encoding).encode(read_score(path, reader=options.reader))[0]
 
 

@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--top-k", type=int, default=0, help="among the k most probable; 0: all (%(default)s)")
     add("--top-p", type=float, default=1.0, help="among those of this probability (%(default)s)")
     add("--seed", type=int, default=0, help="%(default)s")
-    add_policies(parser)
+    add_policies(parser, whole=True)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -72,10 +72,11 @@ def run(options: argparse.Namespace) -> int:
         top_p=options.top_p,
     )
     model = open_model(options)
-    score = read_said(options.input)
-    piece = model.read(score, policies=policies_of(options), masked=True)
+    policies = policies_of(options)
+    read_said(options.input, policies)
     filled = model.fill(
-        piece,
+        options.input,
+        policies=policies,
         fields=options.fields,
         notes=options.notes,
         bars=None if options.bars is None else tuple(options.bars),
@@ -84,11 +85,11 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
         options=how,
     )
-    filled.score().save(options.output)
+    filled.save(options.output)
     if options.table is not None:
         lines = ["note,field,before,after,probability"]
         for row, field in zip(*filled.mask.nonzero(), strict=True):
-            values = (row, FIELDS[field], piece.rows[row, field], filled.rows[row, field])
+            values = (row, FIELDS[field], filled.original.rows[row, field], filled.rows[row, field])
             lines.append(",".join(map(str, (*values, float(filled.probability[row, field])))))
         write_text(options.table, "\n".join(lines) + "\n")
     return 0

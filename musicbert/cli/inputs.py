@@ -61,14 +61,15 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_policies(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for each choice of `Policies`."""
-    from musicbert.encoding.policies import COMPATIBLE, Policies
+def add_policies(parser: argparse.ArgumentParser, *, whole: bool = False) -> None:
+    """Add a flag for each choice of `Policies`; ``whole``: for a model that reads windows of whole pieces."""
+    from musicbert.encoding.policies import COMPATIBLE, WHOLE, Policies
 
+    defaults = WHOLE if whole else COMPATIBLE
     group = parser.add_argument_group("music that the encoding cannot represent (defaults are as published)")
     for name, hint in get_type_hints(Policies).items():
         if name != "bar_overflow":  # of training text only
-            default = getattr(COMPATIBLE, name)
+            default = getattr(defaults, name)
             flag = "--" + name.replace("_", "-")
             group.add_argument(flag, choices=get_args(hint), default=default, help="%(default)s")
 
@@ -168,20 +169,22 @@ def read_pieces(
     """Read files as pieces for a model (see `read_all`)."""
     policies, codec = policies_of(options), model.codec.name
     refuse_policies(options, codec)
-    return read_all(files, lambda path: model.read(read_said(path, codec), policies=policies))
+    return read_all(files, lambda path: model.read(read_said(path, policies, codec), policies=policies))
 
 
-def read_said(path: str | Path, codec: str = "octuple", *, reader: Reader = "symusic") -> Score:
+def read_said(
+    path: str | Path, policies: Policies, codec: str = "octuple", *, reader: Reader = "symusic"
+) -> Score:
     """Read a file; print how many of its notes octuples leave out because they begin too late."""
     from musicbert.encoding.octuple import notes_beyond_limit
     from musicbert.midi import read_score
 
     score = read_score(path, reader=reader)
-    beyond = notes_beyond_limit(score) if codec == "octuple" else 0
-    if beyond:
+    drops = codec == "octuple" and policies.beyond_limit == "drop"
+    if drops and (beyond := notes_beyond_limit(score)):
         print(
             f"{path}: {beyond:,} of {len(score):,} notes are left out: they begin after 1,024 bars "
-            "of 4/4 (65,536 positions), where the encoding ends",
+            "of 4/4 (65,536 positions), where the published encoding ends (--beyond-limit keep takes them)",
             file=sys.stderr,
         )
     return score

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--part", default="", help="of a data set: train, valid, test, a fold number or all (data-bins: test)"
     )
     add("--split", default="", help="of shards, whose --part is predicted (the first split)")
-    add_policies(parser)
+    add_policies(parser, whole=True)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -119,7 +119,7 @@ def _predict_tags(options: argparse.Namespace, files: Sequence[Path]) -> int:
         raise ValueError(f"the model has one head, {model.label!r}")
 
     def one(path: Path) -> Any:
-        score = read_said(path, codec)
+        score = read_said(path, policies, codec)
         return score, model.predict([score], policies=policies)[0]
 
     good, results = read_all(files, one)
@@ -173,14 +173,14 @@ def _is_labelled(path: Path) -> bool:
 
 def _predict_labelled(options: argparse.Namespace) -> int:
     from musicbert.corpus.labelled import open_labelled
-    from musicbert.encoding import COMPATIBLE
+    from musicbert.encoding.policies import WHOLE
     from musicbert.evaluation.predictions import save_predictions
     from musicbert.evaluation.rows import metrics_of
     from musicbert.predict.labelled import pieces_of_part, predict_labelled
 
     if options.output is None or options.output.suffix != ".npz":
         raise ValueError("predictions of a data set need an --output that ends in .npz")
-    if options.labels is not None or options.precision == "bfloat16" or policies_of(options) != COMPATIBLE:
+    if options.labels is not None or options.precision == "bfloat16" or policies_of(options) != WHOLE:
         raise ValueError(
             "a data set is encoded, has names of its own and is predicted in float32: leave out --labels, "
             "--precision and the options for music that cannot be represented"

@@ -18,19 +18,24 @@ from musicbert.encoding.codec import Codec, Field
 from musicbert.encoding.compound_word.codec import CompoundWordCodec
 from musicbert.encoding.decode import decode
 from musicbert.encoding.octuple import encode_notes
+from musicbert.encoding.policies import WHOLE
 from musicbert.encoding.vocabulary import FIELD_SIZES, FIELDS, MASK, PAD
 from musicbert.midi import Score
 
 
 class OctupleCodec:
-    """OctupleMIDI (Zeng et al. 2021) with the published policies; `BeatNotes` become 4/4 at 120 BPM."""
+    """OctupleMIDI (Zeng et al. 2021) of whole pieces, otherwise with the published policies.
+
+    `BeatNotes` become 4/4 at 120 BPM.
+    """
 
     name = "octuple"
     fields = tuple(Field(name, size, PAD, MASK) for name, size in zip(FIELDS, FIELD_SIZES, strict=True))
 
     def encode(self, notes: Score | BeatNotes) -> tuple[Ints, Ints]:
         """Encode notes (see `Codec`)."""
-        return encode_notes(beat_notes_to_score(notes) if isinstance(notes, BeatNotes) else notes)
+        score = beat_notes_to_score(notes) if isinstance(notes, BeatNotes) else notes
+        return encode_notes(score, policies=WHOLE)
 
     def decode(self, rows: ArrayLike) -> Score:
         """Turn rows back into music (see `Codec`)."""

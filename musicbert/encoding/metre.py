@@ -1,8 +1,9 @@
 """Bars and time signatures of a piece, as run lengths over positions.
 
-Upstream walks position by position; here a time signature is a run of positions and its bars one ``arange``.
-The length of a bar is fixed where the bar begins: a signature that changes inside a bar takes effect at the
-next bar line, but the notes after the change already carry it (`Policies.mid_bar_metre`).
+Upstream walks position by position; here a time signature is a run of positions, and bars are counted by
+division, so that memory does not grow with the length of a piece. The length of a bar is fixed where the bar
+begins: a signature that changes inside a bar takes effect at the next bar line, but the notes after the
+change already carry it (`Policies.mid_bar_metre`).
 """
 
 from typing import NamedTuple
@@ -13,7 +14,6 @@ from musicbert.arrays import Ints
 from musicbert.encoding.policies import Policies
 from musicbert.encoding.quantise import (
     BAR_LENGTHS,
-    MAX_POSITIONS,
     WHOLE_NOTE,
     metre_code,
     positions,
@@ -26,16 +26,89 @@ from musicbert.midi import Score
 COMMON_TIME = (4, 4)
 
 
-class BarTable(NamedTuple):
-    """Bars and time signatures of positions 0 to a limit.
+class Cycle(NamedTuple):
+    """Bars that repeat: ``n`` of one time signature code, then ``m`` of another."""
 
-    ``bar_start``: first position of each bar [shape=(bars,), int64]; ``run_start``, ``run_code``: first
-    position of each run of one time signature, and its code [shape=(runs,), int64].
+    code: int
+    n: int
+    other: int
+    m: int
+
+
+class _Cycles:
+    """The cycle that each of several runs follows; ``k`` is a run, or the run of each position."""
+
+    def __init__(self, cycles: list[Cycle]) -> None:
+        self.code, self.n, self.other, self.m = np.array(cycles, np.int64).T
+        self.length, self.other_length = BAR_LENGTHS[self.code], BAR_LENGTHS[self.other]
+        self.turn = self.n * self.length
+        self.period, self.bars = self.turn + self.m * self.other_length, self.n + self.m
+        self.simple = bool((self.bars == 1).all())
+
+    def place(self, k: Ints | int, since: Ints) -> tuple[Ints, Ints]:
+        """Bars before each position, counted from the first bar line, and the place in the bar."""
+        rounds, rest = np.divmod(since, self.period[k])
+        if self.simple:
+            return rounds, rest
+        late = rest - self.turn[k]
+        part = np.where(late < 0, rest // self.length[k], self.n[k] + late // self.other_length[k])
+        inside = np.where(late < 0, rest % self.length[k], late % self.other_length[k])
+        return rounds * self.bars[k] + part, inside
+
+    def start(self, k: Ints | int, bar: Ints) -> Ints:
+        """Position at which a bar begins, from the first bar line."""
+        rounds, part = np.divmod(bar, self.bars[k])
+        first: Ints = rounds * self.period[k] + np.minimum(part, self.n[k]) * self.length[k]
+        first += np.maximum(part - self.n[k], 0) * self.other_length[k]
+        return first
+
+    def codes(self, k: Ints | int, bar: Ints) -> Ints:
+        """Time signature code of each bar, counted from the first bar line."""
+        codes: Ints = np.where(bar % self.bars[k] < self.n[k], self.code[k], self.other[k])
+        return codes
+
+
+class BarTable:
+    """Bars and time signatures of a piece.
+
+    ``spans``: first position, number of the first bar and cycle of each run of bars; ``runs``: first position
+    of each run of one time signature, where its first bar begins, and its cycle.
     """
 
-    bar_start: Ints
-    run_start: Ints
-    run_code: Ints
+    def __init__(self, spans: list[tuple[int, int, Cycle]], runs: list[tuple[int, int, Cycle]]) -> None:
+        self._start, self._bar, self._cycles = _columns(spans)
+        self._run_start, self._run_begin, self._run_cycles = _columns(runs)
+
+    def bars(self, position: Ints) -> tuple[Ints, Ints]:
+        """Bar of each position [shape=(n,), int64], and the place in it."""
+        k = _run_of(self._start, position)
+        bar, inside = self._cycles.place(k, position - self._start[k])
+        return self._bar[k] + bar, inside
+
+    def codes(self, position: Ints) -> Ints:
+        """Time signature code at each position [shape=(n,), int64]."""
+        k = _run_of(self._run_start, position)
+        if self._run_cycles.simple:
+            same: Ints = self._run_cycles.code[k] + np.zeros_like(position)
+            return same
+        bar, _ = self._run_cycles.place(k, np.maximum(position - self._run_begin[k], 0))
+        return self._run_cycles.codes(k, bar)
+
+    def start(self, bar: Ints) -> Ints:
+        """First position of each bar [shape=(n,), int64]; the last time signature goes on for ever."""
+        k = _run_of(self._bar, bar)
+        first: Ints = self._start[k] + self._cycles.start(k, bar - self._bar[k])
+        return first
+
+
+def _columns(runs: list[tuple[int, int, Cycle]]) -> tuple[Ints, Ints, _Cycles]:
+    starts, numbers, cycles = zip(*runs, strict=True)
+    return np.array(starts, np.int64), np.array(numbers, np.int64), _Cycles(list(cycles))
+
+
+def _run_of(starts: Ints, values: Ints) -> Ints | int:
+    """Run that each value lies in; ``starts`` is ascending."""
+    return 0 if len(starts) == 1 else np.searchsorted(starts, values, side="right") - 1
 
 
 class _Run(NamedTuple):
@@ -44,17 +117,17 @@ class _Run(NamedTuple):
 
 
 def bar_table(score: Score, limit: int, policies: Policies) -> BarTable:
-    """Lay out the bars of the first `limit` positions.
+    """Lay out the bars, by the time signatures of the first `limit` positions.
 
     Raises `MidiError` (``unsupported-metre``, depending on the policies). A signature without any position is
     ignored.
     """
-    runs = _runs(score, limit)
-    bars: list[Ints] = []
-    starts: list[Ints] = []
-    codes: list[Ints] = []
-    begin = 0  # where the next bar begins
-    for run, stop in zip(runs, [*(later.start for later in runs[1:]), limit], strict=True):
+    signatures = _runs(score, limit)
+    spans: list[tuple[int, int, Cycle]] = []
+    runs: list[tuple[int, int, Cycle]] = []
+    begin = bar = 0  # where the next bar begins, and its number
+    last = code = 0  # where the bar before begins, and its code
+    for run, stop in zip(signatures, [*(later.start for later in signatures[1:]), limit], strict=True):
         cycle = _cycle(run.metre, policies)
         if begin > run.start and policies.mid_bar_metre == "error":
             raise MidiError(
@@ -63,25 +136,18 @@ def bar_table(score: Score, limit: int, policies: Policies) -> BarTable:
                 hint='choose mid_bar_metre "keep" or "split"',
             )
         if begin > run.start and policies.mid_bar_metre == "split":
-            last = int(bars[-1][-1])
-            starts.append(np.array([last]))
-            codes.append(np.array([_code_of_length(run.start - last, int(codes[-1][-1]))]))
+            cut = _code_of_length(run.start - last, code)
+            runs.append((last, last, Cycle(cut, 1, cut, 0)))
             begin = run.start
+        runs.append((run.start, begin, cycle))
         if begin >= stop:
-            starts.append(np.array([run.start]))
-            codes.append(np.array([cycle[0]]))
             continue
-        inside, tokens = _bars_of(cycle, begin, stop)
-        bars.append(inside)
-        begin = int(inside[-1] + BAR_LENGTHS[tokens[-1]])
-        if len(cycle) == 1:
-            starts.append(np.array([run.start]))
-            codes.append(np.array([cycle[0]]))
-        else:
-            starts.append(np.maximum(inside, run.start))
-            starts[-1][0] = run.start
-            codes.append(tokens)
-    return BarTable(np.concatenate(bars), np.concatenate(starts), np.concatenate(codes))
+        spans.append((begin, bar, cycle))
+        bars = _Cycles([cycle])
+        whole, inside = bars.place(0, np.array([stop - begin - 1], np.int64))
+        last, code = stop - 1 - int(inside[0]), int(bars.codes(0, whole)[0])
+        bar, begin = bar + int(whole[0]) + 1, last + int(BAR_LENGTHS[code])
+    return BarTable(spans, runs)
 
 
 def _runs(score: Score, limit: int) -> list[_Run]:
@@ -99,21 +165,21 @@ def _runs(score: Score, limit: int) -> list[_Run]:
     return runs
 
 
-def _cycle(metre: tuple[int, int], policies: Policies) -> list[int]:
-    """Codes of the bars that one bar of a signature becomes: one, or several where a long bar is split."""
+def _cycle(metre: tuple[int, int], policies: Policies) -> Cycle:
+    """Bars that one bar of a signature becomes: one, or several where a long bar is split."""
     numerator, denominator = reduce_metre(*metre)
     code = metre_code(numerator, denominator)
     if code is None:
-        return [_nearest(metre, policies)]
-    if policies.long_metre == "split" and numerator == 1 and metre[0] > 2 * metre[1]:
+        code = _nearest(metre, policies)
+    elif policies.long_metre == "split" and numerator == 1 and metre[0] > 2 * metre[1]:
         parts = -(-metre[0] // (2 * metre[1]))
-        if metre_code(1, metre[1]) is not None:
-            short, longer = divmod(metre[0], parts)
-            # parts beyond the grid are never reached; a numerator may be huge
-            longer, rest = min(longer, MAX_POSITIONS), min(parts - longer, MAX_POSITIONS)
-            lengths = [short + 1] * longer + [short] * rest
-            return [_must(metre_code(length, metre[1])) for length in lengths]
-    return [code]
+        short, longer = divmod(metre[0], parts)
+        ones = metre_code(short, metre[1])
+        if ones is not None and longer:
+            return Cycle(_must(metre_code(short + 1, metre[1])), longer, ones, parts - longer)
+        if ones is not None:
+            return Cycle(ones, parts, ones, 0)
+    return Cycle(code, 1, code, 0)
 
 
 def _nearest(metre: tuple[int, int], policies: Policies) -> int:
@@ -140,17 +206,3 @@ def _code_of_length(length: int, code: int) -> int:
     old = next(power for power in (1, 2, 4, 8, 16, 32, 64) if code < 2 * (2 * power - 1))
     denominator = max(denominator, old)
     return _must(metre_code(length * denominator // WHOLE_NOTE, denominator))
-
-
-def _bars_of(cycle: list[int], begin: int, stop: int) -> tuple[Ints, Ints]:
-    """Starts and codes of the bars that begin in [begin, stop)."""
-    lengths = BAR_LENGTHS[cycle]
-    if len(cycle) == 1:
-        inside = np.arange(begin, stop, int(lengths[0]), dtype=np.int64)
-        return inside, np.full(len(inside), cycle[0], np.int64)
-    period = int(lengths.sum())
-    within = np.cumsum(lengths) - lengths
-    rounds = np.arange(begin, stop, period, dtype=np.int64)
-    inside = (rounds[:, None] + within).reshape(-1)
-    codes = np.tile(np.array(cycle, np.int64), len(rounds))
-    return inside[inside < stop], codes[inside < stop]

@@ -5,9 +5,10 @@ tempo, sorted lexicographically. Bars are counted from 0 and may exceed 255: onl
 Percussion is program 128 with 128 added to its pitch. A duration is the difference of two rounded times, so
 short notes may get 0. Identical rows stay. Lost: track, channel, controllers, key signatures.
 
-Bar, position, time signature and tempo follow from a note's position in the piece (0-65535). So a note is one
-63-bit number (position, program, pitch, duration, velocity, index), one sort orders all notes, and the eight
-columns are cut out of the sorted numbers, without a loop over notes.
+Bar, position, time signature and tempo follow from a note's position in the piece (0-65535, or more by the
+policy ``beyond_limit="keep"``). So a note is one 63-bit number (position, program, pitch, duration, velocity,
+index), one sort orders all notes, and the eight columns are cut out of the sorted numbers, without a loop
+over notes.
 
 Reference: Zeng et al. 2021, section 3.2, and upstream's code for every detail.
 """
@@ -32,6 +33,8 @@ DRUM_PROGRAM, DRUM_PITCH = 128, 128
 _VELOCITY_BITS, _DURATION_BITS, _PITCH_BITS, _PROGRAM_BITS, _POSITION_BITS = 5, 7, 8, 8, 16
 _KEY_BITS = _VELOCITY_BITS + _DURATION_BITS + _PITCH_BITS + _PROGRAM_BITS + _POSITION_BITS
 _INDEX_BITS = 63 - _KEY_BITS
+#: Bits of a position where the index of the note need not fit beside it.
+_MOST_POSITION_BITS = _POSITION_BITS + _INDEX_BITS
 
 
 def encode(
@@ -91,7 +94,9 @@ def encode_notes(
     key = (key << _DURATION_BITS) | duration_code(positions(offset, score.ticks_per_beat) - onset)
     key = (key << _VELOCITY_BITS) | (velocity >> 2)
     key, order = _sorted(key)
-    limit = min(int(start.max()) + 1, MAX_POSITIONS)
+    limit = int(start.max()) + 1
+    if policies.beyond_limit != "keep":
+        limit = min(limit, MAX_POSITIONS)
     rows = _columns(key, score, limit, policies)
     return rows, order if kept is None else kept[order]
 
@@ -103,12 +108,14 @@ def notes_beyond_limit(score: Score) -> int:
 
 def _kept(score: Score, start: Ints, policies: Policies) -> Ints | None:
     """Indices of the notes to encode, or None for all."""
-    inside = start < MAX_POSITIONS
-    if not inside.all() and policies.beyond_limit == "error":
+    keep = policies.beyond_limit == "keep"
+    inside = start < (1 << _MOST_POSITION_BITS if keep else MAX_POSITIONS)
+    if not inside.all() and policies.beyond_limit != "drop":
         raise MidiError(
             "too-large",
-            f"{int((~inside).sum())} notes begin after {MAX_POSITIONS} positions (1,024 bars of 4/4)",
-            hint='choose beyond_limit "drop", or cut the piece',
+            f"{int((~inside).sum())} notes begin after "
+            + ("2^31 quarter notes" if keep else f"{MAX_POSITIONS} positions (1,024 bars of 4/4)"),
+            hint="cut the piece" if keep else 'choose beyond_limit "keep" or "drop", or cut the piece',
         )
     if policies.zero_ticks == "drop":
         inside &= score.offset > score.onset
@@ -123,7 +130,7 @@ def _kept(score: Score, start: Ints, policies: Policies) -> Ints | None:
 def _sorted(key: Ints) -> tuple[Ints, Ints]:
     """Sorted keys and the order that sorts them; equal keys keep their order."""
     n = len(key)
-    if n > 1 << _INDEX_BITS:
+    if n > 1 << _INDEX_BITS or key.max() >> _KEY_BITS:
         order = np.argsort(key, kind="stable")
         return key[order], order
     packed = np.sort((key << _INDEX_BITS) | np.arange(n))
@@ -142,19 +149,10 @@ def _columns(key: Ints, score: Score, limit: int, policies: Policies) -> Ints:
     rows[:, 2] = key & ((1 << _PROGRAM_BITS) - 1)
     position = key >> _PROGRAM_BITS
     bars = bar_table(score, limit, policies)
-    bar = np.searchsorted(bars.bar_start, position, side="right") - 1
-    rows[:, 0] = bar
-    rows[:, 1] = position - bars.bar_start[bar]
-    rows[:, 6] = _run_value(bars.run_start, bars.run_code, position)
+    rows[:, 0], rows[:, 1] = bars.bars(position)
+    rows[:, 6] = bars.codes(position)
     rows[:, 7] = _tempo(score, position)
     return rows
-
-
-def _run_value(starts: Ints, values: Ints, position: Ints) -> Ints | int:
-    """Value of the run that each position lies in."""
-    if len(starts) == 1:
-        return int(values[0])
-    return values[np.searchsorted(starts, position, side="right") - 1]
 
 
 def _tempo(score: Score, position: Ints) -> Ints | int:
@@ -165,4 +163,4 @@ def _tempo(score: Score, position: Ints) -> Ints | int:
     codes = tempo_code(np.concatenate([[DEFAULT_BPM], score.tempo_bpm[by_tick]]))
     if len(starts) == 2 and starts[1] == 0:
         return int(codes[1])
-    return _run_value(starts, codes, position)
+    return codes[np.searchsorted(starts, position, side="right") - 1]

@@ -8,7 +8,7 @@ MidBarMetre = Literal["keep", "split", "error"]
 UnsupportedMetre = Literal["error", "nearest"]
 LongMetre = Literal["reduce", "split"]
 ZeroTicks = Literal["keep", "drop"]
-BeyondLimit = Literal["drop", "error"]
+BeyondLimit = Literal["drop", "keep", "error"]
 BarOverflow = Literal["drop", "restart", "error"]
 
 
@@ -35,8 +35,8 @@ class Policies:
         miditoolkit and symusic). ``"drop"``: leave them out, as miditoolkit 0.1 did when the published data
         were made.
     beyond_limit
-        Notes after 65,536 positions (1,024 bars of 4/4). ``"drop"``: left out. ``"error"``: `MidiError`
-        ``too-large``.
+        Notes after 65,536 positions (1,024 bars of 4/4). ``"drop"``: left out. ``"keep"``: encoded like the
+        others (models read windows, whose bars begin at 0). ``"error"``: `MidiError` ``too-large``.
     bar_overflow
         Windows of more than 256 bars (`segments`). ``"drop"``: the rest of the window is left out.
         ``"restart"``: the rest becomes further segments with bars counted afresh. ``"error"``: `MidiError`
@@ -65,3 +65,5 @@ def _choices() -> dict[str, tuple[str, ...]]:
 
 #: Upstream's behaviour in everything: the default.
 COMPATIBLE = Policies()
+#: The same, but for whole pieces: the default where a model reads windows of a piece.
+WHOLE = Policies(beyond_limit="keep")

@@ -1,35 +1,67 @@
-"""A walk over the events of a MIDI file, for three things that the native parser does not report.
+"""The events of a MIDI file, for what the native parser does not report.
 
 symusic keeps denominators in 8 bits, sorts tempi and time signatures by an unstable sort (above some sixteen
-of them, two on one tick may change places), and makes an object of ten kilobytes for every program of every
-channel of every track. The walk is slow, so the reader asks for it only where one of these can matter
-(`musicbert.midi.parsers`).
+of them, two on one tick may change places), makes an object of ten kilobytes for every program of every
+channel of every track, and gives no channels. This is slower, so the reader asks for it only where one of
+these can matter (`musicbert.midi.parsers`, `musicbert.midi.channels`, `musicbert.midi.edit`).
 
 Tracks are read like symusic reads them: a track ends at its end mark, running status holds over meta events.
+For every byte it is found at once where an event that began there would end; one loop then follows the chain.
 """
 
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
-_TEMPO, _METRE, _END = 0x51, 0x58, 0x2F
-#: data bytes of a channel message, by the upper half of its status
-_DATA_BYTES = {0x8: 2, 0x9: 2, 0xA: 2, 0xB: 2, 0xC: 1, 0xD: 1, 0xE: 2}
+from musicbert.arrays import Ints
+
+TEMPO, METRE, END = 0x51, 0x58, 0x2F
+NOTE_OFF, NOTE_ON, PROGRAM = 0x8, 0x9, 0xC
+META = 0xFF
+#: Bytes that are looked at together, and those that the head of an event may need after them.
+_BLOCK, _HEAD = 1 << 16, 12
+#: data bytes of a channel message, by the upper half of its status; 0: no channel message
+_DATA_BYTES = np.array([0] * 8 + [2, 2, 2, 2, 1, 1, 2, 0], np.uint8)
 
 
-@dataclass
-class Events:
-    """Result of a walk.
+class Events(NamedTuple):
+    """Events of a file without end marks, in its order; columns [shape=(n,), int64].
 
-    ``tempi``: tick and microseconds of a quarter note of every tempo event, in the order of the file;
-    ``metres``: tick, numerator and power of the denominator of every time signature, in the order of the
-    file; ``instruments``: programs with notes, counted for every channel of every track.
+    ``track``: number of the chunk; ``tick``; ``status``; ``kind`` of a meta event, else -1; where its bytes
+    are in the file: delta time from ``start``, status (unless it is running) before ``data``, data (with the
+    length of a meta event) to ``stop - 1``.
     """
 
-    tempi: list[tuple[int, int]] = field(default_factory=list)
-    metres: list[tuple[int, int, int]] = field(default_factory=list)
-    instruments: int = 0
+    track: Ints
+    tick: Ints
+    status: Ints
+    kind: Ints
+    start: Ints
+    data: Ints
+    stop: Ints
+
+    def meta(self, kind: int) -> list[tuple[int, int]]:
+        """Tick and first data byte (after the length) of the meta events of a kind."""
+        chosen = np.flatnonzero(self.kind == kind)
+        return list(zip(self.tick[chosen].tolist(), (self.data[chosen] + 1).tolist(), strict=True))
+
+    def programs(self, data: bytes, notes: Ints) -> Ints:
+        """Program of the channel in its track at some events, by their indices."""
+        group = self.track << 4 | self.status & 0x0F
+        changes = np.flatnonzero(self.status >> 4 == PROGRAM)
+        changes = changes[np.argsort(group[changes], kind="stable")]
+        if not len(changes):
+            return np.zeros(len(notes), np.int64)
+        size = len(group)
+        last = np.searchsorted(group[changes] * size + changes, group[notes] * size + notes) - 1
+        known = (last >= 0) & (group[changes[last]] == group[notes])
+        return np.where(known, content(data, self.data[changes[last]]), 0)
+
+
+def content(data: bytes, at: Ints) -> Ints:
+    """Bytes of a file at some places [shape as given, int64]."""
+    return np.frombuffer(data, np.uint8)[np.minimum(at, len(data) - 1)].astype(np.int64)
 
 
 def may_have_instruments(data: bytes) -> int:
@@ -38,56 +70,121 @@ def may_have_instruments(data: bytes) -> int:
     return 16 * data.count(b"MTrk") + int(np.count_nonzero((status & 0xF0) == 0xC0))
 
 
-def walk(data: bytes) -> Events:
-    """Walk over all tracks of a file with a checked header; a damaged track ends where the damage begins."""
-    events = Events()
-    at = 14
+def instruments(data: bytes) -> int:
+    """Programs with notes, counted for every channel of every track."""
+    events = file_events(data)
+    notes = np.flatnonzero(events.status >> 4 == NOTE_ON)
+    group = events.track[notes] << 4 | events.status[notes] & 0x0F
+    return len(np.unique(group << 7 | events.programs(data, notes)))
+
+
+def tempi_and_metres(data: bytes) -> tuple[list[tuple[int, int]], list[tuple[int, int, int]]]:
+    """Tempi and time signatures of a file, in its order.
+
+    Tick and microseconds of a quarter note; tick, numerator and power of the denominator.
+    """
+    events = file_events(data)
+    tempi = [(tick, int.from_bytes(data[at : at + 3], "big")) for tick, at in events.meta(TEMPO)]
+    metres = [(tick, *(data[at : at + 2] + b"\0\0")[:2]) for tick, at in events.meta(METRE)]
+    return tempi, [(tick, numerator, power) for tick, numerator, power in metres]
+
+
+def track_chunks(data: bytes) -> Iterator[tuple[int, int]]:
+    """First byte of the events of each track of a file with a checked header, and the end of its chunk."""
+    at = 8 + int.from_bytes(data[4:8], "big")
     while at + 8 <= len(data):
         length = int.from_bytes(data[at + 4 : at + 8], "big")
         if data[at : at + 4] == b"MTrk":
-            with suppress(IndexError, KeyError):  # cut off, or no event: what came before counts
-                _walk_track(data, at + 8, min(at + 8 + length, len(data)), events)
+            yield at + 8, min(at + 8 + length, len(data))
         at += 8 + length
-    return events
 
 
-def _walk_track(data: bytes, at: int, stop: int, events: Events) -> None:
-    tick = status = 0
-    program = [0] * 16
-    used: set[int] = set()
-    while at < stop:
-        delta, at = _number(data, at)
-        tick += delta
-        if data[at] >= 0x80:
-            status, at = data[at], at + 1
-            if status >= 0xF0:
-                kind, length = 0, 0
-                if status == 0xFF:
-                    kind, at = data[at], at + 1
-                length, at = _number(data, at)
-                if status == 0xFF and kind == _END:
-                    break
-                if status == 0xFF and kind == _TEMPO:
-                    events.tempi.append((tick, int.from_bytes(data[at : at + 3], "big")))
-                elif status == 0xFF and kind == _METRE:
-                    events.metres.append((tick, data[at], data[at + 1]))
-                at += length
-                continue
-        channel = status & 0x0F
-        if status >> 4 == 0xC:
-            program[channel] = data[at]
-        elif status >> 4 == 0x9 and (key := channel << 8 | program[channel]) not in used:
-            used.add(key)
-            events.instruments += 1
-        at += _DATA_BYTES[status >> 4]
+def file_events(data: bytes) -> Events:
+    """Events of a file with a checked header; a damaged track ends where the damage begins."""
+    block = _Block(data, 0)
+    blocks = [block]
+    for number, (at, stop) in enumerate(track_chunks(data)):
+        running = 0
+        while 0 <= at < stop:
+            if not block.begin <= at < block.end:
+                block = _Block(data, at)
+                blocks.append(block)
+            at, running = block.follow(number, at, stop, running)
+    track, delta, byte, kind, start, place, ending = (
+        np.concatenate(column) for column in zip(*(each.columns() for each in blocks), strict=True)
+    )
+    channel = np.where((byte >= 0x80) & (byte < 0xF0), np.arange(len(start)), 0)
+    status = np.where(byte < 0x80, byte[np.maximum.accumulate(channel)], byte) if len(byte) else byte
+    tick = np.cumsum(delta)
+    first = np.searchsorted(track, track)  # of its track
+    return Events(track, tick - (tick - delta)[first], status, kind, start, place, ending)
 
 
-def _number(data: bytes, at: int) -> tuple[int, int]:
-    """Return the variable-length number at an offset, and the offset after it."""
-    value = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value = value << 7 | byte & 0x7F
-        if byte < 0x80:
-            return value, at
+class _Block:
+    """What begins at each byte of a part of a file, if an event begins there; and the events that do."""
+
+    def __init__(self, data: bytes, begin: int) -> None:
+        self.begin, self.end = begin, min(begin + _BLOCK, len(data))
+        size = self.end - begin
+        view = np.frombuffer(data, np.uint8, min(size + _HEAD, len(data) - begin), begin)
+        self.view = np.append(view, [0xFF] * _HEAD).astype(np.int64)
+        n = len(self.view)
+        last = np.where(self.view < 0x80, np.arange(n), n)
+        after = np.minimum.accumulate(last[::-1])[::-1] + 1  # the first byte after a number
+        self.at = np.minimum(after[:size], n - 1)  # where status or data begin
+        self.byte = self.view[self.at]
+        length = _DATA_BYTES[self.byte >> 4]
+        following = np.where(self.byte < 0x80, self.at, self.at + 1 + length)
+        other = np.flatnonzero(self.byte >= 0xF0)
+        meta = self.byte[other] == META
+        number = np.minimum(self.at[other] + 1 + meta, n - 1)
+        self.kind = np.full(size, -1)
+        self.kind[other[meta]] = self.view[number[meta] - 1]
+        long = after[number] + self._numbers(number)
+        following[other] = np.where(self.kind[other] == END, -1, long)
+        self.following: list[int] = following.tolist()
+        self.length = length.tobytes()
+        self.without = (self.byte < 0x80).tobytes()
+        self.left = len(data) - begin
+        self.found: list[tuple[int, list[int]]] = []  # a track, and where its events begin and the last ends
+
+    def follow(self, track: int, at: int, stop: int, running: int) -> tuple[int, int]:
+        """Follow the events of a track from a byte on; returns the next byte (or -1), and the data bytes.
+
+        ``running``: data bytes of an event without a status.
+        """
+        at, stop = at - self.begin, min(stop, self.end) - self.begin
+        chain = [at]
+        self.found.append((track, chain))
+        while at < stop:
+            running = self.length[at] or running
+            then = self.following[at] + running if self.without[at] else self.following[at]
+            if then < 0 or then > self.left or (self.without[at] and not running):
+                return -1, running
+            chain.append(then)
+            at = then
+        return at + self.begin, running
+
+    def columns(self) -> tuple[Ints, ...]:
+        """Track, delta time, first byte after it, kind of meta event, and places of all events."""
+        track = np.repeat(
+            np.array([track for track, _ in self.found], np.int64),
+            [len(chain) - 1 for _, chain in self.found],
+        )
+        first = np.array([at for _, chain in self.found for at in chain[:-1]], np.int64)
+        ending = np.array([at for _, chain in self.found for at in chain[1:]], np.int64)
+        byte, kind = self.byte[first], self.kind[first]
+        data = self.at[first] + (byte >= 0x80) + (kind >= 0)
+        places = (first + self.begin, data + self.begin, ending + self.begin)
+        return track, self._numbers(first), byte, kind, *places
+
+    def _numbers(self, at: Ints) -> Ints:
+        """Values of the variable-length numbers that begin at some bytes; one without an end is too large."""
+        value, open_ = np.zeros(len(at), np.int64), np.ones(len(at), bool)
+        for k in range(_HEAD // 2):
+            byte = self.view[np.minimum(at + k, len(self.view) - 1)]
+            value = np.where(open_, value << 7 | byte & 0x7F, value)
+            open_ &= byte >= 0x80
+            if not open_.any():
+                break
+        return np.where(open_, 1 << 42, value)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from musicbert.arrays import Ints
 from musicbert.midi.columns import MINUTE_US
-from musicbert.midi.events import Events, walk
+from musicbert.midi.events import tempi_and_metres
 from musicbert.midi.score import Score
 
 #: Largest power of a denominator that symusic keeps.
@@ -43,7 +43,7 @@ def parse_symusic(data: bytes) -> Score:
     score = from_symusic(symusic.Score.from_midi(data))
     wide = _has_wide_denominator(data)
     if wide or _is_ambiguous(score.tempo_tick) or _is_ambiguous(score.metre_tick):
-        return _in_order_of_file(score, walk(data))
+        return _in_order_of_file(score, *tempi_and_metres(data))
     return score
 
 
@@ -52,18 +52,20 @@ def _is_ambiguous(ticks: Ints) -> bool:
     return len(ticks) > _STABLE_SORT and bool((np.diff(ticks) == 0).any())
 
 
-def _in_order_of_file(score: Score, events: Events) -> Score:
+def _in_order_of_file(
+    score: Score, tempi: list[tuple[int, int]], metres: list[tuple[int, int, int]]
+) -> Score:
     """Put tempi and metres in the order of the file, with their whole denominators.
 
-    If walk and symusic disagree about the events (a damaged track), they stay as they are.
+    If the events and symusic disagree (a damaged track), they stay as they are.
     """
     changes: dict[str, Any] = {}
-    tempi = sorted(events.tempi, key=lambda event: event[0])
+    tempi = sorted(tempi, key=lambda event: event[0])
     bpm = np.array([MINUTE_US / mspq if mspq else np.inf for _, mspq in tempi])
     before = sorted(zip(score.tempo_tick.tolist(), score.tempo_bpm.tolist(), strict=True))
     if before == sorted((tick, value) for (tick, _), value in zip(tempi, bpm.tolist(), strict=True)):
         changes["tempo_bpm"] = bpm
-    metres = sorted(events.metres, key=lambda event: event[0])
+    metres = sorted(metres, key=lambda event: event[0])
     shown = [(tick, numerator, 2 ** (power % 32) & 0xFF) for tick, numerator, power in metres]
     columns = (score.metre_tick, score.metre_numerator, score.metre_denominator)
     if sorted(shown) == sorted(zip(*(column.tolist() for column in columns), strict=True)):

@@ -14,12 +14,14 @@ from typing import IO, Any, Literal
 
 from musicbert.errors import MidiError
 from musicbert.midi import parsers
+from musicbert.midi.channels import with_channel_programs
 from musicbert.midi.columns import check_score
-from musicbert.midi.events import may_have_instruments, walk
+from musicbert.midi.events import instruments, may_have_instruments
 from musicbert.midi.limits import ReadLimits, check_header, deadline
 from musicbert.midi.score import Score
 
 Reader = Literal["symusic", "miditoolkit"]
+ChannelPrograms = Literal["track", "channel"]
 
 
 def read_score(
@@ -28,6 +30,7 @@ def read_score(
     reader: Reader = "symusic",
     limits: ReadLimits | None = None,
     name: str | None = None,
+    channel_programs: ChannelPrograms = "track",
 ) -> Score:
     """Read one piece.
 
@@ -40,6 +43,9 @@ def read_score(
         ``"symusic"`` (native, the default) or ``"miditoolkit"`` (pure Python, about 100 times slower).
     name
         Name of the source in errors where it has no path (an archive member, for example).
+    channel_programs
+        ``"track"``: a program change holds for the notes of its channel in its own track, as in the published
+        preprocessing. ``"channel"``: in all tracks, as the standard says.
 
     Raises
     ------
@@ -52,20 +58,43 @@ def read_score(
     limits = limits or ReadLimits()
     if reader not in ("symusic", "miditoolkit"):
         raise ValueError(f'reader is "symusic" or "miditoolkit", not {reader!r}')
-    if isinstance(source, Score):
-        score = source
-    elif isinstance(source, (bytes, bytearray, memoryview)):
-        score = _parse(bytes(source), reader, limits, name)
-    elif isinstance(source, (str, PathLike)):
-        name = name or os.fspath(source)
-        score = _parse(_read_file(Path(source), limits), reader, limits, name)
-    elif hasattr(source, "read"):
-        name = name or _name_of(source)
-        score = _parse(_read_stream(source, limits, name), reader, limits, name)
+    if channel_programs not in ("track", "channel"):
+        raise ValueError(f'channel_programs is "track" or "channel", not {channel_programs!r}')
+    name = name or name_of(source)
+    data = read_bytes(source, limits=limits, name=name)
+    if data is not None:
+        score = _parse(data, reader, limits, name)
+        if channel_programs == "channel":
+            score = with_channel_programs(score, data)
+    elif channel_programs == "channel":
+        raise ValueError("channel_programs needs the file: a score has lost its channels")
     else:
-        score = _convert(source, name)
+        score = source if isinstance(source, Score) else _convert(source, name)
     check_score(score, limits=limits, path=name)
     return score
+
+
+def read_bytes(source: Any, *, limits: ReadLimits | None = None, name: str | None = None) -> bytes | None:
+    """Bytes of a file (path, bytes or binary file object); None for an object that is no file.
+
+    Raises `MidiError` (``not-found``, ``unreadable``, ``too-large``) and `TypeError` (a text file object).
+    """
+    limits = limits or ReadLimits()
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source)
+    if isinstance(source, (str, PathLike)):
+        return _read_file(Path(source), limits)
+    if not isinstance(source, Score) and hasattr(source, "read"):
+        return _read_stream(source, limits, name)
+    return None
+
+
+def name_of(source: Any) -> str | None:
+    """Path of a file, or name of a file object, where it has one."""
+    if isinstance(source, (str, PathLike)):
+        return os.fspath(source)
+    name = getattr(source, "name", None)
+    return name if isinstance(name, str) and hasattr(source, "read") else None
 
 
 def _read_file(path: Path, limits: ReadLimits) -> bytes:
@@ -95,11 +124,6 @@ def _read_stream(stream: IO[bytes], limits: ReadLimits, name: str | None) -> byt
     return data
 
 
-def _name_of(stream: Any) -> str | None:
-    name = getattr(stream, "name", None)
-    return name if isinstance(name, str) else None
-
-
 def _too_large(size: int, limits: ReadLimits, path: str | None) -> MidiError:
     return MidiError(
         "too-large",
@@ -115,11 +139,11 @@ def _parse(data: bytes, reader: Reader, limits: ReadLimits, path: str | None) ->
         raise _too_large(len(data), limits, path)
     data = check_header(data, path)
     if may_have_instruments(data) > limits.max_instruments:
-        instruments = walk(data).instruments
-        if instruments > limits.max_instruments:
+        found = instruments(data)
+        if found > limits.max_instruments:
             raise MidiError(
                 "too-large",
-                f"{instruments} instruments, more than {limits.max_instruments}",
+                f"{found} instruments, more than {limits.max_instruments}",
                 path=path,
                 hint="raise ReadLimits.max_instruments if you trust the file",
             )

@@ -28,7 +28,7 @@ from musicbert.midi.columns import MINUTE_US, ScoreColumns, check_score
 #: Largest values that the format can hold.
 MAX_DELTA, MAX_DIVISION, MAX_MICROSECONDS, MAX_TRACKS = 0x0FFFFFFF, 0x7FFF, 0xFFFFFF, 0xFFFF
 DRUM_CHANNEL = 9
-_MELODIC_CHANNELS = [channel for channel in range(16) if channel != DRUM_CHANNEL]
+MELODIC_CHANNELS = [channel for channel in range(16) if channel != DRUM_CHANNEL]
 _END_OF_TRACK = b"\x00\xff\x2f\x00"
 #: Fills a pause that is too long for one delta time: an empty text event, `MAX_DELTA` ticks later.
 _FILLER = b"\xff\xff\xff\x7f\xff\x01\x00"
@@ -50,7 +50,7 @@ def midi_bytes(score: ScoreColumns) -> bytes:
         ``bad-value``: a number does not fit into the format; also the reasons of `check_score`.
     """
     check_score(score)
-    _check(score)
+    check_writable(score)
     key = (score.track << 8) | (score.program << 1) | score.drum  # one MIDI track holds one program
     keys = np.unique(key).tolist()
     note_tracks = set(score.track.tolist())
@@ -64,27 +64,32 @@ def midi_bytes(score: ScoreColumns) -> bytes:
         index, drum = value >> 8, bool(value & 1)
         controls = np.flatnonzero(control_track == index) if index in pending else np.zeros(0, np.int64)
         pending.discard(index)
-        lanes = _lanes(score, np.flatnonzero(key == value))
+        parts = lanes(score, np.flatnonzero(key == value))
         place = (0, DRUM_CHANNEL) if drum else _place(slot)
         slot += not drum
-        tracks.append(_music_track(score, lanes[0], controls, *place, name=_name(score, index)))
+        tracks.append(music_track(score, parts[0], controls, *place, name=_name(score, index)))
         keeps = index in control_track
         moved += [
-            (lane, index, drum, depth, place if keeps else None) for depth, lane in enumerate(lanes[1:], 1)
+            (lane, index, drum, depth, place if keeps else None) for depth, lane in enumerate(parts[1:], 1)
         ]
     none = np.zeros(0, np.int64)
     for notes, index, drum, depth, kept in moved:
         place = kept or ((depth, DRUM_CHANNEL) if drum else _place(slot))
         slot += kept is None and not drum
-        tracks.append(_music_track(score, notes, none, *place, name=_name(score, index)))
+        tracks.append(music_track(score, notes, none, *place, name=_name(score, index)))
     if len(tracks) > MAX_TRACKS:
         raise MidiError("bad-value", f"{len(tracks)} tracks do not fit into a MIDI file")
     header = b"MThd" + (6).to_bytes(4, "big") + (1).to_bytes(2, "big")
     header += len(tracks).to_bytes(2, "big") + score.ticks_per_beat.to_bytes(2, "big")
-    return header + b"".join(b"MTrk" + len(track).to_bytes(4, "big") + track for track in tracks)
+    return header + b"".join(map(chunk_of, tracks))
 
 
-def _check(score: ScoreColumns) -> None:
+def chunk_of(events: bytes) -> bytes:
+    """Chunk of the events of a track."""
+    return b"MTrk" + len(events).to_bytes(4, "big") + events
+
+
+def check_writable(score: ScoreColumns) -> None:
     """Raise `MidiError` for what the format cannot hold."""
     if score.ticks_per_beat > MAX_DIVISION:
         raise MidiError("bad-division", f"a MIDI file holds at most {MAX_DIVISION} ticks of a quarter note")
@@ -103,7 +108,7 @@ def _check(score: ScoreColumns) -> None:
 
 def _place(slot: int) -> tuple[int, int]:
     """Return MIDI port and channel of a melodic track."""
-    return slot // len(_MELODIC_CHANNELS), _MELODIC_CHANNELS[slot % len(_MELODIC_CHANNELS)]
+    return slot // len(MELODIC_CHANNELS), MELODIC_CHANNELS[slot % len(MELODIC_CHANNELS)]
 
 
 def _name(score: ScoreColumns, track: int) -> str:
@@ -111,7 +116,7 @@ def _name(score: ScoreColumns, track: int) -> str:
     return score.track_name[track] if 0 <= track < len(score.track_name) else ""
 
 
-def _lanes(score: ScoreColumns, notes: Ints) -> list[Ints]:
+def lanes(score: ScoreColumns, notes: Ints) -> list[Ints]:
     """Divide notes into parts, in each of which no two notes of one pitch sound together.
 
     Two notes of zero ticks at one tick count as sounding together, and so does any note that begins with one.
@@ -137,32 +142,34 @@ def _lanes(score: ScoreColumns, notes: Ints) -> list[Ints]:
 
 def _meta_track(score: ScoreColumns) -> bytes:
     """Tempi and metres."""
-    events: list[tuple[int, bytes]] = []
-    for tick, bpm in zip(score.tempo_tick.tolist(), score.tempo_bpm.tolist(), strict=True):
-        microseconds = round(MINUTE_US / bpm)
-        if not 1 <= microseconds <= MAX_MICROSECONDS:
-            raise MidiError("bad-value", f"a MIDI file cannot hold a tempo of {bpm:g} quarter notes a minute")
-        events.append((tick, b"\xff\x51\x03" + microseconds.to_bytes(3, "big")))
-    metres = zip(
-        score.metre_tick.tolist(),
-        score.metre_numerator.tolist(),
-        score.metre_denominator.tolist(),
-        strict=True,
-    )
-    for tick, numerator, denominator in metres:
-        power = denominator.bit_length() - 1
-        if denominator != 1 << power or numerator > 255:
-            raise MidiError(
-                "bad-value", f"a MIDI file cannot hold the time signature {numerator}/{denominator}"
-            )
-        events.append((tick, b"\xff\x58\x04" + bytes([numerator, power, 24, 8])))
+    tempi = zip(score.tempo_tick.tolist(), score.tempo_bpm.tolist(), strict=True)
+    events = [(tick, tempo_event(bpm)) for tick, bpm in tempi]
+    columns = (score.metre_tick, score.metre_numerator, score.metre_denominator)
+    metres = zip(*(column.tolist() for column in columns), strict=True)
+    events += [(tick, metre_event(numerator, denominator)) for tick, numerator, denominator in metres]
     events.sort(key=lambda event: event[0])
     ticks = [0, *(tick for tick, _ in events)]
-    deltas = [_variable(later - earlier) for earlier, later in pairwise(ticks)]
+    deltas = [variable(later - earlier) for earlier, later in pairwise(ticks)]
     return b"".join(delta + event for delta, (_, event) in zip(deltas, events, strict=True)) + _END_OF_TRACK
 
 
-def _variable(value: int) -> bytes:
+def tempo_event(bpm: float) -> bytes:
+    """A change of tempo, in quarter notes a minute; raises `MidiError` for what the format cannot hold."""
+    microseconds = round(MINUTE_US / bpm)
+    if not 1 <= microseconds <= MAX_MICROSECONDS:
+        raise MidiError("bad-value", f"a MIDI file cannot hold a tempo of {bpm:g} quarter notes a minute")
+    return b"\xff\x51\x03" + microseconds.to_bytes(3, "big")
+
+
+def metre_event(numerator: int, denominator: int) -> bytes:
+    """A time signature; raises `MidiError` for what the format cannot hold."""
+    power = denominator.bit_length() - 1
+    if denominator != 1 << power or numerator > 255:
+        raise MidiError("bad-value", f"a MIDI file cannot hold the time signature {numerator}/{denominator}")
+    return b"\xff\x58\x04" + bytes([numerator, power, 24, 8])
+
+
+def variable(value: int) -> bytes:
     """Encode one delta time, after as many fillers as it takes."""
     fillers, value = divmod(value, MAX_DELTA) if value > MAX_DELTA else (0, value)
     digits = [value & 0x7F]
@@ -171,7 +178,7 @@ def _variable(value: int) -> bytes:
     return _FILLER * fillers + bytes(reversed(digits))
 
 
-def _music_track(
+def music_track(
     score: ScoreColumns, notes: Ints, controls: Ints, port: int, channel: int, *, name: str
 ) -> bytes:
     """Name, port, program, controllers and notes of one track (all notes have one program)."""
@@ -188,7 +195,7 @@ def _music_track(
     sequence = np.lexsort((order, tick))
     delta = np.diff(tick[sequence], prepend=0)
     title = name.encode("utf-8", "replace")
-    head = b"\x00\xff\x03" + _variable(len(title)) + title if title else b""
+    head = b"\x00\xff\x03" + variable(len(title)) + title if title else b""
     head += bytes([0, 0xFF, 0x21, 1, port & 0x7F]) if port else b""
     head += bytes([0, 0xC0 | channel, int(score.program[notes[0]])])
     return head + _event_bytes(delta, status[sequence], first[sequence], second[sequence]) + _END_OF_TRACK
@@ -199,7 +206,7 @@ def _event_bytes(delta: Ints, status: Ints, first: Ints, second: Ints) -> bytes:
     long = np.flatnonzero(delta > MAX_DELTA)
     if len(long):  # pauses that need fillers are rare
         at = int(long[0])
-        fillers = _variable(int(delta[at]))
+        fillers = variable(int(delta[at]))
         event = fillers + bytes([int(status[at]), int(first[at]), int(second[at])])
         before, after = (
             _event_bytes(*(column[part] for column in (delta, status, first, second)))

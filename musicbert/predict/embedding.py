@@ -17,7 +17,7 @@ import torch
 from musicbert.arrays import Bools, Floats, Ints, Singles
 from musicbert.encoding import Policies
 from musicbert.encoding.codecs import get_codec
-from musicbert.encoding.policies import COMPATIBLE
+from musicbert.encoding.policies import WHOLE
 from musicbert.model.backbones.note_states import first_row, note_states
 from musicbert.predict.pieces import Piece, Source, read_piece
 from musicbert.predict.runner import Precision, Runner
@@ -138,7 +138,7 @@ class Embedder:
         bundle = replace(self._bundle, weights={**self._bundle.weights, **weights})
         return save_folder(bundle, folder, overwrite=overwrite)
 
-    def read(self, source: Source, *, policies: Policies = COMPATIBLE, masked: bool = False) -> Piece:
+    def read(self, source: Source, *, policies: Policies = WHOLE, masked: bool = False) -> Piece:
         """Read one source (see :func:`~musicbert.predict.read_piece`)."""
         return read_piece(
             source,
@@ -161,7 +161,7 @@ class Embedder:
         level: Level = "piece",
         pooling: TokenPooling | None = None,
         layer: int = -1,
-        policies: Policies = COMPATIBLE,
+        policies: Policies = WHOLE,
     ) -> Any:
         """Embed a source or a list of sources: whole pieces, their bars or their notes.
 

@@ -5,13 +5,16 @@ Used by :mod:`musicbert.predict.fill`, which describes the orders.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 from typing import Literal, get_args
 
 import numpy as np
 
 from musicbert.arrays import Bools, Ints, Singles
-from musicbert.encoding import FIELD_SIZES, FIELDS, N_FIELDS, decode
-from musicbert.midi import Score
+from musicbert.atomic import write_bytes
+from musicbert.encoding import FIELD_SIZES, FIELDS, N_FIELDS, Policies, decode
+from musicbert.encoding.changes import changed_score
+from musicbert.midi import Score, edit_midi
 
 Order = Literal["once", "confident", "notes", "tokens"]
 _BAR, _PROGRAM = 0, 2
@@ -57,6 +60,17 @@ class FillOptions:
 
 
 @dataclass(frozen=True, eq=False)
+class Original:
+    """Music that was filled: the score, its rows and notes by these policies, and the bytes of its file."""
+
+    score: Score
+    rows: Ints
+    note_index: Ints
+    policies: Policies
+    data: bytes | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Filled:
     """A piece with its hidden tokens filled in.
 
@@ -64,22 +78,39 @@ class Filled:
     what was hidden. ``probability`` [shape=(n, 8), float32, 0-1] is that of the chosen token, at temperature
     1, among the possible tokens of its field; NaN where nothing was hidden. ``distributions``: field -> (rows
     [shape=(m,), int64], probabilities [shape=(m, size of the field), float32]) of its hidden tokens, in the
-    order of the rows, when each was chosen. Bars count from the first bar of the window where the piece has
-    more than 256.
+    order of the rows, when each was chosen. ``original`` is the music that the rows came from, where they
+    were not given themselves.
     """
 
     rows: Ints
     mask: Bools
     probability: Singles
     distributions: Mapping[str, tuple[Ints, Singles]]
+    original: Original | None = None
 
     def sorted_rows(self) -> Ints:
         """Rows in the order of ``encode``: a filled position may belong elsewhere [shape=(n, 8), int64]."""
         return self.rows[np.lexsort(self.rows.T[::-1])]
 
     def score(self) -> Score:
-        """Return the music, with ``.save(path)``."""
-        return decode(self.sorted_rows())
+        """Return the music: the original with new values of hidden fields, or else the rows decoded."""
+        if self.original is None:
+            return decode(self.sorted_rows())
+        whole = self.original
+        return changed_score(whole.score, whole.note_index, whole.rows, self.rows, whole.policies)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the music to a MIDI file, whole or not at all.
+
+        Where the source was a file, only the hidden fields of notes change in it: all other events, tracks
+        and channels are as they were (`musicbert.midi.edit_midi`). Raises `MidiError` ``bad-value`` for what
+        the file cannot hold.
+        """
+        score = self.score()
+        if self.original is None or self.original.data is None:
+            score.save(path)
+        else:
+            write_bytes(path, edit_midi(self.original.data, self.original.score, score))
 
 
 def _check_fields(names: Iterable[str]) -> None:

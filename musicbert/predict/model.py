@@ -14,6 +14,7 @@ notes and 256 bars (M2BERT 1,024 notes, MidiBERT 512) overlap, and their results
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -23,12 +24,15 @@ import torch
 from musicbert.arrays import Bools, Ints
 from musicbert.config import ModelConfig
 from musicbert.encoding import N_FIELDS, Policies
-from musicbert.encoding.policies import COMPATIBLE
+from musicbert.encoding.beat_notes import BeatNotes
+from musicbert.encoding.policies import WHOLE
 from musicbert.errors import CheckpointError
+from musicbert.midi import Score, read_bytes, read_score
+from musicbert.midi.reader import name_of
 from musicbert.predict.embedding import Embedder, stitch_windows
 from musicbert.predict.fill import fill_piece
-from musicbert.predict.masked_notes import Filled, FillOptions, choose_mask
-from musicbert.predict.pieces import Source
+from musicbert.predict.masked_notes import Filled, FillOptions, Original, choose_mask
+from musicbert.predict.pieces import Piece, Source
 from musicbert.predict.prediction import Prediction, activate
 from musicbert.predict.runner import Precision
 from musicbert.predict.windows import OVERLAP, WINDOW
@@ -78,7 +82,7 @@ class Model(Embedder):
         source: Source | Sequence[Source],
         *,
         heads: Sequence[str] | None = None,
-        policies: Policies = COMPATIBLE,
+        policies: Policies = WHOLE,
     ) -> Any:
         """Run sentence heads (all if ``heads`` is None) on a source or a list of sources.
 
@@ -126,11 +130,12 @@ class Model(Embedder):
         share: float = 1.0,
         seed: int = 0,
         options: FillOptions | None = None,
-        policies: Policies = COMPATIBLE,
+        policies: Policies = WHOLE,
     ) -> Filled:
         """Hide parts of a piece and let the model fill them in.
 
-        Returns a `Filled`, whose ``.score()`` is music again. Raises `MidiError` (a source that cannot be
+        Returns a `Filled`, whose ``.save(path)`` and ``.score()`` are the source with new values of the
+        hidden fields, and otherwise as it was. Raises `MidiError` (a source that cannot be
         read or encoded; ``nothing-masked``) and `ValueError` (unknown fields, or a mask of another shape).
 
         Parameters
@@ -151,12 +156,19 @@ class Model(Embedder):
         options
             How tokens are chosen: order, temperature, top-k, top-p, allowed values.
         """
+        data = None if isinstance(source, np.ndarray | Piece | BeatNotes) else read_bytes(source)
+        if data is not None:
+            source = read_score(data, name=name_of(source))
         piece = self.read(source, policies=policies, masked=True)
         if mask is None:
             mask = choose_mask(
                 piece.rows, fields=fields, notes=notes, bars=bars, programs=programs, share=share, seed=seed
             )
-        return fill_piece(self._runner, piece, mask, options or FillOptions(), seed=seed)
+        filled = fill_piece(self._runner, piece, mask, options or FillOptions(), seed=seed)
+        if isinstance(source, Score) and piece.note_index is not None:
+            whole = Original(source, piece.rows, piece.note_index, policies, data)
+            filled = replace(filled, original=whole)
+        return filled
 
 
 def from_pretrained(

@@ -11,7 +11,7 @@ from musicbert.arrays import Bools, Ints, Singles
 from musicbert.encoding import PERFORMANCE_INPUTS, Policies, encode_notes, performance_inputs
 from musicbert.encoding.beat_notes import BeatNotes, beat_notes_to_score
 from musicbert.encoding.codecs import get_codec
-from musicbert.encoding.policies import COMPATIBLE
+from musicbert.encoding.policies import WHOLE
 from musicbert.encoding.quantise import MAX_POSITIONS
 from musicbert.encoding.vocabulary import check_rows
 from musicbert.errors import MidiError
@@ -44,7 +44,7 @@ def read_piece(
     codec: str = "octuple",
     performance: int = 0,
     masked: bool = False,
-    policies: Policies = COMPATIBLE,
+    policies: Policies = WHOLE,
 ) -> Piece:
     """Read and encode one piece.
 

@@ -20,7 +20,7 @@ import torch
 
 from musicbert.arrays import Ints, Singles
 from musicbert.encoding.codecs import get_codec
-from musicbert.encoding.policies import COMPATIBLE, Policies
+from musicbert.encoding.policies import WHOLE, Policies
 from musicbert.midi import Score, read_score
 from musicbert.model.tagger import Tagger
 from musicbert.predict.embedding import stitch_windows
@@ -74,7 +74,7 @@ class TaggerModel:
         sources: Sequence[Any],
         *,
         batch_rows: int = BATCH_ROWS,
-        policies: Policies = COMPATIBLE,
+        policies: Policies = WHOLE,
     ) -> list[TagResult]:
         """Label pieces or their notes; a source is a `Piece` or anything that `read_score` takes.
 

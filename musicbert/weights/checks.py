@@ -81,7 +81,7 @@ def check_storage(weights: Mapping[str, torch.Tensor], *, path: str | PathLike[s
 
 
 def check_values(weights: Mapping[str, torch.Tensor], *, path: str | PathLike[str] | None = None) -> None:
-    """Refuse weights that are not finite real numbers; raises `CheckpointError` (``bad-weights``)."""
+    """Refuse weights that are no finite real numbers; raises `CheckpointError` (``bad-weights``)."""
     for name, value in weights.items():
         if value.dtype not in FLOATS:
             kind = str(value.dtype).removeprefix("torch.")

@@ -55,7 +55,7 @@ def read_songs(path: str | PathLike[str], part: str = "test") -> list[str]:
     Raises
     ------
     DatasetError
-        ``not-found``, ``bad-songs`` where a line is not a name and a part.
+        ``not-found``, ``bad-songs`` where a line is no name and part.
     """
     file = Path(path)
     if not file.is_file():

@@ -1,5 +1,6 @@
 """Notes after the end of the encoding are counted: in the words of every command and in the ledger."""
 
+import numpy as np
 import pytest
 
 from musicbert.cli.main import main
@@ -41,13 +42,28 @@ def test_commands_say_it(command, long, fixtures, tmp_path, capsys):
         "predict": ["--model", micro],
         "fill": ["--model", micro, "--output", str(tmp_path / "f.mid")],
     }
-    assert main([command, str(long), *words[command]]) == 0
+    drops = [] if command == "encode" else ["--beyond-limit", "drop"]
+    assert main([command, str(long), *words[command], *drops]) == 0
     said = capsys.readouterr().err
     assert f"{long}: {AFTER} of {BEFORE + AFTER} notes are left out" in said
+    if command == "fill":  # which touches only what it can hide
+        assert len(read_score(tmp_path / "f.mid")) == BEFORE + AFTER
     short = str(fixtures / "musicbert" / "s01_basic_4_4.mid")
     assert main([command, short, *words[command]]) == 0
     assert "left out" not in capsys.readouterr().err
     assert main([command, str(long), *words[command], "--beyond-limit", "error"]) == 2
+
+
+def test_models_read_whole_pieces(long, fixtures, tmp_path, capsys):
+    micro = str(fixtures / "musicbert_model" / "micro_finetuned_topmagd_cfg.pt")
+    arguments = ["--level", "note", "--model", micro, "--output", str(tmp_path / "e.npz")]
+    assert main(["embed", str(long), *arguments]) == 0
+    assert "left out" not in capsys.readouterr().err
+    with np.load(tmp_path / "e.npz") as arrays:
+        assert len(arrays["embedding"]) == BEFORE + AFTER
+    arguments = ["--format", "csv", "--beyond-limit", "keep"]
+    assert main(["encode", str(long), *arguments]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1 + BEFORE + AFTER
 
 
 def test_the_ledger_counts_them(long, fixtures, tmp_path):

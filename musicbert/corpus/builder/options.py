@@ -96,7 +96,7 @@ class BuildOptions:
             re.compile(self.exclude)
         except re.error as error:
             raise DatasetError(
-                "bad-options", f"{self.exclude!r} is not a regular expression: {error}", hint="see --exclude"
+                "bad-options", f"{self.exclude!r} is no regular expression: {error}", hint="see --exclude"
             ) from None
 
     @property
@@ -106,7 +106,7 @@ class BuildOptions:
 
     @property
     def special_rows(self) -> int:
-        """Rows of a sequence that are not notes: octuples lie between ``<s>`` and ``</s>``."""
+        """Rows of a sequence that are no notes: octuples lie between ``<s>`` and ``</s>``."""
         return 2 if self.encoding == "octuple" else 0
 
     def to_json(self) -> str:

@@ -59,7 +59,7 @@ class BuildReport:
             record = json.loads(path.read_text(encoding="utf-8"))
             return cls(record["outcomes"], record["splits"], record["shards"])
         except (OSError, ValueError, KeyError) as error:
-            raise DatasetError("not-found", "Not a finished corpus", path=folder) from error
+            raise DatasetError("not-found", "This is no finished corpus", path=folder) from error
 
 
 def write_reports(

@@ -179,7 +179,7 @@ def _url_list(source: str, _limits: ArchiveLimits) -> Listed:
     except UnicodeDecodeError as error:
         raise DatasetError(
             "unknown-source",
-            "This is not a folder, a zip or tar archive, or a list of URLs in UTF-8",
+            "This is no folder, no zip or tar archive, and no list of URLs in UTF-8",
             path=source,
         ) from error
 

@@ -108,7 +108,7 @@ def read_table(files: SourceFiles, path: str, columns: tuple[str, ...]) -> pd.Da
     try:
         table = pd.read_csv(io.BytesIO(files.read(path)))
     except (ValueError, pd.errors.ParserError) as error:
-        raise DatasetError("not-a-table", f"The file is not a CSV table: {error}", path=path) from error
+        raise DatasetError("not-a-table", f"The file is no CSV table: {error}", path=path) from error
     if missing := [column for column in columns if column not in table]:
         raise DatasetError("no-column", f"The table has no column {', '.join(missing)}", path=path)
     if not len(table):
@@ -116,7 +116,7 @@ def read_table(files: SourceFiles, path: str, columns: tuple[str, ...]) -> pd.Da
     for column in columns:
         values = pd.to_numeric(table[column], errors="coerce")
         if not np.isfinite(values.to_numpy(np.float64)).all():
-            raise DatasetError("bad-value", f"A value of column {column} is not a number", path=path)
+            raise DatasetError("bad-value", f"A value of column {column} is no number", path=path)
         table[column] = values
     return table
 

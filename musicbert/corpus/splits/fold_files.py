@@ -69,9 +69,7 @@ def read_folds(
         test = {line.strip() for line in text.splitlines() if line.strip()}
         unknown = sorted(test - set(order))
         if len(unknown) > len(test) / 2:  # misspelt: the segments that were meant would be trained on
-            raise _bad(
-                f"{len(unknown)} of its {len(test)} names are not segments, such as {unknown[0]}", path
-            )
+            raise _bad(f"{len(unknown)} of its {len(test)} names are no segments, such as {unknown[0]}", path)
         folds = {"0": {"train": [piece for piece in order if piece not in test], "test": sorted(test)}}
     return {
         fold: _reduce(parts, order, groups, valid=valid, seed=f"{seed}/{fold}", where=f"{path} fold {fold}")
@@ -98,7 +96,7 @@ def _json(text: str, path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise _bad(f"It is not JSON: {error}", path) from error
     if not isinstance(content, dict):
-        raise _bad("Not a JSON object", path)
+        raise _bad("It is no JSON object", path)
     return content
 
 

@@ -112,7 +112,7 @@ def _refuse_numbers(
     numbers: Sequence[float | None],
     names_hint: str = "if these are names, give --kind classes",
 ) -> None:
-    """Raise an error where cells that are not numbers stand among numbers, or are written like numbers."""
+    """Raise an error where cells that are no numbers stand among numbers, or are written like numbers."""
     names = [str(cell) for cell, number in zip(cells, numbers, strict=True) if number is None]
     written = [name for name in names if _LIKE_A_NUMBER.fullmatch(name)]
     if written:
@@ -178,7 +178,7 @@ def _numbers(rows: Rows, columns: Sequence[str]) -> tuple[tuple[str, ...], list[
             cells = several
         values = [float("nan") if is_missing(cell) else _number(cell) for cell in cells]
         if None in values or any(value in (float("inf"), float("-inf")) for value in values):
-            raise DatasetError("bad-label", f"{list(cells)!r} are not numbers")
+            raise DatasetError("bad-label", f"{list(cells)!r} are no numbers")
         lines.append(values)
     width = max(len(line) for line in lines)
     empty = [line for line in lines if len(line) == 1 and len(columns) == 1 and line[0] != line[0]]

@@ -115,7 +115,7 @@ def _lines(
             onsets = [float(value) for value in table[onset]]
             pitches = [_whole(value) for value in table[pitch]]
     except (TypeError, ValueError) as error:
-        raise DatasetError("bad-label", f"a note is named by what is not a number: {error}") from error
+        raise DatasetError("bad-label", f"a note is named by what is no number: {error}") from error
     for line, (file, cell) in enumerate(zip(files, cells, strict=True)):
         entry = entries.setdefault(file, NoteEntry(number=[] if note is not None else None))
         entry.values.append(cell)

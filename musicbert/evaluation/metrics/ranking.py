@@ -38,7 +38,7 @@ def metric_names(places: Sequence[int] = PLACES) -> list[str]:
 def ranks_of_true(scores: ArrayLike, labels: ArrayLike, queries: ArrayLike) -> dict[int, Ints]:
     """Return the places of the true candidates of each query, from 1, ascending.
 
-    Raises `ValueError` (for lengths that differ, or a score that is not a number).
+    Raises `ValueError` (for lengths that differ, or a score that is no number).
     """
     score, true, query = np.asarray(scores, float), np.asarray(labels) > 0, np.asarray(queries)
     if not len(score) == len(true) == len(query):

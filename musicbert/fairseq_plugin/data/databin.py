@@ -16,7 +16,7 @@ from musicbert.corpus.bins.performance import open_performance, performance_path
 from musicbert.encoding.vocabulary import BOS, EOS, N_FIELDS, TOKENS
 from musicbert.errors import DatasetError
 
-#: octuples of a piece that are not notes: ``<s>`` and ``</s>``
+#: octuples of a piece that are no notes: ``<s>`` and ``</s>``
 SPECIAL_OCTUPLES = 2
 
 

@@ -23,7 +23,7 @@ from musicbert.fairseq_plugin.data.sized_dataset import SizedDataset
 from musicbert.fairseq_plugin.labels.note_augmentation import NoteAugmentation
 from musicbert.predict.windows import Layout, Window
 
-#: octuples of a sequence that are not notes
+#: octuples of a sequence that are no notes
 _ENDS = 2
 
 

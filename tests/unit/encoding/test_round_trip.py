@@ -1,10 +1,13 @@
 """``encode(decode(rows)) == rows``, rows against a walk over positions, and the index of notes."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musicbert.encoding import Policies, decode, encode, encode_notes
+from musicbert.encoding.policies import WHOLE
 from musicbert.encoding.quantise import (
     BAR_LENGTHS,
     MAX_POSITIONS,
@@ -154,6 +157,30 @@ def test_decoding_keeps_bar_lines_of_known_hard_cases():
     for case in (only_note_after_a_change, short_silent_bars):
         rows = encode(case)
         np.testing.assert_array_equal(encode(decode(rows)), rows)
+
+
+@settings(max_examples=60, deadline=None)
+@given(score=any_score(), later=st.integers(0, 2**30))
+def test_whole_pieces_have_the_same_rows_and_those_of_later_notes(score, later):
+    whole, index = encode_notes(score, policies=WHOLE)
+    assert sorted(index.tolist()) == list(range(len(score)))
+    inside = positions(score.onset[index], score.ticks_per_beat) < MAX_POSITIONS
+    if inside.any():
+        rows, kept = encode_notes(score)
+        np.testing.assert_array_equal(rows, whole[inside])
+        np.testing.assert_array_equal(kept, index[inside])
+    # a far note takes no more memory, and bars go on as before
+    far = replace(score, onset=np.append(score.onset[:-1], later), offset=np.append(score.offset[:-1], later))
+    rows, index = encode_notes(far, policies=WHOLE)
+    assert len(rows) == len(score)
+    if not len(score.metre_tick):
+        last = int(positions(far.onset, score.ticks_per_beat).max())
+        assert (rows[-1, 0], rows[-1, 1]) == divmod(last, 64)
+
+
+def test_silent_bars_before_the_first_note_have_its_signature():
+    rows = np.array([[1, 0, 0, 60, 16, 20, METRES.index((3, 4)), 35]])
+    assert decode(rows).onset.tolist() == [3 * 480]
 
 
 def test_a_long_signature_is_split_in_bounded_memory():

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from musicbert.encoding import FIELD_SIZES, FIELDS, encode, rows_to_ids
+from musicbert.encoding.policies import WHOLE
 from musicbert.errors import MidiError
+from musicbert.midi import Score, read_score
 from musicbert.predict import FillOptions, choose_mask
 
 CLOSE = {"atol": 1e-5, "rtol": 0}
@@ -116,7 +118,7 @@ def test_drums_are_reachable_and_stay_drums(model, midi):
 @pytest.mark.parametrize("name", LONG)
 @pytest.mark.parametrize("order", ["once", "confident"])
 def test_whole_pieces_are_filled(model, midi, name, order):
-    rows = encode(midi[name])
+    rows = encode(midi[name], policies=WHOLE)
     filled = model.fill(
         midi[name],
         fields=["bar", "pitch"],
@@ -162,3 +164,47 @@ def test_wrong_options_of_filling_are_named(model, midi):
         model.fill(rows, bars=(90, 99))
     with pytest.raises(ValueError, match="shape"):
         model.fill(rows, mask=np.ones((1, 8), bool))
+
+
+def test_a_file_keeps_everything_that_was_not_hidden(model, midi, tmp_path):
+    """Ticks, tracks, channels and all other events are those of the file; so is the score."""
+    import io
+
+    import mido
+
+    for name in (*LONG, "s02_percussion_multi_program"):
+        before, out = read_score(midi[name]), tmp_path / f"{name}.mid"
+        options = {"fields": ["velocity"], "share": 0.3, "seed": 2, "options": FillOptions(temperature=2.0)}
+        filled = model.fill(midi[name], **options)
+        filled.save(out)
+        after = read_score(out)
+        for column in ("onset", "offset", "pitch", "program", "drum", "track", "control_tick", "tempo_tick"):
+            np.testing.assert_array_equal(getattr(after, column), getattr(before, column), err_msg=column)
+        np.testing.assert_array_equal(after.velocity, filled.score().velocity)
+        hidden = filled.original.note_index[filled.mask.any(axis=1)]
+        seen = np.setdiff1d(np.arange(len(before)), hidden)
+        np.testing.assert_array_equal(after.velocity[seen], before.velocity[seen])
+        assert (after.velocity[hidden] // 4 != before.velocity[hidden] // 4).any()
+        events = [
+            [[str(e.copy(velocity=1) if e.type == "note_on" and e.velocity else e) for e in t]
+             for t in mido.MidiFile(file=io.BytesIO(path.read_bytes())).tracks]
+            for path in (midi[name], out)
+        ]  # fmt: skip
+        assert events[0] == events[1]
+
+
+def test_a_score_and_bars_without_notes_stay_as_they_are(model):
+    """The silent bar of 3/4 keeps its length; notes after the published end of the encoding are kept."""
+    onset = np.array([0, 4 * 480, 7 * 480, 70_000 * 30, 70_001 * 30])
+    zeros = np.zeros_like(onset)
+    score = Score(
+        480, onset, onset + 200, zeros + 60, zeros + 66, zeros, zeros > 0, zeros,
+        metre_tick=np.array([0, 1920, 3360]), metre_numerator=np.array([4, 3, 4]),
+        metre_denominator=np.array([4, 4, 4]),
+    )  # fmt: skip
+    filled = model.fill(score, fields=["pitch"], notes=[0, 4])
+    again = filled.score()
+    np.testing.assert_array_equal(again.onset, onset)
+    np.testing.assert_array_equal(again.velocity, score.velocity)
+    np.testing.assert_array_equal(again.pitch[1:4], 60)
+    assert again.pitch[[0, 4]].tolist() == filled.rows[[0, 4], 3].tolist()

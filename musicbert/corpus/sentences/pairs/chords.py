@@ -30,7 +30,7 @@ class ChordTable:
     """Pitch classes of every id.
 
     ``starts``: where the pitch classes of an id begin [shape=(largest id + 2,), int64]; those of id c are
-    ``pitch_classes[starts[c] : starts[c + 1]]``, none for an id that is not a chord; ``pitch_classes``
+    ``pitch_classes[starts[c] : starts[c + 1]]``, none for an id that is no chord; ``pitch_classes``
     [shape=(k,), int64, 0-11], ascending for each id.
     """
 
@@ -38,7 +38,7 @@ class ChordTable:
     pitch_classes: Ints
 
     def sizes(self, ids: Ints) -> Ints:
-        """Return how many pitch classes ids have [shape as given]; 0 for what is not a chord."""
+        """Return how many pitch classes ids have [shape as given]; 0 for what is no chord."""
         known = (ids >= 0) & (ids < len(self.starts) - 1)
         inside = np.where(known, ids, 0)
         counts: Ints = np.where(known, self.starts[inside + 1] - self.starts[inside], 0)
