@@ -9,12 +9,17 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from musicbert.errors import ConfigError
+from musicbert.provenance import command_line
+from musicbert.reuse import hashes_of, record_hash
 
 #: the package as ``--user-dir``
 PACKAGE = Path(__file__).resolve().parents[1]
+#: flags of fairseq-train that name weights to start from
+_WEIGHTS = ("--init-from", "--restore-file", "--finetune-from-model")
 _LAUNCH = "musicbert.fairseq_plugin.launch"
 
 
@@ -28,6 +33,35 @@ def flags(**values: object) -> tuple[str, ...]:
         if value is not True:
             words.append(str(value))
     return tuple(words)
+
+
+def flag_values(words: Sequence[str]) -> dict[str, str]:
+    """Return the values of flags by flag; absolute paths are cut to their last part."""
+    values: dict[str, list[str]] = {}
+    flag = ""
+    for word in words:
+        if word.startswith("--"):
+            flag = word
+            values[flag] = []  # the last of equal ones counts
+        elif flag:
+            values[flag].append(command_line([word]))
+    return {name: " ".join(given) for name, given in values.items()}
+
+
+def source_hashes(data: str, words: Sequence[str], known: dict[str, dict[str, str]]) -> dict[str, str]:
+    """Return the hashes of the data (folders joined with colons), and of the weights that flags name.
+
+    ``known``: hashes by path, which are not computed again; new ones are added.
+    """
+    weights = {value: f"weights of {flag}" for flag, value in pairwise(words) if flag in _WEIGHTS}
+    for path in (*data.split(":"), *weights):
+        if path not in known:
+            known[path] = hashes_of(path) if Path(path).exists() else {}
+    return {
+        f"{'data' if ':' not in data else Path(folder).name}/{name}": value
+        for folder in data.split(":")
+        for name, value in known[folder].items()
+    } | {name: record_hash(known[path]) for path, name in weights.items() if known[path]}
 
 
 def adam(

@@ -6,20 +6,35 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from musicbert.atomic import write_json
 from musicbert.errors import ConfigError
 from musicbert.recipes.base import Machine, Recipe, Weights
-from musicbert.recipes.command import Command, Device, Processes, plan_processes, update_frequency
+from musicbert.recipes.command import (
+    Command,
+    Device,
+    Processes,
+    flag_values,
+    plan_processes,
+    source_hashes,
+    update_frequency,
+)
 from musicbert.recipes.estimate import UTILISATION, training_flops
 from musicbert.recipes.screen import Screen, screen_of
+from musicbert.reuse import MADE_FROM, hold_folder, made_from, read_record, require_same, write_record
 
 LOG = "train.log"
 LAST = "checkpoint_last.pt"
 DONE = "done"
+#: flags that may differ in a training that goes on
+_FREE = re.compile(
+    r"--(save-dir|user-dir|tensorboard-logdir|log-.*|.*-interval(-updates)?|num-workers|patience|cpu"
+    r"|max-(update|epoch|tokens)|total-num-update|batch-size|update-freq|no-.*|disable-validation)"
+)
 
 
 def train(
@@ -45,10 +60,15 @@ def train(
     device = recipe.device(0 if recipe.cpu else machine.gpus())
     processes = plan_processes(device.gpus, **recipe.values("processes", "nodes", "node_rank", "master"))
     unfinished = []
+    known: dict[str, dict[str, str]] = {}
+    rank = os.environ.get("SLURM_NODEID", "0")
     for command in plan.commands:
         folder = Path(command.save_dir)
         begun = recipe.resume and (folder / LAST).is_file()
         words = command.words(device, processes, (*plan.extra, *extra))
+        record = None if recipe.dry_run else made_of(command, words, known)
+        if record is not None and recipe.resume and any((folder / name).is_file() for name in (LAST, DONE)):
+            check_begun(folder, record, out)
         if recipe.resume and (updates := _finished(folder / DONE, words)) is not None:
             out(f"== finished: {updates}{folder}; nothing is changed")
         elif begun and recipe.small_checkpoints:
@@ -59,7 +79,8 @@ def train(
             unfinished.append(str(folder))
         else:
             check_save_folder(folder, resume=recipe.resume)
-            status = _run(recipe, command, words, processes, device, machine, out)
+            with _begin(folder, record, first=(recipe.node_rank or rank) == "0"):
+                status = _run(recipe, command, words, processes, device, machine, out)
             if status:
                 return status
     if unfinished:
@@ -114,6 +135,42 @@ def _run(
         file.unlink()
     write_json(folder / DONE, {"updates": screen.done or None, "command": words})
     return 0
+
+
+@contextmanager
+def _begin(folder: Path, record: Mapping[str, Any] | None, *, first: bool) -> Iterator[None]:
+    """Hold the save folder and write into it what the training is made from; of several machines, the first.
+
+    Without a record, nothing is trained.
+    """
+    with hold_folder(folder) if first and record is not None else nullcontext():
+        if record is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_record(folder / MADE_FROM, record)
+        yield
+
+
+def made_of(command: Command, words: Sequence[str], known: dict[str, dict[str, str]]) -> dict[str, Any]:
+    """Record what a training is made from (`musicbert.reuse.made_from`): its flags, data and weights.
+
+    Flags that say where and how long it runs, and what it prints and stores, are left out. ``known``: hashes
+    of files by path.
+    """
+    given = words[list(words).index(command.data) + 1 :]
+    flags = {flag: value for flag, value in flag_values(given).items() if not _FREE.fullmatch(flag)}
+    settings = {"--effective-batch": command.effective_batch, **flags}
+    return made_from(settings, source_hashes(command.data, given, known))
+
+
+def check_begun(folder: Path, record: Mapping[str, Any], out: Callable[[str], None]) -> None:
+    """Refuse to go on with a training that was made from something else.
+
+    Raises `DatasetError` (``other-settings``).
+    """
+    if (before := read_record(folder / MADE_FROM)) is None:
+        out(f"== {folder} does not say what it was begun with: an earlier version wrote it")
+        return
+    require_same(before, record, folder, "repeat its options to go on, or choose another --save-dir")
 
 
 def _finished(mark: Path, words: Sequence[str]) -> str | None:

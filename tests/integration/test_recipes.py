@@ -185,6 +185,10 @@ def test_resume_goes_on_where_it_was(root, work, tmp_path):
         assert "finished: 4 updates" in finished.stdout
         assert str(tmp_path / "run") in finished.stdout
         assert {path: path.read_bytes() for path in (tmp_path / "run").glob("*.pt")} == before
-    small = [*base, *again, "--lr", "1e-4", "--resume", "--small-checkpoints"]
+    other = call(["bash", recipe, *base, *again, "--lr", "1e-4", "--resume"], work, code=2)
+    assert "-> 1e-4" in other.stderr
+    assert "other-settings" in other.stderr
+    longer = [word if word != "4" else "6" for word in again]
+    small = [*base, *longer, "--resume", "--small-checkpoints"]
     refused = call(["bash", recipe, *small], work, code=2)
     assert "needs optimizer states" in refused.stderr

@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,8 @@ from musicbert.children import calls_in_children
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.launch import log_as_fairseq
 from musicbert.provenance import command_line, provenance
-from musicbert.recipes.command import PACKAGE, flags
-from musicbert.reuse import hashes_of, made_from, read_record, record_hash, require_same
+from musicbert.recipes.command import PACKAGE, flag_values, flags, source_hashes
+from musicbert.reuse import made_from, read_record, require_same
 
 DONE, LOG, MODEL = "run.json", "train.log", "model"
 BEST, LAST = "checkpoint_best.pt", "checkpoint_last.pt"
@@ -38,8 +37,6 @@ RUNS_PER_CHILD = 10
 _HOUSEKEEPING = ("--no-epoch-checkpoints", "--no-last-checkpoints", "--no-save-optimizer-state")
 #: what makes scores of the outputs of a head (ratings are on 0-1)
 _ACTIVATIONS: Any = {"classes": "softmax", "multilabel": "sigmoid", "regression": "sigmoid"}
-#: options of fairseq-train that name weights to start from
-_WEIGHTS = ("--init-from", "--restore-file", "--finetune-from-model")
 _PRELOAD = ("fairseq_cli.train", "musicbert.fairseq_plugin.labels.predict")
 
 
@@ -90,13 +87,9 @@ class Run:
             settings["--before"] = command_line(self.before)
         if name := self.about.get("task", {}).get("name"):
             settings["name of the task"] = name
-        flag = ""
-        for word in self._complete(self.arguments):
-            flag = word if word.startswith("--") else flag
-            if flag not in _HOUSEKEEPING:
-                settings.setdefault(flag, "")
-                settings[flag] += "" if word == flag else f" {command_line([word])}"
-        return made_from({name: value.strip() for name, value in settings.items()}, self.sources)
+        values = flag_values(self._complete(self.arguments))
+        settings |= {flag: value for flag, value in values.items() if flag not in _HOUSEKEEPING}
+        return made_from(settings, self.sources)
 
     def lacks(self) -> list[str]:
         """Files that a complete run would have with these options."""
@@ -137,19 +130,10 @@ def check_settings(runs: Sequence[Run]) -> list[Run]:
 
     Raises `DatasetError` (``other-settings``).
     """
-    known: dict[Path, dict[str, str]] = {}
-
-    def hashes(path: Path) -> dict[str, str]:
-        if path not in known:
-            known[path] = hashes_of(path)
-        return known[path]
-
+    known: dict[str, dict[str, str]] = {}
     checked = []
     for run in runs:
-        sources = {f"data/{name}": value for name, value in hashes(run.data).items()}
-        for flag, value in pairwise((*run.before, "", *run.arguments)):
-            if flag in _WEIGHTS and Path(value).exists():
-                sources[f"weights of {flag}"] = record_hash(hashes(Path(value)))
+        sources = source_hashes(str(run.data), (*run.before, "", *run.arguments), known)
         run = replace(run, sources={**sources, **run.sources})
         checked.append(run)
         if run.done:
