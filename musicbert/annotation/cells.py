@@ -114,7 +114,7 @@ def _text_rows(path: Path, separator: str) -> list[tuple[int, list[Any]]]:
         text, separator, skipped = rest, chosen[1], 1
     elif separator not in first:
         separator = next((mark for mark in ("\t", ";", ",") if mark in first), separator)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     return [(reader.line_num + skipped, row) for row in reader if row]
 
 

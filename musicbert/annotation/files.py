@@ -39,6 +39,14 @@ class Table(Protocol):
         """Content of the side file."""
 
 
+def reserve(dimensions: Sequence[Dimension], *columns: str) -> None:
+    """Raise `RatingError` ``duplicate-column`` where a dimension is called like another column of a table."""
+    taken = [dimension.name for dimension in dimensions if dimension.name in columns]
+    if taken:
+        what = f"a dimension cannot be called {taken[0]!r} in a table of labels"
+        raise RatingError("duplicate-column", what, hint="write the labels as .json, or rename the dimension")
+
+
 def meta_path(path: str | os.PathLike[str]) -> Path:
     """Side file of a label map: ``labels.json`` -> ``labels.meta.json``."""
     return Path(path).with_suffix(".meta.json")

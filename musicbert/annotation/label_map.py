@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from musicbert.annotation.dimensions import PERCEPIANO, RATING_SETS, Dimension, scale_in_words, unnamed
-from musicbert.annotation.files import format_of, meta_path, read_whole, save_table
+from musicbert.annotation.files import format_of, meta_path, read_whole, reserve, save_table
 from musicbert.annotation.names import content_groups, performer_of
 from musicbert.arrays import Floats, Ints
 from musicbert.errors import RatingError
@@ -113,6 +113,7 @@ class LabelMap:
 
     def to_frame(self) -> pd.DataFrame:
         """Data frame: ``id``, one column a dimension (by name), ``performer``, ``class``."""
+        reserve(self.dimensions, "id", "performer", "class")
         frame = pd.DataFrame(self.values, columns=[dimension.name for dimension in self.dimensions])
         frame.insert(0, "id", list(self.ids))
         frame["performer"] = self.performers

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from musicbert.annotation.dimensions import Dimension, resolve_columns, scale_in_words
-from musicbert.annotation.files import save_table
+from musicbert.annotation.files import reserve, save_table
 from musicbert.annotation.labels import source_of
 from musicbert.annotation.selection import LabelOptions, LabelReport
 from musicbert.annotation.table import RatingTable
@@ -48,6 +48,7 @@ class RatingRows:
 
     def to_frame(self) -> pd.DataFrame:
         """One line a rating: ``id``, ``user``, one column a dimension."""
+        reserve(self.dimensions, "id", "user")
         frame = pd.DataFrame(np.vstack(self.rows), columns=[dimension.name for dimension in self.dimensions])
         names = [name for name, rows in zip(self.ids, self.rows, strict=True) for _ in rows]
         frame.insert(0, "id", names)

@@ -73,6 +73,7 @@ def test_ratings_and_performers_with_one_model(rated, tmp_path, capsys):
     for label, metric in (("ratings", "r2"), ("performer", "accuracy")):
         report = json.loads((out / "report" / label / "report.json").read_text())
         assert (report["headline"], report["folds"], report["pieces"]) == (metric, 2, 10)
+        assert len(report["poles"]) == (4 if label == "ratings" else 0)
     files = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
     capsys.readouterr()
     assert finetune(rated, out, "--label", "ratings", "performer") == 0  # it changes nothing

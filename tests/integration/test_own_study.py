@@ -73,7 +73,8 @@ def test_the_page_runs_from_ratings_to_report(root, study):
     wide, *others, survey = commands(root)
     said = run(root, study, wide)
     first = rows(study / "labels.json")
-    assert "20 raters, 32 pieces, 6 dimensions: Speed (slow – fast)" in said
+    assert "20 raters, 32 pieces" in said
+    assert "6 dimensions: Speed (slow – fast)" in said
     assert "left out: age" in said
     assert "turned round: Articulation" in said
     agreement = (study / "agreement/reliability.md").read_text()

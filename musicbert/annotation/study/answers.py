@@ -134,16 +134,23 @@ def items_and_answers(
 ) -> tuple[tuple[Item, ...], list[Answer]]:
     """Items (those given, or what the table names) and all answers; ``notes`` takes what has to be said.
 
-    Raises `RatingError`: ``missing-column``, ``unknown-dimension``, ``no-rater``, ``no-piece``, and those of
-    `split_columns`.
+    Raises `RatingError`: ``missing-column``, ``unknown-name``, ``unknown-dimension``, ``bad-option``,
+    ``no-rater``, ``no-piece``, and those of `split_columns`.
     """
+    known = [str(name) for name in table.columns]
+    for column in filter(None, (options.rater, options.file, options.dimension)):
+        known += table[column].map(cell_name).unique().tolist()
+    if options.pattern and layout != "survey":
+        raise RatingError("bad-option", f"--pattern is for surveys, and this is a {layout} table", path=path)
     if layout == "long":
+        _must_know(options, known, path)
         return _long(table, items, options, path, notes)
     special = {options.rater, options.file, options.performer, *options.groups, *options.ignore}
     rest = [name for name in table.columns if name not in special]
     if layout == "survey":
         codes = [known.column for known in items] or list(options.columns)
         parts, form = split_columns(rest, codes, pieces, options.pattern, path)
+        known += [name for part in parts.values() for name in part]
         parts = {name: part for name, part in parts.items() if not {part[0], part[1]} & set(options.ignore)}
         notes.append(f"columns are read as {form!r}")
         codes = codes or list(dict.fromkeys(code for _, code in parts.values()))
@@ -155,6 +162,7 @@ def items_and_answers(
         codes = [known.column for known in items] or list(options.columns) or rest
         parts = {name: ("", name) for name in rest if name in codes}
         in_table = set(parts)
+    _must_know(options, known, path)
     items = items or tuple(map(item, codes))
     lacking = [code for code in codes if code not in in_table]
     if lacking or not items:
@@ -181,6 +189,14 @@ def items_and_answers(
             Answer(line, name, rater, piece or file, number, cell) for name, piece, number, cell in cells
         ]
     return tuple(items), answers
+
+
+def _must_know(options: StudyOptions, names: Collection[str], path: str) -> None:
+    """Raise an error where a name to leave out is not in the table."""
+    unknown = [name for name in (*options.ignore, *options.drop_raters) if name not in names]
+    if unknown:
+        what = f"{unknown[0]!r} is to be left out, but is no column, dimension, piece or rater here"
+        raise RatingError("unknown-name", what, path=path, hint="see --ignore and --drop-raters")
 
 
 def _long(

@@ -75,23 +75,32 @@ def read_study(path: str | PathLike[str], options: StudyOptions) -> RatingTable:
     ids = _piece_ids(dict.fromkeys(answer.piece for answer in answers), pieces, options.pieces)
     answers = [answer._replace(piece=ids[answer.piece]) for answer in answers]
     rows, ratings = _pivot(answers, len(items), options, where, notes, drop_empty=layout == "survey")
+    if pieces is not None and (idle := set(pieces["file"]) - {piece for *_, piece in rows}):
+        notes.append(f"{len(idle)} pieces of {options.pieces} have no rating, such as {min(idle)}")
     if layout == "means":
         rows = [(line, "mean", piece) for line, _, piece in rows]
         notes.append("one row a piece: taken for means of raters, so their agreement is unknown")
     lowest, highest = options.scale
+    low, high = np.nanmin(ratings), np.nanmax(ratings)
+    notes.append(f"ratings from {low:g} to {high:g} on a scale from {lowest:g} to {highest:g}")
     turned = [k for k, item in enumerate(items) if item.reversed]
     ratings[:, turned] = lowest + highest - ratings[:, turned]
     if turned:
         notes.append(f"turned round: {', '.join(items[k].dimension.name for k in turned)}")
     unrated = np.flatnonzero(np.isnan(ratings).all(axis=0))
     notes += [f"nobody rated {items[k].dimension.name!r}" for k in unrated]
-    rated = {name: piece for name, piece in ids.items() if piece in {row[2] for row in rows}}
+    kept = {piece for *_, piece in rows}
+    rated = {name: piece for name, piece in ids.items() if piece in kept}
     extras = _extras(table, pieces, options, rated, where, notes)
     dimensions = tuple(item.dimension for item in items)
     segments, segment_of = codes_of([piece for *_, piece in rows])
     users, user_of = codes_of([rater for _, rater, _ in rows])
-    notes.append(f"{len(users)} raters, {len(segments)} pieces, {len(items)} dimensions: "
-                 + ", ".join(f"{d.name} ({d.poles})" for d in dimensions))  # fmt: skip
+    raters = "" if layout == "means" else f"{len(users)} raters, "
+    notes.append(f"{raters}{len(segments)} pieces, such as {segments[0]!r}")
+    with_poles = (f"{dimension.name} ({dimension.poles})" for dimension in dimensions)
+    notes.append(f"{len(items)} dimensions: {', '.join(with_poles)}")
+    if not options.groups:
+        notes.append("no --group-column: each file is a group of its own in splits")
     return RatingTable(
         study=RatingSet(
             OWN, {"published": dimensions, "full": dimensions}, scale=(lowest, highest), zero=lowest

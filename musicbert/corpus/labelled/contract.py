@@ -42,6 +42,8 @@ class LabelColumn:
     level: Level
     kind: Kind
     classes: tuple[str, ...]  # names of the C classes or outputs
+    poles: tuple[tuple[str, str], ...] = ()  # words for the low and the high end of each output, if known
+    scale: str = ""  # what the numbers mean
 
     @property
     def dtype(self) -> np.dtype[Any]:

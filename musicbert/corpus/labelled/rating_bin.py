@@ -33,10 +33,15 @@ PUBLISHED_CLASSES = 14
 
 @dataclass(frozen=True)
 class RatingSchema:
-    """Names of the performers, in the order of their classes, and of the rated dimensions (the low pole)."""
+    """Names of the performers, in the order of their classes, and of the rated dimensions.
+
+    ``poles`` of each dimension and ``scale`` (what a label means, in words) are empty where they are unknown.
+    """
 
     classes: tuple[str, ...]
     dimensions: tuple[str, ...]
+    poles: tuple[tuple[str, str], ...] = ()
+    scale: str = ""
 
 
 class RatingBin(TokenBin):
@@ -57,7 +62,14 @@ class RatingBin(TokenBin):
         super().__init__(path, parts=parts)
         self.schema = self._schema()
         self.labels = {
-            "ratings": LabelColumn("ratings", "sequence", "regression", self.schema.dimensions),
+            "ratings": LabelColumn(
+                "ratings",
+                "sequence",
+                "regression",
+                self.schema.dimensions,
+                self.schema.poles,
+                self.schema.scale,
+            ),
             "performer": LabelColumn("performer", "sequence", "classes", self.schema.classes),
         }
         read = [self._labels(part) for part in self.parts]
@@ -160,7 +172,12 @@ def read_classes(path: Path, *, hint: str = BINARISE) -> RatingSchema:
     """Read ``classes.json``; raises `DatasetError` (``not-found``, ``bad-classes``)."""
     try:
         content = json.loads(read_whole(path, "The schema of the labels", hint=hint))
-        return RatingSchema(_names(content["classes"]), _names(content["dimensions"]))
+        dimensions = content["dimensions"]
+        known = [(entry["low"], entry["high"]) for entry in dimensions if {"low", "high"} <= set(entry)]
+        poles = tuple((str(low), str(high)) for low, high in known) if len(known) == len(dimensions) else ()
+        return RatingSchema(
+            _names(content["classes"]), _names(dimensions), poles, str(content.get("scale", ""))
+        )
     except (ValueError, KeyError, TypeError) as error:
         message = f"Not a JSON object with classes and dimensions: {error!r}"
         raise DatasetError("bad-classes", message, path=path, hint=hint) from error

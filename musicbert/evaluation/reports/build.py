@@ -227,6 +227,10 @@ def experiment_report(
         about=about,
     )
     report.curves = experiment.curves
+    if by_fold:
+        column = by_fold[folds[0]].column(task.label)
+        report.poles = column.poles
+        report.about |= {"scale": column.scale} if column.scale else {}
     return report
 
 

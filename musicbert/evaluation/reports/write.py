@@ -96,7 +96,8 @@ def _ceiling(report: Report) -> Row | None:
 
 def _by_output(row: Row, metric: str, outputs: tuple[str, ...], end: str = "value") -> np.ndarray[Any, Any]:
     """Values (or ends of intervals) of each output [shape=(d,)], NaN where there is none."""
-    values = [row.entry(f"{metric}:{name}").get(end) for name in outputs]
+    keys = [f"{metric}:{name}" for name in outputs] if len(outputs) > 1 else [metric]
+    values = [row.entry(key).get(end) for key in keys]
     return np.array([np.nan if value is None else value for value in values], np.float64)
 
 

@@ -71,7 +71,10 @@ class PublishedDataset(LabelDataset):
 
 @register_task("xai", dataclass=RatingConfig)
 class RatingTask(LabelTask):
-    """Predict performers and ratings of pieces."""
+    """Predict performers and ratings of pieces.
+
+    Raises `DatasetError` (``one-class``), and those of `LabelTask`.
+    """
 
     #: all labels of the data-bin are read, whichever are learned
     more_labels = ("ratings", "performer")
@@ -79,6 +82,13 @@ class RatingTask(LabelTask):
 
     def __init__(self, cfg: RatingConfig, data: RatingBin, terms: Sequence[Term]) -> None:
         super().__init__(cfg, data, terms)
+        if any(term.kind == "classes" and len(data.column(term.label).classes) < 2 for term in self.terms):
+            raise DatasetError(
+                "one-class",
+                "All pieces have one performer: there is nothing to learn about performers",
+                path=data.path,
+                hint="map_midi_to_label.py --performer-column says who plays; or train on ratings alone",
+            )
         self.compat = bool(cfg.compat)
         if self.compat:
             self.dataset_class = PublishedDataset

@@ -157,6 +157,7 @@ def test_reversed_items_are_turned_and_said(study):
     table = study(WIDE, **COLUMNS, dimensions=dims)
     assert cells(table)["a", "x", "q1"] == 9
     assert "turned round: q1" in table.notes
+    assert "ratings from 1 to 9 on a scale from 1 to 9" in table.notes
 
 
 @pytest.mark.parametrize(
@@ -336,6 +337,32 @@ def test_nothing_is_guessed(study):
     refused(lambda: study(long, **columns), "unknown-dimension", "attention", "line 8")
     assert len(cells(study(long, **columns, ignore=("attention",)))) == 5
     refused(lambda: study([WIDE[0], ["a", "x", "", ""]], **COLUMNS), "no-ratings")
+
+
+def test_names_and_options_that_do_nothing_are_refused(study):
+    for options in ({"ignore": ("gendre",)}, {"drop_raters": ("z",)}):
+        refused(lambda options=options: study(WIDE, **COLUMNS, **options), "unknown-name")
+    refused(lambda: study(WIDE, **COLUMNS, pattern="{piece}_{dimension}"), "bad-option")
+    rows = survey("{piece}_{dimension}")
+    table = study(rows, rater="who", dimensions=DIMENSIONS, ignore=("y",), drop_raters=("b",))
+    assert set(cells(table)) == {("a", "x", "Expressive"), ("a", "x", "q2")}
+    pieces = "piece,file\nx,one.mid\ny,two.mid\nz,three.mid\n"
+    table = study(rows, rater="who", dimensions=DIMENSIONS, pieces=pieces)
+    assert any("1 pieces of" in note and "three" in note for note in table.notes)
+
+
+def test_a_quote_that_is_never_closed_is_damage(study, tmp_path):
+    (tmp_path / "q.csv").write_text('rater,file,q1\na,x,1\nb,"x,2\nc,x,3\n')
+    refused(lambda: read_study(tmp_path / "q.csv", StudyOptions((1, 9), **COLUMNS)), "bad-table")
+
+
+@pytest.mark.parametrize("name", ["id", "class", "performer"])
+def test_dimensions_called_like_other_columns(study, tmp_path, name):
+    rows = [["rater", "file", name], ["a", "x", 3], ["a", "y", 4]]
+    made, _ = make_labels(study(rows, **COLUMNS), LabelOptions(label="mean", zeros="cell"))
+    made.save(tmp_path / "l.json")
+    assert LabelMap.load(tmp_path / "l.json").values.tolist() == made.values.tolist()
+    refused(lambda: made.save(tmp_path / "l.csv"), "duplicate-column", name)
 
 
 def test_one_row_a_piece_is_a_mean_without_raters(study):

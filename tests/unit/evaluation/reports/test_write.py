@@ -19,7 +19,7 @@ from musicbert.evaluation.baselines.rating_baselines import baseline_folds, run_
 from musicbert.evaluation.metrics.bootstrap import mean
 from musicbert.evaluation.predictions import Predictions, load_predictions, pool, save_predictions
 from musicbert.evaluation.reports.ratings import rating_report, report_set, with_labels
-from musicbert.evaluation.reports.write import output_table, write_report
+from musicbert.evaluation.reports.write import output_table, report_markdown, write_report
 from musicbert.evaluation.rows import fair_groups, read_rows, score_row, shown_name
 from musicbert.evaluation.run_files import read_runs
 from musicbert.evaluation.training_log import read_curves
@@ -204,6 +204,22 @@ def test_report(experiment, tmp_path):
     assert list(frame["high_pole"]) == ["slow paced", "loud"]
     assert frame.equals(frame.dropna(axis=1, how="all"))
     assert output_table(report).shape[0] == 2
+
+
+def test_report_of_one_dimension_names_its_poles(experiment, tmp_path):
+    runs, labels, *_ = experiment
+    report = rating_report(runs, labels, n_resamples=20)
+    kept = {k: v for k, v in report.main.scores["pooled"].items() if ":" not in k}
+    one = replace(
+        report,
+        task=replace(report.task, classes=("Fast paced",)),
+        poles=report.poles[:1],
+        rows=[replace(row, scores={**row.scores, "pooled": kept}) for row in report.rows],
+        about={**report.about, "scale": "labels are (rating - 1) / 8"},
+    )
+    text = report_markdown(one, [])
+    assert f"| fast paced ↔ slow paced | {report.main.value('r2'):.3f} |" in text
+    assert "What is predicted: labels are (rating - 1) / 8." in text
 
 
 def test_class_report(experiment, tmp_path):

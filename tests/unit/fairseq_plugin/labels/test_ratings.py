@@ -296,3 +296,20 @@ def test_performers_of_the_contrastive_task(broken):
     path.unlink()
     with pytest.raises(DatasetError, match="missing-ids"):
         open_task(broken, "xai_pretrain_task", compat=True)
+
+
+def test_one_performer_is_nothing_to_learn(make_databin):
+    data = make_databin({"train": 4, "valid": 2}, classes=1)
+    with pytest.raises(DatasetError, match=r"one-class.*--performer-column"):
+        open_task(data, criterion_name="M2P_xai")
+    with pytest.raises(DatasetError, match="one-class"):
+        open_task(data, "xai_pretrain_task")
+    assert open_task(data, criterion_name="M2PF_xai").data.column("performer").classes == ("Score",)
+
+
+def test_groups_of_a_study_are_those_of_its_files(broken):
+    assert set(open_task(broken).data.groups.values()) != {"a"}
+    for part in ("train", "valid"):
+        count = len((broken / "label" / f"{part}.id").read_text().splitlines())
+        (broken / "label" / f"{part}.group").write_text("a\n" * count)
+    assert set(open_task(broken).data.groups.values()) == {"a"}
