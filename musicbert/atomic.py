@@ -23,11 +23,11 @@ _MAX_LINKS = 40
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def replacing(path: str | os.PathLike[str], *, sync: bool = True) -> Iterator[BinaryIO]:
     """Yield a binary file that takes the destination's place when the block ends without an exception.
 
     The folder of ``path`` must exist. An existing file stays until the new one, a hidden sibling, is
-    complete.
+    complete. Without ``sync``, a power cut may lose it: for many small files that can be made again.
     Raises `OSError` (the folder is missing, full or not writable; ``filename`` is the destination).
     """
     named_path = Path(path)
@@ -46,7 +46,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         Path(partial).chmod(_FILE_MODE & ~_umask())
         Path(partial).replace(path)
     except BaseException as error:  # also an interrupt: remove the half-written sibling

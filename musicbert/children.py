@@ -5,13 +5,30 @@ Children are forked from one server process that has imported what they need (mu
 """
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+@contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Hold Ctrl-C back while processes are started: they never get it, and this process gets it afterwards.
+
+    Where there are no signal masks (Windows), nothing is held back.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Child(Generic[Item]):
@@ -20,7 +37,8 @@ class _Child(Generic[Item]):
     def __init__(self, context: Any, function: Callable[[Item], object]) -> None:
         self.pipe, other_end = context.Pipe()
         self.process = context.Process(target=_serve, args=(other_end, function))
-        self.process.start()
+        with without_interrupts():
+            self.process.start()
         other_end.close()
         self.calls = 0
 

@@ -22,9 +22,8 @@ from musicbert.command_line import Parser, exit_status  # noqa: E402
 @exit_status
 def main() -> None:
     """Run."""
-    from tqdm import tqdm
-
     from musicbert.corpus.bins.upstream import VALID, import_pretraining
+    from musicbert.progress import progress_bar
 
     parser = Parser(description=__doc__)
     add = parser.add_argument
@@ -35,7 +34,7 @@ def main() -> None:
     given = parser.parse_args()
     counts = import_pretraining(
         given.files, given.output, valid=given.valid, overwrite=given.overwrite,
-        progress=partial(tqdm, desc="reading", unit="file", disable=None),
+        progress=partial(progress_bar, desc="reading", unit="file"),
     )  # fmt: skip
     print(f"{given.output}: {', '.join(f'{count} {name}' for name, count in counts.items())}")
 

@@ -16,8 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
@@ -28,6 +26,7 @@ from musicbert.corpus.labelled.shards import MANIFEST, Shards  # noqa: E402
 from musicbert.corpus.readers.benchmark import load_data_set, parse_source, tasks_of  # noqa: E402
 from musicbert.corpus.readers.smc_files import NAMES, SmcFile, export, find_files, read_file  # noqa: E402
 from musicbert.corpus.readers.tasks import BenchmarkTask  # noqa: E402
+from musicbert.progress import progress_bar  # noqa: E402
 from musicbert.reuse import MADE_FROM, hashes_of, made_from, read_record, require_same  # noqa: E402
 
 FOLDERS = {"note": "note", "sequence": "seq"}
@@ -73,7 +72,7 @@ def main() -> None:
         record = _made_from(given, path, inside)
         if _done(name, rows, given, record):
             continue
-        bar = partial(tqdm, desc=name, unit="file", disable=None)
+        bar = partial(progress_bar, desc=name, unit="file")
         data = load_data_set(name, path, inside=inside, compatible=given.compatible, progress=bar)
         _write(name, [*data.pieces, *data.failed], rows, given, record)
 

@@ -20,8 +20,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
@@ -30,6 +28,7 @@ from musicbert.command_line import Parser, exit_status  # noqa: E402
 from musicbert.corpus.files.ledger import write_ledger  # noqa: E402
 from musicbert.corpus.readers.pretraining import Corpus, find_corpora, process_pop909, write_lists  # noqa: E402
 from musicbert.errors import MusicBertError  # noqa: E402
+from musicbert.progress import progress_bar  # noqa: E402
 from musicbert.reuse import hold_folder  # noqa: E402
 
 CORPORA = ("asap", "pop1k7", "pop909", "pianist8", "emopia", "lmd")
@@ -100,7 +99,7 @@ def _list_files(given: argparse.Namespace) -> list[Corpus]:
     """Find the corpora and write the lists of their files."""
     raw = _songs(given.data_sets)
     if raw is not None:
-        bar = partial(tqdm, desc="POP909", unit="song", disable=None)
+        bar = partial(progress_bar, desc="POP909", unit="song")
         outcomes = process_pop909(raw, given.out / "pop909_processed", progress=bar)
         write_ledger(given.out / "pop909.jsonl", outcomes)
         counts = Counter(outcome.outcome for outcome in outcomes)

@@ -96,9 +96,10 @@ class _Bar:
     """A progress bar of bytes."""
 
     def __init__(self) -> None:
-        from tqdm import tqdm
 
-        self.bar = tqdm(unit="B", unit_scale=True, desc="fetch", disable=None)
+        from musicbert.progress import progress_bar
+
+        self.bar = progress_bar(unit="B", unit_scale=True, desc="fetch")
 
     def __call__(self, have: int, total: int | None) -> None:
         self.bar.total = total

@@ -124,7 +124,7 @@ def _write_arrays(files: list[Path], options: argparse.Namespace, policies: Poli
                 from musicbert.encoding.compound_word import chunk_rows
 
                 rows = chunk_rows(rows, options.chunk)
-            write_npy(options.output / f"{path.stem}.npy", rows)
+            write_npy(options.output / f"{path.stem}.npy", rows, sync=False)
     return status(len(good), len(files))
 
 

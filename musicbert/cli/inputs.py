@@ -6,12 +6,14 @@ import argparse
 import csv
 import io
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 from musicbert.command_line import refuse_unused
 from musicbert.errors import CheckpointError, MidiError, MusicBertError
+from musicbert.file_kinds import file_kind
 
 if TYPE_CHECKING:
     from musicbert.encoding import Policies
@@ -124,7 +126,10 @@ def midi_files(inputs: Sequence[str]) -> list[Path]:
             elif file.suffix.lower() in _PACKED:
                 print(f"{file}: passed over; unpack it first", file=sys.stderr)
         if not inside:
-            raise MidiError("no-files", "The folder does not contain a MIDI file", path=path)
+            kinds = Counter(kind for file in below if file.is_file() and (kind := file_kind(b"", file.name)))
+            hints = [f"{count} x {kind.what}: {kind.hint}" for kind, count in kinds.most_common(1)]
+            message = "The folder does not contain a MIDI file"
+            raise MidiError("no-files", message, path=path, hint="".join(hints) or None)
         files.update(dict.fromkeys(inside))
     return list(files)
 

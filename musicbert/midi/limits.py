@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from musicbert.errors import MidiError
+from musicbert.file_kinds import file_kind
 
 #: Largest file for the miditoolkit reader where nothing can interrupt it (its note pairing is quadratic).
 UNTIMED_BYTES = 1 << 20
@@ -27,25 +28,6 @@ UNTIMED_BYTES = 1 << 20
 RING_AGAIN_S = 0.25
 #: Length of the header chunk, tag and length word included.
 HEADER_BYTES = 14
-#: First bytes of other formats that are often named ``.mid``, and what to do about them.
-_DISGUISES = {
-    b"RIFF": "unpack the RIFF (RMID) wrapper first",
-    b"\x1f\x8b": "decompress the gzip file first",
-    b"PK": "unpack the zip archive first",
-    b"<?xm": "this is XML; export it as MIDI first",
-}
-_TRANSCRIBE = "this is an audio file: transcribe it to MIDI first"
-#: audio: MP3 with an ID3 tag, FLAC, Ogg
-_AUDIO = (b"ID3", b"fLaC", b"OggS")
-#: audio by its first bytes and its bytes from the eighth: WAV, AIFF
-_AUDIO_FORMS = {b"RIFF": (b"WAVE",), b"FORM": (b"AIFF", b"AIFC")}
-
-
-def _is_audio(data: bytes) -> bool:
-    """Whether a file that is not MIDI is audio: MP3, AAC, FLAC, Ogg, WAV, AIFF or MPEG-4."""
-    frame = len(data) > 1 and data[0] == 0xFF and data[1] >= 0xE0  # the sync word of an MPEG or ADTS frame
-    forms = _AUDIO_FORMS.get(data[:4], ())
-    return frame or data.startswith(_AUDIO) or data[8:12] in forms or data[4:8] == b"ftyp"
 
 
 @dataclass(frozen=True)
@@ -84,11 +66,10 @@ def check_header(data: bytes, path: str | None) -> bytes:
     if not data:
         raise MidiError("empty-file", "the file has no bytes", path=path)
     if data[:4] != b"MThd" or len(data) < HEADER_BYTES:
-        hint = _TRANSCRIBE if _is_audio(data) else None
-        hint = hint or next((text for magic, text in _DISGUISES.items() if data.startswith(magic)), None)
-        raise MidiError(
-            "unreadable", "not a Standard MIDI File (no complete MThd header)", path=path, hint=hint
-        )
+        kind = file_kind(data, path)
+        what = f": it is {kind.what}" if kind else " (no complete MThd header)"
+        hint = kind.hint if kind else None
+        raise MidiError("unreadable", f"not a Standard MIDI File{what}", path=path, hint=hint)
     length, form, declared, division = struct.unpack_from(">IHHH", data, 4)
     if form > 2:
         raise MidiError("unreadable", f"MIDI format {form} does not exist", path=path)

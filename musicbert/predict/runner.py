@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import nn
-from tqdm import tqdm
 
 from musicbert.arrays import Ints
 from musicbert.encoding.vocabulary import MASK
 from musicbert.predict.pieces import Piece
 from musicbert.predict.windows import OVERLAP, WINDOW, Layout, Window, WindowChoice, cut
+from musicbert.progress import progress_bar
 
 Precision = Literal["auto", "float32", "bfloat16"]
 #: rows of a batch, padding included: four windows of 1,000 notes
@@ -170,12 +170,12 @@ class Runner:
 
 def line_progress(unit: str) -> Callable[[int, int], None]:
     """Return a function of (done, all) that shows a bar on a terminal, and nothing elsewhere."""
-    bar: tqdm | None = None
+    bar: Any = None
 
     def show(done: int, total: int) -> None:
         nonlocal bar
         if bar is None:
-            bar = tqdm(total=total, unit=unit, disable=None)
+            bar = progress_bar(total=total, unit=unit)
         bar.update(done - bar.n)
         if done >= total:
             bar.close()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -117,6 +118,9 @@ def _run(
     if recipe.dry_run:
         out(shlex.join(words))
         return 0
+    for package in ("torch", "fairseq"):
+        if find_spec(package) is None:
+            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
     log = folder / LOG
     out(f"   full log: {log}")
     screen = screen_of(words, out, bar=recipe.bar or None, advise=not device.gpus)

@@ -15,18 +15,12 @@ from typing import Any
 import torch
 
 from musicbert.errors import CheckpointError
+from musicbert.file_kinds import HEAD_BYTES, file_kind
 
 #: types of weights that a model takes
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 #: numbers of an architecture that may be 0
 _MAY_BE_ZERO = ("performance_features", "roll_outputs", "window")
-#: beginnings of files that are often saved in place of a checkpoint: what they are
-_DISGUISES = {
-    b"<!doctype": "a web page",
-    b"<html": "a web page",
-    b"version https://git-lfs": "a Git LFS pointer",
-}
-_HEAD_BYTES = 256
 
 
 def whole_number(value: object, least: int, name: str) -> None:
@@ -96,13 +90,13 @@ def check_values(weights: Mapping[str, torch.Tensor], *, path: str | PathLike[st
 
 
 def check_kind_of_file(path: Path) -> None:
-    """Refuse a web page or a Git LFS pointer; raises `CheckpointError` (``unreadable``)."""
+    """Refuse what is no checkpoint, such as a web page; raises `CheckpointError` (``unreadable``)."""
     with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    for start, what in _DISGUISES.items():
-        if head.startswith(start):
-            hint = "download the file itself" + (" (git lfs pull)" if "LFS" in what else "")
-            raise CheckpointError("unreadable", f"This is {what}, not a checkpoint", path=path, hint=hint)
+        head = file.read(HEAD_BYTES)
+    kind = file_kind(head)
+    if kind and not head.startswith(b"PK"):  # a .pt is a zip archive, too
+        hint = kind.hint if "download" in kind.hint else "check the path"
+        raise CheckpointError("unreadable", f"This is {kind.what}, not a checkpoint", path=path, hint=hint)
 
 
 def check_zip(path: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from tqdm import tqdm
 
 from musicbert.corpus.builder import build_corpus
 from musicbert.corpus.builder import job as job_module
@@ -54,14 +55,14 @@ def test_a_worker_is_killed_half_way(tmp_path, make_midi_folder, cluster, monkey
     done = []
     shards = tmp_path / ".far.building" / "shards"
 
-    class Bar(job_module.tqdm):
+    class Bar(tqdm):
         def update(self, n=1):
             done.append(n)
             if len(done) == 8:  # of thirty chunks
                 workers[0].send_signal(signal.SIGKILL)
             return super().update(n)
 
-    monkeypatch.setattr(job_module, "tqdm", Bar)
+    monkeypatch.setattr(job_module, "progress_bar", lambda shown, **how: Bar(disable=True, **how))
     report = build_corpus(source, tmp_path / "far", scheduler=address, progress=False)
     assert workers[0].wait(30) == -signal.SIGKILL
     assert workers[1].poll() is None

@@ -1,8 +1,12 @@
 """What a user reads who typed something a little wrong, or lacks something."""
 
 import errno
+import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,11 +110,38 @@ def test_audio_is_told_apart(start):
         read_score(start + bytes(100))
 
 
-def test_other_files_are_not_called_audio():
-    for start in (b"RIFF\0\0\0\0RMIDdata", b"PK", b"<?xml", b"hello world"):
-        with pytest.raises(MidiError) as caught:
-            read_score(start + bytes(100))
-        assert "transcribe" not in str(caught.value)
+@pytest.mark.parametrize(
+    ("start", "what"),
+    [
+        (b"RIFF\0\0\0\0RMIDdata", "RMID"),
+        (b"PK\3\4" + bytes(26) + b"META-INF/container.xml", "compressed MusicXML"),
+        (b"PK\3\4", "a zip archive"),
+        (b"\x1f\x8b", "a gzip file"),
+        (b"%PDF-1.7", "a PDF"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!DOCTYPE score-partwise><score-partwise>", "MusicXML"),
+        (b"<?xml version='1.0'?><museScore version='4'>", "a score in XML"),
+        (b"<?xml version='1.0'?><other>", "XML"),
+        (b"\n<!DOCTYPE html><html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer"),
+        (b"\x89PNG", "a picture"),
+        (b"**kern", "a score in another format"),
+        (b"hello world", "no complete MThd header"),
+        ("file,label\n".encode("utf-16"), "no complete MThd header"),
+    ],
+)
+def test_other_files_are_told_apart_and_not_called_audio(start, what):
+    with pytest.raises(MidiError) as caught:
+        read_score(start + bytes(100))
+    assert what in str(caught.value)
+    assert "transcribe" not in str(caught.value)
+
+
+def test_the_suffix_tells_where_the_bytes_do_not(tmp_path, capsys):
+    (tmp_path / "song.mp3").write_bytes(b"nothing known")
+    for words in (["encode", "song.mp3"], ["encode", ""], ["build", "song.mp3", "-o", str(tmp_path / "c")]):
+        words[1] = str(tmp_path / words[1])
+        assert main(words) == 2
+        assert "transcribe it to MIDI first" in capsys.readouterr().err
 
 
 def test_an_object_is_named_with_its_module(song):
@@ -141,3 +172,38 @@ def test_a_full_disk_names_file_and_reason(monkeypatch, tmp_path):
         write_npy(tmp_path / "rows.npy", np.zeros(3))
     assert caught.value.filename == str(tmp_path / "rows.npy")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are found in /proc")
+def test_ctrl_c_while_workers_start_prints_one_line(song, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "musicbert",
+        "build",
+        str(song),
+        "--workers",
+        "2",
+        "-o",
+        str(tmp_path / "c"),
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while process.poll() is None and len(children.read_text().split()) < 2:  # a tracker, and a worker
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        said = process.communicate()[1]
+    assert process.returncode == 130
+    assert [line for line in said.splitlines() if "it/s" not in line] == [
+        "stopped; repeat the command to continue"
+    ]
+
+
+def test_arrays_are_written_without_a_sync_of_each(song, tmp_path, monkeypatch):
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.mid").write_bytes(song.read_bytes())
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    assert main(["encode", str(tmp_path), "--format", "npy", "--output", str(tmp_path / "rows")]) == 0
+    assert len(list((tmp_path / "rows").glob("*.npy"))) == 3
+    assert len(synced) < 3

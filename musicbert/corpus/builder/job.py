@@ -23,8 +23,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from musicbert.atomic import write_json
 from musicbert.corpus.builder.assemble import (
     Part,
@@ -48,6 +46,7 @@ from musicbert.corpus.builder.worker import Chunk, ChunkDone, describe_corpus, e
 from musicbert.corpus.files.folders import check_destination
 from musicbert.corpus.files.ledger import read_ledger
 from musicbert.errors import DatasetError
+from musicbert.progress import progress_bar
 from musicbert.reuse import (
     differences,
     file_differences,
@@ -194,7 +193,7 @@ def _encode(
     if not any("://" in source or source.endswith(("gz", "xz", "bz2")) for source in sources):
         total = sum(1 for _ in list_files(sources, exclude=options.exclude))
     chunks = files = 0
-    with tqdm(total=total, desc="encoding", unit="file", disable=None if progress else True) as bar:
+    with progress_bar(total=total, desc="encoding", unit="file", shown=progress) as bar:
 
         def missing() -> Iterator[Chunk]:
             nonlocal chunks, files
@@ -272,7 +271,7 @@ def _write(parts: Sequence[Part], runner: Runner, progress: bool) -> list[PartDo
         tasks += ranges[part.plan] or [part]
     done: list[PartDone] = []
     written: dict[str, list[RangeDone]] = defaultdict(list)
-    with tqdm(total=len(tasks), desc="writing", unit="part", disable=None if progress else True) as bar:
+    with progress_bar(total=len(tasks), desc="writing", unit="part", shown=progress) as bar:
         for result in runner.run(_write_task, tasks):
             if isinstance(result, PartDone):
                 done.append(result)

@@ -9,7 +9,6 @@ in flight is then run alone in a process of its own, and one that kills it again
 may return a task that avoids the cause. Where no task was in flight, a new pool goes on.
 """
 
-import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +19,7 @@ from itertools import islice
 from typing import Any
 
 from musicbert.corpus.builder.worker import watch_parent
+from musicbert.corpus.files.parallel import SpawnedPool
 from musicbert.errors import DatasetError
 
 #: Tasks in flight for each worker: one at work, one waiting.
@@ -127,10 +127,9 @@ def _is_crash(error: BaseException) -> bool:
 def process_pool(workers: int) -> ProcessPoolExecutor:
     """Return a pool of fresh processes that end with this one.
 
-    They are spawned on every platform: nothing is shared by accident, threads of this process do no harm.
+    They are spawned: nothing is shared by accident, threads of this process do no harm.
     """
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=watch_parent, initargs=(os.getpid(),))
+    return SpawnedPool(workers, watch_parent, (os.getpid(),))
 
 
 @contextmanager

@@ -35,6 +35,7 @@ from musicbert.corpus.files.archive import (
     tar_headers,
 )
 from musicbert.errors import DatasetError
+from musicbert.file_kinds import HEAD_BYTES, file_kind
 
 #: Outcome of files that ``exclude`` matches.
 EXCLUDED = "excluded"
@@ -166,6 +167,11 @@ def _tar(source: str, limits: ArchiveLimits) -> Listed:
 
 def _url_list(source: str, _limits: ArchiveLimits) -> Listed:
     folder = Path(source).parent
+    with Path(source).open("rb") as file:
+        kind = file_kind(file.read(HEAD_BYTES), source)
+    if kind:
+        message = f"This is {kind.what}, not MIDI and not a list of files"
+        raise DatasetError("unknown-source", message, path=source, hint=kind.hint)
     try:
         with Path(source).open(encoding="utf-8-sig") as lines:  # Notepad begins it with a mark
             for line in lines:

@@ -35,9 +35,9 @@ def read_whole(path: str | os.PathLike[str], content: str, *, hint: str | None =
         raise DatasetError("not-found", message, path=path, hint=hint) from error
 
 
-def write_npy(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
+def write_npy(path: str | os.PathLike[str], array: NDArray[Any], *, sync: bool = True) -> None:
     """Write an array of numbers as ``.npy``, atomically (`musicbert.atomic.replacing`), never as a pickle."""
-    with replacing(path) as file:
+    with replacing(path, sync=sync) as file:
         try:
             np.save(file, array, allow_pickle=False)
         except OSError as error:

@@ -8,11 +8,11 @@ from hashlib import sha256
 from multiprocessing import get_context
 from typing import Any, Generic, TypeVar
 
-from tqdm import tqdm
-
+from musicbert.children import without_interrupts
 from musicbert.corpus.files.archive import Member, MidiSource
 from musicbert.corpus.files.ledger import OK, Outcome
 from musicbert.errors import DatasetError, MidiError
+from musicbert.progress import progress_bar
 
 Result = TypeVar("Result")
 
@@ -38,7 +38,7 @@ def each_member(
     `MidiError` and `DatasetError` that it raises become the file's outcome. ``progress`` is the title of a
     progress bar on a terminal.
     """
-    bar = tqdm(total=len(members), desc=progress, unit="file", disable=None if progress else True)
+    bar = progress_bar(total=len(members), desc=progress, unit="file", shown=bool(progress))
     with bar:
         for done in ordered_map(
             _do, members, workers=workers, initializer=_open, arguments=(source, function)
@@ -68,6 +68,23 @@ def _do(member: Member) -> Done:  # type: ignore[type-arg] # the result is what 
         return Done(replace(outcome, outcome=error.reason, detail=error.message), None)
 
 
+class SpawnedPool(ProcessPoolExecutor):
+    """Fresh processes, on every platform; Ctrl-C is left to this process."""
+
+    def __init__(
+        self, workers: int, initializer: Callable[..., None] | None, arguments: tuple[Any, ...]
+    ) -> None:
+        with without_interrupts():
+            super().__init__(
+                workers, mp_context=get_context("spawn"), initializer=initializer, initargs=arguments
+            )
+
+    def submit(self, *call: Any, **more: Any) -> Future[Any]:
+        """As the executor has it; processes are started as they are needed."""
+        with without_interrupts():
+            return super().submit(*call, **more)
+
+
 Work = TypeVar("Work")
 #: Pieces of work under way for each process: enough that none waits, few enough for memory.
 _AHEAD = 4
@@ -91,9 +108,7 @@ def ordered_map(
             initializer(*arguments)
         yield from map(function, work)
         return
-    pool = ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=initializer, initargs=arguments
-    )
+    pool = SpawnedPool(workers, initializer, arguments)
     try:
         under_way: deque[Future[Result]] = deque()
         for item in work:

@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from musicbert.annotation.folds import PARTS
 from musicbert.atomic import write_bytes, write_text
@@ -50,6 +49,7 @@ from musicbert.corpus.files.folders import build_directory, read_whole
 from musicbert.corpus.labelled.rating_rawset import REMAKE, check_fold, read_part
 from musicbert.encoding.vocabulary import N_FIELDS
 from musicbert.errors import DatasetError
+from musicbert.progress import progress_bar
 
 Kind = Literal["ratings", "sentences"]
 #: What lies beside the text of a part and is copied beside the labels.
@@ -80,7 +80,7 @@ def binarize(
     write: Callable[..., None] = write_sequences if direct else functools.partial(preprocess, workers=workers)
     counts: dict[str, dict[str, int]] = {}
     with build_directory(output, overwrite=overwrite, recognise=_is_databin) as partial:
-        for fold, folder in tqdm(folds.items(), desc="binarise", unit="fold", disable=None):
+        for fold, folder in progress_bar(folds.items(), desc="binarise", unit="fold"):
             target = partial / fold
             target.mkdir(exist_ok=True)
             write(folder, target / "input0", sources[fold], dictionary=folder / "dict.txt")

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from tqdm import tqdm
 
 from musicbert.atomic import write_json
 from musicbert.corpus.files.folders import check_destination, replace_folder, write_npy
@@ -46,6 +45,7 @@ from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.performance import PERFORMANCE_INPUTS
 from musicbert.errors import DatasetError, MusicBertError
 from musicbert.features import FEATURES as FEATURE_NAMES
+from musicbert.progress import progress_bar
 from musicbert.reuse import MADE_FROM, hold_folder, record_hash, write_record
 
 LEDGER = "ledger.jsonl"
@@ -109,7 +109,7 @@ def write_shards(
             "source": source,
             "made_from": made_from and record_hash(made_from),
         }
-        bar = tqdm(pieces, total=total, desc="encode", unit="piece", disable=None if progress else True)
+        bar = progress_bar(pieces, total=total, desc="encode", unit="piece", shown=progress)
         with ShardFiles(partial, head, codec, columns) as writer:
             for offered in bar:
                 writer.add(offered)

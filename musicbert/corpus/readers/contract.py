@@ -82,7 +82,7 @@ def read_source(
 
     ``path`` is a folder, a zip or a tar archive; ``inside`` reads only what lies below folders of this name;
     ``compatible`` gives notes as the published benchmark had them, faults included; ``progress`` wraps the
-    items, for a progress bar (``functools.partial(tqdm, desc="TNUA")``).
+    items, for a progress bar (``functools.partial(progress_bar, desc="TNUA")``).
 
     If ``strict``, the first file that cannot be read ends the reading with its error. Otherwise such a file
     yields an `Outcome` with its reason, in its place, and the others are read.

@@ -19,12 +19,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from musicbert.atomic import write_json
 from musicbert.children import calls_in_children
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.launch import log_as_fairseq
+from musicbert.progress import progress_bar
 from musicbert.provenance import command_line, provenance
 from musicbert.recipes.command import PACKAGE, flag_values, flags, source_hashes
 from musicbert.reuse import made_from, read_record, require_same
@@ -165,9 +164,7 @@ def start_runs(
     if not waiting:
         return []
     outcomes: list[RunOutcome] = []
-    bar = tqdm(
-        total=len(runs), initial=len(runs) - len(waiting), desc="runs", disable=None if progress else True
-    )
+    bar = progress_bar(total=len(runs), initial=len(runs) - len(waiting), desc="runs", shown=progress)
     ended = calls_in_children(
         _run,
         waiting,

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from musicbert.annotation.folds import PARTS
 from musicbert.arrays import Bools, Ints
@@ -38,6 +37,7 @@ from musicbert.corpus.sentences.pairs.pirhdy import (
 from musicbert.corpus.sentences.pairs.rawset import PairReport, PartWriter, is_pair_set, text_of
 from musicbert.encoding import dictionary_text
 from musicbert.errors import DatasetError
+from musicbert.progress import progress_bar
 
 DAMAGED, GROUP_DAMAGED, SHARED, NOT_DRAWN = "bad-line", "bad-group", "query-in-valid", "not-drawn"
 
@@ -152,7 +152,7 @@ class _Job:
 
     def _encoded(self, path: Path, start: int, stop: int | None) -> Iterator[_Encoded]:
         blocks = raw_blocks(path, start=start, stop=stop)
-        with tqdm(desc=path.name, unit="line", disable=None if self.progress else True) as bar:
+        with progress_bar(desc=path.name, unit="line", shown=self.progress) as bar:
             for block in ordered_map(self.encode, blocks, workers=self.options.workers):
                 for number, reason in block.reasons.items():
                     self._leave_out(DAMAGED, f"{path.name}:{number + 1}", reason)
