@@ -77,7 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def options_of(given: argparse.Namespace) -> BuildOptions:
     """Return the options of a command line."""
-    same = ("encoding", "metres", "window", "overlap", "seed", "split", "exclude", "shard_tokens", "reader")
+    same = ("encoding", "metres", "window", "overlap", "seed", "split", "exclude", "shard_tokens", "reader",
+            "channel_programs")  # fmt: skip
     return BuildOptions(
         **{name: getattr(given, name) for name in same},
         shares=tuple(given.shares),
@@ -136,6 +137,12 @@ def summary(report: BuildReport, output: Path) -> str:
             f"  no {names}: training needs both. Give more files, or repeat with --overwrite and larger "
             "shares, such as --shares 80 10 10"
         )
+    if report.notes.get("beyond_limit"):
+        text = f"  {report.notes['beyond_limit']:,} notes after 1,024 bars of 4/4 are left out"
+        lines.append(f"{text} (--beyond-limit keep takes them)")
+    if report.notes.get("programs_elsewhere"):
+        text = f"  {report.notes['programs_elsewhere']:,} notes have a program that another track sets"
+        lines.append(f"{text} on their channel (--channel-programs channel reads it)")
     if report.shards > 1:
         folders = ":".join(str(output / f"shard{number}") for number in range(report.shards))
         lines.append(f"  {report.shards} shards; fairseq-train takes them as {folders}")

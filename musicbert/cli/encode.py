@@ -102,11 +102,11 @@ def _rows(path: Path, options: argparse.Namespace, policies: Policies) -> NDArra
     """Rows of a file."""
     from musicbert.encoding import encode
     from musicbert.encoding.codecs import get_codec
-    from musicbert.midi import read_score
 
+    score = read_said(path, options, options.encoding)
     if options.encoding == OCTUPLE:
-        return encode(read_said(path, policies, reader=options.reader), policies=policies)
-    return get_codec(options.encoding).encode(read_score(path, reader=options.reader))[0]
+        return encode(score, policies=policies)
+    return get_codec(options.encoding).encode(score)[0]
 
 
 def _write_arrays(files: list[Path], options: argparse.Namespace, policies: Policies) -> int:

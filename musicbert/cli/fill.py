@@ -72,11 +72,11 @@ def run(options: argparse.Namespace) -> int:
         top_p=options.top_p,
     )
     model = open_model(options)
-    policies = policies_of(options)
-    read_said(options.input, policies)
+    read_said(options.input, options)
     filled = model.fill(
         options.input,
-        policies=policies,
+        policies=policies_of(options),
+        channel_programs=options.channel_programs,
         fields=options.fields,
         notes=options.notes,
         bars=None if options.bars is None else tuple(options.bars),

@@ -9,7 +9,7 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
-from musicbert.cli.inputs import share, too_many_failures
+from musicbert.cli.inputs import add_channel_programs, share, too_many_failures
 from musicbert.command_line import refuse_unused
 from musicbert.recipes.finetuning import FineTuning, published_for_databin, published_for_shards
 
@@ -37,7 +37,7 @@ usage or input, nothing was trained; 130 stopped by Ctrl-C."""
 #: options of tables
 _TABLE_ONLY = (
     *("level", "kind", "separator", "classes", "file_column", "label_columns", "group_column"),
-    *("split_column", "weight_column", "note_order", "onset_unit", "codec"),
+    *("split_column", "weight_column", "note_order", "onset_unit", "codec", "channel_programs"),
 )
 
 
@@ -67,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--note-order", choices=("file", "sorted"), default="file",
         help="how notes are counted: as the file has them, or by onset and pitch (%(default)s)")  # fmt: skip
     add("--onset-unit", choices=("beats", "ticks", "seconds"), default="beats", help="(%(default)s)")
+    add_channel_programs(group)
     add("--label", nargs="+", default=[], metavar="LABEL",
         help="label of --data to learn (the only one); for ratings also both: ratings performer")  # fmt: skip
     add("--codec", choices=("octuple", "cp", "cp-m2bert", "cp-midibert"), help="encoding (the model's)")
@@ -286,4 +287,5 @@ def _from_table(options: argparse.Namespace, model: Any) -> Any:
         progress=not options.quiet,
         order=options.note_order,
         unit=options.onset_unit,
+        channel_programs=options.channel_programs,
     )

@@ -18,7 +18,6 @@ from musicbert.file_kinds import file_kind
 if TYPE_CHECKING:
     from musicbert.encoding import Policies
     from musicbert.midi import Score
-    from musicbert.midi.reader import Reader
 
 
 T = TypeVar("T")
@@ -74,6 +73,18 @@ def add_policies(parser: argparse.ArgumentParser, *, whole: bool = False) -> Non
             default = getattr(defaults, name)
             flag = "--" + name.replace("_", "-")
             group.add_argument(flag, choices=get_args(hint), default=default, help="%(default)s")
+    add_channel_programs(group)
+
+
+def add_channel_programs(group: argparse._ActionsContainer) -> None:
+    """Add the choice of how program changes are read."""
+    group.add_argument(
+        "--channel-programs",
+        choices=("track", "channel"),
+        default="track",
+        help="a program change holds for its channel in its own track, as published, or in all tracks, as "
+        "the standard says (%(default)s)",
+    )
 
 
 def share(text: str) -> float:
@@ -92,7 +103,8 @@ def refuse_policies(options: argparse.Namespace, codec: str) -> None:
     from musicbert.encoding.policies import Policies
 
     if codec != "octuple":
-        refuse_unused(options, [*get_type_hints(Policies)], f"by the encoding {codec}")
+        names = [*get_type_hints(Policies), "channel_programs"]
+        refuse_unused(options, names, f"by the encoding {codec}")
 
 
 def policies_of(options: argparse.Namespace) -> Policies:
@@ -174,22 +186,32 @@ def read_pieces(
     """Read files as pieces for a model (see `read_all`)."""
     policies, codec = policies_of(options), model.codec.name
     refuse_policies(options, codec)
-    return read_all(files, lambda path: model.read(read_said(path, policies, codec), policies=policies))
+    return read_all(files, lambda path: model.read(read_said(path, options, codec), policies=policies))
 
 
-def read_said(
-    path: str | Path, policies: Policies, codec: str = "octuple", *, reader: Reader = "symusic"
-) -> Score:
-    """Read a file; print how many of its notes octuples leave out because they begin too late."""
+def read_said(path: str | Path, options: argparse.Namespace, codec: str = "octuple") -> Score:
+    """Read a file; print what octuples lose of it: late notes, programs that another track sets.
+
+    ``options``: those of `add_policies`, and ``reader`` where there is one.
+    """
     from musicbert.encoding.octuple import notes_beyond_limit
-    from musicbert.midi import read_score
+    from musicbert.midi import programs_elsewhere, read_bytes, read_score
 
-    score = read_score(path, reader=reader)
-    drops = codec == "octuple" and policies.beyond_limit == "drop"
-    if drops and (beyond := notes_beyond_limit(score)):
+    data, how = read_bytes(path), options.channel_programs
+    reader = getattr(options, "reader", "symusic")
+    score = read_score(data, reader=reader, name=str(path), channel_programs=how)
+    if codec != "octuple":
+        return score
+    if options.beyond_limit == "drop" and (beyond := notes_beyond_limit(score)):
         print(
             f"{path}: {beyond:,} of {len(score):,} notes are left out: they begin after 1,024 bars "
             "of 4/4 (65,536 positions), where the published encoding ends (--beyond-limit keep takes them)",
+            file=sys.stderr,
+        )
+    if data is not None and how == "track" and (elsewhere := programs_elsewhere(data)):
+        print(
+            f"{path}: {elsewhere:,} of {len(score):,} notes would have another program if a program change "
+            "held for its channel in all tracks (--channel-programs channel)",
             file=sys.stderr,
         )
     return score

@@ -119,7 +119,7 @@ def _predict_tags(options: argparse.Namespace, files: Sequence[Path]) -> int:
         raise ValueError(f"the model has one head, {model.label!r}")
 
     def one(path: Path) -> Any:
-        score = read_said(path, policies, codec)
+        score = read_said(path, options, codec)
         return score, model.predict([score], policies=policies)[0]
 
     good, results = read_all(files, one)
@@ -180,7 +180,8 @@ def _predict_labelled(options: argparse.Namespace) -> int:
 
     if options.output is None or options.output.suffix != ".npz":
         raise ValueError("predictions of a data set need an --output that ends in .npz")
-    if options.labels is not None or options.precision == "bfloat16" or policies_of(options) != WHOLE:
+    reads = policies_of(options) != WHOLE or options.channel_programs != "track"
+    if options.labels is not None or options.precision == "bfloat16" or reads:
         raise ValueError(
             "a data set is encoded, has names of its own and is predicted in float32: leave out --labels, "
             "--precision and the options for music that cannot be represented"

@@ -25,7 +25,7 @@ from musicbert.encoding.quantise import MAX_POSITIONS, duration_code, positions,
 from musicbert.errors import MidiError
 from musicbert.midi import ReadLimits, Score, read_score
 from musicbert.midi.columns import DEFAULT_BPM, check_score
-from musicbert.midi.reader import Reader
+from musicbert.midi.reader import ChannelPrograms, Reader
 
 #: Program and pitch shift of percussion.
 DRUM_PROGRAM, DRUM_PITCH = 128, 128
@@ -43,6 +43,7 @@ def encode(
     policies: Policies = COMPATIBLE,
     reader: Reader = "symusic",
     limits: ReadLimits | None = None,
+    channel_programs: ChannelPrograms = "track",
 ) -> Ints:
     """Encode one piece.
 
@@ -52,7 +53,7 @@ def encode(
         Anything that `read_score` takes.
     policies
         What to do with music that the encoding cannot hold; the default is upstream's way.
-    reader, limits
+    reader, limits, channel_programs
         See `read_score`.
 
     Returns
@@ -68,7 +69,9 @@ def encode(
     --------
     >>> rows = encode("piece.mid")  # doctest: +SKIP
     """
-    score = source if isinstance(source, Score) else read_score(source, reader=reader, limits=limits)
+    if not isinstance(source, Score):
+        source = read_score(source, reader=reader, limits=limits, channel_programs=channel_programs)
+    score: Score = source
     return encode_notes(score, policies=policies, limits=limits)[0]
 
 

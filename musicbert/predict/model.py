@@ -28,7 +28,7 @@ from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.encoding.policies import WHOLE
 from musicbert.errors import CheckpointError
 from musicbert.midi import Score, read_bytes, read_score
-from musicbert.midi.reader import name_of
+from musicbert.midi.reader import ChannelPrograms, name_of
 from musicbert.predict.embedding import Embedder, stitch_windows
 from musicbert.predict.fill import fill_piece
 from musicbert.predict.masked_notes import Filled, FillOptions, Original, choose_mask
@@ -131,6 +131,7 @@ class Model(Embedder):
         seed: int = 0,
         options: FillOptions | None = None,
         policies: Policies = WHOLE,
+        channel_programs: ChannelPrograms = "track",
     ) -> Filled:
         """Hide parts of a piece and let the model fill them in.
 
@@ -155,10 +156,12 @@ class Model(Embedder):
             Of the choice of notes and of tokens.
         options
             How tokens are chosen: order, temperature, top-k, top-p, allowed values.
+        channel_programs
+            How a file is read (`musicbert.read_score`).
         """
         data = None if isinstance(source, np.ndarray | Piece | BeatNotes) else read_bytes(source)
         if data is not None:
-            source = read_score(data, name=name_of(source))
+            source = read_score(data, name=name_of(source), channel_programs=channel_programs)
         piece = self.read(source, policies=policies, masked=True)
         if mask is None:
             mask = choose_mask(

@@ -54,6 +54,42 @@ def test_commands_say_it(command, long, fixtures, tmp_path, capsys):
     assert main([command, str(long), *words[command], "--beyond-limit", "error"]) == 2
 
 
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A file whose program stands on another track of the channel of its three notes."""
+    from mido import Message, MidiFile, MidiTrack
+
+    notes = MidiTrack()
+    for _ in range(3):
+        notes += [Message("note_on", note=60, velocity=80), Message("note_off", note=60, time=480)]
+    (tmp_path / "midi").mkdir()
+    path = tmp_path / "midi" / "elsewhere.mid"
+    MidiFile(tracks=[MidiTrack([Message("program_change", program=40)]), notes]).save(path)
+    return path
+
+
+def test_programs_of_other_tracks_are_said_and_can_be_read(elsewhere, fixtures, tmp_path, capsys):
+    micro = str(fixtures / "musicbert_model" / "micro_finetuned_topmagd_cfg.pt")
+    for words in (
+        ["encode", str(elsewhere), "--format", "csv"],
+        ["embed", str(elsewhere), "--model", micro, "--output", str(tmp_path / "e.npz")],
+        ["predict", str(elsewhere), "--model", micro],
+        ["fill", str(elsewhere), "--model", micro, "--output", str(tmp_path / "f.mid")],
+    ):
+        assert main(words) == 0
+        assert f"{elsewhere}: 3 of 3 notes would have another program" in capsys.readouterr().err
+        assert main([*words, "--channel-programs", "channel"]) == 0
+        captured = capsys.readouterr()
+        assert "another program" not in captured.err
+        if words[0] == "encode":
+            assert [line.split(",")[3] for line in captured.out.splitlines()[1:]] == ["40"] * 3
+    build = ["build", str(elsewhere.parent), "--output", str(tmp_path / "out"), "--shares", "1", "0", "0"]
+    assert main(build) == 0
+    assert "3 notes have a program that another track sets" in capsys.readouterr().out
+    (found,) = read_ledger(tmp_path / "out" / "ledger.jsonl")
+    assert found.programs_elsewhere == 3
+
+
 def test_models_read_whole_pieces(long, fixtures, tmp_path, capsys):
     micro = str(fixtures / "musicbert_model" / "micro_finetuned_topmagd_cfg.pt")
     arguments = ["--level", "note", "--model", micro, "--output", str(tmp_path / "e.npz")]

@@ -58,6 +58,9 @@ def places(tmp_path_factory, fixtures):
     save(folder / "programs.mid", (0, "program_change", {"program": 3}), (0, "note_on", on),
          (240, "program_change", {"program": 9}), (240, "note_off", off), (0, "note_on", on),
          (240, "note_off", off))  # fmt: skip
+    program, notes = mido.MidiTrack([mido.Message("program_change", program=40)]), mido.MidiTrack()
+    notes += [mido.Message("note_on", **on), mido.Message("note_off", **off, time=480)]
+    mido.MidiFile(tracks=[program, notes]).save(folder / "elsewhere.mid")
     made = fixtures / "musicbert"
     names = {
         "midbar": "s06_ts_change_midbar", "unsupported": "s08b_ts_3_128_unsupported", "metre": "s07b_ts_11_4_prime_numerator",

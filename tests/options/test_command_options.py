@@ -19,6 +19,7 @@ POLICIES = {
     "--long-metre": ("{{}} {metre}", "--long-metre split"),
     "--zero-ticks": ("{{}} {zero}", "--zero-ticks drop"),
     "--beyond-limit": ("{{}} {beyond}", "~--beyond-limit error"),
+    "--channel-programs": ("{{}} {elsewhere}", "--channel-programs channel"),
 }
 NO_POLICIES = {name: f"!{words}" for name, (_, words) in POLICIES.items()}
 NO_POLICIES = {name: words.replace("!~", "!") for name, words in NO_POLICIES.items()}

@@ -47,6 +47,8 @@ class BuildOptions:
         What to do with music that the encoding cannot hold.
     reader
         MIDI parser.
+    channel_programs
+        For which tracks a program change holds (`musicbert.read_score`).
 
     Raises
     ------
@@ -69,6 +71,7 @@ class BuildOptions:
     shard_tokens: int = 1 << 31
     policies: Policies = field(default_factory=Policies)
     reader: Literal["symusic", "miditoolkit"] = "symusic"
+    channel_programs: Literal["track", "channel"] = "track"
 
     def __post_init__(self) -> None:
         if self.window < 1 or self.overlap < 1 or self.seed < 0 or self.shard_tokens < 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -25,19 +25,23 @@ from musicbert.errors import DatasetError
 
 #: Outcome of files whose programs and pitches are those of an earlier one.
 DUPLICATE = "duplicate"
-_FIELDS = {field.name for field in fields(Outcome)}
+#: Counts of notes that the encoding does not hold as the file has them.
+_NOTES = ("beyond_limit", "programs_elsewhere")
+_FIELDS = {each.name for each in fields(Outcome)}
 
 
 @dataclass(frozen=True)
 class BuildReport:
     """Counts of a corpus: files by outcome; files, sequences and notes of each split; output shards.
 
-    A note counts in every sequence that it is in.
+    A note counts in every sequence that it is in. ``notes``: those in the ledger as ``beyond_limit`` and
+    ``programs_elsewhere``.
     """
 
     outcomes: dict[str, int]
     splits: dict[str, dict[str, int]]
     shards: int
+    notes: dict[str, int] = field(default_factory=dict)
 
     @property
     def found(self) -> int:
@@ -57,7 +61,7 @@ class BuildReport:
         path = Path(folder) / "build.json"
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            return cls(record["outcomes"], record["splits"], record["shards"])
+            return cls(record["outcomes"], record["splits"], record["shards"], record.get("notes", {}))
         except (OSError, ValueError, KeyError) as error:
             raise DatasetError("not-found", "This is no finished corpus", path=folder) from error
 
@@ -68,11 +72,14 @@ def write_reports(
     """Write ``ledger.jsonl``, ``timings.jsonl`` and ``build.json``."""
     names = _names_needed(index, chunks, work)
     outcomes: Counter[str] = Counter()
+    notes: Counter[str] = Counter()
     with (target / "ledger.jsonl").open("wb") as ledger, (target / "timings.jsonl").open("wb") as timings:
         for number, record in enumerate(_records(work, chunks)):
             entry = index.files[number]
             outcome = _decided(record, entry, number, names)
             outcomes[outcome.outcome] += 1
+            if outcome.ok:
+                notes.update({name: getattr(outcome, name) or 0 for name in _NOTES})
             ledger.write((outcome.to_line() + "\n").encode())
             timing = {"path": record.get("path"), "milliseconds": record["milliseconds"]}
             timings.write((json.dumps(timing) + "\n").encode())
@@ -83,7 +90,7 @@ def write_reports(
             name: sum(getattr(part, name) for part in split_parts) for name in ("files", "sequences", "notes")
         }
     ordered = dict(sorted(outcomes.items(), key=lambda item: (-item[1], item[0])))
-    report = BuildReport(ordered, splits, len({part.folder for part in parts}))
+    report = BuildReport(ordered, splits, len({part.folder for part in parts}), dict(notes))
     record = {"version": __version__, "options": json.loads(options.to_json()), **asdict(report)}
     write_json(target / "build.json", record)
     return report

@@ -38,7 +38,7 @@ from musicbert.encoding.octuple import notes_beyond_limit
 from musicbert.encoding.quantise import positions
 from musicbert.encoding.vocabulary import FIELDS, N_FIELDS
 from musicbert.errors import DatasetError, MidiError
-from musicbert.midi import Score, read_score
+from musicbert.midi import Score, programs_elsewhere, read_score
 
 #: Outcome of a file that ended the process that read it.
 CRASHED = "crashed"
@@ -107,7 +107,9 @@ def encode_file(entry: Entry, options: BuildOptions) -> tuple[Outcome, dict[str,
         return replace(_outcome(entry, error.reason), detail=error.message), {}
     digest = sha256(content).digest()
     try:
-        score = read_score(content, reader=options.reader, name=member.path)
+        score = read_score(
+            content, reader=options.reader, name=member.path, channel_programs=options.channel_programs
+        )
         seeds = [options.seed, *np.frombuffer(digest[:16], "<u4").tolist()]
         piece = encode_piece(score, options, np.random.default_rng(seeds))
         arrays: dict[str, NDArray[np.generic]] = {
@@ -124,13 +126,16 @@ def encode_file(entry: Entry, options: BuildOptions) -> tuple[Outcome, dict[str,
         onset = positions(score.onset[piece.note_index], score.ticks_per_beat)
         order = np.argsort(onset, kind="stable")  # rows of octuples have it already
         arrays["signatures"] = signature(onset[order], piece.program[order], piece.pitch[order])
+    octuple = options.encoding == "octuple"
+    drops = octuple and options.policies.beyond_limit == "drop"
     outcome = replace(
         _outcome(entry, OK),
         notes=len(score),
         seconds=_duration(score),
         sha256=digest.hex(),
         content=piece.content,
-        beyond_limit=(notes_beyond_limit(score) or None) if options.encoding == "octuple" else None,
+        beyond_limit=notes_beyond_limit(score) or None if drops else None,
+        programs_elsewhere=programs_elsewhere(content) or None if octuple else None,
     )
     return outcome, arrays
 

@@ -31,7 +31,8 @@ class Outcome:
     bytes (in a corpus: the path of the one with the same notes); ``content`` is
     `musicbert.encoding.content_md5`; ``group`` is the path that names the group of near-duplicates;
     ``source`` is the archive, folder or list as given; ``beyond_limit`` counts the notes that octuples leave
-    out because they begin after 1,024 bars of 4/4 (None: none).
+    out because they begin after 1,024 bars of 4/4 (None: none), ``programs_elsewhere`` those whose program
+    another track of their channel sets (`musicbert.midi.channels`).
     """
 
     name: str
@@ -48,6 +49,7 @@ class Outcome:
     group: str | None = None
     split: str | None = None
     beyond_limit: int | None = None
+    programs_elsewhere: int | None = None
 
     @property
     def ok(self) -> bool:

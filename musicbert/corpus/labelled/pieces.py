@@ -37,6 +37,7 @@ class LabelledPiece:
     #: by name of a split (such as ``published``): the part (train, valid, test) or the fold number as text
     splits: Mapping[str, str] = field(default_factory=dict)
     source: str = ""  # file or archive entry it came from, for messages
+    programs_elsewhere: int | None = None  # see `musicbert.corpus.files.ledger.Outcome`
 
 
 @dataclass(frozen=True)

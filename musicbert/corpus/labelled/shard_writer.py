@@ -51,6 +51,8 @@ from musicbert.reuse import MADE_FROM, hold_folder, record_hash, write_record
 LEDGER = "ledger.jsonl"
 JOURNAL = "journal.jsonl"
 DUPLICATE = "duplicate-name"
+#: Key of a line of the journal (see `Outcome`).
+_ELSEWHERE = "programs_elsewhere"
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ class ShardFiles:
         for line in self._resume():
             if line["outcome"] == OK:
                 self.pieces.append(PieceInfo(**line["piece"]))
-                self.outcomes.append(_ok(self.pieces[-1]))
+                self.outcomes.append(_ok(self.pieces[-1], line.get(_ELSEWHERE)))
             else:
                 self.outcomes.append(Outcome(**line))
         self._known = {piece.name for piece in self.pieces}
@@ -232,20 +234,27 @@ class ShardFiles:
             self._files[name].flush()
         self.pieces.append(info)
         self._known.add(info.name)
-        self._note(_ok(info), info)
+        self._note(_ok(info, offered.programs_elsewhere), info)
 
     def _note(self, outcome: Outcome, piece: PieceInfo | None = None) -> None:
         line = {k: v for k, v in vars(outcome).items() if v is not None}
         if piece is not None:
-            line = {"outcome": OK, "piece": asdict(piece)}
+            line = {"outcome": OK, "piece": asdict(piece), _ELSEWHERE: outcome.programs_elsewhere}
         self.outcomes.append(outcome)
         self._journal.write(json.dumps(line).encode() + b"\n")
         self._journal.flush()
 
 
-def _ok(piece: PieceInfo) -> Outcome:
-    path = piece.source or None
-    return Outcome(piece.name, OK, path=path, notes=piece.notes, notes_written=piece.rows, group=piece.group)
+def _ok(piece: PieceInfo, elsewhere: int | None) -> Outcome:
+    return Outcome(
+        piece.name,
+        OK,
+        path=piece.source or None,
+        notes=piece.notes,
+        notes_written=piece.rows,
+        group=piece.group,
+        programs_elsewhere=elsewhere or None,
+    )
 
 
 def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -31,7 +31,8 @@ from musicbert.corpus.tables.kinds import (
 )
 from musicbert.corpus.tables.note_labels import NoteEntry, NoteOrder, OnsetUnit, label_notes, note_entries
 from musicbert.errors import DatasetError, MusicBertError
-from musicbert.midi import read_score
+from musicbert.midi import programs_elsewhere, read_score
+from musicbert.midi.reader import ChannelPrograms
 
 logger = logging.getLogger(__name__)
 LABEL, WEIGHT = "label", "weight"
@@ -201,13 +202,20 @@ class TableReader:
     """Labelled pieces of a table, with the MIDI files of an open folder or zip.
 
     ``matched`` holds the file of each line that has one, ``outcomes`` labels without a file and files without
-    a label. ``order`` and ``unit`` as in `musicbert.corpus.tables.note_labels.label_notes`. Raises
-    `DatasetError` ``no-match`` where no line has a file.
+    a label. ``order`` and ``unit`` as in `musicbert.corpus.tables.note_labels.label_notes`,
+    ``channel_programs`` as in `read_score`. Raises `DatasetError` ``no-match`` where no line has a file.
     """
 
     def __init__(
-        self, table: LabelTable, source: MidiSource, *, order: NoteOrder = "file", unit: OnsetUnit = "beats"
+        self,
+        table: LabelTable,
+        source: MidiSource,
+        *,
+        order: NoteOrder = "file",
+        unit: OnsetUnit = "beats",
+        channel_programs: ChannelPrograms = "track",
     ) -> None:
+        self.channel_programs = channel_programs
         self.table, self.source, self.order, self.unit = table, source, order, unit
         self.matched, self.outcomes = _match(table.files, source)
         self._line = {file: line for line, file in enumerate(table.files)}
@@ -235,7 +243,8 @@ class TableReader:
 
     def _piece(self, file: str, member: Member) -> LabelledPiece:
         table = self.table
-        score = read_score(self.source.read(member), name=member.path)
+        data = self.source.read(member)
+        score = read_score(data, name=member.path, channel_programs=self.channel_programs)
         if table.level == "note":
             label: Any = label_notes(
                 table.entries[file], score, table.labels, order=self.order, unit=self.unit
@@ -250,7 +259,8 @@ class TableReader:
         if table.weights:
             labels[WEIGHT] = table.weights.get(file, 1.0)
         splits = {table.split_name: table.splits[file]} if file in table.splits else {}
-        return LabelledPiece(file, score, table.groups.get(file, file), labels, splits, member.path)
+        group, elsewhere = table.groups.get(file, file), programs_elsewhere(data)
+        return LabelledPiece(file, score, group, labels, splits, member.path, elsewhere)
 
 
 def _keys(path: str) -> tuple[str, str, str]:

@@ -1,6 +1,7 @@
 """The data of an experiment: a labelled set of any format, or one written from a table and MIDI files."""
 
 import filecmp
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +22,9 @@ from musicbert.provenance import file_hash
 from musicbert.reuse import MADE_FROM, made_from, read_record, require_same
 
 DATA = "data"
+logger = logging.getLogger(__name__)
 #: options of `TableReader` under the names that users know
-_OPTIONS = {"order": "--note-order", "unit": "--onset-unit"}
+_OPTIONS = {"order": "--note-order", "unit": "--onset-unit", "channel_programs": "--channel-programs"}
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,9 @@ def prepare_table(
     """Write the data set of a table, or open the one that an earlier run wrote from the same.
 
     ``midi``: folder or zip of MIDI files; ``labels``: file of the table; ``performance``: write performance
-    inputs; ``how``: of `TableReader`: ``order`` and ``unit``. Raises `DatasetError`: ``other-settings`` where
-    the folder holds a data set of other options, another table or other MIDI files, which it names; those of
-    the table and the files.
+    inputs; ``how``: of `TableReader`: ``order``, ``unit`` and ``channel_programs``. Raises `DatasetError`:
+    ``other-settings`` where the folder holds a data set of other options, another table or other MIDI files,
+    which it names; those of the table and the files.
     """
     folder = Path(out) / DATA
     with MidiSource(midi) as files:
@@ -107,6 +109,14 @@ def prepare_table(
             made_from=record,
             total=len(reader),
             progress=progress,
+        )
+    elsewhere = sum(outcome.programs_elsewhere or 0 for outcome in report.outcomes)
+    if elsewhere and codec == "octuple" and how.get("channel_programs", "track") == "track":
+        logger.warning(
+            "%d notes have a program that another track sets on their channel: --channel-programs channel "
+            "reads it; %s names the files",
+            elsewhere,
+            folder / LEDGER,
         )
     return Prepared({"": report.shards}, (task,), report.outcomes)
 
