@@ -29,7 +29,13 @@ from musicbert.corpus.tables.kinds import (
     as_labels,
     find_columns,
 )
-from musicbert.corpus.tables.note_labels import NoteEntry, NoteOrder, OnsetUnit, label_notes, note_entries
+from musicbert.corpus.tables.note_labels import (
+    NoteEntry,
+    NoteOrder,
+    OnsetUnit,
+    label_notes,
+    note_entries,
+)
 from musicbert.errors import DatasetError, MusicBertError
 from musicbert.midi import programs_elsewhere, read_score
 from musicbert.midi.reader import ChannelPrograms
@@ -239,6 +245,9 @@ class TableReader:
             try:
                 yield self._piece(file, member)
             except MusicBertError as error:
+                if error.reason == "contradiction":  # the whole table is in doubt
+                    error.path = member.path
+                    raise
                 yield Outcome(file, error.reason, path=member.path, detail=error.message)
 
     def _piece(self, file: str, member: Member) -> LabelledPiece:

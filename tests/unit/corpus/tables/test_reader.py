@@ -186,6 +186,15 @@ def test_a_line_a_note_by_onset_and_pitch(midi, tmp_path, unit, onsets):
     assert skipped["d"] == "unmatched-note"
 
 
+def test_a_note_that_is_not_as_the_table_says_stops_the_whole_table(midi, tmp_path):
+    table = write(tmp_path, "file,note,pitch,label\nd,0,40,x\na,0,61,y\n", "notes.csv")
+    with pytest.raises(
+        DatasetError,
+        match=r"a.mid: the table contradicts the music: row 2 after the header: .* pitch 61, note 0 .* pitch 60",
+    ):
+        read(table, midi)
+
+
 def test_notes_may_be_counted_by_onset_and_pitch(tmp_path):
     folder = tmp_path / "midi"
     folder.mkdir()
