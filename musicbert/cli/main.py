@@ -29,6 +29,7 @@ COMMANDS = {
     "fill": "hide parts of a MIDI file and let a model fill them in",
     "checkpoint": "inspect, convert and verify checkpoints",
     "data": "fetch and prepare data sets",
+    "completion": "print a script with which a shell completes commands and options",
 }
 EPILOG = """examples:
   musicbert encode piece.mid
