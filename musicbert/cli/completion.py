@@ -123,12 +123,13 @@ def _bash(entries: list[Entry]) -> str:
 
 def _fish(entries: list[Entry]) -> Iterator[str]:
     def quoted(text: str) -> str:
-        return "'" + text.replace("%%", "%").replace("\\", "\\\\").replace("'", "\\'") + "'"
+        return "'" + " ".join(text.split()).replace("%%", "%").replace("\\", "\\\\").replace("'", "\\'") + "'"
 
     for entry in entries:
         *above, last = entry.words.split()
         seen = f"__fish_seen_subcommand_from {above[0]}" if above else "__fish_use_subcommand"
-        yield f"complete -c musicbert -n {quoted(seen)} -f -a {last} -d {quoted(entry.help.partition('.')[0])}"
+        about = quoted(entry.help.partition(".")[0])
+        yield f"complete -c musicbert -n {quoted(seen)} -f -a {last} -d {about}"
         place = " && ".join(f"__fish_seen_subcommand_from {word}" for word in entry.words.split())
         for names, values, text in entry.options:
             spelled = " ".join(f"-l {n[2:]}" if n.startswith("--") else f"-s {n[1:]}" for n in names)
