@@ -1,7 +1,7 @@
 """Recipes of training: one frozen dataclass each, with the published hyper-parameters as defaults.
 
 `options` turns the fields of a recipe into a command line, `command` spells the call of fairseq-train, and
-`driver` runs it. ``musicbert train`` and the scripts in ``scripts/`` use the table `RECIPES`. No torch and no
+`training` runs it. ``musicbert train`` and the scripts in ``scripts/`` use the table `RECIPES`. No torch and no
 fairseq here.
 """
 
