@@ -1,8 +1,8 @@
 """Recipes of training: one frozen dataclass each, with the published hyper-parameters as defaults.
 
 `options` turns the fields of a recipe into a command line, `command` spells the call of fairseq-train, and
-`training` runs it. ``musicbert train`` and the scripts in ``scripts/`` use the table `RECIPES`. No torch and no
-fairseq here.
+`training` runs it. ``musicbert train`` and the scripts in ``scripts/`` use the table `RECIPES`. No torch and
+no fairseq here.
 """
 
 from musicbert.recipes.base import Recipe

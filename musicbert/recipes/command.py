@@ -35,6 +35,11 @@ def flags(**values: object) -> tuple[str, ...]:
     return tuple(words)
 
 
+def call(data: str | Path, save_dir: str | Path) -> tuple[str, ...]:
+    """What every call of fairseq-train begins with: the data, this package, the folder of checkpoints."""
+    return (str(data), *flags(user_dir=PACKAGE, save_dir=save_dir))
+
+
 def flag_values(words: Sequence[str]) -> dict[str, str]:
     """Return the values of flags by flag; absolute paths are cut to their last part."""
     values: dict[str, list[str]] = {}
@@ -223,11 +228,8 @@ class Command:
         every = self.validate_every or None
         return [
             *processes.launch,
-            self.data,
-            *flags(
-                user_dir=PACKAGE, save_dir=self.save_dir, tensorboard_logdir=f"{self.save_dir}/tensorboard"
-            ),
-            *flags(log_format="json", log_interval=10),
+            *call(self.data, self.save_dir),
+            *flags(tensorboard_logdir=f"{self.save_dir}/tensorboard", log_format="json", log_interval=10),
             *self.optimizer,
             *flags(
                 batch_size=self.batch,

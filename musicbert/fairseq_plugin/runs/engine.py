@@ -25,7 +25,7 @@ from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.launch import log_as_fairseq
 from musicbert.progress import progress_bar
 from musicbert.provenance import command_line, provenance
-from musicbert.recipes.command import PACKAGE, flag_values, flags, source_hashes
+from musicbert.recipes.command import call, flag_values, flags, source_hashes
 from musicbert.reuse import made_from, read_record, require_same
 
 DONE, LOG, MODEL = "run.json", "train.log", "model"
@@ -261,7 +261,7 @@ def _fairseq_train(data: Path, out: Path, options: Sequence[str]) -> None:
 
     for function in (save_checkpoint, should_stop_early):  # they remember the best score of an earlier run
         vars(function).clear()
-    sys.argv = ["fairseq-train", str(data), *flags(user_dir=PACKAGE, save_dir=out), *options]
+    sys.argv = ["fairseq-train", *call(data, out), *options]
     cli_main()
 
 
