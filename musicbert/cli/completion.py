@@ -1,6 +1,7 @@
 """`musicbert completion`: scripts with which shells complete commands, options and their choices."""
 
 import argparse
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -89,8 +90,8 @@ def _options(parser: argparse.ArgumentParser) -> list[tuple[list[str], list[str]
             continue
         metavar = action.metavar if isinstance(action.metavar, str) else ""
         choices = list(map(str, action.choices or (metavar.split("|") if "|" in metavar else ())))
-        text = (action.help or "").partition(" (")[0]
-        found.append((list(action.option_strings), choices, "" if text.startswith("%(") else text))
+        text = re.sub(r"[;,]? ?%\(\w+\)\w", "", (action.help or "").partition(" (")[0])
+        found.append((list(action.option_strings), choices, text))
     return found
 
 
