@@ -181,7 +181,7 @@ def read_label_map(path: str | PathLike[str], *, columns: str | None = None) -> 
     Raises `RatingError`: ``not-found``, ``empty-file``, ``unknown-format``, ``damaged``, ``empty-map``,
     ``duplicate-id``, ``wrong-length`` (rows of different lengths, or not those of the side file),
     ``not-a-number``, ``out-of-range``, ``bad-class``, ``class-mismatch`` (one class number for two
-    performers).
+    performers, or another performer than the name of the segment says).
     """
     kind = format_of(path)
     missing, empty = (f"run map_midi_to_label.py {when}" for when in ("first", "again"))
@@ -203,6 +203,7 @@ def read_label_map(path: str | PathLike[str], *, columns: str | None = None) -> 
     if int(class_of.max()) >= len(classes):
         raise _bad("bad-class", f"class {int(class_of.max())}, but the side file names {len(classes)}", path)
     if meta:
+        _check_side_file(meta, ids, class_of, path)
         dimensions = tuple(Dimension(**entry) for entry in meta["dimensions"])
         if len(dimensions) != width - 1:
             raise _bad(
@@ -322,6 +323,25 @@ def _class(name: str, value: Any, path: str | PathLike[str]) -> int:
             "bad-class", f"{name} ends in {value!r}; the last value is the performer's class number", path
         )
     return value
+
+
+def _check_side_file(
+    meta: dict[str, Any], ids: tuple[str, ...], class_of: Ints, path: str | PathLike[str]
+) -> None:
+    """Raise unless a side file is of this map: as many segments, and the performers that their names say."""
+    if meta.get("segments", len(ids)) != len(ids):
+        message = f"the map has {len(ids)} segments, its side file is of one of {meta['segments']}"
+        raise _bad("wrong-length", message, path)
+    for name, k in zip(ids, class_of.tolist(), strict=True) if not meta.get("groups") else ():
+        try:
+            performer = performer_of(name)
+        except RatingError:
+            return
+        if performer != meta["classes"][k]:
+            message = (
+                f"{name} is of performer {performer}, the side file names its class {meta['classes'][k]}"
+            )
+            raise _bad("class-mismatch", message, path)
 
 
 def _class_names(ids: tuple[str, ...], class_of: Any, path: str | PathLike[str]) -> tuple[str, ...]:

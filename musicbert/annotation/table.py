@@ -130,7 +130,8 @@ def read_ratings(
     ``error``, ``keep``, ``drop`` (an error where the two disagree), or ``auto``: ``error`` for XAI-music,
     ``keep`` for PercePiano, whose published labels count 2,198 rows twice.
     Raises `RatingError`: ``not-found``, ``empty-file``, ``damaged``, ``wrong-columns``, ``not-a-number``,
-    ``out-of-range``, ``duplicate-rating``, ``conflicting-duplicates``, ``bad-name``.
+    ``out-of-range``, ``duplicate-rating``, ``conflicting-duplicates``, ``bad-name``,
+    ``contradiction`` (a dataID with two file names).
     """
     rows, lines, digest = _read_rows(path)
     header = rows[0]
@@ -176,6 +177,17 @@ def read_ratings(
         path=str(path),
         digest=digest,
     )
+    named: dict[str, int] = {}
+    for i, data_id in enumerate(table.data_ids):
+        first = named.setdefault(data_id, i)
+        if segment_of[i] != segment_of[first]:
+            both = ", ".join(f"{segments[segment_of[k]]} in line {lines[k + 1]}" for k in (first, i))
+            raise RatingError(
+                "contradiction",
+                f"one recording (dataID {data_id}) has the names of two segments: {both}",
+                path=path,
+                hint="mend the dataID or the file name of one of the rows",
+            )
     if duplicates == "drop":
         return table.without_duplicates()
     if duplicates == "error" or (duplicates == "auto" and ratings.repeated == "error"):

@@ -39,6 +39,20 @@ def test_round_trip_is_exact(label_map, tmp_path, suffix):
     assert back.class_of.dtype == np.int64
 
 
+def test_a_side_file_is_of_this_map(label_map, tmp_path):
+    label_map.save(tmp_path / "labels.json")
+    rows = json.loads((tmp_path / "labels.json").read_text())
+    rows.pop(IDS[2])
+    (tmp_path / "labels.json").write_text(json.dumps(rows))
+    with pytest.raises(RatingError, match=r"the map has 2 segments, its side file is of one of 3"):
+        LabelMap.load(tmp_path / "labels.json")
+    label_map.save(tmp_path / "other.json")
+    meta = json.loads(meta_path(tmp_path / "other.json").read_text())
+    meta_path(tmp_path / "other.json").write_text(json.dumps(meta | {"classes": ["Score", "4"]}))
+    with pytest.raises(RatingError, match=r"4_01 is of performer 4, the side file names its class Score"):
+        LabelMap.load(tmp_path / "other.json")
+
+
 def test_json_is_the_published_form(label_map, tmp_path):
     label_map.save(tmp_path / "labels.json")
     text = (tmp_path / "labels.json").read_text()

@@ -97,6 +97,17 @@ def test_duplicates(write_table):
     fails(path, "conflicting-duplicates", duplicates="drop")
 
 
+def test_a_recording_has_one_name(write_table):
+    other = NAME.replace("_01", "_02")
+    assert other != NAME
+    message = fails(
+        write_table([(1, 7, NAME, 3), (2, 8, NAME, 3), (2, 7, other, 4)]), "contradiction"
+    ).message
+    assert "dataID 7" in message
+    assert f"{NAME.removesuffix('.wav')} in line 3" in message
+    assert f"{other.removesuffix('.wav')} in line 7" in message
+
+
 def test_percepiano_keeps_its_copies_unless_told(percepiano_table):
     assert read_ratings(percepiano_table, duplicates="drop").dropped_duplicates == 1
     fails(percepiano_table, "duplicate-rating", duplicates="error")
