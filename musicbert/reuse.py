@@ -42,10 +42,13 @@ def made_from(settings: Mapping[str, Any], files: Mapping[str, str]) -> dict[str
 
 
 def hashes_of(path: str | PathLike[str]) -> dict[str, str]:
-    """Return the SHA-256 of a file, or of every file of a folder by its path in it (hidden ones left out)."""
+    """Return the SHA-256 of a file, or of every file of a folder by its path in it; nothing if it is missing.
+
+    Hidden files are left out.
+    """
     root = Path(path)
     if not root.is_dir():
-        return {root.name: file_hash(root)}
+        return {root.name: file_hash(root)} if root.exists() else {}
     files = {file.relative_to(root): file for file in sorted(root.rglob("*")) if file.is_file()}
     return {
         inside.as_posix(): file_hash(file)

@@ -94,7 +94,7 @@ def _place(source: str, rows: list[BenchmarkTask], given: argparse.Namespace) ->
 def _made_from(given: argparse.Namespace, path: str, inside: str = "") -> dict[str, Any]:
     """Record what the shards of a source are made from."""
     settings = {"--codec": given.codec, "--compatible": given.compatible, "folder of the archive": inside}
-    return made_from(settings, hashes_of(path) if Path(path).exists() else {})
+    return made_from(settings, hashes_of(path))
 
 
 def _done(

@@ -59,12 +59,12 @@ def source_hashes(data: str, words: Sequence[str], known: dict[str, dict[str, st
     ``known``: hashes by path, which are not computed again; new ones are added.
     """
     weights = {value: f"weights of {flag}" for flag, value in pairwise(words) if flag in _WEIGHTS}
-    for path in (*data.split(":"), *weights):
+    for path in (*data.split(os.pathsep), *weights):
         if path not in known:
-            known[path] = hashes_of(path) if Path(path).exists() else {}
+            known[path] = hashes_of(path)
     return {
-        f"{'data' if ':' not in data else Path(folder).name}/{name}": value
-        for folder in data.split(":")
+        f"{'data' if os.pathsep not in data else Path(folder).name}/{name}": value
+        for folder in data.split(os.pathsep)
         for name, value in known[folder].items()
     } | {name: record_hash(known[path]) for path, name in weights.items() if known[path]}
 

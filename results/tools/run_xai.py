@@ -16,7 +16,9 @@ from pathlib import Path
 from program import ROOT, die, make_parser, need, run, say
 
 from musicbert.atomic import write_text
+from musicbert.errors import DatasetError
 from musicbert.recipes.command import Device, adam, flags, schedule
+from musicbert.reuse import MADE_FROM, hashes_of, made_from, read_record, require_same, write_record
 
 SPLITS = (
     "xai:segment xai:segment_clean xai:content_8fold xai_centred:content_8fold "
@@ -67,16 +69,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _claim(given: argparse.Namespace) -> None:
-    """Exit where the output holds runs of another setting: what is done already is skipped."""
-    names = ("arch", "updates", "lr", "batch", "augment")
-    setting = " ".join(f"{name}={getattr(given, name)}" for name in names)
-    setting += "" if given.cls_weight == "1" else f" cls-weight={given.cls_weight}"
-    file = given.output / "setting"
-    if not file.is_file():
-        write_text(file, f"{setting}\n")
-    before = file.read_text(encoding="utf-8").rstrip("\n")
-    if before != setting:
-        die(f"{given.output} holds runs of another setting ({before}): choose another --output")
+    """Exit where the output holds runs of other settings or data: what is done already is skipped.
+
+    A set of ratings may be added later.
+    """
+    names = ("arch", "updates", "lr", "batch", "augment", "cls_weight")
+    settings = {f"--{name.replace('_', '-')}": getattr(given, name) for name in names}
+    sets = [given.data / name for name in ("xai", "percepiano")] if given.data else []
+    hashes = {f"{path.name}/{name}": digest for path in sets for name, digest in hashes_of(path).items()}
+    file = given.output / MADE_FROM
+    before = read_record(file) or made_from(settings, {})
+    record = made_from(settings, {**before["files"], **hashes})
+    later = {name: digest for name, digest in record["files"].items() if name not in before["files"]}
+    try:
+        require_same(
+            {**before, "files": before["files"] | later}, record, given.output, "choose another --output"
+        )
+    except DatasetError as error:
+        die(str(error))
+    write_record(file, record)
 
 
 def _splits(given: argparse.Namespace) -> list[tuple[str, str]]:

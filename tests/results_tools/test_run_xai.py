@@ -79,8 +79,17 @@ def test_runs_of_another_setting_are_refused(calls, tmp_path, capsys):
     assert run_xai.main(["--stages", "plan", "--starts", "scratch"]) == 0
     with pytest.raises(SystemExit):
         run_xai.main(["--stages", "plan", "--lr", "1"])
-    assert "holds runs of another setting (arch=musicbert_tiny updates=450" in capsys.readouterr().err
+    assert "--lr: 1e-3 -> 1 [other-settings]" in capsys.readouterr().err
     assert not calls
+    (tmp_path / "data" / "xai").mkdir(parents=True)
+    (tmp_path / "data" / "xai" / "total.csv").write_text("a")  # a set that was not there
+    words = ["--stages", "plan", "--starts", "scratch", "--data", "data"]
+    assert run_xai.main(words) == 0
+    assert run_xai.main(words) == 0
+    (tmp_path / "data" / "xai" / "total.csv").write_text("b")
+    with pytest.raises(SystemExit):
+        run_xai.main(words)
+    assert "other bytes: xai/total.csv" in capsys.readouterr().err
 
 
 def test_what_is_missing_is_prepared(calls, tmp_path):
