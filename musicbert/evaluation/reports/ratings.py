@@ -27,6 +27,7 @@ from musicbert.evaluation.reports.write import write_report
 from musicbert.evaluation.rows import Folds, Row, RowKind, read_rows, shown_name
 from musicbert.evaluation.run_files import Run, curves_of_runs, read_runs
 from musicbert.provenance import provenance
+from musicbert.reuse import hash_of
 
 #: task on the command line -> label
 LABELS = {"regression": RATINGS, "classes": PERFORMER}
@@ -197,14 +198,15 @@ def report_set(
 ) -> dict[str, float | None]:
     """Read everything that ``scripts/report_xai.py`` names, write the report, return headline scores by row.
 
-    Raises `MusicBertError` (what reading raises; ``bad-baselines`` where the result does not hold the split).
+    Raises `MusicBertError` (what reading raises; ``bad-baselines`` where the result does not hold the split,
+    ``other-data`` where it was made from other labels or MIDI files).
     """
     key = None if split is None else split if task == "regression" else f"{split}_performer"
     scores: list[Row] = []
     if baselines is not None:
         try:
-            content: Any = json.loads(baselines.read_text(encoding="utf-8"))["splits"][key]
-            scores = read_rows(content["rows"])
+            result: Any = json.loads(baselines.read_text(encoding="utf-8"))
+            scores = read_rows(result["splits"][key]["rows"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DatasetError(
                 "bad-baselines",
@@ -212,6 +214,15 @@ def report_set(
                 path=baselines,
                 hint="run scripts/baselines_xai.py with this --split and --task",
             ) from error
+        made = result.get("made_from", {"files": {}})["files"]  # earlier results have no record
+        for role, path in {"--labels": labels, "--midi": midi}.items():
+            if role in made and path is not None and made[role] != hash_of(path):
+                raise DatasetError(
+                    "other-data",
+                    f"these baselines were made from other {role.removeprefix('--')} than {path}",
+                    path=baselines,
+                    hint="run scripts/baselines_xai.py again",
+                )
     folder = baseline_predictions / split / task if baseline_predictions is not None and split else None
     report = rating_report(
         runs,
