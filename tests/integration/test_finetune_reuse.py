@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from musicbert.cli.main import main
+from musicbert.corpus.tables.reader import read_label_table
+from musicbert.errors import DatasetError
+from musicbert.fairseq_plugin.runs.data import prepare_table
 from musicbert.midi import Score, midi_bytes
 from musicbert.reuse import hold_folder
 
@@ -81,8 +84,7 @@ def test_the_same_call_uses_it_again(made, capsys):
         ({"split_column": "part"}, "--split-column: none -> part"),
         ({"classes": "wild calm"}, "--classes"),
         ({"kind": "multilabel"}, "--kind: classes -> multilabel"),
-        ({"note_order": "sorted"}, "--note-order: file -> sorted"),
-        ({"onset_unit": "ticks"}, "--onset-unit: beats -> ticks"),
+        ({"channel_programs": "channel"}, "--channel-programs: track -> channel"),
         ({"separator": "/"}, "--separator: none -> /"),
         ({"codec": "cp", "model": "scratch:m2bert_tiny"}, "--codec: octuple -> cp"),
         ({"split_seed": "8"}, "--split-seed: 7 -> 8"),
@@ -108,6 +110,23 @@ def test_another_option_is_refused(made, capsys, changes, words):
     assert words in said.err
     assert "another --output" in said.err
     assert "8 ok" not in said.out
+
+
+def test_how_notes_are_named_is_an_option_too(made, tmp_path):
+    table = tmp_path / "notes.csv"
+    table.write_text("file,note,label\n" + "".join(f"t0,{n},{'ab'[n % 2]}\n" for n in range(12)))
+    notes = read_label_table(table)
+
+    def prepare(**how):
+        options = {"codec": "octuple", "progress": False, **how}
+        return prepare_table(notes, notes.task(), made / "midi", table, tmp_path / "out", **options)
+
+    first = prepare(order="file", unit="beats")
+    assert prepare(order="file", unit="beats").data.sha256 == first.data.sha256
+    with pytest.raises(DatasetError, match="--note-order: file -> sorted"):
+        prepare(order="sorted", unit="beats")
+    with pytest.raises(DatasetError, match="--onset-unit: beats -> ticks"):
+        prepare(order="file", unit="ticks")
 
 
 def test_flags_are_options_too(made, capsys):
