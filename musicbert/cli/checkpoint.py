@@ -145,7 +145,7 @@ def _info(bundle: Bundle, *, as_json: bool) -> None:
     for name, value in {**asdict(bundle.config), "parameters": count, **more}.items():
         print(f"{name:24} {value}")
     for head in bundle.heads:
-        named = f": {', '.join(head.names)}" if head.names else ""
+        named = f": {', '.join(head.shown_names())}" if head.names else ""
         print(f"head {head.name:19} {head.kind}, {head.outputs} outputs, {head.activation}{named}")
     for name, value in bundle.origin.items():
         print(f"origin {name:17} {value}")

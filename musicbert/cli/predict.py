@@ -1,11 +1,13 @@
 """`musicbert predict`: the heads of a fine-tuned model on MIDI files or labelled pieces."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from musicbert.cli.inputs import (
     add_inputs,
@@ -23,6 +25,10 @@ from musicbert.cli.inputs import (
 )
 from musicbert.command_line import refuse_unused
 
+if TYPE_CHECKING:
+    from musicbert.arrays import Singles
+    from musicbert.weights import Head
+
 DESCRIPTION = "Run the heads of a fine-tuned model on MIDI files or a labelled data set."
 EPILOG = """examples:
   musicbert predict piece.mid --model checkpoints/mine
@@ -32,8 +38,11 @@ EPILOG = """examples:
 
 Without --output, or with .jsonl, the output is one JSON object for each file:
 {"file": ..., "head": {"name": score, ...}}. A .csv has a line for each file and a column `head:name` for each
-score. A model of `musicbert finetune` also writes the best label (`"best"`). If it labels notes, a .jsonl has
-a list of scores for each name (notes in the order of the file), and a .csv has a line for each note.
+score. Where a checkpoint knows the poles and the scale of ratings, "details" has them for each name, with the
+score on that scale ("rating") and the range of the training labels ("trained"); a .csv has one more column
+for each rating, `head:name (1 low pole, 7 high pole)`. A model of `musicbert finetune` also writes the best
+label (`"best"`). If it labels notes, a .jsonl has a list of scores for each name (notes in the order of the
+file), and a .csv has a line for each note.
 
 INPUT may also be one labelled data set: shards, or one fold of a data-bin. The predictions and labels are
 then written to --output, a .npz, and the scores are printed.
@@ -73,19 +82,46 @@ def run(options: argparse.Namespace) -> int:
     good, pieces = read_pieces(files, model, options)
     if not good:
         return status(0, len(files))
-    predictions = model.predict(pieces, heads=options.heads)
-    scores = [{name: entry.as_dict() for name, entry in piece.items()} for piece in predictions]
-    columns = [(head, name) for head, table in scores[0].items() for name in table]
+    predictions = list(zip(good, model.predict(pieces, heads=options.heads), strict=True))
+    heads = [entry.head for entry in predictions[0][1].values()]
+    unnamed = ", ".join(head.name for head in heads if not head.names)
+    if unnamed:
+        hint = "give --labels classes.json"
+        print(f"{options.model}: no names of the outputs of {unnamed}: numbered ({hint})", file=sys.stderr)
     _write(
         options.output,
-        ({"file": str(path), **piece} for path, piece in zip(good, scores, strict=True)),
-        ["file", *(f"{head}:{name}" for head, name in columns)],
         (
-            [str(path), *(piece[head][name] for head, name in columns)]
-            for path, piece in zip(good, scores, strict=True)
+            {
+                "file": str(path),
+                **{name: entry.as_dict() for name, entry in piece.items()},
+                **_details({name: entry.details() for name, entry in piece.items()}),
+            }
+            for path, piece in predictions
+        ),
+        ["file", *(f"{head.name}:{name}" for head in heads for name in (*head.all_names, *_ratings(head)))],
+        (
+            [str(path), *(cell for entry in piece.values() for cell in _cells(entry.head, entry.scores))]
+            for path, piece in predictions
         ),
     )
     return status(len(good), len(files))
+
+
+def _details(heads: dict[str, Any]) -> dict[str, Any]:
+    """Entry of a JSON object with what is known of the outputs, if anything is."""
+    known = {name: details for name, details in heads.items() if details}
+    return {"details": known} if known else {}
+
+
+def _ratings(head: Head) -> tuple[str, ...]:
+    """Names of the columns of ratings: with both poles, on the scale of the questionnaire."""
+    return head.shown_names() if head.poles or head.scale else ()
+
+
+def _cells(head: Head, scores: Singles) -> list[float]:
+    """Cells of the columns of a head: its scores, and ratings."""
+    values: list[float] = scores.tolist()
+    return [*values, *(head.rating(value) for value in values if _ratings(head))]
 
 
 def _write(
@@ -130,13 +166,18 @@ def _predict_tags(options: argparse.Namespace, files: Sequence[Path]) -> int:
     _write(
         options.output,
         (
-            {"file": str(path), model.label: result.as_dict(), "best": result.best}
+            {
+                "file": str(path),
+                model.label: result.as_dict(),
+                "best": result.best,
+                **_details({model.label: result.details()}),
+            }
             for path, (_, result) in named
         ),
         [
             "file",
             *(_NOTE_COLUMNS if notes else ()),
-            *(f"{model.label}:{name}" for name in ("best", *model.classes)),
+            *(f"{model.label}:{name}" for name in ("best", *model.classes, *_ratings(model.head))),
         ],
         (
             row
@@ -144,7 +185,7 @@ def _predict_tags(options: argparse.Namespace, files: Sequence[Path]) -> int:
             for row in (
                 _note_rows(path, score, result)
                 if notes
-                else [[str(path), _best(result.best), *result.scores.tolist()]]
+                else [[str(path), _best(result.best), *_cells(model.head, result.scores)]]
             )
         ),
     )
@@ -159,7 +200,7 @@ def _best(value: Any) -> Any:
 def _note_rows(path: Path, score: Any, result: Any) -> Iterator[list[Any]]:
     onsets = (score.onset / score.ticks_per_beat).tolist()
     for note, (best, row) in enumerate(zip(result.best, result.scores, strict=True)):
-        values = ["" if value != value else value for value in row.tolist()]
+        values = ["" if value != value else value for value in _cells(result.head, row)]
         shown = "" if best is None else _best(best)
         yield [str(path), note, round(onsets[note], 6), int(score.pitch[note]), shown, *values]
 

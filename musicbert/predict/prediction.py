@@ -26,13 +26,15 @@ class Prediction:
     @property
     def best(self) -> str:
         """Name of the output with the highest score (its number where it has no name)."""
-        index = int(self.scores.argmax())
-        return self.head.names[index] if self.head.names else str(index)
+        return self.head.all_names[int(self.scores.argmax())]
 
     def as_dict(self) -> dict[str, float]:
         """Score of each output by name (by number where it has no name)."""
-        names = self.head.names or tuple(map(str, range(self.head.outputs)))
-        return dict(zip(names, self.scores.tolist(), strict=True))
+        return dict(zip(self.head.all_names, self.scores.tolist(), strict=True))
+
+    def details(self) -> dict[str, dict[str, Any]]:
+        """Poles, scale, rating and training range of each output (`musicbert.weights.Head.details`)."""
+        return self.head.details(self.scores.tolist())
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +43,20 @@ class TagResult:
 
     ``scores``: probabilities of classes or labels, or values, of the piece [shape=(C,), float32] or of each
     note [shape=(n, C)] in the order of the score. ``known`` [shape=(n,), bool]: whether the encoding kept the
-    note (the scores of other notes are NaN); None for pieces.
+    note (the scores of other notes are NaN); None for pieces. ``head``: what is known of its outputs.
     """
 
     kind: str
     classes: tuple[str, ...]
     scores: Singles
     known: Bools | None = None
+    head: Head | None = None
+
+    def details(self) -> dict[str, dict[str, Any]]:
+        """Poles, scale, rating (of pieces) and training range of each output by name."""
+        if self.head is None:
+            return {}
+        return self.head.details(self.scores.tolist() if self.known is None else None)
 
     @property
     def best(self) -> Any:

@@ -28,7 +28,7 @@ from musicbert.predict.pieces import Piece, read_piece
 from musicbert.predict.prediction import TagResult, activate
 from musicbert.predict.runner import Precision, Runner
 from musicbert.predict.windows import Layout
-from musicbert.weights.tagger_folder import load_tagger_folder
+from musicbert.weights.tagger_folder import load_tagger_folder, output_of
 
 #: largest number of rows in a batch, padding included
 BATCH_ROWS = 1 << 13
@@ -51,6 +51,7 @@ class TaggerModel:
         self.level: str = task["level"]
         self.label: str = task.get("name") or task["label"]
         self.classes: tuple[str, ...] = tuple(task["classes"])
+        self.head = output_of(task)
         self.codec = get_codec(settings["codec"])
         self.layout = Layout(settings["codec"], cells=settings["family"] != "musicbert")
         self.tagger = tagger
@@ -99,7 +100,8 @@ class TaggerModel:
         stitch = stitch_windows(runner, pieces, forward, items=items, width=len(self.classes), votes=True)
         means, covered = stitch.means(), stitch.covered()
         if not note_level:
-            return [TagResult(self.kind, self.classes, activate(mean[0], self.kind)) for mean in means]
+            scored = (activate(mean[0], self.kind) for mean in means)
+            return [TagResult(self.kind, self.classes, values, head=self.head) for values in scored]
         return [
             self._of_notes(activate(mean, self.kind)[known], piece.note_index[known], _notes(score))
             for mean, known, piece, score in zip(means, covered, pieces, scores, strict=True)
@@ -112,7 +114,7 @@ class TaggerModel:
         scores[index] = values
         known = np.zeros(notes, bool)
         known[index] = True
-        return TagResult(self.kind, self.classes, scores, known)
+        return TagResult(self.kind, self.classes, scores, known, self.head)
 
 
 def _notes(source: Score | Piece) -> int:

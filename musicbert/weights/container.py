@@ -67,6 +67,8 @@ class Checkpoint:
     task: dict[str, Any] = field(default_factory=dict)
     #: content of a ``config.json`` that :mod:`musicbert.weights.bundle` wrote
     folder_settings: dict[str, Any] = field(default_factory=dict)
+    #: what the outputs of the heads mean, as a training of this package stored it
+    outputs: list[Any] = field(default_factory=list)
 
 
 class _Record:
@@ -149,7 +151,10 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     check_storage(weights, path=path)
     saved = content.get("musicbert")  # by `save_fairseq`
     folder_settings = saved if isinstance(saved, dict) else {}
-    return Checkpoint(weights, settings, str(path), container, task, folder_settings)
+    state = content.get("task_state")
+    outputs = _plain(state.get("outputs")) if isinstance(state, dict) else None
+    outputs = outputs if isinstance(outputs, list) else []
+    return Checkpoint(weights, settings, str(path), container, task, folder_settings, outputs)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def model_card(bundle: Bundle, layout: Layout) -> str:
         heads = ["## Heads", ""]
         heads += [] if bundle.heads else ["Only the masked-language-model head."]
         for head in bundle.heads:
-            named = f": {', '.join(head.names)}" if head.names else ""
+            named = f": {', '.join(head.shown_names())}" if head.names else ""
             heads.append(f"- `{head.name}` ({head.kind}, {head.activation}), {head.outputs} outputs{named}")
         heads.append("")
     else:

@@ -74,7 +74,7 @@ def read_bundle(
             pooling: Pooling = "mean" if checkpoint.settings.get("pooling") == "mean" else "first"
             heads, view = heads_of(weights, checkpoint, path), view_of(checkpoint) or "octuple"
             bundle = replace(bundle, heads=heads, pooling=pooling, view=view)
-        if not given:
+        if not given and not any(head.names for head in bundle.heads):  # an older checkpoint
             labels = labels_of_data(checkpoint.task)
     _check_vocabulary(bundle, Path(path))
     return bundle if labels is None else _with_names(bundle, labels, given=given)

@@ -5,8 +5,9 @@ of fairseq it follows from the names and shapes of tensors, and from the ``class
 """
 
 import json
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -46,6 +47,12 @@ class Head:
     names: tuple[str, ...] = ()
     #: words for the low and the high end of each output; empty if unknown
     poles: tuple[tuple[str, str], ...] = ()
+    #: lowest and highest rating of the questionnaire, and the rating whose score is 0; empty if unknown
+    scale: tuple[float, ...] = ()
+    #: least and greatest score among the training labels of each output; empty if unknown
+    ranges: tuple[tuple[float, float] | None, ...] = ()
+    #: kind of label that is predicted: ``classes``, ``multilabel`` or ``regression``; empty if unknown
+    task: str = ""
 
     def __post_init__(self) -> None:
         whole_number(self.outputs, 1, f"number of outputs of the head {self.name!r}")
@@ -55,10 +62,55 @@ class Head:
             raise ValueError(f"kind of head {self.kind!r} is not classification or regression")
         if self.activation not in get_args(Activation):
             raise ValueError(f"activation {self.activation!r} is not one of {get_args(Activation)}")
-        for what in ("names", "poles"):
+        for what in ("names", "poles", "ranges"):
             count = len(getattr(self, what))
             if count not in (0, self.outputs):
                 raise ValueError(f"head {self.name!r} has {self.outputs} outputs but {count} {what}")
+        numbers = [*self.scale, *(number for ends in self.ranges if ends for number in ends)]
+        if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+            raise ValueError(f"scale or ranges of head {self.name!r} are not numbers")
+        if self.scale and not (len(self.scale) == 3 and self.scale[1] > max(self.scale[0], self.scale[2])):
+            raise ValueError(f"{self.scale!r} is not the lowest rating, the highest, and that of the score 0")
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """Names of the outputs; their numbers where they have no names."""
+        return self.names or tuple(map(str, range(self.outputs)))
+
+    def rating(self, score: float) -> float:
+        """A score as a rating on the scale of the questionnaire, where that is known."""
+        if not self.scale:
+            return score
+        _, highest, zero = self.scale
+        return zero + score * (highest - zero)
+
+    def details(self, scores: Sequence[float] | None = None) -> dict[str, dict[str, Any]]:
+        """What is known of each output by its name.
+
+        ``low``, ``high``: what the ends mean; ``scale``: lowest and highest rating; ``rating``: the score on
+        that scale; ``trained``: least and greatest rating (or score, without a scale) of the training labels.
+        """
+        told: dict[str, dict[str, Any]] = {name: {} for name in self.all_names}
+        for k, entry in enumerate(told.values()):
+            if self.poles:
+                entry |= dict(zip(("low", "high"), self.poles[k], strict=True))
+            if self.scale:
+                entry["scale"] = [*self.scale[:2]]
+                if scores is not None:
+                    entry["rating"] = self.rating(scores[k])
+            if self.ranges and (ends := self.ranges[k]):
+                entry["trained"] = [*map(self.rating, ends)]
+        return {name: entry for name, entry in told.items() if entry}
+
+    def shown_names(self) -> tuple[str, ...]:
+        """Names of the outputs; with a scale or poles ``Long (1 long, 7 short)``."""
+        if not self.scale and not self.poles:
+            return self.all_names
+        least, most = (f"{number:g}" for number in self.scale[:2]) if self.scale else ("low", "high")
+        if not self.poles:
+            return tuple(f"{name} ({least}-{most})" for name in self.all_names)
+        pairs = zip(self.all_names, self.poles, strict=True)
+        return tuple(f"{name} ({least} {low}, {most} {high})" for name, (low, high) in pairs)
 
 
 def head_from_json(entry: Mapping[str, Any]) -> Head:
@@ -70,6 +122,9 @@ def head_from_json(entry: Mapping[str, Any]) -> Head:
         entry["activation"],
         tuple(map(str, entry.get("names", ()))),
         tuple((str(low), str(high)) for low, high in entry.get("poles", ())),
+        tuple(entry.get("scale", ())),
+        tuple(None if ends is None else (ends[0], ends[1]) for ends in entry.get("ranges", ())),
+        str(entry.get("task", "")),
     )
 
 
@@ -78,7 +133,8 @@ def heads_of(
 ) -> tuple[Head, ...]:
     """Sentence heads of a checkpoint, from ``heads.json`` beside it or by the names of their tensors.
 
-    Raises `CheckpointError`: ``bad-config`` (``heads.json``), ``missing-weights``.
+    What their outputs mean is in the checkpoints of trainings of this package.
+    Raises `CheckpointError`: ``bad-config`` (``heads.json``, meaning of outputs), ``missing-weights``.
     """
     if checkpoint.container == "hugging-face" and (beside := _heads_beside(Path(path))) is not None:
         return beside
@@ -100,8 +156,24 @@ def heads_of(
         regression = parts[0] == "regression_heads"
         rates = regression or criterion in _RATING_CRITERIA or parts[1] in _MULTI_LABEL
         kind: Literal["classification", "regression"] = "regression" if regression else "classification"
-        heads.append(Head(parts[1], kind, value.shape[0], "sigmoid" if rates else "softmax"))
+        head = Head(parts[1], kind, value.shape[0], "sigmoid" if rates else "softmax")
+        heads.append(_described(head, checkpoint.outputs, path))
     return tuple(heads)
+
+
+def _described(head: Head, outputs: Sequence[Any], path: str | PathLike[str]) -> Head:
+    """A head with what a checkpoint says of its outputs."""
+    try:
+        for entry in outputs:
+            if (entry["name"], entry["kind"]) == (head.name, head.kind):
+                found = head_from_json(entry)
+                if found.outputs != head.outputs:
+                    raise ValueError(f"{found.outputs} outputs are described, there are {head.outputs}")
+                return found
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        message = f"It does not describe the outputs of {head.name!r}: {error}"
+        raise CheckpointError("bad-config", message, path=path) from error
+    return head
 
 
 def _heads_beside(path: Path) -> tuple[Head, ...] | None:

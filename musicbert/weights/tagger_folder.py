@@ -4,8 +4,8 @@
     ``model_type`` (``musicbert-tagger``), ``format_version``, ``family`` (``musicbert``, ``m2bert``
     or ``midibert``), ``architecture`` (attributes of the configuration), ``codec``, ``window`` and
     ``overlap`` in notes,
-    ``head`` (`musicbert.model.tagger.TagSettings`), ``task`` (name, label, level, kind, classes,
-    ignored classes), and ``origin`` (model it started from, seed).
+    ``head`` (`musicbert.model.tagger.TagSettings`), ``task`` (name, label, level, kind, classes, ignored
+    classes; where known poles, scale and training ranges), and ``origin`` (model it started from, seed).
 ``model.safetensors``
     Tensors of `musicbert.model.tagger.Tagger`.
 """
@@ -25,10 +25,21 @@ from musicbert.weights.container import read_json, read_safetensors
 from musicbert.weights.families.family import Family
 from musicbert.weights.families.known import FAMILIES
 from musicbert.weights.folder import WEIGHTS, write_folder
+from musicbert.weights.output_names import Head, head_from_json
 
 SETTINGS = "tagger.json"
 KINDS, LEVELS = ("classes", "multilabel", "regression"), ("note", "sequence")
 MODEL_TYPE, FORMAT_VERSION = "musicbert-tagger", 1
+
+
+def output_of(task: Mapping[str, Any]) -> Head:
+    """What the outputs of a tagger mean; raises `ValueError` or `TypeError`."""
+    kind, activations = task["kind"], {"classes": "softmax", "multilabel": "sigmoid", "regression": "none"}
+    family = "regression" if kind == "regression" else "classification"
+    names = {"name": task.get("name") or task["label"], "names": task["classes"], "task": kind}
+    known = {name: task[name] for name in ("poles", "scale", "ranges") if name in task}
+    size = {"kind": family, "activation": activations[kind], "outputs": len(task["classes"])}
+    return head_from_json({**names, **size, **known})
 
 
 def is_tagger_folder(path: str | PathLike[str]) -> bool:
@@ -65,6 +76,7 @@ def _check_use(settings: Mapping[str, Any]) -> None:
         raise ValueError(f"codec {settings['codec']!r} is not one of {', '.join(CODECS)}")
     if not isinstance(task["classes"], list) or len(task["classes"]) != outputs:
         raise ValueError(f"{outputs} outputs, but classes {task['classes']!r}"[:200])
+    output_of(task)
 
 
 def _check_sizes(family: Family, config: Any, head: TagSettings, weights: Mapping[str, torch.Tensor]) -> None:

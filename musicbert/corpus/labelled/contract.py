@@ -44,6 +44,8 @@ class LabelColumn:
     classes: tuple[str, ...]  # names of the C classes or outputs
     poles: tuple[tuple[str, str], ...] = ()  # words for the low and the high end of each output, if known
     scale: str = ""  # what the numbers mean
+    #: lowest and highest rating of the questionnaire, and the rating that is stored as 0, if known
+    bounds: tuple[float, ...] = ()
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from musicbert.annotation.dimensions import rating_scale
 from musicbert.annotation.names import parse_segment
 from musicbert.arrays import Floats, Ints
 from musicbert.corpus.files.folders import read_whole
@@ -35,13 +36,15 @@ PUBLISHED_CLASSES = 14
 class RatingSchema:
     """Names of the performers, in the order of their classes, and of the rated dimensions.
 
-    ``poles`` of each dimension and ``scale`` (what a label means, in words) are empty where they are unknown.
+    ``poles`` of each dimension, ``scale`` (what a label means, in words) and ``bounds`` (see `LabelColumn`)
+    are empty where they are unknown.
     """
 
     classes: tuple[str, ...]
     dimensions: tuple[str, ...]
     poles: tuple[tuple[str, str], ...] = ()
     scale: str = ""
+    bounds: tuple[float, ...] = ()
 
 
 class RatingBin(TokenBin):
@@ -61,16 +64,18 @@ class RatingBin(TokenBin):
     def __init__(self, path: str | PathLike[str], *, parts: Sequence[str] | None = None) -> None:
         super().__init__(path, parts=parts)
         self.schema = self._schema()
+        schema = self.schema
         self.labels = {
             "ratings": LabelColumn(
                 "ratings",
                 "sequence",
                 "regression",
-                self.schema.dimensions,
-                self.schema.poles,
-                self.schema.scale,
+                schema.dimensions,
+                schema.poles,
+                schema.scale,
+                schema.bounds,
             ),
-            "performer": LabelColumn("performer", "sequence", "classes", self.schema.classes),
+            "performer": LabelColumn("performer", "sequence", "classes", schema.classes),
         }
         read = [self._labels(part) for part in self.parts]
         self._values: dict[str, NDArray[Any]] = {
@@ -175,10 +180,14 @@ def read_classes(path: Path, *, hint: str = BINARISE) -> RatingSchema:
         dimensions = content["dimensions"]
         known = [(entry["low"], entry["high"]) for entry in dimensions if {"low", "high"} <= set(entry)]
         poles = tuple((str(low), str(high)) for low, high in known) if len(known) == len(dimensions) else ()
+        bounds: tuple[float, ...] = ()
+        if source := content.get("label_source"):
+            study = rating_scale(source)
+            bounds = (*map(float, study.scale), float(study.zero))
         return RatingSchema(
-            _names(content["classes"]), _names(dimensions), poles, str(content.get("scale", ""))
+            _names(content["classes"]), _names(dimensions), poles, str(content.get("scale", "")), bounds
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         message = f"Not a JSON object with classes and dimensions: {error!r}"
         raise DatasetError("bad-classes", message, path=path, hint=hint) from error
 

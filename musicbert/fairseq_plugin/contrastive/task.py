@@ -63,7 +63,11 @@ class ContrastiveTask(RatingTask):
     @property
     def performer_count(self) -> int:
         """Number of performer classes."""
-        return PUBLISHED_CLASSES if self.compat else self.outputs(self.terms[0])
+        return self.outputs(self.terms[0])
+
+    def outputs(self, term: Term) -> int:
+        """Number of performers, with ``--compat`` as published."""
+        return PUBLISHED_CLASSES if self.compat else super().outputs(term)
 
     @property
     def annotation_width(self) -> int:

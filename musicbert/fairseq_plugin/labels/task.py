@@ -3,14 +3,16 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Optional
 
+import numpy as np
 from fairseq import models
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask
 from omegaconf import II, MISSING
 
-from musicbert.corpus.labelled import LabelledSet
+from musicbert.corpus.labelled import LabelColumn, LabelledSet
 from musicbert.encoding.views import View
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.data.task import OneDictionary, change, flag, octuple_dictionary
@@ -149,3 +151,34 @@ class LabelTask(OneDictionary, FairseqTask):
     def outputs(self, term: Term) -> int:
         """Number of outputs of a head."""
         return len(self.data.column(term.label).classes)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What checkpoints hold of the task: what the outputs of each head mean."""
+        return {**super().state_dict(), "outputs": self.described_outputs}
+
+    @cached_property
+    def described_outputs(self) -> list[dict[str, Any]]:
+        """Names, poles, scale and training range of each term (`musicbert.weights.Head`)."""
+        return [self._describe(term) for term in self.terms]
+
+    def _describe(self, term: Term) -> dict[str, Any]:
+        column, count = self.data.column(term.label), self.outputs(term)
+        known = len(column.classes)
+        names = [*column.classes, *(f"unused-{number}" for number in range(known, count))]
+        activations = {"classes": "softmax", "multilabel": "sigmoid", "regression": term.activation}
+        entry = {"name": term.head or term.label, "kind": term.family, "outputs": count, "names": names}
+        entry |= {"activation": activations[column.kind], "task": column.kind, "level": column.level}
+        if count == known:
+            entry |= {"poles": [[*pair] for pair in column.poles], "scale": [*column.bounds]}
+            entry["ranges"] = self._ranges(column) if column.kind == "regression" else []
+        return entry
+
+    def _ranges(self, column: LabelColumn) -> list[list[float] | None]:
+        """Least and greatest training label of each output; None where there is none."""
+        values, pieces = self.data.label(column.name), self.pieces("train")
+        if column.level == "note":
+            values = np.concatenate([values[:0], *(self.data.note_labels(column.name, k) for k in pieces)])
+        else:
+            values = values[np.asarray(pieces, np.int64)]
+        known = (one[~np.isnan(one)] for one in np.asarray(values, np.float64).T)
+        return [[float(one.min()), float(one.max())] if len(one) else None for one in known]

@@ -34,8 +34,6 @@ BEST, LAST = "checkpoint_best.pt", "checkpoint_last.pt"
 RUNS_PER_CHILD = 10
 #: what is kept on disk; these options change no result
 _HOUSEKEEPING = ("--no-epoch-checkpoints", "--no-last-checkpoints", "--no-save-optimizer-state")
-#: what makes scores of the outputs of a head (ratings are on 0-1)
-_ACTIVATIONS: Any = {"classes": "softmax", "multilabel": "sigmoid", "regression": "sigmoid"}
 _PRELOAD = ("fairseq_cli.train", "musicbert.fairseq_plugin.labels.predict")
 
 
@@ -287,6 +285,7 @@ def _export(run: Run, model: Any, task: Any) -> None:
         settings = {
             **run.about,
             "origin": {**run.about["origin"], "seed": run.seed},
+            "task": {**run.about["task"], **_known(task.described_outputs[0])},
             "architecture": asdict(model.backbone.config),
             "codec": task.data.codec,
             "window": task.cfg.window,
@@ -299,10 +298,11 @@ def _export(run: Run, model: Any, task: Any) -> None:
     from musicbert.weights import read_bundle, save_folder
 
     bundle = read_bundle(run.out / run.checkpoint)
-    terms = {term.head: term for term in task.terms}
-    heads = [
-        replace(head, names=task.data.column(term.label).classes, activation=_ACTIVATIONS[term.kind])
-        for head in bundle.heads
-        if (term := terms.get(head.name))
-    ]
-    save_folder(replace(bundle, heads=tuple(heads)), run.out / MODEL)
+    trained = {term.head for term in task.terms}
+    heads = tuple(head for head in bundle.heads if head.name in trained)
+    save_folder(replace(bundle, heads=heads), run.out / MODEL)
+
+
+def _known(outputs: dict[str, Any]) -> dict[str, Any]:
+    """Poles, scale and training ranges of a tagger, as far as they are known."""
+    return {name: outputs[name] for name in ("poles", "scale", "ranges") if outputs.get(name)}

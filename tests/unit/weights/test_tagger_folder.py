@@ -179,4 +179,4 @@ def test_predict_uses_its_options_or_refuses_them(tmp_path, capsys):
     words = ["predict", str(tmp_path / "metre.mid"), "--model", str(tmp_path / "midibert")]
     assert main(words) == 0
     assert main([*words, "--beyond-limit", "error"]) == 2
-    assert "do not apply" in capsys.readouterr().err
+    assert "not used by the encoding cp" in capsys.readouterr().err
