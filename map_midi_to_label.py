@@ -188,9 +188,11 @@ def study_options(args: argparse.Namespace) -> StudyOptions | None:
     if "answers" in given:
         pairs = [text.rpartition("=")[::2] for text in given["answers"]]
         try:
-            given["answers"] = {words: float(number) for words, number in pairs if words}
+            given["answers"] = {words: float(number) for words, number in pairs}
         except ValueError as error:
             raise RatingError("bad-option", f"--answers: {error}", hint="WORDS=NUMBER") from error
+        if "" in given["answers"]:
+            raise RatingError("bad-option", "--answers: a number without words", hint="WORDS=NUMBER")
     if args.columns and not given.get("dimensions"):
         given["columns"] = tuple(name.strip() for name in args.columns.split(",") if name.strip())
     if args.duplicates != "auto":

@@ -37,9 +37,9 @@ def labels(root):
     return module.main
 
 
-def commands(root):
-    """Commands of the page, a list of words each, in their order."""
-    page = (root / "docs/own-study.md").read_text()
+def commands(root, name="docs/own-study.md", heading=""):
+    """Commands of a page from a heading on, a list of words each, in their order."""
+    page = (root / name).read_text().partition(heading or "# ")[2]
     blocks = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
     return [shlex.split(line, comments=True) for line in lines if line.strip()]
@@ -74,7 +74,7 @@ def test_the_page_runs_from_ratings_to_report(root, study):
     said = run(root, study, wide)
     first = rows(study / "labels.json")
     assert "20 raters, 32 pieces" in said
-    assert "6 dimensions: Speed (slow – fast)" in said
+    assert "6 dimensions on a scale from 1 to 9: Speed (slow – fast; rated 1 to 9)" in said
     assert "left out: age" in said
     assert "turned round: Articulation" in said
     agreement = (study / "agreement/reliability.md").read_text()
@@ -107,6 +107,14 @@ def test_the_page_runs_from_ratings_to_report(root, study):
     assert (report / "scatter.png").is_file()
     assert "Qualtrics" in run(root, study, survey)
     assert rows(study / "labels.json") == first
+
+
+def test_the_short_form_of_the_readme_runs(root, study, tmp_path):
+    for name in ("ratings.csv", "dimensions.yaml", "midi"):
+        (tmp_path / name).symlink_to(study / name)
+    for words in commands(root, "README.md", "On a study of your own")[:3]:
+        run(root, tmp_path, words)
+    assert len(list(tmp_path.glob("own_data_bin_apex_reg_cls/*/label/test.id"))) == 8
 
 
 def test_three_layouts_give_equal_labels(labels, study, monkeypatch, capsys):
@@ -228,6 +236,9 @@ def test_own_options_without_a_scale_and_published_names_are_not_guessed(labels,
     assert labels(["--csv", "ratings.csv", "--rater-column", "rater"]) == 2
     assert "--scale 1 9" in capsys.readouterr().err
     assert labels(["--csv", "ratings.csv", "--scale", "1", "9", "--preset", "xai"]) == 2
+    columns = ["--csv", "ratings.csv", "--scale", "1", "9", "--rater-column", "rater", "--file-column"]
+    assert labels([*columns, "rater"]) == 2
+    assert labels([*columns, "stimulus", "--answers", "=3"]) == 2
     frame = pd.read_csv("ratings.csv")
     questions = {f"Question_{k}_1_1": frame[item[0]] for k, item in enumerate(ITEMS, 1)}
     forced = pd.DataFrame(

@@ -109,6 +109,9 @@ def layout_of(options: StudyOptions, path: str) -> Layout:
         "survey": {"rater"},
         "means": {"file"},
     }
+    columns = [getattr(options, name) for name in given]
+    if len(set(columns)) < len(columns):
+        raise RatingError("bad-option", f"one column is given two meanings: {', '.join(columns)}", path=path)
     layout = options.layout or next((name for name, names in needed.items() if names == given), None)
     if layout is None or needed[layout] != given:
         flags = {
@@ -246,7 +249,7 @@ def _need(value: str, what: str, line: int, path: str) -> None:
 
 
 def without_tests(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    """Leave out rows that survey tools mark as previews, tests and spam."""
+    """Leave out rows that survey tools mark as previews, tests and spam; unfinished ones are said."""
     drop = pd.Series(False, index=table.index)
     for column, values in _TEST_ROWS.items():
         if column not in table or (column == "MODE" and "CASE" not in table):
@@ -257,6 +260,10 @@ def without_tests(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
         for value, count in cells[flagged & ~drop].value_counts().items():
             notes.append(f"{count} rows are left out: {column} is {value!r} (--keep-test-rows keeps them)")
         drop |= flagged
+    for column in {"Finished", "FINISHED"} & set(table.columns):
+        count = int(table[column][~drop].map(lambda cell: cell_name(cell).lower() in ("0", "false")).sum())
+        if count:
+            notes.append(f"{count} rows are unfinished and kept: {column}")
     kept = table[~drop]
     kept.attrs = table.attrs
     return kept

@@ -77,7 +77,7 @@ def _yaml_rows(path: Path) -> Sequence[Any]:
         raise RatingError(
             "bad-dimensions", f"it is not YAML: {' '.join(str(error).split())}", path=path
         ) from error
-    rows = content.get("dimensions") if isinstance(content, dict) else content
+    rows = content["dimensions"] if isinstance(content, dict) and set(content) == {"dimensions"} else content
     if not isinstance(rows, list) or not rows:
         hint = "write a list: '- {column: q1, name: Expressive, low: stiff, high: expressive}'"
         raise RatingError("bad-dimensions", "it holds no list of dimensions", path=path, hint=hint)

@@ -81,14 +81,14 @@ def read_study(path: str | PathLike[str], options: StudyOptions) -> RatingTable:
         rows = [(line, "mean", piece) for line, _, piece in rows]
         notes.append("one row a piece: taken for means of raters, so their agreement is unknown")
     lowest, highest = options.scale
-    low, high = np.nanmin(ratings), np.nanmax(ratings)
-    notes.append(f"ratings from {low:g} to {high:g} on a scale from {lowest:g} to {highest:g}")
+    used = [
+        "not rated" if np.isnan(column).all() else f"rated {np.nanmin(column):g} to {np.nanmax(column):g}"
+        for column in ratings.T
+    ]
     turned = [k for k, item in enumerate(items) if item.reversed]
     ratings[:, turned] = lowest + highest - ratings[:, turned]
     if turned:
         notes.append(f"turned round: {', '.join(items[k].dimension.name for k in turned)}")
-    unrated = np.flatnonzero(np.isnan(ratings).all(axis=0))
-    notes += [f"nobody rated {items[k].dimension.name!r}" for k in unrated]
     kept = {piece for *_, piece in rows}
     rated = {name: piece for name, piece in ids.items() if piece in kept}
     extras = _extras(table, pieces, options, rated, where, notes)
@@ -97,8 +97,8 @@ def read_study(path: str | PathLike[str], options: StudyOptions) -> RatingTable:
     users, user_of = codes_of([rater for _, rater, _ in rows])
     raters = "" if layout == "means" else f"{len(users)} raters, "
     notes.append(f"{raters}{len(segments)} pieces, such as {segments[0]!r}")
-    with_poles = (f"{dimension.name} ({dimension.poles})" for dimension in dimensions)
-    notes.append(f"{len(items)} dimensions: {', '.join(with_poles)}")
+    described = (f"{d.name} ({d.poles}; {span})" for d, span in zip(dimensions, used, strict=True))
+    notes.append(f"{len(items)} dimensions on a scale from {lowest:g} to {highest:g}: {', '.join(described)}")
     if not options.groups:
         notes.append("no --group-column: each file is a group of its own in splits")
     return RatingTable(
@@ -195,7 +195,8 @@ def _pivot(
 def read_pieces(path: str | PathLike[str]) -> pd.DataFrame:
     """Table of pieces by their name in the ratings (column ``piece``; without it, ``file``).
 
-    Raises `RatingError`: ``missing-column``, ``no-piece``, ``unknown-piece``.
+    A file that was played twice has two names. Raises `RatingError`: ``missing-column``, ``no-piece``,
+    ``duplicate-piece``.
     """
     table = read_table(path, lines=True)
     if "file" not in table:
@@ -206,10 +207,9 @@ def read_pieces(path: str | PathLike[str]) -> pd.DataFrame:
             if is_missing(cell):
                 raise RatingError("no-piece", f"line {line} has no {name}", path=path)
     names = table["piece" if "piece" in table else "file"].map(cell_name)
+    if names.duplicated().any():
+        raise RatingError("duplicate-piece", f"{names[names.duplicated()].iloc[0]!r} stands twice", path=path)
     files = table["file"].map(lambda cell: piece_id(cell_name(cell)))
-    for values in (names, files):
-        if (twice := values[values.duplicated()]).size:
-            raise RatingError("unknown-piece", f"{twice.iloc[0]!r} stands twice", path=path)
     return table.assign(file=files).set_index(names.rename(None))
 
 

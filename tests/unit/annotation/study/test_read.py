@@ -157,7 +157,7 @@ def test_reversed_items_are_turned_and_said(study):
     table = study(WIDE, **COLUMNS, dimensions=dims)
     assert cells(table)["a", "x", "q1"] == 9
     assert "turned round: q1" in table.notes
-    assert "ratings from 1 to 9 on a scale from 1 to 9" in table.notes
+    assert "on a scale from 1 to 9: q1 (stiff – free; rated 1 to 5), Pace (" in " ".join(table.notes)
 
 
 @pytest.mark.parametrize(
@@ -191,6 +191,7 @@ def test_dimensions_as_a_table(tmp_path):
         ("- {column: a}\n- {column: a}", "duplicate-column"),
         ("- {column: a, reversed: perhaps}", "bad-dimensions"),
         ("[[[", "bad-dimensions"),
+        ("dimensions: [{column: a}]\nscale: [1, 9]", "bad-dimensions"),
         ("- {column: [a]}", "bad-dimensions"),
         ("- a", "bad-dimensions"),
         ("- {column: a, name: n}\n- {column: b, name: n}", "duplicate-column"),
@@ -266,13 +267,13 @@ def qualtrics(rows):
 
 def test_qualtrics_loops_previews_and_timers(study):
     names = [f"{loop}_Q3_{item}" for loop in (1, 2) for item in (1, 2)]
-    head = ["Status", "ResponseId", "1_Q9_Page Submit", *names, "attention_1"]
+    head = ["Status", "Finished", "ResponseId", "1_Q9_Page Submit", *names, "attention_1"]
     rows = [
         head,
-        ["IP Address", "R1", "3.2", 1, 9, 5, 3, 4],
-        ["Survey Preview", "R2", "1", 1, 1, 1, 1, 4],
-        ["0", "R3", "1", 3, "", "", "", 2],
-        ["1", "R4", "1", 3, 3, 3, 3, 2],
+        ["IP Address", "True", "R1", "3.2", 1, 9, 5, 3, 4],
+        ["Survey Preview", "1", "R2", "1", 1, 1, 1, 1, 4],
+        ["0", "0", "R3", "1", 3, "", "", "", 2],
+        ["1", "1", "R4", "1", 3, 3, 3, 3, 2],
     ]
     dims = "- {column: Q3_1, name: Expressive}\n- {column: Q3_2, name: Fast}\n"
     pieces = "piece,file\n1,x.mid\n2,y.mid\n"
@@ -280,7 +281,14 @@ def test_qualtrics_loops_previews_and_timers(study):
     assert table.users == ("R1", "R3")
     assert cells(table)["R1", "y", "Fast"] == 3
     said = " / ".join(table.notes)
-    for part in ("Qualtrics", "'ResponseId'", "Status is 'survey preview'", "Status is '1'", "attention_1"):
+    for part in (
+        "Qualtrics",
+        "'ResponseId'",
+        "Status is 'survey preview'",
+        "Status is '1'",
+        "attention_1",
+        "1 rows are unfinished",
+    ):
         assert part in said
     assert len(study(qualtrics(rows), dimensions=dims, pieces=pieces, keep_tests=True).users) == 4
 
@@ -399,6 +407,10 @@ def test_groups_and_performers_are_columns_of_the_ratings_or_of_the_pieces(study
     assert table.groups == {"work": {"a/one": "op. 1", "a/two": "a/two"}, "key": {"a/one": "C", "a/two": "D"}}
     assert "1 pieces have no 'work'" in " ".join(table.notes)
     refused(lambda: study(rows, **COLUMNS, pieces="file\nz\n"), "unknown-piece", "'x'")
+    refused(lambda: study(rows, **COLUMNS, pieces="file,piece\nz,x\nz,x\n"), "duplicate-piece", "'x'")
+    again = "file,piece\none,x\none,y\n"  # played twice
+    refused(lambda: study(rows, **COLUMNS, pieces=again), "duplicate-rating", "'one'")
+    assert study(rows, **COLUMNS, pieces=again, duplicates="keep").segments == ("one",)
     refused(lambda: study(rows, **COLUMNS, performer="work", pieces=pieces), "no-performer", "a/two")
 
 
