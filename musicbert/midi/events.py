@@ -10,7 +10,7 @@ For every byte it is found at once where an event that began there would end; on
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,7 @@ _DATA_BYTES = np.array([0] * 8 + [2, 2, 2, 2, 1, 1, 2, 0], np.uint8)
 
 
 class Events(NamedTuple):
-    """Events of a file without end marks, in its order; columns [shape=(n,), int64].
+    """Events of a file without end marks, in its order; columns [shape=(n,), integers].
 
     ``track``: number of the chunk; ``tick``; ``status``; ``kind`` of a meta event, else -1; where its bytes
     are in the file: delta time from ``start``, status (unless it is running) before ``data``, data (with the
@@ -48,7 +48,7 @@ class Events(NamedTuple):
 
     def programs(self, data: bytes, notes: Ints) -> Ints:
         """Program of the channel in its track at some events, by their indices."""
-        group = self.track << 4 | self.status & 0x0F
+        group = (self.track << 4 | self.status & 0x0F).astype(np.int64)
         changes = np.flatnonzero(self.status >> 4 == PROGRAM)
         changes = changes[np.argsort(group[changes], kind="stable")]
         if not len(changes):
@@ -102,17 +102,17 @@ def track_chunks(data: bytes) -> Iterator[tuple[int, int]]:
 def file_events(data: bytes) -> Events:
     """Events of a file with a checked header; a damaged track ends where the damage begins."""
     block = _Block(data, 0)
-    blocks = [block]
+    parts: list[tuple[Any, ...]] = []
     for number, (at, stop) in enumerate(track_chunks(data)):
         running = 0
         while 0 <= at < stop:
             if not block.begin <= at < block.end:
+                parts.append(block.columns())
                 block = _Block(data, at)
-                blocks.append(block)
             at, running = block.follow(number, at, stop, running)
-    track, delta, byte, kind, start, place, ending = (
-        np.concatenate(column) for column in zip(*(each.columns() for each in blocks), strict=True)
-    )
+    parts.append(block.columns())
+    track, delta, byte, kind, start, place, ending = map(np.concatenate, zip(*parts, strict=True))
+    del parts, block
     channel = np.where((byte >= 0x80) & (byte < 0xF0), np.arange(len(start)), 0)
     status = np.where(byte < 0x80, byte[np.maximum.accumulate(channel)], byte) if len(byte) else byte
     tick = np.cumsum(delta)
@@ -165,7 +165,7 @@ class _Block:
             at = then
         return at + self.begin, running
 
-    def columns(self) -> tuple[Ints, ...]:
+    def columns(self) -> tuple[Any, ...]:
         """Track, delta time, first byte after it, kind of meta event, and places of all events."""
         track = np.repeat(
             np.array([track for track, _ in self.found], np.int64),
@@ -175,8 +175,9 @@ class _Block:
         ending = np.array([at for _, chain in self.found for at in chain[1:]], np.int64)
         byte, kind = self.byte[first], self.kind[first]
         data = self.at[first] + (byte >= 0x80) + (kind >= 0)
-        places = (first + self.begin, data + self.begin, ending + self.begin)
-        return track, self._numbers(first), byte, kind, *places
+        wide = (byte, kind, first + self.begin, data + self.begin, ending + self.begin)
+        columns: Any = [column.astype(np.int32) for column in wide]  # a file has 16 MiB at most
+        return track.astype(np.int32), self._numbers(first), *columns
 
     def _numbers(self, at: Ints) -> Ints:
         """Values of the variable-length numbers that begin at some bytes; one without an end is too large."""

@@ -108,3 +108,9 @@ def test_the_ledger_counts_them(long, fixtures, tmp_path):
     found = {outcome.name: outcome for outcome in read_ledger(tmp_path / "out" / "ledger.jsonl")}
     assert (found["long"].notes, found["long"].beyond_limit) == (BEFORE + AFTER, AFTER)
     assert found["short"].beyond_limit is None
+
+
+def test_data_sets_of_segments_count_them(long):
+    from musicbert.corpus.ratings.piece import encode_piece
+
+    assert encode_piece("x", long.read_bytes())[0].beyond_limit == AFTER

@@ -106,6 +106,9 @@ class Report:
         reasons = f" ({', '.join(f'{n} {reason}' for reason, n in counts.items())})" if counts else ""
         midi = sum(file.path is not None for file in self.outcomes)
         parts.append(f"{sum(counts.values())} unreadable{reasons} of {midi} MIDI files")
+        beyond = sum(file.beyond_limit or 0 for file in self.outcomes)
+        if beyond:
+            parts.append(f"{beyond} notes after 1,024 bars of 4/4 left out")
         return ", ".join(parts)
 
 

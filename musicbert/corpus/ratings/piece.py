@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from musicbert.arrays import Ints, Singles
 from musicbert.corpus.files.ledger import OK, Outcome
 from musicbert.encoding import encode_notes, performance_inputs, rows_to_line
+from musicbert.encoding.octuple import notes_beyond_limit
 from musicbert.errors import MidiError
-from musicbert.midi import Score, read_score
+from musicbert.midi import Score, programs_elsewhere, read_score
 
 #: Maximum notes of one line (MusicBERT's window).
 WINDOW = 1000
@@ -90,7 +91,8 @@ def encode_piece(
     digest = sha256(content).hexdigest()
     try:
         score = read_score(content, reader=options.reader, name=path or name)
-        rows, note_index = encode_notes(neutral_clock(score) if options.neutralise else score)
+        encoded = neutral_clock(score) if options.neutralise else score
+        rows, note_index = encode_notes(encoded)
         inputs = performance_inputs(score, note_index) if options.performance else None
     except MidiError as error:
         return Outcome(name, error.reason, path=path, sha256=digest, detail=error.message), None
@@ -108,6 +110,8 @@ def encode_piece(
         notes_written=len(rows),
         seconds=round(float(times.max() - times.min()), 3),
         sha256=digest,
+        beyond_limit=notes_beyond_limit(encoded) or None,
+        programs_elsewhere=programs_elsewhere(content) or None,
     )
     return outcome, Piece(name, rows_to_line(rows), len(rows), inputs)
 

@@ -44,6 +44,7 @@ from musicbert.corpus.sentences.songs import SongPiece, read_songs, rejected
 from musicbert.corpus.splits.song_groups import song_marks
 from musicbert.corpus.splits.task_folds import RULES, genre_folds
 from musicbert.encoding import N_FIELDS, dictionary_text, encode_notes, plan_windows, rows_to_ids
+from musicbert.encoding.octuple import notes_beyond_limit
 from musicbert.encoding.vocabulary import TOKENS
 from musicbert.errors import DatasetError
 from musicbert.midi import read_score
@@ -127,7 +128,8 @@ def _read(member: Member, content: bytes, *, options: GenreOptions) -> SongPiece
         moved = rows[windows[at].start : windows[at].stop].copy()
         moved[:, 0] += windows[at].offset
         ids.append(rows_to_ids(moved).astype(np.uint16))
-    return SongPiece(len(score), song_marks(score, rows, note_index), ids, max(map(len, ids)) // N_FIELDS - 2)
+    marks, longest_line = song_marks(score, rows, note_index), max(map(len, ids)) // N_FIELDS - 2
+    return SongPiece(len(score), marks, ids, longest_line, notes_beyond_limit(score))
 
 
 def build_genre(

@@ -27,6 +27,7 @@ class SongPiece(Generic[Content]):
     marks: tuple[str, NDArray[np.uint32]]  # as `musicbert.corpus.splits.song_groups.song_marks`
     content: Content  # what the task makes of the file
     notes_written: int | None = None  # notes of its longest line, if known
+    beyond_limit: int = 0  # notes that are left out (see `musicbert.corpus.files.ledger.Outcome`)
 
 
 def read_songs(
@@ -54,7 +55,11 @@ def read_songs(
             kept[name(outcome)] = keep(piece.content)
             marks.append(piece.marks)
             outcome = replace(
-                outcome, notes=piece.notes, notes_written=piece.notes_written, content=piece.marks[0]
+                outcome,
+                notes=piece.notes,
+                notes_written=piece.notes_written,
+                content=piece.marks[0],
+                beyond_limit=piece.beyond_limit or None,
             )
         outcomes.append(outcome)
     names = list(kept)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from musicbert.midi import programs_elsewhere, read_score
 from musicbert.midi.channels import FileNotes, _may_be_elsewhere
+from musicbert.midi.events import file_events
 
 READERS = ("symusic", "miditoolkit")
 
@@ -105,3 +106,16 @@ def test_notes_are_those_of_the_parser(tracks):
     assert _may_be_elsewhere(data) or not differ
     channel = read_score(data, channel_programs="channel")
     np.testing.assert_array_equal(channel.program[~channel.drum], notes.held[found][~channel.drum])
+
+
+def test_events_take_bounded_memory():
+    import tracemalloc
+
+    body = b"\0\xc0\1" * 400_000 + b"\0\xff\x2f\0"
+    data = b"MThd" + bytes([0, 0, 0, 6, 0, 0, 0, 1, 1, 0]) + b"MTrk" + len(body).to_bytes(4, "big") + body
+    tracemalloc.start()
+    try:
+        assert len(file_events(data).tick) == 400_000
+        assert tracemalloc.get_traced_memory()[1] < 50 * len(data)
+    finally:
+        tracemalloc.stop()

@@ -37,6 +37,7 @@ from musicbert.corpus.sentences.pairs.rawset import PairReport, PartWriter, is_p
 from musicbert.corpus.sentences.songs import SongPiece, read_songs, rejected
 from musicbert.corpus.splits.song_groups import song_marks
 from musicbert.encoding import N_FIELDS, content_md5, dictionary_text, encode_notes
+from musicbert.encoding.octuple import notes_beyond_limit
 from musicbert.errors import DatasetError
 from musicbert.midi import read_score
 
@@ -69,7 +70,8 @@ def _read(member: Member, content: bytes, *, options: GenerateOptions) -> SongPi
     melody_mark = song_marks(score, rows[melody], note_index[melody])[1]
     if options.task == "next" and not _successors(piece_phrases, options.cut.bars):
         raise DatasetError("no-phrase", "No phrase follows another")
-    return SongPiece(len(score), (content_md5(rows), melody_mark), piece_phrases)
+    marks = content_md5(rows), melody_mark
+    return SongPiece(len(score), marks, piece_phrases, beyond_limit=notes_beyond_limit(score))
 
 
 def _successors(found: Sequence[Phrase], bars: int) -> list[int]:
