@@ -94,6 +94,9 @@ class Runner:
         """Give up a broken executor, and return the tasks that it had: all may be run again."""
         tasks = list(flying.values())
         flying.clear()
+        # a process that was started while the pool broke would be waited for without end
+        for process in list((getattr(self._executor, "_processes", None) or {}).values()):
+            process.kill()
         self.close()
         return tasks
 
