@@ -152,10 +152,12 @@ def hold_folder(folder: str | PathLike[str], *, path: str | PathLike[str] | None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise DatasetError(
                 "output-busy", "Another run is writing this output", path=path, hint="wait for it, or stop it"
             ) from None
+        except OSError:  # a file system without locks
+            pass
         yield
     finally:
         if new:

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from musicbert.command_line import Parser, exit_status  # noqa: E402
+from musicbert.reuse import hold_folder  # noqa: E402
 
 #: file in a folder that this program may replace
 MARK = ".made-by-demo"
@@ -40,12 +41,13 @@ def main() -> int:
             f"error: {given.output} holds other files than a demo's: choose another --output", file=sys.stderr
         )
         return 2
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    (out / MARK).touch()
     os.environ.setdefault("OMP_NUM_THREADS", "2")
     try:
-        _demo(out, given.seed, given.updates)
+        with hold_folder(out):
+            for entry in out.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+            (out / MARK).touch()
+            _demo(out, given.seed, given.updates)
     except subprocess.CalledProcessError as error:
         print(f"error: {' '.join(map(str, error.cmd))}: exit status {error.returncode}", file=sys.stderr)
         return 1
