@@ -92,8 +92,8 @@ def check(call, base, option, entry):
     ``entry``: words that are added to ``base``, or a pair of another base and words.
     """
     base, words = entry if isinstance(entry, tuple) else (base, entry)
-    mark, words = (words[0], words[1:]) if words[0] in (REFUSED, ANY, INSTEAD) else ("", words)
-    before, after = call(base), call(words if mark == INSTEAD else f"{base} {words}")
+    mark, words = (words[0], words[1:]) if words[0] in (REFUSED, ANY) else ("", words)
+    before, after = call(base), call(words[1:] if words[0] == INSTEAD else f"{base} {words}")
     assert before[0] in (0, 1) or mark == ANY, before[:3]
     if mark == REFUSED:
         assert after[0] == 2, after[:3]
@@ -106,5 +106,5 @@ def check(call, base, option, entry):
 def check_table(parsers, table):
     """Assert that a table has an entry for every option of each parser, and no other."""
     for name, parser in parsers.items():
-        assert set(table[name]) == set(options_of(parser)), name
+        assert set(table[name]) ^ set(options_of(parser)) == set(), name
     assert set(table) == set(parsers)

@@ -41,7 +41,7 @@ from musicbert.corpus.builder.options import BuildOptions
 from musicbert.corpus.builder.report import BuildReport, write_reports
 from musicbert.corpus.builder.runner import Runner, open_runner
 from musicbert.corpus.builder.shards import committed
-from musicbert.corpus.builder.sources import Entry, list_files
+from musicbert.corpus.builder.sources import Entry, check_sources, list_files
 from musicbert.corpus.builder.worker import Chunk, ChunkDone, describe_corpus, encode_chunk
 from musicbert.corpus.files.folders import check_destination
 from musicbert.corpus.files.ledger import read_ledger
@@ -95,6 +95,7 @@ def build_corpus(
         _tidy(work)
         return BuildReport.read(output)
     check_destination(output, overwrite, _is_ours)
+    check_sources(given)
     with hold_folder(work, path=output):
         _claim(work, plan, restart)
         with open_runner(workers, scheduler) as runner:

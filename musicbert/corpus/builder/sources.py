@@ -76,6 +76,13 @@ def list_files(
             yield Entry(source, judged, place if judged.reason is None else None)
 
 
+def check_sources(sources: Iterable[str]) -> None:
+    """Open each local source before any work is begun; raises what `list_files` raises."""
+    for source in sources:
+        if "://" not in source:
+            next(iter(_lister(source)(_absolute(source), ArchiveLimits())), None)
+
+
 def _absolute(source: str) -> str:
     """Path that a worker in another folder finds."""
     return source if "://" in source else os.path.abspath(source)  # noqa: PTH100

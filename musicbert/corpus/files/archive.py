@@ -182,7 +182,7 @@ class MidiSource:
             "no-midi",
             "There is no .mid or .midi file in it",
             path=self.path,
-            hint="check the path passed as --midi",
+            hint="check the path",
         )
 
 
@@ -261,7 +261,7 @@ def open_zip(path: Path) -> zipfile.ZipFile:
             "not-found",
             f"The archive or folder of MIDI files cannot be opened: {error.strerror}",
             path=path,
-            hint="pass it as --midi ZIP or --midi FOLDER",
+            hint="check the path: it is to be a zip archive or a folder",
         ) from error
     try:
         return _with_utf8_names(zipfile.ZipFile(path))

@@ -1,0 +1,69 @@
+"""Messages name options that exist: every ``--option`` in a text of the package is one of some program."""
+
+import argparse
+import ast
+import re
+
+import pytest
+
+from musicbert.cli.main import available, make_parser
+from musicbert.recipes import RECIPES
+from musicbert.recipes.options import make_parser as recipe_parser
+from options.programs import PROGRAMS, parser_of_program
+
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
+#: of fairseq-train, pytest, pip and programs of the system, and of the shell recipes
+FOREIGN = {
+    "--user-dir", "--init-from", "--restore-file", "--checkpoint-suffix", "--max-positions", "--shorten-method",
+    "--save-dir", "--reset-optimizer", "--arch", "--task", "--criterion", "--sample-break-mode", "--batch-size",
+    "--max-tokens", "--no-build-isolation", "--ntasks-per-node", "--disable-validation", "--layerwise-betas",
+    "--max-update", "--max-epoch", "--stop-time-hours", "--srcdict", "--fp16-no-flatten-grads", "--warmup-updates",
+    "--clip-norm", "--autocast-bf16", "--is-fine-tuning", "--tokens-per-sample", "--update-freq", "--standalone", "--cpu",
+}  # fmt: skip
+
+
+def texts(tree):
+    """Strings of a file that are no documentation."""
+    docs = {
+        node.body[0].value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docs:
+            yield node.value
+
+
+def options(parser):
+    """Options of a parser and of those below it."""
+    for action in parser._actions:
+        yield from action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from options(below)
+
+
+@pytest.fixture(scope="module")
+def known():
+    parsers = [*(make_parser(name) for name in available())]
+    parsers += [recipe_parser(recipe, prog=name) for name, recipe in RECIPES.items()]
+    parsers += [parser_of_program(name) for name in PROGRAMS]
+    return {option for parser in parsers for option in options(parser)}
+
+
+def fairseq_flags(root):
+    """Flags that the plug-in adds to fairseq-train: fields of its configurations."""
+    text = "\n".join(path.read_text() for path in (root / "musicbert" / "fairseq_plugin").rglob("*.py"))
+    return {f"--{name.replace('_', '-')}" for name in re.findall(r"^    (\w+): .* = flag\(", text, re.M)}
+
+
+def test_messages_name_options_that_exist(root, known):
+    wrong = []
+    for path in sorted((root / "musicbert").rglob("*.py")):
+        for text in texts(ast.parse(path.read_text(encoding="utf-8"))):
+            if " " in text:  # a message, not a word of a command line
+                unknown = set(OPTION.findall(text)) - known - FOREIGN - fairseq_flags(root)
+                wrong += [f"{path.relative_to(root)}: {name} in {text!r}" for name in sorted(unknown)]
+    assert not wrong
