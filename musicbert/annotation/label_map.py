@@ -221,7 +221,7 @@ def read_label_map(path: str | PathLike[str], *, columns: str | None = None) -> 
         class_of=class_of,
         kind=str(meta.get("kind", "unknown")) if meta else "unknown",
         source=dict(meta.get("source", {})) if meta else {},
-        groups=meta.get("groups"),
+        groups=meta.get("groups") or None,
     )
 
 
@@ -239,9 +239,10 @@ def _read_meta(path: str | PathLike[str]) -> dict[str, Any]:
             Dimension(**entry)
         if not all(isinstance(name, str) for name in meta["classes"]):
             raise TypeError("class names are strings")
-        if not all(isinstance(of[name], str) for of in meta.get("groups", {}).values() for name in of):
+        if not all(isinstance(of[name], str) for of in (meta.get("groups") or {}).values() for name in of):
             raise TypeError("groups are strings")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        scale_in_words(dict(meta.get("source", {})))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _bad(
             "damaged", f"the side file cannot be used ({type(error).__name__}: {error})", side
         ) from error
@@ -332,6 +333,9 @@ def _check_side_file(
     if meta.get("segments", len(ids)) != len(ids):
         message = f"the map has {len(ids)} segments, its side file is of one of {meta['segments']}"
         raise _bad("wrong-length", message, path)
+    for column, group_of in (meta.get("groups") or {}).items():
+        if lost := [name for name in ids if name not in group_of]:
+            raise _bad("wrong-length", f"the side file names no {column!r} of {lost[0]}", path)
     for name, k in zip(ids, class_of.tolist(), strict=True) if not meta.get("groups") else ():
         try:
             performer = performer_of(name)

@@ -153,6 +153,7 @@ def source_of(table: RatingTable, options: LabelOptions) -> dict[str, object]:
         "drop_high_stdev": options.drop_high_stdev,
         "center_raters": options.center_raters,
         "merge_scores": options.merge_scores,
+        **({} if table.reading is None else {"study": dict(table.reading)}),
     }
 
 

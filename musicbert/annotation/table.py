@@ -18,7 +18,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class RatingTable:
     [shape=(n, q), float64] are what the cells say: numbers of the scale, others for no answer, NaN for blank.
     ``dropped_duplicates`` counts the rows that `without_duplicates` left out. ``groups`` (column -> segment
     -> group) and ``performers`` (by segment) are None where the names of segments say them; ``notes`` tell
-    how the table was read.
+    how the table was read, ``reading`` holds the options (`musicbert.annotation.study.answers.StudyOptions`).
     """
 
     study: RatingSet
@@ -57,6 +57,7 @@ class RatingTable:
     groups: Mapping[str, Mapping[str, str]] | None = None
     performers: Mapping[str, str] | None = None
     notes: tuple[str, ...] = ()
+    reading: Mapping[str, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.segment_of)

@@ -7,7 +7,7 @@ in two ways is an error, and what was inferred or left out is a note. Verified i
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from os import PathLike
 from pathlib import Path
 
@@ -122,6 +122,11 @@ def read_study(path: str | PathLike[str], options: StudyOptions) -> RatingTable:
         or {"file": {name: name for name in segments}},
         performers=extras.get(options.performer or "") or dict.fromkeys(segments, NO_PERFORMER),
         notes=tuple(notes),
+        reading={
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(options).items()
+            if value != getattr(StudyOptions, name, {})
+        },
     )
 
 

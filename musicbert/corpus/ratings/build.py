@@ -208,8 +208,9 @@ def _write_fold(
     folder.mkdir()
     write_text(folder / "dict.txt", dictionary_text())
     meta = labels.meta()
+    source = {name: value for name, value in labels.source.items() if name != "study"}  # it may name raters
     named = {"classes": list(labels.classes), "dimensions": meta["dimensions"], "scale": meta["scale"]}
-    named |= {"kind": labels.kind, "label_source": labels.source}
+    named |= {"kind": labels.kind, "label_source": source}
     named["rating_scale"] = list(rating_scale(labels.source).scale)
     write_json(folder / "classes.json", {**named, **about})
     for part in PARTS:

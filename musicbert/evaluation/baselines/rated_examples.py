@@ -23,10 +23,13 @@ from musicbert.annotation.names import (
     parse_segment,
     segment_id,
 )
+from musicbert.annotation.study.answers import StudyOptions
+from musicbert.annotation.study.read import read_study
 from musicbert.annotation.table import read_ratings
 from musicbert.arrays import Floats
 from musicbert.atomic import replacing
 from musicbert.corpus.files.archive import Member, MidiSource, copy_base
+from musicbert.corpus.ratings.gather import match
 from musicbert.errors import DatasetError, MidiError, RatingError
 from musicbert.evaluation.baselines.regressors import Examples
 from musicbert.evaluation.predictions import PERFORMER, RATINGS
@@ -39,7 +42,9 @@ from musicbert.midi.score import Score
 SCORE = "Score"
 
 
-def _key(source: MidiSource, members: Sequence[Member], packages: Sequence[ModuleType]) -> str:
+def _key(
+    source: MidiSource, members: Sequence[Member], packages: Sequence[ModuleType], ids: Mapping[str, str]
+) -> str:
     """Hash what a table is made from: names and bytes of the files, and the code of the features."""
     digest = hashlib.sha256()
     for package in packages:
@@ -50,19 +55,22 @@ def _key(source: MidiSource, members: Sequence[Member], packages: Sequence[Modul
             content = hashlib.sha256(source.read(member)).hexdigest()
         except DatasetError as error:
             content = error.reason
-        digest.update(f"{member.path} {content}\n".encode("utf-8", "surrogateescape"))
+        named = f" {ids[member.path]}" if member.path in ids else ""
+        digest.update(f"{member.path} {content}{named}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]
 
 
 def feature_table(
     midi: str | PathLike[str],
     *,
+    labels: LabelMap | None = None,
     against_score: bool = False,
     cache: str | PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[str, Floats], dict[str, str]]:
     """Return by id the features of every MIDI file of an archive or folder, and why files have none.
 
+    ``labels``: of a study with names of its own: files are matched to them as the data set does.
     ``against_score``: features of a performance against the score of its bars in place of those of a file by
     itself. A file is a score where its name says ``Score`` for the performer (``Score2`` is a performance
     like any other). Without one, the reason is ``no-score``; ``bad-name`` where a name does not name the
@@ -74,8 +82,12 @@ def feature_table(
         name, width = "score_features", len(SCORE_FEATURES)
         packages.append(musicbert.features.against_score)
     with MidiSource(midi) as source:
-        members = [m for m in source.members if copy_base(m.name) is None]
-        kept = None if cache is None else Path(cache) / f"{name}_{_key(source, members, packages)}.npz"
+        ids: dict[str, str] = {}
+        if labels is not None and labels.groups is not None:
+            ids = {member.path: identifier for identifier, member in match(labels.ids, source).members}
+        members = [m for m in source.members if m.path in ids or copy_base(m.name) is None]
+        key = _key(source, members, packages, ids)
+        kept = None if cache is None else Path(cache) / f"{name}_{key}.npz"
         if kept is not None and kept.is_file():
             with np.load(kept, allow_pickle=False) as data:
                 table = dict(zip(data["ids"].tolist(), data["features"], strict=True))
@@ -87,7 +99,7 @@ def feature_table(
         against = _against_their_scores(read, members) if against_score else None
         table, bad = {}, {}
         for done, member in enumerate(members, start=1):
-            identifier = segment_id(member.name)
+            identifier = ids.get(member.path, segment_id(member.name))
             try:
                 performance = read(member)
                 table[identifier] = (
@@ -226,19 +238,16 @@ def rater_means(examples: Examples, labels: LabelMap, ratings: str | PathLike[st
 
     Unanswered questions are masked one by one and every annotator counts once a segment (``zeros="cell"``),
     so a segment may have a mean where a published rule drops rows. ``labels``: says which questions to read;
-    ``ratings``: the table of ratings (``total.csv``).
+    ``ratings``: the table of ratings (``total.csv``), that of a study read as its labels say.
     Raises `RatingError` (what reading the table raises: ``wrong-columns`` where it lacks a question);
-    `DatasetError` (``not-published``).
+    `DatasetError` (``other-data`` for a table that the labels were not made from).
     """
     columns = [dimension.column for dimension in labels.dimensions]
-    if labels.groups is not None:
-        raise DatasetError(
-            "not-published",
-            "raters are only read from tables in a published format",
-            path=ratings,
-            hint="leave --ratings out: the committee then learns from the labels",
-        )
-    means, _ = make_labels(read_ratings(ratings), LabelOptions(label="mean", columns=columns, zeros="cell"))
+    study = labels.source.get("study")
+    table = read_ratings(ratings) if study is None else read_study(ratings, StudyOptions(**study))
+    if study is not None and table.digest != labels.source.get("sha256"):
+        raise DatasetError("other-data", "the labels were made from another table of ratings", path=ratings)
+    means, _ = make_labels(table, LabelOptions(label="mean", columns=columns, zeros="cell"))
     empty = np.full(len(columns), np.nan)
     at = {name: i for i, name in enumerate(means.ids)}
     rows = [at.get(name) for name in examples.ids.tolist()]

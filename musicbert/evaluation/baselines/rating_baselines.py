@@ -200,8 +200,10 @@ def run_set(
     """
     say = progress or (lambda _: None)
     label_map = LabelMap.load(labels, columns=columns)
-    table, bad = feature_table(midi, cache=cache)
-    scores, _ = feature_table(midi, against_score=True, cache=cache)
+    table, bad = feature_table(midi, labels=label_map, cache=cache)
+    scores = {}  # only names of published segments say which file is the score
+    if label_map.groups is None:
+        scores, _ = feature_table(midi, against_score=True, cache=cache)
     by_label = load_examples(label_map, table, score_table=scores)
     examples = by_label[RATINGS]
     if ratings is not None:

@@ -224,9 +224,10 @@ def report_set(
                     hint="run scripts/baselines_xai.py again",
                 )
     folder = baseline_predictions / split / task if baseline_predictions is not None and split else None
+    label_map = LabelMap.load(labels, columns=columns)
     report = rating_report(
         runs,
-        LabelMap.load(labels, columns=columns),
+        label_map,
         task=task,
         name=name,
         split=split or "",
@@ -234,7 +235,7 @@ def report_set(
         baseline_predictions=folder,
         ceiling=None if ceiling is None else pd.read_csv(ceiling, index_col=0),
         kind=kind,
-        features=None if midi is None else feature_table(midi, cache=cache)[0],
+        features=None if midi is None else feature_table(midi, labels=label_map, cache=cache)[0],
         n_resamples=resamples,
         seed=seed,
     )

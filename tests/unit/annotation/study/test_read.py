@@ -14,7 +14,6 @@ from musicbert.annotation.names import piece_id
 from musicbert.annotation.reliability import reliability_table
 from musicbert.annotation.selection import LabelOptions
 from musicbert.annotation.study.answers import StudyOptions
-from musicbert.annotation.study.items import read_items
 from musicbert.annotation.study.read import read_study
 from musicbert.errors import MusicBertError
 
@@ -149,6 +148,7 @@ def test_labels_span_the_scale(study, tmp_path, scale, given, labels, kind):
     again = LabelMap.load(tmp_path / "labels.json")
     assert again.meta() == made.meta()
     assert f"{scale[1]:g}" in made.meta()["scale"]
+    assert StudyOptions(**again.source["study"]).scale == list(scale)
     assert again.group_of() == {"p0": "p0", "p1": "p1", "p2": "p2"}
 
 
@@ -158,49 +158,6 @@ def test_reversed_items_are_turned_and_said(study):
     assert cells(table)["a", "x", "q1"] == 9
     assert "turned round: q1" in table.notes
     assert "on a scale from 1 to 9: q1 (stiff – free; rated 1 to 5), Pace (" in " ".join(table.notes)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "dimensions:\n- column: 1_1\n  name: no\n  low: off\n  high: on\n",
-        "- {column: 1_1, name: no, low: off, high: on}",
-    ],
-)
-def test_yaml_words_stay_words(tmp_path, text):
-    path = tmp_path / "d.yaml"
-    path.write_text(text)
-    (only,) = read_items(path)
-    assert (only.column, only.dimension.name, only.dimension.poles) == ("1_1", "no", "off – on")
-
-
-def test_dimensions_as_a_table(tmp_path):
-    path = tmp_path / "d.csv"
-    path.write_text("column;name;low;high;reversed\nq1; Expressive ;stiff;expressive;x\nq2;;;fast;\n")
-    first, second = read_items(path)
-    assert (first.dimension.name, first.reversed, second.reversed) == ("Expressive", True, False)
-    assert second.dimension.poles == "not fast – fast"
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("- {column: a, colour: b}", "bad-dimensions"),
-        ("- {low: b}", "bad-dimensions"),
-        ("a: b", "bad-dimensions"),
-        ("- {column: a}\n- {column: a}", "duplicate-column"),
-        ("- {column: a, reversed: perhaps}", "bad-dimensions"),
-        ("[[[", "bad-dimensions"),
-        ("dimensions: [{column: a}]\nscale: [1, 9]", "bad-dimensions"),
-        ("- {column: [a]}", "bad-dimensions"),
-        ("- a", "bad-dimensions"),
-        ("- {column: a, name: n}\n- {column: b, name: n}", "duplicate-column"),
-    ],
-)
-def test_bad_files_of_dimensions(tmp_path, text, reason):
-    path = tmp_path / "d.yaml"
-    path.write_text(text)
-    refused(lambda: read_items(path), reason, "d.yaml")
 
 
 @pytest.mark.parametrize(
@@ -434,3 +391,32 @@ def test_names_of_pieces():
     assert piece_id("C:\\stimuli\\Song no. 1.WAV") == "C:/stimuli/Song no. 1"
     assert piece_id("./a/b.mid") == "a/b"
     assert piece_id("op. 12") == "op. 12"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda meta: meta["groups"]["file"].pop("x"), "wrong-length"),
+        (lambda meta: meta["groups"]["file"].update(x=3), "damaged"),
+        (lambda meta: meta["source"].update(scale=["1", "9"]), "damaged"),
+        (lambda meta: meta["source"].update(scale=[1]), "damaged"),
+        (lambda meta: meta.update(groups=[1]), "damaged"),
+    ],
+)
+def test_damaged_side_files(study, tmp_path, change, reason):
+    labels, _ = make_labels(study(WIDE, **COLUMNS), LabelOptions(label="mean", zeros="cell"))
+    labels.save(tmp_path / "l.json")
+    side = tmp_path / "l.meta.json"
+    meta = json.loads(side.read_text())
+    change(meta)
+    side.write_text(json.dumps(meta))
+    refused(lambda: LabelMap.load(tmp_path / "l.json"), reason)
+
+
+def test_a_map_without_its_side_file_has_no_published_names(tmp_path):
+    (tmp_path / "l.json").write_text(json.dumps({f"song {k}": [0.5] * 25 + [0] for k in range(3)}))
+    names = {dimension.name for dimension in LabelMap.load(tmp_path / "l.json").dimensions}
+    assert names == {f"dimension {k}" for k in range(25)}
+    published = {f"Schubert_D960_mv3_8bars_Score_{k:02d}": [0.5] * 25 + [0] for k in range(1, 4)}
+    (tmp_path / "p.json").write_text(json.dumps(published))
+    assert LabelMap.load(tmp_path / "p.json").dimensions[0].name == "Regular beat change"

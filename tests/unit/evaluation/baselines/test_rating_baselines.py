@@ -220,3 +220,35 @@ def test_kept_features_follow_the_bytes_of_the_files(tmp_path):
     (midi / "a.mid").write_bytes(midi_bytes(soft))
     after, _ = feature_table(midi, cache=tmp_path / "cache")
     assert not np.array_equal(before["a"], after["a"], equal_nan=True)
+
+
+def test_names_and_groups_of_a_study_of_ones_own(tmp_path):
+    from musicbert.annotation.dimensions import unnamed
+    from musicbert.annotation.label_map import LabelMap
+
+    made = make_set(3, performers=2, segments=3, movements=1)
+    ids = ("a/Song", "b/Song", "Song 2 (1)", "C:/x/Song 2", "b/Song 4", "Song_8bars_1_2")
+    for name, score in zip(ids, made.scores.values(), strict=True):
+        path = tmp_path / "midi" / f"{name.replace('C:/', 'far/')}.mid"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(midi_bytes(score))
+    works = ("one", "one", "two", "two", "three", "three")
+    labels = LabelMap(
+        ids,
+        np.linspace(0, 1, 6)[:, None],
+        unnamed(1),
+        ("all",),
+        np.zeros(6, int),
+        groups={"work": dict(zip(ids, works, strict=True))},
+    )
+    table, bad = feature_table(tmp_path / "midi", labels=labels, cache=tmp_path / "cache")
+    assert (set(table), bad) == (set(ids), {})
+    again, _ = feature_table(tmp_path / "midi", labels=labels, cache=tmp_path / "cache")
+    assert set(again) == set(ids)
+    assert not np.array_equal(table["a/Song"], table["b/Song"], equal_nan=True)
+    examples = load_examples(labels, table)["ratings"]
+    assert (examples.groups.tolist(), set(examples.identities)) == (list(works), {"bars"})
+    folds = baseline_folds("content_4fold", ids[:4], groups={name: name for name in ids}).values()
+    assert sorted(name for fold in folds for name in fold["test"]) == sorted(ids[:4])
+    with pytest.raises(DatasetError, match="unknown-split"):
+        baseline_folds("segment", ids, groups=labels.group_of())

@@ -8,7 +8,7 @@ from by_output import regression
 
 from musicbert.annotation.dimensions import unnamed
 from musicbert.annotation.label_map import LabelMap
-from musicbert.errors import RatingError
+from musicbert.errors import DatasetError, RatingError
 from musicbert.evaluation.baselines import regressors as module
 from musicbert.evaluation.baselines.models import fit_predict
 from musicbert.evaluation.baselines.rated_examples import feature_table, load_examples, rater_means
@@ -194,6 +194,25 @@ def test_peers_are_the_performances_of_the_same_bars():
     np.testing.assert_array_equal(examples.more["peers"][:, 0], [-2, -2, 0, 0])
     np.testing.assert_array_equal(np.isnan(examples.more["score"][:, 0]), [False, True, True, True])
     assert load_examples(labels, table)["ratings"].more == {}
+
+
+def test_rater_means_of_a_study_are_read_as_its_labels_were(tmp_path):
+    from musicbert.annotation.labels import LabelOptions, make_labels
+    from musicbert.annotation.study.answers import StudyOptions
+    from musicbert.annotation.study.read import read_study
+
+    ratings = tmp_path / "r.csv"
+    ratings.write_text("who,what,q\na,x,1\nb,x,5\na,y,9\nb,y,99\n")
+    options = StudyOptions((1, 9), rater="who", file="what", missing=("99",))
+    labels, _ = make_labels(read_study(ratings, options), LabelOptions(label="apex", zeros="cell"))
+    labels.save(tmp_path / "l.json")
+    labels = LabelMap.load(tmp_path / "l.json")
+    examples = load_examples(labels, {name: np.zeros(3) for name in labels.ids})["ratings"]
+    known = rater_means(examples, labels, ratings)
+    assert (known.means.ravel().tolist(), known.raters.tolist()) == ([0.25, 1.0], [2.0, 1.0])
+    ratings.write_text(ratings.read_text().replace("b,x,5", "b,x,6"))
+    with pytest.raises(DatasetError, match="other-data"):
+        rater_means(examples, labels, ratings)
 
 
 def test_rater_means_of_a_table(tmp_path):
