@@ -117,7 +117,8 @@ def require_same(before: Any, now: Mapping[str, Any], path: str | PathLike[str],
 
 
 def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) and value else "none" if value is None else json.dumps(value)
+    named = {None: "none", "": "yes"}  # a flag without a value is ""
+    text = named.get(value, value) if value is None or isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

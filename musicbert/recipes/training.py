@@ -31,10 +31,11 @@ from musicbert.reuse import MADE_FROM, hold_folder, made_from, read_record, requ
 LOG = "train.log"
 LAST = "checkpoint_last.pt"
 DONE = "done"
-#: flags that may differ in a training that goes on
+#: flags that may differ in a training that goes on: where, how long, what is printed and stored
 _FREE = re.compile(
-    r"--(save-dir|user-dir|tensorboard-logdir|log-.*|.*-interval(-updates)?|num-workers|patience|cpu"
-    r"|max-(update|epoch|tokens)|total-num-update|batch-size|update-freq|no-.*|disable-validation)"
+    r"--((save|keep|log|validate|reset|distributed)-.*|user-dir|tensorboard-logdir|num-workers|patience|cpu"
+    r"|max-(update|epoch|tokens)|total-num-update|stop-time-hours|batch-size|update-freq|disable-validation"
+    r"|no-((epoch|last|best)-checkpoints|save.*|progress-bar)|ddp-backend|compile)"
 )
 
 

@@ -5,7 +5,7 @@ encoded is read once more and its hash compared, which takes a small part of the
 behind URLs are not fetched again: only their names are compared.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from os import PathLike
 from typing import Any
 
@@ -19,40 +19,41 @@ from musicbert.reuse import file_differences
 Contents = dict[str, str]
 
 
-def _named(contents: Iterable[tuple[str, str]]) -> Contents:
-    """Return contents by name; an archive may hold a name twice."""
-    contents_by_name: Contents = {}
-    for name, content in contents:
-        while name in contents_by_name:
-            name += " (again)"
-        contents_by_name[name] = content
-    return contents_by_name
+def _unused(name: str, taken: Container[str]) -> str:
+    """Return a name that is not taken: an archive may hold a path twice."""
+    while name in taken:
+        name += " (again)"
+    return name
 
 
 def recorded(records: Iterable[Mapping[str, Any]]) -> Contents:
     """Return what records say that was read."""
-    return _named(
-        (
-            f"{record.get('source')}/{record['path']}",
-            record.get("sha256") or record.get("bytes") or record["outcome"],
-        )
-        for record in records
-    )
+    contents: Contents = {}
+    for record in records:
+        name = _unused(f"{record.get('source')}/{record['path']}", contents)
+        contents[name] = record.get("sha256") or record.get("bytes") or record["outcome"]
+    return contents
 
 
-def names_of(entries: Sequence[Entry]) -> list[str]:
+def names_of(entries: Iterable[Entry]) -> list[str]:
     """Return the name of each file: source and path."""
-    return list(_named((f"{entry.source}/{entry.member.path}", "") for entry in entries))
+    names: dict[str, None] = {}
+    for entry in entries:
+        names[_unused(f"{entry.source}/{entry.member.path}", names)] = None
+    return list(names)
 
 
-def present(entries: Sequence[Entry], before: Contents) -> Contents:
+def present(entries: Iterable[Entry], before: Contents) -> Contents:
     """Return what files hold now; what cannot be compared is as before."""
-    contents_by_name: Contents = {}
-    for name, entry in zip(names_of(entries), entries, strict=True):
+    contents: Contents = {}
+    for entry in entries:
+        name = _unused(f"{entry.source}/{entry.member.path}", contents)
         remote = isinstance(entry.place, UrlPlace) and "://" in entry.place.url
-        unknown = name in before and (remote or before[name] == CRASHED)
-        contents_by_name[name] = before[name] if unknown else "unknown" if remote else content_hash(entry)
-    return contents_by_name
+        if name in before and (remote or before[name] == CRASHED):
+            contents[name] = before[name]
+        else:
+            contents[name] = "not fetched" if remote else content_hash(entry)
+    return contents
 
 
 def check_chunk(chunk: Chunk) -> tuple[Contents, Contents]:

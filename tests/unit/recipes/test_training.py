@@ -30,6 +30,7 @@ def test_the_same_training_goes_on_elsewhere_and_longer(folder):
         record(folder),
         record(folder, "--log-interval", "1", "--validate-interval", "7", "--save-interval-updates", "3"),
         record(folder, processes=2, batch=4, max_update=9),
+        record(folder, "--stop-time-hours", "1", "--no-last-checkpoints", "--keep-best-checkpoints", "2"),
     ):
         check_begun(folder / "run", again, pytest.fail)
 
@@ -41,6 +42,7 @@ def test_the_same_training_goes_on_elsewhere_and_longer(folder):
         ("--lr: 1e-3 -> 1", ("--lr", "1"), {}),
         ("--seed: 7 -> 8", ("--seed", "8"), {}),
         ("--dropout: none -> 0.1", ("--dropout", "0.1"), {}),
+        ("--no-scale-embedding: none -> yes", ("--no-scale-embedding",), {}),
         ("--init-from: w.pt -> none; removed: weights of --init-from", (), {"init_from": None}),
     ],
 )

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tarfile
+import warnings
 import zipfile
 
 import numpy as np
@@ -305,6 +306,24 @@ def test_changes_in_an_archive_and_in_two_processes_are_seen(tmp_path, make_midi
     pack()
     build_corpus(tmp_path / "x.zip", output, workers=2, progress=False)
     assert contents(output) == contents(tmp_path / "fresh")
+
+
+def test_an_archive_with_a_path_twice_goes_on(tmp_path, make_midi_folder, monkeypatch):
+    first, second, third = (path.read_bytes() for path in files_of(make_midi_folder(3)))
+
+    def pack(*contents):
+        with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the name that is there twice
+            for content in contents:
+                archive.writestr("a.mid", content)
+
+    pack(first, second)
+    interrupted(monkeypatch, tmp_path / "x.zip", tmp_path / "bin")
+    pack(first, third)
+    with pytest.raises(DatasetError, match=r"other bytes: .*a\.mid \(again\)"):
+        build_corpus(tmp_path / "x.zip", tmp_path / "bin", progress=False)
+    pack(first, second)
+    assert build_corpus(tmp_path / "x.zip", tmp_path / "bin", progress=False).outcomes == {"ok": 2}
 
 
 @pytest.mark.parametrize("left", [["published", "plan.json", "shards"], ["published"], []])
