@@ -1,6 +1,7 @@
 """`musicbert fill`: hide parts of a MIDI file and let a model fill them in."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from musicbert.cli.inputs import add_model, add_policies, open_model, policies_of, read_said
@@ -62,8 +63,8 @@ def run(options: argparse.Namespace) -> int:
         refuse_unused(options, ["steps"], f"with --order {options.order}")
     if options.temperature == 0:
         refuse_unused(options, ["top_k", "top_p"], "with --temperature 0, which takes the most probable one")
-        if options.share == 1:
-            refuse_unused(options, ["seed"], "with --temperature 0 and --share 1, which draw nothing")
+        if options.share == 1 and "seed" in options.given:  # harmless, and scripts give one by habit
+            print("--seed changes nothing: --temperature 0 and --share 1 draw nothing", file=sys.stderr)
     how = FillOptions(
         order=options.order,
         steps=options.steps,

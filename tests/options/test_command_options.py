@@ -110,7 +110,7 @@ TABLES = {
            for name, (base, words) in policies("fill").items()},
     }),
     "fill, most probable": (FILL, {
-        "--steps": "!--steps 2", "--top-k": "!--top-k 1", "--top-p": "!--top-p 0.5", "--seed": "!--seed 5",
+        "--steps": "!--steps 2", "--top-k": "!--top-k 1", "--top-p": "!--top-p 0.5", "--seed": "--seed 5",
     }),
     "build": (BUILD, {
         "sources": ("build {midi} -o c", "=build {midi} {song} -o c"), "--output": "--output other", "--encoding": "--encoding cp",
