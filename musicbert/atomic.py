@@ -7,6 +7,7 @@ written here; whole folders in `musicbert.corpus.files.folders`.
 
 import errno
 import json
+import math
 import os
 import shutil
 import stat
@@ -18,6 +19,8 @@ from typing import Any, BinaryIO
 
 #: Permissions of a written file before the umask; ``mkstemp`` alone would leave it private to its owner.
 _FILE_MODE = 0o666
+#: Bytes of a file of settings. JSON takes up to twenty times as much memory.
+MAX_JSON = 32 << 20
 #: Links that lead to one file, as Linux counts.
 _MAX_LINKS = 40
 
@@ -79,6 +82,44 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], value: Any, *, indent: int | None = 2) -> None:
     """Write JSON atomically, ending in a newline; raises `ValueError` for NaN or infinity."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False) + "\n")
+
+
+def read_json(path: str | os.PathLike[str], *, most: int = MAX_JSON) -> Any:
+    """Read a JSON file of at most so many bytes.
+
+    Raises `OSError`; `ValueError`: no JSON, nested too deeply, larger, or with numbers that are not finite.
+    """
+    with Path(path).open("rb") as file:
+        text = file.read(most + 1)
+    return parse_json(text, most=most)
+
+
+def parse_json(text: bytes | str, *, most: int = MAX_JSON) -> Any:
+    """Read JSON (see `read_json`)."""
+    if len(text) > most:
+        raise ValueError(f"it has more than {most} bytes")
+    try:
+        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def check_types(values: Any, **types: type | tuple[type, ...]) -> None:
+    """Raise `ValueError` unless this is a JSON object with entries of these types; true is no number."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{str(values)[:60]!r} is no JSON object")
+    for name, kinds in types.items():
+        wanted = kinds if isinstance(kinds, tuple) else (kinds,)
+        if name not in values or type(values[name]) not in wanted:
+            names = " or ".join(kind.__name__ for kind in wanted)
+            raise ValueError(f"{name} is {str(values.get(name, 'missing'))[:60]!r}, not {names}")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"it holds the number {text[:20]}")
+    return number
 
 
 def _destination(path: Path) -> tuple[Path, bool]:

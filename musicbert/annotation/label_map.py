@@ -25,6 +25,7 @@ from musicbert.annotation.dimensions import PERCEPIANO, RATING_SETS, Dimension, 
 from musicbert.annotation.files import format_of, meta_path, read_whole, reserve, save_table
 from musicbert.annotation.names import content_groups, performer_of
 from musicbert.arrays import Floats, Ints
+from musicbert.atomic import check_types, read_json
 from musicbert.errors import RatingError
 
 
@@ -234,7 +235,9 @@ def _read_meta(path: str | PathLike[str]) -> dict[str, Any]:
     if not side.is_file():
         return {}
     try:
-        meta = json.loads(side.read_bytes())
+        meta = read_json(side)
+        check_types(meta, dimensions=list, classes=list)
+        dict(meta.get("source", {}))
         for entry in meta["dimensions"]:
             Dimension(**entry)
         if not all(isinstance(name, str) for name in meta["classes"]):
@@ -242,7 +245,7 @@ def _read_meta(path: str | PathLike[str]) -> dict[str, Any]:
         if not all(isinstance(of[name], str) for of in (meta.get("groups") or {}).values() for name in of):
             raise TypeError("groups are strings")
         scale_in_words(dict(meta.get("source", {})))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _bad(
             "damaged", f"the side file cannot be used ({type(error).__name__}: {error})", side
         ) from error

@@ -5,7 +5,6 @@ Layout: ``<runs>/fold<k>/seed<s>/{test,valid,train}.npz`` and, where there is on
 a ``run.json`` of each run that is done.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from musicbert.annotation.names import natural_key
+from musicbert.atomic import check_types, read_json
 from musicbert.corpus.labelled.pieces import Task
 from musicbert.errors import DatasetError
 from musicbert.evaluation.predictions import Predictions, load_predictions
@@ -109,14 +109,23 @@ def read_experiment(path: str | PathLike[str], label: str = "") -> Experiment:
     """
     path = Path(path)
     try:
-        record = json.loads((path / "task.json").read_text(encoding="utf-8"))
+        record = read_json(path / "task.json")
+        check_types(record, leaks=dict, seeds=list)
+        if (
+            any(type(seed) is not int for seed in record["seeds"])
+            or not record["leaks"]
+            or not record["seeds"]
+        ):
+            raise ValueError("no folds, or seeds that are no numbers")
+        if any("/" in fold or "\0" in fold for fold in record["leaks"]):
+            raise ValueError("a fold is no name")
         tasks = [_task(values) for values in record.get("tasks") or [record["task"]]]
         wanted = {(fold, int(seed)) for fold in record["leaks"] for seed in record["seeds"]}
     except FileNotFoundError as error:
         raise DatasetError(
             "not-found", "There is no experiment here (no task.json)", path=path, hint="fine-tune first"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise DatasetError("bad-runs", f"task.json cannot be read: {error!r}", path=path) from error
     task = next((task for task in tasks if task.label == (label or tasks[0].label)), None)
     if task is None:
@@ -134,22 +143,28 @@ def read_experiment(path: str | PathLike[str], label: str = "") -> Experiment:
     runs = [run for run in read_runs(path) if (run.fold, run.seed) in wanted]
     folds = sorted(record["leaks"], key=natural_key)
     files = {fold: path / f"fold{fold}" / "split.json" for fold in folds}
-    done = [json.loads((f / "run.json").read_text(encoding="utf-8")) for f in folders.values()]
-    predictions = {(run.fold, run.seed): run.parts["test"] for run in runs}
+    try:
+        done = [read_json(folder / "run.json") for folder in folders.values()]
+        parameters = max(int(each.get("parameters", 0)) for each in done)
+        seconds = sum(float(each.get("seconds", 0)) for each in done)
+        splits = {fold: read_json(file) for fold, file in files.items() if file.is_file()}
+        predictions = {(run.fold, run.seed): run.parts["test"][task.label] for run in runs}
+        outputs = {seed: {fold: predictions[fold, seed] for fold in folds} for seed in record["seeds"]}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        message = f"a run.json, a split.json or predictions are not those of task.json: {error!r}"
+        raise DatasetError("bad-runs", message, path=path) from error
     return Experiment(
         path=path,
         record=record,
         task=task,
-        runs={
-            int(seed): {fold: predictions[fold, int(seed)][task.label] for fold in folds}
-            for seed in record["seeds"]
-        },
-        splits={k: json.loads(f.read_text(encoding="utf-8")) for k, f in files.items() if f.is_file()},
+        runs=outputs,
+        splits=splits,
         curves=curves_of_runs(runs),
-        parameters=max(int(run.get("parameters", 0)) for run in done),
-        seconds=sum(float(run.get("seconds", 0)) for run in done),
+        parameters=parameters,
+        seconds=seconds,
     )
 
 
 def _task(values: Mapping[str, Any]) -> Task:
+    check_types(values, label=str, classes=list)
     return Task(**{**values, **{name: tuple(values[name]) for name in ("classes", "ignore", "seeds")}})

@@ -4,8 +4,8 @@ from musicbert.fairseq_plugin.backbones import m2bert, midibert, musicbert  # no
 from musicbert.fairseq_plugin.checkpoints import keep_checkpoints_whole
 from musicbert.fairseq_plugin.compat import (
     allow_bfloat16_on_gpu,
-    allow_training_state,
     end_loading_processes,
+    load_safely,
     use_published_masked_lm,
 )
 from musicbert.fairseq_plugin.contrastive import criterions, model, task  # noqa: F401
@@ -19,7 +19,7 @@ from musicbert.fairseq_plugin.pretraining import (  # noqa: F401
     note_task,
 )
 
-allow_training_state()
+load_safely()
 allow_bfloat16_on_gpu()
 end_loading_processes()
 keep_checkpoints_whole()

@@ -1,66 +1,80 @@
 """Fixes of fairseq 0.12 for current versions of torch.
 
-Checkpoints are read with ``weights_only=True``: harmless classes are put on torch's allow-list, every other
-class is refused. Nothing in this package loads with ``weights_only=False``.
+Checkpoints are read by `musicbert.weights.pickles`, also by fairseq's own programs, whatever the environment
+says (``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD``), and a checkpoint chooses no class that is not of this package.
 """
 
 import argparse
-import collections
 import functools
 import importlib.util
-import typing
 import weakref
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
 
 import torch
+from fairseq import checkpoint_utils
 from fairseq.distributed import utils as distributed_utils
+from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
 from fairseq.tasks import TASK_REGISTRY
 
+from musicbert.errors import CheckpointError
 from musicbert.fairseq_plugin.data.task import change
 from musicbert.fairseq_plugin.pretraining.published_task import PublishedMaskedLMTask
+from musicbert.weights.pickles import plain, read_pickle
 
 
-def allow_training_state() -> None:
-    """Let ``torch.load`` read the settings in fairseq's checkpoints: needed to resume, and to evaluate.
+class _Torch:
+    """The torch of fairseq's reader of checkpoints: it loads safely, and is torch otherwise."""
 
-    fairseq writes ``argparse.Namespace``; fairseq 1.0.0a0, as in the published checkpoints, classes of
-    omegaconf. NumPy's numbers (which NumPy 1 and 2 name differently) are best scores computed by
-    scikit-learn. If a run of several processes is resumed, the first one sends the others a checkpoint with
-    placeholders of tensors.
+    @staticmethod
+    def load(file: IO[bytes], **_: Any) -> Any:
+        """Read a checkpoint on the CPU."""
+        path = Path(file.name)
+        content = read_pickle(path)
+        if isinstance(content, dict):
+            try:
+                content |= {name: plain(content.get(name), namespaces=True) for name in ("args", "cfg")}
+            except ValueError as error:
+                raise CheckpointError("bad-config", f"Its settings do not fit: {error}", path=path) from error
+            groups = content["cfg"] if isinstance(content["cfg"], dict) else {}
+            refuse_other_classes({**groups, "args": content["args"]}, path)
+        return content
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+
+def load_safely() -> None:
+    """Let fairseq read checkpoints as this package does."""
+    checkpoint_utils.torch = _Torch()
+    # a run of several processes sends the others a resumed checkpoint with placeholders of tensors
+    torch.serialization.add_safe_globals([distributed_utils._TensorPlaceholder, argparse.Namespace])
+
+
+def refuse_other_classes(groups: Mapping[str, Any], path: Path) -> None:
+    """Raise where a checkpoint names a model or a task of fairseq that is not of this package.
+
+    fairseq would build it from the file's settings, and some of its classes evaluate their text as code.
+    Raises `CheckpointError` (``other-model``).
     """
-    import _codecs
-
-    from numpy import dtype, dtypes
-    from numpy._core.multiarray import scalar
-    from omegaconf import DictConfig, ListConfig, base, nodes
-
-    torch.serialization.add_safe_globals(
-        [
-            argparse.Namespace,
-            distributed_utils._TensorPlaceholder,
-            collections.defaultdict,
-            dict,
-            list,
-            int,
-            typing.Any,
-            DictConfig,
-            ListConfig,
-            base.ContainerMetadata,
-            base.Metadata,
-            nodes.AnyNode,
-            nodes.BooleanNode,
-            nodes.FloatNode,
-            nodes.IntegerNode,
-            nodes.StringNode,
-            (scalar, "numpy._core.multiarray.scalar"),
-            (scalar, "numpy.core.multiarray.scalar"),
-            dtype,
-            dtypes.Float32DType,
-            dtypes.Float64DType,
-            dtypes.Int64DType,
-            _codecs.encode,
-        ]
+    models = {**MODEL_REGISTRY, **ARCH_MODEL_REGISTRY}
+    named = (
+        ("model", models, ("_name", "arch")),
+        ("task", TASK_REGISTRY, ("_name", "task")),
+        ("args", models, ("arch",)),
+        ("args", TASK_REGISTRY, ("task",)),
     )
+    for group, registry, keys in named:
+        settings = groups.get(group) or {}
+        values = settings if isinstance(settings, Mapping) else vars(settings)
+        names = [values.get(key) for key in keys]
+        names += list(values) if len(values) == 1 else []  # fairseq takes its one key for the name of a model
+        for name in names:
+            kind = registry.get(name) if isinstance(name, str) else None
+            if kind is not None and not kind.__module__.startswith("musicbert."):
+                message = f"Its {group} {name!r} is not of this package and is not built, for safety"
+                raise CheckpointError("other-model", message, path=path, hint="train it with this package")
 
 
 def allow_bfloat16_on_gpu() -> None:

@@ -55,12 +55,14 @@ class TaggerModel:
         self.codec = get_codec(settings["codec"])
         self.layout = Layout(settings["codec"], cells=settings["family"] != "musicbert")
         self.tagger = tagger
+        longest = getattr(tagger.backbone.config, "max_positions", settings["window"] + self.layout.special)
+        window = min(int(settings["window"]), int(longest) - self.layout.special)
         self._runner = Runner(
             tagger,
             self.layout,
             performance=int(settings["architecture"].get("performance_features", 0)),
-            window=int(settings["window"]),
-            overlap=int(settings["overlap"]),
+            window=window,
+            overlap=min(int(settings["overlap"]), window - 1),
             choice=settings.get("windows", "all"),
             device=device,
             precision=precision,

@@ -5,7 +5,6 @@ that they state is allocated. Tensors have to be dense, whole, of floating point
 """
 
 import math
-import zipfile
 from collections.abc import Mapping
 from dataclasses import fields
 from os import PathLike
@@ -65,15 +64,6 @@ def check_architecture(config: Any) -> None:
         raise ValueError(f"width {config.width} is not a multiple of {config.heads} heads")
 
 
-def check_storage(weights: Mapping[str, torch.Tensor], *, path: str | PathLike[str] | None = None) -> None:
-    """Refuse tensors that claim more numbers than they hold; raises `CheckpointError` (``bad-weights``)."""
-    for name, value in weights.items():
-        dense = value.layout is torch.strided and not value.is_meta and not value.is_quantized
-        if not dense or value.numel() * value.element_size() > value.untyped_storage().nbytes():
-            message = f"The tensor {name} is not a whole dense tensor"
-            raise CheckpointError("bad-weights", message, path=path)
-
-
 def check_values(weights: Mapping[str, torch.Tensor], *, path: str | PathLike[str] | None = None) -> None:
     """Refuse weights that are no finite real numbers; raises `CheckpointError` (``bad-weights``)."""
     for name, value in weights.items():
@@ -97,20 +87,3 @@ def check_kind_of_file(path: Path) -> None:
     if kind and not head.startswith(b"PK"):  # a .pt is a zip archive, too
         hint = kind.hint if "download" in kind.hint else "check the path"
         raise CheckpointError("unreadable", f"This is {kind.what}, not a checkpoint", path=path, hint=hint)
-
-
-def check_zip(path: Path) -> None:
-    """Compare the checksums inside a zipped ``.pt``; raises `CheckpointError` (``unreadable``)."""
-    if not zipfile.is_zipfile(path):
-        return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            packed = [member.filename for member in archive.infolist() if member.compress_type]
-            if packed:  # torch never compresses: a small file could claim any size
-                raise CheckpointError("unreadable", f"Its member {packed[0]} is compressed", path=path)
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError) as error:
-        raise CheckpointError("unreadable", f"It is damaged: {error}", path=path) from error
-    if damaged is not None:
-        message = f"It is damaged: the checksum of {damaged} is wrong"
-        raise CheckpointError("unreadable", message, path=path, hint="download or copy it again")

@@ -5,6 +5,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from musicbert.encoding.views import VIEWS, View
@@ -125,6 +126,22 @@ def build_model(bundle: Bundle, *, path: str | PathLike[str] | None = None) -> t
 
     Raises `CheckpointError` (those of :func:`~musicbert.weights.fit_weights`), which names ``path``.
     """
+    with torch.device("meta"):  # nothing of a size that the file states is allocated before it is checked
+        _, report = fit_weights(bundle.weights, _network(bundle, path), path=path)
+    heads = tuple(f"{head.kind}_heads.{head.name}." for head in bundle.heads)
+    lacking = [name for name in report.missing if heads and name.startswith(heads)]
+    if lacking or report.resized:
+        names = ", ".join((lacking + list(report.resized))[:3])
+        message = f"Tensors of its heads are missing or of another shape: {names}"
+        raise CheckpointError("missing-weights", message, path=path)
+    model = _network(bundle, path)
+    state, report = fit_weights(bundle.weights, model, path=path)
+    model.load_state_dict(state, strict=True)
+    return model.eval(), report
+
+
+def _network(bundle: Bundle, path: str | PathLike[str] | None) -> Any:
+    """Return the network with its sentence heads, without its weights."""
     options = {"pooling": bundle.pooling} if bundle.family.name == "musicbert" else {}
     model: Any = bundle.family.module(bundle.config, **options)
     for head in bundle.heads:
@@ -134,21 +151,14 @@ def build_model(bundle: Bundle, *, path: str | PathLike[str] | None = None) -> t
         last = bundle.weights.get(f"{prefix}{SPECTRAL}" if spectral else f"{prefix}.out_proj.weight")
         if dense is None or last is None or dense.dim() != 2 or last.dim() != 2:
             raise CheckpointError("missing-weights", f"The head {head.name!r} is not whole", path=path)
-        if last.shape[0] != head.outputs:  # before anything of that size is allocated
+        if last.shape[0] != head.outputs:
             message = (
                 f"The head {head.name!r} is said to have {head.outputs} outputs, its tensors have {len(last)}"
             )
             raise CheckpointError("missing-weights", message, path=path)
         register = getattr(model, f"register_{head.kind}_head")
         register(head.name, head.outputs, dense.shape[0], spectral=spectral)
-    state, report = fit_weights(bundle.weights, model, path=path)
-    ours = tuple(f"{head.kind}_heads.{head.name}." for head in bundle.heads)
-    lacking = [name for name in (*report.missing, *report.resized) if ours and name.startswith(ours)]
-    if lacking:
-        message = f"Tensors of its heads are missing or of another shape: {', '.join(lacking[:3])}"
-        raise CheckpointError("missing-weights", message, path=path)
-    model.load_state_dict(state, strict=True)
-    return model.eval(), report
+    return model
 
 
 def load_into(model: nn.Module, path: str | PathLike[str]) -> KeyReport:

@@ -7,12 +7,12 @@ name that its publisher gave it. Then come the tables of downloads: ``sources.js
 (``{"NAME": {"url": ..., "sha256": ..., "file": ...}}``) and :data:`PUBLISHED`.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
 
+from musicbert.atomic import read_json
 from musicbert.errors import CheckpointError, nearest
 from musicbert.weights.download import download
 
@@ -125,11 +125,15 @@ def _tables(places: Sequence[Path]) -> dict[str, Source]:
         if not path.is_file():
             continue
         try:
-            for name, entry in json.loads(path.read_text(encoding="utf-8")).items():
+            for name, entry in read_json(path).items():
                 source = Source(**{"file": f"{name}.pt", **entry})
-                if Path(source.file).name != source.file:
+                given = [value for value in (source.url, source.sha256, source.page) if value is not None]
+                if not all(isinstance(value, str) for value in (source.file, *given)):
+                    raise ValueError(f"the entry of {name!r} holds more than text")
+                plain = Path(source.file).name == source.file and source.file.isprintable()
+                if not plain or source.file in ("", "..") or "\\" in source.file:
                     raise ValueError(f"file {source.file!r} is not a plain file name")
                 known[name] = source
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise CheckpointError("bad-sources", f"Not a table of sources: {error}", path=path) from error
     return known

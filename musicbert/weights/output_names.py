@@ -4,7 +4,6 @@ The folder format keeps it in ``config.json``, the layout of Hugging Face in ``h
 of fairseq it follows from the names and shapes of tensors, and from the ``classes.json`` of its data.
 """
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from musicbert.atomic import read_json
 from musicbert.errors import CheckpointError
 from musicbert.weights.checks import whole_number
 from musicbert.weights.container import Checkpoint
@@ -182,7 +182,7 @@ def _heads_beside(path: Path) -> tuple[Head, ...] | None:
     if not file.is_file():
         return None
     try:
-        return tuple(head_from_json(entry) for entry in json.loads(file.read_text(encoding="utf-8")))
+        return tuple(head_from_json(entry) for entry in read_json(file))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError("bad-config", f"It does not describe heads: {error}", path=file) from error
 
@@ -200,7 +200,7 @@ def read_labels(path: str | PathLike[str]) -> dict[str, Any]:
     Raises `CheckpointError` (``bad-labels``).
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = read_json(path)
         dimensions = [
             entry if isinstance(entry, dict) else {"name": entry} for entry in content.get("dimensions", [])
         ]

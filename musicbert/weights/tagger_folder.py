@@ -17,13 +17,15 @@ from typing import Any
 
 import torch
 
-from musicbert.encoding.codecs import CODECS
+from musicbert.config import ModelConfig
+from musicbert.encoding.codecs import CODECS, get_codec
 from musicbert.errors import CheckpointError
 from musicbert.model.tagger import Tagger, TagSettings
+from musicbert.objectives.note_fields import OCTUPLE
 from musicbert.weights.checks import check_values, check_version, whole_number
 from musicbert.weights.container import read_json, read_safetensors
 from musicbert.weights.families.family import Family
-from musicbert.weights.families.known import FAMILIES
+from musicbert.weights.families.known import FAMILIES, infer_config
 from musicbert.weights.folder import WEIGHTS, write_folder
 from musicbert.weights.output_names import Head, head_from_json
 
@@ -74,9 +76,26 @@ def _check_use(settings: Mapping[str, Any]) -> None:
         raise ValueError(f"kind {task['kind']!r} of {task['level']!r} is not one of {KINDS} of {LEVELS}")
     if settings["codec"] not in CODECS:
         raise ValueError(f"codec {settings['codec']!r} is not one of {', '.join(CODECS)}")
-    if not isinstance(task["classes"], list) or len(task["classes"]) != outputs:
-        raise ValueError(f"{outputs} outputs, but classes {task['classes']!r}"[:200])
+    classes = task["classes"]
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise ValueError(f"classes are a list of names, not {classes!r}"[:200])
+    if len(classes) != outputs:
+        raise ValueError(f"{outputs} outputs, but {len(classes)} classes")
+    if not isinstance(task.get("name") or task["label"], str):
+        raise ValueError("its label has no name")
     output_of(task)
+    if settings.get("windows", "all") not in ("all", "first"):
+        raise ValueError(f"windows {settings['windows']!r} is not all or first")
+
+
+def _check_reading(settings: Mapping[str, Any], config: Any) -> None:
+    """Check that the backbone reads the encoding; raises `ValueError`."""
+    fields, octuples = get_codec(settings["codec"]).fields, settings["codec"] == "octuple"
+    sizes = OCTUPLE.sizes if octuples else tuple(field.mask + 1 for field in fields)
+    musicbert = isinstance(config, ModelConfig)
+    fits = octuples and config.fields == len(fields) if musicbert else config.field_sizes == sizes
+    if not fits:
+        raise ValueError(f"the backbone does not read the codec {settings['codec']!r}")
 
 
 def _check_sizes(family: Family, config: Any, head: TagSettings, weights: Mapping[str, torch.Tensor]) -> None:
@@ -86,17 +105,18 @@ def _check_sizes(family: Family, config: Any, head: TagSettings, weights: Mappin
         for name, value in weights.items()
         if name.startswith("backbone.")
     }
-    shown = family.infer(backbone)
+    shown = infer_config(backbone, family=family)
     differ = [name for name in family.from_shapes if getattr(config, name) != getattr(shown, name)]
     if differ:
         raise ValueError(
             f"{differ[0]} is {getattr(config, differ[0])}, the tensors show {getattr(shown, differ[0])}"
         )
-    if tuple(weights["centre"].shape) != (head.outputs,):
-        raise ValueError(f"{head.outputs} outputs, the tensors show {tuple(weights['centre'].shape)}")
-    widths = {size for name, value in weights.items() if name.startswith("head.") for size in value.shape}
-    if head.inner and head.inner not in widths:
-        raise ValueError(f"inner is {head.inner}, which no tensor of the head shows")
+    with torch.device("meta"):
+        expected = Tagger(family.module(config), head).state_dict()
+    names = [name for name in {**expected, **weights} if (name in expected) != (name in weights)]
+    names += [name for name in weights if name in expected and weights[name].shape != expected[name].shape]
+    if names:
+        raise ValueError(f"tensors are missing, unknown or of another shape: {', '.join(names[:3])}")
 
 
 def load_tagger_folder(folder: str | PathLike[str]) -> tuple[Tagger, dict[str, Any]]:
@@ -117,6 +137,7 @@ def load_tagger_folder(folder: str | PathLike[str]) -> tuple[Tagger, dict[str, A
         family = FAMILIES[settings["family"]]
         config, head = family.config_from(settings["architecture"]), TagSettings.from_dict(settings["head"])
         _check_sizes(family, config, head, weights)
+        _check_reading(settings, config)
         check_values(weights, path=folder)
         tagger = Tagger(family.module(config), head)
         tagger.load_state_dict(weights, strict=True)

@@ -7,7 +7,6 @@ objective. Labelled pieces have a format of their own (`musicbert.corpus.labelle
 and note indices that pre-training does not need, for thousands of pieces rather than millions.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.arrays import Ints
-from musicbert.atomic import write_json
+from musicbert.atomic import check_types, read_json, write_json
 from musicbert.corpus.bins.databin import read_index, write_indexed_dataset
 from musicbert.errors import DatasetError
 from musicbert.objectives.note_fields import note_fields
@@ -36,7 +35,8 @@ def read_meta(folder: str | PathLike[str]) -> dict[str, Any]:
     """Read ``meta.json`` of a folder; raises `DatasetError` (``not-found``, ``not-rows``)."""
     path = Path(folder) / META
     try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
+        meta = read_json(path)
+        check_types(meta, format=str, version=int, codec=str, fields=list)
         if meta["format"] != _FORMAT or int(meta["version"]) > _VERSION:
             raise ValueError(f"format {meta['format']!r}, version {meta['version']!r}")
         if tuple(meta["fields"]) != note_fields(meta["codec"]).names:

@@ -10,7 +10,6 @@ cluster one worker writes a part: several machines that write one file are not s
 system.
 """
 
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 
 from musicbert.annotation.folds import PARTS
 from musicbert.arrays import Ints, Singles
-from musicbert.atomic import write_json
+from musicbert.atomic import read_json, write_json
 from musicbert.corpus.bins.databin import ID_LIMIT, write_index, write_indexed_blocks
 from musicbert.corpus.builder.index import Index
 from musicbert.corpus.builder.options import BuildOptions
@@ -112,7 +111,7 @@ def _cut(files: NDArray[Any], tokens: int, options: BuildOptions) -> list[slice]
 def write_part(part: Part) -> PartDone:
     """Write one part, unless its note of completion is there."""
     if part.note.exists():
-        return PartDone(**json.loads(part.note.read_text(encoding="utf-8")))
+        return PartDone(**read_json(part.note))
     plan = np.load(part.plan)
     folder, options = Path(part.folder), part.options
     notes = int(plan["window_rows"].sum())

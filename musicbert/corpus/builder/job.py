@@ -23,7 +23,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from musicbert.atomic import write_json
+from musicbert.atomic import read_json, write_json
 from musicbert.corpus.builder.assemble import (
     Part,
     PartDone,
@@ -188,7 +188,7 @@ def _encode(
     if lines := changes(listing, shards, runner, complete=note.exists()):
         _refuse(lines, work, "begin afresh with --restart")
     if note.exists():
-        known = json.loads(note.read_text(encoding="utf-8"))
+        known = read_json(note)
         return known["chunks"], known["files"]
     total = None
     if not any("://" in source or source.endswith(("gz", "xz", "bz2")) for source in sources):

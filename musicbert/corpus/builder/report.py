@@ -14,7 +14,7 @@ import numpy as np
 
 from musicbert import __version__
 from musicbert.annotation.folds import PARTS
-from musicbert.atomic import write_json
+from musicbert.atomic import read_json, write_json
 from musicbert.corpus.builder.assemble import PartDone
 from musicbert.corpus.builder.index import Index
 from musicbert.corpus.builder.options import BuildOptions
@@ -60,7 +60,7 @@ class BuildReport:
         """Read the report of a corpus; `DatasetError` ``not-found``."""
         path = Path(folder) / "build.json"
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = read_json(path)
             return cls(record["outcomes"], record["splits"], record["shards"], record.get("notes", {}))
         except (OSError, ValueError, KeyError) as error:
             raise DatasetError("not-found", "This is no finished corpus", path=folder) from error

@@ -30,21 +30,28 @@ _ORDERS = {"<", ">", "|", "="}
 _LENGTH_BYTES = {b"\x01\x00": 2, b"\x02\x00": 4, b"\x03\x00": 4}
 _MAX_HEADER = 10_000
 #: What reading a damaged pickle raises.
-_DAMAGE = (
+DAMAGE = (
     pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError,
     ImportError, OverflowError, MemoryError, RecursionError, AssertionError,
 )  # fmt: skip
+
+
+def _text(value: Any) -> str:
+    """The value, which must be text: the text of another one may be of any length."""
+    if not isinstance(value, str):
+        raise pickle.UnpicklingError(f"a {type(value).__name__} in place of text")
+    return value
 
 
 class _Dtype:
     """Stands for `numpy.dtype`."""
 
     def __init__(self, kind: str, *_: object) -> None:
-        self.kind = str(kind).lstrip("".join(_ORDERS))
+        self.kind = _text(kind).lstrip("".join(_ORDERS))
         self.order = "|"
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.order = str(state[1])
+        self.order = _text(state[1])
 
     def numbers(self) -> np.dtype[Any]:
         """The dtype, of numbers only."""
@@ -71,6 +78,8 @@ class _Array:
 
 def _numbers(data: Any, dtype: _Dtype, shape: Any, order: str) -> NDArray[Any]:
     """An array from recorded bytes."""
+    if not isinstance(data, bytes | bytearray):  # `bytes` of a number makes so many of them
+        raise pickle.UnpicklingError(f"a {type(data).__name__} in place of bytes")
     values = np.frombuffer(bytes(data), dtype.numbers())
     return values.reshape(tuple(int(size) for size in shape), order="F" if order == "F" else "C")
 
@@ -94,7 +103,8 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-_NAMES: dict[tuple[str, str], Any] = {
+#: (module, name) -> what stands for it; `musicbert.weights.pickles` uses it too.
+STAND_INS: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Dtype,
     ("_codecs", "encode"): _encode,
@@ -112,12 +122,12 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         try:
-            return _NAMES[module_name, global_name]
+            return STAND_INS[module_name, global_name]
         except KeyError:
-            raise _ForbiddenError(f"{module_name}.{global_name}") from None
+            raise ForbiddenError(f"{module_name}.{global_name}") from None
 
 
-class _ForbiddenError(Exception):
+class ForbiddenError(Exception):
     """A name that no data need."""
 
 
@@ -125,14 +135,14 @@ def _unpickle(stream: IO[bytes], path: Path) -> Any:
     """Read one pickle from a stream."""
     try:
         return _Unpickler(stream).load()
-    except _ForbiddenError as error:
+    except ForbiddenError as error:
         raise DatasetError(
             "unsafe-pickle",
             f"the file asks for {error}, which lists of numbers do not need",
             path=path,
             hint="do not open it with allow_pickle=True: it may run a program",
         ) from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DatasetError("unreadable", f"the pickle is damaged: {error}", path=path) from error
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from musicbert.annotation.dimensions import rating_scale
 from musicbert.annotation.names import parse_segment
 from musicbert.arrays import Floats, Ints
+from musicbert.atomic import parse_json
 from musicbert.corpus.files.folders import read_whole
 from musicbert.corpus.labelled.contract import LabelColumn
 from musicbert.corpus.labelled.token_bin import TokenBin
@@ -176,7 +177,7 @@ def parse_ratings(
 def read_classes(path: Path, *, hint: str = BINARISE) -> RatingSchema:
     """Read ``classes.json``; raises `DatasetError` (``not-found``, ``bad-classes``)."""
     try:
-        content = json.loads(read_whole(path, "The schema of the labels", hint=hint))
+        content = parse_json(read_whole(path, "The schema of the labels", hint=hint))
         dimensions = content["dimensions"]
         known = [(entry["low"], entry["high"]) for entry in dimensions if {"low", "high"} <= set(entry)]
         poles = tuple((str(low), str(high)) for low, high in known) if len(known) == len(dimensions) else ()

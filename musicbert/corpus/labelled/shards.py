@@ -16,16 +16,17 @@ A folder (written by `musicbert.corpus.labelled.shard_writer.write_shards`, read
 Pieces are whole; training cuts them into windows. Nothing is pickled.
 """
 
-import json
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.arrays import Floats, Ints, Singles
+from musicbert.atomic import check_types, read_json
 from musicbert.corpus.labelled.contract import NO_PERFORMANCE, LabelColumn, LabelledSet, PieceInfo
+from musicbert.corpus.labelled.pieces import Kind, Level
 from musicbert.errors import DatasetError
 
 FORMAT = "musicbert-shards"
@@ -52,6 +53,13 @@ class Shards(LabelledSet):
         self._maps: dict[str, NDArray[Any]] = {}
         self.manifest = _read_manifest(self.path)
         try:
+            check_types(self.manifest, codec=str, fields=list, labels=list, pieces=list, sha256=str)
+            for entry in self.manifest["labels"]:
+                check_types(entry, name=str, level=str, kind=str, classes=list)
+                if entry["level"] not in get_args(Level) or entry["kind"] not in get_args(Kind):
+                    raise ValueError(f"a label of {entry['kind']!r} of {entry['level']!r}")
+            for entry in self.manifest["pieces"]:
+                check_types(entry, name=str, group=str, splits=dict, rows=int)
             self.codec = self.manifest["codec"]
             self.fields = tuple(self.manifest["fields"])
             columns = (
@@ -62,7 +70,8 @@ class Shards(LabelledSet):
             self.pieces = tuple(PieceInfo(**entry) for entry in self.manifest["pieces"])
             self.performance_width = int(self.manifest.get("performance", 0))
             self.sha256 = self.manifest["sha256"]
-        except (KeyError, TypeError) as error:
+            self.features_width = len(self.manifest.get("features", ()))
+        except (KeyError, TypeError, ValueError) as error:
             raise _damaged("not-shards", f"Its manifest lacks {error}", self.path / MANIFEST) from error
         self.offsets = self._offsets()
         self._files = {name: f"label{k}.bin" for k, name in enumerate(self.labels)}
@@ -93,7 +102,7 @@ class Shards(LabelledSet):
 
     def features(self) -> Floats | None:
         """Hand-made features of the pieces, or None."""
-        width = len(self.manifest.get("features", ()))
+        width = self.features_width
         return np.asarray(self._map(FEATURES, FLOAT_TYPE, (len(self), width)), np.float64) if width else None
 
     def _offsets(self) -> Ints:
@@ -102,7 +111,8 @@ class Shards(LabelledSet):
             offsets = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise _damaged("not-shards", "Its offsets cannot be read", path) from error
-        if not np.array_equal(offsets, np.cumsum([0, *(piece.rows for piece in self.pieces)])):
+        rows = np.array([0, *(piece.rows for piece in self.pieces)])
+        if rows.dtype == object or rows.min() < 0 or not np.array_equal(offsets, np.cumsum(rows)):
             raise _damaged("wrong-length", "offsets and manifest disagree", path)
         return np.asarray(offsets, np.int64)
 
@@ -126,15 +136,16 @@ def _damaged(reason: str, message: str, path: Path) -> DatasetError:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = read_json(path, most=1 << 30)
     except OSError as error:
         message = "There is no labelled data set here (no manifest.json)"
         raise DatasetError("not-found", message, path=folder) from error
     except ValueError as error:
         raise _damaged("not-shards", "Its manifest is not JSON", path) from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+    version = manifest.get("version", 0) if isinstance(manifest, dict) else None
+    if not isinstance(manifest, dict) or type(version) is not int or manifest.get("format") != FORMAT:
         raise DatasetError("not-shards", "This is not a labelled data set", path=path)
-    if int(manifest.get("version", 0)) > VERSION:
+    if version > VERSION:
         message = "It was written by a newer version of this program"
         raise DatasetError("newer-format", message, path=path, hint="update it")
     return manifest

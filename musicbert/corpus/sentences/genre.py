@@ -16,7 +16,6 @@ that every fold has the same) and ``<part>.{txt,label,id}``; labels of a line ar
 tenth of the space. ``OUT/about.json`` and ``OUT/ledger.jsonl`` account for the folds and for every file.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.annotation.folds import PARTS, Fold, Valid, leaks
-from musicbert.atomic import write_json, write_text
+from musicbert.atomic import parse_json, write_json, write_text
 from musicbert.corpus.bins.databin import (
     label_dictionary,
     read_dictionary,
@@ -96,7 +95,7 @@ def read_genres(path: str | PathLike[str], subset: str) -> dict[str, tuple[str, 
     Raises `DatasetError` (``not-found``, ``bad-labels``).
     """
     try:
-        content = json.loads(read_whole(path, "The table of genres", hint="see --map"))
+        content = parse_json(read_whole(path, "The table of genres", hint="see --map"))
     except ValueError as error:
         raise DatasetError("bad-labels", f"Not JSON: {error}", path=path) from error
     genres = content.get(subset) if isinstance(content, dict) else None

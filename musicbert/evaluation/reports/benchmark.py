@@ -8,14 +8,13 @@ where there is one seed and several folds). ``scores.json`` has one record a tas
 training parts was used.
 """
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from musicbert.atomic import write_json, write_text
+from musicbert.atomic import read_json, write_json, write_text
 from musicbert.corpus.labelled.contract import LabelledSet
 from musicbert.corpus.labelled.pieces import LabelledPiece
 from musicbert.corpus.readers.tasks import BENCHMARK, OBJECTIVES, BenchmarkTask
@@ -178,7 +177,7 @@ class TaskFiles:
     def _read(self) -> list[dict[str, Any]]:
         """Rows of an earlier call of the same; a file that is no such table is written over."""
         try:
-            content = json.loads((self._folder / SCORES).read_text(encoding="utf-8"))
+            content = read_json(self._folder / SCORES)
             same = all(content[name] == self._head[name] for name in ("model", "made_from"))
             return [dict(row) for row in content["rows"]] if same else []
         except (OSError, ValueError, KeyError, TypeError):

@@ -4,7 +4,6 @@ The kinds of rows are those of `musicbert.evaluation.rows`; rows of baselines co
 result file. Groups are those of the label map.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
@@ -16,6 +15,7 @@ import pandas as pd
 
 from musicbert.annotation.label_map import LabelMap
 from musicbert.arrays import Floats
+from musicbert.atomic import read_json
 from musicbert.corpus.labelled.pieces import Task
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.models import hybrid
@@ -205,7 +205,7 @@ def report_set(
     scores: list[Row] = []
     if baselines is not None:
         try:
-            result: Any = json.loads(baselines.read_text(encoding="utf-8"))
+            result: Any = read_json(baselines)
             scores = read_rows(result["splits"][key]["rows"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DatasetError(

@@ -3,7 +3,6 @@
 Legend: ``B`` windows of a batch, ``T`` rows, ``C`` outputs, ``D`` width.
 """
 
-import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from os import PathLike
@@ -16,18 +15,22 @@ from fairseq import checkpoint_utils, utils
 from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
 from fairseq.tasks import TASK_REGISTRY
 from numpy.typing import NDArray
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
 from musicbert.corpus.labelled.pieces import NO_CLASS
 from musicbert.errors import CheckpointError
 from musicbert.evaluation.predictions import PERFORMER, Predictions
-from musicbert.fairseq_plugin.data.task import change
+from musicbert.fairseq_plugin.compat import refuse_other_classes
 from musicbert.fairseq_plugin.labels.dataset import LabelDataset, PieceLayout
 from musicbert.fairseq_plugin.labels.sentences import PublishedSentenceTask
 from musicbert.fairseq_plugin.labels.task import LabelTask
 from musicbert.fairseq_plugin.labels.terms import Term, outputs_of
 from musicbert.predict.embedding import Stitch
 from musicbert.predict.runner import pick_device, run_batches
+from musicbert.weights import infer_config, load_checkpoint
+from musicbert.weights.families.known import family_of
 
 #: rows of a batch, padding included, at most
 BATCH_ROWS = 1 << 14
@@ -44,61 +47,82 @@ def load_fine_tuned(
     """Load a checkpoint of a task with labels, in evaluation mode, on the CPU.
 
     ``data``, ``split_file``: replace those of the training. Returns ``model``, ``task``. Raises
-    `CheckpointError` (``not-found``, ``unsafe-pickle``, ``unreadable``, ``other-task``, ``other-model``) and
-    the `DatasetError` of the task.
+    `CheckpointError` (``not-found``, ``unsafe-pickle``, ``unreadable``, ``other-task``, ``other-model``,
+    ``bad-config``, those of `load_checkpoint`) and the `DatasetError` of the task. Of the file's settings,
+    numbers and text reach the task and the model, which are of this package.
     """
-    state = _read(Path(checkpoint))
-    settings = state["cfg"]
-    # files that training started from need not exist any more
-    change(settings["model"], init_from=None, restore_file=OWN_CHECKPOINT)
+    path = Path(checkpoint)
+    groups, weights = _read(path)
     given = {"data": data, "split_file": split_file}
-    change(settings["task"], **{name: str(path) for name, path in given.items() if path is not None})
-    if "augment" in settings["task"]:
-        change(settings["task"], augment="")
-    models, _, task = checkpoint_utils.load_model_ensemble_and_task([str(checkpoint)], state=state)
+    groups["task"] |= {name: str(where) for name, where in given.items() if where is not None}
+    groups["task"] |= {"augment": ""} if "augment" in groups["task"] else {}
+    # files that training started from need not exist any more
+    groups["model"] |= {"init_from": None, "restore_file": OWN_CHECKPOINT, "checkpoint_suffix": ""}
+    state = {"cfg": OmegaConf.create(groups), "args": None, "model": weights}
+    try:
+        models, _, task = checkpoint_utils.load_model_ensemble_and_task([str(path)], state=state)
+    except (OmegaConfBaseException, ValueError, TypeError, KeyError, AttributeError, AssertionError) as error:
+        reason = (str(error).splitlines() or [repr(error)])[0]
+        raise CheckpointError("bad-config", f"Its settings do not fit: {reason}", path=path) from error
     return models[0].float().eval(), task
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of fairseq with its settings."""
+def _read(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:
+    """Read settings by group, plain values alone, and weights of a checkpoint of fairseq."""
     if not path.is_file():
         raise CheckpointError("not-found", "The checkpoint is missing", path=path, hint="train first")
-    try:
-        state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
-        settings = state["cfg"]["task"]  # a Namespace in older checkpoints
-        name = getattr(settings, "_name", None) or getattr(settings, "task", None)
-    except pickle.UnpicklingError as error:
-        message = "It is damaged, or holds objects that are not loaded for safety"
-        raise CheckpointError("unsafe-pickle", message, path=path, hint=_TRAINED) from error
-    except (KeyError, TypeError, AttributeError, OSError, EOFError, RuntimeError, ValueError) as error:
-        first_line = (str(error).splitlines() or [repr(error)])[0]
-        raise CheckpointError(
-            "unreadable", f"Not a checkpoint of fairseq: {first_line}", path=path, hint=_TRAINED
-        ) from error
-    if not issubclass(TASK_REGISTRY.get(name, object), LabelTask | PublishedSentenceTask):
+    checkpoint = load_checkpoint(path)
+    if checkpoint.container not in ("cfg", "args"):
+        raise CheckpointError("unreadable", "Not a checkpoint of fairseq", path=path, hint=_TRAINED)
+    groups = {name: _plain_values(group) for name, group in checkpoint.groups.items()}
+    task, model = groups["task"], groups["model"]
+    name = task["_name"] = task.get("_name") or task.get("task")
+    task.pop("task", None)  # fairseq would take it for the name
+    if not issubclass(TASK_REGISTRY.get(str(name), object), LabelTask | PublishedSentenceTask):
         message = f"It was trained on the task {name!r}, which has no labels"
         raise CheckpointError("other-task", message, path=path, hint="fine-tune it first")
-    _refuse_other_models(state["cfg"].get("model"), path)
-    return state
-
-
-def _refuse_other_models(settings: Any, path: Path) -> None:
-    """Raise unless fairseq would build a model of this package.
-
-    The file names the class that is built, and some of fairseq's own evaluate text of their settings as code.
-    """
-    names = [getattr(settings, name, None) for name in ("_name", "arch")]
-    if not any(names):
+    model["_name"] = model.get("_name") or model.get("arch")
+    model.pop("arch", None)
+    if model["_name"] is None:
         raise CheckpointError("unreadable", "It does not name its model", path=path, hint=_TRAINED)
-    for name in filter(None, names):
-        model = MODEL_REGISTRY.get(name) or ARCH_MODEL_REGISTRY.get(name)
-        if model is None or not model.__module__.startswith("musicbert."):
-            raise CheckpointError(
-                "other-model",
-                f"Its model {str(name)[:60]!r} is not one of this package and is not built, for safety",
-                path=path,
-                hint=_TRAINED,
-            )
+    refuse_other_classes(groups, path)
+    if model["_name"] not in {**MODEL_REGISTRY, **ARCH_MODEL_REGISTRY}:
+        message = (
+            f"Its model {str(model['_name'])[:60]!r} is not of this package and is not built, for safety"
+        )
+        raise CheckpointError("other-model", message, path=path, hint=_TRAINED)
+    _check_sizes(model, task, checkpoint.weights, path)
+    return groups, checkpoint.weights
+
+
+def _plain_values(group: dict[str, Any]) -> dict[str, Any]:
+    """Numbers and text; what refers to another setting (``${...}``) is left out, as if it were not given."""
+
+    def known(value: Any) -> bool:
+        if isinstance(value, list):
+            return all(map(known, value))
+        return value is None or (isinstance(value, bool | int | float | str) and "${" not in str(value))
+
+    return {str(name): value for name, value in group.items() if known(value)}
+
+
+def _check_sizes(model: dict[str, Any], task: dict[str, Any], weights: dict[str, Tensor], path: Path) -> None:
+    """Compare sizes with the tensors before a model is built; fill in those that are not said."""
+    backbone = {name.removeprefix("backbone."): value for name, value in weights.items()}
+    family = family_of(backbone)
+    shown = infer_config(backbone, family=family, path=path)
+    sizes = {
+        flag: getattr(shown, attribute)
+        for flag, attribute in family.flags.items()
+        if attribute in family.from_shapes and attribute != "performance_features"
+    }
+    inner = task.get("head_inner") or 0
+    widths = {0, *(size for name, value in weights.items() if "head" in name for size in value.shape)}
+    differ = [flag for flag, size in sizes.items() if model.setdefault(flag, size) != size]
+    differ += [] if inner in widths else ["head_inner"]
+    if differ:
+        message = f"{differ[0]} is not what the tensors show ({sizes.get(differ[0], 'no such width')})"
+        raise CheckpointError("bad-config", message, path=path)
 
 
 def predict_part(

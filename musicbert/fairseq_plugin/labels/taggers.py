@@ -5,7 +5,6 @@ They read a `LabelledSet`, cut the pieces of a split into windows, and put a hea
 ``{"train": [...], "valid": [...], "test": [...]}``) or from a split of the data set (``--split``).
 """
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from omegaconf import II, MISSING
 
 from musicbert.annotation.folds import PARTS
+from musicbert.atomic import read_json
 from musicbert.corpus.labelled import LabelledSet, open_labelled
 from musicbert.corpus.labelled.pieces import NO_CLASS
 from musicbert.errors import DatasetError
@@ -83,7 +83,7 @@ def read_split(path: str | Path, data: LabelledSet) -> dict[str, list[int]]:
     Raises `DatasetError` (``bad-split``: not JSON of this form, an unknown piece, or a piece in two parts).
     """
     try:
-        names = json.loads(Path(path).read_text(encoding="utf-8"))
+        names = read_json(path)
         parts = {part: [data.index[name] for name in names.get(part, [])] for part in PARTS}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DatasetError("bad-split", f"Not a split file: {error}", path=path) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from musicbert.arrays import Singles
+from musicbert.atomic import read_json
 from musicbert.errors import CheckpointError, DatasetError
 from musicbert.evaluation.rows import Row
 from musicbert.evaluation.tables import write_scores
@@ -101,7 +101,7 @@ def add_scoring_arguments(parser: argparse.ArgumentParser) -> None:
 
 def read_about(path: Path) -> dict[str, Any]:
     """Return what a data-bin says about itself; empty where there is no such file."""
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    return dict(read_json(path)) if path.is_file() else {}
 
 
 def seeds_of(rows: Iterable[str]) -> dict[str, list[str]]:

@@ -71,6 +71,10 @@ def _infer(family: Family, weights: Weights, path: str | PathLike[str] | None) -
     except CheckpointError as error:
         error.path = error.path if error.path or path is None else fspath(path)
         raise
+    numbers = sum(value.numel() for value in weights.values())
+    if config.layers * config.width * (4 * config.width + 2 * config.ffn_width) > numbers:
+        message = f"Its tensors hold fewer numbers than {config.layers} layers need"
+        raise CheckpointError("missing-weights", message, path=path)
     return config
 
 

@@ -11,6 +11,9 @@ from musicbert.errors import CheckpointError
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
+WEIGHTS = {"x": torch.ones(1)}
+
+
 class Malice:
     def __init__(self, mark):
         self.mark = mark
@@ -34,12 +37,18 @@ def test_checkpoints_that_cannot_be_evaluated(tmp_path):
     assert reason(tmp_path / "none.pt") == "not-found"
     (tmp_path / "empty.pt").write_bytes(b"")
     assert reason(tmp_path / "empty.pt") == "unreadable"
-    torch.save({"model": {}}, tmp_path / "bare.pt")
+    torch.save({"model": WEIGHTS}, tmp_path / "bare.pt")
     assert reason(tmp_path / "bare.pt") == "unreadable"
     cfg = {"generation": {"print_alignment": None}, "task": Namespace(_name="octuple_masked_lm")}
     history = [{"criterion_name": "x", "optimizer_name": "x", "lr_scheduler_state": {}, "num_updates": 1}]
     extra = {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}}
-    state = {"model": {}, "cfg": cfg, "args": None, "optimizer_history": history, "extra_state": extra}
+    state = {
+        "model": {"x": torch.ones(1)},
+        "cfg": cfg,
+        "args": None,
+        "optimizer_history": history,
+        "extra_state": extra,
+    }
     torch.save(state, tmp_path / "masked_lm.pt")
     assert reason(tmp_path / "masked_lm.pt") == "other-task"
 
@@ -58,7 +67,13 @@ def test_a_checkpoint_does_not_choose_another_model(tmp_path, model):
     cfg = {"generation": {"print_alignment": None}, "task": Namespace(_name="xai"), "model": settings}
     history = [{"criterion_name": "x", "optimizer_name": "x", "lr_scheduler_state": {}, "num_updates": 1}]
     extra = {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}}
-    state = {"model": {}, "cfg": cfg, "args": None, "optimizer_history": history, "extra_state": extra}
+    state = {
+        "model": {"x": torch.ones(1)},
+        "cfg": cfg,
+        "args": None,
+        "optimizer_history": history,
+        "extra_state": extra,
+    }
     torch.save(state, tmp_path / "made.pt")
     assert reason(tmp_path / "made.pt") == ("unreadable" if model is None else "other-model")
     assert not (tmp_path / "ran").exists()
