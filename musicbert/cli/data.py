@@ -84,7 +84,7 @@ def _get(options: argparse.Namespace) -> int:
     print(f"licence: {entry.licence} ({entry.page})", file=sys.stderr)
     bar = None if options.quiet else _Bar()
     try:
-        download(entry.url, target, sha256=checksum, progress=bar)
+        download(entry.url, target, sha256=checksum, size=entry.size, progress=bar)
     finally:
         if bar is not None:
             bar.close()

@@ -23,6 +23,7 @@ import torch
 
 from musicbert.arrays import Bools, Ints
 from musicbert.config import ModelConfig
+from musicbert.corpus.files.folders import read_steadily
 from musicbert.encoding import N_FIELDS, Policies
 from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.encoding.policies import WHOLE
@@ -36,7 +37,7 @@ from musicbert.predict.pieces import Piece, Source
 from musicbert.predict.prediction import Prediction, activate
 from musicbert.predict.runner import Precision
 from musicbert.predict.windows import OVERLAP, WINDOW
-from musicbert.weights import Head, read_bundle, resolve
+from musicbert.weights import Bundle, Head, read_bundle, resolve
 from musicbert.weights import Source as DownloadSource
 
 
@@ -193,8 +194,12 @@ def from_pretrained(
 
     Raises `CheckpointError` (``other-encoding``; those of ``resolve`` and ``read_bundle``).
     """
-    path = resolve(name, folders=folders, cache=cache, sources=sources, progress=progress)
-    bundle = read_bundle(path, labels=labels)
+
+    def read() -> tuple[Any, Bundle]:
+        path = resolve(name, folders=folders, cache=cache, sources=sources, progress=progress)
+        return path, read_bundle(path, labels=labels)
+
+    path, bundle = read_steadily(name, read)
     config = bundle.config
     if not isinstance(config, ModelConfig):
         return M2BertModel(bundle, device=device, precision=precision)

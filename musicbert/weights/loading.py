@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from musicbert.corpus.files.folders import read_steadily
 from musicbert.encoding.views import VIEWS, View
 from musicbert.encoding.vocabulary import TOKENS
 from musicbert.errors import CheckpointError
@@ -61,6 +62,12 @@ def read_bundle(
     Raises `CheckpointError` (those of ``load_checkpoint`` and ``infer_config``; ``bad-config``,
     ``bad-labels``; ``other-vocabulary`` and ``unreadable``: ``vocab.json`` of a folder).
     """
+    return read_steadily(path, lambda: _read_bundle(path, labels, family))
+
+
+def _read_bundle(
+    path: str | PathLike[str], labels: str | PathLike[str] | None, family: FamilyName | None
+) -> Bundle:
     given = labels is not None
     checkpoint = load_checkpoint(path)
     kind = FAMILIES[family] if family else family_of(checkpoint.weights)

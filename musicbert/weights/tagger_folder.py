@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from musicbert.config import ModelConfig
+from musicbert.corpus.files.folders import read_steadily
 from musicbert.encoding.codecs import CODECS, get_codec
 from musicbert.errors import CheckpointError
 from musicbert.model.tagger import Tagger, TagSettings
@@ -125,7 +126,10 @@ def load_tagger_folder(folder: str | PathLike[str]) -> tuple[Tagger, dict[str, A
     Raises `CheckpointError`: ``not-found``, ``unreadable``, ``bad-config`` (settings and tensors do not fit
     together), ``bad-weights``.
     """
-    folder = Path(folder)
+    return read_steadily(folder, lambda: _load(Path(folder)))
+
+
+def _load(folder: Path) -> tuple[Tagger, dict[str, Any]]:
     if not ((folder / SETTINGS).is_file() and (folder / WEIGHTS).is_file()):
         raise CheckpointError("not-found", "This folder does not hold a fine-tuned model", path=folder)
     settings, weights = read_json(folder / SETTINGS), read_safetensors(folder / WEIGHTS)

@@ -11,19 +11,24 @@ import errno
 import os
 import shutil
 import tempfile
+import time
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.arrays import Ints
 from musicbert.atomic import replacing
-from musicbert.errors import DatasetError
+from musicbert.errors import DatasetError, MusicBertError
 from musicbert.reuse import hold_folder
+
+Result = TypeVar("Result")
+#: How often a folder that is replaced all the time is read again, and the pause while it is away.
+_READ_AGAIN, _PAUSE_S = 1000, 0.002
 
 
 def read_whole(path: str | os.PathLike[str], content: str, *, hint: str | None = None) -> bytes:
@@ -78,12 +83,45 @@ def build_directory(
 
 def replace_folder(partial: Path, path: Path) -> None:
     """Rename a complete folder to its destination, and remove the folder that was there."""
-    old = path.parent / f".{path.name}.old"
+    old = _old(path)
     if path.is_dir():
         shutil.rmtree(old, ignore_errors=True)  # a killed run may have left one
         path.rename(old)
     partial.rename(path)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def read_steadily(folder: str | os.PathLike[str], read: Callable[[], Result]) -> Result:
+    """Read several files of a folder, again if `replace_folder` replaced it meanwhile."""
+    path = Path(folder)
+    for _ in range(_READ_AGAIN):
+        before = _identity(path)
+        try:
+            result = read()
+        except (MusicBertError, OSError):
+            if before is not None and _identity(path) == before:
+                raise
+        else:
+            if _identity(path) == before:
+                return result
+        if before is None:
+            if not _old(path).exists():
+                break
+            time.sleep(_PAUSE_S)
+    return read()
+
+
+def _identity(folder: Path) -> tuple[int, int, int] | None:
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
+def _old(path: Path) -> Path:
+    """Place of the folder that is being replaced."""
+    return path.absolute().parent / f".{path.absolute().name}.old"
 
 
 def check_destination(path: Path, overwrite: bool, recognise: Callable[[Path], bool]) -> None:

@@ -1,4 +1,5 @@
 import json
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from musicbert.encoding import VOCABULARY_SIZE
 from musicbert.errors import CheckpointError, DatasetError
 from musicbert.model import MusicBert
 from musicbert.weights import (
+    Bundle,
     Head,
     build_model,
     load_checkpoint,
@@ -339,3 +341,32 @@ def test_tied_tensors_are_written_twice(tmp_path):
     head, table = model.encoder.lm_head.weight, model.encoder.sentence_encoder.embed_tokens.weight
     assert torch.equal(head, table)
     assert head.data_ptr() != table.data_ptr()
+
+
+def test_a_reader_gets_the_old_model_or_the_new_one(tmp_path):
+    """While a folder is replaced all the time: never the settings of one and the tensors of the other."""
+    models = {}
+    for value in (0.25, 0.5):
+        config = ModelConfig(layers=1, width=16, ffn_width=16, heads=2, max_positions=16, dropout=value)
+        weights = {
+            name: torch.full_like(each, value) for name, each in MusicBert(config).state_dict().items()
+        }
+        models[value] = Bundle(config, weights)
+    folder = save_folder(models[0.25], tmp_path / "model")
+    read = threading.Event()
+
+    def replace():
+        while not read.is_set():
+            for bundle in models.values():
+                save_folder(bundle, folder, overwrite=True)
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        for _ in range(40):
+            bundle = read_bundle(folder)
+            values = {float(each.view(-1)[0]) for each in bundle.weights.values()}
+            assert values == {bundle.config.dropout}
+    finally:
+        read.set()
+        writer.join()

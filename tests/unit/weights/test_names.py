@@ -1,6 +1,10 @@
+import contextlib
 import hashlib
 import http.server
 import json
+import os
+import subprocess
+import sys
 import threading
 from functools import partial
 
@@ -24,6 +28,12 @@ class Server(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         asked = self.headers.get("Range")
         self.log.append(asked)
+        if self.path == "/endless":
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(CONTENT)
         if self.path == "/missing":
             self.send_error(404)
             return
@@ -105,6 +115,69 @@ def test_servers_that_refuse_or_are_not_there(server, tmp_path):
     assert reason_of(download, f"{server.url}/missing", tmp_path / "x", sha256=DIGEST) == "download-failed"
     assert reason_of(download, "http://127.0.0.1:9/x", tmp_path / "x", sha256=DIGEST) == "no-network"
     assert reason_of(download, "file:///etc/hosts", tmp_path / "x", sha256=DIGEST) == "bad-url"
+
+
+@pytest.mark.parametrize(("address", "size"), [("endless", 3_000_000), ("x", len(CONTENT) - 1)])
+def test_no_more_is_written_than_the_file_has(server, tmp_path, address, size):
+    arguments = f"{server.url}/{address}", tmp_path / "x"
+    assert reason_of(download, *arguments, sha256=DIGEST, size=size) == "too-large"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_body_of_unknown_size_ends_too(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("musicbert.weights.download.MAX_BYTES", 3_000_000)
+    assert reason_of(download, f"{server.url}/endless", tmp_path / "x", sha256=DIGEST) == "too-large"
+
+
+def test_processes_that_fetch_one_file_all_get_it(server, tmp_path):
+    """The first one downloads, in pieces; the others wait for it."""
+    server.cuts[:] = [1000, 2000]
+    program = "import sys; from musicbert.weights.download import download; "
+    program += "print(download(sys.argv[1], sys.argv[2], sha256=sys.argv[3]))"
+    command = [sys.executable, "-c", program, f"{server.url}/x", str(tmp_path / "x"), DIGEST]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [each.communicate()[0].strip() for each in running] == [str(tmp_path / "x")] * 4
+    assert [each.returncode for each in running] == [0] * 4
+    assert server.log == [None, "bytes=1000-", "bytes=3000-"]
+    assert (tmp_path / "x").read_bytes() == CONTENT
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_another_file_in_place_of_the_partial_one_is_left_alone(server, tmp_path, link):
+    other = tmp_path / "other"
+    other.write_bytes(b"mine")
+    link(other, tmp_path / ".x.partial")
+    assert download(f"{server.url}/x", tmp_path / "x", sha256=DIGEST).read_bytes() == CONTENT
+    assert other.read_bytes() == b"mine"
+    assert not (tmp_path / "x").is_symlink()
+
+
+def test_a_full_disk_is_told_and_the_part_is_kept(server, tmp_path, monkeypatch):
+    from musicbert.weights import download as module
+
+    class Full:
+        def __init__(self, file):
+            self.file = file
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+        def write(self, content):
+            if self.file.tell() > 1000:
+                raise OSError(28, "No space left on device")
+            return self.file.write(content[:2000])
+
+    fetch = module._fetch
+    monkeypatch.setattr(module, "_fetch", lambda url, file, *more: fetch(url, Full(file), *more))
+    assert reason_of(download, f"{server.url}/x", tmp_path / "x", sha256=DIGEST) == "cannot-write"
+    assert (tmp_path / ".x.partial").stat().st_size == 2000
+
+
+@pytest.mark.parametrize("file", ["", ".", "..", "../x", "/x", "a/b", "a\\b", "a\0b", "a\nb", 1, None])
+def test_odd_tables_of_sources_are_one_error(tmp_path, file):
+    (tmp_path / "sources.json").write_text(json.dumps({"x": {"file": file}}))
+    assert reason_of(resolve, "x", folders=[tmp_path], cache=tmp_path) == "bad-sources"
 
 
 def test_names_are_found_in_folders_and_tables(server, tmp_path, fixtures):
