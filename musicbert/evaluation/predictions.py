@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -26,7 +25,8 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit, softmax
 
 from musicbert.arrays import Bools, Floats, Ints
-from musicbert.atomic import write_bytes
+from musicbert.atomic import parse_json, write_bytes
+from musicbert.corpus.files.folders import read_npz
 from musicbert.corpus.labelled.pieces import NO_CLASS, Kind, Level
 from musicbert.errors import DatasetError
 
@@ -164,8 +164,7 @@ def load_predictions(path: str | PathLike[str]) -> dict[str, Predictions]:
     Raises `DatasetError`: ``not-found``, ``bad-predictions`` (not an archive of these arrays, or pickled).
     """
     try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in data.files}
+        arrays = read_npz(path)
         if "class_of" in arrays:
             return _former_ratings(arrays)
         if "meta" in arrays:  # former layout of one label
@@ -180,14 +179,14 @@ def load_predictions(path: str | PathLike[str]) -> dict[str, Predictions]:
         return {part.label: part for part in parts}
     except FileNotFoundError as error:
         raise DatasetError("not-found", "There are no predictions here", path=path) from error
-    except (KeyError, TypeError, ValueError, AttributeError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OSError) as error:
         raise DatasetError(
             "bad-predictions", f"These predictions cannot be read: {error}", path=path, hint="predict again"
         ) from error
 
 
 def _from_arrays(columns: dict[str, Any]) -> Predictions:
-    meta = json.loads(str(columns.pop("meta")))
+    meta = parse_json(str(columns.pop("meta")))
     values = {name: value for name, value in columns.items() if name in _ARRAYS}
     return Predictions(
         **{**meta, "classes": tuple(meta["classes"]), "ignore": tuple(meta["ignore"])}, **values

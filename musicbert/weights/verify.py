@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from scipy.special import logsumexp
 
+from musicbert.corpus.files.folders import read_npz
 from musicbert.errors import CheckpointError
 from musicbert.weights.bundle import Bundle
 from musicbert.weights.loading import build_model
@@ -90,9 +91,8 @@ def verify(bundle: Bundle, expected: str | PathLike[str] | None = None) -> Verif
     path = EXPECTED if expected is None else Path(expected)
     name = _size(bundle)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            numbers = dict(file)
-    except (OSError, ValueError, EOFError) as error:
+        numbers = read_npz(path)
+    except (OSError, ValueError) as error:
         raise CheckpointError("unreadable", f"No recorded numbers: {error}", path=path) from error
     if f"{name}_logits" not in numbers:
         raise CheckpointError(

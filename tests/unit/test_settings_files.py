@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as options
 from hypothesis import strategies as st
-from tests.unit.corpus.test_shards import LOUD, MOOD, piece
 
 from musicbert.annotation.dimensions import Dimension
 from musicbert.annotation.label_map import LabelMap, meta_path, read_label_map
@@ -26,6 +25,7 @@ from musicbert.evaluation.run_files import read_experiment
 from musicbert.fairseq_plugin.labels.taggers import read_split
 from musicbert.weights.names import resolve
 from musicbert.weights.output_names import read_labels
+from tests.unit.corpus.labelled.test_shards import LOUD, MOOD, piece
 
 LABELS = {"classes": ["a", "b"], "dimensions": [{"name": "Soft", "low": "Soft", "high": "Loud"}]}
 VALUES = st.recursive(

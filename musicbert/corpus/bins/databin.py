@@ -148,7 +148,10 @@ def read_index(prefix: str | PathLike[str]) -> NDArray[np.int32]:
         *start, count = _HEADER.unpack_from(content)
         if tuple(start) == _START and len(content) == _HEADER.size + 12 * count:
             sizes = np.frombuffer(content, "<i4", count, _HEADER.size).astype(np.int32)
-            if 2 * int(sizes.sum(dtype=np.int64)) == data_bytes:
+            starts = np.frombuffer(content, "<i8", count, _HEADER.size + 4 * count)
+            ends = 2 * np.cumsum(sizes, dtype=np.int64)
+            whole = 2 * int(sizes.sum(dtype=np.int64)) == data_bytes and sizes.min(initial=0) >= 0
+            if whole and np.array_equal(starts[1:], ends[:-1]) and not starts[:1].any():
                 return sizes
     message = "The index is damaged, of another type, or does not fit its data"
     raise DatasetError("bad-index", message, path=index, hint="binarise again")

@@ -38,7 +38,7 @@ def open_performance(path: str | PathLike[str], *, notes: int | None = None) -> 
     """
     try:
         inputs: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise _bad(f"Performance inputs cannot be read: {error}", path) from error
     if inputs.ndim != 2 or inputs.dtype != np.float32:
         raise _bad(f"A float32 table is expected, not {inputs.dtype} of shape {inputs.shape}", path)

@@ -17,6 +17,8 @@ from musicbert.errors import DatasetError
 
 #: Local header of a zip member (APPNOTE.TXT 4.3.7): signature, then lengths of name and extra field at 26.
 _ZIP_HEADER = 30
+#: Bytes that packing may add to a file.
+_PACKING = 1 << 16
 _ZIP_SIGNATURE = b"PK\x03\x04"
 #: Seconds before a URL is tried again.
 _RETRIES_S = (0.5, 2.0, 8.0)
@@ -84,7 +86,7 @@ class ZipPlace:
 
     def read(self, limit: int) -> bytes:
         """Return the bytes, their checksum verified."""
-        if self.size > limit:
+        if max(self.size, self.packed - _PACKING) > limit:
             raise _too_large(limit)
         head = _read_range(self.path, self.header, _ZIP_HEADER)
         if len(head) < _ZIP_HEADER or not head.startswith(_ZIP_SIGNATURE):
@@ -157,9 +159,10 @@ def _read_range(path: str, offset: int, size: int) -> bytes:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - Path costs as much as the reading
             file.seek(offset)
             return _whole(file, size)
-    except OSError as error:
+    except (OSError, OverflowError) as error:  # OverflowError: an archive names a place beyond 2^63
         reason = "not-found" if isinstance(error, FileNotFoundError) else "cannot-read"
-        raise DatasetError(reason, f"The file cannot be read: {error.strerror}") from error
+        message = f"The file cannot be read: {getattr(error, 'strerror', None) or error}"
+        raise DatasetError(reason, message) from error
 
 
 def _whole(file: IO[bytes], size: int) -> bytes:
@@ -193,6 +196,14 @@ def _unpack_lzma(packed: bytes, size: int) -> bytes:
     first, dictionary = struct.unpack("<BI", properties)
     first, lc = divmod(first, 9)
     pb, lp = divmod(first, 5)
-    filters = [{"id": lzma.FILTER_LZMA1, "dict_size": dictionary, "lc": lc, "lp": lp, "pb": pb}]
+    filters = [
+        {
+            "id": lzma.FILTER_LZMA1,
+            "dict_size": min(dictionary, max(size, 1 << 12)),
+            "lc": lc,
+            "lp": lp,
+            "pb": pb,
+        }
+    ]
     unpacker = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters)
     return unpacker.decompress(packed[4 + length :], size + 1)

@@ -148,11 +148,9 @@ def _tar(source: str, limits: ArchiveLimits) -> Listed:
                 if info.isdir() or not _wanted(path):
                     continue
                 member = Member(stem(path), path, info.size)
-                if not info.isreg():
-                    yield (
-                        replace(member, reason="not-a-file", detail="a link or a device in the archive"),
-                        None,
-                    )
+                if not info.isreg() or info.issparse():
+                    detail = "a link, a device or a sparse file in the archive"
+                    yield replace(member, reason="not-a-file", detail=detail), None
                 elif plain:
                     yield member, RangePlace(source, info.offset_data, info.size)
                 elif info.size > limits.member_bytes or is_hidden(path):

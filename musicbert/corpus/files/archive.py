@@ -320,11 +320,26 @@ def list_folder(folder: Path) -> Iterator[Member]:
 
 
 #: What reading a damaged archive raises.
-DAMAGED = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError)
+DAMAGED = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, ValueError, OverflowError, MemoryError)
+
+
+#: Bytes of a long name, or of the extended header of a member, in a tar archive.
+_MAX_TAR_NAME = 1 << 20
+_TAR_NAMES = (
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)  # fmt: skip
 
 
 class _Header(tarfile.TarInfo):
     """Header of a member; one that cannot be read is an error wherever it stands."""
+
+    @classmethod
+    def frombuf(cls, *arguments: Any, **options: Any) -> _Header:
+        header = super().frombuf(*arguments, **options)
+        if header.size < 0 or (header.type in _TAR_NAMES and header.size > _MAX_TAR_NAME):
+            raise tarfile.ReadError(f"a header of the archive claims {header.size} bytes")
+        return header
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> _Header:

@@ -10,8 +10,11 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import struct
 import tempfile
 import time
+import zipfile
+import zlib
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +30,8 @@ from musicbert.errors import DatasetError, MusicBertError
 from musicbert.reuse import hold_folder
 
 Result = TypeVar("Result")
+#: Bytes that an ``.npz`` may unpack to, whatever its size, and how many times its size.
+_UNPACKED_BYTES, _UNPACKED_TIMES = 1 << 29, 50
 #: How often a folder that is replaced all the time is read again, and the pause while it is away.
 _READ_AGAIN, _PAUSE_S = 1000, 0.002
 
@@ -50,6 +55,23 @@ def write_npy(path: str | os.PathLike[str], array: NDArray[Any], *, sync: bool =
                 raise
             # np.save writes with fwrite and gives a number of bytes in place of the system's reason
             raise OSError(errno.ENOSPC, "not all bytes could be written: is the disk full?") from error
+
+
+def read_npz(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
+    """Arrays of an ``.npz``, none pickled.
+
+    Raises `OSError`, and `ValueError` where it is none, or unpacks to far more than such arrays do.
+    """
+    try:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as data:
+            unpacked = sum(member.file_size for member in data.zip.infolist())
+            if unpacked > max(_UNPACKED_BYTES, _UNPACKED_TIMES * os.fstat(file.fileno()).st_size):
+                raise ValueError(f"it unpacks to {unpacked} bytes")
+            return dict(data)
+    except (EOFError, KeyError, AttributeError, RuntimeError, MemoryError, SyntaxError, TypeError) as error:
+        raise ValueError(f"it is no whole .npz file: {error!r}") from error
+    except (zipfile.BadZipFile, zlib.error, struct.error) as error:
+        raise ValueError(f"it is damaged: {error}") from error
 
 
 @contextmanager

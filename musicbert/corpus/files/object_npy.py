@@ -11,7 +11,9 @@ Verified, also on hostile files, in ``tests/unit/corpus/files/test_object_npy.py
 
 import ast
 import io
+import mmap
 import pickle
+import re
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
@@ -131,9 +133,57 @@ class ForbiddenError(Exception):
     """A name that no data need."""
 
 
+#: Opcodes with arguments of a fixed length, in a row; numbers of objects in the memo are below 2^24.
+_FIXED = re.compile(
+    rb"(?:[(012NQRabdesltuo)}\]\x81\x85-\x89\x8f-\x94\x97\x98]|[Khq\x80\x82].|[M\x83]..|[Jj\x84].{4}"
+    rb"|[G\x95].{8}|r...\x00)*",
+    re.DOTALL,
+)
+#: Bytes of the length of what follows an opcode; opcodes followed by lines.
+_COUNTED = {
+    **dict.fromkeys(b"U\x8cC\x8a", 1),
+    **dict.fromkeys(b"TXB\x8b", 4),
+    **dict.fromkeys(b"\x8d\x8e\x96", 8),
+}
+_LINES = {**dict.fromkeys(b"ILFSVPg", 1), **dict.fromkeys(b"ci", 2)}
+
+
+def _check_memo(content: Any, at: int) -> None:
+    """Raise unless a pickle numbers its objects as it makes them: the memo gets memory by these numbers."""
+    while True:
+        run = _FIXED.match(content, at)
+        assert run is not None  # it matches the empty text too
+        at = run.end()
+        code = content[at]
+        number = 0
+        if code in _COUNTED:
+            begin = at + 1 + _COUNTED[code]
+            at = begin + int.from_bytes(content[at + 1 : begin], "little")
+        elif code in _LINES or code == ord("p"):
+            begin = at
+            for _ in range(_LINES.get(code, 1)):
+                at = content.find(b"\n", at) + 1
+                if not at:
+                    raise EOFError("it ends inside a line")
+            number = int(content[begin + 1 : at]) if code == ord("p") else 0
+        elif code == ord("r"):
+            number, at = int.from_bytes(content[at + 1 : at + 5], "little"), at + 5
+        elif code == ord("."):
+            return
+        else:
+            raise pickle.UnpicklingError(f"opcode {code}")
+        if number > at:
+            raise pickle.UnpicklingError(f"object {number} of a pickle of {at} bytes")
+
+
 def _unpickle(stream: IO[bytes], path: Path) -> Any:
     """Read one pickle from a stream."""
     try:
+        if isinstance(stream, io.BytesIO):
+            _check_memo(stream.getvalue(), stream.tell())
+        else:
+            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                _check_memo(content, stream.tell())
         return _Unpickler(stream).load()
     except ForbiddenError as error:
         raise DatasetError(

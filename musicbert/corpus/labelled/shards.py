@@ -109,7 +109,7 @@ class Shards(LabelledSet):
         path = self.path / OFFSETS
         try:
             offsets = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, MemoryError) as error:
             raise _damaged("not-shards", "Its offsets cannot be read", path) from error
         rows = np.array([0, *(piece.rows for piece in self.pieces)])
         if rows.dtype == object or rows.min() < 0 or not np.array_equal(offsets, np.cumsum(rows)):

@@ -82,7 +82,7 @@ def _load(files: SourceFiles, path: str, name: str) -> list[Loaded]:
 def _roles(files: SourceFiles, path: str) -> Bools:
     try:
         roles = np.load(io.BytesIO(files.read(path)), allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, EOFError, MemoryError) as error:
         raise DatasetError("bad-annotation", f"The annotation cannot be read: {error}", path=path) from error
     if roles.ndim != 3 or roles.shape[2] != ROLES or not len(roles):
         raise DatasetError("bad-annotation", f"Not an array of bars, parts and {ROLES} roles", path=path)

@@ -29,6 +29,7 @@ from musicbert.annotation.table import read_ratings
 from musicbert.arrays import Floats
 from musicbert.atomic import replacing
 from musicbert.corpus.files.archive import Member, MidiSource, copy_base
+from musicbert.corpus.files.folders import read_npz
 from musicbert.corpus.ratings.gather import match
 from musicbert.errors import DatasetError, MidiError, RatingError
 from musicbert.evaluation.baselines.regressors import Examples
@@ -89,9 +90,9 @@ def feature_table(
         key = _key(source, members, packages, ids)
         kept = None if cache is None else Path(cache) / f"{name}_{key}.npz"
         if kept is not None and kept.is_file():
-            with np.load(kept, allow_pickle=False) as data:
-                table = dict(zip(data["ids"].tolist(), data["features"], strict=True))
-                return table, dict(zip(data["bad"].tolist(), data["reasons"].tolist(), strict=True))
+            data = read_npz(kept)
+            table = dict(zip(data["ids"].tolist(), data["features"], strict=True))
+            return table, dict(zip(data["bad"].tolist(), data["reasons"].tolist(), strict=True))
 
         def read(member: Member) -> Score:
             return read_score(source.read(member), name=member.path)

@@ -85,3 +85,16 @@ def test_damage_is_noticed(tmp_path, damage):
     with pytest.raises(DatasetError) as caught:
         read_tokens(tmp_path / "x")
     assert caught.value.reason == "bad-index"
+
+
+@pytest.mark.parametrize("damage", [(0, "<i4", -1), (16, "<i8", 1 << 60), (0, "<i4", 2)])
+def test_lengths_and_starts_of_an_index_are_those_of_its_data(tmp_path, damage):
+    write_indexed_dataset([np.arange(3), np.arange(1), np.arange(2), np.arange(1)], tmp_path / "x")
+    index = tmp_path / "x.idx"
+    content = bytearray(index.read_bytes())
+    at, kind, value = damage
+    content[26 + at : 26 + at + int(kind[2])] = np.array([value], kind).tobytes()
+    index.write_bytes(content)
+    with pytest.raises(DatasetError) as caught:
+        read_index(tmp_path / "x")
+    assert caught.value.reason == "bad-index"

@@ -1,5 +1,6 @@
 """Sources: folder, zip, tar and list give the same files; what cannot be taken comes with its reason."""
 
+import gzip
 import io
 import pickle
 import tarfile
@@ -158,3 +159,42 @@ def test_every_file_found_is_used_or_named(folder, tmp_path):
     assert read_all(folder) == FILES | more
     left = {e.member.path: e.member.reason for e in list_files([str(folder)]) if not e.place}
     assert left == {"linked": "linked-folder", "packed.mid.gz": "nested-archive"}
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE])
+def test_a_header_that_claims_much_is_damage(tmp_path, kind):
+    """A name of 1.5 GiB takes 6 MiB in a gzip file; it is refused before it is read."""
+    info = tarfile.TarInfo("x")
+    info.type, info.size = kind, 3 << 29
+    path = tmp_path / "names.tar.gz"
+    with gzip.open(path, "wb") as file:
+        file.write(info.tobuf(tarfile.GNU_FORMAT) + b"a" * 4096)
+    with pytest.raises(DatasetError, match="claims 1610612736 bytes") as caught:
+        list(list_files([str(path)]))
+    assert caught.value.reason == "damaged-archive"
+
+
+def test_sparse_files_in_a_tar_are_named(tmp_path):
+    path = tmp_path / "sparse.tar"
+    info = tarfile.TarInfo("a.mid")
+    info.type = tarfile.GNUTYPE_SPARSE
+    path.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    (entry,) = list_files([str(path)])
+    assert entry.member.reason == "not-a-file"
+
+
+@pytest.mark.parametrize(
+    ("header", "packed", "size", "reason"),
+    [
+        (0, 1 << 50, 10, "too-large"),
+        (0, 10, 1 << 50, "too-large"),
+        (1 << 50, 10, 10, "damaged-member"),
+        (1 << 64, 10, 10, "cannot-read"),
+    ],
+)
+def test_members_that_claim_any_size_are_errors(tmp_path, header, packed, size, reason):
+    path = tmp_path / "claims.zip"
+    path.write_bytes(b"PK\3\4" + bytes(60))
+    with pytest.raises(DatasetError) as caught:
+        ZipPlace(str(path), header, packed, size, zipfile.ZIP_DEFLATED, 0).read(32 << 20)
+    assert caught.value.reason == reason

@@ -1,14 +1,16 @@
 """Atomic writing of folders and arrays: whole or nothing."""
 
+import io
 import signal
 import subprocess
 import sys
 import textwrap
+import zipfile
 
 import numpy as np
 import pytest
 
-from musicbert.corpus.files.folders import build_directory, write_npy
+from musicbert.corpus.files.folders import build_directory, read_npz, write_npy
 from musicbert.errors import DatasetError
 
 
@@ -120,3 +122,23 @@ def test_killed_run_leaves_no_output_and_the_next_run_clears_up(tmp_path):
         (partial / "whole").write_text("x")
     assert [each.name for each in (tmp_path / "out").iterdir()] == ["whole"]
     assert [each.name for each in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_npz_unpacks_to_no_more_than_arrays_do(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, a=np.arange(3))
+    assert read_npz(path)["a"].tolist() == [0, 1, 2]
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": (1 << 30,)}
+    )
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.npy", "w") as member:
+        member.write(header.getvalue())
+        for _ in range(1024):
+            member.write(bytes(1 << 20))
+    with pytest.raises(ValueError, match="it unpacks to"):
+        read_npz(path)
+    for content in (b"", b"PK\3\4", header.getvalue(), b"\x80\x04N."):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"npz|damaged|pickle|reshape|cannot|memory"):
+            read_npz(path)

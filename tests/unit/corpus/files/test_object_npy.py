@@ -167,3 +167,30 @@ def test_damaged_files(tmp_path, data):
         load_npy(path)  # a flipped bit of a number is not noticed
     except DatasetError as error:
         assert error.path == str(path)  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x02]r\xff\xff\xff\x1f.",  # an object with the number 2^29: 8 GiB
+        b"]p536870912\n.",
+        b"\x80\x02" + b"]q\x00X\x01\x00\x00\x00a" + b"r\x00\x00\x00\x10.",
+        b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(X\x02\x00\x00\x00f8tRL8589934592L\ntR.",
+        b"cnumpy\ndtype\n("
+        + b"]q\x00"
+        + b"".join(b"0(h%ch%clq%c" % (k, k, k + 1) for k in range(60))
+        + b"tR.",
+        b"\x96" + b"\xff" * 8 + b".",
+        b"\x99.",
+        b"I12",
+    ],
+    ids=["memo", "memo in text", "memo later", "bytes", "text of lists", "too long", "opcode", "line"],
+)
+def test_a_pickle_takes_no_memory_that_it_only_claims(content, tmp_path):
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (tmp_path / "x.pkl").write_bytes(content)
+    assert reason_of(load_pickle, "x", content=content) == "unreadable"
+    assert reason_of(load_pickle, tmp_path / "x.pkl") == "unreadable"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
