@@ -7,10 +7,8 @@ trains one update more when a finished run is started again, and forgets how lon
 """
 
 import logging
-import pickle
 import shutil
 import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +19,7 @@ from fairseq.file_io import PathManager
 from musicbert.atomic import replacing
 from musicbert.errors import CheckpointError
 from musicbert.fairseq_plugin.data.task import change
-from musicbert.weights.checks import check_zip
-from musicbert.weights.container import DAMAGE
+from musicbert.weights.pickles import read_pickle
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +75,7 @@ def resume(cfg: Any, trainer: Any, **more: Any) -> tuple[Any, Any]:
         state = _read(path)
         _warn_of_best(path.with_name(f"checkpoint_best{suffix}.pt"))
     except CheckpointError as error:
-        if not own or suffix:
+        if not own or suffix or error.reason == "unsafe-pickle":
             raise
         path, state = _newest_whole(path, error)
     replaced = {} if path.name == f"checkpoint_last{suffix}.pt" or not own else {"restore_file": str(path)}
@@ -102,17 +99,8 @@ def resume(cfg: Any, trainer: Any, **more: Any) -> tuple[Any, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """State of a training, its tensors mapped; raises `CheckpointError` (``unreadable``) if it is damaged."""
-    check_zip(path)
-    zipped = zipfile.is_zipfile(path)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except pickle.UnpicklingError as error:
-        if zipped:  # whole, but with classes that are refused: fairseq says which
-            return {}
-        raise CheckpointError("unreadable", "It is damaged", path=path) from error
-    except DAMAGE as error:
-        raise CheckpointError("unreadable", f"It is damaged: {error}".splitlines()[0], path=path) from error
+    """State of a training without its numbers; raises `CheckpointError` if it is damaged or unsafe."""
+    state = read_pickle(path, numbers=False)
     return state if isinstance(state, dict) else {}
 
 
@@ -139,7 +127,7 @@ def _newest_whole(damaged: Path, error: CheckpointError) -> tuple[Path, dict[str
 def _warn_of_best(path: Path) -> None:
     if path.is_file():
         try:
-            check_zip(path)
+            _read(path)
         except CheckpointError:
             logger.warning("%s is damaged; it is written again at the next better score", path)
 

@@ -221,17 +221,18 @@ _STATEFUL = {Record, *(each for each in STAND_INS.values() if isinstance(each, t
 
 
 def _fill(memory: torch.Tensor, file: IO[bytes]) -> None:
-    """Read the bytes of a storage."""
-    view = memoryview(memory.numpy())
-    for begin in range(0, len(view), _CHUNK):
-        part = view[begin : begin + _CHUNK]
-        content = file.read(len(part))
-        if len(content) < len(part):
+    """Read the bytes of a storage; those of a ``meta`` tensor are only passed."""
+    view = None if memory.is_meta else memoryview(memory.numpy())
+    for begin in range(0, memory.numel(), _CHUNK):
+        length = min(_CHUNK, memory.numel() - begin)
+        content = file.read(length)
+        if len(content) < length:
             raise EOFError("it ends inside a tensor")
-        part[:] = content
+        if view is not None:
+            view[begin : begin + length] = content
 
 
-def _from_zip(archive: zipfile.ZipFile, size: int) -> Any:
+def _from_zip(archive: zipfile.ZipFile, size: int, device: str) -> Any:
     """Read the layout of torch 1.6 and later from a file of so many bytes."""
     members = {member.filename: member for member in archive.infolist()}
     roots = [name.removesuffix("data.pkl") for name in members if name.endswith("/data.pkl")]
@@ -250,7 +251,7 @@ def _from_zip(archive: zipfile.ZipFile, size: int) -> Any:
     def storage(dtype: torch.dtype, key: str, count: int) -> torch.Tensor:
         if key not in storages:
             member = members[f"{roots[0]}data/{key}"]
-            memory = torch.empty(member.file_size, dtype=torch.uint8)
+            memory = torch.empty(member.file_size, dtype=torch.uint8, device=device)
             with archive.open(member) as file:
                 _fill(memory, file)
                 file.read(1)  # compares the checksum
@@ -263,7 +264,7 @@ def _from_zip(archive: zipfile.ZipFile, size: int) -> Any:
         return _Unpickler(_Stream(file), storage).load()
 
 
-def _from_stream(file: IO[bytes], size: int) -> Any:
+def _from_stream(file: IO[bytes], size: int, device: str) -> Any:
     """Read the layout before torch 1.6 from a file of so many bytes."""
     storages: dict[str, torch.Tensor] = {}
     left = size
@@ -274,7 +275,7 @@ def _from_stream(file: IO[bytes], size: int) -> Any:
             left -= count * dtype.itemsize
             if left < 0:
                 raise EOFError("it ends inside a tensor")
-            storages[key] = torch.empty(count * dtype.itemsize, dtype=torch.uint8)
+            storages[key] = torch.empty(count * dtype.itemsize, dtype=torch.uint8, device=device)
         if storages[key].numel() != count * dtype.itemsize:
             raise ValueError(f"its storage {key} has another size")
         return storages[key].view(dtype)
@@ -294,18 +295,20 @@ def _from_stream(file: IO[bytes], size: int) -> Any:
     return content
 
 
-def read_pickle(path: Path) -> Any:
+def read_pickle(path: Path, *, numbers: bool = True) -> Any:
     """Content of a file of ``torch.save``: tensors on the CPU, containers, numbers, text and records.
 
+    Without ``numbers``, tensors are on the device ``meta``; the file is read, its checksums are compared.
     Raises `CheckpointError` (``unsafe-pickle``, ``unreadable``, ``bad-weights``).
     """
+    device = "cpu" if numbers else "meta"
     try:
         size = path.stat().st_size
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                return _from_zip(archive, size)
+                return _from_zip(archive, size, device)
         with path.open("rb") as file:
-            return _from_stream(file, size)
+            return _from_stream(file, size, device)
     except ForbiddenError as error:
         raise CheckpointError(
             "unsafe-pickle",

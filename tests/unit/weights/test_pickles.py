@@ -255,3 +255,5 @@ def test_every_tensor_that_torch_writes_is_read_as_torch_reads_it(tmp_path, zipp
     assert all(found[name] == expected[name] for name in ("scalar", "text", "numbers"))
     found["views"][0][0, 0] = 7.0
     assert found["views"][1][0, 0] == 7.0  # they share memory, as in the file
+    shapes = read_pickle(path, numbers=False)["views"]
+    assert [(each.shape, each.is_meta) for each in shapes] == [(each.shape, True) for each in found["views"]]
