@@ -12,14 +12,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
 
 from musicbert.atomic import replacing
 from musicbert.errors import CheckpointError
 from musicbert.fairseq_plugin.data.task import change
-from musicbert.weights.pickles import read_pickle
+from musicbert.weights.pickles import read_pickle, write_pickle
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +44,7 @@ def save_whole(state: dict[str, Any], filename: str, async_write: bool = False) 
     if async_write:
         _save(state, filename, async_write)
         return
-    with replacing(filename) as file:
-        torch.save(state, file)
+    write_pickle(state, filename)
 
 
 def copy_whole(src_path: str, dst_path: str, overwrite: bool = False) -> str:

@@ -31,7 +31,7 @@ from musicbert.encoding.vocabulary import TOKENS
 from musicbert.errors import CheckpointError
 from musicbert.model import Pooling
 from musicbert.objectives.note_fields import CP, OCTUPLE, NoteFields
-from musicbert.weights.checks import check_version
+from musicbert.weights.checks import check_values, check_version
 from musicbert.weights.families.family import Config, Family
 from musicbert.weights.families.known import family_of_config
 from musicbert.weights.output_names import Head, head_from_json
@@ -93,8 +93,12 @@ class Bundle:
         }
 
     def half(self) -> Bundle:
-        """The same in float16: half the size, read back into float32."""
+        """The same in float16: half the size, read back into float32.
+
+        Raises `CheckpointError` (``bad-weights``: a value that float16 cannot hold).
+        """
         halved = {name: v.half() if v.is_floating_point() else v for name, v in self.weights.items()}
+        check_values({name: v for name, v in halved.items() if v.is_floating_point()})
         return replace(self, weights=halved)
 
 

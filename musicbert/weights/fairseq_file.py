@@ -11,12 +11,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from musicbert.atomic import replacing
 from musicbert.errors import CheckpointError
 from musicbert.weights.bundle import Bundle
 from musicbert.weights.families.m2bert import upstream_names
+from musicbert.weights.pickles import write_pickle
 
 
 def save_fairseq(bundle: Bundle, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
@@ -72,6 +70,5 @@ def _save(state: dict[str, Any], path: Path, overwrite: bool) -> Path:
         raise CheckpointError(
             "output-exists", "It exists already", path=path, hint="choose another name, or pass --overwrite"
         )
-    with replacing(path) as file:
-        torch.save(state, file)
+    write_pickle(state, path)
     return path

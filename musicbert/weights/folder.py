@@ -58,6 +58,7 @@ def write_folder(
 
     Tensors that share memory, which safetensors refuses, become two equal ones.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     seen: set[int] = set()
@@ -67,7 +68,11 @@ def write_folder(
         separate[name] = value.detach().clone() if address in seen else value.detach().contiguous()
         seen.add(address)
     with build_directory(folder, overwrite=overwrite, recognise=recognise) as partial:
-        save_file(separate, partial / WEIGHTS, metadata={"format": "pt"})
+        try:
+            save_file(separate, partial / WEIGHTS, metadata={"format": "pt"})
+        except SafetensorError as error:  # it says errors of the disk in words only
+            message = f"The weights cannot be written: {error}"
+            raise CheckpointError("cannot-write", message, path=folder, hint="is the disk full?") from error
         for name, content in files.items():
             write = write_text if isinstance(content, str) else write_json
             write(partial / name, content)

@@ -9,17 +9,20 @@ Two layouts: the zip archive of torch 1.6 and later (``NAME/data.pkl`` and one s
 their checksums compared), and the older stream of pickles followed by the storages.
 """
 
+import errno
 import math
 import pickle
 import struct
 import zipfile
 from argparse import Namespace
 from collections.abc import Callable
+from os import PathLike
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
 import torch
 
+from musicbert.atomic import replacing
 from musicbert.corpus.files.object_npy import DAMAGE, STAND_INS, ForbiddenError
 from musicbert.errors import CheckpointError
 
@@ -323,6 +326,15 @@ def read_pickle(path: Path, *, numbers: bool = True) -> Any:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         message, hint = f"It is damaged: {reason[:200]}", "download or copy it again"
         raise CheckpointError("unreadable", message, path=path, hint=hint) from error
+
+
+def write_pickle(content: Any, path: str | PathLike[str]) -> None:
+    """Write a file as ``torch.save`` does, whole or not at all; raises `OSError`."""
+    with replacing(path) as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # torch does not say what the disk said
+            raise OSError(errno.ENOSPC, "not all bytes could be written: is the disk full?") from error
 
 
 def plain(value: Any, *, namespaces: bool = False) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from scipy.special import logsumexp
 
+from musicbert.atomic import replacing
 from musicbert.corpus.files.folders import read_npz
 from musicbert.errors import CheckpointError
 from musicbert.weights.bundle import Bundle
@@ -77,7 +78,8 @@ def record(bundle: Bundle, path: str | PathLike[str], *, name: str | None = None
         f"{name}_argmax": logits.argmax(-1),
         f"{name}_row_logsumexp": logsumexp(logits, axis=-1),
     }
-    np.savez_compressed(Path(path), **arrays)
+    with replacing(path) as file:
+        np.savez_compressed(file, **arrays)
     return Path(path)
 
 

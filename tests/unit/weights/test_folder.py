@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 
@@ -370,3 +372,28 @@ def test_a_reader_gets_the_old_model_or_the_new_one(tmp_path):
     finally:
         read.set()
         writer.join()
+
+
+@pytest.mark.parametrize("name", ["folder", "file.pt", "numbers.npz"])
+def test_a_full_disk_is_one_error_and_leaves_nothing(fixtures, tmp_path, name):
+    """The size of files is limited in place of a full disk."""
+    source = fixtures / "musicbert_model" / FILES[0]
+    program = f"""if True:
+        import resource, signal, sys, torch, safetensors.torch, musicbert.weights
+        from musicbert.cli.main import main
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, -1))
+        source, target = {str(source)!r}, {str(tmp_path / name)!r}
+        action = ["verify", source, "--record"] if target.endswith("npz") else ["convert", source]
+        sys.exit(main(["checkpoint", *action, target]))"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "File too large" in done.stderr or "is the disk full?" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_values_that_half_precision_cannot_hold_are_refused(tmp_path):
+    bundle = Bundle(CONFIG, {"w": torch.tensor([1e6])})
+    with pytest.raises(CheckpointError, match="not finite"):
+        bundle.half()
