@@ -19,6 +19,8 @@ TICKS_PER_BEAT = 480
 GRID = 120
 #: Seconds before the first beat within which a note still belongs to it, if it is longer than `_LONG_S`.
 _EARLY_S, _LONG_S = 0.1, 0.2
+#: Bars that a hole in an annotation may have.
+MAX_HOLE = 1 << 16
 #: Largest difference of the share of downbeats from a quarter.
 _SHARE = 0.03
 
@@ -129,6 +131,11 @@ def fill_gaps(bar_lines: ArrayLike, *, longest: float = 8.0) -> Floats:
     usual = 0.0
     for start, length in zip(lines[:-1], lengths, strict=True):
         if usual and length >= longest * usual:
+            if length > MAX_HOLE * usual:
+                message = f"A hole of {length / usual:.3g} bars in the annotation"
+                raise DatasetError(
+                    "bad-annotation", message, hint="leave the piece out, or mend its bar lines"
+                )
             pieces.append(start + usual * np.arange(1, np.ceil(length / usual - 1e-9)))
         else:
             usual = length

@@ -63,6 +63,10 @@ def score_rows(score: Score, profile: Profile) -> tuple[Ints, Ints]:
     return rows, order if kept is None else kept[order]
 
 
+#: Beats after which no note is read: as many as ticks (`musicbert.midi.ReadLimits`).
+MAX_BEATS = 2**31
+
+
 def _rescaled(times: Ints, ticks_per_beat: int) -> Ints:
     """Ticks at 480 a quarter note, fractions cut off."""
     ticks: Ints = (times * RESOLUTION / ticks_per_beat).astype(np.int64)
@@ -75,11 +79,13 @@ def beat_rows(notes: BeatNotes, profile: Profile, *, first_bar: int = 0) -> tupl
     ``first_bar``: bar that the count begins with: 0 as published for the benchmark's note lists; -1 as
     published for violin fingering from its source, which keeps a pickup.
     """
-    edges = np.arange(
-        first_bar * BEATS_PER_BAR, round(float(notes.offset.max()) + BEATS_PER_BAR), BEATS_PER_BAR
-    )
-    bar = np.searchsorted(edges, notes.onset, side="right") - 1
-    index = np.flatnonzero((bar >= 0) & (bar < len(edges) - 1))
+    # bar lines are multiples of four beats up to the last offset; dividing by four is exact
+    last = float(notes.offset.max())
+    if last > MAX_BEATS:
+        raise MidiError("too-large", f"a note ends {last:.3g} beats from the beginning")
+    edges = -(-round(last + BEATS_PER_BAR) // BEATS_PER_BAR) - first_bar
+    bar = np.floor(notes.onset / BEATS_PER_BAR).astype(np.int64) - first_bar
+    index = np.flatnonzero((bar >= 0) & (bar < edges - 1))
     if len(index) == 0:
         raise MidiError(
             "no-notes",
@@ -88,7 +94,7 @@ def beat_rows(notes: BeatNotes, profile: Profile, *, first_bar: int = 0) -> tupl
         )
     order = index[np.lexsort((notes.pitch[index], notes.onset[index]))]
     bar = bar[order]
-    edge = edges[bar]
+    edge = (bar + first_bar) * BEATS_PER_BAR
     begin, end = (
         bar * BAR_TICKS + (times[order] - edge) / BEATS_PER_BAR * BAR_TICKS
         for times in (notes.onset, notes.offset)

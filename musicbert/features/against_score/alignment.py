@@ -107,7 +107,7 @@ def align(play: Playing, score: Written) -> Ints:
     Raises `MidiError` (``"too-many-notes"``: more than 16 million pairs of chords).
     """
     n_played, n_written = len(play.time), len(score.beat)
-    if n_played * n_written > MAX_CELLS:
+    if max(n_played, n_written) * 128 > MAX_CELLS or n_played * n_written > MAX_CELLS:
         raise MidiError(
             "too-many-notes",
             f"{n_played} played and {n_written} written chords are too many to align",

@@ -4,7 +4,7 @@ import numpy as np
 
 from musicbert.arrays import Ints
 from musicbert.features.against_score.alignment import TOGETHER, Written
-from musicbert.features.against_score.reading import Reading
+from musicbert.features.against_score.reading import Reading, coarse_enough
 from musicbert.features.playing import DOWN
 from musicbert.features.summary import average, ratio, spread
 
@@ -42,7 +42,7 @@ def pedalling(read: Reading) -> dict[str, float]:
     change = np.flatnonzero(np.diff(_bass(read.score)[read.course_chord] % 12)) + 1
     around = np.linspace(-BEFORE, AFTER, POINTS)[None] * read.period(beat[change])[:, None]
     lowest = sustain.at((time[change][:, None] + around).ravel()).reshape(-1, POINTS).min(1)
-    points = np.arange(beat[0], beat[-1], SAMPLE)
+    points = np.arange(beat[0], beat[-1], coarse_enough(SAMPLE, beat[-1] - beat[0]))
     level = sustain.at(np.interp(points, beat, time)) / 127.0
     apart = np.abs(points - np.round(points))
     return {

@@ -18,6 +18,15 @@ MAX_BEATS = 1_000_000
 SHORTEST_WRITTEN, SHORTEST_PLAYED = 0.05, 0.01
 
 
+#: Written times at which a score is looked at; a score that lasts longer is looked at more coarsely.
+MAX_POINTS = 1 << 17
+
+
+def coarse_enough(step: float, span: float) -> float:
+    """Return the step, or the larger one that keeps a span of written time within `MAX_POINTS`."""
+    return max(step, float(span) / MAX_POINTS)
+
+
 @dataclass(frozen=True, eq=False)
 class Reading:
     """Matched notes of a performance and its score: m notes in k chords.
@@ -63,7 +72,7 @@ class Reading:
         Tempo is log2 of seconds a quarter note [shape=(g,)].
         """
         first, last = self.course_beat[0], self.course_beat[-1]
-        points = np.arange(first, last + 1e-6, step)
+        points = np.arange(first, last + 1e-6, coarse_enough(step, last - first))
         if len(points) < 4:
             points = np.linspace(first, last, 5)
         seconds = np.diff(np.interp(points, self.course_beat, self.course_time))

@@ -140,5 +140,5 @@ def test_an_npz_unpacks_to_no_more_than_arrays_do(tmp_path):
         read_npz(path)
     for content in (b"", b"PK\3\4", header.getvalue(), b"\x80\x04N."):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"npz|damaged|pickle|reshape|cannot|memory"):
+        with pytest.raises(ValueError, match=r"npz|damaged|pickle|read all data|memory"):
             read_npz(path)
