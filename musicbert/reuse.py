@@ -15,7 +15,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from musicbert.atomic import write_json
+from musicbert.atomic import read_json, write_json
 from musicbert.errors import DatasetError
 from musicbert.provenance import file_hash
 
@@ -70,7 +70,7 @@ def record_hash(record: Any) -> str:
 def read_record(path: str | PathLike[str]) -> Any:
     """Return a record of `made_from`; None where there is none."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return read_json(path, most=1 << 30)
     except (OSError, ValueError):
         return None
 

@@ -1,6 +1,5 @@
 """How long a training takes on a CPU: the arithmetic of all its updates, counted before it begins."""
 
-import json
 import struct
 from array import array
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from musicbert.atomic import read_json
 from musicbert.config import M2BERT_PRESETS, PRESETS
 from musicbert.flops import m2bert_flops, musicbert_flops
 
@@ -64,7 +64,7 @@ def _notes(folder: Path) -> list[int]:
     if index is None:
         return []
     meta = folder / "meta.json"
-    fields = len(json.loads(meta.read_text(encoding="utf-8"))["fields"]) if meta.is_file() else _FIELDS
+    fields = len(read_json(meta)["fields"]) if meta.is_file() else _FIELDS
     content = index.read_bytes()
     count = _INDEX.unpack_from(content)[3]
     return [length // fields for length in array("i", content[_INDEX.size : _INDEX.size + 4 * count])]
