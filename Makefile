@@ -14,6 +14,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
+MUTANTS ?= 1000000
 .PHONY: help venv demo test fuzz lint types format clean
 
 help:
@@ -30,8 +31,9 @@ demo: venv ## run the main job on made data; ends in a table and pictures in dem
 test: venv lint ## style, import contracts, types and all tests
 	$(BIN)/python -m pytest -n 2
 
-fuzz: venv ## the property tests (hypothesis) on examples not seen before
+fuzz: venv ## new examples of the property tests, and MUTANTS (1000000) damaged files
 	HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest -n 2 $$(grep -rl "^from hypothesis import" --include="test_*.py" tests)
+	$(BIN)/python tests/fuzz/mutants.py --count $(MUTANTS) --workers 2
 
 lint: venv ## ruff, import contracts and mypy on the torch-free rooms
 	$(BIN)/ruff check .

@@ -214,18 +214,27 @@ def test_any_value_in_the_settings_of_a_tagger_is_used_or_refused(tagger, key, v
         (("architecture", "heads"), 0),
         (("head", "outputs"), 20_000_000),
         (("head", "inner"), 2_000_000_000),
-        (("head", "dropout"), float("nan")),
+        (("head", "dropout"), 1.5),
         (("head", "head"), "other"),
         (("window",), "12"),
         (("codec",), "other"),
         (("task", "kind"), "other"),
         (("overlap",), -1),
-        (("format_version",), float("inf")),
+        (("format_version",), 1e9),
+        (("windows",), "some"),
+        (("codec",), "octuple"),
+        (("task", "classes"), [1, 2, 3]),
     ],
 )
 def test_settings_of_a_tagger_that_cannot_be(tagger, key, value):
     change(tagger / "tagger.json", {key: value})
     assert reason_of(load_tagger_folder, tagger) == "bad-config"
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_no_json(tagger, number):
+    change(tagger / "tagger.json", {("format_version",): number})
+    assert reason_of(load_tagger_folder, tagger) == "unreadable"
 
 
 def test_deep_json_is_one_error(folder, tagger):
@@ -235,3 +244,40 @@ def test_deep_json_is_one_error(folder, tagger):
     ):
         (place / name).write_text('{"a":' + "[" * 200_000, encoding="utf-8")
         assert reason_of(call, place) == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("encoder.sentence_encoder.embed_positions.weight", (10**12, 0)),
+        ("encoder.sentence_encoder.layers.0.fc1.weight", (10**10, 0)),
+        ("classification_heads.mood.dense.weight", (10**12, 0)),
+        ("encoder.sentence_encoder.performance_projection.weight", (0, 10**12)),
+    ],
+)
+def test_sizes_of_empty_tensors_are_not_allocated(tmp_path, name, shape):
+    """A tensor without numbers may have any length in its shape."""
+    tensors = weights() | {name: torch.zeros(shape)}
+    with pytest.raises(CheckpointError):
+        load_model(saved(tmp_path / "empty.pt", tensors))
+
+
+def test_layers_without_numbers_are_not_built(tmp_path):
+    """The sizes of one layer, and the names of thousands."""
+    layers = {f"encoder.sentence_encoder.layers.{k}.fc1.bias": torch.zeros(0) for k in range(2, 5000)}
+    tensors = MusicBert(CONFIG.with_(width=64, ffn_width=256)).state_dict() | layers
+    assert reason_of(load_model, saved(tmp_path / "many.pt", tensors)) == "missing-weights"
+
+
+@pytest.mark.parametrize("damage", ["remove", "add", "shape"])
+def test_a_tagger_has_all_tensors_in_their_shapes(tagger, damage):
+    tensors = load_file(tagger / "model.safetensors")
+    name = next(name for name in tensors if name.startswith("head."))
+    if damage == "remove":
+        del tensors[name]
+    elif damage == "add":
+        tensors["head.more"] = torch.zeros(2)
+    else:
+        tensors[name] = torch.zeros(5, 5, 5)
+    save_file(tensors, tagger / "model.safetensors")
+    assert reason_of(load_tagger_folder, tagger) == "bad-config"
