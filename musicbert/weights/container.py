@@ -94,7 +94,7 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     settings, task = groups.get("model", {}), groups.get("task", {})
     outputs = state.get("outputs") if isinstance(state, dict) else None
     outputs = outputs if isinstance(outputs, list) else []
-    return Checkpoint(weights, settings, str(path), container, task, folder_settings, groups, outputs)
+    return Checkpoint(weights, settings, str(path), container, task, groups, folder_settings, outputs)
 
 
 def _groups_of(content: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], str]:
