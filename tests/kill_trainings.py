@@ -201,7 +201,7 @@ def weights(folder):
     return {name: hash_of_checkpoint(folder / name) for name in (LAST, BEST) if (folder / name).is_file()}
 
 
-def kill_often(trainings, kind, moments):
+def kill_often(trainings, kind, moments, kills):
     """Kill trainings of one kind; returns how many kills and trainings there were, and what went wrong.
 
     Parameters
@@ -210,31 +210,40 @@ def kill_often(trainings, kind, moments):
         What is trained.
     moments
         For each training a list: when it is killed. Shares of the time that a whole training takes, or
-        numbers of events of `counted_kills`.
+        numbers of events of `count_events`.
+    kills
+        How many are enough.
     """
     folder = trainings.folder / re.sub(r"\W+", "-", kind)
     folder.mkdir()
-    begin = time.monotonic()
-    if wait(start(trainings.command(kind, folder / "whole"), folder / "whole.log", slow_disk)):
-        return 0, 0, [(folder / "whole.log").read_text()[-2000:]]
-    seconds, expected = time.monotonic() - begin, weights(folder / "whole")
-    wrong, kills = [], 0
-    for number, of_run in enumerate(moments):
-        run, log = folder / f"run{number}", folder / f"run{number}.log"
+    seconds = 0.0
+    for whole in ("first", "whole"):  # the first one has more to read
+        begin = time.monotonic()
+        if wait(start(trainings.command(kind, folder / whole), folder / "whole.log", slow_disk)):
+            return 0, 0, [(folder / "whole.log").read_text()[-2000:]]
+        seconds = time.monotonic() - begin
+    expected, wrong, killed, runs = weights(folder / "whole"), [], 0, 0
+    wrong += [] if weights(folder / "first") == expected else ["two whole trainings differ"]
+    while killed < kills:
+        run, log = folder / f"run{runs}", folder / f"run{runs}.log"
         command = trainings.command(kind, run)
-        for moment in [*of_run, None]:
+        for moment in [*moments(), None]:
             counted = isinstance(moment, int)
             child = start(command, log, partial(count_events, moment) if counted else slow_disk)
             status = wait(child) if counted or moment is None else kill_after(child, moment * seconds)
             if status != -signal.SIGKILL:
                 wrong += [f"{run.name}: status {status}: {log.read_text()[-500:]}"] if status else []
                 break
-            kills += 1
+            killed += 1
             wrong += [f"{run.name}: {name} is damaged" for name in damaged(run)]
         if not wrong and weights(run) != expected:
             wrong.append(f"{run.name}: other weights")
+        if runs > 2 * kills:
+            wrong.append("hardly any training is killed: they end too early")
+            break
+        runs += 1
         shutil.rmtree(run)
-    return kills, len(moments), wrong
+    return killed, runs, wrong
 
 
 def say(text):
@@ -259,11 +268,15 @@ def main():
     import musicbert.fairseq_plugin  # noqa: F401
 
     rng, faults = random.Random(options.seed), 0
+
+    def moments():
+        return options.at or [rng.uniform(0.15, 0.85) for _ in range(3)]
+
     with tempfile.TemporaryDirectory() as folder:
         trainings = Trainings(folder)
         for kind in filter(options.only.search, KINDS):
-            runs = [[rng.uniform(0.2, 0.95), rng.uniform(0.2, 0.7)] for _ in range(-(-options.kills // 2))]
-            kills, runs, wrong = kill_often(trainings, kind, [options.at] if options.at else runs)
+            kills = len(options.at or ()) or options.kills
+            kills, runs, wrong = kill_often(trainings, kind, moments, kills)
             say(f"{kind}: {kills} kills of {runs} trainings, {len(wrong)} faults")
             faults += len(wrong)
             for line in wrong[:5]:

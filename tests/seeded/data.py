@@ -165,14 +165,14 @@ class Data:
 
     def _octuple(self, folder):
         """A corpus of octuples with performance inputs."""
-        self._build(folder, "--performance-input")
+        self._build(folder, "--window", 40, "--overlap", 1, "--performance-input")
 
     def _cp(self, folder):
         """A corpus of compound words."""
         self._build(folder, "--encoding", "cp")
 
     def _build(self, folder, *more):
-        options = ("--shares", 70, 15, 15, "--window", 40, "--overlap", 1, "--quiet")
+        options = ("--shares", 70, 15, 15, "--quiet")
         program("musicbert", "build", self.songs(), "--output", folder, *options, *more)
 
     def tables(self):

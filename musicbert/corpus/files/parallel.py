@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from multiprocessing import get_context
@@ -101,7 +102,7 @@ def ordered_map(
     """Yield ``function(item)`` in the order of the work, which is read only as fast as it is done.
 
     The result does not depend on the number of processes; ``initializer`` is called first in each of them
-    (with one worker: in this one).
+    (with one worker: in this one). Raises `DatasetError` (``worker-died``).
     """
     if workers <= 1:
         if initializer is not None:
@@ -117,7 +118,13 @@ def ordered_map(
                 yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()
-    except BaseException:
+    except BaseException as error:
         pool.shutdown(wait=False, cancel_futures=True)
+        if isinstance(error, BrokenProcessPool):
+            raise DatasetError(
+                "worker-died",
+                "A worker process was killed, for want of memory perhaps, or crashed",
+                hint="run it again; fewer --workers need less memory",
+            ) from error
         raise
     pool.shutdown()
