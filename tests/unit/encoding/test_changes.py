@@ -1,5 +1,8 @@
 """Fields of some notes change; ticks, bars and all other notes stay."""
 
+import tarfile
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +11,8 @@ from hypothesis import strategies as st
 from musicbert.encoding import FIELD_SIZES, FIELDS, encode_notes
 from musicbert.encoding.changes import changed_score
 from musicbert.encoding.policies import WHOLE
-from musicbert.midi import Score
+from musicbert.errors import MidiError
+from musicbert.midi import Score, edit_midi, read_score
 
 QUARTER = 480
 SAFE = ("program", "pitch", "duration", "velocity")  # they change no bar and no tempo
@@ -90,3 +94,42 @@ def test_time_signatures_hold_for_bars_in_which_most_notes_have_them(votes):
     found = list(zip(changed.metre_tick.tolist(), changed.metre_numerator.tolist(), strict=True))
     assert found == ([(0, 3)] if votes == 1 else [(0, 3), (1440, 4), (2880, 3)])
     np.testing.assert_array_equal(changed.onset, score.onset)
+
+
+@pytest.mark.shared
+def test_real_files_keep_what_was_not_changed(shared):
+    """Pitches, durations and velocities of a tenth of the notes: all else is equal, event by event."""
+    rng = np.random.default_rng(0)
+    with tarfile.open(shared / "data" / "robustness_midis.tar.xz") as archive:
+        members = [member for member in archive if member.name.endswith(".mid") and member.size < 40_000][::6]
+        files = [archive.extractfile(member).read() for member in members[:10]]
+    changed_files = 0
+    for data in files:
+        try:
+            score = read_score(data)
+            rows, index = encode_notes(score, policies=WHOLE)
+        except MidiError:
+            continue
+        other = rows.copy()
+        at = rng.choice(len(rows), max(len(rows) // 10, 1), replace=False)
+        other[at, 3] = rng.integers(40, 80, len(at)) + 128 * (rows[at, 2] == 128)
+        other[at, 4], other[at, 5] = rng.integers(0, 64, len(at)), rng.integers(0, 32, len(at))
+        changed = changed_score(score, index, rows, other, WHOLE)
+        again = read_score(edit_midi(data, score, changed))
+        changed_files += 1
+        seen = np.ones(len(score), bool)
+        seen[index[at]] = False
+        assert not notes_of(score, seen) - notes_of(again)
+        assert notes_of(again) == notes_of(changed)
+        for name in ("tempo_tick", "tempo_bpm", "metre_tick", "control_tick", "control_value"):
+            np.testing.assert_array_equal(getattr(again, name), getattr(score, name))
+        if score.ticks_per_beat >= 16:
+            expected = other[np.lexsort(other.T[::-1])]
+            np.testing.assert_array_equal(encode_notes(again, policies=WHOLE)[0], expected)
+    assert changed_files >= 5
+
+
+def notes_of(score, chosen=None):
+    names = ("onset", "offset", "pitch", "velocity", "program", "drum")
+    chosen = np.ones(len(score), bool) if chosen is None else chosen
+    return Counter(zip(*(getattr(score, name)[chosen].tolist() for name in names), strict=True))

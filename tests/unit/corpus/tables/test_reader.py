@@ -9,6 +9,7 @@ import pytest
 
 from musicbert.corpus.files.archive import MidiSource
 from musicbert.corpus.labelled.pieces import LabelledPiece
+from musicbert.corpus.labelled.shard_writer import write_shards
 from musicbert.corpus.tables.kinds import as_labels, infer_kind
 from musicbert.corpus.tables.reader import TableReader, read_label_table
 from musicbert.errors import DatasetError
@@ -193,6 +194,23 @@ def test_a_note_that_is_not_as_the_table_says_stops_the_whole_table(midi, tmp_pa
         match=r"a.mid: the table contradicts the music: row 2 .* pitch 61, note 0 .* pitch 60",
     ):
         read(table, midi)
+
+
+def test_programs_may_be_read_by_channel(tmp_path):
+    from mido import Message, MidiFile, MidiTrack
+
+    notes = MidiTrack([Message("note_on", note=60, velocity=80), Message("note_off", note=60, time=480)])
+    (tmp_path / "midi").mkdir()
+    MidiFile(tracks=[MidiTrack([Message("program_change", program=40)]), notes]).save(
+        tmp_path / "midi" / "a.mid"
+    )
+    table = read_label_table(write(tmp_path, "file,label\na,x\n"))
+    with MidiSource(tmp_path / "midi") as source:
+        for how, number in (("track", 0), ("channel", 40)):
+            (piece,) = TableReader(table, source, channel_programs=how)
+            assert (piece.notes.program.tolist(), piece.programs_elsewhere) == ([number], 1)
+        report = write_shards([piece], "octuple", tmp_path / "shards", table.tasks(table.task()))
+    assert report.outcomes[0].programs_elsewhere == 1
 
 
 def test_notes_may_be_counted_by_onset_and_pitch(tmp_path):
