@@ -212,6 +212,8 @@ def read_label_map(path: str | PathLike[str], *, columns: str | None = None) -> 
                 f"{width - 1} labels a row, but the side file names {len(dimensions)} dimensions",
                 path,
             )
+        if columns is not None and _dimensions(width - 1, ids, classes, columns, path) != dimensions:
+            raise _bad("wrong-columns", f"its side file names other dimensions than {columns!r}", path)
     else:
         dimensions = _dimensions(width - 1, ids, classes, columns, path)
     return LabelMap(

@@ -103,6 +103,9 @@ def select_ratings(table: RatingTable, options: LabelOptions) -> Ratings:
     names = list(table.segments)
     if options.merge_scores:
         names = [_merged(name) for name in names]
+        if names == list(table.segments):
+            message = "no segment is one of PercePiano's scores that can be merged"
+            raise RatingError("unused-option", message, path=table.path, hint="leave out --merge-scores")
     report.segments = len(set(names))
     index: dict[str, int] = {}
     segment_of = [index.setdefault(names[k], len(index)) for k in table.segment_of[keep].tolist()]

@@ -230,8 +230,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.workers < 1:
         parser.error("--workers must be at least 1")
     ratings = options.kind == "ratings"
-    if options.prefix is None and not ratings:
+    if options.prefix is None and not ratings and not (options.raw and options.bin):
         parser.error("the following arguments are required: prefix")
+    if options.prefix and options.raw and options.bin:
+        sys.stderr.write(f"note: {options.prefix} names no folder: --raw and --bin do\n")
     prefix, suffix = options.prefix or "xai", "_apex_reg_cls" if ratings else ""
     raw = options.raw or Path(f"{prefix}_data_raw{suffix}")
     output = options.bin or Path(f"{prefix}_data_bin{suffix}")
