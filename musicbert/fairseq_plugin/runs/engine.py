@@ -137,12 +137,8 @@ def check_settings(runs: Sequence[Run]) -> list[Run]:
             hint = "choose another --output, or remove this run to make it anew"
             require_same((read_record(run.out / DONE) or {}).get("made_from"), run.made_from(), run.out, hint)
             if lacking := run.lacks():
-                raise DatasetError(
-                    "other-settings",
-                    f"This run is complete without {', '.join(lacking)}, which is asked for now",
-                    path=run.out,
-                    hint=hint,
-                )
+                message = f"This run is complete without {', '.join(lacking)}, which is asked for now"
+                raise DatasetError("other-settings", message, path=run.out, hint=hint)
     return checked
 
 
