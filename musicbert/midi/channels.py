@@ -126,7 +126,9 @@ def with_channel_programs(score: Any, data: bytes) -> Any:
     notes = FileNotes(data)
     place = notes.find(score)
     change = (place >= 0) & ~score.drum
-    return replace(score, program=np.where(change, notes.held[place], score.program))
+    program = score.program.copy()
+    program[change] = notes.held[place[change]]
+    return replace(score, program=program)
 
 
 def programs_elsewhere(data: bytes) -> int:

@@ -46,6 +46,7 @@ from musicbert.midi.writer import (
 logger = logging.getLogger(__name__)
 _NOTE = ("onset", "offset", "pitch", "velocity", "program", "drum")
 _PORT = 0x21
+_HINT = "save its score (notes, tempi, metres, controllers), or write the file anew with a music program"
 #: Places of new events among those of their tick.
 _BEFORE, _AMONG, _AFTER = range(3)
 
@@ -66,7 +67,7 @@ def edit_midi(data: bytes, before: ScoreColumns, after: ScoreColumns) -> bytes:
         raise MidiError(
             "bad-value",
             f"the events of {int((places < 0).sum())} changed notes are not found in the file: it is damaged",
-            hint="save the score, which holds notes, tempi, metres and controllers",
+            hint=_HINT,
         )
     edit.change(changed, places)
     _change_tempi_and_metres(edit, before, after)
@@ -339,7 +340,10 @@ def _change_tempi_and_metres(edit: _Edit, before: ScoreColumns, after: ScoreColu
 
 def _check(data: bytes, after: ScoreColumns, names: tuple[str, ...]) -> None:
     """Raise `MidiError` unless the file is read as ``after``."""
-    again = parsers.parse_symusic(data)
+    try:
+        again = parsers.parse_symusic(data)
+    except Exception as error:  # of many types (see `musicbert.midi.reader`): the file was damaged before
+        raise MidiError("bad-value", "the file is damaged and cannot be changed", hint=_HINT) from error
     notes = [
         sorted(zip(*(getattr(score, name).tolist() for name in names), strict=True))
         for score in (again, after)
@@ -350,5 +354,5 @@ def _check(data: bytes, after: ScoreColumns, names: tuple[str, ...]) -> None:
         raise MidiError(
             "bad-value",
             "the file cannot hold the changed notes as they are",
-            hint="save the score, which holds notes, tempi, metres and controllers",
+            hint=_HINT,
         )

@@ -156,6 +156,19 @@ def test_tempi_and_metres_change(fixtures):
     assert notes_of(again) == notes_of(before)
 
 
+@settings(max_examples=150, deadline=None)
+@given(data=files(), damage=st.lists(st.tuples(st.integers(14, 400), st.integers(0, 255)), max_size=4))
+def test_a_damaged_file_is_changed_or_refused(data, damage):
+    broken = bytearray(data)
+    for at, value in damage:
+        broken[at % len(data)] = value
+    try:
+        score = read_score(bytes(broken), channel_programs="channel")
+        edit_midi(bytes(broken), score, replace(score, pitch=(score.pitch + 1) % 128))
+    except MidiError:
+        pass
+
+
 def test_a_file_that_does_not_hold_the_notes_is_refused(fixtures):
     names = ("s01_basic_4_4", "s05_ts_6_8")
     one, other = ((fixtures / "musicbert" / f"{name}.mid").read_bytes() for name in names)
