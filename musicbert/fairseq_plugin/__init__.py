@@ -1,5 +1,10 @@
 """The only door to fairseq: tasks, models and criterions, registered when this package is imported."""
 
+import logging
+
+# asks on every start to install what nothing here uses
+logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
+
 from musicbert.fairseq_plugin.backbones import m2bert, midibert, musicbert  # noqa: F401
 from musicbert.fairseq_plugin.checkpoints import keep_checkpoints_whole
 from musicbert.fairseq_plugin.compat import (

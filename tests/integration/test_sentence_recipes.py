@@ -16,7 +16,6 @@ from musicbert.corpus.labelled.sentence_bin import SentenceBin
 from musicbert.evaluation.baselines.pair_features import PAIR_FEATURES, pair_features
 from musicbert.evaluation.predictions import load_predictions
 from musicbert.evaluation.rows import read_rows, shown_name
-from musicbert.midi import Score, midi_bytes
 from musicbert.predict.sentences.databin import class_logits
 from musicbert.weights import load_checkpoint, load_model, view_of
 
@@ -33,7 +32,6 @@ TINY = [
     "--effective-batch",
     "8",
 ]
-BEAT = 480
 
 
 def call(command, folder, *, code=0, cold=False):
@@ -50,42 +48,10 @@ def call(command, folder, *, code=0, cold=False):
     return done
 
 
-def song(seed):
-    """Sixteen bars: a melody in eighths over chords of its key, both in one of twelve keys."""
-    rng = np.random.default_rng(seed)
-    key = int(rng.integers(12))
-    scale = key + np.array([0, 2, 4, 5, 7, 9, 11])
-    melody = [(0, k * BEAT // 2, BEAT // 2, 60 + int(rng.choice(scale))) for k in range(128)]
-    chords = [
-        (1, 4 * bar * BEAT, 4 * BEAT, 36 + int(p))
-        for bar in range(16)
-        for p in rng.choice(scale, 3, replace=False)
-    ]
-    table = np.array(melody + chords)
-    zeros = np.zeros(len(table), np.int64)
-    return Score(
-        ticks_per_beat=BEAT,
-        onset=table[:, 1],
-        offset=table[:, 1] + table[:, 2],
-        pitch=table[:, 3],
-        velocity=zeros + 40 + int(rng.integers(0, 60)),
-        program=zeros + 10 * (seed % 3),
-        drum=zeros.astype(bool),
-        track=table[:, 0],
-    )
-
-
 @pytest.fixture(scope="module")
-def work(root, tmp_path_factory):
+def work(root, make_source, tmp_path_factory):
     """Folder with songs, the raw sets and data-bins of all tasks."""
-    folder = tmp_path_factory.mktemp("sentences")
-    genres = {}
-    for number in range(20):
-        name = f"{number:032x}"
-        (folder / "songs").mkdir(exist_ok=True)
-        (folder / "songs" / f"{name}.mid").write_bytes(midi_bytes(song(number)))
-        genres[name] = [["Jazz"], ["Pop Rock"], ["Pop Rock", "Blues"]][number % 3]
-    (folder / "map.json").write_text(json.dumps({"topmagd": genres}))
+    folder = make_source("songs", tmp_path_factory.mktemp("sentences"))
     scripts = root / "scripts"
     for task in ("next", "acc"):
         more = ["--group", "5", "--shares", "0.6,0.2,0.2"]
