@@ -88,6 +88,9 @@ class Filled:
     distributions: Mapping[str, tuple[Ints, Singles]]
     original: Original | None = None
 
+    def __repr__(self) -> str:
+        return f"Filled({len(self.rows)} notes, {int(self.mask.sum())} tokens filled in)"
+
     def sorted_rows(self) -> Ints:
         """Rows in the order of ``encode``: a filled position may belong elsewhere [shape=(n, 8), int64]."""
         return self.rows[np.lexsort(self.rows.T[::-1])]

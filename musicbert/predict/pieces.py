@@ -37,6 +37,9 @@ class Piece:
     note_index: Ints | None = None
     hidden: Bools | None = None
 
+    def __repr__(self) -> str:
+        return f"Piece({len(self.rows)} notes, {self.rows.shape[1]} fields)"
+
 
 def read_piece(
     source: Source,

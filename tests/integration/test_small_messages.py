@@ -157,6 +157,15 @@ def test_a_score_is_one_line(song):
     assert "\n" not in text
 
 
+def test_pieces_and_what_was_filled_in_are_one_line(song, fixtures):
+    model = musicbert.from_pretrained(fixtures / "musicbert_model" / "micro_finetuned_topmagd_cfg.pt")
+    piece = model.read(fixtures / "musicbert" / "s01_basic_4_4.mid", masked=True)
+    assert repr(piece) == "Piece(18 notes, 8 fields)"
+    filled = model.fill(piece, fields=["pitch"], notes=[0, 1])
+    assert repr(filled) == "Filled(18 notes, 2 tokens filled in)"
+    assert "\n" not in repr(model) + repr(model.predict([piece.rows]))
+
+
 def test_a_list_of_paths_from_notepad(song, tmp_path):
     (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbf" + f"{song}\r\n".encode())
     entries = list(list_files([str(tmp_path / "list.txt")]))
