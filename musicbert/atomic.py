@@ -107,7 +107,7 @@ def parse_json(text: bytes | str, *, most: int = MAX_JSON) -> Any:
 def check_types(values: Any, **types: type | tuple[type, ...]) -> None:
     """Raise `ValueError` unless this is a JSON object with entries of these types; true is no number."""
     if not isinstance(values, dict):
-        raise ValueError(f"{str(values)[:60]!r} is no JSON object")
+        raise ValueError(f"{str(values)[:60]!r} is not a JSON object")
     for name, kinds in types.items():
         wanted = kinds if isinstance(kinds, tuple) else (kinds,)
         if name not in values or type(values[name]) not in wanted:

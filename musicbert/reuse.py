@@ -153,6 +153,8 @@ def hold_folder(folder: str | PathLike[str], *, path: str | PathLike[str] | None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not is_open_at(descriptor, folder):  # another run removed or moved it before it was held
+                raise BlockingIOError
         except BlockingIOError:
             raise DatasetError(
                 "output-busy", "Another run is writing this output", path=path, hint="wait for it, or stop it"
@@ -161,7 +163,15 @@ def hold_folder(folder: str | PathLike[str], *, path: str | PathLike[str] | None
             pass
         yield
     finally:
-        if new:
+        if new and is_open_at(descriptor, folder):
             with suppress(OSError):  # it holds something, or was moved
                 Path(folder).rmdir()
         os.close(descriptor)
+
+
+def is_open_at(descriptor: int, path: str | PathLike[str]) -> bool:
+    """Whether an open file or folder still has this path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))  # noqa: PTH116 - beside `fstat`
+    except FileNotFoundError:
+        return False

@@ -64,7 +64,7 @@ def read_table(
         elif suffix in (".xlsx", ".xlsm"):
             table, header_rows = _with_header(_sheet_rows(path), header_rows, names_row)
         elif suffix in (".jsonl", ".ndjson"):
-            texts = path.read_text(encoding="utf-8-sig").splitlines()
+            texts = path.read_text(encoding="utf-8-sig").split("\n")  # not at U+2028, which text may hold
             at = [number for number, line in enumerate(texts, 1) if line.strip()]
             table = pd.DataFrame([json.loads(texts[k - 1]) for k in at], index=at, dtype=object)
         elif suffix in (".parquet", ".pq"):

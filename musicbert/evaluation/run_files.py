@@ -116,9 +116,9 @@ def read_experiment(path: str | PathLike[str], label: str = "") -> Experiment:
             or not record["leaks"]
             or not record["seeds"]
         ):
-            raise ValueError("no folds, or seeds that are no numbers")
+            raise ValueError("no folds, or seeds that are not numbers")
         if any("/" in fold or "\0" in fold for fold in record["leaks"]):
-            raise ValueError("a fold is no name")
+            raise ValueError("a fold is not a name")
         tasks = [_task(values) for values in record.get("tasks") or [record["task"]]]
         wanted = {(fold, int(seed)) for fold in record["leaks"] for seed in record["seeds"]}
     except FileNotFoundError as error:

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from musicbert.errors import CheckpointError
+from musicbert.reuse import is_open_at
 
 if sys.platform != "win32":
     import fcntl
@@ -106,11 +107,9 @@ def _held(partial: Path, target: Path) -> Iterator[IO[bytes] | None]:
             if target.is_file():
                 yield None
                 return
-            mine, there = os.fstat(file.fileno()), None
-            if partial.exists():
-                there = partial.lstat()
-            if there is None or (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino):
+            if not is_open_at(file.fileno(), partial):
                 continue  # the process before this one has removed it
+            mine = os.fstat(file.fileno())
             if mine.st_nlink > 1 or not stat.S_ISREG(mine.st_mode):
                 partial.unlink()
                 continue

@@ -74,7 +74,7 @@ def _dictionary(*_: Any) -> dict[Any, Any]:
 def _lengths(values: Any) -> tuple[int, ...]:
     """Whole numbers from 0 on."""
     if not isinstance(values, tuple | list) or not all(type(each) is int and each >= 0 for each in values):
-        raise pickle.UnpicklingError("sizes that are no whole numbers")
+        raise pickle.UnpicklingError("sizes that are not whole numbers")
     return tuple(values)
 
 
@@ -240,7 +240,7 @@ def _from_zip(archive: zipfile.ZipFile, size: int, device: str) -> Any:
     members = {member.filename: member for member in archive.infolist()}
     roots = [name.removesuffix("data.pkl") for name in members if name.endswith("/data.pkl")]
     if len(roots) != 1:
-        raise ValueError("it is no archive of torch.save")
+        raise ValueError("it is not an archive of torch.save")
     packed = [name for name, member in members.items() if member.compress_type]
     if packed:  # torch never compresses: a small file could claim any size
         raise ValueError(f"its member {packed[0]} is compressed")
@@ -286,7 +286,7 @@ def _from_stream(file: IO[bytes], size: int, device: str) -> Any:
     stream = _Stream(file)
     start = [_Unpickler(stream, storage).load() for _ in range(2)]
     if start != [_MAGIC, _VERSION]:
-        raise ValueError("it is no file of torch.save")
+        raise ValueError("it is not a file of torch.save")
     _Unpickler(stream, storage).load()  # the system that wrote it
     content = _Unpickler(stream, storage).load()
     for key in _Unpickler(stream, storage).load():

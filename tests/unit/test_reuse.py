@@ -94,6 +94,20 @@ def test_one_process_holds_a_folder(tmp_path):
         pass
 
 
+def test_a_new_folder_of_another_run_stays(tmp_path):
+    with hold_folder(tmp_path / "out"):
+        (tmp_path / "out").rename(tmp_path / "moved")
+        (tmp_path / "out").mkdir()
+    assert (tmp_path / "out").is_dir()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no flock")
+def test_a_folder_that_goes_before_it_is_held_is_busy(tmp_path, monkeypatch):
+    monkeypatch.setattr("musicbert.reuse.fcntl.flock", lambda *_: (tmp_path / "out").rmdir())
+    with pytest.raises(DatasetError, match="output-busy"), hold_folder(tmp_path / "out"):
+        pass
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no flock")
 def test_a_killed_process_holds_nothing(tmp_path):
     code = f"""

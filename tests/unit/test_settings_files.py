@@ -158,5 +158,5 @@ def test_size_and_types(tmp_path):
         read_json(tmp_path / "a.json", most=4)
     check_types({"a": 1}, a=int)
     for wrong in ({"a": True}, {}, [], {"a": "1"}):
-        with pytest.raises(ValueError, match=r"a is|no JSON object"):
+        with pytest.raises(ValueError, match=r"a is|not a JSON object"):
             check_types(wrong, a=int)

@@ -87,6 +87,11 @@ class StudyOptions:
             )
         if self.layout is not None and self.layout not in LAYOUTS:
             raise RatingError("bad-option", f"there is no layout {self.layout!r}", hint=", ".join(LAYOUTS))
+        for words, number in self.answers.items():
+            if not lowest <= number <= highest:
+                what = f"the answer {words!r} is {number:g}, which is not in {lowest:g}..{highest:g}"
+                hint = f"if it means no answer, give --missing-values {words!r}"
+                raise RatingError("bad-option", what, hint=hint)
 
 
 class Answer(NamedTuple):
@@ -198,7 +203,7 @@ def _must_know(options: StudyOptions, names: Collection[str], path: str) -> None
     """Raise an error where a name to leave out is not in the table."""
     unknown = [name for name in (*options.ignore, *options.drop_raters) if name not in names]
     if unknown:
-        what = f"{unknown[0]!r} is to be left out, but is no column, dimension, piece or rater here"
+        what = f"{unknown[0]!r} is to be left out, but is not a column, dimension, piece or rater here"
         raise RatingError("unknown-name", what, path=path, hint="see --ignore and --drop-raters")
 
 

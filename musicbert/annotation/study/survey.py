@@ -105,7 +105,7 @@ def _compiled(
             text += re.escape(part)
             continue
         names = known[part]
-        words = "|".join(map(re.escape, sorted(names, key=len, reverse=True))) if names else f".+{mark}"
+        words = "|".join(map(re.escape, sorted(names, key=len, reverse=not mark))) if names else f".+{mark}"
         text += f".*{mark}" if part == "any" else f"(?P<{part}>{words})"
     try:
         compiled = re.compile(text, re.DOTALL)

@@ -99,7 +99,7 @@ class BuildOptions:
             re.compile(self.exclude)
         except re.error as error:
             raise DatasetError(
-                "bad-options", f"{self.exclude!r} is no regular expression: {error}", hint="see --exclude"
+                "bad-options", f"{self.exclude!r} is not a regular expression: {error}", hint="see --exclude"
             ) from None
 
     @property

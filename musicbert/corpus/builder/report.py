@@ -63,7 +63,7 @@ class BuildReport:
             record = read_json(path)
             return cls(record["outcomes"], record["splits"], record["shards"], record.get("notes", {}))
         except (OSError, ValueError, KeyError) as error:
-            raise DatasetError("not-found", "This is no finished corpus", path=folder) from error
+            raise DatasetError("not-found", "This is not a finished corpus", path=folder) from error
 
 
 def write_reports(

@@ -190,7 +190,7 @@ def _url_list(source: str, _limits: ArchiveLimits) -> Listed:
     except UnicodeDecodeError as error:
         raise DatasetError(
             "unknown-source",
-            "This is no folder, no zip or tar archive, and no list of URLs in UTF-8",
+            "This is neither a folder, nor a zip or tar archive, nor a list of URLs in UTF-8",
             path=source,
         ) from error
 

@@ -69,7 +69,7 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
                 raise ValueError(f"it unpacks to {unpacked} bytes")
             return dict(data)
     except (EOFError, KeyError, AttributeError, RuntimeError, MemoryError, SyntaxError, TypeError) as error:
-        raise ValueError(f"it is no whole .npz file: {error!r}") from error
+        raise ValueError(f"it is not a whole .npz file: {error!r}") from error
     except (zipfile.BadZipFile, zlib.error, struct.error) as error:
         raise ValueError(f"it is damaged: {error}") from error
 

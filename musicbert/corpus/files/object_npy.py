@@ -283,7 +283,7 @@ def load_npy(path: str | PathLike[str], *, max_numbers: int = MAX_NUMBERS) -> ND
     except FileNotFoundError as error:
         raise DatasetError("not-found", "there is no such file", path=path) from error
     except (OSError, ValueError, TypeError, EOFError, SyntaxError, MemoryError, RecursionError) as error:
-        raise DatasetError("unreadable", f"this is no whole .npy file: {error}", path=path) from error
+        raise DatasetError("unreadable", f"this is not a whole .npy file: {error}", path=path) from error
     if not isinstance(content, list):
         raise DatasetError("bad-value", "the object array holds no list", path=path)
     return content

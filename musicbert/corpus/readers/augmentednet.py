@@ -59,7 +59,7 @@ def midi_pitch(name: str) -> int:
     marks = len(rest) - len(rest.lstrip("#-"))
     octave = int(rest[marks:])
     if step not in _STEPS or octave not in _OCTAVES:
-        raise ValueError(f"{name!r} is no name of a note")
+        raise ValueError(f"{name!r} is not the name of a note")
     return 12 * (octave + 1) + _STEPS[step] + rest[:marks].count("#") - rest[:marks].count("-")
 
 
@@ -181,7 +181,8 @@ def _numbers(values: list[str], names: ArrayLike, path: str) -> Ints:
     try:
         return np.array([number[value] for value in values], np.int64)
     except KeyError as error:
-        raise DatasetError("bad-label", f"{error} is no label of the published tables", path=path) from error
+        message = f"{error} is not a label of the published tables"
+        raise DatasetError("bad-label", message, path=path) from error
 
 
 def _score_notes(files: SourceFiles, score: str, path: str) -> tuple[Floats, Floats, Ints]:

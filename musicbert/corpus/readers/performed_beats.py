@@ -181,7 +181,7 @@ def _load_asap(files: SourceFiles, annotation: str, midi: str, compatible: bool)
             try:
                 marks[kind].append(float(time))
             except ValueError as error:
-                raise DatasetError("bad-annotation", f"{time!r} is no time", path=annotation) from error
+                raise DatasetError("bad-annotation", f"{time!r} is not a time", path=annotation) from error
     score = read_score(files.read(midi), name=midi)
     onset, offset = score.seconds(score.onset), score.seconds(score.offset)
     notes = np.stack([score.pitch, onset, offset - onset, score.velocity], axis=1).astype(np.float64)

@@ -116,7 +116,7 @@ def read_table(files: SourceFiles, path: str, columns: tuple[str, ...]) -> pd.Da
     for column in columns:
         values = pd.to_numeric(table[column], errors="coerce")
         if not np.isfinite(values.to_numpy(np.float64)).all():
-            raise DatasetError("bad-value", f"A value of column {column} is no number", path=path)
+            raise DatasetError("bad-value", f"A value of column {column} is not a number", path=path)
         table[column] = values
     return table
 

@@ -69,7 +69,8 @@ def read_folds(
         test = {line.strip() for line in text.splitlines() if line.strip()}
         unknown = sorted(test - set(order))
         if len(unknown) > len(test) / 2:  # misspelt: the segments that were meant would be trained on
-            raise _bad(f"{len(unknown)} of its {len(test)} names are no segments, such as {unknown[0]}", path)
+            what = f"{len(unknown)} of its {len(test)} names are not segments, such as {unknown[0]}"
+            raise _bad(what, path)
         folds = {"0": {"train": [piece for piece in order if piece not in test], "test": sorted(test)}}
     return {
         fold: _reduce(parts, order, groups, valid=valid, seed=f"{seed}/{fold}", where=f"{path} fold {fold}")

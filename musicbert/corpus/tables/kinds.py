@@ -178,7 +178,7 @@ def _numbers(rows: Rows, columns: Sequence[str]) -> tuple[tuple[str, ...], list[
             cells = several
         values = [float("nan") if is_missing(cell) else _number(cell) for cell in cells]
         if None in values or any(value in (float("inf"), float("-inf")) for value in values):
-            raise DatasetError("bad-label", f"{list(cells)!r} are no numbers")
+            raise DatasetError("bad-label", f"{list(cells)!r} are not numbers")
         lines.append(values)
     width = max(len(line) for line in lines)
     empty = [line for line in lines if len(line) == 1 and len(columns) == 1 and line[0] != line[0]]

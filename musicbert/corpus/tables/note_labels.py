@@ -136,7 +136,7 @@ def _number(value: Any, what: str, needed: bool) -> float:
         if what not in _TIMES and not number.is_integer():
             raise ValueError(f"{value!r} is not a whole number")
     except (TypeError, ValueError) as error:
-        raise DatasetError("bad-label", f"a note is named by what is no number: {error}") from error
+        raise DatasetError("bad-label", f"what names a note is not a number: {error}") from error
     return number
 
 

@@ -185,9 +185,9 @@ class _Extra:
             try:
                 weights[file] = float(value)
             except (TypeError, ValueError) as error:
-                raise DatasetError("bad-label", f"the weight {value!r} is no number") from error
+                raise DatasetError("bad-label", f"the weight {value!r} is not a number") from error
             if not 0 <= weights[file] < float("inf"):
-                raise DatasetError("bad-label", f"the weight {value!r} is no number from 0 on")
+                raise DatasetError("bad-label", f"the weight {value!r} is not a number from 0 on")
         return {
             "groups": {file: cell_name(value) for file, value in self._column(columns.group).items()},
             "splits": {file: _part(value) for file, value in self._column(columns.split).items()},

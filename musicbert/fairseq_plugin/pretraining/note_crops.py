@@ -55,7 +55,7 @@ class OctuplePieces:
         stop = int(self.lengths[piece]) if stop is None else stop
         cells = cells_of_ids(ids[1 + start : 1 + stop])
         if len(cells) != min(stop, int(self.lengths[piece])) - start or (ids[-1] != EOS).any():
-            raise DatasetError("wrong-tokens", f"Piece {piece} is no sequence of octuples")
+            raise DatasetError("wrong-tokens", f"Piece {piece} is not a sequence of octuples")
         return cells
 
 

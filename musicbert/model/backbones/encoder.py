@@ -92,7 +92,7 @@ class OctupleEncoder(nn.Module):
         """
         fields = self.config.fields
         if tokens.shape[1] % fields:
-            raise ValueError(f"{tokens.shape[1]} tokens are no whole number of notes of {fields} fields")
+            raise ValueError(f"{tokens.shape[1]} tokens are not a whole number of notes of {fields} fields")
         first = tokens[:, ::fields]  # (B, T)
         longest = first.shape[1] if segments is None else segments.longest
         if longest > self.config.max_positions:

@@ -117,7 +117,7 @@ def cells_of_notes(
     fields = len(pads)
     if tokens.dim() == 2:
         if tokens.shape[1] % fields:
-            raise ValueError(f"{tokens.shape[1]} cells are no whole number of notes of {fields}")
+            raise ValueError(f"{tokens.shape[1]} cells are not a whole number of notes of {fields}")
         tokens = tokens.unflatten(1, (-1, fields))
     if tokens.shape[2] != fields:
         raise ValueError(f"notes of {tokens.shape[2]} columns for a model of {fields}")

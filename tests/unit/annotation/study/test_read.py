@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from musicbert.annotation.cells import read_table
 from musicbert.annotation.label_map import LabelMap
 from musicbert.annotation.labels import make_labels
 from musicbert.annotation.names import piece_id
@@ -200,6 +201,19 @@ def test_what_is_asked_for_is_read(study, cell, value, options):
     assert cells(table).get(("b", "y", "q2")) == value
 
 
+@pytest.mark.parametrize("number", [0.0, 10.0, float("nan")])
+def test_answers_in_words_are_on_the_scale(study, number):
+    answers = {"strongly agree": number}
+    refused(lambda: study(WIDE, **COLUMNS, answers=answers), "bad-option", "'strongly agree'", "1..9")
+
+
+def test_a_string_of_json_lines_may_hold_any_line_separator(tmp_path):
+    name = "a\u2028b\x85c"
+    lines = [json.dumps({"file": each, "q1": 3}, ensure_ascii=False) for each in (name, "d")]
+    (tmp_path / "t.jsonl").write_text("\r\n".join(lines) + "\n", encoding="utf-8")
+    assert read_table(tmp_path / "t.jsonl")["file"].tolist() == [name, "d"]
+
+
 def test_repeated_ratings_follow_the_rule(study):
     same, other = [*WIDE, ["a", "x", 1, 9]], [*WIDE, ["a", "x.mid", 2, 9]]
     refused(lambda: study(same, **COLUMNS), "duplicate-rating", "lines 2 and 5")
@@ -279,6 +293,10 @@ def test_names_that_can_be_cut_in_two_ways_need_a_pattern(study):
     refused(lambda: study(rows, rater="who"), "ambiguous-columns", "--dimensions")
     rows = [["who", "a_b_c"], ["r", 1]]
     refused(lambda: study(rows, rater="who", pattern="{piece}_{dimension}"), "ambiguous-columns", "a_b_c")
+    pieces = {"pieces": "file,piece\nx.mid,a\ny.mid,a_b\n", "pattern": "{piece}_{dimension}"}
+    refused(lambda: study(rows, rater="who", **pieces), "ambiguous-columns", "a_b_c")
+    pieces |= {"dimensions": "- {column: b_c}\n- {column: c}\n"}
+    refused(lambda: study(rows, rater="who", **pieces), "ambiguous-columns", "a_b_c")
     refused(lambda: study(rows, rater="who", pattern="{piece}_x"), "bad-pattern")
     refused(lambda: study(rows, rater="who", pattern="{piece}/{dimension}"), "bad-pattern")
 
