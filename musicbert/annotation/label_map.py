@@ -304,7 +304,7 @@ def _rows_of_table(path: str | PathLike[str], kind: str) -> tuple[dict[str, list
 
 def _cell(text: str) -> int | float | str | None:
     """A cell of a CSV table: a number where it is one."""
-    for kind in (int, float):
+    for kind in (int, float) if "_" not in text else ():  # Python reads 4_4 as 44
         try:
             return kind(text)
         except ValueError:

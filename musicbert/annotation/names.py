@@ -51,6 +51,13 @@ def cell_name(value: Any) -> str:
     return match[1] if match else text
 
 
+def cell_number(value: Any) -> float:
+    """Number in a cell; raises `TypeError`, `ValueError`, also for ``4_4``, which Python reads as 44."""
+    if isinstance(value, str) and "_" in value:
+        raise ValueError(f"{value!r} is not a number")
+    return float(value)
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentName:
     """The parts of a segment's name.

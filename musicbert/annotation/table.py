@@ -24,7 +24,7 @@ import numpy as np
 
 from musicbert.annotation.dimensions import Dimension, Format, RatingSet, rating_set
 from musicbert.annotation.files import read_whole, sha256
-from musicbert.annotation.names import cell_name, parse_segment
+from musicbert.annotation.names import cell_name, cell_number, parse_segment
 from musicbert.arrays import Bools, Floats, Ints
 from musicbert.errors import RatingError
 
@@ -271,7 +271,7 @@ def _number(text: str, ratings: RatingSet) -> tuple[float, str]:
     if not text.strip():
         return math.nan, ""
     try:
-        value = float(text)
+        value = cell_number(text)
     except ValueError:
         return math.nan, "not-a-number"
     if math.isnan(value):

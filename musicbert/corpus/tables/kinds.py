@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from musicbert.annotation.cells import is_missing
-from musicbert.annotation.names import cell_name, natural_key
+from musicbert.annotation.names import cell_name, cell_number, natural_key
 from musicbert.corpus.labelled.pieces import NO_CLASS, Kind
 from musicbert.errors import DatasetError
 
@@ -56,7 +56,7 @@ class Labels:
 
 def _number(value: Any) -> float | None:
     try:
-        return float(value)
+        return cell_number(value)
     except (TypeError, ValueError):
         return None
 

@@ -22,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from musicbert.annotation.cells import is_missing
-from musicbert.annotation.names import cell_name
+from musicbert.annotation.names import cell_name, cell_number
 from musicbert.arrays import Bools, Floats, Ints
 from musicbert.corpus.labelled.pieces import NO_CLASS, Kind
 from musicbert.corpus.tables.kinds import Labels, TableColumns, as_labels
@@ -132,7 +132,7 @@ def _number(value: Any, what: str, needed: bool) -> float:
     if is_missing(value) and not needed:
         return float("nan")
     try:
-        number = float(value)
+        number = cell_number(value)
         if what not in _TIMES and not number.is_integer():
             raise ValueError(f"{value!r} is not a whole number")
     except (TypeError, ValueError) as error:

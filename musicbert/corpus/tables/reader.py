@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from musicbert.annotation.cells import is_missing, read_table
-from musicbert.annotation.names import cell_name
+from musicbert.annotation.names import cell_name, cell_number
 from musicbert.corpus.files.archive import Member, MidiSource
 from musicbert.corpus.files.ledger import NO_LABEL, NO_MIDI, Outcome
 from musicbert.corpus.labelled.pieces import NO_CLASS, Kind, LabelledPiece, Level, Task
@@ -183,7 +183,7 @@ class _Extra:
         weights = {}
         for file, value in self._column(columns.weight).items():
             try:
-                weights[file] = float(value)
+                weights[file] = cell_number(value)
             except (TypeError, ValueError) as error:
                 raise DatasetError("bad-label", f"the weight {value!r} is not a number") from error
             if not 0 <= weights[file] < float("inf"):

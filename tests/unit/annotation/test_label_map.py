@@ -179,7 +179,13 @@ def test_side_files_that_do_not_fit(tmp_path, meta, reason):
 
 
 @pytest.mark.parametrize(
-    "content", ["a,b\n1,2\n", "id,performer,class,x\na,4,0,high\n", "id,performer,class,x\na,4,,0.5\n"]
+    "content",
+    [
+        "a,b\n1,2\n",
+        "id,performer,class,x\na,4,0,high\n",
+        "id,performer,class,x\na,4,,0.5\n",
+        "id,performer,class,x\na,4,0,0_1\n",
+    ],
 )
 def test_bad_tables(tmp_path, content):
     path = tmp_path / "labels.csv"

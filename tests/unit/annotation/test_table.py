@@ -81,7 +81,7 @@ def test_out_of_range(write_table, bad):
     assert "line" in error.message
 
 
-@pytest.mark.parametrize("bad", ["five", "nan", "3,5", "??"])
+@pytest.mark.parametrize("bad", ["five", "nan", "3,5", "??", "0_4"])
 def test_not_a_number(write_table, bad):
     assert "Question_2_1_1" in fails(write_table([(1, 1, NAME, {"2_1_1": bad})]), "not-a-number").message
 

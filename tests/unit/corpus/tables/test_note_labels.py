@@ -72,6 +72,12 @@ def test_every_column_is_compared(name):
     assert f"note 2 of the file has {name} {heard:g}" in text
 
 
+@pytest.mark.parametrize("name", ["note", "onset", "pitch", "velocity"])
+def test_what_names_a_note_is_a_number(name):
+    with pytest.raises(DatasetError, match="bad-label"):
+        labels_of({**RIGHT, name: [*RIGHT[name][:3], "0_4"]})
+
+
 def test_what_would_make_it_agree_is_said():
     later = {**RIGHT, "note": [1, 2, 3, 4]}
     some = {name: column[:3] for name, column in later.items()}

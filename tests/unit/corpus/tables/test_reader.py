@@ -101,6 +101,7 @@ def test_a_zip_is_read_like_a_folder(midi, tmp_path):
         ([[[0.1, 0.2]], [[1, 2]]], "regression"),
         ([["0", "1"], ["1", "yes"]], "multilabel"),
         ([["0.5", "1"], ["1", "3"]], "regression"),
+        ([[f"{number}_4"] for number in range(1, 40)], "classes"),
     ],
 )
 def test_kinds_are_inferred(rows, kind):
@@ -135,6 +136,7 @@ def test_labels_as_numbers():
     [
         ([["x"]], "regression", {}),
         ([["inf"]], "regression", {}),
+        ([["1_0"]], "regression", {}),
         ([["0", "2"]], "multilabel", {}),
         ([["c"]], "classes", {"classes": ["a", "b"]}),
         ([[[1, 2]], [[1]]], "regression", {}),
@@ -248,6 +250,7 @@ def test_equal_notes_are_labelled_one_after_the_other(tmp_path):
         ("x.csv", "file,label\na,x\na,y\n", "duplicate-label"),
         ("x.csv", "file,label,split\na,x,sometimes\n", "bad-split"),
         ("x.csv", "file,label,weight\na,x,-1\n", "bad-label"),
+        ("x.csv", "file,label,weight\na,x,1_0\n", "bad-label"),
     ],
 )
 def test_bad_tables_are_one_clear_error(tmp_path, name, text, reason):
