@@ -151,6 +151,14 @@ class LabelMap:
         chosen = known[column if column is not None else next(iter(known))]
         return {name: chosen[name] for name in self.ids}
 
+    def grouped_as(self, group_of: Mapping[str, str]) -> LabelMap:
+        """The same map, whose first column of groups is the one that gives these groups, where one does."""
+        groups = self.groups or {}
+        for column, known in groups.items():
+            if all(known.get(name) == group for name, group in group_of.items()):
+                return replace(self, groups={column: known, **groups})
+        return self
+
     @property
     def performer_of(self) -> dict[str, str]:
         """Performer of each segment by its name."""

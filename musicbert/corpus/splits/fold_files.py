@@ -212,8 +212,20 @@ def read_databin_folds(folder: str | PathLike[str]) -> Folds:
     folds: Folds = {}
     for source in sources:
         parts = {part: source / "label" / f"{part}.id" for part in PARTS}
-        fold = {part: path.read_text().splitlines() if path.is_file() else [] for part, path in parts.items()}
+        fold = {part: _lines(path) if path.is_file() else [] for part, path in parts.items()}
         if fold["valid"] == fold["test"]:  # the compatible two-way split
             fold["valid"] = []
         folds[source.name] = {"train": fold["train"], "valid": fold["valid"], "test": fold["test"]}
     return folds
+
+
+def read_databin_groups(folder: str | PathLike[str]) -> dict[str, str]:
+    """Group of each piece of a data-bin by its id, where there are files of groups."""
+    groups: dict[str, str] = {}
+    for path in Path(folder).rglob("label/*.group"):
+        groups.update(zip(_lines(path.with_suffix(".id")), _lines(path), strict=True))
+    return groups
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()

@@ -20,7 +20,7 @@ from musicbert.annotation.label_map import LabelMap
 from musicbert.annotation.splits import Folds, make_folds
 from musicbert.atomic import write_text
 from musicbert.corpus.labelled.pieces import Kind
-from musicbert.corpus.splits.fold_files import read_databin_folds, read_folds
+from musicbert.corpus.splits.fold_files import read_databin_folds, read_databin_groups, read_folds
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.models import ENSEMBLES, fit_predict
 from musicbert.evaluation.baselines.rated_examples import feature_table, load_examples, rater_means
@@ -200,6 +200,8 @@ def run_set(
     """
     say = progress or (lambda _: None)
     label_map = LabelMap.load(labels, columns=columns)
+    if "databin" in splits and folds_file is not None:
+        label_map = label_map.grouped_as(read_databin_groups(folds_file))
     table, bad = feature_table(midi, labels=label_map, cache=cache)
     scores = {}  # only names of published segments say which file is the score
     if label_map.groups is None:

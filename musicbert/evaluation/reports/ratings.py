@@ -1,7 +1,8 @@
 """The report of a network on ratings or performers: beside its baselines, a blend, a hybrid and the ceiling.
 
 The kinds of rows are those of `musicbert.evaluation.rows`; rows of baselines come from the baselines' own
-result file. Groups are those of the label map.
+result file. Groups are those of the label map: of several columns, the one by
+which the data set was split.
 """
 
 from collections.abc import Mapping, Sequence
@@ -96,6 +97,10 @@ def rating_report(
         predictions = run.parts["test"].get(label)
         if predictions is None or np.isnan(predictions.outputs).all():
             raise DatasetError("no-predictions", f"a run has no predictions of {label}", path=runs_folder)
+    pieces = [run.parts["test"][label] for run in runs]
+    labels = labels.grouped_as(
+        {name: group for part in pieces for name, group in zip(part.ids, part.groups, strict=True)}
+    )
     groups = labels.group_of()
 
     def prepared(run: Run, part: str = "test") -> Predictions:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from musicbert.corpus.splits.fold_files import ARRAYS, read_databin_folds, read_folds
+from musicbert.corpus.splits.fold_files import ARRAYS, read_databin_folds, read_databin_groups, read_folds
 from musicbert.errors import DatasetError
 
 IDS = [f"P_m_8bars_{performer}_{number}" for performer in (1, 2) for number in range(1, 7)]
@@ -156,10 +156,14 @@ def test_folds_of_a_databin(tmp_path):
         labels.mkdir(parents=True)
         for part, ids in zip(("train", "valid", "test"), parts, strict=True):
             (labels / f"{part}.id").write_text("".join(f"{name}\n" for name in ids))
+            groups = "".join(f"étude {name}\n" for name in ids)
+            (labels / f"{part}.group").write_text(groups, encoding="utf-8")
     folds = read_databin_folds(tmp_path)
     assert folds["0"] == {"train": ["a", "b"], "valid": ["c"], "test": ["d"]}
     assert folds["1"] == {"train": ["c", "d"], "valid": [], "test": ["b"]}  # test served as valid
     assert read_databin_folds(tmp_path / "0") == {"0": folds["0"]}
+    assert read_databin_groups(tmp_path) == {name: f"étude {name}" for name in "abcd"}
+    assert set(read_databin_groups(tmp_path / "1")) == set("bcd")
 
 
 def test_no_databin_is_a_clear_error(tmp_path):

@@ -252,3 +252,38 @@ def test_names_and_groups_of_a_study_of_ones_own(tmp_path):
     assert sorted(name for fold in folds for name in fold["test"]) == sorted(ids[:4])
     with pytest.raises(DatasetError, match="unknown-split"):
         baseline_folds("segment", ids, groups=labels.group_of())
+
+
+def test_baselines_on_a_data_bin_take_the_groups_that_it_was_split_by(tmp_path, monkeypatch):
+    from musicbert.annotation.dimensions import unnamed
+    from musicbert.annotation.label_map import LabelMap
+
+    made = make_set(3, performers=2, segments=2, movements=1)
+    ids = tuple(f"Song {letter}" for letter in "abcd")
+    (tmp_path / "midi").mkdir()
+    for name, score in zip(ids, made.scores.values(), strict=True):
+        (tmp_path / "midi" / f"{name}.mid").write_bytes(midi_bytes(score))
+    groups = {"work": dict.fromkeys(ids, "one"), "take": dict(zip(ids, "1122", strict=True))}
+    labels = LabelMap(ids, np.full((4, 1), 0.5), unnamed(1), ("all",), np.zeros(4, int), groups=groups)
+    labels.save(tmp_path / "l.json")
+    for fold, test in {"0": slice(2), "1": slice(2, 4)}.items():
+        (tmp_path / "bin" / fold / "label").mkdir(parents=True)
+        for suffix, names in (("id", ids), ("group", "1122")):
+            file = tmp_path / "bin" / fold / "label" / f"test.{suffix}"
+            file.write_text("".join(f"{name}\n" for name in names[test]))
+    used = []
+
+    def stop(examples, *_, **__):
+        used.append(examples.groups.tolist())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("musicbert.evaluation.baselines.rating_baselines.run_baselines", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_set(
+            labels=tmp_path / "l.json",
+            midi=tmp_path / "midi",
+            output=tmp_path / "out",
+            splits=["databin"],
+            folds_file=tmp_path / "bin",
+        )
+    assert used == [list("1122")]

@@ -222,6 +222,15 @@ def test_report_of_one_dimension_names_its_poles(experiment, tmp_path):
     assert "What is predicted: labels are (rating - 1) / 8." in text
 
 
+def test_groups_are_those_that_the_data_set_was_split_by(experiment):
+    runs, labels, *_ = experiment
+    by_score = rating_report(runs, labels, n_resamples=20).main.predictions
+    columns = {"work": dict.fromkeys(labels.ids, "one"), "file": {name: name for name in labels.ids}}
+    main = rating_report(runs, replace(labels, groups=columns), n_resamples=20).main
+    assert len(set(by_score.groups.tolist())) == 16
+    assert sorted(main.predictions.groups.tolist()) == sorted(labels.ids)
+
+
 def test_class_report(experiment, tmp_path):
     runs, labels, *_ = experiment
     report = rating_report(runs, labels, task="classes", n_resamples=50)
