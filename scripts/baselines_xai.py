@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from musicbert.command_line import Parser, exit_status
+from musicbert.command_line import Parser, exit_status, refuse_unused
 
 EXAMPLES = """examples:
   python scripts/baselines_xai.py --labels midi_label_map_apex_reg_cls.json --midi data/segmented_midi.zip \\
@@ -66,8 +66,12 @@ def parser() -> Parser:
 def main(arguments: list[str] | None = None) -> None:
     """Parse the arguments, run, write."""
     options = parser().parse_args(arguments)
-    from musicbert.evaluation.baselines.rating_baselines import run_set
+    from musicbert.evaluation.baselines.rating_baselines import SPLITS, run_set
 
+    if "regression" not in options.tasks:
+        refuse_unused(options, ["ratings"], "without --task regression")
+    if set(options.splits) <= set(SPLITS):
+        refuse_unused(options, ["folds_file"], "by these splits, which are made here", fatal=False)
     command = ["python", "scripts/baselines_xai.py", *(arguments or sys.argv[1:])]
     del options.given
     run_set(**vars(options), command=command, progress=partial(print, flush=True))

@@ -11,7 +11,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from musicbert.command_line import Parser, exit_status
+from musicbert.command_line import Parser, exit_status, refuse_unused
 
 
 def _probes(names: list[str], device: str | None) -> dict[str, Any]:
@@ -45,6 +45,10 @@ def main(arguments: list[str] | None = None) -> None:
     )
     add_scoring_arguments(parser)
     options = parser.parse_args(arguments)
+    if not options.checkpoint:
+        refuse_unused(options, ["head"] if options.probe else ["head", "device"], "without a checkpoint")
+        if not (options.baselines or options.probe):
+            parser.error("--no-baselines leaves nothing to score without a checkpoint or --probe")
 
     from musicbert.evaluation.tables import row_table
     from musicbert.predict.sentences.genres import score_genres

@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from musicbert.command_line import Parser, exit_status
+from musicbert.command_line import Parser, exit_status, refuse_unused
 
 
 @exit_status
@@ -24,6 +24,12 @@ def main(arguments: list[str] | None = None) -> None:
     add("--group", type=int, default=50, help="candidates of a query, for data that do not say (%(default)s)")
     add_scoring_arguments(parser)
     options = parser.parse_args(arguments)
+    if not options.checkpoint:
+        refuse_unused(options, ["head", "device"], "without a checkpoint")
+        if not options.baselines:
+            refuse_unused(options, ["seed"], "without a checkpoint and baselines")
+    if (options.data / "label" / f"{options.part}.group").is_file():
+        refuse_unused(options, ["group"], "with these data, which name the candidates of each query")
 
     from musicbert.evaluation.tables import row_table
     from musicbert.predict.sentences.pairs import score_pairs

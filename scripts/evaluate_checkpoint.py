@@ -20,7 +20,7 @@ import eval_xai
 import report_xai
 
 from musicbert.annotation.folds import PARTS
-from musicbert.command_line import Parser, exit_status
+from musicbert.command_line import Parser, exit_status, refuse_unused
 from musicbert.errors import DatasetError
 from musicbert.evaluation.predictions import PERFORMER, RATINGS, load_predictions
 from musicbert.reuse import hold_folder, read_record
@@ -68,6 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.midi and given.split != "test":
         parser.error("--midi adds baselines on the test part: leave it out with another --split")
+    if not given.midi:
+        refuse_unused(given, ["baselines"], "without --midi, which baselines read")
     fold = Path(given.data) / given.fold
     for path, hint in (
         (given.checkpoint, "train first, with scripts/regression/finetuning.sh for example"),
@@ -104,8 +106,8 @@ def _evaluate(given: argparse.Namespace, fold: Path, out: Path) -> int:
 def _report(given: argparse.Namespace, fold: Path, out: Path, tasks: list[str]) -> int:
     """Write a report for each task of the checkpoint, beside baselines where MIDI files are given."""
     words: list[object] = ["--runs", out / "runs", "--labels", given.labels]
-    if given.reliability:
-        words += ["--ceiling", given.reliability]
+    if "regression" not in tasks:
+        refuse_unused(given, ["reliability"], "by a model that predicts no ratings", fatal=False)
     if given.midi:
         from musicbert.evaluation.baselines.rating_baselines import set_record
 
@@ -121,6 +123,8 @@ def _report(given: argparse.Namespace, fold: Path, out: Path, tasks: list[str]) 
     for task in tasks:
         name = f"{given.checkpoint.parent.name}, {task}"
         options = [*words, "--task", task, "--name", name, "--out", out / task]
+        if given.reliability and task == "regression":
+            options += ["--ceiling", given.reliability]
         with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
             status = report_xai.main([*map(str, options)])
         if status:

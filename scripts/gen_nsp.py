@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from musicbert.command_line import Parser, exit_status
+from musicbert.command_line import Parser, exit_status, refuse_unused
 
 
 def _shares(text: str) -> tuple[float, float, float]:
@@ -83,6 +83,12 @@ def main(arguments: list[str] | None = None) -> None:
     from musicbert.corpus.sentences.pairs.generate import GenerateOptions, generate
     from musicbert.corpus.sentences.pairs.phrases import PhraseOptions
 
+    kinds = {"pirhdy": (ConvertOptions,), "midi": (GenerateOptions, PhraseOptions)}
+    used = {source: {field.name for kind in kinds[source] for field in fields(kind)} for source in kinds}
+    source, other = ("midi", "pirhdy") if options.pirhdy is None else ("pirhdy", "midi")
+    refuse_unused(options, sorted(used[other] - used[source]), f"with --{source}")
+    if options.task == "next":
+        refuse_unused(options, ["accompaniment"], "by next, whose pairs are of melodies")
     if options.pirhdy is not None:
         inside = options.pirhdy / f"context_{options.task}"
         folder = inside if inside.is_dir() else options.pirhdy

@@ -19,7 +19,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from musicbert.command_line import Parser, exit_status  # noqa: E402
+from musicbert.command_line import Parser, exit_status, refuse_unused  # noqa: E402
 from musicbert.corpus.labelled.pieces import LabelledPiece  # noqa: E402
 from musicbert.corpus.labelled.shard_writer import write_shards  # noqa: E402
 from musicbert.corpus.labelled.shards import MANIFEST, Shards  # noqa: E402
@@ -61,6 +61,13 @@ def main() -> None:
     given = parser.parse_args()
     if given.smc == "-" and not given.source:
         parser.error("give the folder of the benchmark, or --source NAME=PATH")
+    if not given.source:
+        refuse_unused(given, ["compatible"], "without --source: published files hold the notes as they are")
+    if given.npy and given.codec == "octuple":
+        parser.error("--npy: upstream reads compound words, not --codec octuple")
+    unnamed = {parse_source(text)[0] for text in given.source} - set(NAMES.values())
+    if given.npy and unnamed:
+        parser.error(f"--npy: upstream has no files of {', '.join(sorted(unnamed))}")
     jobs = {} if given.smc == "-" else _smc_files(Path(given.smc))
     for source, files in jobs.items():
         pieces = (piece for file in files for piece in read_file(file))

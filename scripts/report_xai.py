@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from musicbert.command_line import Parser, exit_status
+from musicbert.command_line import Parser, exit_status, refuse_unused
 
 
 def parser() -> Parser:
@@ -41,6 +41,11 @@ def main(arguments: list[str] | None = None) -> None:
     options = make.parse_args(arguments)
     if options.baselines and not options.split:
         make.error("--baselines needs --split")
+    if options.task == "classes":
+        refuse_unused(options, ["ceiling", "kind"], "with --task classes: the ceiling is one of ratings")
+    for name, needed in (("kind", "ceiling"), ("cache", "midi"), ("baseline_predictions", "baselines")):
+        if getattr(options, needed) is None:
+            refuse_unused(options, [name], f"without --{needed}")
     del options.given
     from musicbert.evaluation.reports.ratings import report_set
 

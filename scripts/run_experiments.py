@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from musicbert.command_line import Parser, exit_status
+from musicbert.command_line import Parser, exit_status, refuse_unused
 from musicbert.reuse import hold_folder
 
 if TYPE_CHECKING:
@@ -44,13 +44,19 @@ def _parser() -> Parser:
     return parser
 
 
-def _runs(parser: Parser, words: list[str]) -> tuple[argparse.Namespace, list[Run]]:
-    """Parse the options of one experiment and list its runs."""
+def _runs(parser: Parser, words: list[str], plan: Path | None = None) -> tuple[argparse.Namespace, list[Run]]:
+    """Parse the options of one experiment (of a line of a plan) and list its runs."""
     end = words.index("--") if "--" in words else len(words)
     given = parser.parse_args(words[:end])
+    if plan is not None:
+        refuse_unused(given, ["workers", "plan"], f"in a line of {plan}")
     if given.plan is not None:
-        lines = given.plan.read_text(encoding="utf-8").splitlines()
-        return given, [run for line in lines if line.strip() for run in _runs(parser, shlex.split(line))[1]]
+        others = sorted(given.given - {"plan", "workers"})
+        refuse_unused(given, others, "with --plan: each line of its file has its own")
+        if words[end + 1 :]:
+            parser.error("what follows -- is not used with --plan: each line of its file has its own")
+        lines = filter(str.strip, given.plan.read_text(encoding="utf-8").splitlines())
+        return given, [run for line in lines for run in _runs(parser, shlex.split(line), given.plan)[1]]
     if given.data is None or given.output is None:
         parser.error("--data and --output are required (or --plan)")
     from musicbert.fairseq_plugin.runs.plan import plan_folds

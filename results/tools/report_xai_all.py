@@ -61,9 +61,8 @@ def _report(given: argparse.Namespace, folder: Path, task: str) -> None:
         *("scripts/report_xai.py", "--runs", folder, "--labels", given.runs / "labels" / f"{name}.json"),
         *("--task", task, "--name", f"{name}, {split}: {variant}, {task}", "--out", out),
         *_baselines(given, name, split, task),
-        *("--ceiling", given.runs / "reliability" / name / "reliability.csv"),
-        *("--kind", "apex" if name in APEX_SETS else "mean", "--cache", given.runs / "features"),
-        *_midi(given.data, name),
+        *(_ceiling(given, name) if task == "regression" else ()),
+        *_midi(given, name),
         quiet=True,
     )
     if not given.pictures:
@@ -83,11 +82,16 @@ def _baselines(given: argparse.Namespace, name: str, split: str, task: str) -> I
         yield from ("--baseline-predictions", kept)
 
 
-def _midi(data: Path | None, name: str) -> Iterator[object]:
-    if data is not None:
+def _ceiling(given: argparse.Namespace, name: str) -> Iterator[object]:
+    yield from ("--ceiling", given.runs / "reliability" / name / "reliability.csv")
+    yield from ("--kind", "apex" if name in APEX_SETS else "mean")
+
+
+def _midi(given: argparse.Namespace, name: str) -> Iterator[object]:
+    if given.data is not None:
         inside = "xai/segmented_midi.zip" if name.startswith("xai") else "percepiano/segment_midi.zip"
-        if (data / inside).is_file():
-            yield from ("--midi", data / inside)
+        if (given.data / inside).is_file():
+            yield from ("--midi", given.data / inside, "--cache", given.runs / "features")
 
 
 if __name__ == "__main__":

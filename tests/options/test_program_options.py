@@ -1,6 +1,6 @@
 """Every option of the programs beside `musicbert`, and of commands that are tried through what they call.
 
-See `test_command_options`. Programs in `LEFT` need trained checkpoints or published data; their own tests use them.
+See `test_command_options`; programs that need trained checkpoints or published data: `test_script_options`.
 """
 
 import numpy as np
@@ -10,12 +10,8 @@ from musicbert.cli.main import main as musicbert
 from options.effects import check, check_table
 from options.programs import PROGRAMS, load, parser_of_program
 from options.test_command_options import parser_of
+from options.test_script_options import SCRIPTS
 
-LEFT = {
-    "scripts/baselines_xai.py", "scripts/demo.py", "scripts/eval_genre.py", "scripts/eval_nsp.py", "scripts/eval_xai.py",
-    "scripts/evaluate_checkpoint.py", "scripts/gen_genre.py", "scripts/gen_nsp.py", "scripts/import_pretrain_npy.py",
-    "scripts/prepare_benchmark.py", "scripts/prepare_pretrain_data.py", "scripts/report_xai.py", "scripts/run_experiments.py",
-}  # fmt: skip
 MAP = "map_midi_to_label.py --csv {made}"
 STUDY = "map_midi_to_label.py --csv {study} --scale 1 9 --rater-column who --file-column what --label mean --ignore more"
 GEN = "gen_xai.py --labels {labels} --midi {music} --split random"
@@ -147,7 +143,7 @@ def call(caller, places, tmp_path_factory):
 
 
 def test_every_program_is_in_a_table():
-    assert set(PROGRAMS) == LEFT | (set(PROGRAMS) & set(TABLES))
+    assert set(PROGRAMS) == SCRIPTS | (set(PROGRAMS) & set(TABLES))
 
 
 @pytest.mark.parametrize("name", sorted(set(TABLES) - PARTIAL))

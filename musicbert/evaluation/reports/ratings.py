@@ -5,6 +5,7 @@ result file. Groups are those of the label map: of several columns, the one by
 which the data set was split.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
@@ -30,6 +31,7 @@ from musicbert.evaluation.run_files import Run, curves_of_runs, read_runs
 from musicbert.provenance import provenance
 from musicbert.reuse import hash_of
 
+logger = logging.getLogger(__name__)
 #: task on the command line -> label
 LABELS = {"regression": RATINGS, "classes": PERFORMER}
 #: Labels of a data-bin are single precision: the largest difference to the label map that rounding explains.
@@ -118,12 +120,17 @@ def rating_report(
         folder = Path(baseline_predictions) / best.name.replace(":", "_")
         reference = {run.fold: prepared(run) for run in read_runs(folder)}
     mixed: dict[RowKind, Folds] = {}
+    if baseline_predictions is not None and set(reference) != set(ensemble):
+        logger.warning("no blend: %s has no best baseline of the folds of the runs", baseline_predictions)
     if set(reference) == set(ensemble):
         mixed["blend"] = {
             fold: pool([mine, restricted(reference[fold], mine.ids)]) for fold, mine in ensemble.items()
         }
     trained = [run.parts.get("train", {}).get(label) for run in runs]
-    if features is not None and all(part is not None and part.embedding is not None for part in trained):
+    embedded = all(part is not None and part.embedding is not None for part in trained)
+    if features is not None and not embedded:
+        logger.warning("no hybrid: the runs have no embeddings of their training part (train.npz)")
+    if features is not None and embedded:
         fitted: dict[int, dict[str, Predictions]] = {}
         for run in runs:
             test = tested[run.seed][run.fold]
@@ -204,7 +211,7 @@ def report_set(
     """Read everything that ``scripts/report_xai.py`` names, write the report, return headline scores by row.
 
     Raises `MusicBertError` (what reading raises; ``bad-baselines`` where the result does not hold the split,
-    ``other-data`` where it was made from other labels or MIDI files).
+    ``other-data`` where it was made from other labels or MIDI files, ``bad-ceiling``).
     """
     key = None if split is None else split if task == "regression" else f"{split}_performer"
     scores: list[Row] = []
@@ -230,6 +237,18 @@ def report_set(
                 )
     folder = baseline_predictions / split / task if baseline_predictions is not None and split else None
     label_map = LabelMap.load(labels, columns=columns)
+    table = None if ceiling is None else pd.read_csv(ceiling, index_col=0)
+    column = f"ceiling_{kind or label_map.kind}"
+    if table is not None and not (
+        column in table and table.index.isin([dimension.name for dimension in label_map.dimensions]).any()
+    ):
+        raise DatasetError(
+            "bad-ceiling",
+            f"there is no {column} of these labels here",
+            path=ceiling,
+            hint="give reliability.csv of map_midi_to_label.py --reliability for these ratings; "
+            "--kind is apex, mean or median",
+        )
     report = rating_report(
         runs,
         label_map,
@@ -238,7 +257,7 @@ def report_set(
         split=split or "",
         baselines=scores,
         baseline_predictions=folder,
-        ceiling=None if ceiling is None else pd.read_csv(ceiling, index_col=0),
+        ceiling=table,
         kind=kind,
         features=None if midi is None else feature_table(midi, labels=label_map, cache=cache)[0],
         n_resamples=resamples,

@@ -284,6 +284,28 @@ def test_hybrid_needs_embeddings_and_features(experiment):
         assert caught.value.reason == reason
 
 
+def test_what_a_report_leaves_out_is_said(experiment, tmp_path, caplog):
+    runs, labels, baselines, saved, ceiling, table = experiment
+    labels.save(tmp_path / "labels.json")
+    files = {"runs": runs, "labels": tmp_path / "labels.json", "out": tmp_path / "o", "resamples": 20}
+    for kind, other in (("median", ceiling), (None, ceiling.rename(index=str.upper))):
+        other.to_csv(tmp_path / "ceiling.csv")
+        with pytest.raises(DatasetError) as caught:
+            report_set(**files, ceiling=tmp_path / "ceiling.csv", kind=kind)
+        assert caught.value.reason == "bad-ceiling"
+    for path in runs.glob("*/*/train.npz"):
+        path.unlink()
+    for folder in list(saved.glob("*/fold0")):
+        folder.rename(folder.parent / "other")
+    rows = read_rows(baselines["rows"])
+    report = rating_report(
+        runs, labels, baselines=rows, baseline_predictions=saved, features=table, n_resamples=20
+    )
+    assert not {"blend", "hybrid"} & {row.kind for row in report.rows}
+    assert "no blend" in caplog.text
+    assert "no hybrid" in caplog.text
+
+
 def test_report_set_and_command_line(experiment, tmp_path, root):
     runs, labels, baselines, *_ = experiment
     labels.save(tmp_path / "labels.json")
