@@ -57,6 +57,11 @@ class CheckpointError(MusicBertError):
     """A checkpoint that is missing, unsafe, damaged, or of another model."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says in one line: its type where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+
+
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """Return "did you mean NAME?" for the known name that is most like an unknown one, or None."""
     known = {each.lower(): each for each in names}

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from musicbert.annotation.names import normal
-from musicbert.errors import DatasetError
+from musicbert.errors import DatasetError, first_line
 
 logger = logging.getLogger(__name__)
 #: text that means a missing cell, as in `pandas.read_csv`
@@ -76,7 +76,7 @@ def read_table(
                 path=path,
             )
     except (ValueError, OSError, csv.Error, RecursionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise DatasetError("bad-table", f"The table cannot be read: {reason}", path=path) from error
     table.columns = [str(normal(str(name))) for name in table.columns]
     if len(set(table.columns)) < len(table.columns):

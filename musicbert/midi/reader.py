@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from musicbert.errors import MidiError
+from musicbert.errors import MidiError, first_line
 from musicbert.midi import parsers
 from musicbert.midi.channels import with_channel_programs
 from musicbert.midi.columns import check_score
@@ -160,7 +160,7 @@ def _parse(data: bytes, reader: Reader, limits: ReadLimits, path: str | None) ->
         other = "miditoolkit" if reader == "symusic" else "symusic"
         raise MidiError(
             "unreadable",
-            f"{reader} cannot parse the file: {_first_line(error)}",
+            f"{reader} cannot parse the file: {first_line(error)}",
             path=path,
             hint=f'the file is damaged; reader="{other}" may be more lenient',
         ) from error
@@ -182,9 +182,5 @@ def _convert(source: Any, path: str | None) -> Score:
         return parsers.from_miditoolkit(source)
     except (AttributeError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise MidiError(
-            "bad-value", f"the {family} object is damaged: {_first_line(error)}", path=path
+            "bad-value", f"the {family} object is damaged: {first_line(error)}", path=path
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from musicbert import atomic
-from musicbert.errors import CheckpointError
+from musicbert.errors import CheckpointError, first_line
 from musicbert.weights.checks import check_kind_of_file
 from musicbert.weights.families.hugging_face import from_hugging_face, is_hugging_face
 from musicbert.weights.pickles import plain, read_pickle
@@ -155,5 +155,5 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
                 raise OSError(f"its list of tensors has more than {MAX_HEADER} bytes")
         return load_file(path)
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise CheckpointError("unreadable", f"It is damaged: {reason}", path=path) from error

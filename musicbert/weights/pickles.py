@@ -24,7 +24,7 @@ import torch
 
 from musicbert.atomic import replacing
 from musicbert.corpus.files.object_npy import DAMAGE, STAND_INS, ForbiddenError
-from musicbert.errors import CheckpointError
+from musicbert.errors import CheckpointError, first_line
 
 #: Bytes of the pickles of a file, without the numbers of its tensors; real ones take less than a megabyte.
 MAX_PICKLE = 4 << 20
@@ -323,7 +323,7 @@ def read_pickle(path: Path, *, numbers: bool = True) -> Any:
         error.path = str(path)
         raise
     except (*DAMAGE, zipfile.BadZipFile, struct.error, RuntimeError, OSError, LookupError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         message, hint = f"It is damaged: {reason[:200]}", "download or copy it again"
         raise CheckpointError("unreadable", message, path=path, hint=hint) from error
 

@@ -20,7 +20,7 @@ import torch
 from musicbert.config import ModelConfig
 from musicbert.corpus.files.folders import read_steadily
 from musicbert.encoding.codecs import CODECS, get_codec
-from musicbert.errors import CheckpointError
+from musicbert.errors import CheckpointError, first_line
 from musicbert.model.tagger import Tagger, TagSettings
 from musicbert.objectives.note_fields import OCTUPLE
 from musicbert.weights.checks import check_values, check_version, whole_number
@@ -146,6 +146,6 @@ def _load(folder: Path) -> tuple[Tagger, dict[str, Any]]:
         tagger = Tagger(family.module(config), head)
         tagger.load_state_dict(weights, strict=True)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise CheckpointError("bad-config", f"Its settings do not fit: {reason}", path=folder) from error
     return tagger.eval(), settings

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
 from musicbert.corpus.labelled.pieces import NO_CLASS
-from musicbert.errors import CheckpointError
+from musicbert.errors import CheckpointError, first_line
 from musicbert.evaluation.predictions import PERFORMER, Predictions
 from musicbert.fairseq_plugin.compat import refuse_other_classes
 from musicbert.fairseq_plugin.labels.dataset import LabelDataset, PieceLayout
@@ -62,7 +62,7 @@ def load_fine_tuned(
     try:
         models, _, task = checkpoint_utils.load_model_ensemble_and_task([str(path)], state=state)
     except (OmegaConfBaseException, ValueError, TypeError, KeyError, AttributeError, AssertionError) as error:
-        reason = (str(error).splitlines() or [repr(error)])[0]
+        reason = first_line(error)
         raise CheckpointError("bad-config", f"Its settings do not fit: {reason}", path=path) from error
     return models[0].float().eval(), task
 
