@@ -12,6 +12,7 @@ from typing import Any
 from musicbert.annotation.dimensions import RATING_SETS
 from musicbert.annotation.files import FORMATS, write_whole
 from musicbert.annotation.labels import make_labels
+from musicbert.annotation.names import cell_number
 from musicbert.annotation.rating_rows import all_ratings
 from musicbert.annotation.reliability import reliability_markdown, reliability_table
 from musicbert.annotation.selection import LabelOptions
@@ -188,7 +189,7 @@ def study_options(args: argparse.Namespace) -> StudyOptions | None:
     if "answers" in given:
         pairs = [text.rpartition("=")[::2] for text in given["answers"]]
         try:
-            given["answers"] = {words: float(number) for words, number in pairs}
+            given["answers"] = {words: cell_number(number) for words, number in pairs}
         except ValueError as error:
             raise RatingError("bad-option", f"--answers: {error}", hint="WORDS=NUMBER") from error
         if "" in given["answers"]:

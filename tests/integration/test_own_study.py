@@ -238,7 +238,9 @@ def test_own_options_without_a_scale_and_published_names_are_not_guessed(labels,
     assert labels(["--csv", "ratings.csv", "--scale", "1", "9", "--preset", "xai"]) == 2
     columns = ["--csv", "ratings.csv", "--scale", "1", "9", "--rater-column", "rater", "--file-column"]
     assert labels([*columns, "rater"]) == 2
-    assert labels([*columns, "stimulus", "--answers", "=3"]) == 2
+    for answer in ("=3", "much=0_3", "much=99"):
+        assert labels([*columns, "stimulus", "--answers", answer]) == 2
+        assert "answer" in capsys.readouterr().err
     frame = pd.read_csv("ratings.csv")
     questions = {f"Question_{k}_1_1": frame[item[0]] for k, item in enumerate(ITEMS, 1)}
     forced = pd.DataFrame(
