@@ -43,13 +43,14 @@ def carve_validation(
     seed: int | str = 7,
     fraction: float = 0.1,
     forbidden: Collection[str] = (),
+    otherwise: str = "no validation part (--valid none)",
 ) -> tuple[list[str], list[str]]:
     """Take whole groups out of a training part for validation: ``(what is left, what was taken)``.
 
     Groups come in an order given by the seed until ``fraction`` of the part is reached; one that would
     overshoot by more than half of the wanted size is skipped, and where all do, the smallest is taken.
     ``forbidden`` groups (those of the test part) are not used. Raises `DatasetError`: ``no-validation`` when
-    fewer than two groups could be used.
+    fewer than two groups could be used; ``otherwise`` is what its hint names beside more groups.
     """
     size = Counter(groups[name] for name in train)
     usable = sorted((g for g in size if g not in forbidden), key=lambda g: rank(seed, g))
@@ -57,7 +58,7 @@ def carve_validation(
         raise DatasetError(
             "no-validation",
             f"{len(size)} group(s) in training leave none for validation",
-            hint="use more segments, or valid='none' for a two-way split",
+            hint=f"use more groups of pieces, or {otherwise}",
         )
     wanted = fraction * len(train)
     taken: set[str] = set()

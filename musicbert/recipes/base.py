@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from musicbert.errors import CheckpointError, ConfigError
+from musicbert.config import M2BERT_PRESETS, PRESETS
+from musicbert.errors import CheckpointError, ConfigError, nearest
 from musicbert.recipes.command import Command, Device, flags
 from musicbert.recipes.options import option
 
@@ -113,11 +114,24 @@ class Recipe:
         """Hardware and precision of the runs."""
         return Device(gpus, self.fp16, self.bf16)
 
+    def architectures(self) -> tuple[str, ...]:
+        """Names that ``--arch`` takes, beside that of a family, whose sizes are flags."""
+        presets: dict[str, Iterable[str]] = {"musicbert": PRESETS, "m2bert": M2BERT_PRESETS}
+        return tuple(f"{family}_{size}" for family in self.FAMILIES for size in presets[family])
+
     def start(self, weights: Weights, *, rename: Callable[[str], str] = str) -> Start:
         """Find the weights of ``--init`` and, without ``--arch``, read their architecture.
 
         ``rename`` turns the name of an architecture into that of the recipe's model.
         """
+        known = self.architectures()
+        if self.arch and self.arch not in (*known, *self.FAMILIES):
+            meant = f"did you mean {rename(self.arch)}?" if rename(self.arch) in known else None
+            raise ConfigError(
+                "bad-option",
+                f"--arch: this recipe trains {', '.join(known)}, not {self.arch}",
+                hint=meant or nearest(self.arch, known),
+            )
         if not self.init or getattr(self, "from_scratch", False):
             arch = self.arch or self.DEFAULT_ARCH
             message = "training from scratch" if self.init else ""

@@ -172,6 +172,11 @@ class _Contrastive(_Rated):
         )
         return (*schedule("cosine", lr=self.lr, warmup=self.warmup, updates=self.updates), *cosine)
 
+    def architectures(self) -> tuple[str, ...]:
+        """As `Recipe.architectures`, with an encoder of annotations."""
+        sizes = (name.removeprefix("musicbert_") for name in super().architectures())
+        return tuple(f"xai_pretrain_{size}" for size in ("arch", *sizes))
+
     def _run(self, weights: Weights, name: str, **own: object) -> Plan:
         start = self.start(weights, rename=_contrastive)
         return self._plan(

@@ -126,3 +126,12 @@ def test_every_option_of_finetune_is_in_the_table():
 def test_an_option_changes_something_or_is_refused(call, name, option):
     base, table = TABLES[name]
     check(call, base, option, table[option])
+
+
+def test_too_few_groups_for_validation_name_an_option_of_finetune(caller, places, tmp_path):
+    rows = [f"p{k}.mid,{'low' if k % 2 else 'high'},{'abc'[k // 2]}" for k in range(6)]
+    (tmp_path / "groups.csv").write_text("\n".join(["file,mood,group", *rows]) + "\n")
+    call = caller(lambda words, _: musicbert(words), values={"groups": tmp_path / "groups.csv"})
+    words = TABLE.replace("{table}", "{groups}") + " --folds 2"
+    status, _, said, *_ = call(words)
+    assert (status, "no-validation" in said, "--validation next" in said) == (2, True, True), said

@@ -10,18 +10,20 @@ from musicbert.recipes import RECIPES
 from musicbert.recipes import training as running
 from musicbert.recipes.options import make_parser, parse
 
+CONTRASTIVE = ("contrastive", "performer-contrastive", "performer-only")
 #: words that make a recipe run, beside which its options are tried
 BASES = {
     "musicbert": "--data corpus",
     "m2bert": "--data corpus",
     "pairs": "next --data pairs",
     "genre": "topmagd --data folds",
-    **dict.fromkeys(("contrastive", "performer-contrastive", "performer-only"), "--data folds"),
+    **dict.fromkeys(CONTRASTIVE, "--data folds"),
     **dict.fromkeys(("performer", "regression", "reg-cls"), "--data folds"),
 }
 #: option -> words, where another value cannot be made from the default
 WORDS = {
     "arch": "--arch musicbert_tiny",
+    **{f"{name} arch": "--arch xai_pretrain_tiny" for name in CONTRASTIVE},
     "init": "--init other.pt",
     "save_dir": "--save-dir other",
     "data": "--data other",
@@ -163,6 +165,25 @@ def test_an_option_changes_what_is_run(recipe, option, monkeypatch):
 )
 def test_a_place_changes_what_is_run(recipe, base, changed, monkeypatch):
     assert outcome(recipe, base, monkeypatch) != outcome(recipe, changed, monkeypatch)
+
+
+@pytest.mark.parametrize("start", ["", "--from-scratch", "--init x.pt"])
+@pytest.mark.parametrize(
+    ("recipe", "arch", "meant"),
+    [
+        *((name, "musicbert_tiny", "xai_pretrain_tiny") for name in CONTRASTIVE),
+        ("regression", "musicbert_tny", "musicbert_tiny"),
+        ("reg-cls", "xai_pretrain_tiny", ""),
+        ("genre", "m2bert_tiny", "musicbert_tiny"),
+        ("pairs", "nonsense", ""),
+    ],
+)
+def test_an_architecture_that_a_recipe_cannot_train_is_refused(recipe, arch, meant, start, monkeypatch):
+    with pytest.raises(ConfigError) as caught:
+        outcome(recipe, f"{BASES[recipe]} --arch {arch} {start}", monkeypatch)
+    assert "--arch" in caught.value.message
+    assert arch in caught.value.message
+    assert meant in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(("recipe", "words", "named"), REFUSED)

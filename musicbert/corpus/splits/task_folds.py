@@ -203,7 +203,10 @@ def _whole(fold: Fold, groups: Mapping[str, str], seed: str, share: float, shard
     if fold["valid"]:
         return fold
     tested = {groups[name] for name in fold["test"]}
-    train, valid = carve_validation(fold["train"], groups, seed=seed, fraction=share, forbidden=tested)
+    otherwise = "--validation next (of three folds or more), or a split with a part valid (--split-column)"
+    train, valid = carve_validation(
+        fold["train"], groups, seed=seed, fraction=share, forbidden=tested, otherwise=otherwise
+    )
     return {"train": train, "valid": valid, "test": fold["test"]}
 
 

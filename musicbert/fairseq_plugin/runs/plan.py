@@ -224,7 +224,9 @@ def _list(out: Path, seeds: Iterable[int], folds: Mapping[str, Mapping[str, Any]
 def _everything(plans: dict[str, Fold], groups: dict[str, str], seed: str) -> Fold:
     """Every piece for training, except for a validation part to select by."""
     names = sorted({name for fold in plans.values() for part in fold.values() for name in part})
-    train, valid = carve_validation(names, groups, seed=f"{seed}/{ALL}")
+    train, valid = carve_validation(
+        names, groups, seed=f"{seed}/{ALL}", otherwise="no model of every piece (--no-final)"
+    )
     return {"train": train, "valid": valid, "test": []}
 
 
