@@ -16,3 +16,34 @@ def test_reasons_are_found_with_message_and_hint(tmp_path):
         "    raise ValueError('not a reason, but a sentence', 1)\n"
     )
     assert reasons(tmp_path) == {"no-notes": {"MidiError": ("{len} notes", "add notes")}}
+
+
+def test_names_and_helpers_stand_for_what_they_are(tmp_path):
+    (tmp_path / "room.py").write_text(
+        "EMPTY, HINT = 'no-piece', 'add one'\n"
+        "def read(path, found):\n"
+        "    message = f'{found} pieces'\n"
+        "    reason = 'not-found' if path else 'cannot-read'\n"
+        "    if found:\n"
+        "        raise DatasetError(reason, message)\n"
+        "    raise DatasetError(EMPTY, message, hint=HINT)\n"
+        "def _bad(reason, message):\n"
+        "    return RatingError(reason, message, hint='mend it')\n"
+        "class Bin:\n"
+        "    def _error(self, reason, message):\n"
+        "        return DatasetError(reason, message, hint=HINT)\n"
+        "    def check(self):\n"
+        "        raise self._error('bad-bin', 'a bad bin')\n"
+        "def check(text, why):\n"
+        "    raise _bad('bad-text', f'{text} is bad')\n"
+        "def pass_on(message, hint):\n"
+        "    raise MidiError('passed-on', message, hint=hint)\n"
+    )
+    assert reasons(tmp_path) == {
+        "bad-bin": {"DatasetError": ("a bad bin", "add one")},
+        "bad-text": {"RatingError": ("{text} is bad", "mend it")},
+        "cannot-read": {"DatasetError": ("{found} pieces", "")},
+        "no-piece": {"DatasetError": ("{found} pieces", "add one")},
+        "not-found": {"DatasetError": ("{found} pieces", "")},
+        "passed-on": {"MidiError": ("", "")},
+    }
