@@ -133,7 +133,7 @@ def bar_table(score: Score, limit: int, policies: Policies) -> BarTable:
             raise MidiError(
                 "unsupported-metre",
                 f"the time signature changes inside a bar, to {run.metre[0]}/{run.metre[1]}",
-                hint='choose mid_bar_metre "keep" or "split"',
+                hint='choose --mid-bar-metre keep or split (in Python mid_bar_metre="keep")',
             )
         if begin > run.start and policies.mid_bar_metre == "split":
             cut = _code_of_length(run.start - last, code)
@@ -189,7 +189,7 @@ def _nearest(metre: tuple[int, int], policies: Policies) -> int:
         raise MidiError(
             "unsupported-metre",
             f"the time signature {numerator}/{denominator} has no token",
-            hint='choose unsupported_metre "nearest"',
+            hint='choose --unsupported-metre nearest (in Python unsupported_metre="nearest")',
         )
     length = int(numerator * WHOLE_NOTE / denominator + 0.5)
     return _must(metre_code(min(max(length, 1), 2 * WHOLE_NOTE), WHOLE_NOTE))

@@ -118,7 +118,9 @@ def _kept(score: Score, start: Ints, policies: Policies) -> Ints | None:
             "too-large",
             f"{int((~inside).sum())} notes begin after "
             + ("2^31 quarter notes" if keep else f"{MAX_POSITIONS} positions (1,024 bars of 4/4)"),
-            hint="cut the piece" if keep else 'choose beyond_limit "keep" or "drop", or cut the piece',
+            hint="cut the piece"
+            if keep
+            else 'choose --beyond-limit keep or drop (in Python beyond_limit="keep"), or cut the piece',
         )
     if policies.zero_ticks == "drop":
         inside &= score.offset > score.onset

@@ -97,7 +97,7 @@ def plan_windows(
                 raise MidiError(
                     "too-large",
                     f"the window from note {start} has more than {BARS} bars",
-                    hint='choose bar_overflow "drop" or "restart"',
+                    hint='choose --bar-overflow drop or restart (in Python bar_overflow="drop")',
                 )
             yield Window(start, start + fits, offset)
             if policies.bar_overflow != "restart":

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from musicbert.cli.main import available, make_parser
+from musicbert.cli.main import main as musicbert
 from musicbert.recipes import RECIPES
 from musicbert.recipes.options import make_parser as recipe_parser
 from options.programs import PROGRAMS, parser_of_program
@@ -67,3 +68,12 @@ def test_messages_name_options_that_exist(root, known):
                 unknown = set(OPTION.findall(text)) - known - FOREIGN - fairseq_flags(root)
                 wrong += [f"{path.relative_to(root)}: {name} in {text!r}" for name in sorted(unknown)]
     assert not wrong
+
+
+@pytest.mark.parametrize("option", ["--mid-bar-metre", "--unsupported-metre", "--beyond-limit"])
+def test_music_that_a_policy_refuses_names_the_option(option, caller, places):
+    name = {"--mid-bar-metre": "midbar", "--unsupported-metre": "unsupported", "--beyond-limit": "beyond"}
+    call = caller(lambda words, _: musicbert(words))
+    status, _, said, *_ = call(f"encode {{{name[option]}}} {option} error")
+    assert status != 0
+    assert f"choose {option}" in said
