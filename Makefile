@@ -15,7 +15,8 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 
 MUTANTS ?= 1000000
-.PHONY: help venv demo test fuzz lint types format clean
+
+.PHONY: help venv demo test test-light fuzz lint types format clean
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -35,6 +36,13 @@ fuzz: venv ## new examples of the property tests, and MUTANTS (1000000) damaged 
 	HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest -n 2 $$(grep -rl "^from hypothesis import" --include="test_*.py" tests)
 	$(BIN)/python tests/fuzz/mutants.py --count $(MUTANTS) --workers 2
 
+# what needs neither torch nor fairseq, on another Python: make test-light PYTHON=python3.13
+test-light: ## the rooms of the base tier and of tables, without torch, in .venv-light
+	$(PYTHON) -m venv --clear .venv-light
+	.venv-light/bin/python -m pip --disable-pip-version-check install --quiet --progress-bar off . pandas scipy pyarrow openpyxl pyyaml \
+	  pytest pytest-timeout hypothesis
+	.venv-light/bin/python -m pytest -q tests/unit/midi tests/unit/encoding tests/unit/features tests/unit/annotation
+
 lint: venv ## ruff, import contracts and mypy on the torch-free rooms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,4 +54,4 @@ format: venv ## let ruff rewrite what it can
 	$(BIN)/ruff format .
 
 clean: ## remove the environment and what the demo made
-	rm -rf "$(VENV)" "$(DEMO)" build *.egg-info
+	rm -rf "$(VENV)" .venv-light "$(DEMO)" build *.egg-info
