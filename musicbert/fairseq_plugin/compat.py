@@ -8,6 +8,7 @@ import argparse
 import functools
 import importlib.util
 import weakref
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +18,7 @@ from fairseq import checkpoint_utils
 from fairseq.distributed import utils as distributed_utils
 from fairseq.models import ARCH_MODEL_REGISTRY, MODEL_REGISTRY
 from fairseq.tasks import TASK_REGISTRY
+from omegaconf import DictConfig, ListConfig, base, nodes
 
 from musicbert.errors import CheckpointError
 from musicbert.fairseq_plugin.data.task import change
@@ -48,8 +50,19 @@ class _Torch:
 def load_safely() -> None:
     """Let fairseq read checkpoints as this package does."""
     checkpoint_utils.torch = _Torch()
-    # a run of several processes sends the others a resumed checkpoint with placeholders of tensors
-    torch.serialization.add_safe_globals([distributed_utils._TensorPlaceholder, argparse.Namespace])
+    # the first of several processes sends the others a resumed checkpoint: settings, placeholders of tensors
+    plain_classes = (
+        argparse.Namespace,
+        defaultdict,
+        dict,
+        list,
+        int,
+        Any,
+        distributed_utils._TensorPlaceholder,
+    )
+    settings = (DictConfig, ListConfig, base.ContainerMetadata, base.Metadata)
+    values = (nodes.AnyNode, nodes.BooleanNode, nodes.FloatNode, nodes.IntegerNode, nodes.StringNode)
+    torch.serialization.add_safe_globals([*plain_classes, *settings, *values])
 
 
 def refuse_other_classes(groups: Mapping[str, Any], path: Path) -> None:

@@ -292,7 +292,7 @@ def test_other_encodings_from_pretraining_to_scores(root, work, encoding):
     rows = json.loads((work / f"scores_{encoding}" / "scores.json").read_text())["rows"]
     assert 0 < read_rows(rows)[-1].value("map") <= 1
     if encoding == "cp":  # the shapes are those of octuples, but the checkpoint says what it is
-        refused = call([*start, "--save-dir", work / "refused"], work, code=1)
+        refused = call([*start, "--save-dir", work / "refused"], work, code=2)
         assert "other-encoding" in refused.stdout + refused.stderr
 
 
@@ -337,7 +337,7 @@ def test_all_tasks_in_one_go_pass_over_what_is_done_or_has_no_source(root, work)
     (log,) = (work / "all").glob("topmagd/tiny-scratch/fold0/seed7/train.log")
     assert "'autocast_bf16': True" in log.read_text()
     again = call(run, work)
-    assert again.stdout.count("is done") == 2
+    assert again.stdout.count("== finished: ") == 2
     assert "data of" not in again.stdout
     rows = json.loads((work / "all_scores" / "topmagd" / "scores.json").read_text())["rows"]
     assert "tiny-scratch seed7" in {row["name"] for row in rows}

@@ -125,7 +125,7 @@ def call(caller, places, tmp_path_factory):
             (given[3] / "table.md").write_text("table")
             return []
 
-        def download(url, target, *, sha256, progress):
+        def download(url, target, *, sha256, size, progress):
             calls.append((url, target, sha256, progress is None))
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text("data")

@@ -23,7 +23,7 @@ TRAIN_LINES, TEST_LINES, SONGS, FILES = 300, 200, 60, 60
 
 @pytest.fixture(scope="module")
 def step_by_step(root):
-    path = root / "tests" / "unit" / "corpus" / "pirhdy_lines.py"
+    path = root / "tests" / "unit" / "corpus" / "sentences" / "pairs" / "pirhdy_lines.py"
     spec = importlib.util.spec_from_file_location("pirhdy_lines", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
