@@ -75,8 +75,9 @@ def test_states_and_logits_are_golden(model, golden):
         assert mean == pytest.approx(states["abs_mean_b1_valid"], rel=1e-6)
     for place, line in zip((0, 64, 199), wanted["last_hidden_state_b0"], strict=True):
         np.testing.assert_allclose(final[place, : len(line)].numpy(), line, rtol=0, atol=1e-5)
+    # float32 on another kind of CPU, of values up to 20
     for logits, line in zip([*outputs.columns, outputs.roll], wanted["logits_b0_p64"], strict=True):
-        np.testing.assert_allclose(logits.view(400, -1)[64][: len(line)].numpy(), line, rtol=1e-5)
+        np.testing.assert_allclose(logits.view(400, -1)[64][: len(line)].numpy(), line, rtol=0, atol=1e-4)
     for logits, line in zip(outputs.columns, wanted["argmax_first20"], strict=True):
         assert logits[:20].argmax(-1).tolist() == line
 
