@@ -80,7 +80,7 @@ def refuse_other_classes(groups: Mapping[str, Any], path: Path) -> None:
     )
     for group, registry, keys in named:
         settings = groups.get(group) or {}
-        values = settings if isinstance(settings, Mapping) else vars(settings)
+        values = settings if isinstance(settings, Mapping) else getattr(settings, "__dict__", {})
         names = [values.get(key) for key in keys]
         names += list(values) if len(values) == 1 else []  # fairseq takes its one key for the name of a model
         for name in names:

@@ -1,6 +1,5 @@
 """Running a recipe: checks of the save folder, the log, and the mark of a finished run."""
 
-import json
 import os
 import re
 import shlex
@@ -185,11 +184,12 @@ def _finished(mark: Path, words: Sequence[str]) -> str | None:
     """
     if not mark.is_file():
         return None
-    text = mark.read_text(encoding="utf-8")
-    done = json.loads(text) if text.strip() else {"updates": None, "command": [*words]}
-    if done["command"] != [*words]:
-        return None
-    return f"{done['updates']} updates, " if done["updates"] else ""
+    if not mark.stat().st_size:
+        return ""
+    done = read_record(mark)
+    if not isinstance(done, dict) or done.get("command") != [*words]:
+        return None  # of another command, or damaged: fairseq-train sees for itself what is left to do
+    return f"{done['updates']} updates, " if done.get("updates") else ""
 
 
 def _logged(

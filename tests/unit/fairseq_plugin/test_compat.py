@@ -87,3 +87,12 @@ def test_loading_processes_end_together(monkeypatch):
         clean_up(worker)
     assert time.monotonic() - begin < 30
     assert alive == [False] * 4
+
+
+@pytest.mark.parametrize("settings", [[1, 2], 7, "text", None])
+def test_settings_of_any_kind_choose_nothing(tmp_path, settings):
+    from musicbert.fairseq_plugin.compat import refuse_other_classes
+
+    refuse_other_classes({"model": settings, "task": settings, "args": settings}, tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match="other-model"):
+        refuse_other_classes({"model": settings, "task": {"_name": "translation"}}, tmp_path / "x.pt")

@@ -4,7 +4,7 @@ import pytest
 
 from musicbert.errors import DatasetError
 from musicbert.recipes.command import Command, Device, flags, plan_processes
-from musicbert.recipes.training import check_begun, made_of
+from musicbert.recipes.training import _finished, check_begun, made_of
 from musicbert.reuse import MADE_FROM, write_record
 
 
@@ -65,3 +65,20 @@ def test_what_an_earlier_version_began_goes_on_and_says_so(folder):
     said = []
     check_begun(folder / "run", record(folder), said.append)
     assert "does not say" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("mark", "text"),
+    [
+        ('{"updates": 36, "command": ["a", "b"]}', "36 updates, "),
+        ('{"updates": 36, "command": ["a", "c"]}', None),
+        ("", ""),  # of an earlier version
+        ('{"updates": 36', None),
+        ("[36]", None),
+        ('{"updates": 36}', None),
+    ],
+)
+def test_a_mark_of_another_command_or_a_damaged_one_finishes_nothing(tmp_path, mark, text):
+    (tmp_path / "done").write_text(mark)
+    assert _finished(tmp_path / "done", ["a", "b"]) == text
+    assert _finished(tmp_path / "other", ["a", "b"]) is None
