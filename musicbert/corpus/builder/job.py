@@ -157,7 +157,9 @@ def _claim(work: Path, plan: dict[str, Any], restart: bool) -> None:
     """Make sure that what is in the work folder belongs to this run."""
     note = work / "plan.json"
     over = (work / "published").exists() and not (work / "out").exists()
-    if restart or over or not note.exists():  # the plan is the first thing written
+    begun = any((work / "shards").glob("*")) or (work / "encoded.json").exists() or (work / "out").exists()
+    # the plan is the first thing written; beside nothing else it binds nobody
+    if restart or over or not note.exists() or not begun:
         for entry in work.iterdir():
             _remove(entry)
     elif lines := differences(read_record(note), plan):

@@ -232,6 +232,17 @@ def test_other_options_do_not_go_on_with_a_run(tmp_path, make_midi_folder, monke
     assert contents(tmp_path / "bin") == contents(tmp_path / "fresh")
 
 
+def test_a_plan_beside_nothing_else_is_not_a_run(tmp_path, make_midi_folder):
+    """Such as an earlier version's, which was killed or failed before its first file."""
+    source = make_midi_folder(3)
+    work = tmp_path / ".bin.building"
+    work.mkdir()
+    (work / "plan.json").write_text(json.dumps({"version": "0.0.1", "sources": ["elsewhere"]}))
+    build_corpus(source, tmp_path / "bin", progress=False)
+    build_corpus(source, tmp_path / "fresh", progress=False)
+    assert contents(tmp_path / "bin") == contents(tmp_path / "fresh")
+
+
 def other_bytes(path):
     """Change a file, not its size and its time."""
     times, content = path.stat(), bytearray(path.read_bytes())
