@@ -209,6 +209,8 @@ def place(inputs, tmp_path, monkeypatch):
     """A copy of the inputs as the current folder; the programs are on the path."""
     folder = shutil.copytree(inputs, tmp_path / "place", symlinks=True)
     monkeypatch.chdir(folder)
+    # the server that forks children imports this checkout, not the link in the current folder
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
     path = os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
     for name, value in {"PATH": path, "PYTHON": python(), "OMP_NUM_THREADS": "1"}.items():
         monkeypatch.setenv(name, value)
