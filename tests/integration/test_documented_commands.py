@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from itertools import chain
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -209,12 +210,12 @@ def place(inputs, tmp_path, monkeypatch):
     """A copy of the inputs as the current folder; the programs are on the path."""
     folder = shutil.copytree(inputs, tmp_path / "place", symlinks=True)
     monkeypatch.chdir(folder)
-    # the server that forks children imports this checkout, not the link in the current folder
-    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
     path = os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
     for name, value in {"PATH": path, "PYTHON": python(), "OMP_NUM_THREADS": "1"}.items():
         monkeypatch.setenv(name, value)
-    return folder
+    yield folder
+    # a server that forks children, started here, has the package from the link in this folder
+    forkserver._forkserver._stop()
 
 
 def names_of(page):

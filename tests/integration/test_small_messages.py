@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import os
 import signal
 import subprocess
@@ -198,7 +199,10 @@ def test_ctrl_c_while_workers_start_prints_one_line(song, tmp_path):
     for attempt in range(50):  # a build that ended before the signal is tried again
         command = [sys.executable, "-m", "musicbert", "build", str(song), "--workers", "2"]
         command += ["-o", str(tmp_path / f"c{attempt}")]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        settings = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+        # the signal is ignored where the tests run in the background of a shell
+        settings["preexec_fn"] = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        with subprocess.Popen(command, **settings) as process:
             while process.poll() is None and len(_children(process.pid)) < 2:  # a tracker, and a worker
                 time.sleep(0.01)
             with contextlib.suppress(ProcessLookupError):
