@@ -11,6 +11,7 @@ import pytest
 
 from musicbert.corpus.builder.byte_sources import UrlPlace, ZipPlace
 from musicbert.corpus.builder.sources import list_files
+from musicbert.corpus.files.archive import _Header
 from musicbert.errors import DatasetError
 
 FILES = {"a/one.mid": b"MThd one" * 50, "a/two.MIDI": b"two", "b/c/three.mid": b"3" * 1000}
@@ -169,9 +170,12 @@ def test_a_header_that_claims_much_is_damage(tmp_path, kind):
     path = tmp_path / "names.tar.gz"
     with gzip.open(path, "wb") as file:
         file.write(info.tobuf(tarfile.GNU_FORMAT) + b"a" * 4096)
-    with pytest.raises(DatasetError, match="claims 1610612736 bytes") as caught:
+    with pytest.raises(DatasetError) as caught:
         list(list_files([str(path)]))
     assert caught.value.reason == "damaged-archive"
+    # Python 3.13 words the error of the whole archive otherwise; this one is raised before anything is read
+    with pytest.raises(tarfile.ReadError, match="claims 1610612736 bytes"):
+        _Header.frombuf(info.tobuf(tarfile.GNU_FORMAT), "utf-8", "strict")
 
 
 def test_sparse_files_in_a_tar_are_named(tmp_path):
