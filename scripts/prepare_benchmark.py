@@ -127,7 +127,8 @@ def _write(
         place.parent.mkdir(parents=True, exist_ok=True)
         report = write_shards(
             pieces, given.codec, place, [row.task for row in rows],
-            source=source, made_from=record, overwrite=given.overwrite, progress=True,
+            with_features=rows[0].task.level == "sequence", source=source, made_from=record,
+            overwrite=given.overwrite, progress=True,
         )  # fmt: skip
         print(
             f"{place}: {len(report.shards)} pieces, {len(report.skipped)} left out (ledger.jsonl names each)"

@@ -26,6 +26,7 @@ from musicbert.evaluation.metrics.benchmark import (
     piece_votes,
     segments,
 )
+from musicbert.evaluation.metrics.bootstrap import Interval, divide, interval, mean, resample, weighted_sums
 from musicbert.evaluation.predictions import Predictions
 
 #: Positions of a quarter note in compound words and in octuples.
@@ -114,6 +115,25 @@ def score_predictions(
     return score_pieces(row, [pieces[name] for name in names], classes)
 
 
+def share_interval(
+    rounds_of: Sequence[Sequence[LabelledPiece]], guesses: Sequence[Sequence[Any]], row: BenchmarkTask
+) -> Interval:
+    """Return the mean over rounds of the share of right segments, with its interval over groups of pieces.
+
+    ``rounds_of``: the tested pieces of each round; ``guesses``: the class of each.
+    """
+    names = sorted({piece.group for pieces in rounds_of for piece in pieces})
+    weights = resample(len(names))
+    shares = []
+    for pieces, given in zip(rounds_of, guesses, strict=True):
+        counts = np.array([max(-(-len(piece.notes) // row.window), 1) for piece in pieces])
+        right = np.array([int(p.labels[row.task.label]) == g for p, g in zip(pieces, given, strict=True)])
+        group = np.searchsorted(names, [piece.group for piece in pieces])
+        sums = weighted_sums(np.stack([counts * right, counts], axis=1), weights, group)
+        shares.append(divide(sums[:, 0], sums[:, 1]))
+    return interval(mean(np.array(shares), axis=0))
+
+
 def rounds(
     row: BenchmarkTask, pieces: Sequence[LabelledPiece], split: str
 ) -> list[dict[str, list[LabelledPiece]]]:
@@ -135,11 +155,3 @@ def rounds(
             parts.get(roles.get(place, "train") if numbered else place, []).append(piece)
         result.append(parts)
     return result
-
-
-def predict_all(
-    fit: Callable[..., Any], row: BenchmarkTask, parts: dict[str, list[LabelledPiece]]
-) -> dict[str, float]:
-    """Fit a baseline on train and score it on test."""
-    predict = fit(parts["train"], row.task)
-    return score_pieces(row, parts["test"], [predict(piece) for piece in parts["test"]])

@@ -12,7 +12,6 @@ Legend: ``n`` pieces, ``N`` notes of all pieces, ``S`` segments (windows), ``C``
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,8 +24,8 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit, softmax
 
 from musicbert.arrays import Bools, Floats, Ints
-from musicbert.atomic import parse_json, write_bytes
-from musicbert.corpus.files.folders import read_npz
+from musicbert.atomic import parse_json
+from musicbert.corpus.files.folders import read_npz, write_npz
 from musicbert.corpus.labelled.pieces import NO_CLASS, Kind, Level
 from musicbert.errors import DatasetError
 
@@ -151,10 +150,7 @@ def save_predictions(path: str | PathLike[str], predictions: Mapping[str, Predic
         meta = json.dumps({name: getattr(part, name) for name in _ATTRIBUTES})
         arrays[f"{label}/meta"] = np.array(meta)
         arrays |= {f"{label}/{k}": value for k in _ARRAYS if (value := getattr(part, k)) is not None}
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, buffer.getvalue())
+    write_npz(path, arrays)
     return Path(path)
 
 

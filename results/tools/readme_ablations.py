@@ -7,8 +7,9 @@ They are made from `results/ablations/scores.json` (``report_ablations.py``), `r
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from ablation_scores import difference, estimate
@@ -49,17 +50,21 @@ def with_and_without_table(results: Path) -> list[str]:
         return []
     scores = {name: _by_task(rows) for name, rows in report["scores"].items()}
     gains = {name: _by_task(rows) for name, rows in report["gains"].items()}
-    simple = _simple(results)
-    columns = ["task", "majority", "simple baseline, best"]
+    columns = ["task", "majority", "baseline, best"]
     for scratch, _, shipped, _ in SHIPPED.values():
-        columns += [scratch, shipped, "gain"]
+        columns += [scratch, shipped, "gain", "over the baseline"]
+    runs = {shipped: _runs(results / "smc" / shipped) for _, _, shipped, _ in SHIPPED.values()}
     lines = []
     for task in TASKS:
-        cells = [task, *simple.get(task, ("–", "–"))]
-        for _, without, _, variant in SHIPPED.values():
+        folds = {fold for tasks in runs.values() for _, fold in tasks.get(task, ())}
+        nothing, best, shown = _baselines(results, task, folds)
+        cells = [task, nothing, shown]
+        for _, without, shipped, variant in SHIPPED.values():
             both = [scores.get(name, {}).get(task) for name in (without, variant)]
             gain = gains.get(variant, {}).get(task)
-            cells += [*(_value(entry) for entry in both), _gain(gain)]
+            mine = {key: score for key, score in runs[shipped].get(task, {}).items() if key[1] in best}
+            over = difference(mine, {key: best[key[1]] for key in mine}).as_dict() if mine else None
+            cells += [*(_value(entry) for entry in both), _gain(gain), _gain(over)]
         if any(cell != "–" for cell in cells[3:]):
             lines.append(_row(cells))
     return [_row(columns), "|" + "---|" * len(columns), *lines, ""] if lines else []
@@ -127,24 +132,28 @@ def _by_task(rows: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     return {row["task"]: row for row in rows if row["split"] == "clean"}
 
 
-def _simple(results: Path) -> dict[str, tuple[str, str]]:
-    """Task -> scores of the majority and of the best simple baseline, on clean splits."""
+def _baselines(results: Path, task: str, folds: Collection[str]) -> tuple[str, dict[str, float], str]:
+    """Majority, scores by fold of the best baseline and these in words; on clean splits, of some folds.
+
+    Where no fold is named, or the file has none, it is that over all folds.
+    """
     path = results / "baselines_smc.json"
-    if not path.is_file():
-        return {}
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
     scores: dict[str, dict[str, float]] = {}
-    for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
-        if row["split"] == "clean":
-            scores.setdefault(row["task"], {})[row["baseline"]] = row["score"]
-    table = {}
-    for task, estimates in scores.items():
-        others = {name: score for name, score in estimates.items() if name not in (NOTHING, *UNFAIR)}
-        best = max(others, key=lambda name: others[name]) if others else None
-        table[task] = (
-            f"{estimates[NOTHING]:.3f}" if NOTHING in estimates else "–",
-            "–" if best is None else f"{others[best]:.3f} ({best})",
-        )
-    return table
+    for row in rows:
+        if row["split"] == "clean" and row["task"] == task:
+            each = {str(fold): scores["score"] for fold, scores in enumerate(row.get("folds", ()))}
+            known = {fold: score for fold, score in each.items() if fold in folds}
+            scores[row["baseline"]] = known or {"all": row["score"]}
+    means = {name: mean(list(each.values())) for name, each in scores.items()}
+    others = [name for name in means if name not in (NOTHING, *UNFAIR)]
+    best = max(others, key=lambda name: means[name], default=None)
+    nothing = f"{means[NOTHING]:.3f}" if NOTHING in means else "–"
+    return (
+        nothing,
+        {} if best is None else scores[best],
+        "–" if best is None else f"{means[best]:.3f} ({best})",
+    )
 
 
 def _value(row: Mapping[str, Any] | None) -> str:

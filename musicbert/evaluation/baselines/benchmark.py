@@ -1,7 +1,7 @@
-"""Simple baselines of the benchmark tasks: rules and tables of single notes.
+"""Baselines of the benchmark tasks: rules and tables of single notes, models on features of whole pieces.
 
-A baseline is a function ``fit(train, task) -> predict(piece)``: from labelled pieces to a rule that gives a
-class to each note of a piece (or to the piece). `BASELINES` says which of them make sense for which task.
+A rule is a function ``fit(train, task) -> predict(piece)``: from labelled pieces to what gives a class to
+each note of a piece (or to the piece). `baselines_of` says which baselines make sense for which task.
 
 majority
     The most frequent class of training.
@@ -24,22 +24,36 @@ key
     for the pitch classes of nine bars around the note.
 centroid
     Pieces: the class with the nearest mean of pitch-class shares, pitch height, spread, density and duration.
+logistic, extra_trees, svm, ensemble
+    Pieces: models of `musicbert.evaluation.baselines.models` on the hand-made features of the whole piece
+    (`musicbert.features`), and on its instruments where the pieces have several.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from musicbert.arrays import Floats, Ints
+from musicbert.corpus.labelled.contract import LabelledSet
 from musicbert.corpus.labelled.pieces import LabelledPiece, Task
-from musicbert.encoding.beat_notes import BEATS_PER_BAR, BeatNotes
+from musicbert.encoding.beat_notes import BEATS_PER_BAR, BeatNotes, beat_notes_to_score
+from musicbert.encoding.note_columns import note_columns as row_columns
+from musicbert.errors import MidiError
+from musicbert.evaluation.baselines.models import fit_outputs
+from musicbert.evaluation.baselines.regressors import Examples
 from musicbert.evaluation.metrics.benchmark import SIXTEENTHS
+from musicbert.features import FEATURES, features
 from musicbert.features.pitch import MAJOR, MINOR
 
 Predict = Callable[[LabelledPiece], Any]
 Fit = Callable[[Sequence[LabelledPiece], Task], Predict]
+#: (training pieces, pieces to predict, task) -> classes of the notes of each piece, or the class of each
+Baseline = Callable[[Sequence[LabelledPiece], Sequence[LabelledPiece], Task], list[Any]]
+#: models of whole pieces, keys of `musicbert.evaluation.baselines.models.MODELS`
+PIECE_MODELS = ("logistic", "extra_trees", "svm", "ensemble")
+_DRUMS = 128
 
 MELODY, BRIDGE, PIANO = 1, 2, 3
 _AROUND_BARS = 4
@@ -254,9 +268,80 @@ BASELINES: dict[str, dict[str, Fit]] = {
 }
 
 
-def baselines_of(task: Task) -> dict[str, Fit]:
-    """Return the baselines of a task, by name."""
+def instruments(program: Ints) -> Floats:
+    """Share of the notes of each program, drums last, and which there are [shape=(258,)]."""
+    share = np.bincount(program, minlength=_DRUMS + 1) / max(len(program), 1)
+    return np.concatenate([share, share > 0])
+
+
+def piece_features(pieces: Sequence[LabelledPiece]) -> dict[str, Floats]:
+    """Return by name what the models of whole pieces see [shape=(k,), NaN where undefined]."""
+    playing, programs = {}, {}
+    for piece in pieces:
+        notes = piece.notes
+        score = beat_notes_to_score(notes) if isinstance(notes, BeatNotes) else notes
+        try:
+            playing[piece.name] = features(score)
+        except MidiError:  # no pitched note
+            playing[piece.name] = np.full(len(FEATURES), np.nan)
+        programs[piece.name] = np.where(score.drum, _DRUMS, score.program)
+    return with_instruments(playing, programs)
+
+
+def features_of(shards: LabelledSet) -> dict[str, Floats] | None:
+    """Return by name what models of whole pieces see; None where a set has no features."""
+    table = shards.features()
+    if table is None:
+        return None
+    columns = (row_columns(shards.rows(number), shards.codec) for number in range(len(shards)))
+    programs = {name: notes.program for name, notes in zip(shards.names, columns, strict=True)}
+    return with_instruments(dict(zip(shards.names, table, strict=True)), programs)
+
+
+def with_instruments(playing: dict[str, Floats], programs: Mapping[str, Ints]) -> dict[str, Floats]:
+    """Put the instruments of each piece beside its features, where the pieces have several."""
+    if len(np.unique(np.concatenate([*programs.values(), np.zeros(0, np.int64)]))) < 2:
+        return playing
+    return {name: np.concatenate([values, instruments(programs[name])]) for name, values in playing.items()}
+
+
+def rule(fit: Fit) -> Baseline:
+    """Return the baseline of a rule (see the module)."""
+
+    def run(train: Sequence[LabelledPiece], test: Sequence[LabelledPiece], task: Task) -> list[Any]:
+        predict = fit(train, task)
+        return [predict(piece) for piece in test]
+
+    return run
+
+
+def _model(name: str, table: Mapping[str, Floats]) -> Baseline:
+    def run(train: Sequence[LabelledPiece], test: Sequence[LabelledPiece], task: Task) -> list[int]:
+        pieces = [*train, *test]
+        examples = Examples(
+            label=task.label,
+            kind=task.kind,
+            classes=task.classes,
+            features=np.stack([table[piece.name] for piece in pieces]),
+            target=np.array([int(piece.labels[task.label]) for piece in pieces]),
+            groups=np.array([piece.group for piece in pieces], np.str_),
+            ids=np.array([piece.name for piece in pieces], np.str_),
+        )
+        first, second = np.split(np.arange(len(pieces)), [len(train)])
+        return [int(guess) for guess in fit_outputs(name, examples, first, second).argmax(axis=1)]
+
+    return run
+
+
+def baselines_of(task: Task, table: Mapping[str, Floats] | None = None) -> dict[str, Baseline]:
+    """Return the baselines of a task, by name.
+
+    ``table``: features of each piece by its name (`piece_features`), for models of whole pieces.
+    """
     if task.level == "sequence":
-        return {"majority": majority, "centroid": centroid}
-    result = {**_NOTES, **BASELINES.get(task.name, {})}
-    return {"always": always, **result} if task.metric.startswith("f1:") else result
+        models = {} if table is None else {name: _model(name, table) for name in PIECE_MODELS}
+        return {"majority": rule(majority), "centroid": rule(centroid), **models}
+    rules = {**_NOTES, **BASELINES.get(task.name, {})}
+    if task.metric.startswith("f1:"):
+        rules = {"always": always, **rules}
+    return {name: rule(fit) for name, fit in rules.items()}

@@ -27,9 +27,8 @@ from musicbert.annotation.study.answers import StudyOptions
 from musicbert.annotation.study.read import read_study
 from musicbert.annotation.table import read_ratings
 from musicbert.arrays import Floats
-from musicbert.atomic import replacing
 from musicbert.corpus.files.archive import Member, MidiSource, copy_base
-from musicbert.corpus.files.folders import read_npz
+from musicbert.corpus.files.folders import read_npz, write_npz
 from musicbert.corpus.ratings.gather import match
 from musicbert.errors import DatasetError, MidiError, RatingError
 from musicbert.evaluation.baselines.regressors import Examples
@@ -111,15 +110,11 @@ def feature_table(
             if progress is not None:
                 progress(done, len(members))
     if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(kept) as file:
-            np.savez_compressed(
-                file,
-                ids=np.array(list(table), np.str_),
-                features=np.stack(list(table.values())) if table else np.zeros((0, width)),
-                bad=np.array(list(bad), np.str_),
-                reasons=np.array(list(bad.values()), np.str_),
-            )
+        values = np.stack(list(table.values())) if table else np.zeros((0, width))
+        names = {"ids": list(table), "bad": list(bad), "reasons": list(bad.values())}
+        write_npz(
+            kept, {"features": values, **{name: np.array(texts, np.str_) for name, texts in names.items()}}
+        )
     return table, bad
 
 

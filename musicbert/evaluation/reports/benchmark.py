@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from musicbert.arrays import Floats
 from musicbert.atomic import read_json, write_json, write_text
 from musicbert.corpus.labelled.contract import LabelledSet
 from musicbert.corpus.labelled.pieces import LabelledPiece
 from musicbert.corpus.readers.tasks import BENCHMARK, OBJECTIVES, BenchmarkTask
 from musicbert.evaluation.baselines.benchmark import baselines_of
-from musicbert.evaluation.benchmark_scores import predict_all, rounds, score_predictions
+from musicbert.evaluation.benchmark_scores import rounds, score_pieces, score_predictions
 from musicbert.evaluation.predictions import load_predictions
 from musicbert.evaluation.rows import Row
 from musicbert.evaluation.tables import interval_cell, markdown_table, number_cell
@@ -74,10 +75,12 @@ def baseline_scores(
     split: str,
     *,
     trained: Mapping[str, Collection[str]] | None = None,
+    features: Mapping[str, Floats] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Score the baselines of a task on a split: means over its rounds.
 
-    ``trained``: of each fold, the names of the pieces to fit on; whole training parts if None.
+    ``trained``: of each fold, the names of the pieces to fit on; whole training parts if None; ``features``
+    of whole pieces, for their models.
     """
     parts = rounds(row, pieces, split)
     if trained is not None:
@@ -86,8 +89,10 @@ def baseline_scores(
             for fold, part in enumerate(parts)
         ]
     result = {}
-    for name, fit in baselines_of(row.task).items():
-        scores = [predict_all(fit, row, part) for part in parts]
+    for name, baseline in baselines_of(row.task, features).items():
+        scores = [
+            score_pieces(row, part["test"], baseline(part["train"], part["test"], row.task)) for part in parts
+        ]
         result[name] = {
             key: float(np.mean([round_scores[key] for round_scores in scores]))
             for key in scores[0]

@@ -18,6 +18,7 @@ from musicbert.corpus.readers.tasks import BenchmarkTask
 from musicbert.corpus.splits.task_folds import Validation, task_folds
 from musicbert.corpus.splits.training_share import check_share, share_folds
 from musicbert.errors import DatasetError, MusicBertError
+from musicbert.evaluation.baselines.benchmark import features_of
 from musicbert.evaluation.benchmark_scores import pieces_of
 from musicbert.evaluation.reports.benchmark import TaskFiles, baseline_scores, network_scores
 from musicbert.fairseq_plugin.runs.engine import Run, RunOutcome, start_runs
@@ -123,7 +124,9 @@ def run_benchmark(
                 start_runs(runs, workers=workers, progress=progress, after=update)
                 if baselines and split in shards.split_names:
                     trained = _trained_on(shards, row, split, validation, train_share)
-                    record["baselines"] = baseline_scores(row, pieces, split, trained=trained)
+                    record["baselines"] = baseline_scores(
+                        row, pieces, split, trained=trained, features=features_of(shards)
+                    )
             except MusicBertError as error:
                 record["note"] = _text(error)
             done[split] = record

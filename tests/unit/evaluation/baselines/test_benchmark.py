@@ -10,8 +10,16 @@ from musicbert.corpus.readers import BENCHMARK, get_task, read
 from musicbert.corpus.readers.benchmark import load_data_set, tasks_of
 from musicbert.corpus.readers.contract import Outcome
 from musicbert.encoding.beat_notes import BeatNotes
-from musicbert.evaluation.baselines.benchmark import baselines_of, note_order
-from musicbert.evaluation.benchmark_scores import pieces_of, predict_all, rounds, score_pieces
+from musicbert.errors import DatasetError
+from musicbert.evaluation.baselines.benchmark import (
+    PIECE_MODELS,
+    baselines_of,
+    features_of,
+    note_order,
+    piece_features,
+)
+from musicbert.evaluation.benchmark_scores import pieces_of, rounds, score_pieces
+from musicbert.features import FEATURES
 
 
 def piece(onset, pitch, labels, name="p", duration=1.0):
@@ -21,7 +29,7 @@ def piece(onset, pitch, labels, name="p", duration=1.0):
 
 
 def predict(task, name, train, test):
-    return baselines_of(get_task(task).task)[name](train, get_task(task).task)(test)
+    return baselines_of(get_task(task).task)[name](train, [test], get_task(task).task)[0]
 
 
 def test_majority_leaves_ignored_and_missing_classes_out():
@@ -95,9 +103,36 @@ def test_centroids_of_registers(make_source, tmp_path):
         names = [p.name for part in each.values() for p in part]
         assert len(set(names)) == len(names) == len(data.pieces)
     fits = baselines_of(row.task)
-    found = [predict_all(fits["centroid"], row, each)["pieces"] for each in parts]
-    chance = [predict_all(fits["majority"], row, each)["pieces"] for each in parts]
+    found, chance = (
+        [score_pieces(row, p["test"], fits[name](p["train"], p["test"], row.task))["pieces"] for p in parts]
+        for name in ("centroid", "majority")
+    )
     assert np.mean(found) > np.mean(chance)
+
+
+def test_models_on_features_of_whole_pieces(make_source, tmp_path):
+    """Shards hold the features that the pieces themselves have; kept predictions give the same scores."""
+    data = load_data_set("pianist8", make_source("pianist8", tmp_path / "set"))
+    row, kept = get_task("PS"), {}
+    records = measure(data, kept=kept)
+    clean = {record["baseline"]: record for record in records if record["split"] == "clean"}
+    assert set(clean) == {"majority", "centroid", *PIECE_MODELS}
+    assert all(len(record["folds"]) == 5 for record in clean.values())
+    assert all(record["low"] <= record["score"] <= record["high"] for record in clean.values())
+    assert len(kept["PS/clean/ids"]) == len(kept["PS/clean/svm"]) == len(data.pieces)
+    assert measure(data, kept=kept, fit=False) == records
+    with pytest.raises(DatasetError, match="no-match"):
+        measure(data, kept={**kept, "PS/clean/ids": kept["PS/clean/ids"][::-1]}, fit=False)
+    shards = write_shards(data.pieces, "cp", tmp_path / "s", [row.task], with_features=True).shards
+    table, stored = piece_features(data.pieces), features_of(shards)
+    assert set(stored) == set(table)
+    assert all(np.allclose(stored[name], table[name], rtol=1e-5) for name in table)
+
+
+def test_instruments_are_seen_where_pieces_have_several(make_source, tmp_path):
+    data = load_data_set("tagtraum", make_source("tagtraum", tmp_path))
+    widths = {len(values) for values in piece_features(data.pieces).values()}
+    assert widths == {len(FEATURES) + 258}
 
 
 @pytest.mark.parametrize("source", ["tnua", "augmentednet", "orchestra", "pm2s"])
