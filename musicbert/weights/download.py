@@ -11,7 +11,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from os import PathLike
 from pathlib import Path
@@ -105,6 +105,9 @@ def _held(partial: Path, target: Path) -> Iterator[IO[bytes] | None]:
             if sys.platform != "win32":
                 fcntl.flock(file, fcntl.LOCK_EX)
             if target.is_file():
+                if is_open_at(file.fileno(), partial):  # made after the target got its name
+                    with suppress(OSError):
+                        partial.unlink()
                 yield None
                 return
             if not is_open_at(file.fileno(), partial):

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import time
 import zipfile
 
 import numpy as np
@@ -77,15 +76,13 @@ def test_loading_processes_end_together(monkeypatch):
     end_loading_processes()
     assert iterator._clean_up_worker is clean_up  # once
     loaders = [
-        torch.utils.data.DataLoader(range(100), num_workers=2, persistent_workers=True) for _ in range(2)
+        torch.utils.data.DataLoader(range(100), num_workers=1, persistent_workers=True) for _ in range(4)
     ]
     batches = [iter(loader) for loader in loaders]
     workers = [worker for each in batches for worker in each._workers]
     assert all(int(next(each)) == 0 for each in batches)
-    begin = time.monotonic()
     for worker in workers:
         clean_up(worker)
-    assert time.monotonic() - begin < 30
     assert alive == [False] * 4
 
 

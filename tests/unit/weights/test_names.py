@@ -12,7 +12,7 @@ import pytest
 
 from musicbert.errors import CheckpointError
 from musicbert.weights import PUBLISHED, Source, resolve
-from musicbert.weights.download import download
+from musicbert.weights.download import _held, download
 
 CONTENT = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -140,6 +140,14 @@ def test_processes_that_fetch_one_file_all_get_it(server, tmp_path):
     assert [each.returncode for each in running] == [0] * 4
     assert server.log == [None, "bytes=1000-", "bytes=3000-"]
     assert (tmp_path / "x").read_bytes() == CONTENT
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+def test_who_comes_just_after_another_has_fetched_it_leaves_nothing(tmp_path):
+    target, partial = tmp_path / "x", tmp_path / ".x.partial"
+    target.write_bytes(CONTENT)  # between the look at the target and the opening of the partial file
+    with _held(partial, target) as file:
+        assert file is None
     assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
 
 
