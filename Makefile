@@ -32,9 +32,13 @@ demo: venv ## run the main job on made data; ends in a table and pictures in dem
 test: venv lint ## style, import contracts, types and all tests
 	$(BIN)/python -m pytest -n 2
 
-fuzz: venv ## new examples of the property tests, and MUTANTS (1000000) damaged files
+fuzz: venv ## new examples of the property tests, and MUTANTS (1000000) damaged files, guided by coverage where atheris installs
 	HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest -n 2 $$(grep -rl "^from hypothesis import" --include="test_*.py" tests)
-	$(BIN)/python tests/fuzz/mutants.py --count $(MUTANTS) --workers 2
+	if $(BIN)/python -m pip --disable-pip-version-check install --quiet atheris; then \
+	  for target in midi checkpoint objects settings; do \
+	    $(BIN)/python tests/fuzz/mutants.py --guided --target $$target --count $$(( $(MUTANTS) / 4 )) || exit 1; \
+	  done; \
+	else $(BIN)/python tests/fuzz/mutants.py --count $(MUTANTS) --workers 2; fi
 
 # what needs neither torch nor fairseq, on another Python: make test-light PYTHON=python3.13
 test-light: ## the rooms of the base tier and of tables, without torch, in .venv-light

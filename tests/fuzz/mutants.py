@@ -173,13 +173,14 @@ def guided(target: str, count: int) -> None:
         import musicbert.corpus.files.object_npy
         import musicbert.midi
         import musicbert.weights  # noqa: F401
-    folder = Path(tempfile.mkdtemp())
+    folder = Path(tempfile.mkdtemp())  # libFuzzer ends the process: the folder stays, with a failing file in it
     corpus = folder / "corpus"
     corpus.mkdir()
     for number, data in enumerate(seeds(target, folder)):
         (corpus / str(number)).write_bytes(data)
     path = folder / "model" / "x" if target == "settings" else folder / "x.pt"
-    limits = [f"-runs={count}", "-max_len=4096", "-rss_limit_mb=1500", "-timeout=10", "-print_final_stats=1"]
+    limits = [f"-runs={count}", "-max_len=4096", "-rss_limit_mb=1500", "-timeout=60", "-print_final_stats=1"]
+    limits.append(f"-artifact_prefix={folder}/")
     atheris.Setup([sys.argv[0], *limits, str(corpus)], lambda data: outcome(target, data, path) and None)
     atheris.Fuzz()
 
