@@ -173,7 +173,7 @@ def guided(target: str, count: int) -> None:
         import musicbert.corpus.files.object_npy
         import musicbert.midi
         import musicbert.weights  # noqa: F401
-    folder = Path(tempfile.mkdtemp())  # libFuzzer ends the process: the folder stays, with a failing file in it
+    folder = Path(tempfile.mkdtemp())  # stays: libFuzzer ends the process, and puts a failing file there
     corpus = folder / "corpus"
     corpus.mkdir()
     for number, data in enumerate(seeds(target, folder)):
