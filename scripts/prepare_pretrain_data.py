@@ -49,15 +49,16 @@ def _parser() -> Parser:
     add(
         "--exclude-tests",
         action="store_true",
-        help="leave out what the benchmark's tasks validate or test on (the published data do not)",
+        help="leave out the files that the benchmark's tasks validate or test on (the published data do not)",
     )
     add(
+        "--exclude-music",
         "--tests",
-        type=Path,
         action="append",
         default=[],
-        metavar="DIR",
-        help="leave out files with the same content as one in DIR, too (may be repeated)",
+        metavar="TESTS",
+        help="leave out files that hold the music of test pieces, too: fingerprints of `musicbert data "
+        "fingerprints`, or a folder of MIDI files (may be repeated)",
     )
     add(
         "--all-asap",
@@ -91,6 +92,8 @@ def _build(given: argparse.Namespace, more: Sequence[str]) -> int:
         return 2
     metres = [] if given.encoding == "octuple" else ["--metres", "one-4/4"]
     options = ["--output", given.out / "data", "--encoding", given.encoding, "--shares", 85, 15, 0]
+    if given.exclude_music:
+        options += ["--exclude-music", *given.exclude_music]
     options += ["--workers", given.workers, "--max-failure-rate", 1, *metres, *more]
     return musicbert(["build", *map(str, [*lists, *options])])
 
@@ -104,7 +107,7 @@ def _list_files(given: argparse.Namespace) -> list[Corpus]:
         write_ledger(given.out / "pop909.jsonl", outcomes)
         counts = Counter(outcome.outcome for outcome in outcomes)
         print("POP909 on its beats:", ", ".join(f"{n} {reason}" for reason, n in counts.most_common()))
-    options = {"exclude_tests": given.exclude_tests, "all_asap": given.all_asap, "tests": given.tests}
+    options = {"exclude_tests": given.exclude_tests, "all_asap": given.all_asap}
     lmd = None if given.lmd == "-" else given.lmd
     if raw is None:
         corpora = find_corpora(given.data_sets, lmd, **options)

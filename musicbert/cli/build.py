@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="tokens of train in one shard; 0: one shard (%(default)s)")  # fmt: skip
     add("--performance-input", action="store_true", help="also write pedal and timing inputs")
     add("--exclude", default="", metavar="REGEX", help="leave out files whose path matches")
+    add("--exclude-music", nargs="+", default=[], metavar="TESTS",
+        help="leave out files that hold the music of test pieces: fingerprints of `musicbert data "
+        "fingerprints`, or a folder or archive of MIDI files")  # fmt: skip
     add("--seed", type=int, default=defaults.seed, help="of split, order, windows and bars (%(default)s)")
 
     group = parser.add_argument_group("windows and splits")
@@ -82,6 +85,7 @@ def options_of(given: argparse.Namespace) -> BuildOptions:
     return BuildOptions(
         **{name: getattr(given, name) for name in same},
         shares=tuple(given.shares),
+        exclude_music=tuple(given.exclude_music),
         duplicates="keep" if given.keep_duplicates else "drop",
         near_duplicates="ignore" if given.ignore_near_duplicates else "group",
         performance=given.performance_input,

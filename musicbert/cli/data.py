@@ -1,4 +1,4 @@
-"""`musicbert data`: public data sets, their licences, and how to fetch them."""
+"""`musicbert data`: public data sets, their licences, how to fetch them; fingerprints of test pieces."""
 
 import argparse
 import json
@@ -8,11 +8,15 @@ from pathlib import Path
 
 from musicbert.cli.inputs import add_action
 
-DESCRIPTION = "List public data sets and fetch them from their publishers, checked and resumable."
+DESCRIPTION = (
+    "List public data sets and fetch them from their publishers, checked and resumable; take fingerprints "
+    "of test pieces, which `musicbert build --exclude-music` leaves out."
+)
 EPILOG = """examples:
   musicbert data list
   musicbert data get pianist8 --output data
   musicbert data get emopia --output data --unverified
+  musicbert data fingerprints pm2s=PM2S_features bps_motif=BPS_motif ratings=segments/ --output tests.npz
 
 Repeat the command to continue an interrupted download. Mind the licence of each data set.
 
@@ -23,6 +27,13 @@ LIST = """examples:
 GET = """examples:
   musicbert data get pianist8 --output data
   musicbert data get emopia --output data --unverified"""
+
+FINGERPRINTS = """examples:
+  musicbert data fingerprints pm2s=PM2S_features bps_motif=BPS_motif --output tests.npz
+  musicbert data fingerprints ratings=segmented_midi.zip my_test_pieces/ --output tests.npz
+  musicbert data fingerprints tests.npz VGMIDI=vgmidi/ --output more_tests.npz
+
+A fingerprint is the hashes of a piece's windows of nine notes as intervals; no music can be made of it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +52,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--sha256", metavar="HEX", help="checksum that the file must have")
     add("--unverified", action="store_true", help="fetch a file without a known checksum, and print it")
     add("--quiet", action="store_true", help="no progress bar")
+    tests = add_action(
+        actions,
+        "fingerprints",
+        "what a corpus must not hold",
+        description="Take the fingerprints of test pieces.",
+        examples=FINGERPRINTS,
+    )
+    kinds = (
+        "data set, named as its reader (pieces of training parts do not count), or MIDI files, of any name"
+    )
+    tests.add_argument("sources", nargs="+", metavar="[NAME=]PATH", help=kinds)
+    tests.add_argument("--output", "-o", type=Path, required=True, help="file to write (.npz)")
+    tests.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -57,7 +81,38 @@ def run(options: argparse.Namespace) -> int:
             print(f"{name:14} {entry.title} ({entry.used_for})")
             print(f"{'':14} licence: {entry.licence}; {checked}; {entry.page}")
         return 0
-    return _get(options)
+    return _fingerprints(options) if options.action == "fingerprints" else _get(options)
+
+
+def _fingerprints(options: argparse.Namespace) -> int:
+    from functools import partial
+
+    from musicbert.corpus.builder.held_out import SUFFIX, fingerprints_of, name_and_path
+    from musicbert.corpus.readers import SOURCES
+    from musicbert.corpus.readers.held_out import held_out_fingerprints
+    from musicbert.corpus.splits.fingerprints import Fingerprints
+    from musicbert.errors import DatasetError
+    from musicbert.progress import progress_bar
+
+    if options.output.suffix.lower() != SUFFIX:
+        raise DatasetError("bad-options", f"Fingerprints are a {SUFFIX} file", path=options.output)
+    bar = partial(progress_bar, desc="fingerprints", unit="file", shown=not options.quiet)
+    pieces, unread = {}, []
+    for source in options.sources:
+        name, path = name_and_path(source)
+        if name in SOURCES:
+            found, failed = held_out_fingerprints(name, path)
+        else:
+            more, failed = fingerprints_of([source], bar)
+            found = more.pieces
+        pieces |= found
+        unread += failed
+    together = Fingerprints(pieces)
+    together.save(options.output)
+    print(f"{options.output}: fingerprints of {len(together):,} pieces")
+    for each in unread:
+        print(f"not read: {each.path}: {each.detail or each.outcome}", file=sys.stderr)
+    return 0
 
 
 def _get(options: argparse.Namespace) -> int:

@@ -36,6 +36,7 @@ from musicbert.corpus.builder.assemble import (
     write_range,
 )
 from musicbert.corpus.builder.changes import changes, present, recorded
+from musicbert.corpus.builder.held_out import fingerprints_of, hashes_of_tests
 from musicbert.corpus.builder.index import divide, make_index
 from musicbert.corpus.builder.options import BuildOptions
 from musicbert.corpus.builder.report import BuildReport, write_reports
@@ -56,6 +57,8 @@ from musicbert.reuse import (
     write_record,
 )
 
+#: Files that an error names.
+SHOWN = 3
 #: A chunk is full at so many files, or so many bytes of MIDI: about a second of work.
 CHUNK_FILES, CHUNK_BYTES = 128, 4 << 20
 
@@ -83,14 +86,17 @@ def build_corpus(
     DatasetError
         ``bad-options``, an unusable source (`list_files`), an existing or busy output (`build_directory`),
         ``other-run`` or ``source-changed`` (what an earlier run left was made of other options or files),
-        ``nothing-to-write`` (the ledger is then at ``OUTPUT.ledger.jsonl``).
+        ``nothing-to-write`` (the ledger is then at ``OUTPUT.ledger.jsonl``), those of `fingerprints_of`,
+        ``unread-tests`` (a test piece could not be read).
     """
     options = options or BuildOptions()
     names = [sources] if isinstance(sources, str | PathLike) else list(sources)
     given = [os.fspath(name) for name in names]
     output = Path(output).absolute()
     work = output.parent / f".{output.name}.building"
-    plan = made_from({"sources": given, **json.loads(options.to_json())}, {})
+    plan = made_from(
+        {"sources": given, **json.loads(options.to_json())}, hashes_of_tests(options.exclude_music)
+    )
     if _finished(work, output, plan, overwrite, options):  # killed when only the work folder had still to go
         _tidy(work)
         return BuildReport.read(output)
@@ -98,6 +104,7 @@ def build_corpus(
     check_sources(given)
     with hold_folder(work, path=output):
         _claim(work, plan, restart)
+        _keep_fingerprints(work, options)
         with open_runner(workers, scheduler) as runner:
             chunks, files = _encode(given, work, options, runner, progress)
             report = _assemble(chunks, files, work, output, options, runner, progress)
@@ -174,6 +181,26 @@ def _claim(work: Path, plan: dict[str, Any], restart: bool) -> None:
     (work / "shards").mkdir(exist_ok=True)
 
 
+def _fingerprints(work: Path) -> Path:
+    return work / "tests.npz"
+
+
+def _keep_fingerprints(work: Path, options: BuildOptions) -> None:
+    """Put what must not be in the corpus where the workers find it."""
+    if options.exclude_music and not _fingerprints(work).exists():
+        together, unread = fingerprints_of(options.exclude_music)
+        if unread:
+            named = "; ".join(f"{each.path} ({each.outcome})" for each in unread[:SHOWN])
+            raise DatasetError(
+                "unread-tests",
+                f"{len(unread)} test pieces could not be read, and would go unnoticed: {named}",
+                hint="leave them out, or make a list of fingerprints with `musicbert data fingerprints`",
+            )
+        partial = _fingerprints(work).with_suffix(".partial")
+        together.save(partial)
+        partial.replace(_fingerprints(work))
+
+
 def _encode(
     sources: Sequence[str], work: Path, options: BuildOptions, runner: Runner, progress: bool
 ) -> tuple[int, int]:
@@ -182,10 +209,11 @@ def _encode(
     Raises `DatasetError` (``source-changed``).
     """
     note, shards = work / "encoded.json", work / "shards"
+    tests = str(_fingerprints(work)) if options.exclude_music else ""
 
     def listing() -> Iterator[Chunk]:
         for number, entries in enumerate(_chunks(list_files(sources, exclude=options.exclude))):
-            yield Chunk(number, entries, str(shards), options)
+            yield Chunk(number, entries, str(shards), options, tests=tests)
 
     if lines := changes(listing, shards, runner, complete=note.exists()):
         _refuse(lines, work, "begin afresh with --restart")

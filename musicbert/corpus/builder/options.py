@@ -36,7 +36,9 @@ class BuildOptions:
         ``"group"``: versions of one song stay in one split (`musicbert.corpus.splits.near_duplicates`);
         ``"ignore"``: as published.
     exclude
-        Regular expression; files whose path matches it are left out (test pieces of other tasks, say).
+        Regular expression; files whose path matches it are left out.
+    exclude_music
+        Test pieces, as `.held_out.fingerprints_of` takes them; files that hold their music are left out.
     performance
         Also write performance inputs; only with the binarised output.
     output
@@ -66,6 +68,7 @@ class BuildOptions:
     duplicates: Literal["drop", "keep"] = "drop"
     near_duplicates: Literal["group", "ignore"] = "group"
     exclude: str = ""
+    exclude_music: tuple[str, ...] = ()
     performance: bool = False
     output: Literal["bin", "text", "both"] = "bin"
     shard_tokens: int = 1 << 31

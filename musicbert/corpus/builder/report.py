@@ -20,6 +20,7 @@ from musicbert.corpus.builder.index import Index
 from musicbert.corpus.builder.options import BuildOptions
 from musicbert.corpus.builder.shards import read_records
 from musicbert.corpus.builder.sources import EXCLUDED
+from musicbert.corpus.builder.worker import TEST_MUSIC
 from musicbert.corpus.files.ledger import OK, Outcome
 from musicbert.errors import DatasetError
 
@@ -51,7 +52,7 @@ class BuildReport:
     @property
     def failure_rate(self) -> float:
         """Share of the files that should be in the corpus and could not be encoded, in 0-1."""
-        wanted = self.found - self.outcomes.get(EXCLUDED, 0)
+        wanted = self.found - sum(self.outcomes.get(reason, 0) for reason in (EXCLUDED, TEST_MUSIC))
         good = self.outcomes.get(OK, 0) + self.outcomes.get(DUPLICATE, 0)
         return (wanted - good) / wanted if wanted else 0.0
 

@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from musicbert.corpus.builder.shards import ShardWriter
 from musicbert.corpus.builder.sources import Entry
 from musicbert.corpus.files.archive import ArchiveLimits
 from musicbert.corpus.files.ledger import OK, Outcome
+from musicbert.corpus.splits.fingerprints import Fingerprints, fingerprint
 from musicbert.corpus.splits.near_duplicates import NO_SIGNATURE, signature
 from musicbert.encoding import (
     FIELD_OFFSETS,
@@ -42,6 +44,9 @@ from musicbert.midi import Score, programs_elsewhere, read_score
 
 #: Outcome of a file that ended the process that read it.
 CRASHED = "crashed"
+#: Outcome of a file that holds a piece of ``exclude_music``; test pieces that its ledger line names.
+TEST_MUSIC = "test-music"
+_NAMED = 3
 #: Seconds between two looks at whether the parent process lives.
 _WATCH_S = 0.5
 
@@ -50,7 +55,8 @@ _WATCH_S = 0.5
 class Chunk:
     """What a worker is asked to do: write shard ``number`` from files, in order.
 
-    Entries of the indices ``crashed`` ended a process before and are not read.
+    Entries of the indices ``crashed`` ended a process before and are not read. ``tests`` is the file of the
+    `Fingerprints` of pieces that must not be in it, if there are any.
     """
 
     number: int
@@ -58,6 +64,7 @@ class Chunk:
     folder: str
     options: BuildOptions
     crashed: tuple[int, ...] = ()
+    tests: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,7 @@ def encode_chunk(chunk: Chunk) -> ChunkDone:
     """Encode the files of a chunk and commit the shard."""
     began = time.process_time()
     options = chunk.options
+    tests = _fingerprints(chunk.tests, Path(chunk.tests).stat().st_mtime_ns) if chunk.tests else None
     with ShardWriter(chunk.folder, chunk.number, performance=options.performance) as shard:
         for index, entry in enumerate(chunk.entries):
             if index in chunk.crashed:
@@ -80,7 +88,7 @@ def encode_chunk(chunk: Chunk) -> ChunkDone:
                 shard.add(replace(_outcome(entry, CRASHED), detail=detail), content=content_hash(entry))
                 continue
             start = time.perf_counter()
-            outcome, arrays = encode_file(entry, options)
+            outcome, arrays = encode_file(entry, options, tests)
             shard.add(outcome, arrays, milliseconds=(time.perf_counter() - start) * 1e3)
         shard.commit()
     return ChunkDone(chunk.number, len(chunk.entries), time.process_time() - began)
@@ -96,7 +104,15 @@ def content_hash(entry: Entry) -> str:
         return error.reason
 
 
-def encode_file(entry: Entry, options: BuildOptions) -> tuple[Outcome, dict[str, NDArray[np.generic]]]:
+@lru_cache(maxsize=1)
+def _fingerprints(path: str, _changed: int) -> Fingerprints:
+    """`Fingerprints.load`, once a process and version of the file."""
+    return Fingerprints.load(path)
+
+
+def encode_file(
+    entry: Entry, options: BuildOptions, tests: Fingerprints | None = None
+) -> tuple[Outcome, dict[str, NDArray[np.generic]]]:
     """Turn a file into its outcome and, where it is a piece, the arrays of a shard (`.shards`)."""
     member = entry.member
     if entry.place is None:
@@ -110,6 +126,9 @@ def encode_file(entry: Entry, options: BuildOptions) -> tuple[Outcome, dict[str,
         score = read_score(
             content, reader=options.reader, name=member.path, channel_programs=options.channel_programs
         )
+        if tests is not None and (held := tests.matches(fingerprint(score))):
+            outcome = replace(_outcome(entry, TEST_MUSIC), notes=len(score), sha256=digest.hex())
+            return replace(outcome, detail=", ".join(map(str, held[:_NAMED]))), {}
         seeds = [options.seed, *np.frombuffer(digest[:16], "<u4").tolist()]
         piece = encode_piece(score, options, np.random.default_rng(seeds))
         arrays: dict[str, NDArray[np.generic]] = {

@@ -10,18 +10,18 @@ pop909   ``pop909_processed/{train,valid,test}/*.mid``, made   only train
          of ``POP909/<NNN>/`` by `process_pop909`
 pianist8 ``[joann8512-]Pianist8[-...]/[<part>/]<pianist>/``    none: each is tested in one of five folds
 emopia   ``EMOPIA_<version>/{<part>,midis}/Q*.mid``            none, as Pianist8
-lmd      ``<lmd>/*/*/*/*/*.mid`` (lmd_matched), or any other   without what ``tests`` holds
+lmd      ``<lmd>/*/*/*/*/*.mid`` (lmd_matched), or any other   the same
          ``.mid`` below the folder of Lakh
 ======== ===================================================== ======================================
 
 Names are compared without regard to case. A ``manifest.csv`` beside the data sets with the columns ``file``
-and ``downstream_split`` takes out what it says is ``valid`` or ``test``. The filter of one time signature
-event, 4/4, is a matter of ``musicbert build --metres one-4/4``. Verified in
+and ``downstream_split`` takes out what it says is ``valid`` or ``test``. Names do not tell the music: other
+files of the same compositions are left out by ``musicbert build --exclude-music``. The filter of one time
+signature event, 4/4, is a matter of its ``--metres one-4/4``. Verified in
 ``tests/unit/corpus/readers/test_pretraining.py``.
 """
 
 import csv
-import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -67,12 +67,11 @@ def find_corpora(
     *,
     exclude_tests: bool = False,
     all_asap: bool = False,
-    tests: Iterable[str | PathLike[str]] = (),
 ) -> list[Corpus]:
     """The corpora of pre-training of which something is there, in the order of `CORPORA`.
 
-    ``exclude_tests`` leaves out what downstream tasks test or validate on (see above); ``tests`` are folders
-    whose MIDI files, by content, are left out too; ``all_asap`` takes the scores of all pieces of ASAP.
+    ``exclude_tests`` leaves out what downstream tasks test or validate on (see above); ``all_asap`` takes the
+    scores of all pieces of ASAP.
 
     Raises `DatasetError`: ``not-found``, ``no-corpus``.
     """
@@ -82,7 +81,6 @@ def find_corpora(
             raise DatasetError("not-found", "There is no such folder", path=folder)
     corpora = {name: Corpus(name) for name in CORPORA}
     marked = _marked(root) if exclude_tests else {}
-    hashes = {_md5(path) for folder in tests for path in _midis(Path(folder))}
     published = {piece.lower() for piece in asap_pieces("asap_scores")}
     validation = {piece.lower() for piece in asap_pieces("asap_valid")}
     patterns = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in _PATTERNS.items()}
@@ -103,13 +101,13 @@ def find_corpora(
                 why = f"{match['part']} of ME and VE"
             elif name in ("pianist8", "emopia") and exclude_tests:
                 why = "tested in one of five folds"
-            _add(corpora[name], path, inside, why, hashes)
+            _add(corpora[name], path, inside, why)
             break
     if lmd is not None:
         folder = Path(lmd)
         matched = [path for path in _midis(folder) if len(path.relative_to(folder).parts) == 5]
         for path in matched or _midis(folder):
-            _add(corpora["lmd"], path, path.relative_to(folder).as_posix(), "", hashes)
+            _add(corpora["lmd"], path, path.relative_to(folder).as_posix(), "")
     present = [corpus for corpus in corpora.values() if corpus.files or corpus.left_out]
     if not present:
         raise DatasetError(
@@ -121,9 +119,7 @@ def find_corpora(
     return present
 
 
-def _add(corpus: Corpus, path: Path, inside: str, why: str, hashes: set[str]) -> None:
-    if not why and hashes and _md5(path) in hashes:
-        why = "a file of the folders of tests"
+def _add(corpus: Corpus, path: Path, inside: str, why: str) -> None:
     if why:
         corpus.left_out.append(Outcome(path.stem, LEFT_OUT, path=inside, detail=why))
     else:
@@ -134,10 +130,6 @@ def _midis(folder: Path) -> Iterator[Path]:
     for member in list_folder(folder):
         if member.reason is None and member.path.lower().endswith((".mid", ".midi")):
             yield folder / member.path
-
-
-def _md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
 def _marked(root: Path) -> dict[str, str]:

@@ -73,7 +73,7 @@ def test_test_pieces_are_left_out_and_named(data_sets):
     assert all(each.outcome == LEFT_OUT and each.detail for each in outcomes)
 
 
-def test_a_manifest_and_folders_of_tests_take_files_out(data_sets, tmp_path):
+def test_a_manifest_takes_files_out(data_sets):
     (data_sets / "manifest.csv").write_text(
         "file,downstream_split\nPop1K7/midi_transcribed/src_001/1.midi,test\nMIDI/pop909_processed/train/001.mid,train\n"
     )
@@ -81,10 +81,6 @@ def test_a_manifest_and_folders_of_tests_take_files_out(data_sets, tmp_path):
     marked = {corpus.name: corpus for corpus in find_corpora(data_sets, exclude_tests=True)}
     assert not marked["pop1k7"].files
     assert marked["pop1k7"].left_out[0].detail == "test by manifest.csv"
-    tests = tmp_path / "tests"
-    tests.mkdir()
-    (tests / "renamed.mid").write_bytes((data_sets / "EMOPIA_1.0/test/Q1_a_0.mid").read_bytes())
-    assert names(find_corpora(data_sets, tests=[tests]))["emopia"] == []
 
 
 def test_lakh_by_its_published_depth(data_sets, tmp_path):
