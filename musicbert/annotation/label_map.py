@@ -3,7 +3,8 @@
 On disk it is the JSON of the published pipeline, ``{id: [d floats, class]}`` in order of first appearance,
 written as ``json.dump`` writes it (so an unchanged map is byte-equal), or CSV or Parquet with one row a
 segment. A rating that is missing is NaN in memory, ``null`` in JSON and empty elsewhere, never 0. Beside it
-lies ``<name>.meta.json``: dimensions with both poles, class names, kind of label, hash of the source.
+lies ``<name>.meta.json``: dimensions with both poles, class names, kind of label, hash of the source, and of
+each segment the number of ratings and their plain mean.
 
 Labels are 0-1 (ratings divided by the highest). Verified in ``tests/unit/annotation/test_label_map.py``.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from typing import Any
@@ -35,9 +36,10 @@ class LabelMap:
 
     ``values`` [shape=(n, d), float64, 0-1] are NaN where there is no rating; ``classes`` are the names of the
     performers and ``class_of`` [shape=(n,), int64] the class of each segment; ``kind`` is ``apex``, ``mean``,
-    ``median`` or ``stdev``; ``n_raters`` [shape=(n, d), int64] are the ratings behind each label (None for a
-    map read from disk); ``source`` says where it comes from (file name, hash, rules); ``groups`` (column ->
-    segment -> group) are those of a study with names of its own.
+    ``median`` or ``stdev``; ``n_raters`` [shape=(n, d), int64] are the ratings behind each label, ``means``
+    [shape=(n, d), 0-1] their plain means, whatever the kind (None for a map without them); ``source`` says
+    where it comes from (file name, hash, rules); ``groups`` (column -> segment -> group) are those of a study
+    with names of its own.
 
     Raises `ValueError` (when the shapes do not fit together).
     """
@@ -49,6 +51,7 @@ class LabelMap:
     class_of: Ints
     kind: str = "apex"
     n_raters: Ints | None = None
+    means: Floats | None = None
     source: dict[str, Any] = field(default_factory=dict)
     groups: Mapping[str, Mapping[str, str]] | None = None
 
@@ -71,16 +74,23 @@ class LabelMap:
         """Performer name of each segment, in order."""
         return [self.classes[k] for k in self.class_of]
 
-    def row(self, name: str) -> list[float | int | None]:
+    def row(self, name: str, *, means: bool = False) -> list[float | int | None]:
         """The d labels (``None`` where missing) and the class of one segment, as in the JSON.
 
+        ``means``: the plain means of the ratings in place of the labels.
         Raises `KeyError`: when the segment is not in the map.
         """
-        return self._row(self._index[name])
+        at = self._index[name]
+        if not means:
+            return self._row(at)
+        return [] if self.means is None else [*_plain(self.means[at]), int(self.class_of[at])]
+
+    def raters(self, name: str) -> list[int]:
+        """Number of ratings behind each label of a segment."""
+        return [] if self.n_raters is None else self.n_raters[self._index[name]].tolist()
 
     def _row(self, i: int) -> list[float | int | None]:
-        floats = [None if np.isnan(v) else v for v in self.values[i].tolist()]
-        return [*floats, int(self.class_of[i])]
+        return [*_plain(self.values[i]), int(self.class_of[i])]
 
     @property
     def _index(self) -> dict[str, int]:
@@ -106,6 +116,7 @@ class LabelMap:
             values=self.values[rows].reshape(len(names), len(self.dimensions)),
             class_of=self.class_of[rows],
             n_raters=None if self.n_raters is None else self.n_raters[rows],
+            means=None if self.means is None else self.means[rows],
         )
 
     def to_dict(self) -> dict[str, list[float | int | None]]:
@@ -131,6 +142,16 @@ class LabelMap:
             "scale": scale_in_words(self.source),
             "source": self.source,
             **({} if self.groups is None else {"groups": self.groups}),
+            **(
+                {}
+                if self.n_raters is None
+                else {"raters": dict(zip(self.ids, self.n_raters.tolist(), strict=True))}
+            ),
+            **(
+                {}
+                if self.means is None
+                else {"means": dict(zip(self.ids, map(_plain, self.means), strict=True))}
+            ),
         }
 
     def group_of(self, column: str | None = None) -> dict[str, str]:
@@ -172,6 +193,15 @@ class LabelMap:
     def load(cls, path: str | PathLike[str], *, columns: str | None = None) -> LabelMap:
         """Read and check a map (see `read_label_map`)."""
         return read_label_map(path, columns=columns)
+
+
+def _plain(values: Floats) -> list[float | None]:
+    return [None if np.isnan(value) else value for value in values.tolist()]
+
+
+def _of_segments(meta: Mapping[str, Any], name: str, ids: Sequence[str], kind: Any) -> Any:
+    """Table of the side file with a row for each segment [shape=(n, d)]; None without it."""
+    return np.array([meta[name][i] for i in ids], kind) if meta.get(name) else None
 
 
 #: beginnings of the names of published segments
@@ -232,6 +262,8 @@ def read_label_map(path: str | PathLike[str], *, columns: str | None = None) -> 
         class_of=class_of,
         kind=str(meta.get("kind", "unknown")) if meta else "unknown",
         source=dict(meta.get("source", {})) if meta else {},
+        n_raters=_of_segments(meta, "raters", ids, np.int64),
+        means=_of_segments(meta, "means", ids, np.float64),
         groups=meta.get("groups") or None,
     )
 
@@ -254,6 +286,11 @@ def _read_meta(path: str | PathLike[str]) -> dict[str, Any]:
             raise TypeError("class names are strings")
         if not all(isinstance(of[name], str) for of in (meta.get("groups") or {}).values() for name in of):
             raise TypeError("groups are strings")
+        for name, kinds in (("raters", int), ("means", int | float | None)):
+            for row in (meta.get(name) or {}).values():
+                fit = all(isinstance(v, kinds) and (v is None or abs(v) < 2**31) for v in row)
+                if not fit or len(row) != len(meta["dimensions"]):
+                    raise TypeError(f"{name} are not one number a dimension")
         scale_in_words(dict(meta.get("source", {})))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _bad(
@@ -346,7 +383,8 @@ def _check_side_file(
     if meta.get("segments", len(ids)) != len(ids):
         message = f"the map has {len(ids)} segments, its side file is of one of {meta['segments']}"
         raise _bad("wrong-length", message, path)
-    for column, group_of in (meta.get("groups") or {}).items():
+    beside = {name: meta[name] for name in ("raters", "means") if meta.get(name)}
+    for column, group_of in {**(meta.get("groups") or {}), **beside}.items():
         if lost := [name for name in ids if name not in group_of]:
             raise _bad("wrong-length", f"the side file names no {column!r} of {lost[0]}", path)
     for name, k in zip(ids, class_of.tolist(), strict=True) if not meta.get("groups") else ():

@@ -60,12 +60,11 @@ def make_labels(table: RatingTable, options: LabelOptions | None = None) -> tupl
     def reduce(kind: str) -> Floats:
         return cells.reduce(lambda cell: REDUCTIONS[kind](cell, label))
 
-    values = reduce(options.label)
-    if options.center_raters and options.label != "stdev":
-        values = np.clip(
-            values, label(np.array(table.study.scale[0])), 1.0
-        )  # a centred rating can leave the scale
-    counts = cells.counts
+    values, means, counts = reduce(options.label), reduce("mean"), cells.counts
+    if options.center_raters:  # a centred rating can leave the scale
+        lowest = label(np.array(table.study.scale[0]))
+        means = np.clip(means, lowest, 1.0)
+        values = values if options.label == "stdev" else np.clip(values, lowest, 1.0)
     keep = np.ones(len(ratings.ids), dtype=bool)
 
     def drop(wrong: Any, why: str) -> None:
@@ -74,7 +73,7 @@ def make_labels(table: RatingTable, options: LabelOptions | None = None) -> tupl
 
     few = f"fewer than {options.min_raters} raters"
     if options.zeros == "cell":
-        values = np.where(counts < options.min_raters, np.nan, values)
+        values, means = (np.where(counts < options.min_raters, np.nan, kind) for kind in (values, means))
         drop(np.isnan(values).all(axis=1), few)
     else:
         drop((counts == 0).any(axis=1), "a dimension without a rating")
@@ -102,6 +101,7 @@ def make_labels(table: RatingTable, options: LabelOptions | None = None) -> tupl
         class_of=class_of,
         kind=options.label,
         n_raters=counts[kept],
+        means=means[kept],
         source=source_of(table, options),
         groups=table.groups and {name: {i: of[i] for i in ids} for name, of in table.groups.items()},
     )

@@ -53,7 +53,7 @@ from musicbert.progress import progress_bar
 
 Kind = Literal["ratings", "sentences"]
 #: What lies beside the text of a part and is copied beside the labels.
-_BESIDE = ("label", "id", "group", "first")
+_BESIDE = ("label", "id", "group", "first", "means", "raters")
 
 
 def binarize(

@@ -2,14 +2,16 @@
 
 ``FOLD/label/`` holds, beside what `musicbert.corpus.labelled.token_bin` names, ``<part>.label`` (a JSON array
 a line: d ratings on 0-1 or null, then the class or null) and ``classes.json`` (names of classes and
-dimensions). A data-bin of older code has no ``classes.json``: sizes then come from the label files, and names
-are numbers. The raw data set (`musicbert.corpus.labelled.rating_rawset`) has the same two files.
+dimensions); optionally ``<part>.means`` (the same with the plain means of the raters) and ``<part>.raters``
+(a JSON array a line: how many rated each dimension). A data-bin of older code has no ``classes.json``: sizes
+then come from the label files, and names are numbers. The raw data set
+(`musicbert.corpus.labelled.rating_rawset`) has the same files.
 """
 
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -51,8 +53,9 @@ class RatingSchema:
 class RatingBin(TokenBin):
     """One fold of a rating data-bin (see `TokenBin`).
 
-    Labels: ``ratings`` (regression, 0-1, one output a dimension) and ``performer`` (classes). The group of a
-    piece is that of ``<part>.group``, or its segment of music
+    Labels: ``ratings`` (regression, 0-1, one output a dimension) and ``performer`` (classes); where the data
+    have them, ``column`` and ``label`` also know ``means``, a second target beside ``ratings``. The group of
+    a piece is that of ``<part>.group``, or its segment of music
     (`musicbert.annotation.names.SegmentName.region`) where its name has one, else its name.
 
     Raises `DatasetError`: those of `TokenBin`, `parse_ratings` and `read_classes`; ``missing-labels``,
@@ -78,11 +81,40 @@ class RatingBin(TokenBin):
             ),
             "performer": LabelColumn("performer", "sequence", "classes", schema.classes),
         }
+        #: columns that are no label of their own
+        self.beside: dict[str, LabelColumn] = {}
         read = [self._labels(part) for part in self.parts]
         self._values: dict[str, NDArray[Any]] = {
             "ratings": np.concatenate([ratings for ratings, _ in read]).astype(np.float32),
             "performer": np.concatenate([classes for _, classes in read]).astype(np.int32),
         }
+        if all((self.path / "label" / f"{part}.means").is_file() for part in self.parts):
+            self.beside["means"] = replace(self.labels["ratings"], name="means")
+            means = [self._labels(part, "means")[0] for part in self.parts]
+            self._values["means"] = np.concatenate(means).astype(np.float32)
+
+    def column(self, name: str) -> LabelColumn:
+        """Return a label, or ``means``; raises `DatasetError` (``unknown-label``)."""
+        return self.beside[name] if name in self.beside else super().column(name)
+
+    @cached_property
+    def raters(self) -> Floats | None:
+        """Raters of each piece, the mean over its rated dimensions [shape=(n,)]; None where unknown.
+
+        Raises `DatasetError` (``wrong-length``, ``bad-label``).
+        """
+        means: list[float] = []
+        for part in self.parts:
+            path = self.path / "label" / f"{part}.raters"
+            for number, line in enumerate(self.lines(part, "raters") or (), start=1):
+                try:
+                    counts = np.array(json.loads(line), np.float64).reshape(len(self.schema.dimensions))
+                    if not (np.isfinite(counts) & (counts >= 0)).all():
+                        raise ValueError("a number of raters is below 0")
+                except (ValueError, TypeError, RecursionError) as error:
+                    raise self._error("bad-label", f"Line {number}: {error}", path) from error
+                means.append(float(counts[counts > 0].mean()) if counts.any() else 0.0)
+        return np.array(means) if len(means) == len(self) else None
 
     def label(self, name: str) -> NDArray[Any]:
         """Ratings [shape=(n, d), float32] or performers [shape=(n,), int32] of the pieces."""
@@ -116,9 +148,9 @@ class RatingBin(TokenBin):
         except UnicodeDecodeError:
             raise self._error("bad-label", "This is not UTF-8 text", path) from None
 
-    def _labels(self, part: str) -> tuple[Floats, Ints]:
+    def _labels(self, part: str, suffix: str = "label") -> tuple[Floats, Ints]:
         """Ratings [shape=(n, d)] and performers [shape=(n,)] of a part, checked against the schema."""
-        path = self.path / "label" / f"{part}.label"
+        path = self.path / "label" / f"{part}.{suffix}"
         ratings, classes = parse_ratings(self._label_lines(path), path)
         if len(ratings) != len(self.part(part)):
             message = f"{len(ratings)} labels for {len(self.part(part))} pieces"

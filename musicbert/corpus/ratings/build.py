@@ -220,6 +220,12 @@ def _write_fold(
         write_text(folder / f"{part}.txt", "".join(pieces[name].line + "\n" for name in names))
         write_text(folder / f"{part}.label", "".join(json.dumps(labels.row(name)) + "\n" for name in names))
         write_text(folder / f"{part}.id", "".join(name + "\n" for name in names))
+        if labels.means is not None:
+            rows = (labels.row(name, means=True) for name in names)
+            write_text(folder / f"{part}.means", "".join(json.dumps(row) + "\n" for row in rows))
+        if labels.n_raters is not None:
+            rows_of_counts = (labels.raters(name) for name in names)
+            write_text(folder / f"{part}.raters", "".join(json.dumps(row) + "\n" for row in rows_of_counts))
         if groups is not None:
             write_text(folder / f"{part}.group", "".join(groups[name] + "\n" for name in names))
         tables = [table for name in names if (table := pieces[name].performance) is not None]
