@@ -38,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--shard-tokens", type=int, default=defaults.shard_tokens, metavar="N",
         help="tokens of train in one shard; 0: one shard (%(default)s)")  # fmt: skip
     add("--performance-input", action="store_true", help="also write pedal and timing inputs")
+    add("--score-input", action="store_true",
+        help="and place in the beat and its length, by ASAP's annotations beside the files")  # fmt: skip
     add("--exclude", default="", metavar="REGEX", help="leave out files whose path matches")
     add("--exclude-music", nargs="+", default=[], metavar="TESTS",
         help="leave out files that hold the music of test pieces: fingerprints of `musicbert data "
@@ -89,6 +91,7 @@ def options_of(given: argparse.Namespace) -> BuildOptions:
         duplicates="keep" if given.keep_duplicates else "drop",
         near_duplicates="ignore" if given.ignore_near_duplicates else "group",
         performance=given.performance_input,
+        score=given.score_input,
         output=given.format,
         policies=policies_of(given),
     )

@@ -5,7 +5,13 @@ from musicbert.encoding.codec import Codec
 from musicbert.encoding.codecs import CODECS, get_codec
 from musicbert.encoding.decode import decode
 from musicbert.encoding.octuple import encode, encode_notes
-from musicbert.encoding.performance import PERFORMANCE_INPUTS, performance_inputs
+from musicbert.encoding.performance import (
+    KNOWN_INPUTS,
+    PERFORMANCE_INPUTS,
+    SCORE_INPUTS,
+    performance_inputs,
+    score_inputs,
+)
 from musicbert.encoding.policies import COMPATIBLE, Policies
 from musicbert.encoding.random_segments import Segment, Window, plan_windows, segments, shift_bars
 from musicbert.encoding.text import content_md5, encoding_to_str, line_to_rows, rows_to_line, str_to_encoding
@@ -33,10 +39,12 @@ __all__ = [
     "FIELDS",
     "FIELD_OFFSETS",
     "FIELD_SIZES",
+    "KNOWN_INPUTS",
     "MASK",
     "N_FIELDS",
     "PAD",
     "PERFORMANCE_INPUTS",
+    "SCORE_INPUTS",
     "UNK",
     "VOCABULARY_SIZE",
     "BeatNotes",
@@ -57,6 +65,7 @@ __all__ = [
     "plan_windows",
     "rows_to_ids",
     "rows_to_line",
+    "score_inputs",
     "segments",
     "shift_bars",
     "str_to_encoding",

@@ -23,6 +23,14 @@ programs are ignored, so two files that sound the same give the same numbers. Co
 14  time                place of the onset in the piece, 0 (first onset) to 1 (last)
 ==  ==================  ======================================================================================
 
+`score_inputs` adds three columns where the beats of a performance are aligned with those of its score:
+
+==  ==================  ======================================================================================
+15  beat_position       place of the onset in its beat, -1 (the beat) to 1 (the next beat)
+16  beat_period         ln(seconds of the beat in the performance / in the score)
+17  beat_known          1 between the first beat and the last; elsewhere 0, and so are the two others
+==  ==================  ======================================================================================
+
 A chord is a chain of onsets at most 30 ms apart. A pedal is merged over all tracks by its highest value;
 before its first event it is up. Seconds below 1 ms count as 1 ms in logarithms.
 """
@@ -52,6 +60,10 @@ PERFORMANCE_INPUTS: Final = (
     "asynchrony",
     "time",
 )
+
+#: Names of the further columns where the score is known, and the columns by their number.
+SCORE_INPUTS: Final = ("beat_position", "beat_period", "beat_known")
+KNOWN_INPUTS: Final = {len(names): names for names in (PERFORMANCE_INPUTS, PERFORMANCE_INPUTS + SCORE_INPUTS)}
 
 SUSTAIN, SOSTENUTO, SOFT = 64, 66, 67
 #: Value from which the sustain pedal is down (MIDI 1.0).
@@ -128,6 +140,22 @@ def performance_inputs(score: Score, note_index: Ints) -> Singles:
     columns[14] = (onset - onset.min()) / max(float(np.ptp(onset)), _SHORTEST)
     chosen = np.clip(columns, -_LIMIT, _LIMIT).T[note_index]
     return np.ascontiguousarray(chosen, np.float32)
+
+
+def score_inputs(onset: Floats, beats: Floats, score_beats: Floats) -> Singles:
+    """Compute the columns of notes whose score is known.
+
+    ``onset``: seconds of the notes [shape=(n,)]; ``beats``, ``score_beats``: seconds of the same beats in the
+    performance and in the score [shape=(b,), ascending, b >= 2].
+    Returns [shape=(n, len(SCORE_INPUTS)), float32], finite, in -3..3.
+    """
+    beat = np.clip(np.searchsorted(beats, onset + _EPSILON, side="right") - 1, 0, len(beats) - 2)
+    seconds, notated = np.diff(beats)[beat], np.diff(score_beats)[beat]
+    known = (onset >= beats[0] - _EPSILON) & (onset <= beats[-1] + _EPSILON)
+    columns = np.stack(
+        [2 * (onset - beats[beat]) / seconds - 1, np.log(seconds / notated), np.ones(len(onset))]
+    )
+    return np.ascontiguousarray(np.where(known, np.clip(columns, -_LIMIT, _LIMIT), 0.0).T, np.float32)
 
 
 def _log(seconds: Floats, reference: float) -> Floats:

@@ -11,6 +11,9 @@ random token and 10 % stay (Devlin et al. 2019). Which tokens are masked togethe
     the eight tokens of a note.
 ``bar``
     tokens of one field, of all notes of one program in one bar: a model cannot copy them from a neighbour.
+``expression``
+    durations and velocities, of all notes of one program in one bar: how the given notes are played. The
+    other fields stay; the probability is that of a bar.
 
 ``a+b`` draws one strategy per block. The tokens of the first octuple of a block are masked together, and so
 are those of the last.
@@ -22,7 +25,7 @@ block are grouped like notes, those of ``<s>`` with bar 255 of program 81. ``ran
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -42,7 +45,9 @@ from musicbert.encoding.vocabulary import (
 )
 from musicbert.errors import ConfigError
 
-STRATEGIES = ("element", "compound", "bar")
+STRATEGIES = ("element", "compound", "bar", "expression")
+#: fields of the strategy ``expression``
+PLAYED = tuple(FIELDS.index(name) for name in ("duration", "velocity"))
 BAR, POSITION, PROGRAM = (FIELDS.index(name) for name in ("bar", "position", "program"))
 #: what becomes of a token, in the order of the uniform numbers: the smallest become a random token
 RANDOM, UNCHANGED, MASKED, UNSELECTED = range(4)
@@ -77,11 +82,11 @@ def check_policy(
 class MaskPolicy:
     """How a block is masked.
 
-    ``strategy``: ``element``, ``compound``, ``bar``, or several joined by ``+``; ``mask_prob``: share of
-    tokens that are selected, 0-1; ``random_prob``, ``leave_prob``: share of the selected tokens that become a
-    random token, or stay as they are, 0-1; ``random_tokens``: ``any`` token of the vocabulary (published), or
-    one of the same ``field``; ``per_piece``: keep the groups of the pieces in a block apart, and decide every
-    octuple of specials as one.
+    ``strategy``: one of `STRATEGIES`, or several joined by ``+``; ``mask_prob``: share of the tokens (of
+    bars, for ``expression``) that are selected, 0-1; ``random_prob``, ``leave_prob``: share of the selected
+    tokens that become a random token, or stay as they are, 0-1; ``random_tokens``: ``any`` token of the
+    vocabulary (published), or one of the same ``field``; ``per_piece``: keep the groups of the pieces in a
+    block apart, and decide every octuple of specials as one.
     Raises `ConfigError` (``bad-options``: an unknown strategy, or probabilities out of range).
     """
 
@@ -103,6 +108,11 @@ class MaskPolicy:
     def strategies(self) -> tuple[str, ...]:
         """Strategies to choose from, one per block."""
         return tuple(self.strategy.split("+"))
+
+    def drawn(self, rng: np.random.Generator) -> "MaskPolicy":
+        """The policy with the one strategy of a block; masking with it draws the same as with all."""
+        names = self.strategies
+        return self if len(names) == 1 else replace(self, strategy=names[int(rng.integers(len(names)))])
 
 
 def mask_tokens(
@@ -175,7 +185,11 @@ def _fates(
     else:
         keys = group_keys(octuples, policy.per_piece) if keys is None else keys
         groups, group = _number(keys)
-        decided = fate(rng.random((groups, N_FIELDS)))
+        if strategy == "expression":
+            decided = np.full((groups, N_FIELDS), UNSELECTED, np.uint8)
+            decided[:, PLAYED] = fate(rng.random((groups, 1)))
+        else:
+            decided = fate(rng.random((groups, N_FIELDS)))
         fates = decided.view(np.uint64)[group].view(np.uint8)
     fates[blocks] = fate(rng.random((int(blocks.sum()), 1)))
     return fates

@@ -15,6 +15,9 @@ duration           duration, sounding, legato
 velocity           velocity
 (drawn by bar)     sustain_*, soft_onset, sostenuto_onset
 =================  ============================================================
+
+With the strategy ``expression`` everything but pitch and time is hidden beside a selected note, pedals too.
+What comes from the score (`SCORE_INPUTS`) is a condition and never hidden.
 """
 
 from typing import Final
@@ -22,7 +25,7 @@ from typing import Final
 import numpy as np
 
 from musicbert.arrays import Bools, Ints
-from musicbert.encoding.performance import PERFORMANCE_INPUTS
+from musicbert.encoding.performance import KNOWN_INPUTS, PERFORMANCE_INPUTS
 from musicbert.encoding.vocabulary import EOS, FIELDS, N_FIELDS, PAD
 from musicbert.objectives.masking import group_keys
 
@@ -38,6 +41,8 @@ _TOLD = {
     FIELDS.index(field): [PERFORMANCE_INPUTS.index(name) for name in names]
     for field, names in TOLD_BY.items()
 }
+#: columns of how a note is played
+_EXPRESSION = [k for k, name in enumerate(PERFORMANCE_INPUTS) if name not in ("pitch", "time")]
 #: columns that correspond to no token
 _PEDALS = sorted(set(range(len(PERFORMANCE_INPUTS))) - {column for told in _TOLD.values() for column in told})
 _BAR = FIELDS.index("bar")
@@ -49,20 +54,25 @@ def hide_performance(
     rng: np.random.Generator,
     share: float = 0.15,
     width: int = len(PERFORMANCE_INPUTS),
+    *,
+    expression: bool = False,
 ) -> Bools:
     """Decide which performance inputs of a block are hidden.
 
     ``tokens``: token ids before masking [shape=(T*8,)], special octuples included. ``target``: as from
     `mask_tokens` [shape=(T*8,)]. ``share``: probability that the pedals of a bar and program are hidden, 0-1.
-    ``width``: ``P``. Inputs other than `PERFORMANCE_INPUTS` are hidden if any token of the note is selected.
-    Returns [shape=(T, P), bool], False at special octuples.
+    ``width``: ``P``. Inputs other than `KNOWN_INPUTS` are hidden if any token of the note is selected.
+    ``expression``: the block was masked by this strategy. Returns [shape=(T, P), bool], False at special
+    octuples.
     """
     octuples = np.asarray(tokens, np.int64).reshape(-1, N_FIELDS)
     selected = np.asarray(target).reshape(octuples.shape) != PAD
-    if width != len(PERFORMANCE_INPUTS):
-        hidden = np.repeat(selected.any(axis=1, keepdims=True), width, axis=1)
+    hidden = np.zeros((len(octuples), width), bool)
+    if width not in KNOWN_INPUTS:
+        hidden |= selected.any(axis=1, keepdims=True)
+    elif expression:
+        hidden[:, _EXPRESSION] = selected.any(axis=1, keepdims=True)
     else:
-        hidden = np.zeros((len(octuples), width), bool)
         for field, columns in _TOLD.items():
             hidden[:, columns] |= selected[:, field, None]
         groups, group = np.unique(group_keys(octuples, per_piece=True), return_inverse=True)

@@ -45,7 +45,10 @@ data-bin."""
     crop_length: int = option(
         0, "largest number of notes of a piece (cp: rows, remi: tokens; default: no limit)"
     )
-    mask_strategy: str = published("bar", "element, compound, bar, or a mixture such as bar+compound")
+    mask_strategy: str = published(
+        "bar", "element, compound, bar, expression, or a mixture such as bar+expression"
+    )
+    mask_prob: str = number("0.15", "share of the tokens (with expression, of bars) that are masked")
     random_tokens: str = published(
         "any", "random tokens: any of the vocabulary, or of the same field", choices=("any", "field")
     )
@@ -87,6 +90,7 @@ data-bin."""
                 # the published table of positions, or a longer one
                 max_positions=self.tokens if self.tokens > 8192 else None,
                 **self.values("mask_strategy", "random_tokens"),
+                mask_prob=None if float(self.mask_prob) == 0.15 else self.mask_prob,
                 sample_break_mode=self.break_mode,
                 tokens_per_sample=self.tokens,
                 **self.values("layout", "dropout"),

@@ -34,6 +34,7 @@ WORDS = {
     "augment": "--augment bar",
     "lr_scheduler": "--lr-scheduler cosine --updates 10",
     "mask_strategy": "--mask-strategy element",
+    "musicbert mask_prob": "--mask-prob 0.3",
     "metric": "--metric accuracy",
     "betas": "--betas 0.8,0.9",
     "noise_radius": "--noise-radius 1,2,3",

@@ -28,7 +28,7 @@ from musicbert.corpus.bins.databin import ID_LIMIT, write_index, write_indexed_b
 from musicbert.corpus.builder.index import Index
 from musicbert.corpus.builder.options import BuildOptions
 from musicbert.corpus.builder.shards import shard_file
-from musicbert.encoding import BOS, EOS, N_FIELDS, PERFORMANCE_INPUTS
+from musicbert.encoding import BOS, EOS, N_FIELDS
 from musicbert.encoding.vocabulary import TOKENS
 
 #: Most files of shards that are open at a time.
@@ -123,7 +123,7 @@ def write_part(part: Part) -> PartDone:
             consumers.append(lambda piece: _write_lines(lines, piece))
         if options.performance:
             inputs = stack.enter_context((folder / f"{part.split}.performance.npy").open("wb"))
-            performance_header(inputs, notes)
+            performance_header(inputs, notes, options.inputs)
             consumers.append(lambda piece: write_inputs(inputs, piece))
 
         def blocks() -> Iterator[tuple[NDArray[np.uint16], list[int]]]:
@@ -142,10 +142,9 @@ def write_part(part: Part) -> PartDone:
     return done
 
 
-def performance_header(stream: IO[bytes], notes: int) -> int:
+def performance_header(stream: IO[bytes], notes: int, width: int) -> int:
     """Write the header of an array of performance inputs; return its length in bytes."""
-    shape = (notes, len(PERFORMANCE_INPUTS))
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    header = {"descr": "<f4", "fortran_order": False, "shape": (notes, width)}
     np.lib.format.write_array_header_1_0(stream, header)
     return stream.tell()
 
@@ -186,7 +185,7 @@ def part_pieces(part: Part, plan: NDArray[Any]) -> Iterator[Piece]:
             windows = load(chunk, "windows", np.int32, 3, window, n_windows)
             inputs = None
             if part.options.performance:
-                inputs = load(chunk, "performance", np.float32, len(PERFORMANCE_INPUTS), row, n_rows)
+                inputs = load(chunk, "performance", np.float32, part.options.inputs, row, n_rows)
             lengths = part.options.width * (windows[:, 1] - windows[:, 0] + part.options.special_rows)
             octuples = part.options.encoding == "octuple"
             ids = _sequences(rows, windows, lengths) if octuples else rows.reshape(-1)
@@ -276,8 +275,8 @@ def plan_ranges(part: Part, workers: int) -> list[Range]:
         stream.truncate(total * _TOKEN_BYTES)
     if options.performance:
         with files["inputs"].open("wb") as stream:
-            header = performance_header(stream, int(notes.sum()))
-            stream.truncate(header + _input_bytes(int(notes.sum())))
+            header = performance_header(stream, int(notes.sum()), options.inputs)
+            stream.truncate(header + _input_bytes(int(notes.sum()), options))
     return [
         Range(part, begin, end, int(before[0][begin]), int(before[1][begin]))
         for begin, end in pairwise(borders)
@@ -293,8 +292,8 @@ def write_range(task: Range) -> RangeDone:
         inputs = None
         if part.options.performance:
             notes = int(np.load(part.plan)["window_rows"].sum())
-            header = files["inputs"].stat().st_size - _input_bytes(notes)
-            inputs = _at(stack, files["inputs"], header + _input_bytes(task.note))
+            header = files["inputs"].stat().st_size - _input_bytes(notes, part.options)
+            inputs = _at(stack, files["inputs"], header + _input_bytes(task.note, part.options))
         for piece in part_pieces(part, np.load(part.plan)[task.begin : task.end]):
             if len(piece.ids) and int(piece.ids.max()) >= ID_LIMIT:
                 raise ValueError(f"a sequence holds an id outside 0..{ID_LIMIT - 1}")
@@ -333,5 +332,5 @@ def _at(stack: ExitStack, path: Path, offset: int) -> IO[bytes]:
     return stream
 
 
-def _input_bytes(notes: int) -> int:
-    return notes * len(PERFORMANCE_INPUTS) * np.dtype(np.float32).itemsize
+def _input_bytes(notes: int, options: BuildOptions) -> int:
+    return notes * options.inputs * np.dtype(np.float32).itemsize

@@ -5,7 +5,7 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from musicbert.encoding import Policies
+from musicbert.encoding import PERFORMANCE_INPUTS, SCORE_INPUTS, Policies
 from musicbert.errors import DatasetError
 from musicbert.objectives.note_fields import note_fields
 
@@ -41,6 +41,8 @@ class BuildOptions:
         Test pieces, as `.held_out.fingerprints_of` takes them; files that hold their music are left out.
     performance
         Also write performance inputs; only with the binarised output.
+    score
+        Performance inputs of the aligned score too (`musicbert.corpus.files.beats`): of folders of ASAP.
     output
         ``"bin"``: fairseq's ``.bin`` and ``.idx``; ``"text"``: upstream's lines; ``"both"``.
     shard_tokens
@@ -70,6 +72,7 @@ class BuildOptions:
     exclude: str = ""
     exclude_music: tuple[str, ...] = ()
     performance: bool = False
+    score: bool = False
     output: Literal["bin", "text", "both"] = "bin"
     shard_tokens: int = 1 << 31
     policies: Policies = field(default_factory=Policies)
@@ -92,6 +95,9 @@ class BuildOptions:
             raise DatasetError(
                 "bad-options", "text lines hold no performance inputs", hint="write the binarised output"
             )
+        if self.score and not self.performance:
+            message, hint = "inputs of the score stand beside those of the performance", "--performance-input"
+            raise DatasetError("bad-options", message, hint=f"add {hint}")
         if self.encoding != "octuple" and (self.performance or self.output != "bin"):
             raise DatasetError(
                 "bad-options",
@@ -111,10 +117,18 @@ class BuildOptions:
         return len(note_fields(self.encoding))
 
     @property
+    def inputs(self) -> int:
+        """Performance inputs of a note."""
+        return self.performance * (len(PERFORMANCE_INPUTS) + self.score * len(SCORE_INPUTS))
+
+    @property
     def special_rows(self) -> int:
         """Rows of a sequence that are no notes: octuples lie between ``<s>`` and ``</s>``."""
         return 2 if self.encoding == "octuple" else 0
 
     def to_json(self) -> str:
         """Return all choices as one line, by which a run that goes on knows its own work."""
-        return json.dumps(asdict(self), sort_keys=True)
+        choices = asdict(self)
+        if not self.score:
+            del choices["score"]  # as before there was this choice
+        return json.dumps(choices, sort_keys=True)

@@ -16,13 +16,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from musicbert.arrays import Ints
+from musicbert.arrays import Floats, Ints
 from musicbert.atomic import write_text
 from musicbert.corpus.bins.rows_bin import write_meta
+from musicbert.corpus.builder.byte_sources import FilePlace
 from musicbert.corpus.builder.options import BuildOptions
 from musicbert.corpus.builder.shards import ShardWriter
 from musicbert.corpus.builder.sources import Entry
 from musicbert.corpus.files.archive import ArchiveLimits
+from musicbert.corpus.files.beats import aligned_beats
 from musicbert.corpus.files.ledger import OK, Outcome
 from musicbert.corpus.splits.fingerprints import Fingerprints, fingerprint
 from musicbert.corpus.splits.near_duplicates import NO_SIGNATURE, signature
@@ -33,6 +35,7 @@ from musicbert.encoding import (
     encode_notes,
     performance_inputs,
     plan_windows,
+    score_inputs,
 )
 from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.compound_word import accepted_for_pretraining
@@ -138,7 +141,11 @@ def encode_file(
         }
         if options.performance:
             arrays["performance"] = performance_inputs(score, piece.note_index).astype(np.float32)
-    except MidiError as error:
+        if options.score:
+            seconds = score.seconds(score.onset[piece.note_index])
+            inputs = score_inputs(seconds, *_aligned_beats(entry))
+            arrays["performance"] = np.hstack([arrays["performance"], inputs])
+    except (MidiError, DatasetError) as error:
         outcome = _outcome(entry, error.reason)
         return replace(outcome, sha256=digest.hex(), detail=error.message), {}
     if options.near_duplicates == "group":
@@ -157,6 +164,14 @@ def encode_file(
         programs_elsewhere=programs_elsewhere(content) or None if octuple else None,
     )
     return outcome, arrays
+
+
+def _aligned_beats(entry: Entry) -> tuple[Floats, Floats]:
+    if not isinstance(entry.place, FilePlace):
+        raise DatasetError(
+            "bad-beats", "Beats are read beside the files of a folder", hint="unpack the archive"
+        )
+    return aligned_beats(entry.place.path)
 
 
 def _duration(score: Score) -> float:

@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike
 
 from musicbert.annotation.folds import PARTS
 from musicbert.arrays import Floats, Ints
+from musicbert.corpus.files.beats import read_marks
 from musicbert.corpus.files.object_npy import load_pickle
 from musicbert.corpus.readers.contract import Item, Loaded, Source
 from musicbert.corpus.readers.files import SourceFiles
@@ -173,15 +174,7 @@ def _composition(folder: str) -> str:
 
 
 def _load_asap(files: SourceFiles, annotation: str, midi: str, compatible: bool) -> list[Loaded]:
-    marks: dict[str, list[float]] = {"b": [], "db": [], "bR": []}
-    for line in files.text(annotation).splitlines():
-        time, _, mark = line.split("\t") if line.count("\t") == 2 else ("", "", "")
-        kind = mark.split(",")[0]
-        if kind in marks:
-            try:
-                marks[kind].append(float(time))
-            except ValueError as error:
-                raise DatasetError("bad-annotation", f"{time!r} is not a time", path=annotation) from error
+    marks = read_marks(files.text(annotation), annotation)
     score = read_score(files.read(midi), name=midi)
     onset, offset = score.seconds(score.onset), score.seconds(score.offset)
     notes = np.stack([score.pitch, onset, offset - onset, score.velocity], axis=1).astype(np.float64)

@@ -13,17 +13,17 @@ Performance inputs of pitch, velocity and time move along (leaving a note out do
 times of its neighbours). Ratings may depend on what is changed (loudness on velocity, tempo on stretch).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
 
-from musicbert.encoding import PERFORMANCE_INPUTS
-from musicbert.encoding.quantise import BAR_LENGTHS, duration_code, duration_value
+from musicbert.encoding import KNOWN_INPUTS
+from musicbert.encoding.clock import LAST_BAR, move_onsets
+from musicbert.encoding.quantise import duration_code, duration_value
 from musicbert.errors import DatasetError
 
 _BAR, _POSITION, _PROGRAM, _PITCH, _DURATION, _VELOCITY, _METRE, _TEMPO = range(8)
-_MAX_BAR, _MAX_PITCH, _MAX_VELOCITY, _DRUMS = 255, 127, 31, 128
+_MAX_PITCH, _MAX_VELOCITY, _DRUMS = 127, 31, 128
 
 #: MIDI velocities of one velocity step
 _STEP = 4
@@ -32,7 +32,8 @@ _STEP = 4
 _SEMITONE, _VELOCITY_UNIT = 1 / 20, 1 / 32
 
 #: performance inputs that are logarithms of seconds, and those in seconds
-_LOGARITHMS, _SECONDS = ("ioi_previous", "ioi_next", "duration", "sounding"), ("asynchrony",)
+_LOGARITHMS = ("ioi_previous", "ioi_next", "duration", "sounding", "beat_period")
+_SECONDS = ("asynchrony",)
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class NoteAugmentation:
 
         ``rows``: OctupleMIDI [shape=(n, 8), int64], bars 0-255; returned in lexicographic order.
         ``performance``: [shape=(n, P), float32] or None; changed only if its columns are
-        ``PERFORMANCE_INPUTS``. ``origin``: row that each returned one came from [shape=(m,), int64].
+        ``KNOWN_INPUTS``. ``origin``: row that each returned one came from [shape=(m,), int64].
         """
         origin = np.arange(len(rows))
         if self.drop > 0:
@@ -77,10 +78,10 @@ class NoteAugmentation:
                 inputs.multiply(name, factor)
         if self.phase:
             shift = int(rng.integers(self.phase + 1))
-            _move_onsets(rows, lambda onsets: onsets + shift)
+            move_onsets(rows, lambda onsets: onsets + shift)
         if self.bar:
             rows[:, _BAR] -= rows[:, _BAR].min()
-            rows[:, _BAR] += rng.integers(max(_MAX_BAR - rows[:, _BAR].max(), 0) + 1)
+            rows[:, _BAR] += rng.integers(max(LAST_BAR - rows[:, _BAR].max(), 0) + 1)
         order = np.lexsort(rows.T[::-1])
         performance = None if performance is None else performance[order]
         return rows[order], performance, origin[order]
@@ -91,12 +92,13 @@ class _Inputs:
 
     def __init__(self, table: np.ndarray | None) -> None:
         self.table = table
-        known = table is not None and table.shape[1] == len(PERFORMANCE_INPUTS)
-        self.column = {name: index for index, name in enumerate(PERFORMANCE_INPUTS)} if known else {}
+        names = () if table is None else KNOWN_INPUTS.get(table.shape[1], ())
+        self.column = {name: index for index, name in enumerate(names)}
 
     def add(self, name: str, value: np.ndarray | float) -> None:
         if self.table is not None and name in self.column:
-            self.table[:, self.column[name]] += value
+            known = self.table[:, self.column["beat_known"]] if name == "beat_period" else 1
+            self.table[:, self.column[name]] += value * known
 
     def multiply(self, name: str, factor: float) -> None:
         if self.table is not None and name in self.column:
@@ -114,25 +116,9 @@ def _transpose(rows: np.ndarray, inputs: _Inputs, limit: int, rng: np.random.Gen
         inputs.add("pitch", shift * tonal * _SEMITONE)
 
 
-def _move_onsets(rows: np.ndarray, move: Callable[[np.ndarray], np.ndarray]) -> bool:
-    """Move onsets in positions from the start of the first bar, in place; False where that is impossible."""
-    metres = np.unique(rows[:, _METRE])
-    length = int(BAR_LENGTHS[metres[0]])
-    if len(metres) > 1 or rows[:, _POSITION].max() >= length:
-        return False  # with several metres, bars have several lengths
-    first = rows[:, _BAR].min()
-    onsets = (rows[:, _BAR] - first) * length + rows[:, _POSITION]  # (n,)
-    onsets = np.rint(move(onsets)).astype(np.int64)
-    bars = first + onsets // length
-    if bars.max() > _MAX_BAR:
-        return False
-    rows[:, _BAR], rows[:, _POSITION] = bars, onsets % length
-    return True
-
-
 def _stretch(rows: np.ndarray, factor: float) -> bool:
     """Multiply onsets and durations, in place; False where that is impossible."""
-    if not _move_onsets(rows, lambda onsets: onsets * factor):
+    if not move_onsets(rows, lambda onsets: onsets * factor):
         return False
     rows[:, _DURATION] = duration_code(np.rint(duration_value(rows[:, _DURATION]) * factor).astype(np.int64))
     return True

@@ -151,27 +151,33 @@ class MaskedOctuples(DrawnDataset):
         """
         first, end = self.blocks[index]
         rng = self.rng(index)
+        policy = self.policy.drawn(rng)
         item: dict[str, Any] = {"id": index}
         item["lengths"] = (self.piece_sizes[first:end] // self.form.width).tolist()
         stored = [np.asarray(self.pieces[piece]) for piece in range(first, end)]
         if self.form.as_stored:
             tokens = np.concatenate(stored) if len(stored) > 1 else stored[0]
-            item["source"], item["target"] = mask_tokens(tokens, rng, self.policy)
+            item["source"], item["target"] = mask_tokens(tokens, rng, policy)
         else:
-            item["source"], item["target"] = self._masked_view(stored, rng)
+            item["source"], item["target"] = self._masked_view(stored, rng, policy)
         if self.performance is not None:
             columns = self.performance.shape[1]
-            hidden = hide_performance(tokens, item["target"], rng, self.policy.mask_prob, width=columns)
+            expression = policy.strategy == "expression"
+            hidden = hide_performance(
+                tokens, item["target"], rng, policy.mask_prob, width=columns, expression=expression
+            )
             item["performance"] = self._performance_of(first, end, len(hidden))
             item["performance_hidden"] = hidden
         return item
 
-    def _masked_view(self, stored: list[Ints], rng: np.random.Generator) -> tuple[Ints, Ints]:
+    def _masked_view(
+        self, stored: list[Ints], rng: np.random.Generator, policy: MaskPolicy
+    ) -> tuple[Ints, Ints]:
         view = self.form.view
         cells = np.concatenate([cells_of_piece(piece, view, self.form.crop) for piece in stored])
         if view == "octuple":
-            return mask_tokens(cells.reshape(-1), rng, self.policy)
-        source, target = mask_cells(cells, rng, self.policy)
+            return mask_tokens(cells.reshape(-1), rng, policy)
+        source, target = mask_cells(cells, rng, policy)
         if view == "cp":
             return source.reshape(-1), target.reshape(-1)
         present = cells != UNK

@@ -43,7 +43,9 @@ class OctupleMaskedLMConfig(FairseqDataclass):
         "complete", "complete: several pieces in a row (published); eos: one piece a row"
     )
     tokens_per_sample: int = flag(8192, "rows stay below this number of tokens")
-    mask_strategy: str = flag("bar", "element, compound, bar, or a mixture such as bar+compound")
+    mask_strategy: str = flag(
+        "bar", "element, compound, bar, expression, or a mixture such as bar+expression"
+    )
     mask_prob: float = flag(0.15, "share of tokens that are selected")
     leave_unmasked_prob: float = flag(0.1, "share of selected tokens that stay")
     random_token_prob: float = flag(0.1, "share of selected tokens that become a random token")

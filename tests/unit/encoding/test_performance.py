@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musicbert.encoding import PERFORMANCE_INPUTS, encode_notes, performance_inputs
+from musicbert.encoding import (
+    KNOWN_INPUTS,
+    PERFORMANCE_INPUTS,
+    encode_notes,
+    performance_inputs,
+    score_inputs,
+)
 from musicbert.midi import Score
 
 COLUMN = {name: index for index, name in enumerate(PERFORMANCE_INPUTS)}
@@ -179,3 +185,14 @@ def test_ticks_and_tempo_labels_do_not_matter(score, factor):
 
 def test_no_notes_wanted():
     assert performance_inputs(CHORDS, np.zeros(0, np.int64)).shape == (0, len(PERFORMANCE_INPUTS))
+
+
+def test_inputs_of_the_score():
+    beats, score = np.array([1.0, 2.0, 4.0]), np.array([0.5, 1.0, 2.0])
+    onset = np.array([0.5, 1.0, 1.25, 2.0, 3.0, 4.0, 4.5])
+    found = score_inputs(onset, beats, score)
+    assert found.dtype == np.float32
+    ln2 = np.log(2.0)
+    expected = [[0, 0, 0], [-1, ln2, 1], [-0.5, ln2, 1], [-1, ln2, 1], [0, ln2, 1], [1, ln2, 1], [0, 0, 0]]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert [*KNOWN_INPUTS] == [15, 18]

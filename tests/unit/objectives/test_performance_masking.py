@@ -60,3 +60,49 @@ def test_unknown_inputs_are_hidden_with_any_token_of_the_note():
     expected = (target != PAD).reshape(-1, 8).any(axis=1)
     expected[[0, -1]] = False
     assert (hidden == expected[:, None]).all()
+
+
+def test_expression_is_hidden_and_the_notes_are_given():
+    tokens = piece()
+    policy = MaskPolicy("expression", mask_prob=0.4)
+    source, target = mask_tokens(tokens, np.random.default_rng(1), policy)
+    selected = (target != PAD).reshape(-1, 8)[1:-1]
+    played = [FIELDS.index("duration"), FIELDS.index("velocity")]
+    assert (selected[:, played[0]] == selected[:, played[1]]).all()
+    assert not np.delete(selected, played, axis=1).any()
+    given = np.delete(np.arange(8), played)
+    assert (source.reshape(-1, 8)[1:-1, given] == tokens.reshape(-1, 8)[1:-1, given]).all()
+    bars = tokens.reshape(-1, 8)[1:-1, 0]
+    shares = np.array([selected[bars == bar, played[0]].mean() for bar in np.unique(bars)])
+    assert set(shares) == {0.0, 1.0}
+    assert abs(shares.mean() - 0.4) < 0.2
+    hidden = hide_performance(tokens, target, np.random.default_rng(2), expression=True)[1:-1]
+    shown = columns(["pitch", "time"])
+    assert not hidden[:, shown].any()
+    rest = np.delete(hidden, shown, axis=1)
+    assert (rest == selected[:, played[:1]]).all()
+
+
+def test_what_comes_from_the_score_is_never_hidden():
+    tokens = piece()
+    for name in ("bar", "expression"):
+        _, target = mask_tokens(tokens, np.random.default_rng(1), MaskPolicy(name))
+        known = hide_performance(tokens, target, np.random.default_rng(2), expression=name == "expression")
+        more = hide_performance(
+            tokens, target, np.random.default_rng(2), width=18, expression=name == "expression"
+        )
+        assert (more[:, :15] == known).all()
+        assert not more[:, 15:].any()
+
+
+def test_one_strategy_is_drawn_as_before_it_was_drawn_first():
+    tokens = piece()
+    for seed in range(8):
+        policy = MaskPolicy("bar+compound")
+        first, second = np.random.default_rng(seed), np.random.default_rng(seed)
+        drawn = policy.drawn(first)
+        assert drawn.strategy in ("bar", "compound")
+        for one, other in zip(
+            mask_tokens(tokens, first, drawn), mask_tokens(tokens, second, policy), strict=True
+        ):
+            np.testing.assert_array_equal(one, other)
