@@ -37,6 +37,13 @@ def _parser() -> Parser:
     add("--workers", type=int, default=1, help="runs at a time (%(default)s)")
     add("--threads", type=int, default=1, help="threads of one run (%(default)s)")
     add(
+        "--search",
+        nargs="+",
+        default=[],
+        help="alternatives of options for fairseq-train, one text each, such as '--lr 1e-4' '--lr 5e-4': the "
+        "best on groups of the training part is taken for each fold, and OUT/fold<k>/search.json says why",
+    )
+    add(
         "--before",
         default="",
         help="options of a masked-LM training on the fold's own pieces that comes first",
@@ -72,6 +79,7 @@ def _runs(parser: Parser, words: list[str], plan: Path | None = None) -> tuple[a
         keep_checkpoint=given.keep_checkpoints,
         threads=given.threads,
         before=tuple(shlex.split(given.before)),
+        search=tuple(given.search),
     )
 
 
@@ -79,12 +87,13 @@ def _runs(parser: Parser, words: list[str], plan: Path | None = None) -> tuple[a
 def main() -> int:
     """Parse the arguments, run, and tell what became of the runs."""
     from musicbert.fairseq_plugin.runs.engine import start_runs, summary
+    from musicbert.fairseq_plugin.runs.search import choose_options
 
     given, runs = _runs(_parser(), sys.argv[1:])
     with ExitStack() as held:
         for folder in dict.fromkeys(run.out.parents[1] for run in runs):
             held.enter_context(hold_folder(folder))
-        outcomes = start_runs(runs, workers=given.workers)
+        outcomes = start_runs(choose_options(runs, workers=given.workers), workers=given.workers)
     print(summary(outcomes))
     return 1 if any(outcome.error for outcome in outcomes) else 0
 

@@ -86,6 +86,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("--seeds", type=int, nargs="+", default=[1], help="(1)")
     add("--metric", default="", help="metric to select by, such as accuracy, macro_f1, f1:CLASS, r2")
+    add("--search", nargs="+", default=[], metavar="OPTIONS",
+        help="alternatives of options for fairseq-train, each one text ('--lr 1e-5' '--lr 1e-4'): the best "
+        "on groups of the training part is taken (see fold*/search.json; not for sentences)")  # fmt: skip
     add("--published", action="store_true", help="hyper-parameters of the papers, where not given here")
     add_recipe(group)
 
@@ -166,6 +169,7 @@ def _finetune(options: argparse.Namespace) -> int:
     from musicbert.fairseq_plugin.runs.data import prepare_set, publish_model
     from musicbert.fairseq_plugin.runs.engine import start_runs, summary
     from musicbert.fairseq_plugin.runs.models import choose_model
+    from musicbert.fairseq_plugin.runs.search import choose_options
 
     if options.data is not None:
         prepared = prepare_set(
@@ -184,7 +188,9 @@ def _finetune(options: argparse.Namespace) -> int:
     for task in prepared.tasks:
         print(f"{task.level} labels, {task.kind}: {', '.join(task.classes)}")
     runs = _plan(options, prepared, model)
-    outcomes = start_runs(runs, workers=options.workers, progress=not options.quiet)
+    how = {"workers": options.workers, "progress": not options.quiet}
+    runs = choose_options(runs, **how)
+    outcomes = start_runs(runs, **how)
     failed = any(outcome.error for outcome in outcomes)
     if outcomes:
         print(summary(outcomes), file=sys.stderr if failed else sys.stdout)
@@ -206,6 +212,7 @@ def _finetune(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace, prepared: Any, model: Any) -> list[Any]:
     """List the runs and write the files of the experiment."""
+    from musicbert.corpus.labelled import RatingBin
     from musicbert.fairseq_plugin.runs.plan import plan_databin, plan_task
 
     data, tasks = prepared.data, prepared.tasks
@@ -222,12 +229,14 @@ def _plan(options: argparse.Namespace, prepared: Any, model: Any) -> list[Any]:
         "final": not options.no_final,
         "threads": options.threads,
         "cpu": options.cpu,
+        "search": tuple(options.search),
     }
     if prepared.is_databin:
         if options.split != "data-bin":
             refuse_unused(options, ["split"], "by a data-bin, which has its own split")
         names = ["train_share", "folds", "validation", "split_seed", "ignore_classes"]
-        refuse_unused(options, names, "by a data-bin")
+        names += [] if isinstance(data, RatingBin) else ["search"]
+        refuse_unused(options, names, "by a data-bin" if isinstance(data, RatingBin) else "by sentences")
         return plan_databin(prepared.folds, tasks, model, options.output, **common)
     if tasks[0].kind != "classes":
         names = ["label_smoothing"] + ["class_weights"] * (tasks[0].kind == "regression")

@@ -30,7 +30,7 @@ from musicbert.corpus.labelled.pieces import NO_CLASS, Kind, Level
 from musicbert.errors import DatasetError
 
 #: labels of ratings in a file
-RATINGS, PERFORMER = "ratings", "performer"
+RATINGS, PERFORMER, MEANS = "ratings", "performer", "means"
 _ATTRIBUTES = ("label", "level", "kind", "classes", "ignore")
 _ARRAYS = (
     "ids", "groups", "target", "outputs", "offsets", "note_index", "segment_piece", "segment_start",

@@ -16,10 +16,10 @@ import torch
 from torch import nn
 
 from musicbert.model.backbones.note_states import NoteStates, first_row, note_states
-from musicbert.model.heads.notes import AttentionHead, LayerMix, NoteHead
+from musicbert.model.heads.notes import AttentionHead, LayerMix, NoteHead, pooled
 from musicbert.model.heads.sentence import SentenceHead
 
-HeadKind = Literal["note", "first", "mean", "attention"]
+HeadKind = Literal["note", "first", "mean", "mean+sd", "attention"]
 _BLOCK = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
 #: parts of a backbone that come after its last block
 _ON_TOP = ("upsampling", "final_norm")
@@ -32,8 +32,9 @@ class TagSettings:
     """Shape of the head.
 
     ``head``: ``note``: one label per note; for windows ``first`` (what the published sentence heads of
-    MusicBERT read), ``mean`` (over notes) or ``attention`` (structured self-attention, M2BERT's); ``inner``:
-    width between two layers (0: one layer, or the backbone's width for ``first`` and ``mean``); ``dropout``:
+    MusicBERT read), ``mean`` (over notes), ``mean+sd`` (with their standard deviation) or ``attention``
+    (structured self-attention, M2BERT's); ``inner``: width between two layers (0: one layer, or the
+    backbone's width for ``first`` and the means); ``dropout``:
     in 0-1; ``attend_padding``: see `AttentionHead`; ``layer``: state that the head reads, -1 the last one, 0
     the input of the first block; ``mix_layers``: read a learned mixture of all states instead.
     """
@@ -89,7 +90,8 @@ class Tagger(nn.Module):
                 D, outputs, inner=settings.inner, attend_padding=settings.attend_padding, **common
             )
         else:
-            self.head = SentenceHead(D, outputs, inner_width=settings.inner or None, **common)
+            width = 2 * D if settings.head == "mean+sd" else D
+            self.head = SentenceHead(width, outputs, inner_width=settings.inner or D, **common)
         self.register_buffer("centre", torch.zeros(outputs))
         self.register_buffer("spread", torch.ones(outputs))
         self._freeze_unread()
@@ -124,9 +126,9 @@ class Tagger(nn.Module):
         hidden = self.read(states)  # (B, T, D)
         if self.settings.head == "first":
             logits = self.head(first_row(self.backbone, hidden))  # (B, C)
-        elif self.settings.head == "mean":
-            notes = states.notes.to(hidden.dtype)[..., None]  # (B, T, 1)
-            logits = self.head((hidden * notes).sum(1) / notes.sum(1).clamp(min=1))  # (B, C)
+        elif self.settings.head in ("mean", "mean+sd"):
+            deviation = self.settings.head == "mean+sd"
+            logits = self.head(pooled(hidden, states.notes, deviation=deviation))  # (B, C)
         else:
             logits = self.head(hidden, states.notes)
         return logits.float()

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from musicbert.arrays import Singles
 from musicbert.corpus.labelled import LabelColumn, LabelledSet, SentenceBin
 from musicbert.corpus.labelled.pieces import NO_CLASS
-from musicbert.errors import CheckpointError, nearest
-from musicbert.evaluation.predictions import Predictions, outputs_of
+from musicbert.errors import CheckpointError, DatasetError, nearest
+from musicbert.evaluation.predictions import MEANS, Predictions, outputs_of
 from musicbert.predict.model import Model, from_pretrained
 from musicbert.predict.pieces import Piece
 from musicbert.predict.sentences.databin import class_logits
@@ -139,11 +139,15 @@ def _from_tagger(
 
 
 def _label_of(head: Head, data: LabelledSet) -> LabelColumn | None:
-    """Label that a head predicts: that of its name, or the only one of its kind and size; None otherwise."""
+    """Label that a head predicts: that of its name, or the only one of its kind and size; None otherwise.
+
+    None for the raters' means too, which are a second target in training alone.
+    """
     fitting = [
         column
         for column in data.labels.values()
         if column.level == "sequence"
+        and head.name != MEANS
         and column.kind in _KINDS[head.activation]
         and len(column.classes) == head.outputs
         and head.names in ((), column.classes)
@@ -153,6 +157,9 @@ def _label_of(head: Head, data: LabelledSet) -> LabelColumn | None:
 
 
 def _read(data: LabelledSet, pieces: Sequence[int], performance: int) -> list[Piece]:
+    if performance not in (0, data.performance_width):
+        message = f"The model has {performance} performance inputs, the data {data.performance_width}"
+        raise DatasetError("no-performance", message, path=data.path, hint="make the data with these inputs")
     return [
         Piece(data.rows(k), data.performance(k) if performance else None, data.note_index(k)) for k in pieces
     ]

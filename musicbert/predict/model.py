@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from musicbert.arrays import Bools, Ints
+from musicbert.arrays import Bools, Floats, Ints
 from musicbert.config import ModelConfig
 from musicbert.corpus.files.folders import read_steadily
 from musicbert.encoding import N_FIELDS, Policies
 from musicbert.encoding.beat_notes import BeatNotes
+from musicbert.encoding.clock import in_phase
 from musicbert.encoding.policies import WHOLE
 from musicbert.errors import CheckpointError
 from musicbert.midi import Score, read_bytes, read_score
@@ -87,7 +88,8 @@ class Model(Embedder):
     ) -> Any:
         """Run sentence heads (all if ``heads`` is None) on a source or a list of sources.
 
-        Returns a dictionary, head -> `Prediction`; for a list of sources, a list of these.
+        Scores are the means over the model's phases (`Bundle.phases`). Returns a dictionary, head ->
+        `Prediction`; for a list of sources, a list of these.
         Raises `MidiError` for a source that cannot be read or encoded, and `ValueError` for an unknown head
         or a model without heads.
         """
@@ -100,6 +102,7 @@ class Model(Embedder):
             raise ValueError(f"no head {wanted}; the model has {', '.join(self.heads)}")
         chosen = [self.heads[name] for name in names]
         single, pieces = self._read(source, policies)
+        phases = self._bundle.phases
         encode = self.module.encoder.sentence_encoder
         modules = [getattr(self.module, f"{head.kind}_heads")[head.name] for head in chosen]
 
@@ -109,14 +112,18 @@ class Model(Embedder):
 
         ends = np.cumsum([head.outputs for head in chosen])
         items = [np.zeros(len(piece.rows), np.int64) for piece in pieces]
-        stitch = stitch_windows(self._runner, pieces, forward, items=items, width=int(ends[-1]))
-        results = [
-            {
-                head.name: Prediction(head, logits.astype(np.float32), activate(logits, head.activation))
-                for head, logits in zip(chosen, np.split(mean[0], ends[:-1]), strict=True)
-            }
-            for mean in stitch.means()
-        ]
+
+        def of_phase(phase: int) -> list[Floats]:
+            moved = [
+                replace(piece, rows=in_phase(piece.rows, phase, phases, last_bar=None)) for piece in pieces
+            ]
+            stitch = stitch_windows(self._runner, moved, forward, items=items, width=int(ends[-1]))
+            return [mean[0] for mean in stitch.means()]
+
+        results = []
+        for logits in zip(*map(of_phase, range(phases)), strict=True):  # of one piece
+            of_heads = zip(chosen, np.split(np.stack(logits), ends[:-1], axis=1), strict=True)
+            results.append({head.name: _mean(head, table) for head, table in of_heads})
         return results[0] if single else results
 
     def fill(
@@ -173,6 +180,12 @@ class Model(Embedder):
             whole = Original(source, piece.rows, piece.note_index, policies, data)
             filled = replace(filled, original=whole)
         return filled
+
+
+def _mean(head: Head, logits: Floats) -> Prediction:
+    """Mean over phases of the logits, and of the scores, of a head [shape=(phases, C)]."""
+    scores = activate(logits, head.activation).mean(axis=0)
+    return Prediction(head, logits.mean(axis=0).astype(np.float32), scores)
 
 
 def from_pretrained(

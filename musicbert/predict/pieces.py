@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.arrays import Bools, Ints, Singles
-from musicbert.encoding import PERFORMANCE_INPUTS, Policies, encode_notes, performance_inputs
+from musicbert.encoding import KNOWN_INPUTS, PERFORMANCE_INPUTS, Policies, encode_notes, performance_inputs
 from musicbert.encoding.beat_notes import BeatNotes, beat_notes_to_score
 from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.policies import WHOLE
@@ -73,6 +73,7 @@ def read_piece(
         raise MidiError(
             "other-inputs",
             f"the model has {performance} performance inputs, not {len(PERFORMANCE_INPUTS)} as computed here",
+            hint="inputs of the score come from a data-bin alone" if performance in KNOWN_INPUTS else None,
         )
     notes = source if isinstance(source, Score | BeatNotes) else read_score(source)
     if codec == "octuple":

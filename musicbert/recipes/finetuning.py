@@ -39,7 +39,9 @@ class FineTuning:
     overlap: int = option(0, "notes that neighbouring windows share (0)")
     windows: str = option("all", "windows of a piece that are read (all)", choices=("all", "first"))
     head: str = option(
-        "", "pooling for labels of pieces (first; M2BERT attention)", choices=("first", "mean", "attention")
+        "",
+        "pooling for labels of pieces (first; M2BERT attention)",
+        choices=("first", "mean", "mean+sd", "attention"),
     )
     head_inner: int = option(0, "width between two layers of the head, 0: one layer (0)")
     head_dropout: float = option(0.1, "dropout in the head (0.1)")
@@ -57,6 +59,9 @@ class FineTuning:
         "", "augment training notes: transpose=5,velocity=1,stretch=0.1,phase=8,bar,drop=0.1"
     )
     performance_input: bool = option(False, "read pedal and timing too (MusicBERT)")
+    means_weight: float = option(0.0, "of the raters' plain means, a second target beside ratings (0: none)")
+    rater_weights: bool = option(False, "weigh rated pieces by their number of raters")
+    phases: int = option(1, "average predictions of rated pieces over N places of the bar line (1)")
     extra: tuple[str, ...] = ()
 
     def with_(self, **changes: object) -> FineTuning:

@@ -13,6 +13,11 @@ from musicbert.recipes.command import flags, schedule
 from musicbert.recipes.options import number, option, published
 
 _MAX_POSITIONS = 8192
+_MEANS = "weight of the raters' plain means as a second target (0: not learned)"
+
+
+def _weight(given: str) -> str | None:
+    return given if float(given) else None
 
 
 @dataclass(frozen=True)
@@ -66,8 +71,11 @@ class _Rating(_Rated):
     batch: int = published(4, "pieces of one forward pass of one process")
     dropout: str = number("0.1", "dropout of hidden states")
     attention_dropout: str = number("0.1", "dropout of attention")
-    pooling: str = published("first", "what the heads read", choices=("first", "mean"))
+    pooling: str = published("first", "what the heads read", choices=("first", "mean", "mean+sd"))
     augment: str = option("", "changes of the training pieces, such as transpose=3,bar,phase=8,drop=0.1")
+    freeze_layers: int = option(0, "keep the embeddings and the first N blocks as they are, without dropout")
+    rater_weights: bool = option(False, "weigh training pieces by their number of raters")
+    phases: int = option(1, "average predictions over N places of the bar line (data on one clock)")
 
     def _schedule(self) -> tuple[str, ...]:
         return schedule("polynomial_decay", lr=self.lr, warmup=self.warmup, updates=self.updates)
@@ -79,6 +87,9 @@ class _Rating(_Rated):
             f"xai_{name}_{self.lr}_{start.arch}",
             criterion=criterion,
             augment=self.augment or None,
+            freeze_layers=self.freeze_layers or None,
+            rater_weights=self.rater_weights,
+            phases=None if self.phases == 1 else self.phases,
             **self.values("pooling", "dropout", "attention_dropout"),
             best_checkpoint_metric=metric,
             maximize_best_checkpoint_metric=True,
@@ -94,12 +105,18 @@ class Regression(_Rating):
 
     lr: str = number("1e-5", "peak learning rate")
     adversarial: bool = option(False, "virtual adversarial training (criterion M2PF_xai_adv)")
+    means_weight: str = option("0", _MEANS, number=True)
 
     def plan(self, weights: Weights) -> Plan:
         """One run."""
         adversarial = "_adv" if self.adversarial else ""
         return self._run(
-            weights, f"M2PF_xai{adversarial}", f"M2PF{adversarial}", "R2", classification_head_name="xai_head"
+            weights,
+            f"M2PF_xai{adversarial}",
+            f"M2PF{adversarial}",
+            "R2",
+            means_weight=_weight(self.means_weight),
+            classification_head_name="xai_head",
         )
 
 
@@ -125,6 +142,7 @@ class RatingsAndPerformer(_Rating):
     )
     cls_weight: str = number("1.0", "weight of the performer's cross entropy")
     reg_weight: str = number("1.0", "weight of the squared error of the ratings")
+    means_weight: str = option("0", _MEANS, number=True)
 
     def plan(self, weights: Weights) -> Plan:
         """One run."""
@@ -134,6 +152,7 @@ class RatingsAndPerformer(_Rating):
             "M2PFnP",
             self.metric,
             **self.values("cls_weight", "reg_weight"),
+            means_weight=_weight(self.means_weight),
             classification_head_name="xai_M2PFnP_cls",
             regression_head_name="xai_M2PFnP_res",
         )

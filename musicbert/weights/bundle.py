@@ -9,9 +9,13 @@
 ``architecture``
     The attributes of the family's configuration (`musicbert.config`).
 ``pooling``, ``heads``, ``view``
-    Of MusicBERT: what the sentence heads read, ``first`` or ``mean``; one object a sentence head
+    Of MusicBERT: what the sentence heads read, ``first``, ``mean`` or ``mean+sd``; one object a sentence head
     (:class:`~musicbert.weights.output_names.Head`); ``cp`` or ``remi`` where the model reads such a form
     (`musicbert.encoding.views`), else left out.
+``performance_inputs``
+    Names of the performance inputs of a note, where it has any and they are known.
+``phases``
+    Places of the bar line over which the sentence heads' predictions are averaged; left out where it is one.
 ``origin``
     File name, container and SHA-256 of the checkpoint it was converted from.
 """
@@ -26,12 +30,14 @@ from typing import Any, get_args
 import torch
 
 from musicbert.config import ModelConfig
+from musicbert.encoding.clock import MOST_PHASES
+from musicbert.encoding.performance import KNOWN_INPUTS
 from musicbert.encoding.views import VIEWS, View
 from musicbert.encoding.vocabulary import TOKENS
 from musicbert.errors import CheckpointError
 from musicbert.model import Pooling
 from musicbert.objectives.note_fields import CP, OCTUPLE, NoteFields
-from musicbert.weights.checks import check_values, check_version
+from musicbert.weights.checks import check_values, check_version, whole_number
 from musicbert.weights.families.family import Config, Family
 from musicbert.weights.families.known import family_of_config
 from musicbert.weights.output_names import Head, head_from_json
@@ -55,6 +61,8 @@ class Bundle:
     origin: Mapping[str, str] = field(default_factory=dict)
     #: form of the music that a MusicBERT reads
     view: View = "octuple"
+    #: places of the bar line over which predictions of the sentence heads are averaged
+    phases: int = 1
 
     @property
     def family(self) -> Family:
@@ -80,6 +88,9 @@ class Bundle:
         if musicbert:
             settings |= {"pooling": self.pooling, "heads": [asdict(head) for head in self.heads]}
             settings |= {} if self.view == "octuple" else {"view": self.view}
+            settings |= {} if self.phases == 1 else {"phases": self.phases}
+            inputs = KNOWN_INPUTS.get(self.config.performance_features)
+            settings |= {"performance_inputs": inputs} if inputs else {}
         plain: dict[str, Any] = _lists({**settings, "origin": dict(self.origin)})
         return plain
 
@@ -131,6 +142,10 @@ def bundle_from_settings(
             raise ValueError(f"pooling {pooling!r}")
         if view not in VIEWS:
             raise ValueError(f"view {view!r}")
+        phases = settings.get("phases", 1)
+        whole_number(phases, 1, "number of phases")
+        if phases > MOST_PHASES:
+            raise ValueError(f"{phases} phases")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError("bad-config", f"Its config.json does not fit: {error}", path=path) from error
-    return Bundle(config, weights, heads, pooling, origin, view)
+    return Bundle(config, weights, heads, pooling, origin, view, phases)

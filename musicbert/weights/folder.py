@@ -16,6 +16,7 @@ import torch
 
 from musicbert.atomic import write_json, write_text
 from musicbert.corpus.files.folders import build_directory
+from musicbert.encoding.performance import KNOWN_INPUTS, SCORE_INPUTS
 from musicbert.errors import CheckpointError
 from musicbert.weights.bundle import Bundle
 from musicbert.weights.families.hugging_face import hugging_face_config, to_hugging_face
@@ -39,6 +40,11 @@ def save_folder(
         if bundle.family.name != "musicbert":
             message = f"A model of the family {bundle.family.name} has no layout {layout!r}"
             raise CheckpointError("not-exportable", message, path=folder)
+        if bundle.heads and (bundle.pooling, bundle.phases) != ("first", 1):
+            message = (
+                f"Its heads read {bundle.pooling} in {bundle.phases} phase(s), which {layout} cannot say"
+            )
+            raise CheckpointError("not-exportable", message, path=folder, hint="keep it in the folder format")
         weights, files = to_hugging_face(bundle.weights), {CONFIG: hugging_face_config(bundle.config)}
         if bundle.heads:
             files["heads.json"] = [asdict(head) for head in bundle.heads]
@@ -85,6 +91,15 @@ def _is_ours(folder: Path) -> bool:
     return (folder / WEIGHTS).is_file() and (folder / CONFIG).is_file()
 
 
+def _inputs(count: int) -> str:
+    score = (
+        f" ({', '.join(SCORE_INPUTS)} among them)"
+        if KNOWN_INPUTS.get(count, ())[-1:] == SCORE_INPUTS[-1:]
+        else ""
+    )
+    return f"{count}{score}" if count else "none"
+
+
 def model_card(bundle: Bundle, layout: Layout) -> str:
     """Model card in Markdown: what it is, how to use it, what its heads give, where it comes from."""
     config: Any = bundle.config
@@ -100,8 +115,9 @@ def model_card(bundle: Bundle, layout: Layout) -> str:
     if family.name == "musicbert":
         table |= {
             "positions": config.max_positions,
-            "performance inputs": config.performance_features or "none",
+            "performance inputs": _inputs(config.performance_features),
             "sentence heads read": bundle.pooling,
+            "phases of the clock": bundle.phases,
             "layout": layout,
         }
         use = ['vector = model.embed("piece.mid")']

@@ -3,12 +3,13 @@
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
 
 from musicbert.corpus.files.folders import read_steadily
+from musicbert.encoding.clock import MOST_PHASES
 from musicbert.encoding.views import VIEWS, View
 from musicbert.encoding.vocabulary import TOKENS
 from musicbert.errors import CheckpointError
@@ -79,9 +80,12 @@ def _read_bundle(
         origin = {"file": Path(path).name, "container": checkpoint.container}
         bundle = Bundle(config, weights, origin=origin)
         if kind.name == "musicbert":
-            pooling: Pooling = "mean" if checkpoint.settings.get("pooling") == "mean" else "first"
+            asked = checkpoint.settings.get("pooling")
+            pooling: Pooling = next((name for name in get_args(Pooling) if name == asked), "first")
             heads, view = heads_of(weights, checkpoint, path), view_of(checkpoint) or "octuple"
-            bundle = replace(bundle, heads=heads, pooling=pooling, view=view)
+            phases = checkpoint.task.get("phases", 1)
+            phases = phases if type(phases) is int and 0 < phases <= MOST_PHASES else 1
+            bundle = replace(bundle, heads=heads, pooling=pooling, view=view, phases=phases)
         if not given and not any(head.names for head in bundle.heads):  # an older checkpoint
             labels = labels_of_data(checkpoint.task)
     _check_vocabulary(bundle, Path(path))

@@ -16,6 +16,7 @@ from pathlib import Path
 from program import ROOT, die, make_parser, need, run, say
 
 from musicbert.atomic import write_text
+from musicbert.config import PRESETS
 from musicbert.errors import DatasetError
 from musicbert.recipes.command import Device, adam, flags, schedule
 from musicbert.reuse import MADE_FROM, hashes_of, made_from, read_record, require_same, write_record
@@ -75,6 +76,18 @@ def _claim(given: argparse.Namespace) -> None:
     """
     names = ("arch", "updates", "lr", "batch", "augment", "cls_weight")
     settings = {f"--{name.replace('_', '-')}": getattr(given, name) for name in names}
+    levers = (
+        "pooling",
+        "freeze_layers",
+        "means_weight",
+        "rater_weights",
+        "phases",
+        "search",
+        "search_scratch",
+    )
+    defaults = _parser().parse_args([])
+    changed = [name for name in levers if getattr(given, name) != getattr(defaults, name)]
+    settings |= {f"--{name.replace('_', '-')}": getattr(given, name) for name in changed}
     sets = [given.data / name for name in ("xai", "percepiano")] if given.data else []
     hashes = {f"{path.name}/{name}": digest for path in sets for name, digest in hashes_of(path).items()}
     file = given.output / MADE_FROM
@@ -171,7 +184,7 @@ def experiments(given: argparse.Namespace) -> Iterator[list[object]]:
                 out = given.output / "trained" / name / split / f"{variant}-{start}"
                 yield [
                     *("--data", data, "--output", out, "--seeds", *given.seeds.split()),
-                    *("--parts", *given.parts.split(), *before, "--"),
+                    *("--parts", *given.parts.split(), *before, *_search(given, start), "--"),
                     *flags(
                         task="xai",
                         criterion="M2PFnP_xai",
@@ -188,16 +201,34 @@ def experiments(given: argparse.Namespace) -> Iterator[list[object]]:
                         "polynomial_decay", lr=given.lr, warmup=given.updates // 10, updates=given.updates
                     ),
                     *flags(batch_size=given.batch, disable_validation=True, save_interval=1000),
-                    *(*device, *variants[variant], *init),
+                    *(*device, *variants[variant], *_levers(given, start), *init),
                 ]
+
+
+def _search(given: argparse.Namespace, start: str) -> tuple[str, ...]:
+    """Learning rates to choose from inside the training folds; networks without weights have their own."""
+    rates = given.search_scratch if start in ("scratch", "random") and given.search_scratch else given.search
+    return ("--search", *(f"--lr {rate}" for rate in rates.split())) if rates else ()
+
+
+def _levers(given: argparse.Namespace, start: str) -> tuple[str, ...]:
+    """Options of the fine-tuning recipe that differ from the published ones."""
+    frozen = 0 if start == "scratch" else given.freeze_layers
+    if start == "random":  # an untrained network with a trained head
+        frozen = PRESETS[given.arch.removeprefix("musicbert_")].layers
+    return (
+        *flags(pooling=given.pooling or None, freeze_layers=frozen or None),
+        *flags(means_weight=given.means_weight or None, rater_weights=given.rater_weights),
+        *flags(phases=given.phases if given.phases > 1 else None),
+    )
 
 
 def _start(
     given: argparse.Namespace, variant: str, start: str, device: tuple[str, ...]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return options for masked-LM on the fold's own pieces (--before), and for the initial weights."""
-    if start not in ("scratch", "own", "mlm", "mlm+own"):
-        die(f"unknown start {start} (scratch, mlm, own, mlm+own)")
+    if start not in ("scratch", "random", "own", "mlm", "mlm+own"):
+        die(f"unknown start {start} (scratch, random, mlm, own, mlm+own)")
     init: tuple[str, ...] = ()
     if start.startswith("mlm"):
         weights = given.init_performance if variant == "performance" else ""
@@ -257,7 +288,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds", default="1 2 3", help="seeds")
     add("--variants", default="published plain performance", help="see docs/training.md")
     starts = (
-        "scratch: random weights; mlm: after masked-LM pre-training (needs --corpus or --init); "
+        "scratch: random weights; random: these frozen, with a trained head; "
+        "mlm: after masked-LM pre-training (needs --corpus or --init); "
         "own, mlm+own: the same, and then masked-LM on the training pieces of the fold itself"
     )
     add("--starts", default="scratch mlm", help=starts)
@@ -279,6 +311,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--own-updates", type=int, default=300, help="updates of the masked-LM on the fold's own pieces")
     add("--workers", default="2", help="trainings at a time, each with one thread")
     add("--device", choices=("cpu", "gpu"), default="cpu", help="cpu, or gpu (all trainings share the GPU)")
+    add("--pooling", default="", help="what the heads read: first, mean or mean+sd (default: the variant's)")
+    frozen = "keep the embeddings and the first N blocks as they are, but from scratch"
+    add("--freeze-layers", type=int, default=0, help=frozen)
+    add("--means-weight", type=float, default=0.0, help="weight of the raters' means as a second target")
+    add("--rater-weights", action="store_true", help="weigh training pieces by their number of raters")
+    add("--phases", type=int, default=1, help="predictions are averaged over so many places of the bar line")
+    search = "learning rates, of which the best inside each training fold is taken, such as '1e-4 5e-4'"
+    add("--search", default="", help=search)
+    add("--search-scratch", default="", help="the same for scratch and random (default: --search)")
     parts = "parts to predict; the hybrids of the report need 'test train'"
     add("--parts", default="test", help=parts)
     return parser

@@ -41,7 +41,7 @@ def script(tmp_path_factory):
         (["data", "get", "--un"], {"--unverified"}),
         (["train", ""], set(RECIPES)),
         (["train", "performer-only", "--pool"], set()),
-        (["train", "performer", "--pooling", ""], {"first", "mean"}),
+        (["train", "performer", "--pooling", ""], {"first", "mean", "mean+sd"}),
         (["completion", "z"], {"zsh"}),
         (["encode", "some"], set()),  # then file names
     ],

@@ -140,3 +140,36 @@ def test_a_run_that_fails_does_not_stop_the_others(root, databin, tmp_path):
     assert (out / "fold1" / "seed1" / "run.json").exists()
     assert not (out / "fold0" / "seed1" / "run.json").exists()
     assert "failed" in (out / "fold0" / "seed1" / "train.log").read_text()
+
+
+@pytest.mark.slow
+def test_options_are_chosen_inside_the_training_part(root, databin, tmp_path):
+    """The better of two alternatives is taken, for all seeds of a fold, and the search is on file."""
+    out = tmp_path / "runs"
+    command = [
+        *_command(root, databin, out, "--search", "--lr 0", "--lr 3e-3 --pooling mean+sd"),
+        "--max-update",
+        "8",
+    ]
+    command[command.index("--data") + 1] = str(databin)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for fold in ("0", "1"):
+        search = json.loads((out / f"fold{fold}" / "search.json").read_text())
+        split = json.loads((out / f"fold{fold}" / "search" / "split.json").read_text())
+        test = set((databin / fold / "label" / "test.id").read_text().split())
+        assert split["train"]
+        assert split["valid"]
+        assert not test & {*split["train"], *split["valid"]}
+        assert [entry["options"] for entry in search["tried"]] == ["--lr 0", "--lr 3e-3 --pooling mean+sd"]
+        best = max(search["tried"], key=lambda entry: entry["score"])
+        assert search["chosen"] == best["options"]
+        assert (search["label"], search["metric"]) == ("ratings", "r2")
+        for seed in ("1", "2"):
+            record = json.loads((out / f"fold{fold}" / f"seed{seed}" / "run.json").read_text())
+            assert record["made_from"]["settings"]["--lr"] == search["chosen"].split()[1]
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("run.json")}
+    assert len(before) == 8
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr[-2000:]
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("run.json")} == before

@@ -20,6 +20,7 @@ RECIPE = {
     "--layer-decay": "--layer-decay 0.5", "--class-weights": "--class-weights balanced",
     "--label-smoothing": "--label-smoothing 0.1", "--random-shift": "--random-shift", "--augment": "--augment bar",
     "--performance-input": "--performance-input", "--bf16": "--bf16",
+    "--means-weight": "!--means-weight 1", "--rater-weights": "!--rater-weights", "--phases": "!--phases 2",
 }  # fmt: skip
 TABLES = {
     "finetune": (TABLE, {
@@ -38,6 +39,7 @@ TABLES = {
         "--split": "~--split nonsense", "--folds": "--folds 2", "--only-folds": "--only-folds 1",
         "--validation": "--validation next", "--split-seed": "--split-seed 8", "--train-share": "--train-share 0.5",
         "--seeds": "--seeds 1 2", "--metric": "--metric macro_f1", "--published": "--published", **RECIPE,
+        "--search": "~--search '--lr 1' '--lr 2'",
         "--workers": "--workers 2", "--threads": "--threads 2",
         "--cpu": (TABLE.removesuffix(" --cpu"), "--cpu"), "--keep-models": "--keep-models", "--no-final": "--no-final",
         "--no-report": "--no-report", "--resamples": "--resamples 7", "--quiet": "--quiet",

@@ -127,12 +127,13 @@ TABLES = {
         "--data": "--data {other_bin}", "--output": "--output x", "--plan": ("run_experiments.py", "~--plan {plan}"), "--seeds": "--seeds 1", "--folds": "--folds 1",
         "--parts": "--parts valid", "--checkpoint": "--checkpoint checkpoint_best.pt", "--keep-checkpoints": "--keep-checkpoints",
         "--workers": "--workers 2", "--threads": "--threads 2", "--before": "--before '--lr 1'",
+        "--search": "~--search '--lr 1' '--lr 2'",
     }),
     "run_experiments.py, a plan": ("run_experiments.py --plan {plan}", {
         "--workers": "--workers 2",
         **{name: f"!{name} {value}" for name, value in {
             "--data": "x", "--output": "x", "--seeds": "1", "--folds": "1", "--parts": "valid", "--checkpoint": "x", "--keep-checkpoints": "",
-            "--threads": "2", "--before": "x",
+            "--threads": "2", "--before": "x", "--search": "x",
         }.items()},
     }),
     "run_experiments.py, lines of a plan": ("run_experiments.py --plan {plan}", {

@@ -75,6 +75,47 @@ def test_the_flags_of_a_training_are_the_recorded_ones(calls, tmp_path):
     assert shlex.split(option(words, "--before")) == shlex.split(before)
 
 
+def test_an_untrained_network_is_a_start_and_levers_are_passed_on(calls, tmp_path):
+    (tmp_path / "runs" / "bin" / "xai_segment").mkdir(parents=True)
+    (tmp_path / "w.pt").touch()
+    words = [
+        "--stages",
+        "plan",
+        "--starts",
+        "scratch random mlm",
+        "--init",
+        "w.pt",
+        "--variants",
+        "performance",
+    ]
+    words += [
+        "--arch",
+        "musicbert_mini",
+        "--pooling",
+        "mean+sd",
+        "--freeze-layers",
+        "2",
+        "--means-weight",
+        "0.5",
+    ]
+    words += ["--rater-weights", "--phases", "6", "--search", "1e-4 2e-4", "--search-scratch", "1e-3"]
+    assert run_xai.main(words) == 0
+    scratch, random, mlm = (
+        shlex.split(line) for line in (tmp_path / "runs" / "plan").read_text().splitlines()
+    )
+    assert "--freeze-layers" not in scratch
+    assert (option(random, "--freeze-layers"), option(mlm, "--freeze-layers")) == ("4", "2")
+    assert "--init-from" not in random
+    assert scratch[scratch.index("--search") + 1 : scratch.index("--")] == ["--lr 1e-3"]
+    assert random[random.index("--search") + 1 : random.index("--")] == ["--lr 1e-3"]
+    assert mlm[mlm.index("--search") + 1 : mlm.index("--")] == ["--lr 1e-4", "--lr 2e-4"]
+    for words in (scratch, random, mlm):
+        last = len(words) - 1 - words[::-1].index("--pooling")
+        assert words[last + 1] == "mean+sd"
+        assert (option(words, "--means-weight"), option(words, "--phases")) == ("0.5", "6")
+        assert "--rater-weights" in words
+
+
 def test_runs_of_another_setting_are_refused(calls, tmp_path, capsys):
     assert run_xai.main(["--stages", "plan", "--starts", "scratch"]) == 0
     with pytest.raises(SystemExit):

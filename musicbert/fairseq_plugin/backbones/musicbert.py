@@ -10,16 +10,18 @@ from fairseq.models import BaseFairseqModel, register_model
 from torch import nn
 
 from musicbert.config import PRESETS
+from musicbert.errors import CheckpointError, ConfigError
 from musicbert.fairseq_plugin.backbones.adapter import Backbone, BackboneFlags, register_presets
 from musicbert.fairseq_plugin.data.task import flag
 from musicbert.model import MusicBert
+from musicbert.model.backbones.musicbert import INIT_STD
 from musicbert.model.backbones.musicbert_columns import column_outputs
 from musicbert.objectives.note_fields import OCTUPLE, NoteFields
 from musicbert.weights import rename
 from musicbert.weights.families.musicbert import MUSICBERT
 
 BASE = PRESETS["base"]
-POOLINGS = ChoiceEnum(["first", "mean"])
+POOLINGS = ChoiceEnum(["first", "mean", "mean+sd"])
 
 
 @dataclass
@@ -36,7 +38,9 @@ class MusicBertConfig(BackboneFlags):
     pooler_dropout: float = flag(BASE.pooler_dropout, "dropout in sentence heads")
     max_positions: int = flag(BASE.max_positions, "longest input in tokens")
     pooling: POOLINGS = flag(  # type: ignore[valid-type]  # noqa: RUF009
-        "first", "sentence heads read the first token (published) or the mean over notes, specials left out"
+        "first",
+        "sentence heads read the first token (published), the mean over notes, specials left out, or "
+        "(mean+sd) this and the standard deviation",
     )
     performance_features: int = flag(0, "performance inputs of a note (plain weights can be loaded)")
     spectral_norm_classification_head: bool = flag(False, "spectral norm on classification heads")
@@ -83,11 +87,38 @@ class MusicBertModel(Backbone, MusicBert, BaseFairseqModel):
         model.prepare_start(cfg, view=getattr(task, "view", None))
         return model
 
+    def keep(self, blocks: int, *, started: bool) -> None:
+        """Freeze blocks (`MusicBert.freeze`); ``started``: weights have been loaded or are to come.
+
+        Without weights the projection of performance inputs, which begins at zero, is drawn like the others.
+        Raises `CheckpointError` (``missing-weights``: the weights have no such projection) and `ConfigError`
+        (``bad-options``: there are fewer blocks).
+        """
+        try:
+            self.freeze(blocks)
+        except ValueError as error:
+            raise ConfigError("bad-options", f"--freeze-layers: {error}") from error
+        inputs = self.encoder.sentence_encoder.performance_projection
+        if inputs is not None and not started and self.weights_expected is None:
+            nn.init.normal_(inputs.weight, std=INIT_STD)
+        self._refuse_frozen_zeros()
+
+    def _refuse_frozen_zeros(self) -> None:
+        inputs = self.encoder.sentence_encoder.performance_projection
+        frozen = self.encoder.sentence_encoder.frozen and self.weights_expected is None
+        if frozen and inputs is not None and not inputs.weight.any():
+            message = (
+                "--freeze-layers would keep the performance inputs at zero: these weights do not know them"
+            )
+            hint = "take weights with performance inputs, or leave --freeze-layers or --performance-input out"
+            raise CheckpointError("missing-weights", message, hint=hint)
+
     def load_weights(self, weights: Mapping[str, torch.Tensor], *, path: str | None = None) -> None:
         """Load a checkpoint's tensors (see `Backbone.load_weights`), and its heads if asked for."""
         if self.load_checkpoint_heads:
             self._register_heads_of(rename(weights))
         super().load_weights(weights, path=path)
+        self._refuse_frozen_zeros()
 
     def _register_heads_of(self, weights: Mapping[str, torch.Tensor]) -> None:
         for name, value in weights.items():

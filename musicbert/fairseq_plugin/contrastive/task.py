@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from musicbert.corpus.labelled import LabelColumn, RatingBin
 from musicbert.corpus.labelled.rating_bin import PUBLISHED_CLASSES, published_performer
-from musicbert.errors import DatasetError
+from musicbert.errors import ConfigError, DatasetError
 from musicbert.fairseq_plugin.labels.ratings import RatingConfig, RatingTask
 from musicbert.fairseq_plugin.labels.terms import Term
 
@@ -48,6 +48,11 @@ class ContrastiveTask(RatingTask):
     @classmethod
     def setup_task(cls, cfg: RatingConfig, **_: Any) -> ContrastiveTask:
         """Open a data-bin; raises the `DatasetError` of `RatingTask` and `PublishedBin`."""
+        unused = [name for name in ("freeze_layers", "means_weight", "rater_weights") if getattr(cfg, name)]
+        unused += ["phases"] if cfg.phases != 1 else []
+        if unused:
+            named = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
+            raise ConfigError("bad-options", f"{named}: for the task xai alone", hint="leave it out")
         performer = "published" if cfg.compat else "performer"
         return cls(cfg, (PublishedBin if cfg.compat else RatingBin)(cfg.data), [Term(performer, "classes")])
 

@@ -11,6 +11,8 @@ criterion                          terms               sample size              
 ``M2PFnP_xai``                     performer, ratings  pieces                        those of both
 ================================== =================== ============================= ======================
 
+A term that the task adds (means of raters, `musicbert.fairseq_plugin.labels.ratings`) is in the loss alone.
+
 Metrics (`musicbert.fairseq_plugin.labels.sums`) are those of the whole set, from sums over batches and
 workers. Published names and units of metrics are kept, since scripts select checkpoints by them (``accuracy``
 in percent).
@@ -136,7 +138,8 @@ class LabelCriterion(SummedCriterion):
             values = term.values(logits)
             if self.spread is not None and term.kind == "regression":
                 values = values * self.spread + self.centre
-            sums[_key(term.kind)] = sums_of(term.kind, values, target)
+            if _key(term.kind) not in sums:  # a second target of a kind is learned, and not what is reported
+                sums[_key(term.kind)] = sums_of(term.kind, values, target)
         if self.over_sequences:
             size = sample["nsentences"]
         return summed, size, self.log(summed, size, sample, **sums)
@@ -320,4 +323,4 @@ class BothCriterion(RatingCriterion):
     def __init__(self, cfg: BothConfig, task: Any) -> None:
         super().__init__(cfg, task)
         weights = {"classes": cfg.cls_weight, "regression": cfg.reg_weight}
-        self.terms = [replace(term, weight=weights[term.kind]) for term in self.terms]
+        self.terms = [replace(term, weight=weights[term.kind] * term.weight) for term in self.terms]

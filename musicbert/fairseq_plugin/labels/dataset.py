@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from musicbert.corpus.labelled import LabelColumn, LabelledSet
 from musicbert.corpus.labelled.pieces import NO_CLASS
+from musicbert.encoding.clock import in_phase
 from musicbert.encoding.sequence_views import latest_begin, position_width, sequence_in_view, sizes_in_view
 from musicbert.encoding.views import View
 from musicbert.encoding.vocabulary import BOS, EOS, FIELD_OFFSETS, FIELD_SIZES, PAD
@@ -124,6 +125,8 @@ class LabelDataset(SizedDataset):
         self.random_shift = random_shift
         self.weights = weights
         self.shuffle, self.seed = shuffle, seed
+        #: place of the bar line, of so many (`musicbert.encoding.clock.in_phase`)
+        self.phase = (0, 1)
         if isinstance(layout, PieceLayout):
             self.unit = layout.fields
             assert isinstance(windows, WholePieces)
@@ -147,6 +150,7 @@ class LabelDataset(SizedDataset):
         rng = np.random.default_rng((self.seed, self.epoch, index, 0))
         start, stop, first_bar = self._span(index, window, rng)
         rows = self.data.rows(window.piece, start, stop)
+        rows = in_phase(rows, *self.phase)
         performance = self.data.performance(window.piece, start, stop) if self.performance else None
         targets = {column.name: self._target(column, window.piece, start, stop) for column in self.columns}
         if self.augmentation is not None:

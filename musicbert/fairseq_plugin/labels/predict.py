@@ -138,8 +138,8 @@ def predict_part(
     """Predict one part (``train``, ``valid`` or ``test``); ``model``, ``task``: of `load_fine_tuned`.
 
     Outputs of a note that lies in several windows are averaged by the windows' shares; those of a piece are
-    the mean over its windows. ``device``, ``batch_rows``, ``batch_items``, ``progress``: see
-    `musicbert.predict.runner.pick_device` and `run_batches`.
+    the mean over its windows, and over the ``phases`` of the task. ``device``, ``batch_rows``,
+    ``batch_items``, ``progress``: see `musicbert.predict.runner.pick_device` and `run_batches`.
 
     Returns by label: logits of classes, and values of a regression (ratings on 0-1). A contrastive model that
     is not fine-tuned has embeddings only; its outputs are NaN. Raises `DatasetError` (those of
@@ -163,24 +163,32 @@ def predict_part(
         values, embedding = ([tensor.float().cpu().numpy() for tensor in part] for part in output)
         for row, index in enumerate(chosen.tolist()):
             notes = slice(lead, lead + len(dataset.windows[index]))
-            outputs[index] = [v[row, notes].copy() if v.ndim == 3 else v[row] for v in values]
+            new = [v[row, notes].copy() if v.ndim == 3 else v[row] for v in values]
+            outputs[index] = _running_mean(outputs[index], new, dataset.phase[0])
             if embedding and task.keep_embeddings:
-                embeddings[index] = embedding[0][row]
+                embeddings[index] = _running_mean(embeddings[index], [embedding[0][row]], dataset.phase[0])
 
-    run_batches(
-        -(-dataset.sizes // dataset.unit),
-        make_batch,
-        lambda sample: _run(model, task.terms, sample["net_input"]),
-        take,
-        batch_rows=batch_rows,
-        batch_items=batch_items,
-        progress=progress,
-    )
+    for phase in range(task.phases):
+        dataset.phase = (phase, task.phases)
+        run_batches(
+            -(-dataset.sizes // dataset.unit),
+            make_batch,
+            lambda sample: _run(model, task.terms, sample["net_input"]),
+            take,
+            batch_rows=batch_rows,
+            batch_items=batch_items,
+            progress=progress,
+        )
     return {
         name: _predictions(task, name, term, task.pieces(part), dataset, values, embeddings)
         for term, values in zip(task.terms, zip(*outputs, strict=True), strict=True)
         for name in (PERFORMER if term.label == "published" else term.label,)
     }
+
+
+def _running_mean(before: Any, new: list[NDArray[np.float32]], count: int) -> list[NDArray[np.float32]]:
+    """Mean of ``count`` earlier results and a new one."""
+    return [(count * old + one) / (count + 1) for old, one in zip(before, new, strict=True)] if count else new
 
 
 def _run(
@@ -231,7 +239,7 @@ def _predictions(
         more["offsets"] = np.concatenate([[0], np.cumsum(lengths)])
         more["note_index"] = np.concatenate([data.note_index(piece) for piece in pieces])
     elif task.keep_embeddings:
-        more["embedding"] = np.stack(embeddings)
+        more["embedding"] = np.concatenate(embeddings).reshape(len(embeddings), -1)
     elif not isinstance(dataset.layout, PieceLayout):
         more["segment_piece"] = np.array([window.piece for window in windows], np.int64)
         more["segment_start"] = np.array([window.start for window in windows], np.int64)

@@ -8,7 +8,6 @@ They read a `LabelledSet`, cut the pieces of a split into windows, and put a hea
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
@@ -20,7 +19,6 @@ from numpy.typing import NDArray
 from omegaconf import II, MISSING
 
 from musicbert.annotation.folds import PARTS
-from musicbert.atomic import read_json
 from musicbert.corpus.labelled import LabelledSet, open_labelled
 from musicbert.corpus.labelled.pieces import NO_CLASS
 from musicbert.errors import DatasetError
@@ -29,7 +27,7 @@ from musicbert.fairseq_plugin.labels.criterion import log_score
 from musicbert.fairseq_plugin.labels.dataset import LabelDataset
 from musicbert.fairseq_plugin.labels.note_augmentation import parse_augmentation
 from musicbert.fairseq_plugin.labels.sums import METRICS
-from musicbert.fairseq_plugin.labels.task import AUGMENT_HELP, LabelTask
+from musicbert.fairseq_plugin.labels.task import AUGMENT_HELP, LabelTask, read_split
 from musicbert.fairseq_plugin.labels.terms import Term
 from musicbert.model import MusicBert
 from musicbert.model.tagger import Tagger, TagSettings, freeze, scale_rates
@@ -37,7 +35,7 @@ from musicbert.predict.windows import Layout, cut
 
 logger = logging.getLogger(__name__)
 
-_HEADS = ChoiceEnum(["note", "first", "mean", "attention"])
+_HEADS = ChoiceEnum(["note", "first", "mean", "mean+sd", "attention"])
 _WINDOWS = ChoiceEnum(["all", "first"])
 _WEIGHTS = ChoiceEnum(["none", "balanced", "sqrt"])
 
@@ -75,24 +73,6 @@ class TaggingConfig(FairseqDataclass):
     optimizer_name: str = II("optimizer._name")
     fp16: bool = II("common.fp16")
     bf16: bool = II("common.bf16")
-
-
-def read_split(path: str | Path, data: LabelledSet) -> dict[str, list[int]]:
-    """Read the parts of a split: numbers of pieces.
-
-    Raises `DatasetError` (``bad-split``: not JSON of this form, an unknown piece, or a piece in two parts).
-    """
-    try:
-        names = read_json(path)
-        parts = {part: [data.index[name] for name in names.get(part, [])] for part in PARTS}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise DatasetError("bad-split", f"Not a split file: {error}", path=path) from error
-    except KeyError as error:
-        raise DatasetError("bad-split", f"The data set has no piece {error}", path=path) from error
-    every = [piece for part in parts.values() for piece in part]
-    if len(set(every)) < len(every):
-        raise DatasetError("bad-split", "A piece is in two parts, or twice in one", path=path)
-    return parts
 
 
 class TaggingModel(Tagger, BaseFairseqModel):
@@ -227,12 +207,13 @@ class TaggingTask(LabelTask):
             self.layout,
             training,
             random_shift=training and bool(cfg.random_shift),
-            weights=self._weights() if training else None,
             shuffle=training,
         )
 
-    def _weights(self) -> NDArray[np.float64] | None:
-        """Weight of each piece [shape=(n,)], 1 where it has none; None without such a label."""
+    def weights(self, training: bool) -> NDArray[np.float64] | None:
+        """Weight of each piece, 1 where it has none; None without such a label."""
+        if not training:
+            return None
         column = self.data.labels.get(self.cfg.weight_label)
         if column is None or column.level != "sequence" or column.name == self.column.name:
             return None

@@ -4,14 +4,18 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
 from fairseq import models
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask
+from numpy.typing import NDArray
 from omegaconf import II, MISSING
 
+from musicbert.annotation.folds import PARTS
+from musicbert.atomic import read_json
 from musicbert.corpus.labelled import LabelColumn, LabelledSet
 from musicbert.encoding.views import View
 from musicbert.errors import DatasetError
@@ -40,6 +44,24 @@ class PieceConfig(FairseqDataclass):
     seed: int = II("common.seed")
 
 
+def read_split(path: str | Path, data: LabelledSet) -> dict[str, list[int]]:
+    """Read the parts of a split: numbers of pieces.
+
+    Raises `DatasetError` (``bad-split``: not JSON of this form, an unknown piece, or a piece in two parts).
+    """
+    try:
+        names = read_json(path)
+        parts = {part: [data.index[name] for name in names.get(part, [])] for part in PARTS}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise DatasetError("bad-split", f"Not a split file: {error}", path=path) from error
+    except KeyError as error:
+        raise DatasetError("bad-split", f"The data set has no piece {error}", path=path) from error
+    every = [piece for part in parts.values() for piece in part]
+    if len(set(every)) < len(every):
+        raise DatasetError("bad-split", "A piece is in two parts, or twice in one", path=path)
+    return parts
+
+
 class LabelTask(OneDictionary, FairseqTask):
     """Learn labels of a labelled set; ``terms`` say what is learned, by which head."""
 
@@ -56,6 +78,8 @@ class LabelTask(OneDictionary, FairseqTask):
     choose_parts = "make the data with a larger share of this part, or train with --disable-validation"
     #: classes that count as missing
     ignore: tuple[int, ...] = ()
+    #: places of the bar line over which predictions are averaged
+    phases = 1
     #: more labels to read than those that are learned
     more_labels: tuple[str, ...] = ()
 
@@ -120,6 +144,11 @@ class LabelTask(OneDictionary, FairseqTask):
             raise DatasetError("too-long", message, path=self.data.path, hint=hint)
         return dataset
 
+    def weights(self, training: bool) -> NDArray[np.float64] | None:
+        """Weight of each piece of the set in the loss [shape=(n,)]; None: all alike."""
+        del training
+        return None
+
     def new_dataset(self, windows: Any, layout: Any, training: bool, **more: Any) -> LabelDataset:
         """Return a data set with the task's labels and options."""
         return self.dataset_class(
@@ -130,6 +159,7 @@ class LabelTask(OneDictionary, FairseqTask):
             ignore=self.ignore,
             performance=self.performance_features > 0,
             augmentation=self.augmentation if training else None,
+            weights=self.weights(training),
             seed=self.cfg.seed,
             **more,
         )

@@ -44,7 +44,11 @@ def outputs_of(
     The terms are in the order classification, regression; ``net_input`` and ``inputs`` are the model's
     arguments.
     """
-    heads: dict[str, Any] = {f"{term.family}_head_name": term.head for term in terms if term.head}
+    heads: dict[str, Any] = {}
+    for term in terms:
+        if term.head:
+            heads.setdefault(f"{term.family}_head_name", []).append(term.head)
+    heads = {name: several[0] if len(several) == 1 else tuple(several) for name, several in heads.items()}
     if heads:
         heads["features_only"] = True
     outputs = model(**net_input, **heads, **inputs)

@@ -59,8 +59,12 @@ def training_arguments(
 ) -> list[str]:
     """Arguments for shards, without the data, the split, the seed and the folder to save to.
 
-    ``pieces``: numbers of the pieces of the training part, whose windows give the updates of an epoch.
+    ``pieces``: numbers of the pieces of the training part, whose windows give the updates of an epoch. Raises
+    `ConfigError` (``bad-option``: attributes that only ratings have).
     """
+    if wrong := _given(recipe, RATINGS_ONLY):
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in wrong)
+        raise ConfigError("bad-option", f"for a data-bin of ratings alone: {options}", hint="leave it out")
     window = min(recipe.window_of(model.family, task.level), model.max_positions)
     windows = sum(
         len(
@@ -119,6 +123,10 @@ def databin_arguments(
             criterion=criterion,
             classification_head_name="performer" if "performer" in labels else "ratings",
             regression_head_name="ratings" if len(labels) > 1 else None,
+            freeze_layers=recipe.freeze_layers or None,
+            means_weight=recipe.means_weight or None,
+            rater_weights=recipe.rater_weights,
+            phases=None if recipe.phases == 1 else recipe.phases,
         )
     else:
         several = task.kind == "multilabel"
@@ -138,11 +146,17 @@ def databin_arguments(
     ]
 
 
-#: attributes of `FineTuning` that the published tasks do not have
+#: attributes of `FineTuning` that the published tasks do not have, and those that ratings alone have
 _SHARDS_ONLY = (
     *("window", "overlap", "windows", "head_inner", "head_dropout", "attend_padding", "mix_layers", "layer"),
-    *("freeze_layers", "layer_decay", "class_weights", "label_smoothing", "random_shift"),
+    *("layer_decay", "class_weights", "label_smoothing", "random_shift"),
 )
+RATINGS_ONLY = ("means_weight", "rater_weights", "phases")
+_NOT_OF_SENTENCES = (*_SHARDS_ONLY, *RATINGS_ONLY, "freeze_layers", "augment", "performance_input")
+
+
+def _given(recipe: FineTuning, names: Sequence[str]) -> list[str]:
+    return [name for name in names if getattr(recipe, name) != getattr(FineTuning, name)]
 
 
 def _check_databin(model: ModelChoice, recipe: FineTuning, *, ratings: bool, data: LabelledSet) -> None:
@@ -150,9 +164,8 @@ def _check_databin(model: ModelChoice, recipe: FineTuning, *, ratings: bool, dat
         raise DatasetError(
             "wrong-codec", f"data-bins hold octuples for MusicBERT, not for {model.family}", path=data.path
         )
-    names = _SHARDS_ONLY if ratings else (*_SHARDS_ONLY, "augment", "performance_input")
-    wrong = [name for name in names if getattr(recipe, name) != getattr(FineTuning, name)]
-    if wrong or recipe.head not in ("", "first", "mean"):
+    wrong = _given(recipe, _SHARDS_ONLY if ratings else _NOT_OF_SENTENCES)
+    if wrong or recipe.head == "attention":
         options = ", ".join(f"--{name.replace('_', '-')}" for name in wrong or [f"head {recipe.head}"])
         raise ConfigError(
             "bad-option", f"not for a data-bin: {options}", hint="write shards, or leave it out"

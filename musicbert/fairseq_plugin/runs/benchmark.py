@@ -21,6 +21,7 @@ from musicbert.errors import DatasetError, MusicBertError
 from musicbert.evaluation.baselines.benchmark import features_of
 from musicbert.evaluation.benchmark_scores import pieces_of
 from musicbert.evaluation.reports.benchmark import TaskFiles, baseline_scores, network_scores
+from musicbert.fairseq_plugin.runs.arguments import RATINGS_ONLY
 from musicbert.fairseq_plugin.runs.engine import Run, RunOutcome, start_runs
 from musicbert.fairseq_plugin.runs.models import ModelChoice, choose_model
 from musicbert.fairseq_plugin.runs.plan import plan_task
@@ -75,7 +76,8 @@ def run_benchmark(
     target.mkdir(parents=True, exist_ok=True)
     folders = {"note": note_data, "sequence": seq_data}
     weights = choose_model(model).path
-    recipe = {f"recipe, {name}": value for name, value in asdict(change(FineTuning())).items()}
+    changed = asdict(change(FineTuning()))
+    recipe = {f"recipe, {name}": value for name, value in changed.items() if name not in RATINGS_ONLY}
     asked = {"seeds": seeds, "only_folds": only_folds, "train_share": train_share, "cpu": cpu, **recipe}
     files = TaskFiles(
         target,

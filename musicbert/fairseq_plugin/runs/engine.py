@@ -49,7 +49,8 @@ class Run:
     an exported model says about itself (``family``, ``task``, ``origin``); ``threads``: of torch; ``cpu``: do
     not use a GPU; ``before``: options of a training on the tokens of the same fold that comes first and gives
     the weights to start from (masked-LM pre-training on the pieces that this fold may see); ``sources``:
-    hashes of what it is made from, by name (`check_settings` adds data and weights).
+    hashes of what it is made from, by name (`check_settings` adds data and weights); ``search``: alternatives
+    of options, of which `musicbert.fairseq_plugin.runs.search` chooses one before the run starts.
     """
 
     data: Path
@@ -66,6 +67,7 @@ class Run:
     cpu: bool = False
     before: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
+    search: tuple[str, ...] = ()
 
     @property
     def done(self) -> bool:
@@ -133,7 +135,7 @@ def check_settings(runs: Sequence[Run]) -> list[Run]:
         sources = source_hashes(str(run.data), (*run.before, "", *run.arguments), known)
         run = replace(run, sources={**sources, **run.sources})
         checked.append(run)
-        if run.done:
+        if run.done and not run.search:  # a search ends in options that are checked then
             hint = "choose another --output, or remove this run to make it anew"
             require_same((read_record(run.out / DONE) or {}).get("made_from"), run.made_from(), run.out, hint)
             if lacking := run.lacks():

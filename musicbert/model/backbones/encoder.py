@@ -63,8 +63,16 @@ class OctupleEncoder(nn.Module):
         inputs = config.performance_features
         self.performance_projection = nn.Linear(inputs, D, bias=False) if inputs else None
         self.performance_hidden_projection = nn.Linear(inputs, D, bias=False) if inputs else None
+        #: blocks that stay as they are, with all before them, and have no dropout
+        self.frozen = 0
         #: how the down-projection is computed (see :mod:`musicbert.model.blocks.embedding`)
         self.down_form: DownForm = "auto"
+
+    def train(self, mode: bool = True) -> "OctupleEncoder":
+        """Switch training on or off; frozen blocks stay in evaluation mode."""
+        super().train(mode)
+        self.layers[: self.frozen].eval()
+        return self
 
     def forward(
         self,
@@ -113,7 +121,7 @@ class OctupleEncoder(nn.Module):
             x = x + self.embed_positions.weight[PAD + 1 : PAD + 1 + x.shape[1]]
         else:
             x = x + self.embed_positions(note_positions(padding))
-        x = F.dropout(self.emb_layer_norm(x), self.config.dropout, self.training)
+        x = F.dropout(self.emb_layer_norm(x), self.config.dropout, self.training and not self.frozen)
         if padding_mask is not None:
             x = x.masked_fill(padding_mask[..., None], 0.0)
 

@@ -18,9 +18,10 @@ from musicbert.model.blocks.attention import compile_in_place, mixed_precision
 from musicbert.model.blocks.embedding import PAD
 from musicbert.model.blocks.masked_positions import MaskedPlaces
 from musicbert.model.blocks.packed_attention import Segments
+from musicbert.model.heads.notes import pooled
 from musicbert.model.heads.sentence import LMHead, SentenceHead
 
-Pooling = Literal["first", "mean"]
+Pooling = Literal["first", "mean", "mean+sd"]
 
 #: standard deviation of new weights (Devlin et al. 2019)
 INIT_STD = 0.02
@@ -44,7 +45,7 @@ class MusicBert(nn.Module):
 
     ``pooling``: what the sentence heads read: ``first`` (published): the up-projected first token; ``mean``:
     the mean of the hidden states over the notes of a piece (without padding and special octuples), not
-    up-projected.
+    up-projected; ``mean+sd``: that and their standard deviation, 2 D numbers.
     """
 
     def __init__(self, config: ModelConfig, *, pooling: Pooling = "first") -> None:
@@ -97,10 +98,11 @@ class MusicBert(nn.Module):
     ) -> SentenceHead:
         if outputs < 1:
             raise ValueError(f"head {name!r} needs at least one output, not {outputs}")
+        width = self.config.width
         head = SentenceHead(
-            self.config.width,
+            2 * width if self.pooling == "mean+sd" else width,
             outputs,
-            inner_width=inner_width,
+            inner_width=inner_width or width,
             dropout=self.config.pooler_dropout if dropout is None else dropout,
             spectral=self.spectral[kind] if spectral is None else spectral,
         )
@@ -118,11 +120,24 @@ class MusicBert(nn.Module):
         return self.encoder.sentence_encoder.embed_tokens(src_tokens)
 
     def pool(self, output: EncoderOutput) -> torch.Tensor:
-        """One vector a piece, by ``self.pooling`` [shape=(B, D)]."""
+        """One vector a piece, by ``self.pooling`` [shape=(B, D) or (B, 2 D)]."""
         if self.pooling == "first":
             return self.encoder.sentence_encoder.up_first(output.hidden)
-        notes = (~output.special).to(output.hidden.dtype)[..., None]  # (B, T, 1)
-        return (output.hidden * notes).sum(1) / notes.sum(1).clamp(min=1)  # (B, D)
+        return pooled(output.hidden, ~output.special, deviation=self.pooling == "mean+sd")
+
+    def freeze(self, blocks: int) -> None:
+        """Keep the embeddings and the first ``blocks`` blocks as they are, without dropout; 0: nothing.
+
+        Raises `ValueError` (there are fewer blocks).
+        """
+        encoder = self.encoder.sentence_encoder
+        if not 0 <= blocks <= len(encoder.layers):
+            raise ValueError(f"0 to {len(encoder.layers)} blocks can be frozen, not {blocks}")
+        encoder.frozen = blocks
+        before = (part for name, part in encoder.named_children() if name not in ("layers", "upsampling"))
+        for part in (*before, *encoder.layers[:blocks]) if blocks else ():
+            part.requires_grad_(False)
+        encoder.train(encoder.training)
 
     def sentence_features(
         self,
@@ -131,7 +146,7 @@ class MusicBert(nn.Module):
         token_embeddings: torch.Tensor | None = None,
         performance: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Vectors that the sentence heads read [shape=(B, D)]."""
+        """Vectors that the sentence heads read (see `pool`)."""
         encode = self.encoder.sentence_encoder
         with mixed_precision(self, src_tokens):
             out = encode(src_tokens, token_embeddings=token_embeddings, performance=performance)
@@ -144,7 +159,7 @@ class MusicBert(nn.Module):
         features_only: bool = False,
         return_all_hiddens: bool = False,
         classification_head_name: str | None = None,
-        regression_head_name: str | None = None,
+        regression_head_name: str | tuple[str, ...] | None = None,
         token_embeddings: torch.Tensor | None = None,
         performance: torch.Tensor | None = None,
         performance_hidden: torch.Tensor | None = None,
@@ -158,13 +173,13 @@ class MusicBert(nn.Module):
 
         ``src_tokens`` [shape=(B, T*F), int64]; ``features_only``: return features instead of logits;
         ``return_all_hiddens``: put the states between the blocks into ``extra["inner_states"]``;
-        ``classification_head_name``, ``regression_head_name``: sentence heads to run instead of the masked-LM
-        head; ``token_embeddings``, ``performance``, ``performance_hidden``, ``padded``, ``segments``: see
-        `OctupleEncoder.forward`; ``masked_tokens``: tokens whose logits are wanted [shape=(B, T*F), bool], or
-        None for all; ``masked_places``: the same as a list sorted by field, in whose order logits come,
-        without synchronising a GPU.
+        ``classification_head_name``, ``regression_head_name`` (one or several): sentence heads to run instead
+        of the masked-LM head; ``token_embeddings``, ``performance``, ``performance_hidden``, ``padded``,
+        ``segments``: see `OctupleEncoder.forward`; ``masked_tokens``: tokens whose logits are wanted
+        [shape=(B, T*F), bool], or None for all; ``masked_places``: the same as a list sorted by field, in
+        whose order logits come, without synchronising a GPU.
 
-        Returns ``output``: with both heads named ``(class logits, regression)``, with one its output
+        Returns ``output``: with several heads named ``(class logits, regression, ...)``, with one its output
         [shape=(B, C)]; otherwise features [shape=(B, T*F, D)] or logits [shape=(B, T*F, V)], or [shape=(N,
         V)] of the masked tokens; and ``extra``: ``hidden``, ``padding_mask`` and ``inner_states`` (see
         `EncoderOutput`); with ``performance_hidden`` also ``performance``, the predicted inputs [shape=(B, T,
@@ -188,11 +203,13 @@ class MusicBert(nn.Module):
             return self._token_outputs(out, features_only, masked_tokens, masked_places), extra
 
     def _sentence_outputs(
-        self, out: EncoderOutput, classification: str | None, regression: str | None
+        self, out: EncoderOutput, classification: str | None, regression: str | tuple[str, ...] | None
     ) -> Any:
         features = self.pool(out)  # (B, D)
-        named = ((self.classification_heads, classification), (self.regression_heads, regression))
-        outputs = tuple(heads[name](features) for heads, name in named if name is not None)  # (B, C) each
+        several = (regression,) if isinstance(regression, str) else regression or ()
+        heads = [self.regression_heads[name] for name in several]
+        heads = heads if classification is None else [self.classification_heads[classification], *heads]
+        outputs = tuple(head(features) for head in heads)  # (B, C) each
         if self.autocast_bf16:
             outputs = tuple(output.float() for output in outputs)
         return outputs if len(outputs) > 1 else outputs[0]

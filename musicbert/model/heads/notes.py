@@ -11,6 +11,8 @@ from torch import nn
 
 #: width of the scores and number of hops of the published head (Lin et al. 2017 have 350 and 30)
 HIDDEN, HOPS = 128, 4
+#: added to a variance: the gradient of its root stays finite
+EPSILON = 1e-6
 
 
 def _classifier(inputs: int, outputs: int, inner: int, dropout: float) -> nn.Sequential:
@@ -32,6 +34,20 @@ class NoteHead(nn.Module):
         """Logits of every row: [shape=(B, T, D)] -> [shape=(B, T, C)]."""
         del notes
         return self.classifier(hidden)  # (B, T, C)
+
+
+def pooled(hidden: torch.Tensor, notes: torch.Tensor, *, deviation: bool = False) -> torch.Tensor:
+    """Mean of states [shape=(B, T, D)] over notes [shape=(B, T), bool], and standard deviation if asked for.
+
+    Returns [shape=(B, D)], or [shape=(B, 2 D)].
+    """
+    shown = notes.to(hidden.dtype)[..., None]  # (B, T, 1)
+    count = shown.sum(1).clamp(min=1)
+    mean = (hidden * shown).sum(1) / count  # (B, D)
+    if not deviation:
+        return mean
+    variance = ((hidden - mean[:, None]).square() * shown).sum(1) / count
+    return torch.cat([mean, (variance + EPSILON).sqrt()], dim=1)
 
 
 def structured_attention(scores: torch.Tensor, attended: torch.Tensor | None) -> torch.Tensor:

@@ -313,3 +313,120 @@ def test_groups_of_a_study_are_those_of_its_files(broken):
         count = len((broken / "label" / f"{part}.id").read_text().splitlines())
         (broken / "label" / f"{part}.group").write_text("a\n" * count)
     assert set(open_task(broken).data.groups.values()) == {"a"}
+
+
+@pytest.fixture
+def rated(databin, tmp_path):
+    """The data-bin with the means and numbers of its raters."""
+    folder = shutil.copytree(databin, tmp_path / "rated") / "label"
+    for part, count in PIECES.items():
+        rows = [json.loads(line) for line in (folder / f"{part}.label").read_text().splitlines()]
+        (folder / f"{part}.means").write_text(
+            "".join(f"{json.dumps([0.25] * 4 + row[4:])}\n" for row in rows)
+        )
+        counts = [[1 + k, 1 + k, 1 + k, 0] for k in range(count)]
+        (folder / f"{part}.raters").write_text("".join(f"{json.dumps(row)}\n" for row in counts))
+    return folder.parent
+
+
+def test_means_are_a_second_target_and_raters_are_weights(rated):
+    task = open_task(rated, means_weight=0.5, rater_weights=True, regression_head_name="r")
+    assert [(term.label, term.head, term.weight) for term in task.terms] == [
+        ("performer", "xai_head", 1.0), ("ratings", "r", 1.0), ("means", "means", 0.5),
+    ]  # fmt: skip
+    assert "means" not in task.data.labels
+    train, valid = task.load_dataset("train"), task.load_dataset("valid")
+    batch = train.collater([train[0], train[11]])
+    assert (batch["targets"]["means"] == 0.25).all()
+    np.testing.assert_allclose(batch["weight"].numpy(), np.array([1, 12]) / 6.5, rtol=1e-6)
+    assert "weight" not in valid.collater([valid[0]])
+    described = {entry["name"]: entry for entry in task.described_outputs}
+    assert described["means"]["names"] == described["r"]["names"]
+
+
+def test_both_targets_are_in_the_loss_and_the_first_is_reported(rated):
+    from musicbert.fairseq_plugin.labels.criterion import BothConfig, BothCriterion
+    from musicbert.fairseq_plugin.labels.terms import outputs_of
+
+    def loss(**options):
+        task = open_task(rated, **options)
+        dataset = task.load_dataset("train")
+        sample = dataset.collater([dataset[0], dataset[1]])
+        torch.manual_seed(0)
+        from musicbert.config import PRESETS
+        from musicbert.model import MusicBert
+
+        model = MusicBert(PRESETS["tiny"].with_(layers=1), pooling="mean")
+        task.add_heads(model)
+        model.eval()
+        criterion = BothCriterion(BothConfig(reg_weight=2.0), task)
+        total, _, logged = criterion(model, sample)
+        return total, logged, [*outputs_of(model, task.terms, sample["net_input"])]
+
+    alone, logged, _ = loss()
+    total, both, outputs = loss(means_weight=0.5)
+    torch.testing.assert_close(both["_regression_sums"], logged["_regression_sums"])
+    assert len(outputs) == 3
+    expected = alone + 2.0 * 0.5 * (outputs[2].sigmoid() - 0.25).square().sum()
+    torch.testing.assert_close(total, expected)
+
+
+def test_what_the_data_do_not_have_is_refused(databin, rated):
+    from musicbert.errors import ConfigError
+
+    assert reason(databin, means_weight=1.0) == "missing-labels"
+    assert reason(databin, rater_weights=True) == "missing-labels"
+    for options in (
+        {"means_weight": -1.0},
+        {"means_weight": 1.0, "criterion_name": "M2P_xai"},
+        {"means_weight": 1.0, "criterion_name": "M2PF_xai_adv"},
+        {"means_weight": 1.0, "compat": True},
+        {"rater_weights": True, "criterion_name": "M2PF_xai_adv"},
+        {"phases": 0},
+        {"phases": 65},
+        *({"name": "xai_pretrain_task", name: 2} for name in ("freeze_layers", "means_weight", "phases")),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            open_task(rated, **options)
+        assert caught.value.reason == "bad-options"
+    (rated / "label" / "train.raters").write_text("[1, 2]\n" * 12)
+    assert reason(rated, rater_weights=True) == "bad-label"
+
+
+def test_a_split_file_takes_the_place_of_the_parts(databin, tmp_path):
+    names = open_task(databin).data.names
+    split = tmp_path / "split.json"
+    split.write_text(json.dumps({"train": list(names[:3]), "valid": list(names[4:6])}))
+    task = open_task(databin, split_file=str(split))
+    assert (task.pieces("train"), task.pieces("valid"), task.pieces("test")) == ([0, 1, 2], [4, 5], [])
+    assert len(task.load_dataset("train")) == 3
+
+
+def test_predictions_are_the_mean_over_phases(make_databin):
+    from musicbert.config import PRESETS
+    from musicbert.fairseq_plugin.labels.predict import predict_part
+    from musicbert.model import MusicBert
+
+    data = make_databin({"train": 2, "test": 3}, notes=(6, 12))
+
+    def predicted(phases, phase=None):
+        task = open_task(data, phases=phases)
+        torch.manual_seed(0)
+        model = task.add_heads(MusicBert(PRESETS["tiny"].with_(layers=1), pooling="mean+sd")).eval()
+        if phase is None:
+            return predict_part(model, task, "test", device="cpu")["ratings"]
+        dataset = task.load_dataset("test")
+        dataset.phase = (phase, 3)
+        rows = [dataset[index]["source"].view(-1, 8)[1:-1, :2].tolist() for index in range(len(dataset))]
+        moved = [
+            dataset.collater([dataset[index]])["net_input"]["src_tokens"] for index in range(len(dataset))
+        ]
+        outputs = [model(tokens, regression_head_name="xai_regression_head")[0].sigmoid() for tokens in moved]
+        return rows, torch.cat(outputs).detach().numpy()
+
+    phases = [predicted(3, phase) for phase in range(3)]
+    assert phases[0][0] != phases[1][0] != phases[2][0]
+    mean = np.mean([outputs for _, outputs in phases], axis=0)
+    np.testing.assert_allclose(predicted(3).outputs, mean, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(predicted(1).outputs, phases[0][1], rtol=1e-4, atol=1e-6)
+    assert predicted(3).embedding.shape == (3, 256)

@@ -127,6 +127,45 @@ def test_mean_pooling_counts_notes_and_nothing_else():
         MusicBert(CONFIG, pooling="max")
 
 
+def test_the_deviation_stands_beside_the_mean():
+    torch.manual_seed(0)
+    model = MusicBert(CONFIG, pooling="mean+sd").eval()
+    tokens = tokens_of(5, 9)
+    hidden = model(tokens)[1]["hidden"]
+    found = model.sentence_features(tokens)
+    for row, count in enumerate((5, 9)):
+        notes = hidden[row, 1 : 1 + count]
+        torch.testing.assert_close(found[row, :32], notes.mean(0))
+        torch.testing.assert_close(found[row, 32:], notes.std(0, correction=0), atol=1e-3, rtol=1e-3)
+    head = model.register_regression_head("how", 3)
+    assert (head.dense.weight.shape, head.out_proj.weight.shape) == ((32, 64), (3, 32))
+    model.register_regression_head("mean", 3)
+    first, second = model(tokens, regression_head_name=("how", "mean"))[0]
+    torch.testing.assert_close(first, head(found))
+    assert not torch.equal(first, second)
+
+
+def test_frozen_blocks_have_no_gradient_and_no_dropout():
+    torch.manual_seed(0)
+    model = MusicBert(CONFIG.with_(dropout=0.5, performance_features=2), pooling="mean")
+    model.register_classification_head("who", 2)
+    model.freeze(1)
+    tokens, inputs = tokens_of(9), torch.randn(1, 11, 2)
+    model.train()
+    states = [model(tokens, return_all_hiddens=True, performance=inputs)[1]["inner_states"] for _ in range(2)]
+    assert [torch.equal(one, other) for one, other in zip(*states, strict=True)] == [True, True, False]
+    model(tokens, classification_head_name="who", performance=inputs)[0].sum().backward()
+    trained = {name for name, value in model.named_parameters() if value.requires_grad}
+    assert not any(".embed_" in name or "emb_layer" in name or "downsampling" in name for name in trained)
+    assert not any("layers.0." in name or "performance_projection" in name for name in trained)
+    assert any("layers.1." in name for name in trained)
+    assert "classification_heads.who.dense.weight" in trained
+    assert model.encoder.sentence_encoder.embed_tokens.weight.grad is None
+    for blocks in (-1, 3):
+        with pytest.raises(ValueError, match="0 to 2 blocks"):
+            model.freeze(blocks)
+
+
 def test_first_pooling_is_the_first_upsampled_token(model):
     tokens = tokens_of(5, 9)
     features, _ = model(tokens, features_only=True)

@@ -1,0 +1,70 @@
+"""The levers that need a GPU, at tiny size: every step runs, and says what it lacks."""
+
+import json
+import shutil
+
+import pytest
+import run_levers
+
+from musicbert.cli.main import main as musicbert
+
+
+@pytest.fixture
+def calls(monkeypatch, tmp_path):
+    found = []
+    monkeypatch.setattr(run_levers, "run", lambda *words, **_: found.append([*map(str, words)]))
+    monkeypatch.chdir(tmp_path)
+    return found
+
+
+def test_what_is_missing_is_said(calls, capsys):
+    for step in ("pretrain", "finetune", "rates", "tasks", "nonsense"):
+        with pytest.raises(SystemExit):
+            run_levers.main(["--steps", step])
+        assert {"pretrain": "--corpus", "tasks": "--note-data", "nonsense": "unknown step"}.get(
+            step, "--ratings"
+        ) in capsys.readouterr().err
+    assert not calls
+
+
+def test_the_twelve_tasks_are_run_with_and_without_the_weights(calls, tmp_path):
+    (tmp_path / "w.pt").touch()
+    words = ["--steps", "tasks", "--init", "w.pt", "--note-data", "note", "--tasks", "VF ME"]
+    assert run_levers.main(words) == 0
+    first, second = calls
+    assert first[:4] == ["scripts/finetune_m2bert.sh", "w.pt", "note", "-"]
+    assert second[1] == "scratch:musicbert_mini"
+    assert first[first.index("--tasks") + 1 :] == ["VF", "ME"]
+
+
+@pytest.mark.slow
+def test_all_steps_on_ratings_at_tiny_size(make_midi_folder, make_databin, tmp_path):
+    midi = make_midi_folder(8)
+    corpus = tmp_path / "corpus"
+    words = ["build", str(midi), "-o", str(corpus), "--performance-input", "--shares", "60", "20", "20"]
+    assert musicbert([*words, "--quiet"]) == 0
+    fold = tmp_path / "prepared" / "bin" / "xai_content_8fold" / "0"
+    fold.parent.mkdir(parents=True)
+    shutil.copytree(make_databin({"train": 12, "test": 4}, performance=15), fold)
+    for part in ("train", "test"):
+        lines = (fold / "label" / f"{part}.label").read_text().splitlines()
+        (fold / "label" / f"{part}.means").write_text("\n".join(lines) + "\n")
+        (fold / "label" / f"{part}.raters").write_text("[1, 2, 3, 4]\n" * len(lines))
+    out = tmp_path / "out"
+    words = ["--tiny", "--output", str(out), "--corpus", str(corpus), "--ratings", str(tmp_path / "prepared")]
+    words += ["--splits", "xai:content_8fold", "--steps", "pretrain finetune rates"]
+    assert run_levers.main(words) == 0
+    trained = out / "finetune" / "trained" / "xai" / "content_8fold"
+    search = json.loads((trained / "performance-mlm" / "fold0" / "search.json").read_text())
+    assert [entry["options"] for entry in search["tried"]] == ["--lr 1e-4", "--lr 1e-3"]
+    settings = json.loads((trained / "performance-mlm" / "fold0" / "seed1" / "run.json").read_text())
+    settings = settings["made_from"]["settings"]
+    assert settings["--lr"] == search["chosen"].split()[1]
+    assert (settings["--freeze-layers"], settings["--pooling"], settings["--phases"]) == ("1", "mean+sd", "2")
+    frozen = json.loads((trained / "performance-random" / "fold0" / "seed1" / "run.json").read_text())
+    assert frozen["made_from"]["settings"]["--freeze-layers"] == "2"  # all of the tiny network
+    assert "--init-from" not in frozen["made_from"]["settings"]
+    starts = out / "rates" / "trained" / "xai" / "content_8fold"
+    assert {path.name for path in starts.iterdir()} == {
+        f"performance-{s}" for s in ("scratch", "random", "mlm")
+    }
