@@ -117,7 +117,7 @@ TABLES = {
         "--metres": ("build {basic} {metre} -o c", "--metres one-4/4"), "--format": "--format text",
         "--shard-tokens": "--shard-tokens 400", "--performance-input": "--performance-input",
         "--score-input": (f"{BUILD} --performance-input --max-failure-rate 1", "~--score-input"),
-        "--exclude": "--exclude p3", "--seed": "--seed 8", "--window": "--window 16", "--overlap": (f"{BUILD} --window 16", "--overlap 1"),
+        "--exclude": "--exclude p3", "--exclude-music": "~--exclude-music nonsense", "--seed": "--seed 8", "--window": "--window 16", "--overlap": (f"{BUILD} --window 16", "--overlap 1"),
         "--shares": "--shares 40 30 30", "--split": "--split hash", "--keep-duplicates": ("build {song} {one} {midi} -o c", "--keep-duplicates"),
         "--ignore-near-duplicates": ("build {song} {one} {midi} -o c --keep-duplicates --shares 34 33 33", "--ignore-near-duplicates"),
         **{name: (f"{base} --output c --shares 60 20 20 --max-failure-rate 1", words) for name, (base, words) in policies("build {midi}").items()},
