@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from musicbert.cli.finetune import add_recipe, add_train_share, changed
+from musicbert.cli.inputs import add_seen
 
 DESCRIPTION = (
     "Fine-tune and score a checkpoint on the tasks of M2BERT's benchmark, with one table of results."
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--only-folds", nargs="+", metavar="FOLD", help="folds of cross-validations to run (all)")
     add_train_share(parser)
     add("--no-baselines", action="store_true", help="do not score the simple baselines")
+    add_seen(parser)
     add_recipe(parser.add_argument_group("training"))
     group = parser.add_argument_group("running")
     add = group.add_argument
@@ -71,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
         if not tasks:
             raise ValueError("there are no data for any task: scripts/prepare_smc_benchmark.sh makes them")
     import musicbert.fairseq_plugin  # noqa: F401 - registers tasks and models
+    from musicbert.evaluation.reports.seen import read_seen
     from musicbert.fairseq_plugin.runs.benchmark import run_benchmark
     from musicbert.reuse import hold_folder
 
@@ -90,6 +93,7 @@ def run(options: argparse.Namespace) -> int:
             threads=options.threads,
             cpu=options.cpu,
             baselines=not options.no_baselines,
+            seen=None if options.seen is None else read_seen(options.seen),
             progress=not options.quiet,
             say=lambda text: print(text, file=sys.stderr),
         )

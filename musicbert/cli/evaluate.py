@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from musicbert.cli.inputs import add_seen
 from musicbert.command_line import refuse_unused
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ EPILOG = """examples:
   musicbert evaluate runs/moods
   musicbert evaluate runs/melody --data shards/melody --output results/melody --resamples 2000
   musicbert evaluate runs/moods --no-baselines
+  musicbert evaluate runs/beats --seen results/overlaps.json:m2bert-mini
 
 Without --data, baselines are fitted on EXPERIMENT/data. The report is written to EXPERIMENT/report; with
 several labels, one for each to EXPERIMENT/report/LABEL.
@@ -32,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("experiment", type=Path, metavar="EXPERIMENT", help="folder that `musicbert finetune` wrote")
     add("--data", type=Path, metavar="FOLDER", help="data of the runs, for baselines (EXPERIMENT/data)")
     add("--output", "-o", type=Path, help="folder of the report (EXPERIMENT/report)")
+    add_seen(parser)
     add("--no-baselines", action="store_true", help="only the network")
     add("--resamples", type=int, default=1000, help="of the bootstrap (%(default)s)")
     add("--seed", type=int, default=0, help="of the bootstrap and of baselines that draw (%(default)s)")
@@ -54,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
         resamples=options.resamples,
         seed=options.seed,
         quiet=options.quiet,
+        seen=options.seen,
     )
     return 0
 
@@ -67,14 +71,17 @@ def report_runs(
     seed: int = 0,
     quiet: bool = False,
     again: bool = True,
+    seen: str | None = None,
 ) -> None:
     """Write the report of each label of an experiment and print the headlines.
 
     Baselines are fitted on ``folds`` (`musicbert.corpus.labelled.open_folds`), if given. ``resamples`` and
-    ``seed`` are those of the bootstrap. Without ``again``, a report that was made from the same stays.
+    ``seed`` are those of the bootstrap. Without ``again``, a report that was made from the same
+    stays. ``seen``: see `musicbert.evaluation.reports.seen.read_seen`.
     """
     from musicbert.corpus.labelled import Shards
     from musicbert.evaluation.reports.build import experiment_report
+    from musicbert.evaluation.reports.seen import read_seen, seen_file
     from musicbert.evaluation.reports.write import write_report
     from musicbert.evaluation.rows import shown_name
     from musicbert.evaluation.run_files import read_experiment
@@ -87,7 +94,12 @@ def report_runs(
     data = next(iter(folds.values()), None) if folds else None
     command = ["musicbert", "evaluate", experiment.name, "--resamples", str(resamples), "--seed", str(seed)]
     command += [] if folds else ["--no-baselines"]
-    made_by = provenance(command, inputs={"task": experiment / "task.json"}, seed=seed)
+    inputs = {"task": experiment / "task.json"}
+    if seen is not None:
+        command += ["--seen", seen]
+        inputs["seen"] = seen_file(seen)[0]
+    pieces_seen = None if seen is None else read_seen(seen)
+    made_by = provenance(command, inputs=inputs, seed=seed)
     out = output or experiment / "report"
     with hold_folder(out):
         for label in labels:
@@ -102,10 +114,15 @@ def report_runs(
                 n_resamples=resamples,
                 seed=seed,
                 progress=None if quiet else lambda name: print(f"baseline: {name}", file=sys.stderr),
+                seen=pieces_seen,
             )
             write_report(report, place, provenance=made_by)
             for row in report.rows:
                 print(f"{report.headline} {number_cell(row.value(report.headline))}  {shown_name(row)}")
+            for part, rows in report.apart.items():
+                for row in rows[:1]:
+                    value = number_cell(row.value(report.headline))
+                    print(f"{report.headline} {value}  {shown_name(row)}, {part} pieces")
             if leaked := sum(fold["test"] for fold in report.about["leaks"].values()):
                 pieces = report.about["pieces"]
                 print(f"{leaked} of {pieces} test pieces share music with a training piece of their fold")

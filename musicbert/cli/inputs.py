@@ -25,6 +25,16 @@ _SUFFIXES = (".mid", ".midi", ".kar", ".smf", ".rmi")
 _PACKED = (".gz", ".xz", ".bz2", ".zip", ".tar", ".tgz", ".7z", ".rar")
 
 
+def add_seen(parser: argparse.ArgumentParser) -> None:
+    """Add ``--seen``."""
+    parser.add_argument(
+        "--seen",
+        metavar="LIST",
+        help="score the pieces of LIST apart from the others, such as those that the pre-training held as "
+        "music: a text file of a name a line, or overlaps.json:NETWORK",
+    )
+
+
 def add_action(
     actions: Any, name: str, text: str, *, description: str = "", examples: str | None = None
 ) -> argparse.ArgumentParser:

@@ -87,7 +87,8 @@ def find_overlaps(tests: Fingerprints, files: Mapping[str, tuple[Path, list[str]
 
     Returns
     -------
-    ``tests``: data set -> part -> number of pieces (folds count as test); ``corpora``: corpus -> number of
+    ``tests``: data set -> part -> number of pieces (folds count as test); ``networks``: network -> its
+    corpus; ``corpora``: corpus -> number of
     files; ``overlaps``: one entry a test piece, with ``task``, ``part``, ``piece``, and ``files``: name ->
     ``shared`` windows, their ``share``, and the ``corpora``
     """
@@ -102,6 +103,7 @@ def find_overlaps(tests: Fingerprints, files: Mapping[str, tuple[Path, list[str]
             found[match.piece][name] = {"shared": match.shared, "share": share, "corpora": corpora}
     return {
         "tests": {task: dict(parts) for task, parts in pieces.items()},
+        "networks": NETWORKS,
         "corpora": dict(Counter(corpus for _, corpora in files.values() for corpus in corpora)),
         "overlaps": [
             dict(zip(("task", "part", "piece"), _place(piece), strict=True)) | {"files": found[piece]}

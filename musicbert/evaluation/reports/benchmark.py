@@ -22,11 +22,13 @@ from musicbert.corpus.readers.tasks import BENCHMARK, OBJECTIVES, BenchmarkTask
 from musicbert.evaluation.baselines.benchmark import baselines_of
 from musicbert.evaluation.benchmark_scores import rounds, score_pieces, score_predictions
 from musicbert.evaluation.predictions import load_predictions
+from musicbert.evaluation.reports.seen import SEEN, UNSEEN, parts_of
 from musicbert.evaluation.rows import Row
 from musicbert.evaluation.tables import interval_cell, markdown_table, number_cell
 
 SCORES, TABLE = "scores.json", "table.md"
-_SCORES = {"score", "published", "pieces"}
+_APART = tuple(f"score, {part}" for part in (SEEN, UNSEEN))
+_SCORES = {"score", "published", "pieces", *_APART}
 #: baselines that look at no note, and cells without published scores
 _PLAIN, _NONE = ("majority", "previous"), (None,) * len(OBJECTIVES)
 
@@ -39,11 +41,13 @@ def network_scores(
     *,
     known: dict[Path, dict[str, Any]] | None = None,
     only: Collection[Path] | None = None,
+    seen: Collection[str] | None = None,
 ) -> dict[str, Any] | None:
     """Score the complete runs (``run.json``) of a folder; None where there is none (see `summary_of_runs`).
 
     ``pieces``: those of the data by name; ``known``: scores by file, which are not computed again; new ones
-    are added; ``only``: folders of the runs that count (all).
+    are added; ``only``: folders of the runs that count (all); ``seen``: pieces that are scored apart from the
+    others (``score, seen`` and ``score, unseen``).
     """
     runs = []
     known = {} if known is None else known
@@ -51,7 +55,10 @@ def network_scores(
         if not path.with_name("run.json").is_file() or (only is not None and path.parent not in only):
             continue
         if path not in known:
-            known[path] = score_predictions(row, load_predictions(path)[row.task.label], shards, pieces)
+            predictions = load_predictions(path)[row.task.label]
+            known[path] = score_predictions(row, predictions, shards, pieces)
+            for part, mine in parts_of(predictions, seen).items() if seen is not None else ():
+                known[path][f"score, {part}"] = score_predictions(row, mine, shards, pieces)["score"]
         fold, seed = path.parts[-3].removeprefix("fold"), int(path.parts[-2].removeprefix("seed"))
         runs.append({"seed": seed, "fold": fold, **known[path]})
     return summary_of_runs(runs) if runs else None
@@ -60,10 +67,13 @@ def network_scores(
 def summary_of_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return ``runs`` (seed, fold and scores), and ``mean`` and ``sd`` of each score that all have."""
     result: dict[str, Any] = {"runs": list(runs)}
-    for key in (k for k in runs[0] if k not in ("seed", "fold", "n") and all(k in run for run in runs)):
-        seeds = sorted({run["seed"] for run in runs})
-        means = [np.mean([run[key] for run in runs if run["seed"] == seed]) for seed in seeds]
-        spread = means if len(means) > 1 else [run[key] for run in runs]
+    everywhere = [key for key in runs[0] if all(key in run for run in runs)]
+    apart = [key for key in _APART if any(key in run for run in runs)]  # some folds may have no such piece
+    for key in dict.fromkeys(key for key in (*everywhere, *apart) if key not in ("seed", "fold", "n")):
+        having = [run for run in runs if key in run]
+        seeds = sorted({run["seed"] for run in having})
+        means = [np.mean([run[key] for run in having if run["seed"] == seed]) for seed in seeds]
+        spread = means if len(means) > 1 else [run[key] for run in having]
         deviation = float(np.std(spread, ddof=1)) if len(spread) > 1 else None
         result[key] = {"mean": float(np.mean(means)), "sd": deviation}
     return result
@@ -124,7 +134,10 @@ def benchmark_table(records: Sequence[Mapping[str, Any]], model: str) -> str:
         task, rows = BENCHMARK[record["task"].upper()], rows_of(record)
         if record.get("note"):
             notes.append(f"- {record['task']}, {record['split']}: {record['note']}")
-        names = {"score": task.score, "published": f"{task.score}, as published", "pieces": "by piece"}
+        names = {
+            **{key: key.replace("score", task.score) for key in ("score", *_APART)},
+        }
+        names |= {"published": f"{task.score}, as published", "pieces": "by piece"}
         network = next((row for row in rows if row.kind == "network"), None)
         for key, name in names.items():
             known = [row for row in rows if key in row.scores["pooled"]]
@@ -133,7 +146,7 @@ def benchmark_table(records: Sequence[Mapping[str, Any]], model: str) -> str:
             rivals = [row for row in known if row.kind == "baseline" and row.name not in _PLAIN]
             best = max(rivals, key=lambda row: row.value(key), default=None)
             majority = next((row.value(key) for row in known if row.name == "majority"), None)
-            as_published = record["split"] == "published" and key != "pieces"
+            as_published = record["split"] == "published" and key in ("score", "published")
             lines.append(
                 [
                     *(record["task"], record["split"], name),

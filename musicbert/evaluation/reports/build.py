@@ -4,8 +4,8 @@
 predictions are given, on the pieces that both have.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.labelled import baseline_names, baseline_predictions
 from musicbert.evaluation.metrics.bootstrap import Interval, interval, resample
 from musicbert.evaluation.predictions import Predictions, pool
+from musicbert.evaluation.reports.seen import restricted, scored_apart
 from musicbert.evaluation.rows import (
     Extra,
     Folds,
@@ -45,6 +46,7 @@ class Report:
     about: dict[str, Any]  # further facts of report.json
     poles: tuple[tuple[str, str], ...] = ()  # low and high pole of each output of a regression, if any
     curves: Curves = field(default_factory=dict)
+    apart: Mapping[str, Sequence[Row]] = field(default_factory=dict)  # rows on seen and on unseen pieces
 
     def of_kind(self, *kinds: RowKind) -> list[Row]:
         """Return the rows of some kinds."""
@@ -152,14 +154,6 @@ def _difference(mine: Row, other: Row, metric: str, n_resamples: int, seed: int)
     return {"n": n, **interval(draws[0] - draws[1]).as_dict()}
 
 
-def restricted(predictions: Predictions, ids: np.ndarray[Any, Any]) -> Predictions:
-    """Return the predictions of some pieces (labels of pieces only)."""
-    keep = np.isin(predictions.ids, ids)
-    arrays = {name: getattr(predictions, name)[keep] for name in ("ids", "groups", "target", "outputs")}
-    none = dict.fromkeys(("segment_piece", "segment_start", "segment_outputs", "embedding"))
-    return replace(predictions, **arrays, **none)
-
-
 #: facts of ``task.json`` that the report repeats
 _FACTS = ("data", "model", "leaks", "recipe")
 #: split of the labelled sets that are a fold of a data-bin
@@ -174,11 +168,13 @@ def experiment_report(
     n_resamples: int = 1000,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
+    seen: Collection[str] | None = None,
 ) -> Report:
     """Score an experiment.
 
     ``sets``: the data, for baselines: one set, or a set a fold; ``progress``: called with the name of each
-    baseline before it is fitted; other options: see `build_report`.
+    baseline before it is fitted; ``seen``: pieces that are scored apart from the others
+    (`musicbert.evaluation.reports.seen`); other options: see `build_report`.
     Raises `DatasetError` (``other-data`` where the runs were made with other data).
     """
     task, record = experiment.task, experiment.record
@@ -227,6 +223,8 @@ def experiment_report(
         about=about,
     )
     report.curves = experiment.curves
+    if seen is not None:
+        report.apart = scored_apart(report.rows, seen, n_resamples=n_resamples, seed=seed)
     if by_fold:
         column = by_fold[folds[0]].column(task.label)
         report.poles = column.poles

@@ -15,7 +15,7 @@
 Pictures of outputs are made where these have poles, such as ratings.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
@@ -80,8 +80,13 @@ def _content(report: Report, provenance: Mapping[str, Any] | None) -> dict[str, 
         "rows": [row.as_dict() for row in report.rows],
         "differences": report.differences,
         "per_class": report.per_class,
+        **({"apart": _apart_content(report)} if report.apart else {}),
         "provenance": dict(provenance or {}),
     }
+
+
+def _apart_content(report: Report) -> dict[str, Any]:
+    return {part: [row.as_dict() for row in rows] for part, rows in report.apart.items()}
 
 
 def _outputs(report: Report) -> tuple[str, ...]:
@@ -183,9 +188,17 @@ def report_markdown(report: Report, pictures: list[str]) -> str:
             ],
         )
         lines.append("")
+    for part, of_part in report.apart.items():
+        lines += [f"Test pieces that are {part} by the list of seen music: {_pieces(of_part)}.", ""]
+        lines += [*row_table(of_part, shown, bold=True), ""] if of_part else []
     lines += _class_lines(report) + _output_lines(report)
     lines += [f"![{Path(name).stem}]({name})" for name in pictures]
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _pieces(rows: Sequence[Row]) -> str:
+    known = next((row.predictions for row in rows if row.predictions is not None), None)
+    return "none" if known is None else f"{len(known):,}"
 
 
 def _facts(report: Report) -> list[str]:

@@ -6,7 +6,7 @@ interruption, the same command continues with what is missing.
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
@@ -55,6 +55,7 @@ def run_benchmark(
     threads: int = 1,
     cpu: bool = False,
     baselines: bool = True,
+    seen: Collection[str] | None = None,
     progress: bool = True,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[dict[str, Any]]:
@@ -64,8 +65,8 @@ def run_benchmark(
     by source, for labels of notes and of pieces (``scripts/prepare_smc_benchmark.sh``); ``splits``: those
     that a data set lacks are noted; ``seeds``: default: those of the task's resource class; ``change``:
     changes `benchmark_recipe`; ``only_folds``: folds of cross-validations to run; ``train_share``: share of
-    each training part that networks and baselines learn from, above 0 and up to 1; ``say``: told about each
-    task.
+    each training part that networks and baselines learn from, above 0 and up to 1; ``seen``: pieces that are
+    scored apart from the others; ``say``: told about each task.
 
     Returns a record for each task and split, as in ``scores.json``, with ``same_as`` where two splits have
     the same parts. Raises `CheckpointError` (the model cannot be found or read); `ConfigError`
@@ -121,7 +122,7 @@ def run_benchmark(
                     split=split, only_folds=only_folds if row.folds else None, seeds=seeds, recipe=recipe,
                     validation=validation, train_share=train_share, threads=threads, cpu=cpu,
                 )  # fmt: skip
-                update = _scorer(row, shards, pieces, runs, record, files)
+                update = _scorer(row, shards, pieces, runs, record, files, seen)
                 update(None)
                 start_runs(runs, workers=workers, progress=progress, after=update)
                 if baselines and split in shards.split_names:
@@ -147,6 +148,7 @@ def _scorer(
     runs: Sequence[Run],
     record: dict[str, Any],
     files: TaskFiles,
+    seen: Collection[str] | None,
 ) -> Callable[[RunOutcome | None], None]:
     """Return what scores the complete runs of a task whenever a run ends, and writes the files."""
     by_name = {piece.name: piece for piece in pieces}
@@ -158,7 +160,7 @@ def _scorer(
     def update(outcome: RunOutcome | None) -> None:
         if outcome is not None and outcome.error:
             failed.append(outcome.error)
-        record["network"] = network_scores(row, shards, by_name, place, known=known, only=ours)
+        record["network"] = network_scores(row, shards, by_name, place, known=known, only=ours, seen=seen)
         notes = []
         if record["split"] not in shards.split_names:
             notes.append("no such split came with the data: five folds made here, no baselines")
