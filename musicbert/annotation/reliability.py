@@ -8,8 +8,10 @@ counted once):
   segment where their numbers differ.
 * ``ceiling_mean``, ``ceiling_median``, ``ceiling_apex``: split-half reliability of the label. Each segment's
   ratings are halved at random, both halves make a label, their Pearson correlation r over segments is
-  averaged over the repeats and stepped up to full length, 2 r / (1 + r) (Spearman 1910, Brown 1910). It
-  estimates the share of the labels' variance that is not noise: a predictor's expected R2 cannot exceed it.
+  averaged over the repeats and stepped up to full length, 2 r / (1 + r) (Spearman 1910, Brown 1910). It is
+  too high where raters come in panels: their common offset agrees across the halves.
+* ``ceiling_<kind>_low``, ``ceiling_<kind>_high``: the share of the variance of some segments' labels that is
+  not noise, the R2 that a perfect predictor of the true scores would be expected to reach (`ceiling_ends`).
 
 Somebody who rated a segment twice would agree with themselves across the halves, so by default each
 annotator's ratings of a segment are averaged first (``by_rater``): without it the ceilings come out 0.01-0.02
@@ -19,7 +21,8 @@ Verified on ratings with known variance components in ``tests/unit/annotation/te
 against recorded figures in ``tests/parity/test_labels_golden.py``.
 """
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -49,9 +52,9 @@ def reliability_table(
     annotator said about one segment before counting; ``repeats`` random halvings are drawn.
 
     Returns ``pandas.DataFrame``: indexed by dimension name; columns ``low_pole``, ``high_pole``,
-    ``n_segments`` (with two raters or more), ``mean_raters`` (of those), ``icc1``, ``icck``,
-    ``ceiling_mean``, ``ceiling_median``, ``ceiling_apex``; NaN where fewer than three segments have two
-    ratings or nothing varies.
+    ``n_segments`` (with two raters or more), ``mean_raters`` (of those), ``icc1``, ``icck``, and for mean,
+    median and apex ``ceiling_<kind>``, ``ceiling_<kind>_low``, ``ceiling_<kind>_high``; NaN where fewer than
+    three segments have two ratings or nothing varies.
     Raises `RatingError` (those of `select_ratings`).
     """
     options = LabelOptions(columns=columns, zeros="cell", center_raters=center_raters)
@@ -61,6 +64,7 @@ def reliability_table(
     cells = ratings.cells()
     several = cells.counts >= 2
     halves = split_half(cells, repeats=repeats, seed=seed)
+    ends = ceiling_ends(ratings, repeats=repeats, seed=seed)
     rows = []
     for d, dimension in enumerate(ratings.dimensions):
         counts = cells.counts[several[:, d], d]
@@ -75,6 +79,11 @@ def reliability_table(
                 "icc1": icc1,
                 "icck": icck,
                 **{f"ceiling_{kind}": float(halves[kind][d]) for kind in _KINDS},
+                **{
+                    f"ceiling_{kind}_{end}": float(values[d])
+                    for kind in _KINDS
+                    for end, values in zip(("low", "high"), ends[kind], strict=True)
+                },
             }
         )
     return pd.DataFrame(rows).set_index("dimension")
@@ -123,31 +132,118 @@ def intraclass_correlation(values: Floats, segment_of: Ints) -> tuple[float, flo
     return (between - within) / (between + (k0 - 1) * within), (between - within) / between
 
 
+def variance_components(values: Floats, segment_of: Ints, user_of: Ints) -> tuple[float, float, float]:
+    """Variance of segments, of rater offsets and of the rest, of one dimension: crossed random effects.
+
+    Method of moments for unequal numbers (Henderson 1953, method 1): four sums of squares equal their
+    expectations. ``values`` [shape=(n,)] are NaN where missing, one rating a rater and segment. A component
+    may come out below zero; all are NaN where the ratings do not tell them apart.
+    """
+    rated = ~np.isnan(values)
+    y = values[rated] - values[rated].mean() if rated.any() else values[rated]
+    _, segment = np.unique(segment_of[rated], return_inverse=True)
+    _, user = np.unique(user_of[rated], return_inverse=True)
+    n, of_segment, of_user = len(y), np.bincount(segment), np.bincount(user)
+    squares = [
+        (y**2).sum(),
+        (np.bincount(segment, y) ** 2 / of_segment).sum(),
+        (np.bincount(user, y) ** 2 / of_user).sum(),
+        0.0,
+    ]
+    expected = np.array(
+        [
+            [n, n, n, n],
+            [n, n, (1 / of_segment[segment]).sum(), len(of_segment)],
+            [n, (1 / of_user[user]).sum(), n, len(of_user)],
+            [n, (of_segment**2).sum() / max(n, 1), (of_user**2).sum() / max(n, 1), 1],
+        ]
+    )
+    if n == 0 or np.linalg.matrix_rank(expected) < len(expected):
+        return np.nan, np.nan, np.nan
+    _, segments, users, rest = np.linalg.solve(expected, squares).tolist()
+    return segments, users, rest
+
+
+def ceiling_ends(
+    ratings: Ratings, ids: Collection[str] | None = None, *, repeats: int = 40, seed: int = 7
+) -> dict[str, tuple[Floats, Floats]]:
+    """Low and high end of the ceiling of labels of some segments: kind of label -> two [shape=(d,)].
+
+    Noise of a mean of n raters is the variance of the rest over n (`variance_components` of all ratings). At
+    the low end the variance of rater offsets is added: labels hold them, and no recording tells them. An end
+    is 1 minus noise over the variance of the labels of exactly these segments: it falls where the segments
+    differ little. Medians and apexes are not means. Their share is that of the mean of all segments times a
+    ratio: the share of the labels' variance on which two halves of the raters agree, over that of means.
+
+    ``ratings``: one row a rater and segment (`one_row_each`); ``ids``: segments whose labels are to be
+    predicted (all).
+    """
+    cells = ratings.cells()
+    chosen = np.array([ids is None or name in ids for name in ratings.ids], np.bool_)
+    parts = [variance_components(column, ratings.segment_of, ratings.user_of) for column in ratings.values.T]
+    offsets, rest = np.array(parts).reshape(-1, 3).T[1:]
+    labels = {kind: cells.reduce(_reduction(kind)) for kind in _KINDS}
+    result = {}
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)  # dimensions that too few rated are NaN
+        agreed = _agreement(cells, labels, repeats=repeats, seed=seed)
+        raters = 1 / np.where(cells.counts > 0, cells.counts, np.nan)
+        noise, fewer = np.nanmean(raters, axis=0), np.nanmean(raters[chosen], axis=0)
+        for kind in _KINDS:
+            spread, here = (
+                np.nanvar(labels[kind], axis=0, ddof=1),
+                np.nanvar(labels[kind][chosen], axis=0, ddof=1),
+            )
+            ends = []
+            for variance in (np.maximum(offsets, 0.0) + rest, rest):
+                share = 1 - variance * noise / np.nanvar(labels["mean"], axis=0, ddof=1)
+                lost = 1 - share * agreed[kind] / agreed["mean"]
+                ends.append(1 - lost * (spread / here) * (fewer / noise))
+            result[kind] = (ends[0], ends[1])
+    return result
+
+
+def _reduction(kind: str) -> Callable[[Floats], Floats]:
+    return lambda each: REDUCTIONS[kind](each, np.asarray)  # variances need no scale
+
+
+def _agreement(cells: Cells, labels: Mapping[str, Floats], *, repeats: int, seed: int) -> dict[str, float]:
+    """Covariance of the labels of two halves of the raters over the labels' variance: mean of dimensions."""
+    shares: dict[str, list[float]] = {kind: [] for kind in _KINDS}
+    for halves in _half_labels(cells, repeats=repeats, seed=seed):
+        for kind, (first, second) in halves.items():
+            both = (first - np.nanmean(first, axis=0)) * (second - np.nanmean(second, axis=0))
+            shares[kind].append(np.nanmean(np.nanmean(both, axis=0) / np.nanvar(labels[kind], axis=0)))
+    return {kind: float(np.mean(values)) for kind, values in shares.items()}
+
+
 def split_half(cells: Cells, *, repeats: int = 40, seed: int = 7) -> dict[str, Floats]:
     """Split-half reliability, with Spearman-Brown, of mean, median and apex labels: kind -> [shape=(d,)].
 
     The ratings of each cell are halved at random ``repeats`` times.
     """
+    correlations: dict[str, list[list[float]]] = {kind: [] for kind in _KINDS}
+    for halves in _half_labels(cells, repeats=repeats, seed=seed):
+        for kind, (first, second) in halves.items():
+            correlations[kind].append([_pearson(*pair) for pair in zip(first.T, second.T, strict=True)])
+    means = {kind: np.array(values).mean(axis=0) for kind, values in correlations.items()}
+    return {kind: 2 * r / (1 + r) for kind, r in means.items()}
+
+
+def _half_labels(cells: Cells, *, repeats: int, seed: int) -> Iterator[dict[str, Floats]]:
+    """Yield the labels of both halves of the ratings of each cell: kind -> [shape=(2, s, d)], else NaN."""
     rng = np.random.default_rng(seed)
     s, d = cells.counts.shape
-    correlations = {kind: np.full((repeats, d), np.nan) for kind in _KINDS}
     groups = [(at, ratings) for at, ratings in cells.by_count() if len(ratings) >= 2]
-    for repeat in range(repeats):
+    for _ in range(repeats):
         labels = {kind: np.full((2, s * d), np.nan) for kind in _KINDS}
         for at, ratings in groups:
             shuffled = rng.permuted(ratings, axis=0)
             middle = len(ratings) // 2
             for half, part in enumerate((shuffled[:middle], shuffled[middle:])):
                 for kind in _KINDS:
-                    labels[kind][half, at] = REDUCTIONS[kind](part, np.asarray)  # correlations have no scale
-        for kind in _KINDS:
-            first, second = labels[kind].reshape(2, s, d)
-            correlations[kind][repeat] = [_pearson(first[:, k], second[:, k]) for k in range(d)]
-    result: dict[str, Floats] = {}
-    for kind in _KINDS:
-        r = correlations[kind].mean(axis=0)
-        result[kind] = 2 * r / (1 + r)
-    return result
+                    labels[kind][half, at] = _reduction(kind)(part)
+        yield {kind: values.reshape(2, s, d) for kind, values in labels.items()}
 
 
 def _pearson(first: Floats, second: Floats) -> float:
@@ -159,6 +255,22 @@ def _pearson(first: Floats, second: Floats) -> float:
     return float((a * b).sum()) / size if size > 0 else np.nan
 
 
+#: low end of the ceiling below which there is nothing to learn
+NOTHING = 0.25
+#: marks of dimensions in tables
+MARKS = {"nothing": "nothing to learn", "ceiling": "at its ceiling"}
+
+
+def ceiling_mark(low: float, best: float = np.nan) -> str:
+    """Say what a dimension leaves to win, given the low end of its ceiling and the best score that is known.
+
+    Returns a key of `MARKS`; an empty text for a dimension with room.
+    """
+    if low < NOTHING:
+        return "nothing"
+    return "ceiling" if best >= low else ""
+
+
 def reliability_markdown(table: pd.DataFrame, scale: tuple[float, float] = (1, 7)) -> str:
     """The table as Markdown, most reliable dimension first, with the mean of each column."""
     lowest, highest = scale
@@ -167,20 +279,27 @@ def reliability_markdown(table: pd.DataFrame, scale: tuple[float, float] = (1, 7
         "| ICC(1,k) | ceiling, mean label | median | apex |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    numbers = ["icc1", "icck", "ceiling_mean", "ceiling_median", "ceiling_apex"]
-    for name, row in table.sort_values("ceiling_mean", ascending=False).iterrows():
-        cells = " | ".join(f"{row[column]:.2f}" for column in numbers)
+
+    def cells(row: pd.Series | pd.DataFrame, form: str) -> str:
+        ends = [
+            f"{row[f'ceiling_{kind}_low']:{form}}–{row[f'ceiling_{kind}_high']:{form}}" for kind in _KINDS
+        ]
+        return " | ".join([*(f"{row[column]:{form}}" for column in ("icc1", "icck")), *ends])
+
+    for name, row in table.sort_values("ceiling_mean_low", ascending=False).iterrows():
+        mark = MARKS.get(ceiling_mark(row["ceiling_mean_low"]))
         lines.append(
-            f"| {name} | {row['low_pole']} | {row['high_pole']} | {row['n_segments']} "
-            f"| {row['mean_raters']:.1f} | {cells} |"
+            f"| {name}{f' ({mark})' if mark else ''} | {row['low_pole']} | {row['high_pole']} "
+            f"| {row['n_segments']} | {row['mean_raters']:.1f} | {cells(row, '.2f')} |"
         )
-    means = " | ".join(f"**{table[column].mean():.3f}**" for column in numbers)
+    numbers = table.select_dtypes("number").mean()
     lines.append(
-        f"| **mean** | | | {table['n_segments'].mean():.0f} | {table['mean_raters'].mean():.1f} | {means} |"
+        f"| **mean** | | | {numbers['n_segments']:.0f} | {numbers['mean_raters']:.1f} "
+        f"| {cells(numbers, '.3f')} |"
     )
     return (
         "# Reliability of the ratings\n\n"
-        "Ceilings are split-half reliabilities stepped up to all raters (Spearman-Brown): the R2 that a\n"
-        "perfect predictor of the true scores would be expected to reach. A dimension near 0 cannot be\n"
-        "learned.\n\n" + "\n".join(lines) + "\n"
+        "Ceilings are the R2 that a perfect predictor of the true scores would be expected to reach, from\n"
+        "variance components: at the low end offsets of raters are noise, at the high end they are not.\n"
+        f"Nothing to learn: the low end is below {NOTHING:g} for mean labels.\n\n" + "\n".join(lines) + "\n"
     )

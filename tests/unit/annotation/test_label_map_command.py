@@ -75,6 +75,7 @@ def test_reliability(command, here, capsys):
     assert list(table.columns) == [
         "low_pole", "high_pole", "n_segments", "mean_raters", "icc1", "icck",
         "ceiling_mean", "ceiling_median", "ceiling_apex",
+        *(f"ceiling_{kind}_{end}" for kind in ("mean", "median", "apex") for end in ("low", "high")),
     ]  # fmt: skip
     assert (here / "reports" / "reliability.md").is_file()
     assert (here / "reports" / "reliability.png").is_file() or "no picture" in capsys.readouterr().out

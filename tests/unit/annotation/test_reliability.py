@@ -2,13 +2,16 @@ import numpy as np
 import pytest
 
 from musicbert.annotation.reliability import (
+    ceiling_ends,
+    ceiling_mark,
     intraclass_correlation,
     one_row_each,
     reliability_markdown,
     reliability_table,
     split_half,
+    variance_components,
 )
-from musicbert.annotation.selection import LabelOptions, select_ratings
+from musicbert.annotation.selection import LabelOptions, LabelReport, Ratings, select_ratings
 from musicbert.annotation.table import read_ratings
 
 
@@ -37,6 +40,72 @@ def test_known_variance_components(write_table):
     assert abs(long["ceiling_mean"]) < 0.3
     assert (soft["n_segments"], soft["mean_raters"]) == (150, 8)
     assert (soft["low_pole"], soft["high_pole"]) == ("soft", "loud")
+
+
+def crossed(rng, *, segments=400, raters=40, each=8, spread=1.0, offset=0.6, noise=1.2):
+    """Ratings with known components: each segment is rated by some of the raters."""
+    true, lean = rng.normal(0, spread, segments), rng.normal(0, offset, raters)
+    segment_of = np.repeat(np.arange(segments), each)
+    user_of = np.concatenate([rng.choice(raters, each, replace=False) for _ in range(segments)])
+    values = 4 + true[segment_of] + lean[user_of] + rng.normal(0, noise, len(segment_of))
+    return true, values, segment_of, user_of
+
+
+def test_crossed_components_of_simulated_ratings():
+    rng = np.random.default_rng(1)
+    found = []
+    for _ in range(20):
+        _, values, segment_of, user_of = crossed(rng)
+        values[rng.random(len(values)) < 0.2] = np.nan  # numbers of raters differ
+        found.append(variance_components(values, segment_of, user_of))
+    assert np.mean(found, axis=0) == pytest.approx([1.0, 0.36, 1.44], rel=0.1)
+    assert np.isnan(variance_components(np.arange(4.0), np.arange(4), np.zeros(4, np.int64))).all()
+    assert np.isnan(variance_components(np.full(3, np.nan), np.arange(3), np.arange(3))).all()
+
+
+def _ratings(values, segment_of, user_of):
+    return Ratings(
+        ids=tuple(str(k) for k in range(segment_of.max() + 1)), dimensions=(None,), segment_of=segment_of,
+        user_of=user_of, values=values[:, None], report=LabelReport(),
+    )  # fmt: skip
+
+
+def test_ceilings_are_what_the_true_scores_reach():
+    """R2 of the true scores lies at the low end; segments that hardly differ have a lower ceiling."""
+    rng = np.random.default_rng(2)
+    reached, ends, of_few, ends_of_few = [], [], [], []
+    for _ in range(12):
+        true, values, segment_of, user_of = crossed(rng)
+        ratings = _ratings(values, segment_of, user_of)
+        means = np.bincount(segment_of, values) / np.bincount(segment_of)
+        lean = np.bincount(segment_of, values - true[segment_of]) / np.bincount(segment_of)
+        rest = lean - lean.mean()
+        reached.append(1 - ((means - means.mean() - true + true.mean()) ** 2).mean() / means.var())
+        ends.append([float(end[0]) for end in ceiling_ends(ratings, repeats=2)["mean"]])
+        alike = np.argsort(np.abs(true - true.mean()))[:150]  # segments that hardly differ
+        of_few.append(1 - (rest[alike] ** 2).mean() / means[alike].var())
+        chosen = {str(k) for k in alike}
+        ends_of_few.append([float(end[0]) for end in ceiling_ends(ratings, chosen, repeats=2)["mean"]])
+    low, high = np.mean(ends, axis=0)
+    assert np.mean(reached) == pytest.approx(low, abs=0.02)
+    assert high == pytest.approx(1 - 1.44 / 8 / (1 + 0.36 / 8 + 1.44 / 8), abs=0.02)
+    assert np.mean(of_few) == pytest.approx(np.mean(ends_of_few, axis=0)[0], abs=0.06)
+    assert np.mean(ends_of_few, axis=0)[0] < low - 0.2
+
+
+def test_apexes_have_a_lower_ceiling_than_means(write_table):
+    table = reliability_table(made_ratings(write_table), columns="Soft,Long", repeats=10)
+    soft = table.loc["Soft"]
+    assert soft["ceiling_mean_low"] == pytest.approx(8 / 9, abs=0.03)
+    assert soft["ceiling_mean_high"] >= soft["ceiling_mean_low"] > soft["ceiling_apex_low"] > 0.5
+    assert table.loc["Long"]["ceiling_mean_low"] < 0.25
+    text = reliability_markdown(table)
+    assert "| Long (nothing to learn) |" in text
+    assert [ceiling_mark(0.2, 0.3), ceiling_mark(0.4, 0.45), ceiling_mark(0.4, 0.3)] == [
+        "nothing",
+        "ceiling",
+        "",
+    ]
 
 
 def test_icc_against_a_worked_example():
