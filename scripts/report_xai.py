@@ -1,6 +1,7 @@
 """Report of an experiment: its runs beside baselines and noise ceiling, as JSON, CSV, Markdown and pictures.
 
-Runs lie as RUNS/fold<k>/seed<s>/{test,valid,train}.npz with a log.jsonl or train.log beside them.
+Runs lie as RUNS/fold<k>/seed<s>/{test,valid,train}.npz with a log.jsonl or train.log beside them. RUNS may
+be the folder of a report: its predictions.npz is scored again.
 """
 
 import json
@@ -26,6 +27,7 @@ def parser() -> Parser:
     add("--split", help="split of that result, such as content_8fold")
     add("--baseline-predictions", type=Path, help="DIR given to baselines_xai.py --predictions")
     add("--ceiling", type=Path, help="reliability.csv of map_midi_to_label.py --reliability")
+    add("--ratings", type=Path, help="table of ratings: the noise ceiling of the segments that were tested")
     add("--kind", choices=("apex", "mean", "median"), help="kind of label, for its ceiling")
     add("--midi", type=Path, help="MIDI files: adds the hybrid of embeddings and features")
     add("--cache", type=Path, help="folder where features are kept between runs")
@@ -42,8 +44,12 @@ def main(arguments: list[str] | None = None) -> None:
     if options.baselines and not options.split:
         make.error("--baselines needs --split")
     if options.task == "classes":
-        refuse_unused(options, ["ceiling", "kind"], "with --task classes: the ceiling is one of ratings")
-    for name, needed in (("kind", "ceiling"), ("cache", "midi"), ("baseline_predictions", "baselines")):
+        refuse_unused(
+            options, ["ceiling", "ratings", "kind"], "with --task classes: the ceiling is one of ratings"
+        )
+    if options.ratings is None:
+        refuse_unused(options, ["kind"] if options.ceiling is None else [], "without --ceiling or --ratings")
+    for name, needed in (("cache", "midi"), ("baseline_predictions", "baselines")):
         if getattr(options, needed) is None:
             refuse_unused(options, [name], f"without --{needed}")
     del options.given

@@ -43,13 +43,16 @@ def reliability_table(
     columns: str | Sequence[str] | None = None,
     center_raters: bool = False,
     by_rater: bool = True,
+    ids: Collection[str] | None = None,
+    among: Collection[str] | None = None,
     repeats: int = 40,
     seed: int = 7,
 ) -> pd.DataFrame:
     """Reliability of every dimension, of a set of columns or an own list (default ``published``).
 
     ``center_raters`` subtracts each rater's own mean of each question first; ``by_rater`` averages what one
-    annotator said about one segment before counting; ``repeats`` random halvings are drawn.
+    annotator said about one segment before counting; ``repeats`` random halvings are drawn; ``ids``: segments
+    that the ends of the ceilings are for (all); ``among``: segments whose ratings count (all).
 
     Returns ``pandas.DataFrame``: indexed by dimension name; columns ``low_pole``, ``high_pole``,
     ``n_segments`` (with two raters or more), ``mean_raters`` (of those), ``icc1``, ``icck``, and for mean,
@@ -59,12 +62,14 @@ def reliability_table(
     """
     options = LabelOptions(columns=columns, zeros="cell", center_raters=center_raters)
     ratings = select_ratings(table, options)
+    if among is not None:
+        ratings = _restricted(ratings, among)
     if by_rater:
         ratings = one_row_each(ratings)
     cells = ratings.cells()
     several = cells.counts >= 2
     halves = split_half(cells, repeats=repeats, seed=seed)
-    ends = ceiling_ends(ratings, repeats=repeats, seed=seed)
+    ends = ceiling_ends(ratings, ids, repeats=repeats, seed=seed)
     rows = []
     for d, dimension in enumerate(ratings.dimensions):
         counts = cells.counts[several[:, d], d]
@@ -87,6 +92,18 @@ def reliability_table(
             }
         )
     return pd.DataFrame(rows).set_index("dimension")
+
+
+def _restricted(ratings: Ratings, ids: Collection[str]) -> Ratings:
+    chosen = np.array([name in ids for name in ratings.ids], np.bool_)
+    rows = chosen[ratings.segment_of]
+    return replace(
+        ratings,
+        ids=tuple(name for name, inside in zip(ratings.ids, chosen, strict=True) if inside),
+        segment_of=(np.cumsum(chosen) - 1)[ratings.segment_of[rows]],
+        user_of=ratings.user_of[rows],
+        values=ratings.values[rows],
+    )
 
 
 def one_row_each(ratings: Ratings) -> Ratings:

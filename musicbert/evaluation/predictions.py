@@ -4,8 +4,9 @@ Every network with labels and every baseline writes this, and every score is com
 
 On disk (``test.npz``): one compressed archive, never pickled, with one or several labels. Arrays are named
 ``<label>/<array>``; ``<label>/meta`` is a JSON text of the attributes that are no arrays. Ratings have the
-labels ``ratings`` (regression, 0-1) and ``performer`` (classes). `load_predictions` also reads the two former
-layouts: arrays of one label without a prefix, and ``ids, labels, class_of, regression, class_logits``.
+labels ``ratings`` (regression, 0-1) and ``performer`` (classes). Beside a report, ``predictions.npz`` has the
+same layout, with the fold and seed in place of the label (`kept`). `load_predictions` also reads the two
+former layouts: arrays of one label without a prefix, and ``ids, labels, class_of, regression, class_logits``.
 
 Legend: ``n`` pieces, ``N`` notes of all pieces, ``S`` segments (windows), ``C`` outputs.
 """
@@ -154,6 +155,25 @@ def save_predictions(path: str | PathLike[str], predictions: Mapping[str, Predic
     return Path(path)
 
 
+def kept(part: Predictions) -> Predictions:
+    """Return predictions as they are kept beside a report: half precision, no embedding, no label.
+
+    Labels belong to the data: `musicbert.evaluation.reports.ratings` takes them from a label map.
+    """
+    blank = np.full_like(part.target, NO_CLASS if part.kind == "classes" else np.nan)
+    return replace(part, target=blank, embedding=None, **_as_type(part, np.float16))
+
+
+def rounded(part: Predictions) -> Predictions:
+    """Return predictions with the precision that is kept, so that scores of kept ones are the same."""
+    return replace(part, **{name: x.astype(np.float64) for name, x in _as_type(part, np.float16).items()})
+
+
+def _as_type(part: Predictions, dtype: type) -> dict[str, NDArray[Any]]:
+    names = ("outputs", "segment_outputs")
+    return {name: values.astype(dtype) for name in names if (values := getattr(part, name)) is not None}
+
+
 def load_predictions(path: str | PathLike[str]) -> dict[str, Predictions]:
     """Read a file of predictions by label.
 
@@ -169,10 +189,10 @@ def load_predictions(path: str | PathLike[str]) -> dict[str, Predictions]:
         for name, value in arrays.items():
             label, _, key = name.rpartition("/")
             labels.setdefault(label, {})[key] = value
-        parts = [_from_arrays(columns) for columns in labels.values()]
+        parts = {name: _from_arrays(columns) for name, columns in labels.items()}
         if not parts:
             raise ValueError("it has no label")
-        return {part.label: part for part in parts}
+        return {name or part.label: part for name, part in parts.items()}
     except FileNotFoundError as error:
         raise DatasetError("not-found", "There are no predictions here", path=path) from error
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OSError) as error:

@@ -16,6 +16,7 @@ key            value
 ``task``       name of the label
 ``items``      number of scored items
 ``over``       what the bootstrap draws: ``groups`` or ``pieces``
+``groups``     how many; below 8 an interval over groups says little, and tables say so
 ``scores``     ``pooled``: metric -> ``value``, ``low``, ``high``, ``sd`` (of several seeds ``seeds_sd``,
                ``by_seed``) of the test parts of all folds as one set; ``mean_of_folds``: metric -> ``value``,
                ``sd``: each fold scored alone, averaged over folds and seeds, as cross-validations are
@@ -49,7 +50,7 @@ Seeds = Literal["one", "ensemble"]
 Extra = Mapping[str, Callable[[Predictions], float]]
 #: fold -> test predictions
 Folds = Mapping[str, Predictions]
-#: groups below which single pieces are drawn: percentiles over a handful of groups mean nothing
+#: groups below which intervals say little: percentiles over a handful of groups are rough
 FEWEST_GROUPS = 8
 #: metrics of one output that are given without an interval
 PLAIN = ("mse:", "mae:", "pearson:", "spearman:")
@@ -68,6 +69,7 @@ class Row:
     n_seeds: int = 1
     items: int = 0
     over: str = ""
+    groups: int = 0
     confusion: list[list[int]] | None = None
     draws: Draws = field(default_factory=dict)
     predictions: Predictions | None = None
@@ -76,7 +78,7 @@ class Row:
         """Return what is written to a file."""
         content = {name: getattr(self, name) for name in ("kind", "seeds", "name", "split", "task")}
         content |= {"n_seeds": self.n_seeds} if self.n_seeds > 1 else {}
-        content |= {name: value for name in ("items", "over") if (value := getattr(self, name))}
+        content |= {name: value for name in ("items", "over", "groups") if (value := getattr(self, name))}
         content["scores"] = self.scores
         return content | ({} if self.confusion is None else {"confusion": self.confusion})
 
@@ -96,6 +98,14 @@ def read_rows(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
     return [Row(**row) for row in rows]
 
 
+def drawn_over(row: Row, what: str = "pieces") -> str:
+    """Say what the intervals of a row are over, and where these are too few to say much."""
+    if row.over != "groups":
+        return what
+    few = f" (only {row.groups}: intervals are rough)" if 0 < row.groups < FEWEST_GROUPS else ""
+    return f"groups of {what} that share music{few}"
+
+
 def shown_name(row: Row) -> str:
     """Return the name of a row in tables and pictures."""
     if row.kind in ("blend", "hybrid"):
@@ -107,9 +117,9 @@ def shown_name(row: Row) -> str:
 
 
 def fair_groups(runs: Iterable[Folds]) -> list[dict[str, Predictions]]:
-    """Return the runs, with every piece as a group of its own where all folds have too few groups."""
+    """Return the runs, with every piece as a group of its own where all pieces are of one group."""
     runs = [dict(folds) for folds in runs]
-    if len({group for folds in runs for part in folds.values() for group in part.groups}) >= FEWEST_GROUPS:
+    if len({group for folds in runs for part in folds.values() for group in part.groups}) > 1:
         return runs
     return [{fold: replace(part, groups=part.ids) for fold, part in folds.items()} for folds in runs]
 
@@ -166,6 +176,7 @@ def score_row(
         task=first.label,
         items=int(first.scored.sum()),
         over="groups" if groups < len(first) else "pieces",
+        groups=groups,
         confusion=confusion_of(first).tolist() if alone and first.kind == "classes" else None,
         predictions=first if alone else None,
         **about,

@@ -1,6 +1,7 @@
 """Runs of a network on disk: predictions and curves by fold and seed.
 
-Layout: ``<runs>/fold<k>/seed<s>/{test,valid,train}.npz`` and, where there is one, a log (``log.jsonl``,
+Layout: ``<runs>/fold<k>/seed<s>/{test,valid,train}.npz``, or ``<report>/predictions.npz``, which a report
+keeps; and, where there is one, a log (``log.jsonl``,
 ``train.log`` or a folder ``tensorboard``). An experiment of `musicbert finetune` has a ``task.json`` too, and
 a ``run.json`` of each run that is done.
 """
@@ -25,6 +26,8 @@ _FOLDER = re.compile(r"fold(?P<fold>\w+)[/\\]seed(?P<seed>\d+)$")
 #: name of a piece that its data-bin does not name: unique within a fold only
 _UNNAMED = re.compile(r"(train|valid|test)-\d+")
 LOGS = ("log.jsonl", "train.log", "tensorboard")
+#: predictions that a report keeps
+KEPT = "predictions.npz"
 #: quantities whose curves are drawn
 CURVES = ("loss", "score", "r2", "R2", "accuracy")
 
@@ -42,9 +45,14 @@ class Run:
 def read_runs(folder: str | PathLike[str], parts: Sequence[str] = ("test",)) -> list[Run]:
     """Read these parts of every run below a folder, sorted by fold and seed; each has ``test``.
 
+    A folder of a report gives the predictions that it kept, without labels.
     Raises `DatasetError` (``no-runs`` where there is no ``fold<k>/seed<s>/test.npz``; ``bad-predictions``).
     """
     runs = []
+    if (file := Path(folder) / KEPT).is_file():
+        for name, part in load_predictions(file).items():
+            if match := _FOLDER.search(name):
+                runs.append(Run(match["fold"], int(match["seed"]), {"test": {part.label: part}}, {}))
     for test in sorted(Path(folder).glob("fold*/seed*/test.npz")):
         match = _FOLDER.search(str(test.parent))
         if match is None:
@@ -65,6 +73,13 @@ def read_runs(folder: str | PathLike[str], parts: Sequence[str] = ("test",)) -> 
             "no-runs", "there are no predictions here", path=folder, hint="expected fold<k>/seed<s>/test.npz"
         )
     return sorted(runs, key=lambda run: (natural_key(run.fold), run.seed))
+
+
+def kept_folds(folder: str | PathLike[str], kind: str) -> dict[str, Predictions]:
+    """Return by fold what the report in a folder kept of a row (``hybrid``, ``partner``), if anything."""
+    file, start = Path(folder) / KEPT, f"{kind}/fold"
+    parts = load_predictions(file) if file.is_file() else {}
+    return {name.removeprefix(start): part for name, part in parts.items() if name.startswith(start)}
 
 
 def named_by_fold(predictions: Predictions, fold: str) -> Predictions:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from musicbert.atomic import write_text
-from musicbert.evaluation.rows import Row, read_rows, shown_name
+from musicbert.evaluation.rows import Row, drawn_over, read_rows, shown_name
 
 #: column of a mean over folds: the metric, followed by this
 OF_FOLDS = " of folds"
@@ -144,7 +144,7 @@ def baseline_tables(result: Mapping[str, Any]) -> str:
             shared, tests = shared * distinct // tests, distinct
         train = sorted({fold["train"] for fold in folds})
         span = "–".join(str(size) for size in dict.fromkeys((train[0], train[-1])))
-        over = "groups of segments that share music" if rows and rows[0].over == "groups" else "segments"
+        over = drawn_over(rows[0], "segments") if rows else "segments"
         regression = content["task"] == "regression"
         metrics = ["r2", f"r2{OF_FOLDS}", "flattened_r2", "mse", "mae", "pearson", "spearman"]
         lines += [

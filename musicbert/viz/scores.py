@@ -14,12 +14,12 @@ def score_bars(
     rows: Mapping[str, tuple[float, float, float]],
     path: Path_,
     *,
-    ceiling: float | None = None,
+    ceiling: tuple[float, float] | None = None,
     highlight: Sequence[str] = (),
     title: str = "",
     unit: str = "R² (mean over dimensions)",
 ) -> None:
-    """Draw one bar a model with its interval, and the noise ceiling.
+    """Draw one bar a model with its interval, and the noise ceiling, between its low and its high end.
 
     ``rows``: name -> value, low and high end of the interval (NaN: no whisker); ``highlight``: rows drawn in
     colour: the networks, among baselines in grey; ``unit``: label of the axis.
@@ -33,11 +33,14 @@ def score_bars(
     error = np.nan_to_num(np.maximum([value - low, high - value], 0.0))
     axes.errorbar(value, at, xerr=error, fmt="none", ecolor=BLACK, elinewidth=1, capsize=2.5)
     axes.axvline(0, color=BLACK, linewidth=0.8)
-    if ceiling is not None and np.isfinite(ceiling):
-        axes.axvline(ceiling, color=ORANGE, linestyle="--", linewidth=1.4)
+    if ceiling is not None and np.isfinite(ceiling).all():
+        low_end, high_end = ceiling
+        axes.axvspan(low_end, high_end, color=ORANGE, alpha=0.25, linewidth=0)
+        axes.axvline(high_end, color=ORANGE, linestyle="--", linewidth=1.4)
+        both = f"{low_end:.2f}–{high_end:.2f}" if low_end < high_end else f"{high_end:.2f}"
         axes.annotate(
-            f"noise ceiling {ceiling:.2f}",
-            (ceiling, 1.0),
+            f"noise ceiling {both}",
+            (high_end, 1.0),
             xycoords=("data", "axes fraction"),
             xytext=(0, 3),
             textcoords="offset points",
@@ -47,7 +50,7 @@ def score_bars(
             fontsize=8,
         )
     left = float(np.nanmin([0.0, *(value - error[0])]))
-    right = float(np.nanmax([0.05, *(value + error[1]), ceiling or 0.0]))
+    right = float(np.nanmax([0.05, *(value + error[1]), *(ceiling or ())]))
     reach = right - left
     axes.set_xlim(left - 0.03 * reach, right + 0.16 * reach)
     for k in np.flatnonzero(np.isfinite(value)):
@@ -67,6 +70,8 @@ def dimension_plot(
     path: Path_,
     *,
     ceiling: ArrayLike | None = None,
+    lowest: ArrayLike | None = None,
+    marks: Sequence[str] = (),
     interval: ArrayLike | None = None,
     title: str = "",
     unit: str = "R²",
@@ -74,7 +79,8 @@ def dimension_plot(
     """Draw the score of each dimension, a mark a model, against the noise ceiling [shape=(d,)].
 
     ``rows``: name -> values [shape=(d,)]; up to four, the first in front; ``dimensions``: low and high pole
-    of each; ``interval``: of the first row [shape=(d, 2)]; ``unit``: label of the axis.
+    of each; ``lowest``: low end of the ceiling [shape=(d,)]; ``marks``: a remark on each dimension, or "";
+    ``interval``: of the first row [shape=(d, 2)]; ``unit``: label of the axis.
     """
     d = len(dimensions)
     figure = Figure(figsize=(9.0, 0.3 * d + 1.7), layout="constrained")
@@ -84,6 +90,10 @@ def dimension_plot(
         axes.barh(
             at, np.nan_to_num(np.asarray(ceiling, float)), color="#eeeeee", height=0.8, label="noise ceiling"
         )
+    if lowest is not None and np.isfinite(np.asarray(lowest, float)).any():
+        axes.barh(
+            at, np.nan_to_num(np.asarray(lowest, float)), color="#d8d8d8", height=0.8, label="its low end"
+        )
     if interval is not None:
         low, high = np.asarray(interval, float).T
         axes.hlines(at, low, high, color=BLUE, linewidth=1.2, alpha=0.6)
@@ -92,7 +102,11 @@ def dimension_plot(
     ):
         axes.scatter(rows[name], at, marker=mark, s=26, color=colour, label=name, zorder=3 + zorder)
     axes.axvline(0, color=BLACK, linewidth=0.8)
-    axes.set_yticks(at, [poles(*dimension) for dimension in dimensions], fontsize=8.5)
+    names = [poles(*dimension) for dimension in dimensions]
+    names = [
+        f"{name} ({mark})" if mark else name for name, mark in zip(names, marks or [""] * d, strict=True)
+    ]
+    axes.set_yticks(at, names, fontsize=8.5)
     axes.set_ylim(d - 0.4, -0.6)
     axes.set_xlabel(unit + ("; line: 95 % bootstrap interval" if interval is not None else ""), fontsize=9)
     figure.suptitle(title, fontsize=11)
@@ -104,25 +118,25 @@ def dimension_plot(
 def reliability_plot(table: pd.DataFrame, path: Path_, *, title: str = "") -> None:
     """Draw how well raters agree on each dimension, which limits what can be learned.
 
-    ``table``: a row a dimension, columns ``low_pole``, ``high_pole``, ``icc1``, ``icck``, ``ceiling_mean``,
-    ``ceiling_apex`` (and ``n_segments``, ``mean_raters`` for the title).
+    ``table``: a row a dimension, columns ``low_pole``, ``high_pole``, ``icc1``, ``icck``, and the low
+    and high ends of the ceilings of mean and apex (and ``n_segments``, ``mean_raters`` for the title).
     Raises `KeyError` (a column is missing).
     """
-    table = table.sort_values("ceiling_mean", ascending=False)
+    table = table.sort_values("ceiling_mean_low", ascending=False)
     at = np.arange(len(table))
     figure = Figure(figsize=(9.0, 0.3 * len(table) + 1.7), layout="constrained")
     axes = figure.subplots()
-    axes.barh(at, table["ceiling_mean"], color="#c9dff0", height=0.75, label="ceiling of mean labels")
-    axes.scatter(
-        table["ceiling_apex"], at, marker="D", s=26, color=ORANGE, label="ceiling of apex labels", zorder=3
-    )
+    axes.barh(at, table["ceiling_mean_high"], color="#e2eef7", height=0.75, label="ceiling of mean labels")
+    axes.barh(at, table["ceiling_mean_low"], color="#c9dff0", height=0.75, label="its low end")
+    apex = [table[f"ceiling_apex_{end}"] for end in ("low", "high")]
+    axes.hlines(at, *apex, color=ORANGE, linewidth=3, label="ceiling of apex labels", zorder=3)
     axes.scatter(table["icck"], at, marker="|", s=80, color=BLACK, label="ICC(1,k), all raters", zorder=3)
     axes.scatter(table["icc1"], at, marker="o", s=22, color=GREEN, label="ICC(1,1), one rater", zorder=3)
     names = [poles(low, high) for low, high in zip(table["low_pole"], table["high_pole"], strict=True)]
     axes.set_yticks(at, names, fontsize=8.5)
     axes.set_ylim(len(table) - 0.4, -0.6)
     axes.set_xlim(
-        min(0.0, float(np.nanmin(table[["icc1", "ceiling_apex"]].to_numpy(float), initial=0.0)) - 0.02), 1
+        min(0.0, float(np.nanmin(table[["icc1", "ceiling_apex_low"]].to_numpy(float), initial=0.0)) - 0.02), 1
     )
     axes.axvline(0, color=BLACK, linewidth=0.8)
     axes.set_xlabel("reliability: share of the variance of the labels that is not rater noise", fontsize=9)

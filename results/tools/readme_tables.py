@@ -2,7 +2,8 @@
 
 Example: python results/tools/readme_tables.py
 
-`results/baselines_<set>.json` holds the baselines (`evaluation/baselines/rating_baselines.py`), and
+`results/baselines_<set>.json` holds the baselines (`evaluation/baselines/rating_baselines.py`),
+`results/ceilings.json` the noise ceilings (``ceilings.py``), and
 `results/<set>/<split>/<variant>/<task>/report.json` a network's report
 (`musicbert.evaluation.rows`).
 """
@@ -12,30 +13,35 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from ceilings import marks, page
 from program import die, make_parser
 from readme_ablations import ablation_table, size_table, with_and_without_table
 from readme_tasks import downstream_table
 
+from musicbert.annotation.reliability import MARKS as CEILING_MARKS
 from musicbert.atomic import write_text
 from musicbert.errors import DatasetError, MusicBertError
+from musicbert.evaluation.reports.ratings import PARTNERS
 from musicbert.evaluation.rows import read_rows
 
 __all__ = ["readme_tables", "replace_section"]
 
 #: set -> what its labels are
 SETS = {
-    "xai": "XAI-music, 25 dimensions, published labels (KDE apex)",
-    "xai_centred": "XAI-music, 25 dimensions, rater-centred mean labels",
-    "xai_mnskim": "XAI-music, the other 25 dimensions (mnskim), published labels (KDE apex)",
-    "xai_mnskim_mean": "XAI-music, the other 25 dimensions (mnskim), mean labels",
-    "percepiano": "PercePiano, 19 dimensions, published labels (means)",
+    "xai_mnskim_mean": "XAI-music, 25 dimensions (mnskim), mean labels",
+    "percepiano": "PercePiano, 19 dimensions, mean labels (published)",
+    "xai_centred": "XAI-music, the other 25 dimensions, rater-centred mean labels",
+    "xai": "XAI-music, the other 25 dimensions, the published variant of labels (KDE apex)",
+    "xai_mnskim": "XAI-music, 25 dimensions (mnskim), the published variant of labels (KDE apex)",
 }
 #: split -> what a reader has to know about it
 SPLITS = {
     "segment": "published segments (**leaks**: the same bars by the same players are in training)",
-    "segment_clean": "the same test, its music left out of training",
+    "segment_clean": "the same test, its music left out of training (64 segments, **exhausted**: no target)",
     "content_8fold": "8 folds by content, no shared bars",
     "content_4fold": "4 folds by content, no shared bars",
     "composition_strict4": "4 folds by composition as handed down (**leaks**: 16-bar and 8-bar cuts overlap)",
@@ -72,14 +78,34 @@ def _networks(folder: Path, task: str) -> dict[str, tuple[str, float]]:
         for row in rows:
             if row.kind in ("blend", "hybrid") and variant.startswith("performance"):
                 mixed = row.value(_metric(task))
-                networks[f"{variant}, {row.kind}"] = (f"{mixed:.3f}", mixed)
+                shown = f"{mixed:.3f}{_over_features(report, row.kind, task)}"
+                networks[f"{variant}, {row.kind}"] = (shown, mixed)
     return networks
+
+
+def _over_features(report: Mapping[str, Any], kind: str, task: str) -> str:
+    """Difference to the features, its interval, and their name where it is not the fixed partner's."""
+    known = [entry for entry in report.get("differences", ()) if entry["kind"] == kind]
+    if not known or known[0]["low"] is None:
+        return ""
+    name = known[0]["against"].removeprefix("features: ")
+    other = "" if name == PARTNERS[task][0] else f", with {name.replace('_', ' ')}"
+    return f" ({known[0]['value']:+.3f} [{known[0]['low']:+.3f}, {known[0]['high']:+.3f}]{other})"
+
+
+def _ceilings(results: Path, name: str) -> Mapping[str, Any]:
+    path = results / "ceilings.json"
+    sets = json.loads(path.read_text(encoding="utf-8"))["sets"] if path.is_file() else {}
+    found: Mapping[str, Any] = sets.get(name, {})
+    return found
 
 
 def _table(results: Path, name: str, task: str) -> list[str]:
     content = json.loads((results / f"baselines_{name}.json").read_text())
     metric = "R², mean over dimensions" if task == "regression" else "performer accuracy"
     columns = ["split", "mean" if task == "regression" else "majority"]
+    ceilings = _ceilings(results, name) if task == "regression" else {}
+    columns[1:1] = ["ceiling"] if ceilings else []
     columns += ["name look-up"] if task == "regression" else []
     columns += ["hand features, best"]
     names = {row["name"] for split in content["splits"].values() for row in split["rows"]}
@@ -93,6 +119,9 @@ def _table(results: Path, name: str, task: str) -> list[str]:
         scores = {row.name: row.value(_metric(task)) for row in read_rows(baseline["rows"])}
         nothing = scores["mean" if task == "regression" else "majority"]
         cells = [f"{nothing:.3f}"]
+        if ceilings:
+            ends = ceilings.get(split)
+            cells[:0] = [f"{ends['low']:.2f}–{ends['high']:.2f}" if ends else "–"]
         if task == "regression":
             cells.append(f"{max(value for row, value in scores.items() if row.startswith(LOOKUP)):.3f}")
         best = max((row for row in scores if row in FEATURES), key=lambda row: scores[row])
@@ -109,7 +138,17 @@ def _table(results: Path, name: str, task: str) -> list[str]:
     for about, cells, networks in rows:
         shown = [networks[variant][0] if variant in networks else "–" for variant in variants]
         lines.append("| " + " | ".join([about, *cells, *shown]) + " |")
-    return [*lines, ""]
+    return [*lines, "", *_marked(ceilings, content["splits"])]
+
+
+def _marked(ceilings: Mapping[str, Any], scored: Mapping[str, Any]) -> list[str]:
+    """Dimensions at their ceiling and without anything to learn, on folds by content."""
+    split = next((split for split in ceilings if split.startswith("content") and split in scored), None)
+    if split is None:
+        return []
+    known = marks(ceilings[split], scored[split])
+    texts = [f"{CEILING_MARKS[mark]}: {', '.join(names)}" for mark, names in known.items()]
+    return [f"On folds by content, {'; '.join(texts)}.", ""] if texts else []
 
 
 def readme_tables(results: Path) -> str:
@@ -170,6 +209,8 @@ def main() -> int:
     if given.check:
         return int(before != after)
     write_text(given.readme, after)
+    if (given.results / "ceilings.json").is_file():
+        write_text(given.results / "ceilings.md", page(given.results))
     return 0
 
 

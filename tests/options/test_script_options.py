@@ -116,13 +116,15 @@ TABLES = {
         "--columns": "~--columns nonsense", "--out": "--out x", "--task": "--task classes", "--name": "--name x",
         "--baselines": (f"{REPORT} --split random_10fold", "--baselines {baselines}"), "--split": "--split x",
         "--baseline-predictions": (WITH_BASELINES, "--baseline-predictions {kept}"), "--ceiling": "--ceiling {reliability}",
-        "--kind": (f"{REPORT} --ceiling {{reliability}}", "--kind median"), "--midi": "--midi {music}",
+        "--ratings": "--ratings {total}", "--kind": (f"{REPORT} --ceiling {{reliability}}", "--kind median"), "--midi": "--midi {music}",
         "--cache": (f"{REPORT} --midi {{music}}", "--cache c"), "--resamples": "--resamples 6", "--seed": "--seed 8",
     }),
     "report_xai.py, alone": (REPORT, {
         "--kind": "!--kind mean", "--cache": "!--cache c", "--baseline-predictions": "!--baseline-predictions {kept}", "--baselines": "!--baselines {baselines}",
     }),
-    "report_xai.py, performers": (f"{REPORT} --task classes", {"--ceiling": "!--ceiling {reliability}", "--kind": "!--kind mean"}),
+    "report_xai.py, performers": (f"{REPORT} --task classes", {
+        "--ceiling": "!--ceiling {reliability}", "--ratings": "!--ratings {total}", "--kind": "!--kind mean",
+    }),
     "run_experiments.py": (EXPERIMENTS, {
         "--data": "--data {other_bin}", "--output": "--output x", "--plan": ("run_experiments.py", "~--plan {plan}"), "--seeds": "--seeds 1", "--folds": "--folds 1",
         "--parts": "--parts valid", "--checkpoint": "--checkpoint checkpoint_best.pt", "--keep-checkpoints": "--keep-checkpoints",
@@ -247,7 +249,7 @@ def call(caller, make_source, tmp_path_factory):
             "npy", "plan", "workers_plan", "nested_plan", "old_genres", "old_pairs", "old_npy", "old_shards", "smc",
         )},
         "labels": folder / "labels.json", "other_labels": folder / "other_labels.json", "music": folder / "made" / "segment_midi.zip",
-        "baselines": folder / "baselines.json", "reliability": folder / "rel" / "reliability.csv",
+        "total": folder / "made" / "total.csv", "baselines": folder / "baselines.json", "reliability": folder / "rel" / "reliability.csv",
         "model": folder / "model" / "one.pt", "other_model": folder / "model" / "two.pt",
     }  # fmt: skip
 

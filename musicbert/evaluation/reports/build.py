@@ -30,6 +30,9 @@ from musicbert.evaluation.rows import (
 from musicbert.evaluation.run_files import Experiment, named_by_fold
 from musicbert.evaluation.training_log import Curves
 
+#: what the name of a row says whose network was never trained
+RANDOM_WEIGHTS = "random weights"
+
 
 @dataclass(eq=False)
 class Report:
@@ -47,6 +50,8 @@ class Report:
     poles: tuple[tuple[str, str], ...] = ()  # low and high pole of each output of a regression, if any
     curves: Curves = field(default_factory=dict)
     apart: Mapping[str, Sequence[Row]] = field(default_factory=dict)  # rows on seen and on unseen pieces
+    #: predictions that are kept beside it, by ``fold<k>/seed<s>``, ``hybrid/fold<k>``, ``partner/fold<k>``
+    kept: dict[str, Predictions] = field(default_factory=dict)
 
     def of_kind(self, *kinds: RowKind) -> list[Row]:
         """Return the rows of some kinds."""
@@ -85,6 +90,12 @@ def build_report(
     """
     several = fair_groups(runs.values())
 
+    missing = []
+    if not any(RANDOM_WEIGHTS in row.name for row in scored) and RANDOM_WEIGHTS not in (baselines or {}):
+        missing.append(
+            f"{RANDOM_WEIGHTS}: an untrained network of this size, read by the model that reads the features"
+        )
+
     def row(kind: RowKind, folds: Sequence[Folds], **more: Any) -> Row:
         metrics = None if kind == "segments" else extra
         options = {"n_resamples": n_resamples, "seed": seed, "split": split}
@@ -121,6 +132,7 @@ def build_report(
         "folds": len(ensemble),
         "seeds": list(runs),
         "bootstrap": {"resamples": n_resamples, "over": main.over},
+        "missing_rows": missing,
     }
     return Report(
         name=name,

@@ -16,6 +16,10 @@ import numpy as np
 import pandas as pd
 
 from musicbert.annotation.label_map import LabelMap
+from musicbert.annotation.reliability import reliability_table
+from musicbert.annotation.study.answers import StudyOptions
+from musicbert.annotation.study.read import read_study
+from musicbert.annotation.table import read_ratings
 from musicbert.arrays import Floats
 from musicbert.atomic import read_json
 from musicbert.corpus.labelled.pieces import Task
@@ -23,17 +27,23 @@ from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.models import hybrid
 from musicbert.evaluation.baselines.rated_examples import feature_table
 from musicbert.evaluation.metrics.bootstrap import Interval, mean
-from musicbert.evaluation.predictions import PERFORMER, RATINGS, Predictions, pool
+from musicbert.evaluation.predictions import PERFORMER, RATINGS, Predictions, kept, pool, rounded
 from musicbert.evaluation.reports.build import Report, build_report, ensemble_of, restricted
 from musicbert.evaluation.reports.write import write_report
 from musicbert.evaluation.rows import Folds, Row, RowKind, read_rows, shown_name
-from musicbert.evaluation.run_files import Run, curves_of_runs, read_runs
+from musicbert.evaluation.run_files import KEPT, Run, curves_of_runs, kept_folds, read_runs
 from musicbert.provenance import provenance
 from musicbert.reuse import hash_of
 
 logger = logging.getLogger(__name__)
 #: task on the command line -> label
 LABELS = {"regression": RATINGS, "classes": PERFORMER}
+#: baselines that predictions of a network are averaged with, fixed beforehand; the first that there is
+PARTNERS = {
+    "regression": ("committee+score", "committee", "ensemble"),
+    "classes": ("ensemble+score", "ensemble"),
+}
+_ENDS = (("low", "_low"), ("high", "_high"))
 #: Labels of a data-bin are single precision: the largest difference to the label map that rounding explains.
 ROUNDING = 1e-5
 
@@ -54,8 +64,9 @@ def with_labels(predictions: Predictions, labels: LabelMap) -> Predictions:
         count = predictions.outputs.shape[1]
         more = [f"class {k}" for k in range(len(labels.classes), count)]
         return replace(predictions, classes=(*labels.classes, *more)[:count], target=mine.class_of)
-    if predictions.target.shape != mine.values.shape or not np.allclose(
-        predictions.target, mine.values, atol=ROUNDING, rtol=0, equal_nan=True
+    blank = np.isnan(predictions.target).all()  # kept without labels
+    if predictions.target.shape != mine.values.shape or not (
+        blank or np.allclose(predictions.target, mine.values, atol=ROUNDING, rtol=0, equal_nan=True)
     ):
         raise DatasetError(
             "label-mismatch",
@@ -86,8 +97,9 @@ def rating_report(
     ``labels``: the label map that the data set was made from; ``task``: ``"regression"`` (ratings) or
     ``"classes"`` (performers); ``baselines``: rows of one split of a result of baselines;
     ``baseline_predictions``: folder ``<row>/fold<k>/seed<s>/test.npz`` of the same split: enables differences
-    and the blend; ``ceiling``, ``kind``: reliability table, indexed by dimension name, and the kind of label
-    that picks its column ``ceiling_<kind>`` (default: that of the label map); ``features``: id -> features:
+    and the blend, both with one row that is fixed beforehand (`partner_of`); ``ceiling``, ``kind``:
+    reliability table, indexed by dimension name, and the kind of label that picks its columns
+    ``ceiling_<kind>`` (default: that of the label map); ``features``: id -> features:
     enables the hybrid, if the runs have embeddings of their training part.
     Raises `DatasetError`: what reading the runs raises; ``no-predictions`` where a run does not predict this
     task.
@@ -105,38 +117,40 @@ def rating_report(
     )
     groups = labels.group_of()
 
-    def prepared(run: Run, part: str = "test") -> Predictions:
-        predictions = with_labels(run.parts[part][label], labels)
+    def prepared(part: Predictions) -> Predictions:
+        predictions = with_labels(rounded(part), labels)
         member = [groups.get(name, name) for name in predictions.ids.tolist()]
         return replace(predictions, groups=np.array(member, np.str_))
 
     tested: dict[int, dict[str, Predictions]] = {}
     for run in runs:
-        tested.setdefault(run.seed, {})[run.fold] = prepared(run)
+        tested.setdefault(run.seed, {})[run.fold] = prepared(run.parts["test"][label])
     ensemble = ensemble_of(tested.values())
-    best = _best_baseline(baselines, "r2" if regression else "accuracy")
-    reference: dict[str, Predictions] = {}
-    if best is not None and baseline_predictions is not None:
-        folder = Path(baseline_predictions) / best.name.replace(":", "_")
-        reference = {run.fold: prepared(run) for run in read_runs(folder)}
+    partner = partner_of(baselines, task)
+    reference = {k: prepared(part) for k, part in kept_folds(runs_folder, "partner").items()}
+    if partner is not None and baseline_predictions is not None:
+        folder = Path(baseline_predictions) / partner.replace(":", "_")
+        reference = {run.fold: prepared(run.parts["test"][label]) for run in read_runs(folder)}
     mixed: dict[RowKind, Folds] = {}
     if baseline_predictions is not None and set(reference) != set(ensemble):
-        logger.warning("no blend: %s has no best baseline of the folds of the runs", baseline_predictions)
+        logger.warning("no blend: %s has no %s of the folds of the runs", baseline_predictions, partner)
     if set(reference) == set(ensemble):
         mixed["blend"] = {
             fold: pool([mine, restricted(reference[fold], mine.ids)]) for fold, mine in ensemble.items()
         }
+    if combined := kept_folds(runs_folder, "hybrid"):
+        mixed["hybrid"] = {k: prepared(part) for k, part in combined.items()}
     trained = [run.parts.get("train", {}).get(label) for run in runs]
     embedded = all(part is not None and part.embedding is not None for part in trained)
-    if features is not None and not embedded:
+    if features is not None and not embedded and "hybrid" not in mixed:
         logger.warning("no hybrid: the runs have no embeddings of their training part (train.npz)")
     if features is not None and embedded:
         fitted: dict[int, dict[str, Predictions]] = {}
         for run in runs:
             test = tested[run.seed][run.fold]
-            predictions = hybrid(prepared(run, "train"), test, features, seed=seed)
+            predictions = hybrid(prepared(run.parts["train"][label]), test, features, seed=seed)
             fitted.setdefault(run.seed, {})[run.fold] = replace(predictions, groups=test.groups)
-        mixed["hybrid"] = ensemble_of(fitted.values())
+        mixed["hybrid"] = {k: rounded(part) for k, part in ensemble_of(fitted.values()).items()}
     outputs = next(iter(ensemble.values())).classes
     report = build_report(
         name or Path(runs_folder).name,
@@ -151,7 +165,7 @@ def rating_report(
         tested,
         split=split,
         mixed=mixed,
-        baselines={shown_baseline(best.name): reference} if best is not None and reference else {},
+        baselines={shown_baseline(partner): reference} if partner is not None and reference else {},
         scored=[replace(row, name=shown_baseline(row.name)) for row in baselines],
         n_resamples=n_resamples,
         seed=seed,
@@ -165,6 +179,10 @@ def rating_report(
         report.poles = tuple((dimension.low, dimension.high) for dimension in labels.dimensions)
         report.rows += _ceiling(outputs, ceiling, kind or labels.kind, split)
     report.curves = curves_of_runs(runs)
+    named = {f"fold{run.fold}/seed{run.seed}": run.parts["test"][label] for run in runs}
+    for kind, folds in {"hybrid": mixed.get("hybrid", {}), "partner": reference}.items():
+        named |= {f"{kind}/fold{k}": part for k, part in folds.items()}
+    report.kept = {name: kept(part) for name, part in named.items()}
     return report
 
 
@@ -174,19 +192,38 @@ def shown_baseline(name: str) -> str:
 
 
 def _ceiling(names: Sequence[str], table: pd.DataFrame | None, kind: str, split: str) -> list[Row]:
-    column = f"ceiling_{kind}"
-    if table is None or column not in table:
+    """Row of the ceiling: its middle and both ends, or one figure where the table has no ends."""
+    columns = {end: f"ceiling_{kind}{suffix}" for end, suffix in (("value", ""), *_ENDS)}
+    if table is None or not {*columns.values()} & {*table}:
         return []
-    values = table.reindex(list(names))[column].to_numpy(np.float64)
-    pooled = {"r2": float(mean(values)), **{f"r2:{k}": v for k, v in zip(names, values, strict=True)}}
-    scores = {"pooled": {metric: Interval(value).as_dict() for metric, value in pooled.items()}}
-    return [] if np.isnan(values).all() else [Row("ceiling", scores, split=split, task=RATINGS)]
+    ends = {end: table.reindex(list(names))[column] for end, column in columns.items() if column in table}
+    if {"low", "high"} <= set(ends):
+        ends["value"] = (ends["low"] + ends["high"]) / 2
+    arrays = {end: values.to_numpy(np.float64) for end, values in ends.items()}
+    pooled = {"r2": {end: float(mean(values)) for end, values in arrays.items()}}
+    pooled |= {f"r2:{name}": {e: v[k] for e, v in arrays.items()} for k, name in enumerate(names)}
+    scores = {"pooled": {metric: Interval(**each).as_dict() for metric, each in pooled.items()}}
+    return [] if np.isnan(arrays["value"]).all() else [Row("ceiling", scores, split=split, task=RATINGS)]
 
 
-def _best_baseline(rows: Sequence[Row], metric: str) -> Row | None:
-    """Return the best baseline; rows that look at other test performances (``+peers``) see too much."""
-    fair = [row for row in rows if not row.name.endswith("+peers") and np.isfinite(row.value(metric))]
-    return max(fair, key=lambda row: row.value(metric), default=None)
+def partner_of(rows: Sequence[Row], task: str = "regression") -> str | None:
+    """Return the baseline that the blend is made with: the first of `PARTNERS`, never chosen by its score.
+
+    Without any of them it is the last row that sees features of the item alone, or else the last row.
+    """
+    names = [row.name for row in rows if not row.name.endswith("+peers")]  # those see other test performances
+    features = [name for name in names if shown_baseline(name) != name]
+    return next((name for name in PARTNERS[task] if name in names), (features or names or [None])[-1])
+
+
+def _ceiling_of_tested(path: Path, labels: LabelMap, runs: Sequence[Run], label: str) -> pd.DataFrame:
+    """Ends of the ceiling of the segments that runs were tested on."""
+    tested = {name for run in runs for name in run.parts["test"][label].ids.tolist()}
+    study = labels.source.get("study")
+    table = read_ratings(path) if study is None else read_study(path, StudyOptions(**study))
+    columns = [dimension.column for dimension in labels.dimensions]
+    centred = bool(labels.source.get("center_raters"))
+    return reliability_table(table, columns=columns, center_raters=centred, ids=tested, among=set(labels.ids))
 
 
 def report_set(
@@ -201,6 +238,7 @@ def report_set(
     split: str | None = None,
     baseline_predictions: Path | None = None,
     ceiling: Path | None = None,
+    ratings: Path | None = None,
     kind: str | None = None,
     midi: Path | None = None,
     cache: Path | None = None,
@@ -249,6 +287,8 @@ def report_set(
             hint="give reliability.csv of map_midi_to_label.py --reliability for these ratings; "
             "--kind is apex, mean or median",
         )
+    if ratings is not None:
+        table = _ceiling_of_tested(ratings, label_map, read_runs(runs), LABELS[task])
     report = rating_report(
         runs,
         label_map,
@@ -263,7 +303,10 @@ def report_set(
         n_resamples=resamples,
         seed=seed,
     )
-    inputs = {"labels": labels, "baselines": baselines, "ceiling": ceiling, "midi": midi}
+    inputs = {
+        "labels": labels, "baselines": baselines, "ceiling": ceiling, "ratings": ratings, "midi": midi,
+        "predictions": runs / KEPT if (runs / KEPT).is_file() else None,
+    }  # fmt: skip
     inputs |= {
         f"{p.parent.parent.name}/{p.parent.name}": p for p in sorted(runs.glob("fold*/seed*/test.npz"))
     }

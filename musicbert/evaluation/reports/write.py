@@ -6,6 +6,7 @@
 | ``scores.csv`` | all scores, a line a row and metric |
 | ``dimensions.csv`` | of several outputs: a line an output, both poles, the scores of every row |
 | ``report.md`` | the tables for people |
+| ``predictions.npz`` | of ratings: predictions, without labels (`musicbert.evaluation.predictions.kept`) |
 | ``scores.png`` | a bar a row with its interval, and the noise ceiling |
 | ``dimensions.png`` | R² of each output against baseline and ceiling |
 | ``scatter.png`` | predictions against labels |
@@ -25,10 +26,13 @@ import numpy as np
 import pandas as pd
 
 from musicbert import viz
+from musicbert.annotation.reliability import MARKS, ceiling_mark
 from musicbert.atomic import write_text
 from musicbert.evaluation.metrics.regression import REGRESSION
+from musicbert.evaluation.predictions import save_predictions
 from musicbert.evaluation.reports.build import Report
-from musicbert.evaluation.rows import Row, shown_name
+from musicbert.evaluation.rows import Row, drawn_over, shown_name
+from musicbert.evaluation.run_files import KEPT
 from musicbert.evaluation.tables import (
     OF_FOLDS,
     dump,
@@ -61,7 +65,9 @@ def write_report(
     texts["report.md"] = report_markdown(report, pictures)
     for name, text in texts.items():
         write_text(out / name, text)
-    return [out / name for name in (*texts, *pictures)]
+    if report.kept:
+        save_predictions(out / KEPT, report.kept)
+    return [out / name for name in (*texts, *pictures, *([KEPT] if report.kept else []))]
 
 
 def _content(report: Report, provenance: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -109,8 +115,9 @@ def _by_output(row: Row, metric: str, outputs: tuple[str, ...], end: str = "valu
 def output_table(report: Report) -> pd.DataFrame:
     """Return the scores of each output of a regression, a line an output.
 
-    Columns: ``dimension``, ``low_pole`` and ``high_pole`` (where there are poles), ``ceiling``, and of every
-    row ``<row> <metric>`` and ``<row> r2 low`` and ``high`` (where there is an interval).
+    Columns: ``dimension``, ``low_pole`` and ``high_pole`` (where there are poles), ``ceiling`` with its ends,
+    ``mark`` of dimensions at their ceiling or without anything to learn, and of every row ``<row> <metric>``
+    and ``<row> r2 low`` and ``high`` (where there is an interval).
     """
     outputs, ceiling = _outputs(report), _ceiling(report)
     columns: dict[str, Any] = {"dimension": list(outputs)}
@@ -118,6 +125,10 @@ def output_table(report: Report) -> pd.DataFrame:
         columns["low_pole"], columns["high_pole"] = map(list, zip(*report.poles, strict=True))
     if ceiling is not None:
         columns["ceiling"] = _by_output(ceiling, "r2", outputs)
+        if ceiling.entry("r2").get("low") is not None:
+            columns |= {f"ceiling {end}": _by_output(ceiling, "r2", outputs, end) for end in ("low", "high")}
+        if any(marks := _marks(report)):
+            columns["mark"] = [MARKS.get(mark, "") for mark in marks]
     for row in (row for row in report.rows if row.kind != "ceiling"):
         name = shown_name(row)
         for metric in REGRESSION:
@@ -126,6 +137,34 @@ def output_table(report: Report) -> pd.DataFrame:
         if np.isfinite(ends["low"]).any():
             columns |= {f"{name} r2 {end}": values for end, values in ends.items()}
     return pd.DataFrame(columns)
+
+
+def _marks(report: Report) -> list[str]:
+    """Mark of each output (`musicbert.annotation.reliability.ceiling_mark`), by the best row there is."""
+    outputs, ceiling = _outputs(report), _ceiling(report)
+    if ceiling is None:
+        return [""] * len(outputs)
+    rows = [row for row in report.rows if row.kind != "ceiling"]
+    best = np.nanmax([np.nan_to_num(_by_output(row, "r2", outputs), nan=-np.inf) for row in rows], axis=0)
+    low = _by_output(ceiling, "r2", outputs, "low")
+    return [ceiling_mark(*pair) for pair in zip(low, best, strict=True)]
+
+
+def _ceiling_cell(entry: Mapping[str, float | None], digits: int = 3) -> str:
+    """Return both ends of a ceiling, or the one figure that there is."""
+    if entry.get("low") is None:
+        return number_cell(entry.get("value"), digits)
+    return "–".join(number_cell(entry[end], digits) for end in ("low", "high"))
+
+
+def _top_of(ceiling: Row) -> str:
+    return "value" if ceiling.entry("r2").get("high") is None else "high"
+
+
+def _ends(entry: Mapping[str, float | None]) -> tuple[float, float]:
+    """Low and high end of a ceiling, twice the one figure where it has no ends."""
+    low, high = (entry["value"] if entry.get(end) is None else entry[end] for end in ("low", "high"))
+    return (np.nan, np.nan) if low is None or high is None else (low, high)
 
 
 def _front(report: Report) -> list[Row]:
@@ -148,13 +187,13 @@ def report_markdown(report: Report, pictures: list[str]) -> str:
     shown = [report.headline, *(name for name in known if ":" not in name and name != report.headline)]
     folds = [name for name in shown if name in report.main.scores["mean_of_folds"] and name != "flattened_r2"]
     rows = [row for row in report.rows if row.kind != "ceiling"]
-    drawn = {"groups": "groups of pieces that share music", "pieces": "pieces"}[report.main.over]
     lines = [
         f"# {report.name}",
         "",
         *_facts(report),
-        f"Brackets: 95 % bootstrap intervals over {drawn} ({report.about['bootstrap']['resamples']:,} "
-        "resamples), test parts of all folds as one set. Networks in bold.",
+        f"Brackets: 95 % bootstrap intervals over {drawn_over(report.main)}, "
+        f"{report.about['bootstrap']['resamples']:,} resamples, test parts of all folds as one set. "
+        "Networks in bold.",
         "",
         *row_table(rows, shown, bold=True),
         "",
@@ -165,8 +204,17 @@ def report_markdown(report: Report, pictures: list[str]) -> str:
     ]
     ceiling = _ceiling(report)
     if ceiling is not None:
-        value = number_cell(ceiling.value(report.headline))
+        value = _ceiling_cell(ceiling.entry(report.headline))
         lines += [f"Noise ceiling of these labels, mean over outputs: {value}.", ""]
+        marked = {
+            mark: [name for name, own in zip(_outputs(report), _marks(report), strict=True) if own == mark]
+            for mark in MARKS
+        }
+        lines += [
+            f"{MARKS[mark].capitalize()}: {', '.join(names)}." for mark, names in marked.items() if names
+        ]
+        lines += [""] if any(marked.values()) else []
+    lines += [line for text in report.about["missing_rows"] for line in (f"Missing row: {text}.", "")]
     if report.differences:
         lines += [f"Differences of {report.headline}, on the same resamples:", ""]
         names = {(row.kind, row.seeds): shown_name(row) for row in report.rows}
@@ -247,9 +295,15 @@ def _output_lines(report: Report) -> list[str]:
     outputs, ceiling = _outputs(report), _ceiling(report)
     if not outputs:
         return []
-    front = [*_front(report), *([] if ceiling is None else [ceiling])]
+    front = _front(report)
     names = [viz.poles(*poles) for poles in report.poles] or list(outputs)
     columns = [[number_cell(value) for value in _by_output(row, "r2", outputs)] for row in front]
+    if ceiling is not None:
+        front = [*front, ceiling]
+        keys = [f"r2:{name}" for name in outputs] if len(outputs) > 1 else ["r2"]
+        columns.append([_ceiling_cell(ceiling.entry(key)) for key in keys])
+        marks = [MARKS.get(mark) for mark in _marks(report)]
+        names = [f"{name} ({mark})" if mark else name for name, mark in zip(names, marks, strict=True)]
     poles = ["Low labels mean the left pole, high labels the right one.", ""] if report.poles else []
     head = ["low ↔ high" if report.poles else "output", *(shown_name(row) for row in front)]
     table = markdown_table(head, zip(names, *columns, strict=True))
@@ -260,7 +314,7 @@ def _pictures(report: Report, out: Path) -> list[str]:
     """Draw what there is and return the names of the files."""
     metric, main, outputs = report.headline, report.main, _outputs(report)
     ceiling = _ceiling(report)
-    top = None if ceiling is None else ceiling.value(metric)
+    top = None if ceiling is None else _ends(ceiling.entry(metric))
     bars = {
         shown_name(row): tuple(
             np.nan if (end := row.entry(metric).get(key)) is None else float(end)
@@ -279,7 +333,9 @@ def _pictures(report: Report, out: Path) -> list[str]:
             {shown_name(row): _by_output(row, "r2", outputs) for row in front},
             report.poles,
             out / "dimensions.png",
-            ceiling=None if ceiling is None else _by_output(ceiling, "r2", outputs),
+            ceiling=None if ceiling is None else _by_output(ceiling, "r2", outputs, _top_of(ceiling)),
+            lowest=None if ceiling is None else _by_output(ceiling, "r2", outputs, "low"),
+            marks=[MARKS.get(mark, "") for mark in _marks(report)],
             interval=np.column_stack([_by_output(front[0], "r2", outputs, end) for end in ("low", "high")]),
             title=f"{report.name}: R² of each output",
         )

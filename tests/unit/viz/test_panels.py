@@ -56,9 +56,9 @@ def test_scatter_grid(figures, tmp_path):
 def test_score_bars(figures, tmp_path):
     rows = {"network": (0.3, 0.2, 0.35), "mean": (-0.05, -0.1, 0.0), "one seed": (0.25, np.nan, np.nan)}
     rows["undefined"] = (np.nan, np.nan, np.nan)
-    viz.score_bars(rows, tmp_path / "b.png", ceiling=0.58, highlight=["network"], title="title")
+    viz.score_bars(rows, tmp_path / "b.png", ceiling=(0.5, 0.58), highlight=["network"], title="title")
     text = check(tmp_path / "b.png", figures[0])
-    assert "noise ceiling 0.58" in text
+    assert "noise ceiling 0.50–0.58" in text
     assert "-0.050" in text
     viz.score_bars(rows, tmp_path / "c.png", ceiling=None)
     assert "ceiling" not in check(tmp_path / "c.png", figures[1])
@@ -71,8 +71,14 @@ def test_dimension_plot(figures, tmp_path):
     text = check(tmp_path / "d.png", figures[0])
     assert "saturated (wet) ↔ sparse (dry)" in text
     assert "noise ceiling" in text
+    assert "nothing to learn" not in text
+    marks = ["", "nothing to learn", ""]
+    viz.dimension_plot(
+        rows, POLES, tmp_path / "e.png", ceiling=[0.8] * 3, lowest=[0.7, 0.1, 0.5], marks=marks
+    )
+    assert "(nothing to learn)" in check(tmp_path / "e.png", figures[1])
     viz.dimension_plot(rows, POLES, tmp_path / "e.png")
-    check(tmp_path / "e.png", figures[1])
+    check(tmp_path / "e.png", figures[2])
 
 
 def test_confusion_plot(figures, tmp_path):
@@ -129,8 +135,10 @@ def test_reliability_plot(figures, tmp_path):
             "mean_raters": [8.0, 8.5, 7.0],
             "icc1": [0.2, 0.4, -0.01],
             "icck": [0.6, 0.9, np.nan],
-            "ceiling_mean": [0.6, 0.85, 0.1],
-            "ceiling_apex": [0.55, 0.8, 0.05],
+            "ceiling_mean_low": [0.6, 0.85, 0.1],
+            "ceiling_mean_high": [0.65, 0.9, 0.15],
+            "ceiling_apex_low": [0.55, 0.8, 0.05],
+            "ceiling_apex_high": [0.6, 0.85, 0.1],
         },
         index=["Fast paced", "Saturated (wet)", "Long"],
     )

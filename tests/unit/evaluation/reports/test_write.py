@@ -18,9 +18,9 @@ from musicbert.evaluation.baselines.rated_examples import load_examples
 from musicbert.evaluation.baselines.rating_baselines import baseline_folds, run_baselines
 from musicbert.evaluation.metrics.bootstrap import mean
 from musicbert.evaluation.predictions import Predictions, load_predictions, pool, save_predictions
-from musicbert.evaluation.reports.ratings import rating_report, report_set, with_labels
+from musicbert.evaluation.reports.ratings import partner_of, rating_report, report_set, with_labels
 from musicbert.evaluation.reports.write import output_table, report_markdown, write_report
-from musicbert.evaluation.rows import fair_groups, read_rows, score_row, shown_name
+from musicbert.evaluation.rows import Row, drawn_over, fair_groups, read_rows, score_row, shown_name
 from musicbert.evaluation.run_files import read_runs
 from musicbert.evaluation.training_log import read_curves
 from musicbert.provenance import provenance
@@ -69,12 +69,14 @@ def test_pooled_and_mean_of_folds_are_different_things():
     json.dumps(got.as_dict(), allow_nan=False)
 
 
-def test_few_groups_are_not_resampled():
+def test_groups_are_drawn_and_few_of_them_are_named():
     values = np.random.default_rng(0).random((40, 2))
-    for count, over in ((3, "pieces"), (10, "groups"), (40, "pieces")):
+    for count, over in ((1, "pieces"), (3, "groups"), (10, "groups"), (40, "pieces")):
         got = ratings([f"x{i}" for i in range(40)], values, values)
         got = replace(got, groups=np.array([str(i % count) for i in range(40)]))
-        assert score_row("network", fair_groups([{"0": got}]), n_resamples=20).over == over
+        row = score_row("network", fair_groups([{"0": got}]), n_resamples=20)
+        assert row.over == over
+        assert ("only 3: intervals are rough" in drawn_over(row)) == (count == 3)
 
 
 LOG_JSON = """2026-01-01 | INFO | fairseq.trainer | begin training epoch 1
@@ -190,8 +192,8 @@ def test_report(experiment, tmp_path):
     written = write_report(report, out, provenance={"seed": 1})
     assert sorted(p.name for p in out.iterdir()) == sorted(p.name for p in written)
     assert {p.name for p in written} == {
-        "curves.png", "dimensions.csv", "dimensions.png", "report.json", "report.md", "scatter.png",
-        "scores.csv", "scores.png",
+        "curves.png", "dimensions.csv", "dimensions.png", "predictions.npz", "report.json", "report.md",
+        "scatter.png", "scores.csv", "scores.png",
     }  # fmt: skip
     content = json.loads((out / "report.json").read_text())
     assert read_rows(content["rows"])[-1].value("r2:Fast paced") == 0.8
@@ -204,6 +206,51 @@ def test_report(experiment, tmp_path):
     assert list(frame["high_pole"]) == ["slow paced", "loud"]
     assert frame.equals(frame.dropna(axis=1, how="all"))
     assert output_table(report).shape[0] == 2
+    assert "Missing row: random weights" in text
+    # the predictions that it kept, without labels, give the same report again
+    assert np.isnan(load_predictions(out / "predictions.npz")["fold0/seed1"].target).all()
+    again = rating_report(
+        out, labels, baselines=read_rows(baselines["rows"]), ceiling=ceiling, n_resamples=100
+    )
+    assert [row.as_dict() for row in again.rows] == [row.as_dict() for row in report.rows]
+    assert again.differences == report.differences
+
+
+def test_ends_of_a_ceiling_mark_dimensions(experiment, tmp_path):
+    runs, labels, *_ = experiment
+    ends = {"ceiling_mean_low": [0.1, 0.5], "ceiling_mean_high": [0.2, 0.6]}
+    ceiling = pd.DataFrame(ends, index=["Fast paced", "Soft"])
+    report = rating_report(runs, labels, ceiling=ceiling, n_resamples=20)
+    write_report(report, tmp_path / "r")
+    text = (tmp_path / "r/report.md").read_text()
+    assert "Noise ceiling of these labels, mean over outputs: 0.300–0.400." in text
+    assert "Nothing to learn: Fast paced." in text
+    assert "At its ceiling: Soft." in text
+    assert "| soft ↔ loud (at its ceiling) |" in text
+    table = pd.read_csv(tmp_path / "r/dimensions.csv")
+    assert table["mark"].tolist() == ["nothing to learn", "at its ceiling"]
+    assert table["ceiling high"].tolist() == [0.2, 0.6]
+
+
+def test_the_partner_of_a_blend_is_not_chosen_by_its_score():
+    def partner(*names, task="regression"):
+        return partner_of([Row("baseline", {}, name=name) for name in names], task)
+
+    every = (
+        "mean",
+        "lookup:bars",
+        "ridge",
+        "ensemble",
+        "committee",
+        "committee+score",
+        "committee+score+peers",
+    )
+    assert partner(*every) == "committee+score"
+    assert partner(*every[:5]) == "committee"
+    assert partner(*every[:3]) == "ridge"
+    assert partner(*every[:2]) == "lookup:bars"
+    assert partner() is None
+    assert partner("majority", "svm", "ensemble", "ensemble+score", task="classes") == "ensemble+score"
 
 
 def test_report_of_one_dimension_names_its_poles(experiment, tmp_path):
