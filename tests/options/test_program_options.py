@@ -55,17 +55,23 @@ TABLES = {
     "evaluate": ("evaluate runs", {
         "experiment": ("evaluate runs", "=evaluate others"), "--data": "--data x", "--output": "--output x",
         "--no-baselines": "--no-baselines", "--resamples": "--resamples 7", "--seed": "--seed 8", "--quiet": "--quiet",
+        "--seen": "--seen names.txt",
     }),
     "evaluate, without baselines": ("evaluate runs --no-baselines", {"--data": "!--data x", "--quiet": "!--quiet"}),
     "benchmark": (BENCHMARK, {
         "model": (BENCHMARK, "=" + BENCHMARK.replace("tiny", "mini")), "--note-data": "--note-data {midi}", "--seq-data": "--seq-data {one}",
         "--output": "--output x", "--tasks": "--tasks VF", "--splits": "--splits clean", "--seeds": "--seeds 1 2",
         "--only-folds": "--only-folds 1", "--train-share": "--train-share 0.5", "--no-baselines": "--no-baselines",
+        "--seen": "--seen {study}",
         "--workers": "--workers 2", "--threads": "--threads 2", "--cpu": "--cpu", "--quiet": "--quiet",
     }),
     "data get": ("data get pop909 --sha256 00", {
         "name": ("data get pop909 --sha256 00", "=data get emopia --sha256 00"), "--output": "--output x", "--sha256": "--sha256 11",
         "--unverified": ("data get emopia", "~--unverified"), "--quiet": "--quiet",
+    }),
+    "data fingerprints": ("data fingerprints {midi} --output x.npz", {
+        "sources": ("data fingerprints {midi} --output x.npz", "=data fingerprints mine={midi} --output x.npz"),
+        "--output": "--output y.npz", "--quiet": "--quiet",
     }),
     "completion": ("completion bash", {"shell": ("completion bash", "=completion zsh")}),
 }  # fmt: skip

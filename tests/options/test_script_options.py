@@ -108,7 +108,7 @@ TABLES = {
     "prepare_benchmark.py, no files upstream": ("prepare_benchmark.py - out --source asap={corpora}", {"--npy": "!--npy"}),
     "prepare_pretrain_data.py": (CORPORA, {
         "data_sets": (CORPORA, "~=" + CORPORA.replace("{corpora}", "{tnua}")), "lmd": (CORPORA, "=" + CORPORA.replace(" - ", " {midi} ")),
-        "out": (CORPORA, "=" + CORPORA.replace(" out", " x")), "--exclude-tests": "--exclude-tests", "--tests": "--tests {corpora}/asap-dataset",
+        "out": (CORPORA, "=" + CORPORA.replace(" out", " x")), "--exclude-tests": "--exclude-tests", "--exclude-music": "--tests {corpora}/asap-dataset",
         "--all-asap": "--all-asap", "--encoding": "--encoding octuple", "--workers": "--workers 2", "--python": None,
     }),
     "report_xai.py": (REPORT, {
