@@ -18,6 +18,7 @@ from typing import Any
 from musicbert.atomic import read_json, write_json
 from musicbert.errors import DatasetError
 from musicbert.provenance import file_hash
+from musicbert.walk import walk
 
 if sys.platform != "win32":
     import fcntl
@@ -49,12 +50,7 @@ def hashes_of(path: str | PathLike[str]) -> dict[str, str]:
     root = Path(path)
     if not root.is_dir():
         return {root.name: file_hash(root)} if root.exists() else {}
-    files = {file.relative_to(root): file for file in sorted(root.rglob("*")) if file.is_file()}
-    return {
-        inside.as_posix(): file_hash(file)
-        for inside, file in files.items()
-        if not any(part.startswith(".") for part in inside.parts)
-    }
+    return {found.inside: file_hash(found.path) for found in walk(root) if Path(found.path).is_file()}
 
 
 def hash_of(path: str | PathLike[str]) -> str:

@@ -30,6 +30,7 @@ from musicbert.corpus.readers.pretraining import Corpus, find_corpora, process_p
 from musicbert.errors import MusicBertError  # noqa: E402
 from musicbert.progress import progress_bar  # noqa: E402
 from musicbert.reuse import hold_folder  # noqa: E402
+from musicbert.walk import walk  # noqa: E402
 
 CORPORA = ("asap", "pop1k7", "pop909", "pianist8", "emopia", "lmd")
 
@@ -129,9 +130,10 @@ def _list_files(given: argparse.Namespace) -> list[Corpus]:
 
 def _songs(data_sets: Path) -> Path | None:
     """Folder of POP909 as published, where there is no processed one."""
-    if not data_sets.is_dir() or any(data_sets.rglob("pop909_processed")):
+    paths = [Path(found.inside) for found in walk(data_sets)]
+    if any("pop909_processed" in path.parts for path in paths):
         return None
-    annotations = sorted(data_sets.rglob("beat_audio.txt"))
+    annotations = sorted(data_sets / path for path in paths if path.name == "beat_audio.txt")
     return annotations[0].parents[1] if annotations else None
 
 

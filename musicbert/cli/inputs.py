@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 from musicbert.command_line import refuse_unused
+from musicbert.corpus.files.archive import MIDI_SUFFIXES, is_wanted, list_folder
 from musicbert.errors import CheckpointError, MidiError, MusicBertError
 from musicbert.file_kinds import file_kind
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-_SUFFIXES = (".mid", ".midi", ".kar", ".smf", ".rmi")
-_PACKED = (".gz", ".xz", ".bz2", ".zip", ".tar", ".tgz", ".7z", ".rar")
 
 
 def add_seen(parser: argparse.ArgumentParser) -> None:
@@ -140,15 +139,18 @@ def midi_files(inputs: Sequence[str]) -> list[Path]:
         if not path.is_dir():
             files[path] = None
             continue
-        below = sorted(path.rglob("*"))
-        inside = [file for file in below if file.suffix.lower() in _SUFFIXES and file.is_file()]
-        for file in below:
-            if file.is_symlink() and file.is_dir():
-                print(f"{file}: a linked folder is not followed; give it as an input", file=sys.stderr)
-            elif file.suffix.lower() in _PACKED:
-                print(f"{file}: passed over; unpack it first", file=sys.stderr)
+        below = sorted(list_folder(path), key=lambda member: Path(member.path))
+        inside = []
+        for member in below:
+            if member.reason:
+                if is_wanted(member):
+                    print(f"{path / member.path}: {member.detail}", file=sys.stderr)
+            elif member.path.lower().endswith(MIDI_SUFFIXES):
+                inside.append(path / member.path)
+            elif is_wanted(member):
+                print(f"{path / member.path}: passed over; unpack it first", file=sys.stderr)
         if not inside:
-            kinds = Counter(kind for file in below if file.is_file() and (kind := file_kind(b"", file.name)))
+            kinds = Counter(kind for member in below if (kind := file_kind(b"", member.path)))
             hints = [f"{count} x {kind.what}: {kind.hint}" for kind, count in kinds.most_common(1)]
             message = "The folder does not contain a MIDI file"
             raise MidiError("no-files", message, path=path, hint="".join(hints) or None)

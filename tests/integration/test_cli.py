@@ -302,10 +302,12 @@ def test_what_a_folder_holds_is_used_or_named(tmp_path, fixtures, capsys):
     (tmp_path / "elsewhere").mkdir()
     folder.mkdir()
     (folder / "linked").symlink_to(tmp_path / "elsewhere")
-    for name in ("a.mid", "b.kar", "c.SMF", "d.mid.gz"):
+    (folder / "loop").symlink_to(folder)
+    for name in ("a.mid", "b.kar", "c.SMF", "d.mid.gz", "linked/e.mid", "._a.mid"):
         (folder / name).write_bytes((fixtures / "musicbert" / "s01_basic_4_4.mid").read_bytes())
     assert main(["encode", str(folder), "--format", "csv"]) == 0
     shown = capsys.readouterr()
-    assert {line.split(",")[0][-5:] for line in shown.out.splitlines()[1:]} == {"a.mid", "b.kar", "c.SMF"}
-    assert "linked: " in shown.err
+    used = {line.split(",")[0].removeprefix(f"{folder}/") for line in shown.out.splitlines()[1:]}
+    assert used == {"a.mid", "b.kar", "c.SMF", "linked/e.mid"}
+    assert "loop: a linked folder that is read already" in shown.err
     assert "d.mid.gz: " in shown.err

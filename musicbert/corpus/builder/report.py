@@ -23,6 +23,7 @@ from musicbert.corpus.builder.sources import EXCLUDED
 from musicbert.corpus.builder.worker import TEST_MUSIC
 from musicbert.corpus.files.ledger import OK, Outcome
 from musicbert.errors import DatasetError
+from musicbert.walk import LINKED_FOLDER
 
 #: Outcome of files whose programs and pitches are those of an earlier one.
 DUPLICATE = "duplicate"
@@ -52,7 +53,8 @@ class BuildReport:
     @property
     def failure_rate(self) -> float:
         """Share of the files that should be in the corpus and could not be encoded, in 0-1."""
-        wanted = self.found - sum(self.outcomes.get(reason, 0) for reason in (EXCLUDED, TEST_MUSIC))
+        passed_over = (EXCLUDED, TEST_MUSIC, LINKED_FOLDER)
+        wanted = self.found - sum(self.outcomes.get(reason, 0) for reason in passed_over)
         good = self.outcomes.get(OK, 0) + self.outcomes.get(DUPLICATE, 0)
         return (wanted - good) / wanted if wanted else 0.0
 

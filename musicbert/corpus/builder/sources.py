@@ -19,13 +19,11 @@ from pathlib import Path
 
 from musicbert.corpus.builder.byte_sources import FilePlace, Inline, Place, RangePlace, UrlPlace, ZipPlace
 from musicbert.corpus.files.archive import (
-    ARCHIVE_SUFFIXES,
     DAMAGED,
-    LINKED_FOLDER,
     MIDI_SUFFIXES,
     ArchiveLimits,
     Member,
-    is_hidden,
+    is_wanted,
     judge,
     list_folder,
     list_zip,
@@ -36,6 +34,7 @@ from musicbert.corpus.files.archive import (
 )
 from musicbert.errors import DatasetError
 from musicbert.file_kinds import HEAD_BYTES, file_kind
+from musicbert.walk import is_hidden
 
 #: Outcome of files that ``exclude`` matches.
 EXCLUDED = "excluded"
@@ -109,13 +108,9 @@ def _lister(source: str) -> Callable[[str, ArchiveLimits], Listed]:
     return _url_list
 
 
-def _wanted(path: str) -> bool:
-    return path.lower().endswith(MIDI_SUFFIXES + ARCHIVE_SUFFIXES)
-
-
 def _folder(source: str, _limits: ArchiveLimits) -> Listed:
-    for member in list_folder(Path(source)):
-        if member.reason == LINKED_FOLDER or _wanted(member.path):
+    for member in list_folder(source):
+        if is_wanted(member):
             yield member, FilePlace(os.path.join(source, member.path))  # noqa: PTH118 - Path costs 10 times
 
 
@@ -128,7 +123,7 @@ def _zip(source: str, _limits: ArchiveLimits) -> Listed:
     with open_zip(Path(source)) as archive:
         infos = (info for info in archive.infolist() if not info.is_dir())
         for member, info in zip(list_zip(archive), infos, strict=True):
-            if not _wanted(member.path):
+            if not is_wanted(member):
                 continue
             if member.reason == "ambiguous-path":  # here each is read by its place, not by its name
                 member = replace(member, reason=None, detail=None)
@@ -145,9 +140,9 @@ def _tar(source: str, limits: ArchiveLimits) -> Listed:
         with open_tar(source, "r:" if plain else "r|*") as archive:
             for info in tar_headers(archive):
                 path = info.name.removeprefix("./")
-                if info.isdir() or not _wanted(path):
-                    continue
                 member = Member(stem(path), path, info.size)
+                if info.isdir() or not is_wanted(member):
+                    continue
                 if not info.isreg() or info.issparse():
                     detail = "a link, a device or a sparse file in the archive"
                     yield replace(member, reason="not-a-file", detail=detail), None

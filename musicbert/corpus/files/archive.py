@@ -2,7 +2,7 @@
 
 A file is known by its name: the last part of its path without its last extension and without spaces around it
 (``Schubert_D935_no.3_4bars_2_1.mid`` is ``Schubert_D935_no.3_4bars_2_1``), whatever folders lie above it.
-Hidden files and ``__MACOSX`` are passed over; what else cannot be taken (symbolic links, unsafe names,
+Hidden files and ``__MACOSX`` are passed over; what else cannot be taken (links in an archive, unsafe names,
 archives in the archive, encrypted members) is listed with its reason instead. Verified in
 ``tests/unit/corpus/files/test_archive.py``.
 """
@@ -25,11 +25,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from musicbert.errors import DatasetError
+from musicbert.walk import LINKED_FOLDER, UNREADABLE_FOLDER, is_hidden, walk
 
 MIDI_SUFFIXES = (".mid", ".midi", ".kar", ".smf", ".rmi")
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".7z", ".rar")
-#: Reason of a folder behind a symbolic link.
-LINKED_FOLDER = "linked-folder"
 #: First bytes of a zip file: a member, an empty archive, a spanned one (APPNOTE.TXT 4.3).
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 #: What the decompressors raise for damaged data, or for a dictionary that does not fit into memory.
@@ -56,8 +55,8 @@ class Member:
     """One file of a source, and why it cannot be taken (None where it can).
 
     ``name`` is the `stem` of ``path``, ``size`` is in bytes, uncompressed. Reasons: ``symlink``,
-    ``linked-folder``, ``unsafe-name``,
-    ``nested-archive``, ``encrypted``, ``too-large``, ``not-a-file``, ``ambiguous-path``.
+    ``linked-folder``, ``unreadable-folder``, ``unsafe-name``, ``nested-archive``, ``encrypted``,
+    ``too-large``, ``not-a-file``, ``ambiguous-path``.
     """
 
     name: str
@@ -65,6 +64,12 @@ class Member:
     size: int = 0
     reason: str | None = None
     detail: str | None = None
+
+
+def is_wanted(member: Member) -> bool:
+    """Whether this looks like music: a MIDI file, an archive, or a folder that is not walked."""
+    folder = member.reason in (LINKED_FOLDER, UNREADABLE_FOLDER)
+    return folder or member.path.lower().endswith(MIDI_SUFFIXES + ARCHIVE_SUFFIXES)
 
 
 def stem(path: str) -> str:
@@ -144,8 +149,7 @@ class MidiSource:
                     hint="split it up",
                 )
             lower = member.path.lower()
-            wanted = lower.endswith(MIDI_SUFFIXES + ARCHIVE_SUFFIXES) or member.reason == LINKED_FOLDER
-            if not wanted or is_hidden(lower):
+            if not is_wanted(member) or is_hidden(lower):
                 continue
             if PurePosixPath(lower).suffix in MIDI_SUFFIXES:
                 total += member.size
@@ -224,29 +228,15 @@ def judge(member: Member, limits: ArchiveLimits) -> Member:
     return Member(member.name, member.path, member.size, reason, detail)
 
 
-def _look_at(path: str, root: Path) -> tuple[int, str | None, str | None]:
+def _look_at(path: str) -> tuple[int, str | None, str | None]:
     """Size of a file, and why it cannot be taken. Of large folders this is most of the work: no `Path`."""
     try:
-        status = os.lstat(path)
-        if stat.S_ISLNK(status.st_mode):
-            if not Path(path).resolve().is_relative_to(root):
-                return 0, "symlink", "a symbolic link that leads out of the folder"
-            status = os.stat(path)  # noqa: PTH116
+        status = os.stat(path)  # noqa: PTH116
         if stat.S_ISREG(status.st_mode):
             return status.st_size, None, None
     except OSError:  # a link to nothing
         pass
     return 0, "not-a-file", "not a regular file"  # a pipe would block
-
-
-def is_hidden(path: str) -> bool:
-    """Whether a path (forward slashes) is a hidden file, in a hidden folder, or in ``__MACOSX``."""
-    lower = path.lower()
-    if "/." not in lower and not lower.startswith(".") and "__macosx" not in lower:
-        return False
-    return any(
-        part == "__macosx" or (part.startswith(".") and part not in (".", "..")) for part in lower.split("/")
-    )
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
@@ -302,21 +292,13 @@ def list_zip(archive: zipfile.ZipFile) -> Iterator[Member]:
         yield Member(stem(info.filename), info.filename, info.file_size, reason, detail)
 
 
-def list_folder(folder: Path) -> Iterator[Member]:
-    """Yield the files below a folder, in an order that the file system does not change.
-
-    A linked folder is not followed; it is one member with the reason ``linked-folder``.
-    """
-    root = folder.resolve()
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
-        above = "" if Path(parent) == folder else Path(parent).relative_to(folder).as_posix() + "/"
-        for name in folders:
-            if os.path.islink(os.path.join(parent, name)):  # noqa: PTH114, PTH118
-                yield Member(name, above + name, 0, LINKED_FOLDER, "a linked folder; pass it as a source")
-        for file in sorted(files):
-            inside = above + file
-            yield Member(stem(inside), inside, *_look_at(os.path.join(parent, file), root))  # noqa: PTH118
+def list_folder(folder: str | PathLike[str]) -> Iterator[Member]:
+    """Yield the files below a folder, and the folders that are not walked (see `musicbert.walk`)."""
+    for inside, path, reason, detail in walk(folder):
+        if reason is not None:
+            yield Member(inside.rpartition("/")[2], inside, 0, reason, detail)
+        else:
+            yield Member(stem(inside), inside, *_look_at(path))
 
 
 #: What reading a damaged archive raises.

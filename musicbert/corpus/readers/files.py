@@ -2,7 +2,7 @@
 
 `SourceFiles` lists what a reader may want (by a pattern over paths), and reads it by path. Members of a tar
 archive are read once, one after the other, and kept in memory, since a compressed tar has no index; their sum
-is bounded. Links, devices, unsafe names and hidden files are passed over. Verified in
+is bounded. Links in archives, devices, unsafe names and hidden files are passed over. Verified in
 ``tests/unit/corpus/readers/test_files.py``.
 """
 
@@ -18,7 +18,6 @@ from musicbert.corpus.files.archive import (
     DAMAGED,
     ArchiveLimits,
     Member,
-    is_hidden,
     list_folder,
     list_zip,
     open_tar,
@@ -27,6 +26,7 @@ from musicbert.corpus.files.archive import (
     tar_headers,
 )
 from musicbert.errors import DatasetError
+from musicbert.walk import is_hidden
 
 _TAR = re.compile(r"\.(tar(\.(gz|xz|bz2))?|tgz|txz|tbz2?)$", re.IGNORECASE)
 #: Most bytes of wanted files of a tar archive, which lie in memory.

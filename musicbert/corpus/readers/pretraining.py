@@ -30,7 +30,6 @@ from os import PathLike
 from pathlib import Path
 
 from musicbert.atomic import write_text
-from musicbert.corpus.files.archive import list_folder
 from musicbert.corpus.files.folders import build_directory
 from musicbert.corpus.files.ledger import OK, Outcome
 from musicbert.corpus.readers.beats import align_to_beats, read_beats
@@ -38,6 +37,7 @@ from musicbert.corpus.readers.published import asap_pieces, pop909_part
 from musicbert.corpus.readers.tasks import PIANISTS
 from musicbert.errors import DatasetError, MusicBertError
 from musicbert.midi import read_score, write_midi
+from musicbert.walk import walk
 
 CORPORA = ("asap", "pop1k7", "pop909", "pianist8", "emopia", "lmd")
 _PATTERNS = {
@@ -120,6 +120,8 @@ def find_corpora(
 
 
 def _add(corpus: Corpus, path: Path, inside: str, why: str) -> None:
+    if not path.is_file():
+        why = "not a regular file"
     if why:
         corpus.left_out.append(Outcome(path.stem, LEFT_OUT, path=inside, detail=why))
     else:
@@ -127,9 +129,9 @@ def _add(corpus: Corpus, path: Path, inside: str, why: str) -> None:
 
 
 def _midis(folder: Path) -> Iterator[Path]:
-    for member in list_folder(folder):
-        if member.reason is None and member.path.lower().endswith((".mid", ".midi")):
-            yield folder / member.path
+    for found in walk(folder):
+        if found.path.lower().endswith((".mid", ".midi")):
+            yield Path(found.path)
 
 
 def _marked(root: Path) -> dict[str, str]:

@@ -21,6 +21,7 @@ from musicbert.annotation.folds import PARTS, Fold, Folds, Valid, carve_validati
 from musicbert.annotation.names import content_groups
 from musicbert.corpus.files.folders import read_whole
 from musicbert.errors import DatasetError
+from musicbert.walk import walk
 
 #: Marker of the fixed test set in an array of folds.
 _TEST = 9
@@ -222,8 +223,9 @@ def read_databin_folds(folder: str | PathLike[str]) -> Folds:
 def read_databin_groups(folder: str | PathLike[str]) -> dict[str, str]:
     """Group of each piece of a data-bin by its id, where there are files of groups."""
     groups: dict[str, str] = {}
-    for path in Path(folder).rglob("label/*.group"):
-        groups.update(zip(_lines(path.with_suffix(".id")), _lines(path), strict=True))
+    for path in (Path(found.path) for found in walk(folder)):
+        if path.suffix == ".group" and path.parent.name == "label":
+            groups.update(zip(_lines(path.with_suffix(".id")), _lines(path), strict=True))
     return groups
 
 

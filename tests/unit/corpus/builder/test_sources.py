@@ -154,12 +154,13 @@ def test_every_file_found_is_used_or_named(folder, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "x.mid").write_bytes(b"x")
     (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "twice").symlink_to(tmp_path / "elsewhere")
     more = {f"more{suffix}": b"m" for suffix in (".kar", ".smf", ".RMI")}
     for name, content in (more | {"packed.mid.gz": b"z"}).items():
         (folder / name).write_bytes(content)
-    assert read_all(folder) == FILES | more
+    assert read_all(folder) == FILES | more | {"linked/x.mid": b"x"}
     left = {e.member.path: e.member.reason for e in list_files([str(folder)]) if not e.place}
-    assert left == {"linked": "linked-folder", "packed.mid.gz": "nested-archive"}
+    assert left == {"twice": "linked-folder", "packed.mid.gz": "nested-archive"}
 
 
 @pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE])

@@ -197,11 +197,14 @@ def test_symbolic_links_in_a_folder(tmp_path):
     (folder / "outside.mid").symlink_to(tmp_path / "outside.mid")
     (folder / "dangling.mid").symlink_to("nothing.mid")
     (folder / "loop").symlink_to(folder)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "b.mid").write_bytes(b"B")
+    (folder / "linked").symlink_to("../elsewhere")
     os.mkfifo(folder / "pipe.mid")
     with MidiSource(folder) as source:
-        assert [m.name for m in source.members] == ["a", "inside"]
+        read = {m.path: source.read(m) for m in source.members}
+        assert read == {"a.mid": b"A", "inside.mid": b"A", "linked/b.mid": b"B", "outside.mid": b"O"}
         assert {m.name: m.reason for m in source.rejected} == {
-            "outside": "symlink",
             "dangling": "not-a-file",
             "loop": "linked-folder",
             "pipe": "not-a-file",
