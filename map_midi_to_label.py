@@ -136,7 +136,7 @@ def _add_study(group: Any) -> None:
     add("--performer-column", name="performer", metavar="NAME", help="who plays")
     add(
         "--dimensions", name="dimensions", metavar="FILE",
-        help=".yaml or a table: column, name, low, high (the poles), reversed",
+        help=".yaml or a table: column, name, low, high (the poles), reversed, lowest, highest (its scale)",
     )  # fmt: skip
     add(
         "--pieces", name="pieces", metavar="TABLE",

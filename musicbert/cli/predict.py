@@ -84,10 +84,6 @@ def run(options: argparse.Namespace) -> int:
         return status(0, len(files))
     predictions = list(zip(good, model.predict(pieces, heads=options.heads), strict=True))
     heads = [entry.head for entry in predictions[0][1].values()]
-    unnamed = ", ".join(head.name for head in heads if not head.names)
-    if unnamed:
-        hint = "give --labels classes.json"
-        print(f"{options.model}: no names of the outputs of {unnamed}: numbered ({hint})", file=sys.stderr)
     _write(
         options.output,
         (

@@ -13,6 +13,7 @@ notes and 256 bars (M2BERT 1,024 notes, MidiBERT 512) overlap, and their results
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
@@ -41,6 +42,8 @@ from musicbert.predict.windows import OVERLAP, WINDOW
 from musicbert.weights import Bundle, Head, read_bundle, resolve
 from musicbert.weights import Source as DownloadSource
 
+logger = logging.getLogger(__name__)
+
 
 class M2BertModel(Embedder):
     """An M2BERT or a MidiBERT, ready for music; for its parameters see `Embedder`."""
@@ -63,6 +66,8 @@ class Model(Embedder):
     """A MusicBERT with its heads, ready for music; for its parameters see `Embedder`."""
 
     WINDOW, OVERLAP = WINDOW, OVERLAP
+    #: heads whose outputs were said to have no names
+    _unnamed: frozenset[str] = frozenset()
 
     @classmethod
     def from_pretrained(cls, name: str | PathLike[str], **options: Any) -> Model:
@@ -89,7 +94,8 @@ class Model(Embedder):
         """Run sentence heads (all if ``heads`` is None) on a source or a list of sources.
 
         Scores are the means over the model's phases (`Bundle.phases`). Returns a dictionary, head ->
-        `Prediction`; for a list of sources, a list of these.
+        `Prediction`; for a list of sources, a list of these. Outputs without names are numbered, which is
+        said once.
         Raises `MidiError` for a source that cannot be read or encoded, and `ValueError` for an unknown head
         or a model without heads.
         """
@@ -101,6 +107,7 @@ class Model(Embedder):
             wanted = ", ".join(map(repr, unknown)) or "to run"
             raise ValueError(f"no head {wanted}; the model has {', '.join(self.heads)}")
         chosen = [self.heads[name] for name in names]
+        self._warn_of_numbers(chosen)
         single, pieces = self._read(source, policies)
         phases = self._bundle.phases
         encode = self.module.encoder.sentence_encoder
@@ -125,6 +132,17 @@ class Model(Embedder):
             of_heads = zip(chosen, np.split(np.stack(logits), ends[:-1], axis=1), strict=True)
             results.append({head.name: _mean(head, table) for head, table in of_heads})
         return results[0] if single else results
+
+    def _warn_of_numbers(self, heads: Sequence[Head]) -> None:
+        """Say once of each head that its outputs have numbers for names."""
+        unnamed = [h for h in heads if not h.names and h.name not in self._unnamed]
+        if unnamed:
+            self._unnamed |= {head.name for head in unnamed}
+            logger.warning(
+                "the checkpoint has no names of the outputs of %s: numbered from 0; give the classes.json of "
+                "its training data (labels=..., --labels), or keep it with `musicbert checkpoint convert`",
+                ", ".join(f"{head.name} ({head.outputs})" for head in unnamed),
+            )
 
     def fill(
         self,

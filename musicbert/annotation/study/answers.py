@@ -277,27 +277,26 @@ def without_tests(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
 class Numbers:
     """Turns cells into ratings (NaN: no answer); each text is looked at once."""
 
-    def __init__(self, options: StudyOptions, path: str) -> None:
+    def __init__(self, options: StudyOptions, items: Sequence[Item], path: str) -> None:
         self.options, self.path = options, path
+        self.scales = [item.scale or options.scale for item in items]
         self.missing = {cell_name(value) for value in options.missing}
         self.answers = {cell_name(text).casefold(): value for text, value in options.answers.items()}
-        self.known: dict[str, float] = {}
+        self.known: dict[tuple[str, tuple[float, float]], float] = {}
 
     def __call__(self, answer: Answer) -> float:
         """The rating in a cell; raises `RatingError` ``not-a-number``, ``out-of-range``."""
         if is_missing(answer.cell):
             return math.nan
-        text = cell_name(answer.cell)
-        if text not in self.known:
-            self.known[text] = self._number(text, answer)
-        return self.known[text]
+        key = cell_name(answer.cell), self.scales[answer.item]
+        if key not in self.known:
+            self.known[key] = self._number(key[0], answer)
+        return self.known[key]
 
     def _number(self, text: str, answer: Answer) -> float:
         if text in self.missing:
             return math.nan
-        if text.casefold() in self.answers:
-            return self.answers[text.casefold()]
-        plain, numbers = text, self.options.numbers
+        plain, numbers = str(self.answers.get(text.casefold(), text)), self.options.numbers
         if "leading-number" in numbers and (leading := _LEADING.fullmatch(plain)):
             plain = leading[1]
         if "decimal-comma" in numbers and _COMMA.fullmatch(plain):
@@ -314,9 +313,12 @@ class Numbers:
                 else "no answer: --missing-values; in words: --answers 'WORDS=NUMBER'; no rating: --ignore"
             )
             raise RatingError("not-a-number", f"{where} is not a number", path=self.path, hint=hint)
-        lowest, highest = self.options.scale
+        lowest, highest = self.scales[answer.item]
         if not lowest <= float(plain) <= highest:
-            hint = f"if {text} means no answer, give --missing-values {text}; no rating: --ignore"
+            hint = (
+                f"if {text} means no answer, give --missing-values {text}; no rating: --ignore; another "
+                "scale: --scale, or of this dimension lowest and highest in the file of --dimensions"
+            )
             raise RatingError(
                 "out-of-range", f"{where} is not in {lowest:g}..{highest:g}", path=self.path, hint=hint
             )

@@ -1,22 +1,24 @@
 """The rated dimensions of a study, from a small CSV, YAML, JSON Lines or Excel file.
 
 Columns (or keys): ``column`` (of the table of ratings, or the name of the item in it), ``name``, ``low``,
-``high``, ``reversed``. Only ``column`` or ``name`` must be there. Of an item with one pole, the other is
-"not" this one; of an item without poles they are "low NAME" and "high NAME".
+``high``, ``reversed``; ``lowest``, ``highest``: its scale where it is not that of the study. Only ``column``
+or ``name`` must be there. Of an item with one pole, the other is "not" this one; of an item without poles
+they are "low NAME" and "high NAME".
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf, nan
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from musicbert.annotation.cells import is_missing, read_table
 from musicbert.annotation.dimensions import Dimension
-from musicbert.annotation.names import cell_name
+from musicbert.annotation.names import cell_name, cell_number
 from musicbert.errors import RatingError
 
-_KEYS = ("column", "name", "low", "high", "reversed")
+_KEYS = ("column", "name", "low", "high", "reversed", "lowest", "highest")
 _FLAGS = dict.fromkeys(("1", "yes", "true", "x", "y"), True) | dict.fromkeys(
     ("", "0", "no", "false", "n"), False
 )
@@ -24,10 +26,14 @@ _FLAGS = dict.fromkeys(("1", "yes", "true", "x", "y"), True) | dict.fromkeys(
 
 @dataclass(frozen=True)
 class Item:
-    """A dimension, and whether its ratings are turned round (the lowest number means the high pole)."""
+    """A dimension, and whether its ratings are turned round (the lowest number means the high pole).
+
+    ``scale``: lowest and highest rating; None: those of the study.
+    """
 
     dimension: Dimension
     reversed: bool = False
+    scale: tuple[float, float] | None = None
 
     @property
     def column(self) -> str:
@@ -35,14 +41,22 @@ class Item:
         return self.dimension.column
 
 
-def item(column: str, name: str = "", low: str = "", high: str = "", *, reversed: bool = False) -> Item:
+def item(
+    column: str,
+    name: str = "",
+    low: str = "",
+    high: str = "",
+    *,
+    reversed: bool = False,
+    scale: tuple[float, float] | None = None,
+) -> Item:
     """Item with the poles that are known."""
     name = name or column
     low, high = (
         low or (f"not {high}" if high else f"low {name}"),
         high or (f"not {low}" if low else f"high {name}"),
     )
-    return Item(Dimension(name, low, high, column or name), reversed)
+    return Item(Dimension(name, low, high, column or name), reversed, scale)
 
 
 def read_items(path: str | PathLike[str]) -> tuple[Item, ...]:
@@ -99,4 +113,12 @@ def _item(row: Any, where: str, path: Path) -> Item:
     flag = _FLAGS.get(cells.pop("reversed", "").lower())
     if flag is None:
         raise RatingError("bad-dimensions", f"{where}: reversed is yes or no", path=path)
-    return item(**{"column": "", **cells}, reversed=flag)
+    ends = [cells.pop(key, "") for key in ("lowest", "highest")]
+    try:
+        scale = (cell_number(ends[0]), cell_number(ends[1])) if any(ends) else None
+    except ValueError:
+        scale = (nan, nan)
+    if scale and not -inf < scale[0] < scale[1] < inf:
+        what = f"{where}: its scale is not from a lowest to a highest number: {' to '.join(ends)}"
+        raise RatingError("bad-dimensions", what, path=path, hint="give both, or neither: --scale holds")
+    return item(**{"column": "", **cells}, reversed=flag, scale=scale)

@@ -33,6 +33,8 @@ from musicbert.errors import RatingError
 
 #: column that names the rater in exports of Qualtrics, which are told by their three rows of headers
 _QUALTRICS_RATER = "ResponseId"
+#: whole ratings of a dimension that show where its scale ends, and how often its greatest was then given
+_ENOUGH, _OFTEN = 30, 0.05
 #: answers from which on a rater who always gives the same one is named
 _CONSTANT = 6
 #: name of the table format, and of the performer where there is no column of performers
@@ -43,8 +45,8 @@ def read_study(path: str | PathLike[str], options: StudyOptions) -> RatingTable:
     """Read a table of ratings (``.csv``, ``.tsv``, ``.xlsx``, ``.jsonl``, ``.parquet``).
 
     Raises `RatingError`: ``missing-column``, ``unknown-piece``, ``duplicate-rating``,
-    ``conflicting-duplicates``, ``no-ratings``, and those of `musicbert.annotation.study.answers` and
-    `musicbert.annotation.study.items`; `DatasetError`: those of `read_table`.
+    ``conflicting-duplicates``, ``no-ratings``, ``mixed-scales``, and those of
+    `musicbert.annotation.study.answers` and `musicbert.annotation.study.items`; `DatasetError`: those of `read_table`.
     """
     notes: list[str] = []
     where = str(path)
@@ -74,7 +76,7 @@ def read_study(path: str | PathLike[str], options: StudyOptions) -> RatingTable:
     items, answers = items_and_answers(table, layout, items, codes, options, where, notes)
     ids = _piece_ids(dict.fromkeys(answer.piece for answer in answers), pieces, options.pieces)
     answers = [answer._replace(piece=ids[answer.piece]) for answer in answers]
-    rows, ratings = _pivot(answers, len(items), options, where, notes, drop_empty=layout == "survey")
+    rows, ratings = _pivot(answers, items, options, where, notes, drop_empty=layout == "survey")
     if pieces is not None and (idle := set(pieces["file"]) - {piece for *_, piece in rows}):
         notes.append(f"{len(idle)} pieces of {options.pieces} have no rating, such as {min(idle)}")
     if layout == "means":
@@ -85,6 +87,12 @@ def read_study(path: str | PathLike[str], options: StudyOptions) -> RatingTable:
         "not rated" if np.isnan(column).all() else f"rated {np.nanmin(column):g} to {np.nanmax(column):g}"
         for column in ratings.T
     ]
+    _refuse_mixed_scales(ratings, items, options.scale, where)
+    for column, item in zip(ratings.T, items, strict=True):
+        if item.scale is not None:
+            (low, high), name = item.scale, item.dimension.name
+            column[:] = lowest + (column - low) / (high - low) * (highest - lowest)
+            notes.append(f"{name}: its scale, {low:g} to {high:g}, is put on {lowest:g} to {highest:g}")
     turned = [k for k, item in enumerate(items) if item.reversed]
     ratings[:, turned] = lowest + highest - ratings[:, turned]
     if turned:
@@ -130,9 +138,36 @@ def read_study(path: str | PathLike[str], options: StudyOptions) -> RatingTable:
     )
 
 
+def _refuse_mixed_scales(
+    ratings: Floats, items: Sequence[Item], scale: tuple[float, float], path: str
+) -> None:
+    """Refuse a dimension that ends, at a rating that was often given, well below what others reach.
+
+    Only whole numbers tell. Raises `RatingError` ``mixed-scales``.
+    """
+    lowest, highest = scale
+    stated = [
+        column[~np.isnan(column)] for column, item in zip(ratings.T, items, strict=True) if not item.scale
+    ]
+    most = max((values.max() for values in stated if values.size), default=highest)
+    for column, item in zip(ratings.T, items, strict=True):
+        values = column[~np.isnan(column)]
+        if item.scale or len(values) < _ENOUGH or (values % 1).any() or values.min() > lowest + 1:
+            continue
+        top = values.max()
+        cut_off = (values == top).mean() >= _OFTEN or top <= lowest + (highest - lowest) / 4
+        if cut_off and most - top >= 2:
+            what = (
+                f"{item.column!r} is rated {values.min():g} to {top:g}, other columns up to {most:g}: "
+                f"its scale does not seem to be {lowest:g} to {highest:g}"
+            )
+            hint = "give its scale (or that it is this one) as lowest and highest in the file of --dimensions"
+            raise RatingError("mixed-scales", what, path=path, hint=hint)
+
+
 def _pivot(
     answers: Sequence[Answer],
-    width: int,
+    items: Sequence[Item],
     options: StudyOptions,
     path: str,
     notes: list[str],
@@ -140,7 +175,7 @@ def _pivot(
     drop_empty: bool,
 ) -> tuple[list[tuple[int, str, str]], Floats]:
     """Rows (line, rater, piece) and their ratings [shape=(n, width)]; repeated rows as the options say."""
-    number = Numbers(options, path)
+    number, width = Numbers(options, items, path), len(items)
     times: defaultdict[tuple[str, str, int], int] = defaultdict(int)
     row_of: dict[tuple[str, str, int], list[float]] = {}
     line_of: dict[tuple[str, str, int], int] = {}

@@ -25,7 +25,8 @@ from musicbert.atomic import write_json, write_text
 from musicbert.corpus.files.archive import MidiSource
 from musicbert.corpus.files.folders import build_directory, write_npy
 from musicbert.corpus.files.ledger import NO_LABEL, NO_MIDI, OK, Outcome, count, write_ledger
-from musicbert.corpus.ratings.gather import encode_members, match
+from musicbert.corpus.files.matching import match
+from musicbert.corpus.ratings.gather import encode_members
 from musicbert.corpus.ratings.piece import EncodeOptions, Piece
 from musicbert.corpus.splits.fold_files import read_folds
 from musicbert.encoding import PERFORMANCE_INPUTS, dictionary_text

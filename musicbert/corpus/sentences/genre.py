@@ -39,7 +39,8 @@ from musicbert.corpus.bins.databin import (
 from musicbert.corpus.files.archive import Member, MidiSource
 from musicbert.corpus.files.folders import Spool, build_directory, read_whole
 from musicbert.corpus.files.ledger import NO_LABEL, NO_MIDI, Outcome, write_ledger
-from musicbert.corpus.sentences.songs import SongPiece, read_songs, rejected
+from musicbert.corpus.files.matching import rejected
+from musicbert.corpus.sentences.songs import SongPiece, read_songs
 from musicbert.corpus.splits.song_groups import song_marks
 from musicbert.corpus.splits.task_folds import RULES, genre_folds
 from musicbert.encoding import N_FIELDS, dictionary_text, encode_notes, plan_windows, rows_to_ids

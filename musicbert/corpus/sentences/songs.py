@@ -65,11 +65,3 @@ def read_songs(
     names = list(kept)
     groups = dict(zip(names, song_groups(names, [m[0] for m in marks], [m[1] for m in marks]), strict=True))
     return [replace(o, group=groups[name(o)]) if o.ok else o for o in outcomes], kept, groups
-
-
-def rejected(source: MidiSource) -> list[Outcome]:
-    """Return the outcomes of the entries of an archive or folder that are not MIDI files."""
-    return [
-        Outcome(file.name, file.reason or "unreadable", path=file.path, detail=file.detail)
-        for file in source.rejected
-    ]

@@ -1,19 +1,17 @@
 """A table of labels and a folder or zip of MIDI files as labelled pieces.
 
-A line belongs to a file by its path below the folder, with or without the extension, or by the last part of
-it where only one file has that name. What does not fit together (a label without a file, a file without a
-label, a file that cannot be read, a wrong number of notes) is a line of the ledger, and the others go on.
+A line belongs to a file by its name (`musicbert.corpus.files.matching`). What does not fit together (a label
+without a file, a file without a label, a file that cannot be read, a wrong number of notes) is a line of the
+ledger, and the others go on.
 Verified in ``tests/unit/corpus/tables/test_reader.py``.
 """
 
 import hashlib
 import logging
-import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,8 @@ import numpy as np
 from musicbert.annotation.cells import is_missing, read_table
 from musicbert.annotation.names import cell_name, cell_number
 from musicbert.corpus.files.archive import Member, MidiSource
-from musicbert.corpus.files.ledger import NO_LABEL, NO_MIDI, Outcome
+from musicbert.corpus.files.ledger import NO_LABEL, Outcome
+from musicbert.corpus.files.matching import match
 from musicbert.corpus.labelled.pieces import NO_CLASS, Kind, LabelledPiece, Level, Task
 from musicbert.corpus.tables.kinds import (
     Labels,
@@ -223,7 +222,8 @@ class TableReader:
     ) -> None:
         self.channel_programs = channel_programs
         self.table, self.source, self.order, self.unit = table, source, order, unit
-        self.matched, self.outcomes = _match(table.files, source)
+        matched = match(table.files, source, strict=False)
+        self.matched, self.outcomes = dict(matched.members), matched.outcomes
         self._line = {file: line for line, file in enumerate(table.files)}
 
     def hashes(self) -> dict[str, str]:
@@ -270,49 +270,3 @@ class TableReader:
         splits = {table.split_name: table.splits[file]} if file in table.splits else {}
         group, elsewhere = table.groups.get(file, file), programs_elsewhere(data)
         return LabelledPiece(file, score, group, labels, splits, member.path, elsewhere)
-
-
-def _keys(path: str) -> tuple[str, str, str]:
-    """Spellings that a path can be found by: itself, without extension, last part without extension."""
-    pure = PurePosixPath(unicodedata.normalize("NFC", path).replace("\\", "/"))
-    suffix = pure.suffix.lower() in (".mid", ".midi")
-    bare = str(pure.with_suffix("")) if suffix else str(pure)
-    return str(pure), bare, PurePosixPath(bare).name
-
-
-def _match(files: Sequence[str], source: MidiSource) -> tuple[dict[str, Member], list[Outcome]]:
-    by_key: list[defaultdict[str, list[Member]]] = [defaultdict(list) for _ in range(3)]
-    for member in source.members:
-        for table, key in zip(by_key, _keys(member.path), strict=True):
-            table[key].append(member)
-    matched: dict[str, Member] = {}
-    outcomes = []
-    taken: dict[str, str] = {}
-    for file in files:
-        candidates: list[Member] = next(
-            (t[key] for t, key in zip(by_key, _keys(file), strict=True) if t.get(key)), []
-        )
-        if not candidates:
-            outcomes.append(Outcome(file, NO_MIDI, detail="no MIDI file has this name"))
-        elif len(candidates) > 1:
-            paths = ", ".join(candidate.path for candidate in candidates[:3])
-            outcomes.append(Outcome(file, "ambiguous-name", detail=f"several files have this name: {paths}"))
-        elif candidates[0].path in taken:
-            detail = f"the file belongs to {taken[candidates[0].path]} already"
-            outcomes.append(Outcome(file, "duplicate-name", path=candidates[0].path, detail=detail))
-        else:
-            matched[file] = candidates[0]
-            taken[candidates[0].path] = file
-    if not matched:
-        first = source.members[0].path if source.members else "nothing"
-        raise DatasetError(
-            "no-match",
-            f"no label belongs to a MIDI file: the labels name {files[0]!r}, the files are {first!r} ...",
-            path=source.path,
-            hint="name files as below the folder, with or without .mid",
-        )
-    outcomes += [Outcome(m.name, NO_LABEL, path=m.path) for m in source.members if m.path not in taken]
-    outcomes += [
-        Outcome(m.name, m.reason or "unreadable", path=m.path, detail=m.detail) for m in source.rejected
-    ]
-    return matched, outcomes

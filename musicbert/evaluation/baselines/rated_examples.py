@@ -29,7 +29,7 @@ from musicbert.annotation.table import read_ratings
 from musicbert.arrays import Floats
 from musicbert.corpus.files.archive import Member, MidiSource, copy_base
 from musicbert.corpus.files.folders import read_npz, write_npz
-from musicbert.corpus.ratings.gather import match
+from musicbert.corpus.files.matching import match
 from musicbert.errors import DatasetError, MidiError, RatingError
 from musicbert.evaluation.baselines.regressors import Examples
 from musicbert.evaluation.predictions import PERFORMER, RATINGS

@@ -20,6 +20,7 @@ from musicbert.fairseq_plugin.runs.engine import MODEL, Run
 from musicbert.fairseq_plugin.runs.plan import ALL
 from musicbert.provenance import file_hash
 from musicbert.reuse import MADE_FROM, made_from, read_record, require_same
+from musicbert.walk import LINKED_FOLDER
 
 DATA = "data"
 logger = logging.getLogger(__name__)
@@ -60,7 +61,11 @@ class Prepared:
     @property
     def failure_rate(self) -> float:
         """Share of the labelled lines that are not in the data set, in 0-1."""
-        lines = [outcome for outcome in self.outcomes if outcome.outcome != NO_LABEL]
+        lines = [
+            outcome
+            for outcome in self.outcomes
+            if outcome.outcome not in (NO_LABEL, LINKED_FOLDER) and not outcome.copy_of
+        ]
         return sum(not outcome.ok for outcome in lines) / max(len(lines), 1)
 
 

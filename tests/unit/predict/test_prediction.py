@@ -13,6 +13,17 @@ from musicbert.weights import read_bundle
 CLOSE = {"atol": 1e-5, "rtol": 0}
 
 
+def test_numbers_in_place_of_names_are_said_once(make_model, midi, caplog):
+    model = make_model()
+    model.predict(midi["s01_basic_4_4"], heads=["composer"])
+    assert not caplog.records
+    for _ in range(2):
+        assert list(model.predict(midi["s01_basic_4_4"])["ratings"].as_dict()) == ["0", "1"]
+    (record,) = caplog.records
+    assert "no names of the outputs of ratings (2)" in record.getMessage()
+    assert "labels=" in record.getMessage()
+
+
 @pytest.mark.parametrize("pooling", ["first", "mean"])
 def test_heads_say_what_the_network_says(make_model, midi, pooling):
     model = make_model(pooling=pooling)

@@ -31,10 +31,11 @@ from musicbert.atomic import write_json, write_text
 from musicbert.corpus.files.archive import Member, MidiSource
 from musicbert.corpus.files.folders import Spool, build_directory
 from musicbert.corpus.files.ledger import Outcome, write_ledger
+from musicbert.corpus.files.matching import rejected
 from musicbert.corpus.sentences.pairs.phrases import Phrase, PhraseOptions, melody_track, phrases
 from musicbert.corpus.sentences.pairs.pirhdy import BAR_POSITIONS, GROUP, PairTask
 from musicbert.corpus.sentences.pairs.rawset import PairReport, PartWriter, is_pair_set, text_of
-from musicbert.corpus.sentences.songs import SongPiece, read_songs, rejected
+from musicbert.corpus.sentences.songs import SongPiece, read_songs
 from musicbert.corpus.splits.song_groups import song_marks
 from musicbert.encoding import N_FIELDS, content_md5, dictionary_text, encode_notes
 from musicbert.encoding.octuple import notes_beyond_limit
