@@ -1,6 +1,7 @@
 """`musicbert build`: MIDI files become a corpus for pre-training."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -151,6 +152,6 @@ def summary(report: BuildReport, output: Path) -> str:
         text = f"  {report.notes['programs_elsewhere']:,} notes have a program that another track sets"
         lines.append(f"{text} on their channel (--channel-programs channel reads it)")
     if report.shards > 1:
-        folders = ":".join(str(output / f"shard{number}") for number in range(report.shards))
+        folders = os.pathsep.join(str(output / f"shard{number}") for number in range(report.shards))
         lines.append(f"  {report.shards} shards; fairseq-train takes them as {folders}")
     return "\n".join(lines)

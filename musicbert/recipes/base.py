@@ -1,5 +1,6 @@
 """What all recipes share: options, the weights they start from, and the plan of runs."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -183,10 +184,10 @@ def need(path: str | Path, hint: str) -> None:
 
 
 def shards_of(folder: str, marker: str = "") -> str:
-    """Join the shards of a folder (``shard0``, ``shard1``, ...) with colons: each is an epoch for fairseq."""
+    """Join the shards of a folder (``shard0``, ``shard1``, ...) as fairseq splits them: each is an epoch."""
     if not (Path(folder) / "shard0" / marker).exists():
         return folder
     shards: list[str] = []
     while (Path(folder) / f"shard{len(shards)}").is_dir():
         shards.append(f"{folder}/shard{len(shards)}")
-    return ":".join(shards)
+    return os.pathsep.join(shards)

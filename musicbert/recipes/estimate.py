@@ -1,5 +1,6 @@
 """How long a training takes on a CPU: the arithmetic of all its updates, counted before it begins."""
 
+import os
 import struct
 from array import array
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ def training_flops(words: Sequence[str], data: str, rows: int) -> float:
     ``rows``: rows of an update (windows, or several pieces in a row); ``data``: the first folder counts.
     """
     given = dict(pairwise(words))
-    lengths = _notes(Path(data.partition(":")[0]))
+    lengths = _notes(Path(data.partition(os.pathsep)[0]))
     if not lengths:
         return 0.0
     crop, packed = "--crop" in given, given.get("--sample-break-mode") == "complete"

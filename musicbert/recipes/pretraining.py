@@ -1,5 +1,6 @@
 """Recipes of pre-training: MusicBERT's masked language model, and M2BERT."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -73,9 +74,8 @@ data-bin."""
         if self.arch:
             self.refuse(["size"], "with --arch")
         data = shards_of(self._folder(), "dict.txt")
-        need(
-            f"{data.partition(':')[0]}/dict.txt", "make a data-bin with: musicbert build MIDI --output FOLDER"
-        )
+        first = data.partition(os.pathsep)[0]
+        need(f"{first}/dict.txt", "make a data-bin with: musicbert build MIDI --output FOLDER")
         given = replace(self, arch=self.arch or (f"musicbert_{self.size}" if self.size else ""))
         start = given.start(weights)
         arguments = (
@@ -217,7 +217,7 @@ m2bert_* or musicbert_*."""
         if not self.data:
             raise ConfigError("bad-option", "--data is missing", hint="see --help")
         data = shards_of(self.data)
-        first = Path(data.partition(":")[0])
+        first = Path(data.partition(os.pathsep)[0])
         if self.encoding == "cp":
             need(first / "meta.json", "make it with: musicbert build MIDI --encoding cp --output FOLDER")
         elif not (first / "meta.json").is_file():

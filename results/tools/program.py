@@ -12,21 +12,24 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from musicbert.errors import MusicBertError
+from musicbert.errors import DatasetError, MusicBertError
+from musicbert.reuse import hashes_of, made_from, require_same
 
 __all__ = [
     "ROOT",
     "arch_of",
+    "check_record",
     "die",
     "environment",
     "full_command",
     "make_parser",
     "need",
     "print_command",
+    "record_of",
     "report_errors",
     "run",
     "say",
@@ -80,6 +83,20 @@ def report_errors(action: Callable[[], str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def record_of(settings: Mapping[str, object], *paths: Path) -> dict[str, Any]:
+    """Return a record of settings, and of the files of folders (see `musicbert.reuse.made_from`)."""
+    hashes = ((f"{path.name}/{name}", digest) for path in paths for name, digest in hashes_of(path).items())
+    return made_from(settings, dict(hashes))
+
+
+def check_record(before: Any, now: Mapping[str, Any], folder: Path, hint: str) -> None:
+    """Exit where a folder was made from something else."""
+    try:
+        require_same(before, now, folder, hint)
+    except DatasetError as error:
+        die(str(error))
 
 
 def die(message: str) -> NoReturn:

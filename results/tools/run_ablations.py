@@ -26,7 +26,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from program import die, environment, full_command, make_parser, need, print_command, say, split_extra
+from program import (
+    check_record,
+    die,
+    environment,
+    full_command,
+    make_parser,
+    need,
+    print_command,
+    record_of,
+    say,
+    split_extra,
+)
+
+from musicbert.reuse import MADE_FROM, read_record, write_record
 
 VARIANTS = (
     "scratch-octuple scratch-cp bar compound element octuple-denoise octuple-denoise-roll cp-denoise "
@@ -209,19 +222,16 @@ def _arch(given: argparse.Namespace, variant: Variant) -> str:
 
 
 def _claim(given: argparse.Namespace, variant: Variant, folder: Path) -> None:
-    """Exit where a folder holds a pre-training with other settings."""
-    setting = (
-        f"{variant.program} {_arch(given, variant)} {' '.join(RECIPES[variant.name][2])} "
-        f"updates={variant.updates} batch={given.batch} crop={given.crop} lr={given.lr} "
-        f"warmup={given.warmup or '10%'} clip-norm={given.clip_norm} seed={given.pretrain_seed}"
-    )
+    """Exit where a folder holds a pre-training of other settings or data."""
+    names = ("batch", "crop", "lr", "warmup", "clip_norm", "pretrain_seed", "bf16")
+    settings = {f"--{name.replace('_', '-')}": getattr(given, name) for name in names}
+    settings |= {"program": variant.program, "--updates": variant.updates, "--arch": _arch(given, variant)}
+    settings["recipe"] = " ".join(RECIPES[variant.name][2])
+    record = record_of(settings, Path(getattr(given, variant.encoding)))
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "setting"
-    if not file.is_file():
-        file.write_text(f"{setting}\n", encoding="utf-8")
-    before = file.read_text(encoding="utf-8").rstrip("\n")
-    if before != setting:
-        die(f"{folder} was made with another setting ({before}): choose another --output")
+    if any((folder / name).exists() for name in ("done", "checkpoint_last.pt")):
+        check_record(read_record(folder / MADE_FROM), record, folder, "choose another --output")
+    write_record(folder / MADE_FROM, record)
 
 
 def _keep_scores(folder: Path) -> None:

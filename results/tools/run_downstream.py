@@ -13,7 +13,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from program import arch_of, die, make_parser, need, run, say, split_extra
+from program import arch_of, check_record, die, make_parser, need, record_of, run, say, split_extra
+
+from musicbert.reuse import MADE_FROM, read_record, write_record
 
 GENRES = ("topmagd", "masd")
 #: options that the recipes of all four tasks share: passed on where they are given
@@ -68,20 +70,27 @@ def _source(given: argparse.Namespace, task: str) -> Path:
 
 
 def _make_data(given: argparse.Namespace, task: str, source: Path, data: Path) -> None:
+    """Make the data of a task, unless they are there, made from the same files."""
+    lakh = given.sources / "lmd_full"
+    file = data.with_name(f"{data.name}.{MADE_FROM}")
+    record = record_of({"task": task}, source, *((lakh,) if task in GENRES else ()))
     if data.is_dir():
+        check_record(read_record(file), record, data, "remove it to make it anew, or choose another --output")
         return
     say(f"data of {task}")
     workers = ("--workers", given.workers)
     if task in GENRES:
         made = ("--output", data, "--format", "bin", *workers)
-        run("scripts/gen_genre.py", task, "--map", source, "--midi", given.sources / "lmd_full", *made)
-        return
-    raw = given.output / f"{task}_data_raw"
-    kind = "--midi" if task.endswith("_midi") else "--pirhdy"
-    name = task.removesuffix("_midi")
-    run("scripts/gen_nsp.py", name, kind, source, "--output", raw, "--overwrite", *workers)
-    run("scripts/binarize_nsp.sh", name, "--raw", raw, "--bin", data, "--direct")
-    shutil.rmtree(raw)
+        run("scripts/gen_genre.py", task, "--map", source, "--midi", lakh, *made)
+    else:
+        raw = given.output / f"{task}_data_raw"
+        kind = "--midi" if task.endswith("_midi") else "--pirhdy"
+        name = task.removesuffix("_midi")
+        run("scripts/gen_nsp.py", name, kind, source, "--output", raw, "--overwrite", *workers)
+        run("scripts/binarize_nsp.sh", name, "--raw", raw, "--bin", data, "--direct")
+        shutil.rmtree(raw, ignore_errors=True)
+    data.parent.mkdir(parents=True, exist_ok=True)
+    write_record(file, record)
 
 
 def _train(given: argparse.Namespace, task: str, start: str, data: Path, extra: list[str] | None) -> Path:

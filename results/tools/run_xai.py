@@ -13,13 +13,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from program import ROOT, die, make_parser, need, run, say
+from program import ROOT, check_record, die, make_parser, need, record_of, run, say
 
 from musicbert.atomic import write_text
 from musicbert.config import PRESETS
-from musicbert.errors import DatasetError
 from musicbert.recipes.command import Device, adam, flags, schedule
-from musicbert.reuse import MADE_FROM, hashes_of, made_from, read_record, require_same, write_record
+from musicbert.reuse import MADE_FROM, read_record, write_record
 
 SPLITS = (
     "xai:segment xai:segment_clean xai:content_8fold xai_centred:content_8fold "
@@ -89,17 +88,13 @@ def _claim(given: argparse.Namespace) -> None:
     changed = [name for name in levers if getattr(given, name) != getattr(defaults, name)]
     settings |= {f"--{name.replace('_', '-')}": getattr(given, name) for name in changed}
     sets = [given.data / name for name in ("xai", "percepiano")] if given.data else []
-    hashes = {f"{path.name}/{name}": digest for path in sets for name, digest in hashes_of(path).items()}
     file = given.output / MADE_FROM
-    before = read_record(file) or made_from(settings, {})
-    record = made_from(settings, {**before["files"], **hashes})
+    before = read_record(file) or record_of(settings)
+    record = record_of(settings, *sets)
+    record["files"] = before["files"] | record["files"]
     later = {name: digest for name, digest in record["files"].items() if name not in before["files"]}
-    try:
-        require_same(
-            {**before, "files": before["files"] | later}, record, given.output, "choose another --output"
-        )
-    except DatasetError as error:
-        die(str(error))
+    before["files"] |= later
+    check_record(before, record, given.output, "choose another --output")
     write_record(file, record)
 
 

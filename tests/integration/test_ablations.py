@@ -127,4 +127,10 @@ def test_a_variant_fails_and_is_mended(recipe, write_tunes, make_source, tmp_pat
     table = (tmp_path / "report" / "table.md").read_text()
     for name in ("| scratch-octuple | ", "| bar | ", "| cp-bar | ", "| cp-bar@3 | 3 | 4 |"):
         assert name in table
-    assert "another setting" in recipe("run_ablations.sh", *options, "--variants", "bar", "--lr", "1", code=2)
+    said = recipe("run_ablations.sh", *options, "--variants", "bar", "--lr", "1", code=2)
+    assert "--lr: 1e-3 -> 1 [other-settings]" in said
+    (tmp_path / "octuple" / "train.bin").write_bytes(
+        (tmp_path / "octuple" / "train.bin").read_bytes()[:-1] + b"\1"
+    )
+    said = recipe("run_ablations.sh", *options, "--variants", "bar", code=2)
+    assert "other bytes: octuple/train.bin" in said

@@ -169,14 +169,22 @@ def test_only_complete_experiments_are_reported(calls, tmp_path, capsys):
 
 def test_downstream_recipes_get_what_was_given(calls, tmp_path, capsys):
     (tmp_path / "s" / "midi").mkdir(parents=True)
+    (tmp_path / "s" / "midi" / "a.mid").write_bytes(b"a")
     words = ["--sources", "s", "--tasks", "next acc_midi", "--starts", "init", "--init", "musicbert-mini"]
-    (tmp_path / "runs_downstream" / "acc_midi_data_bin").mkdir(parents=True)
     assert run_downstream.main([*words, "--patience", "-1", "--cpu", "--", "--foo", "1"]) == 0
     assert "next is passed over" in capsys.readouterr().out
-    train, score = calls
+    pairs, binarise, train, score = calls
+    assert (pairs[0], binarise[0]) == ("scripts/gen_nsp.py", "scripts/binarize_nsp.sh")
     assert train[:2] == ["scripts/train_nsp.sh", "acc"]
     assert option(train, "--save-dir") == "runs_downstream/acc_midi/mini-init"
     assert (option(train, "--warmup"), option(train, "--patience")) == ("50000", "-1")
     assert "--lr" not in train
     assert train[-3:] == ["--", "--foo", "1"]
     assert score[-2:] == ["--device", "cpu"]
+    (tmp_path / "runs_downstream" / "acc_midi_data_bin").mkdir(parents=True)
+    assert run_downstream.main(words) == 0
+    assert [each[0] for each in calls[4:]] == ["scripts/train_nsp.sh", "scripts/eval_nsp.py"]
+    (tmp_path / "s" / "midi" / "a.mid").write_bytes(b"b")
+    with pytest.raises(SystemExit):
+        run_downstream.main(words)
+    assert "other bytes: midi/a.mid" in capsys.readouterr().err

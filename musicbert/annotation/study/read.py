@@ -46,7 +46,8 @@ def read_study(path: str | PathLike[str], options: StudyOptions) -> RatingTable:
 
     Raises `RatingError`: ``missing-column``, ``unknown-piece``, ``duplicate-rating``,
     ``conflicting-duplicates``, ``no-ratings``, ``mixed-scales``, and those of
-    `musicbert.annotation.study.answers` and `musicbert.annotation.study.items`; `DatasetError`: those of `read_table`.
+    `musicbert.annotation.study.answers` and `musicbert.annotation.study.items`; `DatasetError`: those of
+    `read_table`.
     """
     notes: list[str] = []
     where = str(path)

@@ -97,12 +97,17 @@ def build_corpus(
     plan = made_from(
         {"sources": given, **json.loads(options.to_json())}, hashes_of_tests(options.exclude_music)
     )
-    if _finished(work, output, plan, overwrite, options):  # killed when only the work folder had still to go
-        _tidy(work)
-        return BuildReport.read(output)
-    check_destination(output, overwrite, _is_ours)
-    check_sources(given)
+    begun = work.is_dir()
+    if not begun:  # before a folder is made
+        check_destination(output, overwrite, _is_ours)
+        check_sources(given)
     with hold_folder(work, path=output):
+        if begun:
+            if _finished(work, output, plan, overwrite, options):  # killed when only `work` had still to go
+                _tidy(work)
+                return BuildReport.read(output)
+            check_destination(output, overwrite, _is_ours)
+            check_sources(given)
         _claim(work, plan, restart)
         _keep_fingerprints(work, options)
         with open_runner(workers, scheduler) as runner:
@@ -110,7 +115,7 @@ def build_corpus(
             report = _assemble(chunks, files, work, output, options, runner, progress)
         check_destination(output, overwrite, _is_ours)
         _publish(work, output, plan)
-    _tidy(work)
+        _tidy(work)
     return report
 
 

@@ -82,7 +82,7 @@ def read_folds(
 def _split_name(source: str | PathLike[str]) -> tuple[Path, str | None]:
     path = Path(source)
     file, colon, name = str(source).rpartition(":")
-    return (Path(file), name) if colon and file and not path.exists() else (path, None)
+    return (Path(file), name) if colon and len(file) > 1 and not path.exists() else (path, None)
 
 
 def _read(path: Path) -> str:

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musicbert.errors import MidiError
-from musicbert.midi import edit_midi, read_score
+from musicbert.midi import edit, edit_midi, read_score
+from musicbert.midi.writer import tempo_event
 
 NOTE = ("onset", "offset", "pitch", "velocity", "program", "drum")
 
@@ -154,6 +155,16 @@ def test_tempi_and_metres_change(fixtures):
     for name in ("tempo_tick", "tempo_bpm", "metre_tick", "metre_numerator", "metre_denominator"):
         np.testing.assert_array_equal(getattr(again, name), getattr(after, name))
     assert notes_of(again) == notes_of(before)
+
+
+def test_tempi_that_the_file_would_not_give_are_refused(fixtures, monkeypatch):
+    data = (fixtures / "musicbert" / "s01_basic_4_4.mid").read_bytes()
+    before = read_score(data)
+    after = replace(before, tempo_tick=np.array([0]), tempo_bpm=np.array([97.0]))
+    assert read_score(edit_midi(data, before, after)).tempo_bpm == pytest.approx([97.0], rel=1e-5)
+    monkeypatch.setattr(edit, "tempo_event", lambda _: tempo_event(98.0))
+    with pytest.raises(MidiError, match="bad-value"):
+        edit_midi(data, before, after)
 
 
 @settings(max_examples=150, deadline=None)

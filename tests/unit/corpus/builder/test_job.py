@@ -27,6 +27,7 @@ from musicbert.encoding import (
 )
 from musicbert.errors import DatasetError
 from musicbert.midi import midi_bytes, read_score
+from musicbert.reuse import hold_folder
 from musicbert.synthesis import make_set
 
 EVERYTHING = (1, 0, 0)
@@ -351,6 +352,28 @@ def test_killed_between_publishing_and_tidying(tmp_path, make_midi_folder, monke
     assert not work.exists()
     with pytest.raises(DatasetError, match="output-exists"):
         build_corpus(source, tmp_path / "bin", progress=False)
+
+
+def test_what_a_finished_run_left_is_removed_under_its_lock(tmp_path, make_midi_folder, monkeypatch):
+    source, work = make_midi_folder(3), tmp_path / ".bin.building"
+    with monkeypatch.context() as patch:
+        patch.setattr(job_module, "_tidy", lambda _: None)
+        report = build_corpus(source, tmp_path / "bin", progress=False)
+    with hold_folder(work), pytest.raises(DatasetError, match="output-busy"):
+        build_corpus(source, tmp_path / "bin", progress=False)
+    assert (work / "published").exists()
+    held = []
+
+    def tidy(folder):
+        with pytest.raises(DatasetError, match="output-busy"), hold_folder(folder):
+            pass
+        held.append(folder)
+        shutil.rmtree(folder)
+
+    monkeypatch.setattr(job_module, "_tidy", tidy)
+    assert build_corpus(source, tmp_path / "bin", progress=False) == report
+    build_corpus(source, tmp_path / "other", progress=False)
+    assert held == [work, tmp_path / ".other.building"]
 
 
 def test_killed_while_an_old_corpus_is_replaced(tmp_path, make_midi_folder, monkeypatch):
