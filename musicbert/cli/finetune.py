@@ -50,6 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="shards, or a data-bin of ratings or sentences, in place of --labels and --midi")  # fmt: skip
     add("--model", required=True, help="checkpoint, folder, name, or scratch:ARCH (musicbert_tiny, ...)")
     add("--output", "-o", type=Path, required=True, help="folder of the experiment")
+    add("--overwrite", action="store_true",
+        help="make an experiment anew that was made from other options or files")  # fmt: skip
     add("--name", help="name of the task (that of the table)")
 
     group = parser.add_argument_group("table")
@@ -165,29 +167,22 @@ def _without_logging() -> Iterator[None]:
 
 def _finetune(options: argparse.Namespace) -> int:
     import musicbert.fairseq_plugin  # noqa: F401 - registers tasks and models
-    from musicbert.fairseq_plugin.runs.arguments import check_metric
-    from musicbert.fairseq_plugin.runs.data import prepare_set, publish_model
+    from musicbert.errors import DatasetError
+    from musicbert.fairseq_plugin.runs.data import publish_model, replacing_experiment
     from musicbert.fairseq_plugin.runs.engine import start_runs, summary
-    from musicbert.fairseq_plugin.runs.models import choose_model
     from musicbert.fairseq_plugin.runs.search import choose_options
 
-    if options.data is not None:
-        prepared = prepare_set(
-            options.data,
-            options.label,
-            name=options.name or "",
-            metric=options.metric,
-            ignore=options.ignore_classes,
-        )
-        model = choose_model(options.model, codec=prepared.data.codec)
-    else:
-        model = choose_model(options.model, codec=options.codec)
-        prepared = _from_table(options, model)
-    if options.metric:
-        check_metric(prepared.tasks[0], databin=prepared.is_databin)
-    for task in prepared.tasks:
-        print(f"{task.level} labels, {task.kind}: {', '.join(task.classes)}")
-    runs = _plan(options, prepared, model)
+    try:
+        prepared, runs = _prepare(options)
+    except DatasetError as error:
+        if error.reason != "other-settings":
+            raise
+        if not options.overwrite:
+            error.hint = "choose another --output, or make this one anew with --overwrite"
+            raise
+        print(f"{options.output} is made anew: {error.message}")
+        with replacing_experiment(options.output):
+            prepared, runs = _prepare(options)
     how = {"workers": options.workers, "progress": not options.quiet}
     runs = choose_options(runs, **how)
     outcomes = start_runs(runs, **how)
@@ -208,6 +203,31 @@ def _finetune(options: argparse.Namespace) -> int:
     print(prepared.summary())
     rate, what = prepared.failure_rate, "the labelled lines could not be used"
     return int(too_many_failures(rate, options.max_failure_rate, what, prepared.data.path) or failed)
+
+
+def _prepare(options: argparse.Namespace) -> tuple[Any, list[Any]]:
+    """Prepare the data and list the runs."""
+    from musicbert.fairseq_plugin.runs.arguments import check_metric
+    from musicbert.fairseq_plugin.runs.data import prepare_set
+    from musicbert.fairseq_plugin.runs.models import choose_model
+
+    if options.data is not None:
+        prepared = prepare_set(
+            options.data,
+            options.label,
+            name=options.name or "",
+            metric=options.metric,
+            ignore=options.ignore_classes,
+        )
+        model = choose_model(options.model, codec=prepared.data.codec)
+    else:
+        model = choose_model(options.model, codec=options.codec)
+        prepared = _from_table(options, model)
+    if options.metric:
+        check_metric(prepared.tasks[0], databin=prepared.is_databin)
+    for task in prepared.tasks:
+        print(f"{task.level} labels, {task.kind}: {', '.join(task.classes)}")
+    return prepared, _plan(options, prepared, model)
 
 
 def _plan(options: argparse.Namespace, prepared: Any, model: Any) -> list[Any]:

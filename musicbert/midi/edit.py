@@ -350,8 +350,8 @@ def _check(data: bytes, after: ScoreColumns, names: tuple[str, ...]) -> None:
     ]
     columns = ("tempo_tick", "metre_tick", "metre_numerator", "metre_denominator")
     same = all(np.array_equal(getattr(again, name), getattr(after, name)) for name in columns)
-    tempi = [np.rint(MINUTE_US / score.tempo_bpm) for score in (again, after)]  # what a file holds
-    if notes[0] != notes[1] or not same or not np.array_equal(*tempi):
+    tempo, wanted = (np.rint(MINUTE_US / score.tempo_bpm) for score in (again, after))  # what a file holds
+    if notes[0] != notes[1] or not same or not np.array_equal(tempo, wanted):
         raise MidiError(
             "bad-value",
             "the file cannot hold the changed notes, tempi or time signatures as they are",

@@ -112,6 +112,27 @@ def test_another_option_is_refused(made, capsys, changes, words):
     assert "8 ok" not in said.out
 
 
+def test_overwrite_makes_an_experiment_anew_and_spares_what_is_not_its_own(study, capsys):
+    out = study / "out"
+    (out / "notes.txt").write_text("mine")
+    (out / "folder").mkdir()
+    first = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert finetune(study, "--overwrite", file_column="name") == 0
+    assert {path: path.read_bytes() for path in first} == first, "the same experiment is kept"
+    assert finetune(study, "--overwrite", file_column="name", group_column="artist", folds="9") == 2
+    assert {path: path.read_bytes() for path in first} == first, "put back: it cannot be made"
+    capsys.readouterr()
+    assert finetune(study, "--overwrite", file_column="name", group_column="artist") == 0
+    words = "is made anew: This was made from something else: --group-column: album -> artist"
+    assert words in capsys.readouterr().out
+    manifest = json.loads((out / "data" / "manifest.json").read_text())
+    assert "b0" in json.dumps(manifest)
+    assert (out / "notes.txt").read_text() == "mine"
+    assert (out / "folder").is_dir()
+    assert not (out / ".before").exists()
+    assert finetune(study, file_column="name", group_column="artist") == 0
+
+
 def test_how_notes_are_named_is_an_option_too(made, tmp_path):
     table = tmp_path / "notes.csv"
     table.write_text("file,note,label\n" + "".join(f"t0,{n},{'ab'[n % 2]}\n" for n in range(12)))

@@ -1,5 +1,7 @@
 """Every option of `musicbert finetune` and `benchmark` changes the runs that are planned, or is refused."""
 
+import shutil
+
 import pytest
 
 from musicbert.cli.main import main as musicbert
@@ -27,6 +29,7 @@ TABLES = {
         "--labels": (TABLE, "=" + TABLE.replace("{table}", "{other_table}")),
         "--midi": (TABLE, "~=" + TABLE.replace("{midi}", "{one}")), "--data": "!--data {shards}",
         "--model": "--model scratch:musicbert_mini", "--output": "--output other", "--name": "--name another",
+        "--overwrite": (TABLE.replace("{table}", "{other_table}").replace("--output run", "--output {old}"), "~--overwrite"),
         "--level": "~--level note", "--kind": "--kind multilabel", "--separator": (f"{TABLE} --kind multilabel", "--separator o"),
         "--classes": "--classes low high more", "--ignore-classes": (f"{TABLE} --folds 2", "~--ignore-classes low"),
         "--file-column": "~--file-column mood", "--label-columns": (TABLE.replace("{table}", "{wide}") + " --label-columns mood", "--label-columns other"),
@@ -103,6 +106,7 @@ def call(caller, places, tmp_path_factory):
     values = {path.stem: path for path in folder.glob("*.csv")} | {
         "shards": folder / "run" / "data",
         "spread": folder / "spread",
+        "old": shutil.copytree(folder / "run", folder / "old"),
     }
 
     def main(words, calls):

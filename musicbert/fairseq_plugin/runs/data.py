@@ -3,7 +3,8 @@
 import filecmp
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -17,12 +18,12 @@ from musicbert.corpus.labelled.shards import MANIFEST
 from musicbert.corpus.tables.reader import METRICS, LabelTable, TableReader
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.runs.engine import MODEL, Run
-from musicbert.fairseq_plugin.runs.plan import ALL
+from musicbert.fairseq_plugin.runs.plan import ALL, SPLIT, TASK
 from musicbert.provenance import file_hash
 from musicbert.reuse import MADE_FROM, made_from, read_record, require_same
 from musicbert.walk import LINKED_FOLDER
 
-DATA = "data"
+DATA, REPORT = "data", "report"
 logger = logging.getLogger(__name__)
 #: options of `TableReader` under the names that users know
 _OPTIONS = {"order": "--note-order", "unit": "--onset-unit", "channel_programs": "--channel-programs"}
@@ -196,6 +197,38 @@ def publish_model(runs: Sequence[Run], out: str | PathLike[str]) -> Path | None:
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
     return target
+
+
+@contextmanager
+def replacing_experiment(out: str | PathLike[str]) -> Iterator[None]:
+    """Set aside what an experiment wrote into its folder, and nothing else, while another is begun there.
+
+    It is removed when the block ends, and put back where that fails.
+    """
+    folder, aside = Path(out), Path(out) / ".before"
+
+    def written() -> list[Path]:
+        return [
+            path
+            for path in folder.iterdir()
+            if path.name in (DATA, MODEL, REPORT, TASK)
+            or (path.name.startswith("fold") and ((path / SPLIT).is_file() or any(path.glob("seed*"))))
+        ]
+
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    try:
+        for path in written():
+            path.rename(aside / path.name)
+        yield
+    except BaseException:
+        for path in written():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        for path in list(aside.iterdir()):
+            path.rename(folder / path.name)
+        raise
+    finally:
+        shutil.rmtree(aside)
 
 
 def _same_files(one: Path, other: Path) -> bool:
