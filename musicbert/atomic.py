@@ -19,8 +19,10 @@ from typing import Any, BinaryIO
 
 #: Permissions of a written file before the umask; ``mkstemp`` alone would leave it private to its owner.
 _FILE_MODE = 0o666
-#: Bytes of a file of settings. JSON takes up to twenty times as much memory.
-MAX_JSON = 32 << 20
+#: Bytes of a file of settings, and of a list with entries for every file of a data set.
+MAX_JSON, MAX_MANIFEST = 32 << 20, 256 << 20
+#: Bytes of memory that the values of a JSON file may take, and about how many one value does.
+_MAX_MEMORY, _VALUE = 10**9, 72
 #: Links that lead to one file, as Linux counts.
 _MAX_LINKS = 40
 
@@ -98,6 +100,10 @@ def parse_json(text: bytes | str, *, most: int = MAX_JSON) -> Any:
     """Read JSON (see `read_json`)."""
     if len(text) > most:
         raise ValueError(f"it has more than {most} bytes")
+    count: Any = text.count
+    values = sum(count(mark.encode() if isinstance(text, bytes) else mark) for mark in "[{,:")
+    if 3 * len(text) + _VALUE * values > _MAX_MEMORY:
+        raise ValueError(f"its {values} values do not fit into {_MAX_MEMORY} bytes of memory")
     try:
         return json.loads(text, parse_constant=_finite, parse_float=_finite)
     except RecursionError as error:

@@ -15,7 +15,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from musicbert.atomic import read_json, write_json
+from musicbert.atomic import MAX_MANIFEST, read_json, write_json
 from musicbert.errors import DatasetError
 from musicbert.provenance import file_hash
 from musicbert.walk import walk
@@ -66,7 +66,7 @@ def record_hash(record: Any) -> str:
 def read_record(path: str | PathLike[str]) -> Any:
     """Return a record of `made_from`; None where there is none."""
     try:
-        return read_json(path, most=1 << 30)
+        return read_json(path, most=MAX_MANIFEST)
     except (OSError, ValueError):
         return None
 

@@ -27,8 +27,8 @@ if sys.platform != "win32":
     import fcntl
 
 CHUNK = 1 << 20
-#: Bytes of a file whose size nobody has recorded.
-MAX_BYTES = 8 << 30
+#: Bytes of a file whose size nobody has recorded: above those of published checkpoints.
+MAX_BYTES = 2 << 30
 ATTEMPTS = 3
 _PARTIAL_CONTENT, _BEYOND_END = 206, 416
 

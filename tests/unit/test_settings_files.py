@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from musicbert.annotation.dimensions import Dimension
 from musicbert.annotation.label_map import LabelMap, meta_path, read_label_map
-from musicbert.atomic import check_types, read_json
+from musicbert.atomic import MAX_MANIFEST, check_types, parse_json, read_json
 from musicbert.corpus.bins.rows_bin import RowsBin, write_rows_bin
 from musicbert.corpus.labelled.rating_bin import read_classes
 from musicbert.corpus.labelled.shard_writer import write_shards
@@ -157,6 +157,22 @@ def test_size_and_types(tmp_path):
     with pytest.raises(ValueError, match="more than 4 bytes"):
         read_json(tmp_path / "a.json", most=4)
     check_types({"a": 1}, a=int)
+
+
+@pytest.mark.parametrize("value", ["[]", "{}", "1", '""'])
+def test_values_that_take_much_memory_are_refused_before_they_are_made(value):
+    """Of 40 MB, where the values would take a gigabyte."""
+    text = f"[{','.join([value] * 14_000_000)}]"
+    with pytest.raises(ValueError, match="do not fit into 1000000000 bytes of memory"):
+        parse_json(text if value == "1" else text.encode(), most=MAX_MANIFEST)
+    pieces = [
+        {"name": f"p{k}", "group": f"g{k}", "hash": "0" * 64, "splits": {"a": "train"}}
+        for k in range(100_000)
+    ]
+    assert parse_json(json.dumps(pieces), most=MAX_MANIFEST) == pieces
+
+
+def test_types():
     for wrong in ({"a": True}, {}, [], {"a": "1"}):
         with pytest.raises(ValueError, match=r"a is|not a JSON object"):
             check_types(wrong, a=int)

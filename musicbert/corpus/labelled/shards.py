@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.arrays import Floats, Ints, Singles
-from musicbert.atomic import check_types, read_json
+from musicbert.atomic import MAX_MANIFEST, check_types, read_json
 from musicbert.corpus.labelled.contract import NO_PERFORMANCE, LabelColumn, LabelledSet, PieceInfo
 from musicbert.corpus.labelled.pieces import Kind, Level
 from musicbert.errors import DatasetError
@@ -136,7 +136,7 @@ def _damaged(reason: str, message: str, path: Path) -> DatasetError:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
-        manifest = read_json(path, most=1 << 30)
+        manifest = read_json(path, most=MAX_MANIFEST)
     except OSError as error:
         message = "There is no labelled data set here (no manifest.json)"
         raise DatasetError("not-found", message, path=folder) from error
