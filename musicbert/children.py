@@ -5,10 +5,13 @@ Children are forked from one server process that has imported what they need (mu
 """
 
 import multiprocessing
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -29,6 +32,26 @@ def without_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _own_modules() -> Iterator[None]:
+    """Let Python processes find modules where this one does, and not in the current folder.
+
+    The server would import a folder ``musicbert/`` that lies there.
+    """
+    root, paths = str(Path(__file__).parents[1]), [path for path in sys.path if path]
+    if next((path for path in paths if Path(path, __package__).exists()), "") != root:
+        paths.insert(0, root)
+    before = {name: os.environ.get(name) for name in ("PYTHONPATH", "PYTHONSAFEPATH")}
+    os.environ.update(PYTHONPATH=os.pathsep.join(paths), PYTHONSAFEPATH="1")
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 class _Child(Generic[Item]):
@@ -77,7 +100,11 @@ def calls_in_children(
     replace the child after this result (a failure may leave it in a bad state).
     """
     context = multiprocessing.get_context("forkserver")
+    from multiprocessing import forkserver  # not on every system
+
     context.set_forkserver_preload(list(preload))
+    with without_interrupts(), _own_modules():
+        forkserver.ensure_running()
     waiting = list(reversed(items))
     active: dict[Connection, _Child[Item]] = {}
 

@@ -39,7 +39,7 @@ from program import (
     split_extra,
 )
 
-from musicbert.reuse import MADE_FROM, read_record, write_record
+from musicbert.reuse import read_record, write_record
 
 VARIANTS = (
     "scratch-octuple scratch-cp bar compound element octuple-denoise octuple-denoise-roll cp-denoise "
@@ -63,6 +63,8 @@ RECIPES: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
     "cp-denoise-roll": ("cp", M2BERT, _ROLL),
     "cp-denoise-roll-nochroma": ("cp", M2BERT, ("--objective", "denoise", "--aux", "pianoroll_nochroma")),
 }
+#: what a pre-training was made from, in its folder
+SETTING = "setting.json"
 #: what separates two looks at the running processes, in seconds
 _PAUSE = 0.3
 
@@ -230,8 +232,8 @@ def _claim(given: argparse.Namespace, variant: Variant, folder: Path) -> None:
     record = record_of(settings, Path(getattr(given, variant.encoding)))
     folder.mkdir(parents=True, exist_ok=True)
     if any((folder / name).exists() for name in ("done", "checkpoint_last.pt")):
-        check_record(read_record(folder / MADE_FROM), record, folder, "choose another --output")
-    write_record(folder / MADE_FROM, record)
+        check_record(read_record(folder / SETTING), record, folder, "choose another --output")
+    write_record(folder / SETTING, record)
 
 
 def _keep_scores(folder: Path) -> None:

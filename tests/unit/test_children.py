@@ -4,9 +4,13 @@ import math
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+import musicbert
 from musicbert.children import calls_in_children
 
 
@@ -36,6 +40,36 @@ def test_a_child_does_so_many_calls():
     found = [answer for _, answer in calls_in_children(os.nice, [1] * 5, calls_of_a_child=2)]
     first = found[0]
     assert found == [first, first + 1, first, first + 1, first]
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_children_import_what_their_parent_does_whatever_the_current_folder_holds(tmp_path, installed):
+    root = Path(musicbert.__file__).parents[1]
+    here = tmp_path / "here"
+    (here / "musicbert").mkdir(parents=True)
+    (here / "musicbert" / "__init__.py").write_text("raise RuntimeError('not this one')")
+    (here / "musicbert" / "errors.py").write_text("first_line = lambda _: 'not this one'")
+    program = (
+        "import os, sys, musicbert\n"
+        "from musicbert.children import calls_in_children\n"
+        "from musicbert.errors import first_line\n"
+        "if __name__ == '__main__':\n"
+        "    os.chdir(sys.argv[1])\n"
+        "    print(list(calls_in_children(first_line, ['a\\nb'], preload=['musicbert.errors'])))\n"
+        "    print(os.environ.get('PYTHONPATH'), os.environ.get('PYTHONSAFEPATH'))\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    if installed:
+        place, more = tmp_path, {"PYTHONPATH": str(root)}
+        command = [sys.executable, str(tmp_path / "program.py"), str(here)]
+    else:  # found in the current folder
+        place, more = root, {}
+        command = [sys.executable, "-c", program, str(here)]
+    done = subprocess.run(
+        command, cwd=place, env=environment | more, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["[('a\\nb', 'a')]", f"{root if installed else None} None"], done
 
 
 def test_children_end_with_the_generator():
