@@ -1,6 +1,5 @@
 """Tables of ratings of any study: layouts, scales, survey tools, and what is refused."""
 
-import csv
 import itertools
 import json
 
@@ -20,23 +19,6 @@ from musicbert.errors import MusicBertError
 
 DIMENSIONS = "- {column: q1, name: Expressive, low: stiff, high: expressive}\n- {column: q2, high: fast}\n"
 WIDE = [["rater", "file", "q1", "q2"], ["a", "x.wav", 1, 9], ["a", "y.mid", 5, 3], ["b", "x", 3, ""]]
-
-
-@pytest.fixture
-def study(tmp_path):
-    """Write a table (and files beside it) and read it."""
-
-    def read(rows, *, name="t.csv", scale=(1, 9), separator=",", **options):
-        for option in ("dimensions", "pieces"):
-            if option in options and not str(options[option]).endswith((".yaml", ".csv", ".xlsx")):
-                text, suffix = options[option], "yaml" if option == "dimensions" else "csv"
-                (tmp_path / f"{option}.{suffix}").write_text(text, encoding="utf-8")
-                options[option] = str(tmp_path / f"{option}.{suffix}")
-        with (tmp_path / name).open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, delimiter=separator).writerows(rows)
-        return read_study(tmp_path / name, StudyOptions(scale=scale, **options))
-
-    return read
 
 
 def cells(table):
@@ -438,44 +420,3 @@ def test_a_map_without_its_side_file_has_no_published_names(tmp_path):
     published = {f"Schubert_D960_mv3_8bars_Score_{k:02d}": [0.5] * 25 + [0] for k in range(1, 4)}
     (tmp_path / "p.json").write_text(json.dumps(published))
     assert LabelMap.load(tmp_path / "p.json").dimensions[0].name == "Regular beat change"
-
-
-def scales(top, number=40, share=0.2):
-    """Rows of two dimensions: one over 1..9, one that ends at ``top``, a ``share`` of its ratings."""
-    often = round(number * share)
-    rows = [[f"r{k}", "x", 1 + k % 9, top if k < often else 1 + k % (top - 1)] for k in range(number)]
-    return [["rater", "file", "q1", "q2"], *rows]
-
-
-@pytest.mark.parametrize(("top", "scale"), [(7, (1, 9)), (5, (1, 9)), (3, (0, 9))])
-def test_a_dimension_on_another_scale_is_refused(study, top, scale):
-    read = lambda **options: study(scales(top), **COLUMNS, scale=scale, **options)  # noqa: E731
-    refused(read, "mixed-scales", "'q2'", f"1 to {top}", "--dimensions")
-    stated = f"- {{column: q1}}\n- {{column: q2, lowest: 1, highest: {top}, reversed: yes}}\n"
-    table = read(dimensions=stated)
-    assert f"q2: its scale, 1 to {top}, is put on {scale[0]} to {scale[1]}" in table.notes
-    labels, _ = make_labels(table, LabelOptions(label="mean", zeros="cell"))
-    given = np.array([row[3] for row in scales(top)[1:]])
-    np.testing.assert_allclose(labels.values[0, 1], np.mean((top - given) / (top - 1)))
-
-
-def test_a_dimension_that_rarely_reaches_the_end_is_not_refused(study):
-    assert study(scales(8), **COLUMNS).ratings.max() == 9
-    assert study(scales(7, share=0.02), **COLUMNS).ratings.max() == 9
-    assert study(scales(7, number=20), **COLUMNS).ratings.max() == 9
-    unchanged = "- {column: q1}\n- {column: q2, lowest: 1, highest: 9}\n"
-    np.testing.assert_array_equal(study(scales(7), **COLUMNS, dimensions=unchanged).ratings[:, 1].max(), 7)
-
-
-def test_each_dimension_has_its_own_bounds(study):
-    own = "- {column: q1}\n- {column: q2, lowest: 0, highest: 100}\n"
-    rows = [["rater", "file", "q1", "q2"], ["a", "x", 9, 50], ["b", "x", 1, 100]]
-    assert study(rows, **COLUMNS, dimensions=own).ratings[:, 1].tolist() == [5, 9]
-    refused(
-        lambda: study([*rows, ["c", "x", 50, 9]], **COLUMNS, dimensions=own), "out-of-range", "q1", "1..9"
-    )
-    refused(
-        lambda: study([*rows, ["c", "x", 5, 101]], **COLUMNS, dimensions=own), "out-of-range", "q2", "0..100"
-    )
-    words = {"much": 9.0}
-    assert study([*rows, ["c", "x", 5, "much"]], **COLUMNS, dimensions=own, answers=words).ratings[2, 1] < 2
