@@ -43,11 +43,12 @@ from musicbert.model.losses.labels import label_loss
 
 @dataclass(frozen=True)
 class Logged:
-    """How a metric is logged: its name in `metrics_of`, a factor, and decimals."""
+    """How a metric is logged: its name in `metrics_of`, a factor, decimals, and its value where undefined."""
 
     metric: str
     factor: float = 1.0
     digits: int = 5
+    undefined: float = math.nan
 
 
 #: kind of label -> name in the log -> metric
@@ -86,7 +87,7 @@ def _derived(kind: str, how: Logged) -> Callable[[Any], float]:
     def read(meters: Any) -> float:
         sums = meters[_key(kind)].sum
         value = metrics_of(kind, sums)[how.metric] if torch.is_tensor(sums) else math.nan
-        return round(how.factor * value, how.digits)
+        return how.undefined if math.isnan(value) else round(how.factor * value, how.digits)
 
     return read
 
@@ -200,7 +201,11 @@ class MultilabelCriterion(LabelCriterion):
         "multilabel": {
             "accuracy": Logged("exact", 100.0, 1),
             **{f"f1_score_{average}": Logged(f"{average}_f1") for average in AVERAGES},
-            **{f"roc_auc_score_{average}": Logged(f"roc_auc_{average}") for average in AVERAGES},
+            # NaN would be compared with: the first checkpoint would stay the best
+            **{
+                f"roc_auc_score_{average}": Logged(f"roc_auc_{average}", undefined=-math.inf)
+                for average in AVERAGES
+            },
         }
     }
 

@@ -312,3 +312,10 @@ def test_validation_metrics_are_those_of_the_whole_set():
     each = [multilabel_draws(t.numpy(), x.numpy())["macro_f1"][0] for x, t in batches]
     assert abs(np.mean(each) - found["f1_score_macro"]) > 0.01
     assert found["accuracy"] == pytest.approx(100 * ((logits > 0) == (targets > 0)).all(1).mean(), abs=0.06)
+
+
+def test_an_undefined_score_is_never_the_best_one():
+    """A checkpoint is chosen by the macro ROC-AUC: NaN would compare as neither better nor worse."""
+    nothing = logged([(torch.zeros(3, 2), torch.zeros(3, 2))])
+    assert nothing["roc_auc_score_macro"] == -np.inf
+    assert nothing["f1_score_micro"] == 0
