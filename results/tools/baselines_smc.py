@@ -55,7 +55,7 @@ def measure(
         POP909 as published (``compatible=True``), for the rule that reads the melody off the order of notes.
     kept
         Predicted classes of whole pieces, which are added: ``<task>/<split>/<baseline>`` and the names of the
-        pieces, ``<task>/<split>/ids``, rounds one after the other.
+        pieces and their rounds, ``<task>/<split>/ids`` and ``round``.
     fit
         False: score the predictions in `kept` in place of fitting models again.
     say
@@ -89,6 +89,8 @@ def measure(
                 record |= {key: float(np.mean([fold[key] for fold in folds])) for key in folds[0]}
                 record |= {"n": int(sum(fold["n"] for fold in folds)), "folds": folds}
                 if pieces_only:
+                    sizes = [len(test) for test in tests]
+                    kept[f"{key}/round"] = np.repeat(np.arange(len(tests), dtype=np.uint8), sizes)
                     kept[f"{key}/ids"] = np.array([piece.name for test in tests for piece in test], np.str_)
                     kept[f"{key}/{name}"] = np.concatenate(guesses).astype(np.uint8)
                     ends = share_interval(tests, guesses, row)
@@ -174,7 +176,7 @@ def main() -> int:
     write_json(given.output.with_suffix(".json"), record)
     heading = f"# Simple baselines of the benchmark tasks\n\n`{command_line(sys.argv)}`\n\n"
     write_text(given.output.with_suffix(".md"), heading + markdown(records, published))
-    if kept and given.again is None:
+    if kept:
         write_npz(given.output.with_suffix(".predictions.npz"), kept)
     return 0
 
