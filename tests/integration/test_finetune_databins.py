@@ -98,6 +98,30 @@ def test_one_label_of_one_fold_and_its_model(rated, make_midi_folder, tmp_path, 
     same_as_training(rated / "0", out, label, tmp_path)
 
 
+def test_levers_and_a_search_inside_the_training_part(rated, tmp_path, capsys):
+    data = tmp_path / "xai_data_bin"
+    shutil.copytree(rated / "0", data)
+    for part in ("train", "valid", "test"):
+        lines = (data / "label" / f"{part}.label").read_text()
+        (data / "label" / f"{part}.means").write_text(lines)
+        (data / "label" / f"{part}.raters").write_text("[1, 2, 3, 4]\n" * lines.count("\n"))
+    levers = ("--head", "mean+sd", "--freeze-layers", "1", "--means-weight", "0.5", "--rater-weights")
+    more = ("--phases", "3", "--search", "--lr 1e-4", "--lr 1e-3")
+    out = tmp_path / "runs"
+    assert finetune(data, out, "--label", "ratings", "performer", *levers, *more) == 0
+    search = json.loads((out / "fold0" / "search.json").read_text())
+    assert [entry["options"] for entry in search["tried"]] == ["--lr 1e-4", "--lr 1e-3"]
+    config = json.loads((out / "model" / "config.json").read_text())
+    assert (config["pooling"], config["phases"]) == ("mean+sd", 3)
+    assert {head["name"] for head in config["heads"]} == {"ratings", "performer", "means"}
+    assert set(load_predictions(out / "fold0" / "seed1" / "test.npz")) == {"ratings", "performer", "means"}
+    assert sorted(path.name for path in (out / "report").iterdir()) == ["performer", "ratings"]
+    same_as_training(data, out, "ratings", tmp_path)
+    capsys.readouterr()
+    assert finetune(data, tmp_path / "table", "--label", "performer", "--means-weight", "1") == 1
+    assert "--means-weight" in capsys.readouterr().err
+
+
 def same_as_training(data, out, label, tmp_path):
     """`musicbert predict` on the data set gives what the run predicted."""
     target = tmp_path / "again.npz"

@@ -156,6 +156,57 @@ def test_performance_input_augmentation_and_predictions(data, train):
     assert performer.target.tolist() == expected[:, -1].tolist()
 
 
+def test_frozen_layers_stay_and_the_checkpoint_says_so(data, train):
+    from musicbert.weights import read_bundle
+
+    two = [*TINY, "--encoder-layers", "2"]
+    first, _ = train(data, *RATING, "--criterion", "M2PF_xai", "--performance-input", updates=1, sizes=two)
+    levers = ("--pooling", "mean+sd", "--freeze-layers", "1", "--phases", "3")
+    both = (*RATING, "--criterion", "M2PFnP_xai", "--regression-head-name", "ratings", *levers)
+    start = ("--performance-input", "--init-from", first / "checkpoint_last.pt")
+    tuned, records = train(data, *both, *start, sizes=two)
+    assert finite(records)
+    before, after = (torch.load(folder / "checkpoint_last.pt") for folder in (first, tuned))
+    moved = {
+        name.removeprefix("encoder.sentence_encoder.")
+        for name, value in after["model"].items()
+        if name in before["model"] and not torch.equal(value, before["model"][name])
+    }
+    assert {name.partition(".fc")[0] for name in moved if ".fc" in name} == {"layers.1"}
+    assert not any(
+        name.startswith(("embed", "emb_", "downsampling", "performance", "layers.0")) for name in moved
+    )
+    trained = after["last_optimizer_state"]["state"]
+    assert len(trained) == sum("layers.1." in name or "_heads." in name for name in after["model"])
+    assert [after["cfg"]["task"][name] for name in ("freeze_layers", "phases")] == [1, 3]
+    bundle = read_bundle(tuned / "checkpoint_last.pt")
+    assert (bundle.pooling, bundle.phases) == ("mean+sd", 3)
+    assert len(bundle.settings()["performance_inputs"]) == 15
+    found = predict(tuned / "checkpoint_last.pt", data, "test")["ratings"]
+    assert found.embedding.shape == (7, 32)
+
+
+def test_frozen_inputs_that_the_weights_do_not_know_are_refused(data, train):
+    from musicbert.errors import CheckpointError, ConfigError
+
+    plain, _ = train(data, *RATING, "--criterion", "M2PF_xai", updates=1)
+    freeze = (*RATING, "--criterion", "M2PF_xai", "--freeze-layers", "1")
+    with pytest.raises(CheckpointError) as caught:
+        train(data, *freeze, "--performance-input", "--init-from", plain / "checkpoint_last.pt", updates=1)
+    assert caught.value.reason == "missing-weights"
+    given = ("--finetune-from-model", plain / "checkpoint_last.pt")
+    with pytest.raises(Exception, match="Cannot load model parameters") as caught:  # fairseq's words
+        train(data, *freeze, "--performance-input", *given, updates=1)
+    assert caught.value.__context__.reason == "missing-weights"
+    with pytest.raises(ConfigError, match="0 to 1 blocks"):
+        train(data, *freeze, "--freeze-layers", "2", updates=1)
+    random, _ = train(
+        data, *freeze, "--performance-input", "--pooling", "mean", updates=1
+    )  # the row `random`
+    weights = torch.load(random / "checkpoint_last.pt")["model"]
+    assert weights["encoder.sentence_encoder.performance_projection.weight"].any()
+
+
 def test_validation_r2_is_that_of_the_predictions_of_the_whole_set(data, train):
     """Two batches of unequal size: an average of their own R² is another number."""
     from sklearn.metrics import r2_score

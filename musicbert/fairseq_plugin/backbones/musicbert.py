@@ -18,7 +18,7 @@ from musicbert.model.backbones.musicbert import INIT_STD
 from musicbert.model.backbones.musicbert_columns import column_outputs
 from musicbert.objectives.note_fields import OCTUPLE, NoteFields
 from musicbert.weights import rename
-from musicbert.weights.families.musicbert import MUSICBERT
+from musicbert.weights.families.musicbert import MUSICBERT, OPTIONAL
 
 BASE = PRESETS["base"]
 POOLINGS = ChoiceEnum(["first", "mean", "mean+sd"])
@@ -99,26 +99,29 @@ class MusicBertModel(Backbone, MusicBert, BaseFairseqModel):
         except ValueError as error:
             raise ConfigError("bad-options", f"--freeze-layers: {error}") from error
         inputs = self.encoder.sentence_encoder.performance_projection
-        if inputs is not None and not started and self.weights_expected is None:
+        if inputs is None or self.weights_expected is not None:
+            return
+        if not started:
             nn.init.normal_(inputs.weight, std=INIT_STD)
-        self._refuse_frozen_zeros()
+        self._refuse_frozen(not inputs.weight.any())
 
-    def _refuse_frozen_zeros(self) -> None:
-        inputs = self.encoder.sentence_encoder.performance_projection
-        frozen = self.encoder.sentence_encoder.frozen and self.weights_expected is None
-        if frozen and inputs is not None and not inputs.weight.any():
+    def _refuse_frozen(self, unknown: bool) -> None:
+        """Refuse to freeze performance inputs that the weights do not know."""
+        encoder = self.encoder.sentence_encoder
+        if unknown and encoder.frozen and encoder.performance_projection is not None:
             message = (
-                "--freeze-layers would keep the performance inputs at zero: these weights do not know them"
+                "--freeze-layers would keep performance inputs untrained: these weights do not know them"
             )
             hint = "take weights with performance inputs, or leave --freeze-layers or --performance-input out"
             raise CheckpointError("missing-weights", message, hint=hint)
 
     def load_weights(self, weights: Mapping[str, torch.Tensor], *, path: str | None = None) -> None:
         """Load a checkpoint's tensors (see `Backbone.load_weights`), and its heads if asked for."""
+        named = rename(weights)
+        self._refuse_frozen(OPTIONAL[0] not in named)
         if self.load_checkpoint_heads:
-            self._register_heads_of(rename(weights))
+            self._register_heads_of(named)
         super().load_weights(weights, path=path)
-        self._refuse_frozen_zeros()
 
     def _register_heads_of(self, weights: Mapping[str, torch.Tensor]) -> None:
         for name, value in weights.items():
