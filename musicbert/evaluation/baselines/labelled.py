@@ -39,8 +39,12 @@ def baseline_names(labelled: LabelledSet, task: Task) -> list[str]:
     first = "mean" if task.kind == "regression" else "majority"
     if task.level == "note":
         return [first, "skyline table", *(["note rules: extra trees"] if task.kind != "multilabel" else [])]
-    linear = "features: ridge" if task.kind == "regression" else "features: logistic"
-    return [first, *([linear, "features: extra trees"] if labelled.features() is not None else [])]
+    if labelled.features() is None:
+        return [first]
+    models = ("ridge", "svr", "extra trees", "committee")
+    if task.kind != "regression":
+        models = ("logistic", "svm", "extra trees", "ensemble")
+    return [first, *(f"features: {name}" for name in models)]
 
 
 def baseline_predictions(

@@ -10,6 +10,8 @@
 | ``svr`` / ``svm`` | features | RBF kernel, one model a dimension / one against one |
 | ``logistic``, ``features: logistic`` | features | L2 logistic regression (of several labels: one each) |
 | ``features: ridge`` | features | ridge, one a dimension, strength by leave-one-out |
+| ``features: svm``, ``features: svr`` | features | as ``svm`` and ``svr``; of several labels one each |
+| ``features: ensemble``, ``features: committee`` | features | mean of the three / as ``committee`` |
 | ``... extra trees`` | features | 300 trees; for more than 5,000 items 100, with leaves of at least 5 |
 | ``ensemble`` | features | mean of ridge, svr and extra trees / of logistic, svm and extra trees |
 | ``committee`` | features | `musicbert.evaluation.baselines.regressors`: rater means, raters counted |
@@ -26,7 +28,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax, logit
+from scipy.special import expit, log_softmax, logit
 from sklearn.decomposition import PCA
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -121,8 +123,15 @@ def _classifier(make: Make) -> Model:
     return fit
 
 
+def support(width: int) -> SVC:
+    """Return support vectors with an RBF kernel for inputs of a width."""
+    return SVC(C=10.0, gamma=0.5 / width)
+
+
 def _svm(fold: Fold, labels: Ints) -> Floats:
-    model = SVC(C=10.0, gamma=0.5 / fold.train.shape[1]).fit(fold.train, labels)
+    if len(np.unique(labels)) < 2:
+        return _constant("classes", labels, len(fold.test), fold.count)
+    model = support(fold.train.shape[1]).fit(fold.train, labels)
     logits = np.full((len(fold.test), fold.count), -20.0)
     decision = model.decision_function(fold.test)
     logits[:, model.classes_] = decision if decision.ndim == 2 else np.stack([-decision, decision], axis=1)
@@ -132,7 +141,8 @@ def _svm(fold: Fold, labels: Ints) -> Floats:
 def fit_columns(make: Callable[[], Any], train: Floats, labels: Floats, test: Floats) -> Floats:
     """Fit one model a column of labels [shape=(n, C), NaN where missing], on the items where it is known.
 
-    ``make``: makes an estimator of scikit-learn: a classifier for labels of 0 and 1.
+    ``make``: makes an estimator of scikit-learn: a classifier for labels of 0 and 1; where it gives margins
+    in place of probabilities, their logistic function stands for these.
     Returns probabilities of 1, or values [shape=(m, C)]; a column that never varies keeps its value, one
     without any label gets 0.
     """
@@ -144,8 +154,11 @@ def fit_columns(make: Callable[[], Any], train: Floats, labels: Floats, test: Fl
             columns.append(np.full(len(test), values.mean() if len(values) else 0.0))
             continue
         model = make().fit(inputs, values)
-        proba = getattr(model, "predict_proba", None)
-        columns.append(model.predict(test) if proba is None else proba(test)[:, 1])
+        proba, margin = (getattr(model, name, None) for name in ("predict_proba", "decision_function"))
+        if proba is not None:
+            columns.append(proba(test)[:, 1])
+        else:
+            columns.append(model.predict(test) if margin is None else expit(margin(test)))
     return np.column_stack(columns)
 
 
@@ -155,6 +168,10 @@ def _columns(make: Make, finish: Callable[[Floats], Floats] = np.asarray) -> Mod
 
 def _logistic(_: Fold) -> LogisticRegression:
     return LogisticRegression(C=0.3, max_iter=2000)
+
+
+def _support(fold: Fold) -> SVC:
+    return support(fold.train.shape[1])
 
 
 def _trees(kind: type) -> Make:
@@ -168,6 +185,13 @@ def _fewer_trees(kind: type) -> Make:
         return kind(n_estimators=300 if few else 100, min_samples_leaf=leaf, random_state=fold.seed)
 
     return make
+
+
+def _mean_of(kind: Kind, *models: Model) -> Model:
+    """Mean of the predictions of some models, of their probabilities where labels are classes."""
+    return lambda fold, labels: outputs_of(
+        np.mean([probabilities(model(fold, labels), kind) for model in models], axis=0), kind
+    )
 
 
 def _all_trees(model: Model) -> dict[str, Model]:
@@ -189,6 +213,8 @@ MODELS: dict[Kind, dict[str, Model]] = {
         "committee": _by_mask(committee),
         "skyline table": _table("regression"),
         "features: ridge": _columns(lambda _: RidgeCV(np.logspace(0, 4, 9))),
+        "features: svr": _by_mask(support_vectors),
+        "features: committee": _by_mask(committee),
         **_all_trees(_columns(_fewer_trees(ExtraTreesRegressor))),
     },
     "classes": {
@@ -199,12 +225,23 @@ MODELS: dict[Kind, dict[str, Model]] = {
         "svm": _svm,
         "skyline table": _table("classes"),
         "features: logistic": _classifier(_logistic),
+        "features: svm": _svm,
+        "features: ensemble": _mean_of(
+            "classes", _classifier(_logistic), _svm, _classifier(_fewer_trees(ExtraTreesClassifier))
+        ),
         **_all_trees(_classifier(_fewer_trees(ExtraTreesClassifier))),
     },
     "multilabel": {
         "majority": _constant_model("multilabel"),
         "skyline table": _table("multilabel"),
         "features: logistic": _columns(_logistic, _logit),
+        "features: svm": _columns(_support, _logit),
+        "features: ensemble": _mean_of(
+            "multilabel",
+            _columns(_logistic, _logit),
+            _columns(_support, _logit),
+            _columns(_fewer_trees(ExtraTreesClassifier), _logit),
+        ),
         **_all_trees(_columns(_fewer_trees(ExtraTreesClassifier), _logit)),
     },
 }

@@ -21,6 +21,8 @@ Genre and style, the score of a label of a window:
 ``frequency``    share of the training pieces that have it
 ``logistic``     logistic regression on `window_features`, one a label
 ``extra trees``  500 extremely randomised trees on the same, all labels at once
+``svm``          support vectors with an RBF kernel on the same, one model a label
+``ensemble``     mean of the last three
 ===============  ==========================================================================
 
 They are fitted on the training part (the first window of each piece), with settings that were fixed
@@ -40,7 +42,7 @@ from musicbert.corpus.labelled.sentence_bin import SentenceBin
 from musicbert.encoding import decode
 from musicbert.encoding.vocabulary import FIELD_SIZES
 from musicbert.errors import MidiError
-from musicbert.evaluation.baselines.models import fit_columns
+from musicbert.evaluation.baselines.models import fit_columns, support
 from musicbert.evaluation.baselines.pair_features import PAIR_FEATURES, pair_features
 from musicbert.evaluation.baselines.regressors import standardise
 from musicbert.features import FEATURES, features
@@ -137,11 +139,17 @@ def genre_baselines(
     # a label that never, or always, occurs in training has one column
     columns = [p[:, 1] if p.shape[1] > 1 else np.full(len(here), frequency[c]) for c, p in enumerate(chance)]
     majority = (np.arange(len(frequency)) == frequency.argmax()).astype(float)
+    inputs, tested = standardise(train, here)
+    models = {
+        "logistic": logistic_scores(train, labels, here),
+        "extra trees": np.stack(columns, axis=1),
+        "svm": fit_columns(lambda: support(inputs.shape[1]), inputs, labels, tested),
+    }
     return {
         "majority": np.tile(majority, (len(here), 1)),
         "frequency": np.tile(frequency, (len(here), 1)),
-        "logistic": logistic_scores(train, labels, here),
-        "extra trees": np.stack(columns, axis=1),
+        **models,
+        "ensemble": np.mean(list(models.values()), axis=0),
     }
 
 

@@ -122,7 +122,7 @@ def test_baselines_of_pieces_of_every_kind(tmp_path):
     ).shards
     for kind, task in kinds.items():
         constant, *others = baseline_names(shards, task)
-        assert len(others) == 2
+        assert len(others) == 4
         train, test = list(range(14)), list(range(14, 20))
         scores = {
             name: metrics_of(baseline_predictions(shards, task, name, train, test))[task.metric]
