@@ -10,6 +10,7 @@ from musicbert.fairseq_plugin.checkpoints import keep_checkpoints_whole
 from musicbert.fairseq_plugin.compat import (
     allow_bfloat16_on_gpu,
     end_loading_processes,
+    hide_notices_of_packages,
     load_safely,
     use_published_masked_lm,
 )
@@ -24,6 +25,7 @@ from musicbert.fairseq_plugin.pretraining import (  # noqa: F401
     note_task,
 )
 
+hide_notices_of_packages()
 load_safely()
 allow_bfloat16_on_gpu()
 end_loading_processes()

@@ -7,6 +7,7 @@ says (``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD``), and a checkpoint chooses no class t
 import argparse
 import functools
 import importlib.util
+import warnings
 import weakref
 from collections import defaultdict
 from collections.abc import Mapping
@@ -45,6 +46,13 @@ class _Torch:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)
+
+
+def hide_notices_of_packages() -> None:
+    """Hide what hydra and torch say of fairseq's calls: nobody who trains can change them."""
+    warnings.filterwarnings("ignore", module="hydra")
+    warnings.filterwarnings("ignore", message=r"\s*'config' is validated|'pin_memory' argument")
+    warnings.filterwarnings("ignore", category=FutureWarning, module="fairseq")
 
 
 def load_safely() -> None:

@@ -69,6 +69,7 @@ def test_an_interrupted_run_ends_where_a_whole_one_does(train, tmp_path):
     options = ("--mask-strategy", "bar+compound", "--performance-input", "--num-workers", "1")
     status, log = train("whole", "--max-update", "4", *options, cold=True)  # 3 updates an epoch
     assert status == 0, log
+    assert "Warning" not in log, "of hydra, say"
     for field in (*FIELDS, "all"):
         assert f"accuracy_{field}" in log
     assert "performance_loss" in log
