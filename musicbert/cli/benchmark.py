@@ -6,6 +6,8 @@ from pathlib import Path
 
 from musicbert.cli.finetune import add_recipe, add_train_share, changed
 from musicbert.cli.inputs import add_seen
+from musicbert.command_line import refuse_unused
+from musicbert.recipes.finetuning import RATINGS_ONLY
 
 DESCRIPTION = (
     "Fine-tune and score a checkpoint on the tasks of M2BERT's benchmark, with one table of results."
@@ -56,6 +58,7 @@ def run(options: argparse.Namespace) -> int:
     output = options.output or Path("results_smc", Path(options.model.removeprefix("scratch:")).stem)
     if options.note_data is None and options.seq_data is None:
         raise ValueError("give --note-data, --seq-data or both")
+    refuse_unused(options, RATINGS_ONLY, "by the benchmark: they are of data-bins of ratings")
     from musicbert.corpus.labelled.shards import MANIFEST
     from musicbert.corpus.readers.tasks import BENCHMARK, get_task
 

@@ -8,6 +8,8 @@ from musicbert.recipes.options import option
 from musicbert.recipes.ratings import Performer, RatingsAndPerformer, Regression
 from musicbert.recipes.sentences import Genre, Pairs
 
+#: options of labels of ratings alone
+RATINGS_ONLY = ("means_weight", "rater_weights", "phases")
 _RATED = {
     frozenset({"ratings"}): Regression(),
     frozenset({"performer"}): Performer(),

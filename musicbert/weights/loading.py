@@ -78,6 +78,8 @@ def _read_bundle(
         bundle = bundle_from_settings(checkpoint.folder_settings, config, weights, path)
     else:
         origin = {"file": Path(path).name, "container": checkpoint.container}
+        if frozen := checkpoint.task.get("freeze_layers"):
+            origin["frozen layers"] = str(frozen)
         bundle = Bundle(config, weights, origin=origin)
         if kind.name == "musicbert":
             asked = checkpoint.settings.get("pooling")

@@ -5,7 +5,8 @@
     or ``midibert``), ``architecture`` (attributes of the configuration), ``codec``, ``window`` and
     ``overlap`` in notes,
     ``head`` (`musicbert.model.tagger.TagSettings`), ``task`` (name, label, level, kind, classes, ignored
-    classes; where known poles, scale and training ranges), and ``origin`` (model it started from, seed).
+    classes; where known poles, scale and training ranges), and ``origin`` (model it started from, seed,
+    frozen layers).
 ``model.safetensors``
     Tensors of `musicbert.model.tagger.Tagger`.
 """

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from hashlib import sha256
 
+import numpy as np
 import pytest
 
 from musicbert.annotation.folds import PARTS
@@ -291,3 +293,21 @@ def test_kill_leaves_no_data_set_and_the_next_run_is_as_if_nothing_had_happened(
     assert run("--output", "killed")[0] == 0
     assert tree(made_set / "killed") == tree(made_set / "whole")
     assert not (made_set / ".killed.partial").exists()
+
+
+def test_means_and_raters_go_with_the_labels_into_the_data_bin(run, made_set):
+    from musicbert.annotation.label_map import LabelMap
+    from musicbert.corpus.labelled import RatingBin
+    from musicbert.corpus.labelled.binarize import binarize
+
+    labels = LabelMap.load(made_set / "labels.json")
+    means, counts = labels.values / 2, np.arange(labels.values.size).reshape(labels.values.shape) % 4
+    replace(labels, means=means, n_raters=counts).save(made_set / "labels.json")
+    assert run("--output", "raw", "--valid", "none")[0] == 0
+    binarize("raw", "bin", direct=True)
+    data = RatingBin("bin/0")
+    np.testing.assert_allclose(data.label("means"), data.label("ratings") / 2, rtol=1e-6)
+    place = {name: index for index, name in enumerate(labels.ids)}
+    known = [counts[place[name.partition("#")[0]]] for name in data.names]
+    np.testing.assert_allclose(data.raters, [row[row > 0].mean() for row in known])
+    assert set(data.labels) == {"ratings", "performer"}

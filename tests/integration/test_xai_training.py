@@ -180,7 +180,7 @@ def test_frozen_layers_stay_and_the_checkpoint_says_so(data, train):
     assert len(trained) == sum("layers.1." in name or "_heads." in name for name in after["model"])
     assert [after["cfg"]["task"][name] for name in ("freeze_layers", "phases")] == [1, 3]
     bundle = read_bundle(tuned / "checkpoint_last.pt")
-    assert (bundle.pooling, bundle.phases) == ("mean+sd", 3)
+    assert (bundle.pooling, bundle.phases, bundle.origin["frozen layers"]) == ("mean+sd", 3, "1")
     assert len(bundle.settings()["performance_inputs"]) == 15
     found = predict(tuned / "checkpoint_last.pt", data, "test")["ratings"]
     assert found.embedding.shape == (7, 32)

@@ -58,6 +58,9 @@ TABLES = {
         "--seen": "--seen names.txt",
     }),
     "evaluate, without baselines": ("evaluate runs --no-baselines", {"--data": "!--data x", "--quiet": "!--quiet"}),
+    "benchmark, options of ratings": (BENCHMARK, {
+        "--means-weight": "!--means-weight 1", "--rater-weights": "!--rater-weights", "--phases": "!--phases 2",
+    }),
     "benchmark": (BENCHMARK, {
         "model": (BENCHMARK, "=" + BENCHMARK.replace("tiny", "mini")), "--note-data": "--note-data {midi}", "--seq-data": "--seq-data {one}",
         "--output": "--output x", "--tasks": "--tasks VF", "--splits": "--splits clean", "--seeds": "--seeds 1 2",
@@ -75,7 +78,7 @@ TABLES = {
     }),
     "completion": ("completion bash", {"shell": ("completion bash", "=completion zsh")}),
 }  # fmt: skip
-PARTIAL = {"evaluate, without baselines"}
+PARTIAL = {"evaluate, without baselines", "benchmark, options of ratings"}
 CASES = [
     (name, option) for name, (_, table) in TABLES.items() for option, entry in table.items()
     if entry is not None and not (isinstance(entry, tuple) and entry[1] is None)

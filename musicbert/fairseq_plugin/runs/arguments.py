@@ -13,7 +13,7 @@ from musicbert.fairseq_plugin.labels.sums import METRICS
 from musicbert.fairseq_plugin.runs.models import ModelChoice
 from musicbert.predict.windows import cut
 from musicbert.recipes.command import flags
-from musicbert.recipes.finetuning import FineTuning
+from musicbert.recipes.finetuning import RATINGS_ONLY, FineTuning
 
 #: score by kind of label -> what the criterions of the published tasks log; the first one selects by default
 _LOGGED = {
@@ -146,12 +146,11 @@ def databin_arguments(
     ]
 
 
-#: attributes of `FineTuning` that the published tasks do not have, and those that ratings alone have
+#: attributes of `FineTuning` that the published tasks do not have
 _SHARDS_ONLY = (
     *("window", "overlap", "windows", "head_inner", "head_dropout", "attend_padding", "mix_layers", "layer"),
     *("layer_decay", "class_weights", "label_smoothing", "random_shift"),
 )
-RATINGS_ONLY = ("means_weight", "rater_weights", "phases")
 _NOT_OF_SENTENCES = (*_SHARDS_ONLY, *RATINGS_ONLY, "freeze_layers", "augment", "performance_input")
 
 

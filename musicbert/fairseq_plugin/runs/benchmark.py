@@ -21,12 +21,11 @@ from musicbert.errors import DatasetError, MusicBertError
 from musicbert.evaluation.baselines.benchmark import features_of
 from musicbert.evaluation.benchmark_scores import pieces_of
 from musicbert.evaluation.reports.benchmark import TaskFiles, baseline_scores, network_scores
-from musicbert.fairseq_plugin.runs.arguments import RATINGS_ONLY
 from musicbert.fairseq_plugin.runs.engine import Run, RunOutcome, start_runs
 from musicbert.fairseq_plugin.runs.models import ModelChoice, choose_model
 from musicbert.fairseq_plugin.runs.plan import plan_task
 from musicbert.provenance import provenance
-from musicbert.recipes.finetuning import FineTuning, published_for_shards
+from musicbert.recipes.finetuning import RATINGS_ONLY, FineTuning, published_for_shards
 from musicbert.reuse import hashes_of, made_from, record_hash
 
 #: Sources that have the labels of another, where that one is not there.

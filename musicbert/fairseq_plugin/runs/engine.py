@@ -280,9 +280,14 @@ def _export(run: Run, model: Any, task: Any) -> None:
     if hasattr(model, "backbone"):
         from musicbert.weights.tagger_folder import save_tagger_folder
 
+        frozen = task.cfg.freeze_layers
         settings = {
             **run.about,
-            "origin": {**run.about["origin"], "seed": run.seed},
+            "origin": {
+                **run.about["origin"],
+                "seed": run.seed,
+                **({"frozen layers": frozen} if frozen else {}),
+            },
             "task": {**run.about["task"], **_known(task.described_outputs[0])},
             "architecture": asdict(model.backbone.config),
             "codec": task.data.codec,

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from musicbert.annotation.label_map import LabelMap
 from musicbert.annotation.labels import LabelOptions, high_stdev, make_labels, performer_classes
 from musicbert.annotation.rating_rows import all_ratings
 from musicbert.annotation.selection import center
@@ -64,6 +65,28 @@ def test_kinds(small_table, kind, expected):
     made, _ = labels(small_table, label=kind)
     assert made.kind == kind
     np.testing.assert_allclose(made.values[0], expected)
+
+
+def test_whatever_the_label_its_map_keeps_means_and_raters(small_table, tmp_path):
+    mean, apex = (labels(small_table, label=kind, zeros="cell")[0] for kind in ("mean", "apex"))
+    np.testing.assert_array_equal(apex.means, mean.values)
+    apex.save(tmp_path / "labels.json")
+    back = LabelMap.load(tmp_path / "labels.json")
+    np.testing.assert_array_equal(back.means, apex.means)
+    np.testing.assert_array_equal(back.n_raters, apex.n_raters)
+    beat = column(apex, "Regular beat change")
+    assert back.row(THIRD, means=True)[beat] is None
+    assert (back.raters(THIRD)[beat], back.row(FIRST, means=True)[-1]) == (0, back.row(FIRST)[-1])
+    side = tmp_path / "labels.meta.json"
+    meta = json.loads(side.read_text())
+    for wrong in (
+        {"raters": {FIRST: [1]}},
+        {"means": {FIRST: ["x"] * 25}},
+        {"means": {FIRST: meta["means"][FIRST]}},
+    ):
+        side.write_text(json.dumps(meta | wrong))
+        with pytest.raises(RatingError):
+            LabelMap.load(tmp_path / "labels.json")
 
 
 def test_min_raters(small_table):

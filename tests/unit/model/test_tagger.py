@@ -182,3 +182,16 @@ def test_a_backbone_in_bfloat16_has_a_head_in_float32(kind, head):
     assert rough.dtype == torch.float32
     torch.testing.assert_close(rough, exact, atol=0.05, rtol=0.1)
     rough.sum().backward()
+
+
+@pytest.mark.parametrize("kind", BACKBONES)
+def test_a_head_reads_mean_and_deviation_of_the_notes(kind):
+    tagger = Tagger(BACKBONES[kind](), TagSettings(outputs=3, head="mean+sd")).eval()
+    tokens = batch(kind)
+    found = note_states(tagger.backbone, tokens)
+    read = []
+    for states, notes in zip(found.states[0], found.notes, strict=True):
+        read.append(torch.cat([states[notes].mean(0), states[notes].std(0, correction=0)]))
+    expected = tagger.head(torch.stack(read))
+    torch.testing.assert_close(tagger(tokens), expected, atol=2e-3, rtol=2e-3)
+    assert TagSettings.from_dict(asdict(tagger.settings)) == tagger.settings
