@@ -201,9 +201,7 @@ def _keep_fingerprints(work: Path, options: BuildOptions) -> None:
                 f"{len(unread)} test pieces could not be read, and would go unnoticed: {named}",
                 hint="leave them out, or make a list of fingerprints with `musicbert data fingerprints`",
             )
-        partial = _fingerprints(work).with_suffix(".partial")
-        together.save(partial)
-        partial.replace(_fingerprints(work))
+        together.save(_fingerprints(work))
 
 
 def _encode(

@@ -14,7 +14,6 @@ Near-duplicates within one corpus, of any number of files, are found with less m
 `musicbert.corpus.splits.near_duplicates`. See ``tests/unit/corpus/splits/test_fingerprints.py``.
 """
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -24,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.arrays import Floats, Ints
+from musicbert.corpus.files.folders import read_npz, write_npz
 from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.errors import DatasetError
 from musicbert.midi import Score
@@ -125,14 +125,11 @@ class Fingerprints:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write a ``.npz``: names, sizes [shape=(n, 2)], and for each list the windows of all pieces."""
-        lines = [
-            np.concatenate([np.empty(0, np.uint32), *(each[number] for each in self.pieces.values())])
-            for number in range(len(LINES))
-        ]
-        with Path(path).open("wb") as file:
-            np.savez_compressed(
-                file, names=np.array(self.names, str), sizes=self._sizes, notes=lines[0], highest=lines[1]
-            )
+        arrays = {"names": np.array(self.names, str), "sizes": self._sizes}
+        for number, name in enumerate(LINES):
+            lines = (each[number] for each in self.pieces.values())
+            arrays[name] = np.concatenate([np.empty(0, np.uint32), *lines])
+        write_npz(path, arrays)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> "Fingerprints":
@@ -140,13 +137,14 @@ class Fingerprints:
         if not Path(path).is_file():
             raise DatasetError("not-found", "There are no such fingerprints", path=path)
         try:
-            with np.load(path, allow_pickle=False) as file:
-                names, sizes = file["names"].tolist(), file["sizes"]
-                lines = [
-                    np.split(file[name], np.cumsum(sizes[:-1, number])) for number, name in enumerate(LINES)
-                ]
+            arrays = read_npz(path)
+            names, sizes = arrays["names"].tolist(), arrays["sizes"].reshape(-1, 2)
+            windows = [arrays[name].astype(np.uint32, casting="safe") for name in LINES]
+            if (sizes < 0).any() or sizes.sum(axis=0).tolist() != [len(line) for line in windows]:
+                raise ValueError("its sizes are not those of its windows")
+            lines = [np.split(line, np.cumsum(sizes[:, number])[:-1]) for number, line in enumerate(windows)]
             return cls(dict(zip(names, zip(*lines, strict=True), strict=True)) if names else {})
-        except (OSError, ValueError, KeyError, IndexError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             hint = "make them with `musicbert data fingerprints`"
             raise DatasetError(
                 "bad-fingerprints", f"Not fingerprints of music: {error}", path=path, hint=hint

@@ -113,8 +113,11 @@ def test_other_files_are_refused(tmp_path, content):
     (tmp_path / "tests.npz").write_bytes(content)
     with pytest.raises(DatasetError, match="bad-fingerprints"):
         Fingerprints.load(tmp_path / "tests.npz")
-    np.savez(tmp_path / "other.npz", names=np.array(["a"]), sizes=np.array([3]))
-    with pytest.raises(DatasetError, match="bad-fingerprints"):
-        Fingerprints.load(tmp_path / "other.npz")
+    some = np.arange(3, dtype=np.uint32)
+    for sizes, notes in (([3], some), ([[3, 4]], some), ([[-1, 3]], some), ([[3, 3]], some * 0.5)):
+        arrays = {"names": np.array(["a"]), "sizes": np.array(sizes), "notes": notes, "highest": some}
+        np.savez(tmp_path / "other.npz", **arrays)
+        with pytest.raises(DatasetError, match="bad-fingerprints"):
+            Fingerprints.load(tmp_path / "other.npz")
     with pytest.raises(DatasetError, match="not-found"):
         Fingerprints.load(tmp_path / "missing.npz")
