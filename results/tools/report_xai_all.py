@@ -24,7 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--data",
         type=Path,
-        help="folder of the data, for the hybrid of embeddings and features (default: no hybrid)",
+        help="folder of the data, for the ceiling of the tested segments and the hybrid of embeddings and "
+        "features (default: the ceiling of all segments, no hybrid)",
     )
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder for the reports")
     parser.add_argument("--pictures", action="store_true", help="keep the pictures")
@@ -83,7 +84,11 @@ def _baselines(given: argparse.Namespace, name: str, split: str, task: str) -> I
 
 
 def _ceiling(given: argparse.Namespace, name: str) -> Iterator[object]:
-    yield from ("--ceiling", given.runs / "reliability" / name / "reliability.csv")
+    ratings = None if given.data is None else given.data / name.split("_")[0] / "total.csv"
+    if ratings is not None and ratings.is_file():  # of the tested segments
+        yield from ("--ratings", ratings)
+    else:
+        yield from ("--ceiling", given.runs / "reliability" / name / "reliability.csv")
     yield from ("--kind", "apex" if name in APEX_SETS else "mean")
 
 
