@@ -59,6 +59,15 @@ def parser() -> Parser:
         help="of the bootstrap (default: %(default)s)",
     )
     add("--seed", type=int, default=7)
+    add(
+        "--states",
+        nargs="+",
+        default=[],
+        metavar="MODEL",
+        help="give the committee frozen states of these models, and of random weights of their sizes",
+    )
+    add("--random-seeds", type=int, default=1, help="random weights of each size (default: %(default)s)")
+    add("--extend", action="store_true", help="keep other rows and splits that OUTPUT.json has")
     return make
 
 
@@ -70,11 +79,20 @@ def main(arguments: list[str] | None = None) -> None:
 
     if "regression" not in options.tasks:
         refuse_unused(options, ["ratings"], "without --task regression")
+    if not options.states:
+        refuse_unused(options, ["random_seeds"], "without --states")
     if set(options.splits) <= set(SPLITS):
         refuse_unused(options, ["folds_file"], "by these splits, which are made here", fatal=False)
     command = ["python", "scripts/baselines_xai.py", *(arguments or sys.argv[1:])]
     del options.given
-    run_set(**vars(options), command=command, progress=partial(print, flush=True))
+    models, twins = options.states, options.random_seeds
+    del options.states, options.random_seeds
+    states = {}
+    if models:
+        from musicbert.predict.state_blocks import open_descriptions
+
+        states = open_descriptions(models, random_seeds=twins)
+    run_set(**vars(options), states=states, command=command, progress=partial(print, flush=True))
 
 
 if __name__ == "__main__":

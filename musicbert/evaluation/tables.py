@@ -157,4 +157,10 @@ def baseline_tables(result: Mapping[str, Any]) -> str:
             *row_table(rows, metrics if regression else ["accuracy", "macro_f1", "balanced_accuracy"]),
             "",
         ]
+        if differences := content.get("differences"):
+            lines += ["| row | minus | R², difference on the same resamples |", "|---|---|---|"]
+            for entry in differences:
+                shown = "{value:+.3f} [{low:+.3f}, {high:+.3f}]".format(**entry["r2"])
+                lines.append(f"| {entry['row']} | {entry['minus']} | {shown} |")
+            lines.append("")
     return "\n".join(lines)

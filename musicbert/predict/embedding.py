@@ -114,7 +114,7 @@ class Embedder:
         #: notes of a window: as in training, or fewer if the model has fewer positions
         self.window = min(self.WINDOW, longest - layout.special)
         self.overlap = min(self.OVERLAP, self.window // 4)
-        self._runner = Runner(
+        self.runner = Runner(
             module,
             layout,
             performance=getattr(config, "performance_features", 0),
@@ -125,7 +125,7 @@ class Embedder:
         )
         #: the network, a ``torch.nn.Module``
         self.module: Any = module
-        self.device = self._runner.device
+        self.device = self.runner.device
 
     @property
     def config(self) -> Any:
@@ -143,7 +143,7 @@ class Embedder:
         return read_piece(
             source,
             codec=self.codec.name,
-            performance=self._runner.performance,
+            performance=self.runner.performance,
             masked=masked,
             policies=policies,
         )
@@ -177,7 +177,7 @@ class Embedder:
         Raises `MidiError` for a source that cannot be read or encoded, and `ValueError` for an unknown level,
         pooling or layer.
         """
-        has_first = self._runner.layout.special > 0
+        has_first = self.runner.layout.special > 0
         poolings = get_args(TokenPooling)[0 if has_first else 1 :]
         pooling = pooling or poolings[0]
         if level not in get_args(Level) or pooling not in poolings:
@@ -200,7 +200,7 @@ class Embedder:
             self.fields.bars(piece.rows) if level == "bar" else np.arange(len(piece.rows)) * (level == "note")
             for piece in pieces
         ]
-        stitch = stitch_windows(self._runner, pieces, forward, items=items, width=self.config.width)
+        stitch = stitch_windows(self.runner, pieces, forward, items=items, width=self.config.width)
         means = [mean.astype(np.float32) for mean in stitch.means()]
         vectors = [mean[0] for mean in means] if level == "piece" else means
         return vectors[0] if single else vectors

@@ -124,7 +124,7 @@ class Model(Embedder):
             moved = [
                 replace(piece, rows=in_phase(piece.rows, phase, phases, last_bar=None)) for piece in pieces
             ]
-            stitch = stitch_windows(self._runner, moved, forward, items=items, width=int(ends[-1]))
+            stitch = stitch_windows(self.runner, moved, forward, items=items, width=int(ends[-1]))
             return [mean[0] for mean in stitch.means()]
 
         results = []
@@ -193,7 +193,7 @@ class Model(Embedder):
             mask = choose_mask(
                 piece.rows, fields=fields, notes=notes, bars=bars, programs=programs, share=share, seed=seed
             )
-        filled = fill_piece(self._runner, piece, mask, options or FillOptions(), seed=seed)
+        filled = fill_piece(self.runner, piece, mask, options or FillOptions(), seed=seed)
         if isinstance(source, Score) and piece.note_index is not None:
             whole = Original(source, piece.rows, piece.note_index, policies, data)
             filled = replace(filled, original=whole)

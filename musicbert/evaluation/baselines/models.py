@@ -14,8 +14,9 @@
 | ``features: ensemble``, ``features: committee`` | features | mean of the three / as ``committee`` |
 | ``... extra trees`` | features | 300 trees; for more than 5,000 items 100, with leaves of at least 5 |
 | ``ensemble`` | features | mean of ridge, svr and extra trees / of logistic, svm and extra trees |
-| ``committee`` | features | `musicbert.evaluation.baselines.regressors`: rater means, raters counted |
+| ``committee`` | features | `musicbert.evaluation.baselines.committee`: rater means, raters counted |
 | ``<name>+<inputs>`` | features and more | any of these with further inputs of `Examples.more` |
+| ``committee+...+<states>+levels`` | features and more | with states of a network, with two levels of items |
 
 Features are standardised with the training part's mean and deviation and clipped at 4 deviations.
 Hyper-parameters that are not selected were fixed beforehand and are the same for all data sets. Missing
@@ -23,7 +24,7 @@ labels (NaN) leave an item out of that dimension only. Outputs are those of
 `musicbert.evaluation.predictions.Predictions`: logarithms of probabilities, logits of labels, values.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,10 +43,10 @@ from sklearn.svm import SVC
 from musicbert.arrays import Floats, Ints
 from musicbert.corpus.labelled.pieces import Kind
 from musicbert.errors import DatasetError
+from musicbert.evaluation.baselines.committee import committee
 from musicbert.evaluation.baselines.regressors import (
     Examples,
     Fold,
-    committee,
     forest,
     ridge,
     standardise,
@@ -283,12 +284,14 @@ def fit_outputs(
     *,
     seed: int = 0,
     blocks: Sequence[int] | None = None,
+    log: Callable[[Mapping[str, Any]], None] | None = None,
+    memo: MutableMapping[str, Any] | None = None,
 ) -> Floats:
     """Fit one baseline on a training part and return its outputs of a test part [shape=(m, C), float64].
 
     ``name``: a key of `MODELS`, ``ensemble``, or one of these with further inputs (``committee+score``); or
     ``lookup:performer+content`` (identity columns); ``train``, ``test``: numbers of items; ``seed``: of the
-    trees; ``blocks``: see `standardise`.
+    trees; ``blocks``: see `standardise`; ``log``, ``memo``: see `Fold`.
     Raises `ValueError` (for an unknown baseline, identity column or further input, or parts that share
     items).
     """
@@ -297,6 +300,17 @@ def fit_outputs(
         raise ValueError("an item is in the training and in the test part")
     kind, known = examples.kind, MODELS[examples.kind]
     name_of_model, *more = name.split("+")
+    further: dict[str, Any] = {"memo": {} if memo is None else memo, "log": log}
+    if name_of_model == "committee":
+        network = [more.pop(more.index(each)) for each in examples.states if each in more]
+        if len(network) > 1:
+            raise ValueError(f"{name!r} names the states of {len(network)} networks")
+        if network:
+            layers = [standardise(layer[train], layer[test]) for layer in examples.states[network[0]]]
+            further["states"] = tuple(np.stack(part) for part in zip(*layers, strict=True))
+        if "levels" in more and "bars" in examples.identities:
+            more.remove("levels")
+            further["bars"] = tuple(examples.identities["bars"][part] for part in (train, test))
     if name_of_model == "ensemble" and kind in ENSEMBLES:
         names = [name.replace("ensemble", member) for member in ENSEMBLES[kind]]
         members = [fit_outputs(n, examples, train, test, seed=seed, blocks=blocks) for n in names]
@@ -315,7 +329,7 @@ def fit_outputs(
     else:
         raise ValueError(f"no baseline {name!r} for {kind!r}; there are {', '.join(known)}")
     means, raters = (None if x is None else x[train] for x in (examples.means, examples.raters))
-    fold = Fold(*inputs, examples.groups[train], seed, len(examples.classes), means, raters)
+    fold = Fold(*inputs, examples.groups[train], seed, len(examples.classes), means, raters, **further)
     return model(fold, examples.target[train])
 
 

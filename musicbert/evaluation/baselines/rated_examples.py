@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from types import ModuleType
@@ -42,12 +42,33 @@ from musicbert.midi.score import Score
 SCORE = "Score"
 
 
+#: (id, performance) -> numbers [shape=(k,)]
+Describe = Callable[[str, Score], Floats]
+
+
+@dataclass(frozen=True)
+class Description:
+    """How a performance becomes numbers: `feature_table` keeps them by name, code and ``key``.
+
+    ``make``: called with a reader of files and all files, once; ``packages``: the code that is used;
+    ``width``: how many numbers; ``key``: of whatever else changes them, such as weights; ``layers``: of
+    states of a network, which follow one another.
+    """
+
+    name: str
+    packages: tuple[ModuleType, ...]
+    width: int
+    make: Callable[[Callable[[Member], Score], Sequence[Member]], Describe]
+    key: str = ""
+    layers: int = 1
+
+
 def _key(
-    source: MidiSource, members: Sequence[Member], packages: Sequence[ModuleType], ids: Mapping[str, str]
+    source: MidiSource, members: Sequence[Member], description: Description, ids: Mapping[str, str]
 ) -> str:
     """Hash what a table is made from: names and bytes of the files, and the code of the features."""
-    digest = hashlib.sha256()
-    for package in packages:
+    digest = hashlib.sha256(description.key.encode())
+    for package in description.packages:
         for path in sorted(Path(str(package.__file__)).parent.glob("*.py")):
             digest.update(path.read_bytes())
     for member in members:
@@ -62,32 +83,29 @@ def _key(
 
 def feature_table(
     midi: str | PathLike[str],
+    description: Description | None = None,
     *,
     labels: LabelMap | None = None,
-    against_score: bool = False,
     cache: str | PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[str, Floats], dict[str, str]]:
     """Return by id the features of every MIDI file of an archive or folder, and why files have none.
 
+    ``description``: what is computed (default: `PLAYING`, features of a file by itself); with `AGAINST_SCORE`
+    a file without the score of its bars has the reason ``no-score``, one whose name does not name the music
+    ``bad-name``.
     ``labels``: of a study with names of its own: files are matched to them as the data set does.
-    ``against_score``: features of a performance against the score of its bars in place of those of a file by
-    itself. A file is a score where its name says ``Score`` for the performer (``Score2`` is a performance
-    like any other). Without one, the reason is ``no-score``; ``bad-name`` where a name does not name the
-    music. ``cache``: folder for the table; its name holds a hash of the code that reads files and makes
+    ``cache``: folder for the table; its name holds a hash of the code that reads files and makes
     features, and of the files. ``progress``: called with (files done, all files).
     """
-    name, packages, width = "features", [musicbert.midi, musicbert.features], len(FEATURES)
-    if against_score:
-        name, width = "score_features", len(SCORE_FEATURES)
-        packages.append(musicbert.features.against_score)
+    description = description or PLAYING
     with MidiSource(midi) as source:
         ids: dict[str, str] = {}
         if labels is not None and labels.groups is not None:
             ids = {member.path: identifier for identifier, member in match(labels.ids, source).members}
         members = [m for m in source.members if m.path in ids or copy_base(m.name) is None]
-        key = _key(source, members, packages, ids)
-        kept = None if cache is None else Path(cache) / f"{name}_{key}.npz"
+        key = _key(source, members, description, ids)
+        kept = None if cache is None else Path(cache) / f"{description.name}_{key}.npz"
         if kept is not None and kept.is_file():
             data = read_npz(kept)
             table = dict(zip(data["ids"].tolist(), data["features"], strict=True))
@@ -96,21 +114,18 @@ def feature_table(
         def read(member: Member) -> Score:
             return read_score(source.read(member), name=member.path)
 
-        against = _against_their_scores(read, members) if against_score else None
+        describe = description.make(read, members)
         table, bad = {}, {}
         for done, member in enumerate(members, start=1):
             identifier = ids.get(member.path, segment_id(member.name))
             try:
-                performance = read(member)
-                table[identifier] = (
-                    features(performance) if against is None else against(identifier, performance)
-                )
+                table[identifier] = describe(identifier, read(member))
             except (MidiError, DatasetError, RatingError) as error:
                 bad[identifier] = error.reason
             if progress is not None:
                 progress(done, len(members))
     if kept is not None:
-        values = np.stack(list(table.values())) if table else np.zeros((0, width))
+        values = np.stack(list(table.values())) if table else np.zeros((0, description.width))
         names = {"ids": list(table), "bad": list(bad), "reasons": list(bad.values())}
         write_npz(
             kept, {"features": values, **{name: np.array(texts, np.str_) for name, texts in names.items()}}
@@ -118,10 +133,12 @@ def feature_table(
     return table, bad
 
 
-def _against_their_scores(
-    read: Callable[[Member], Score], members: Sequence[Member]
-) -> Callable[[str, Score], Floats]:
-    """Return the features of a performance by its id; each score is read when it is first needed."""
+def _against_their_scores(read: Callable[[Member], Score], members: Sequence[Member]) -> Describe:
+    """Describe a performance against the score of its bars, which is read when it is first needed.
+
+    A file is a score where its name says ``Score`` for the performer (``Score2`` is a performance like any
+    other).
+    """
     of_region: dict[str, Member] = {}
     for member in members:
         try:
@@ -141,6 +158,20 @@ def _against_their_scores(
         return score_features(performance, scores[region])
 
     return describe
+
+
+PLAYING = Description(
+    name="features",
+    packages=(musicbert.midi, musicbert.features),
+    width=len(FEATURES),
+    make=lambda _, __: lambda _, score: features(score),
+)
+AGAINST_SCORE = Description(
+    "score_features",
+    (musicbert.midi, musicbert.features, musicbert.features.against_score),
+    len(SCORE_FEATURES),
+    _against_their_scores,
+)
 
 
 def same_bars(segment: SegmentName) -> str:
@@ -175,12 +206,17 @@ def _against_peers(ids: list[str], table: Mapping[str, Floats]) -> Floats:
 
 
 def load_examples(
-    labels: LabelMap, table: Mapping[str, Floats], *, score_table: Mapping[str, Floats] | None = None
+    labels: LabelMap,
+    table: Mapping[str, Floats],
+    *,
+    score_table: Mapping[str, Floats] | None = None,
+    states: Mapping[str, tuple[Mapping[str, Floats], int]] | None = None,
 ) -> dict[str, Examples]:
     """Join labels and features by id, in the order of the label map: examples by label.
 
     ``table``: id -> features [shape=(k,)], of segments without labels, too; ``score_table``: id -> features
     against the score [shape=(j,)]; where there are any, the examples have the inputs ``score`` and ``peers``.
+    ``states``: by network, id -> states of all layers one after another, and the number of layers.
     Raises `DatasetError` (``no-match`` where no labelled id has features).
     """
     ids = [name for name in labels.ids if name in table]
@@ -193,8 +229,7 @@ def load_examples(
     mine = labels.subset(ids)
     more = {}
     if score_table and any(name in score_table for name in ids):
-        unknown = np.full(len(next(iter(score_table.values()))), np.nan)
-        more["score"] = np.stack([score_table.get(name, unknown) for name in ids])
+        more["score"] = _rows(ids, score_table)
         more["peers"] = _against_peers(ids, table)
     groups = mine.group_of()
     ratings = Examples(
@@ -207,11 +242,21 @@ def load_examples(
         ids=np.array(ids),
         identities=_identities(mine, groups),
         more=more,
+        states={
+            name: _rows(ids, known).reshape(len(ids), layers, -1).transpose(1, 0, 2)
+            for name, (known, layers) in (states or {}).items()
+        },
     )
     performer = replace(
         ratings, label=PERFORMER, kind="classes", classes=tuple(mine.classes), target=mine.class_of
     )
     return {RATINGS: ratings, PERFORMER: performer}
+
+
+def _rows(ids: Sequence[str], table: Mapping[str, Floats]) -> Floats:
+    """Rows of a table, NaN for ids that it lacks [shape=(n, k)]."""
+    unknown = np.full(len(next(iter(table.values()))), np.nan)
+    return np.stack([table.get(name, unknown) for name in ids])
 
 
 def _identities(labels: LabelMap, groups: Mapping[str, str]) -> dict[str, NDArray[Any]]:

@@ -18,13 +18,20 @@ from musicbert.annotation.files import meta_path
 from musicbert.annotation.folds import leaks
 from musicbert.annotation.label_map import LabelMap
 from musicbert.annotation.splits import Folds, make_folds
-from musicbert.atomic import write_text
+from musicbert.atomic import read_json, replacing, write_text
 from musicbert.corpus.labelled.pieces import Kind
 from musicbert.corpus.splits.fold_files import read_databin_folds, read_databin_groups, read_folds
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.models import ENSEMBLES, fit_predict
-from musicbert.evaluation.baselines.rated_examples import feature_table, load_examples, rater_means
+from musicbert.evaluation.baselines.rated_examples import (
+    AGAINST_SCORE,
+    Description,
+    feature_table,
+    load_examples,
+    rater_means,
+)
 from musicbert.evaluation.baselines.regressors import Examples
+from musicbert.evaluation.metrics.bootstrap import interval
 from musicbert.evaluation.predictions import PERFORMER, RATINGS, Predictions, pool, save_predictions
 from musicbert.evaluation.rows import Row, fair_groups, score_row
 from musicbert.evaluation.tables import baseline_tables, dump
@@ -50,6 +57,8 @@ SPLITS: dict[str, dict[str, Any]] = {
     "leave_performer_out": {"rule": "performer"},
     "performer_12": {"rule": "performer", "performers": ("12",)},
 }
+#: decimals of kept predictions
+DIGITS = 4
 #: schemes of a fold file whose validation folds are published: training leaves them out
 PUBLISHED_VALIDATION = ("performer_published", "composition_published_style")
 
@@ -96,6 +105,10 @@ def default_rows(examples: Examples) -> tuple[str, ...]:
     lookups = [
         row for row in LOOKUPS if {*row.removeprefix("lookup:").split("+")} <= set(examples.identities)
     ]
+    base = "committee+score" if score else "committee"
+    further += [f"{base}+{name}" for name in examples.states]
+    if "score" in examples.more and examples.states:  # names of published segments tell what is played
+        further += [f"{base}+levels", *(f"{base}+{name}+levels" for name in examples.states)]
     return ("mean", *lookups, *ROWS["regression"], "ensemble", "committee", *further)
 
 
@@ -108,6 +121,7 @@ def run_baselines(
     seed: int = 0,
     n_resamples: int = 1000,
     save: str | PathLike[str] | None = None,
+    keep: dict[str, Any] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Run baselines over folds and score them.
@@ -125,20 +139,29 @@ def run_baselines(
     }
     rows: list[Row] = []
     done: dict[str, list[Predictions]] = {}
+    choices: dict[str, dict[str, Any]] = {}
+    memo: dict[str, Any] = {}
     for name in default_rows(examples) if names is None else names:
         members = [done.get(member) for member in ENSEMBLES[examples.kind]] if name == "ensemble" else []
         if members and all(members):
             done[name] = [pool(fold) for fold in zip(*members, strict=True)]  # type: ignore[arg-type]
         else:
             done[name] = [
-                fit_predict(name, examples, part["train"], part["test"], seed=seed) for part in parts.values()
-            ]
+                fit_predict(
+                    name, examples, part["train"], part["test"], seed=seed, memo=memo,
+                    log=choices.setdefault(name, {}).setdefault(k, {}).update,
+                )
+                for k, part in parts.items()
+            ]  # fmt: skip
         if save is not None:
             for k, predictions in zip(parts, done[name], strict=True):
                 folder = Path(save) / name.replace(":", "_") / f"fold{k}" / f"seed{seed}"
                 save_predictions(folder / "test.npz", {examples.label: predictions})
         tested = fair_groups([dict(zip(parts, done[name], strict=True))])
         rows.append(score_row("baseline", tested, name=name, n_resamples=n_resamples, seed=seed))
+        if keep is not None and (pooled := rows[-1].predictions) is not None:
+            keep |= {"ids": pooled.ids, "groups": pooled.groups, "target": pooled.target}
+            keep[f"row:{name}"] = np.round(pooled.outputs, DIGITS).astype(np.float32)
         if progress is not None:
             progress(f"{name}: {_headline(rows[-1])}")
     sizes = {}
@@ -147,7 +170,28 @@ def run_baselines(
         shared = leaks(named, groups)["test"]
         sizes[k] = {"train": len(named["train"]), "test": len(named["test"])}
         sizes[k]["test_sharing_music_with_training"] = shared
-    return {"task": examples.kind, "folds": sizes, "rows": [row.as_dict() for row in rows]}
+    result = {"task": examples.kind, "folds": sizes, "rows": [row.as_dict() for row in rows]}
+    chosen = {name: folds for name, folds in choices.items() if any(folds.values())}
+    return result | ({"chosen": chosen, "differences": differences(rows, examples)} if chosen else {})
+
+
+def differences(rows: Sequence[Row], examples: Examples) -> list[dict[str, Any]]:
+    """Compare rows that have states with those that lack them or have others, on the same resamples.
+
+    Returns ``row``, ``minus`` and the difference in R² with its interval.
+    """
+    known = {frozenset(row.name.split("+")): row for row in rows}
+    result = []
+    for names, row in known.items():
+        lacking = [names - {name} for name in (*examples.states, "levels") if name in names]
+        others = [
+            (names - {a}) | {b} for a in examples.states for b in examples.states if a in names and a != b
+        ]
+        for other in (*lacking, *others):
+            if other in known:
+                drawn = row.draws["r2"] - known[other].draws["r2"]
+                result.append({"row": row.name, "minus": known[other].name, "r2": interval(drawn).as_dict()})
+    return result
 
 
 def _headline(row: Row) -> str:
@@ -190,14 +234,20 @@ def run_set(
     cache: str | PathLike[str] | None = None,
     n_resamples: int = 1000,
     seed: int = 7,
+    states: Mapping[str, Description] | None = None,
+    extend: bool = False,
     command: Sequence[str] = (),
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Run baselines on several splits of one data set and write ``OUTPUT.json`` and ``OUTPUT.md``.
 
-    The options are those of ``scripts/baselines_xai.py``.
-    Raises `MusicBertError` (what reading labels, MIDI files, ratings and folds raises).
+    The options are those of ``scripts/baselines_xai.py``; ``states``: name -> states of a network.
+    Predictions of rows with states, and of what these are compared with, are in ``OUTPUT_<split>.npz``.
+    Raises `MusicBertError` (what reading labels, MIDI files, ratings and folds raises; with ``extend`` also
+    ``other-data`` where ``OUTPUT.json`` was made from other data).
     """
+    before = read_json(f"{output}.json", most=1 << 30) if extend else None
+    Path(output).parent.mkdir(parents=True, exist_ok=True)
     say = progress or (lambda _: None)
     label_map = LabelMap.load(labels, columns=columns)
     if "databin" in splits and folds_file is not None:
@@ -205,8 +255,12 @@ def run_set(
     table, bad = feature_table(midi, labels=label_map, cache=cache)
     scores = {}  # only names of published segments say which file is the score
     if label_map.groups is None:
-        scores, _ = feature_table(midi, against_score=True, cache=cache)
-    by_label = load_examples(label_map, table, score_table=scores)
+        scores, _ = feature_table(midi, AGAINST_SCORE, cache=cache)
+    tables = {
+        name: (feature_table(midi, network, labels=label_map, cache=cache)[0], network.layers)
+        for name, network in (states or {}).items()
+    }
+    by_label = load_examples(label_map, table, score_table=scores, states=tables)
     examples = by_label[RATINGS]
     if ratings is not None:
         by_label[RATINGS] = rater_means(examples, label_map, ratings)
@@ -238,6 +292,7 @@ def run_set(
                 continue
             say(f"{split} ({task})")
             regression = task == "regression"
+            kept: dict[str, Any] | None = {} if states and regression else None
             result["splits"][split if regression else f"{split}_performer"] = run_baselines(
                 by_label[RATINGS if regression else PERFORMER],
                 folds,
@@ -245,8 +300,12 @@ def run_set(
                 seed=seed,
                 n_resamples=n_resamples,
                 save=None if predictions is None else Path(predictions) / split / task,
+                keep=kept,
                 progress=say,
             )
+            if kept is not None:
+                with replacing(Path(f"{output}_{split}.npz")) as file:
+                    np.savez_compressed(file, **kept)
     inputs = {"labels": labels, "midi": midi}
     inputs |= {name: path for name, path in (("folds", folds_file), ("ratings", ratings)) if path is not None}
     configuration = {"splits": list(splits), "tasks": list(tasks), "resamples": n_resamples}
@@ -255,7 +314,28 @@ def run_set(
         labels, midi, splits, folds_file=folds_file, ratings=ratings,
         columns=columns, tasks=tasks, rows=rows, n_resamples=n_resamples, seed=seed,
     )  # fmt: skip
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
+    if before is not None:
+        result = extended(before, result, output)
     write_text(f"{output}.json", dump(result))
     write_text(f"{output}.md", baseline_tables(result))
     return result
+
+
+def extended(before: dict[str, Any], now: dict[str, Any], path: str | PathLike[str]) -> dict[str, Any]:
+    """Put rows and splits beside those of an earlier result; rows of the same name are replaced.
+
+    ``earlier`` lists the provenance of what was kept. Raises `DatasetError` (``other-data``).
+    """
+    old, new = ({k: v["sha256"] for k, v in each["provenance"]["data"].items()} for each in (before, now))
+    if changed := sorted(name for name in old.keys() & new.keys() if old[name] != new[name]):
+        raise DatasetError(
+            "other-data", f"The earlier result was made from other data: {', '.join(changed)}", path=path
+        )
+    splits = {**before["splits"]}
+    for split, content in now["splits"].items():
+        names = {row["name"] for row in content["rows"]}
+        earlier = splits.get(split, {})
+        rows = [row for row in earlier.get("rows", []) if row["name"] not in names] + content["rows"]
+        splits[split] = {**earlier, **content, "rows": rows}
+    provenances = [*before.get("earlier", []), before["provenance"]]
+    return {**before, **now, "about": before["about"], "splits": splits, "earlier": provenances}

@@ -1,26 +1,18 @@
-"""Regressors of ratings: ridge, kernel ridge, support vectors, forests, and a committee of them.
+"""Regressors of ratings: ridge, kernel ridge, support vectors, forests; examples and parts of folds.
 
 Strengths are chosen by inner cross-validation over groups of the training part; everything else is the same
-for all data sets.
-
-The committee: ratings are noisy, and some labels are noisier than others. So every member is fitted twice, on
-the labels that are asked for and on the plain mean of all ratings, which is steadier than the mode of their
-density (KDE apex); predictions of means are put on the scale of the labels by one line a dimension, fitted on
-the labels of the training part. Items count n / (n + 3) for n raters, the reliability of their mean where one
-rater's is 0.25 (Spearman-Brown; about the ICC of both rating sets). Without ratings there is one target and
-equal weight. Members: extra trees, support vectors with an RBF kernel, and two kernel ridges (RBF plus a
-linear part; Laplace, Rasmussen and Williams 2006, chapter 4.2.1, exponential). The prediction is their mean.
+for all data sets. Support vectors and kernel ridges are fitted to `KernelSum`, plain arrays. The committee of
+them: `musicbert.evaluation.baselines.committee`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.metrics.pairwise import laplacian_kernel, rbf_kernel
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
@@ -29,8 +21,6 @@ from sklearn.svm import SVR
 from musicbert.arrays import Bools, Floats, Ints
 from musicbert.corpus.labelled.pieces import Kind
 
-#: noise of one rater over the variance of the true scores: (1 - ICC) / ICC for an ICC of 0.25
-NOISE_RATERS = 3.0
 #: share of the linear part in the kernel; widths of the kernels over the number of inputs
 LINEAR, RBF_WIDTH, LAPLACE_WIDTH = 0.3, 0.5, 0.7
 #: strengths that kernel ridge chooses from
@@ -46,7 +36,9 @@ PENALTY, TOLERANCE = 0.5, 0.3
 class Fold:
     """What a model sees: inputs of both parts, groups of the training items, seed, number of outputs.
 
-    ``means`` and ``raters`` are those of `Examples`, of the training part.
+    ``means`` and ``raters`` are those of `Examples`, of the training part; ``states`` and ``bars`` of both
+    parts, where the row names them: states of all layers [shape=(L, n, j)], names of what is played. ``log``:
+    called with what was chosen inside the training part; ``memo``: forests by what they were fitted on.
     """
 
     train: NDArray[Any]
@@ -56,6 +48,10 @@ class Fold:
     count: int = 0
     means: Floats | None = None
     raters: Floats | None = None
+    states: tuple[Floats, Floats] | None = None
+    bars: tuple[NDArray[Any], NDArray[Any]] | None = None
+    log: Callable[[Mapping[str, Any]], None] | None = None
+    memo: MutableMapping[str, Any] = field(default_factory=dict)
 
     def part(self, rows: Bools, columns: Ints) -> Fold:
         """Return the fold with some training items and dimensions only."""
@@ -65,23 +61,38 @@ class Fold:
             groups=self.groups[rows],
             means=None if self.means is None else self.means[np.ix_(rows, columns)],
             raters=None if self.raters is None else self.raters[rows],
+            states=None if self.states is None else (self.states[0][:, rows], self.states[1]),
+            bars=None if self.bars is None else (self.bars[0][rows], self.bars[1]),
         )
 
 
-def _select(
-    path: Callable[[Ints, Ints], Floats], labels: Floats, groups: NDArray[Any], weight: Floats, count: int
-) -> int:
-    """Number of the strength with the least weighted squared error, over the variance, on held-out groups.
+def _errors(
+    path: Callable[[Ints, Ints], Floats],
+    labels: Floats,
+    groups: NDArray[Any],
+    weight: Floats,
+    count: int,
+    folds: int = INNER_FOLDS,
+) -> Floats:
+    """Weighted squared error, over the variance, on held-out groups at every strength [shape=(count, t)].
 
-    ``path(train, held)`` gives predictions of some items at every strength [shape=(count, m, d)].
+    All zero where there are too few groups.
+
+    ``path(train, held)`` gives predictions of some items at every strength [shape=(count, t, m, d)];
+    ``labels`` of several targets [shape=(t, n, d)].
     """
-    error = np.zeros(count)
-    if len(np.unique(groups)) >= INNER_FOLDS:
-        scale = np.maximum(labels.var(0), 1e-12)
-        for train, held in GroupKFold(INNER_FOLDS).split(labels, groups=groups):
-            wrong = (path(train, held) - labels[held]) ** 2
-            error += (weight[held][:, None] * wrong / scale).sum((1, 2))
-    return int(np.argmin(error)) if error.any() else count // 2
+    error = np.zeros((count, len(labels)))
+    if len(np.unique(groups)) >= folds:
+        scale = np.maximum(labels.var(1), 1e-12)[:, None]
+        for train, held in GroupKFold(folds).split(groups, groups=groups):
+            wrong = (path(train, held) - labels[:, held]) ** 2
+            error += (weight[held][:, None] * wrong / scale).sum((2, 3))
+    return error
+
+
+def _best(error: Floats) -> Ints:
+    """Return the number of the strength with the least error of each target [shape=(t,)]."""
+    return np.where(error.any(0), error.argmin(0), len(error) // 2)
 
 
 def _ridge_path(inputs: Floats, labels: Floats, test: Floats) -> Floats:
@@ -97,128 +108,147 @@ def _ridge_path(inputs: Floats, labels: Floats, test: Floats) -> Floats:
 def ridge(fold: Fold, labels: Floats) -> Floats:
     """Ridge regression of the strength that does best on held-out groups."""
     few = len(np.unique(fold.groups)) < INNER_FOLDS
-    best = _select(
-        lambda train, held: _ridge_path(fold.train[train], labels[train], fold.train[held]),
-        labels,
+    error = _errors(
+        lambda train, held: _ridge_path(fold.train[train], labels[train], fold.train[held])[:, None],
+        labels[None],
         np.arange(len(labels)) if few else fold.groups,
         np.ones(len(labels)),
         len(RIDGE_STRENGTHS),
     )
-    return np.asarray(_ridge_path(fold.train, labels, fold.test)[best])
+    return np.asarray(_ridge_path(fold.train, labels, fold.test)[_best(error)[0]])
 
 
-def rater_weights(raters: Floats | None, count: int) -> Floats:
-    """Return n / (n + 3) for n raters, over its mean [shape=(count,), float64]; 1 without ratings."""
-    if raters is None:
-        return np.ones(count)
-    weight = raters / (raters + NOISE_RATERS)
-    return np.asarray(weight / weight.mean()) if weight.mean() > 0 else np.ones(count)
-
-
-def _mean(weight: Floats, values: Floats) -> Floats:
+def weighted_mean(weight: Floats, values: Floats) -> Floats:
+    """Average items [shape=(n, d)] with their weights [shape=(n,)]."""
     return np.asarray(weight @ values / weight.sum())
 
 
-def _kernel_path(kernel: Floats, labels: Floats, weight: Floats, test_kernel: Floats) -> Floats:
-    """Predict at every strength [shape=(strengths, m, d)], by one eigendecomposition.
-
-    Weighted kernel ridge solves (K + s W^-1) a = y; with R = W^(1/2) this is R (R K R + s)^-1 R.
-    """
-    root = np.sqrt(weight)
-    middle = _mean(weight, labels)
-    values, vectors = np.linalg.eigh(root[:, None] * kernel * root)
-    turned = vectors.T @ (root[:, None] * (labels - middle))  # (n, d)
-    shrunk = turned[None] / (np.maximum(values, 0.0)[None, :, None] + KERNEL_STRENGTHS[:, None, None])
-    result: Floats = (test_kernel * root) @ vectors @ shrunk + middle
-    return result
-
-
-def kernel_ridge(
-    kernel: Floats, test_kernel: Floats, labels: Floats, *, weight: Floats, groups: NDArray[np.str_]
-) -> Floats:
-    """Weighted kernel ridge of the strength that does best on held-out groups [shape=(m, d)].
-
-    ``kernel``, ``test_kernel``: among the training items [shape=(n, n)], and of test against training items
-    [shape=(m, n)]; ``labels`` [shape=(n, d), no NaN]; ``weight``, ``groups`` of the training items
-    [shape=(n,)].
-    """
-    few = len(np.unique(groups)) < INNER_FOLDS
-    best = _select(
-        lambda train, held: _kernel_path(
-            kernel[np.ix_(train, train)], labels[train], weight[train], kernel[np.ix_(held, train)]
-        ),
-        labels,
-        np.arange(len(labels)).astype(str) if few else groups,
-        weight,
-        len(KERNEL_STRENGTHS),
-    )
-    return np.asarray(_kernel_path(kernel, labels, weight, test_kernel)[best])
-
-
-def _mixed(fold: Fold, labels: Floats, weight: Floats) -> Floats:
-    width = fold.train.shape[1]
-    kernels = [
-        rbf_kernel(x, fold.train, gamma=RBF_WIDTH / width) + LINEAR / width * (x @ fold.train.T)
-        for x in (fold.train, fold.test)
-    ]
-    return kernel_ridge(*kernels, labels, weight=weight, groups=fold.groups)
-
-
-def _laplace(fold: Fold, labels: Floats, weight: Floats) -> Floats:
-    width = LAPLACE_WIDTH / fold.train.shape[1]
-    kernels = [laplacian_kernel(x, fold.train, gamma=width) for x in (fold.train, fold.test)]
-    return kernel_ridge(*kernels, labels, weight=weight, groups=fold.groups)
-
-
-def support_vectors(fold: Fold, labels: Floats, weight: Floats | None = None) -> Floats:
-    """Regress each dimension by support vectors with an RBF kernel [shape=(m, d)]."""
-    centre, scale = labels.mean(0), np.maximum(labels.std(0), 1e-9)
-    width = RBF_WIDTH / fold.train.shape[1]
-    kernel, test_kernel = (rbf_kernel(x, fold.train, gamma=width) for x in (fold.train, fold.test))
-    columns = [
-        SVR(kernel="precomputed", C=PENALTY, epsilon=TOLERANCE)
-        .fit(kernel, y, sample_weight=weight)
-        .predict(test_kernel)
-        for y in ((labels - centre) / scale).T
-    ]
-    return np.asarray(np.stack(columns, axis=1) * scale + centre)
-
-
-def forest(kind: type, share: float) -> Callable[..., Floats]:
-    """Return the fit of 300 trees that look at a share of the features, all dimensions at once."""
-
-    def fit(fold: Fold, labels: Floats, weight: Floats | None = None) -> Floats:
-        model = kind(300, min_samples_leaf=2, max_features=share, n_jobs=1, random_state=fold.seed)
-        target = labels if labels.shape[1] > 1 else labels[:, 0]
-        model.fit(fold.train, target, sample_weight=weight)
-        return np.asarray(model.predict(fold.test)).reshape(len(fold.test), -1)
-
-    return fit
-
-
-#: name -> (fold, labels [shape=(n, d)] without NaN, weight [shape=(n,)]) -> predictions [shape=(m, d)]
-MEMBERS: dict[str, Callable[[Fold, Floats, Floats], Floats]] = {
-    "extra_trees": forest(ExtraTreesRegressor, 1 / 2),
-    "support_vectors": support_vectors,
-    "rbf_and_linear": _mixed,
-    "laplace": _laplace,
+Kernel = Callable[[Floats, Floats, float], Floats]
+#: name -> (items [shape=(m, k)], other items [shape=(n, k)], number of inputs) -> [shape=(m, n)]
+KERNELS: dict[str, Kernel] = {
+    "rbf": lambda x, y, width: rbf_kernel(x, y, gamma=RBF_WIDTH / width),
+    "rbf_and_linear": lambda x, y, width: (
+        rbf_kernel(x, y, gamma=RBF_WIDTH / width) + LINEAR / width * (x @ y.T)
+    ),
+    "laplace": lambda x, y, width: laplacian_kernel(x, y, gamma=LAPLACE_WIDTH / width),
 }
 
 
-def committee(fold: Fold, labels: Floats) -> Floats:
-    """Fit all members and return the mean of their predictions [shape=(m, d)] (see the module).
+@dataclass(frozen=True, eq=False)
+class KernelSum:
+    """Kernels at training items, ``inputs`` [shape=(n, k)], times ``weights`` [shape=(n, d)], and a constant.
 
-    Where a rater mean is NaN, the label stands in.
+    ``width``: number of inputs that the widths of the kernels are over; ``middle`` [shape=(d,)].
     """
-    weight = rater_weights(fold.raters, len(labels))
-    guesses = [fit(fold, labels, weight) for fit in MEMBERS.values()]
-    if fold.means is not None:
-        target = np.where(np.isfinite(fold.means), fold.means, labels)
-        middle, asked = _mean(weight, target), _mean(weight, labels)
-        spread = _mean(weight, (target - middle) ** 2)
-        slope = _mean(weight, (target - middle) * (labels - asked)) / np.maximum(spread, 1e-12)
-        guesses += [asked + slope * (fit(fold, target, weight) - middle) for fit in MEMBERS.values()]
-    return np.asarray(np.mean(guesses, axis=0))
+
+    inputs: Floats
+    width: float
+    weights: Mapping[str, Floats]
+    middle: Floats
+
+    def predict(self, inputs: Floats) -> Floats:
+        """Predict items [shape=(m, k)] -> [shape=(m, d), float64]."""
+        here, items = (np.asarray(x, np.float64) for x in (inputs, self.inputs))
+        total = np.tile(np.asarray(self.middle, np.float64), (len(here), 1))
+        for name, weights in self.weights.items():
+            total += KERNELS[name](here, items, self.width) @ np.asarray(weights, np.float64)
+        return total
+
+    def scaled(self, slope: Floats, offset: Floats) -> KernelSum:
+        """Return slope * predictions + offset, in single precision [shape=(d,) each]."""
+        weights = {name: (slope * values).astype(np.float32) for name, values in self.weights.items()}
+        middle = (slope * self.middle + offset).astype(np.float32)
+        return KernelSum(self.inputs.astype(np.float32), self.width, weights, middle)
+
+    def __add__(self, other: KernelSum) -> KernelSum:
+        """Add the predictions of two sums over the same items."""
+        names = {**self.weights, **other.weights}
+        weights = {name: self.weights.get(name, 0) + other.weights.get(name, 0) for name in names}
+        return replace(self, weights=weights, middle=self.middle + other.middle)
+
+
+def _kernel_path(kernel: Floats, labels: Floats, weight: Floats) -> tuple[Floats, Floats]:
+    """Fit weighted kernel ridge at every strength.
+
+    ``labels`` of several targets [shape=(t, n, d)]. Returns weights [shape=(strengths, t, n, d)] and the
+    middle [shape=(t, 1, d)].
+    Weighted kernel ridge solves (K + s W^-1) a = y; with R = W^(1/2) this is R (R K R + s)^-1 R.
+    """
+    root = np.sqrt(weight)
+    middle = weighted_mean(weight, labels)[:, None]
+    values, vectors = np.linalg.eigh(root[:, None] * kernel * root)
+    turned = vectors.T @ (root[:, None] * (labels - middle))  # (t, n, d)
+    shrunk = turned / (np.maximum(values, 0.0)[None, :] + KERNEL_STRENGTHS[:, None])[:, None, :, None]
+    return root[:, None] * (vectors @ shrunk), middle
+
+
+def kernel_errors(
+    kernel: Floats, labels: Floats, weight: Floats, groups: NDArray[Any], folds: int = INNER_FOLDS
+) -> Floats:
+    """Errors of weighted kernel ridge on held-out groups at every strength [shape=(strengths, t)]."""
+
+    def path(train: Ints, held: Ints) -> Floats:
+        weights, middle = _kernel_path(kernel[np.ix_(train, train)], labels[:, train], weight[train])
+        return np.asarray(kernel[np.ix_(held, train)] @ weights + middle)
+
+    few = len(np.unique(groups)) < folds
+    alone = np.arange(len(kernel)).astype(str)
+    return _errors(path, labels, alone if few else groups, weight, len(KERNEL_STRENGTHS), folds)
+
+
+def kernel_ridge(
+    name: str, inputs: Floats, labels: Floats, *, width: float, weight: Floats, groups: NDArray[Any]
+) -> list[KernelSum]:
+    """Fit weighted kernel ridge to several targets, each of the strength that does best on held-out groups.
+
+    ``name``: of the kernel; ``inputs`` [shape=(n, k)]; ``labels`` [shape=(t, n, d), no NaN]; ``weight``,
+    ``groups`` of the items [shape=(n,)].
+    """
+    kernel = KERNELS[name](inputs, inputs, width)
+    best = _best(kernel_errors(kernel, labels, weight, groups))
+    weights, middle = _kernel_path(kernel, labels, weight)
+    return [
+        KernelSum(inputs, width, {name: weights[strength, k]}, middle[k, 0])
+        for k, strength in enumerate(best)
+    ]
+
+
+def fit_support_vectors(
+    inputs: Floats, labels: Floats, *, width: float, weight: Floats | None = None
+) -> KernelSum:
+    """Fit support vectors with an RBF kernel, a model a dimension."""
+    centre, scale = labels.mean(0), np.maximum(labels.std(0), 1e-9)
+    kernel = KERNELS["rbf"](inputs, inputs, width)
+    weights, middle = np.zeros(labels.shape), np.zeros(labels.shape[1])
+    for column, values in enumerate(((labels - centre) / scale).T):
+        model = SVR(kernel="precomputed", C=PENALTY, epsilon=TOLERANCE).fit(
+            kernel, values, sample_weight=weight
+        )
+        weights[model.support_, column] = model.dual_coef_[0]
+        middle[column] = model.intercept_[0]
+    return KernelSum(inputs, width, {"rbf": weights * scale}, middle * scale + centre)
+
+
+def support_vectors(fold: Fold, labels: Floats) -> Floats:
+    """Regress each dimension by support vectors with an RBF kernel [shape=(m, d)]."""
+    return fit_support_vectors(fold.train, labels, width=fold.train.shape[1]).predict(fold.test)
+
+
+def fit_trees(kind: type, share: float, fold: Fold, labels: Floats, weight: Floats | None = None) -> Any:
+    """Fit 300 trees that look at a share of the features, all dimensions at once."""
+    model = kind(300, min_samples_leaf=2, max_features=share, n_jobs=1, random_state=fold.seed)
+    target = labels if labels.shape[1] > 1 else labels[:, 0]
+    return model.fit(fold.train, target, sample_weight=weight)
+
+
+def forest(kind: type, share: float) -> Callable[[Fold, Floats], Floats]:
+    """Return the predictions of `fit_trees`."""
+
+    def fit(fold: Fold, labels: Floats) -> Floats:
+        model = fit_trees(kind, share, fold, labels)
+        return np.asarray(model.predict(fold.test)).reshape(len(fold.test), -1)
+
+    return fit
 
 
 #: deviations at which a standardised feature is clipped
@@ -247,6 +277,8 @@ class Examples:
     more: Mapping[str, Floats] = field(default_factory=dict)
     means: Floats | None = None  # mean of all ratings of each label (n, C), 0-1, NaN where nobody rated
     raters: Floats | None = None  # number of raters, averaged over labels (n,)
+    #: frozen states of networks by name, of all layers (L, n, j)
+    states: Mapping[str, Floats] = field(default_factory=dict)
 
     def inputs(self, names: Sequence[str] = ()) -> Floats:
         """Return the features and some inputs of ``more`` side by side [shape=(n, k + ...), float64].

@@ -86,7 +86,7 @@ def test_wrong_requests_are_named(model, midi):
 
 
 def test_a_cpu_computes_in_float32_and_a_gpu_in_bfloat16(model):
-    assert not model._runner.bfloat16  # on a CPU, by default
+    assert not model.runner.bfloat16  # on a CPU, by default
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     assert [multiplies_in_bfloat16("auto", device) for device in (cpu, gpu)] == [False, True]
     assert [multiplies_in_bfloat16("float32", device) for device in (cpu, gpu)] == [False, False]

@@ -1,0 +1,94 @@
+"""Frozen states of a network as features of a performance: mean and deviation over its notes, by layer.
+
+The bars of a recorded performance are those of its file's clock, not of the music, so where they begin is
+chance. The performance is therefore read at six phases of that clock (all events later by sixths of a whole
+note) and the six descriptions are averaged.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import musicbert.encoding
+import musicbert.midi
+from musicbert.arrays import Floats, Ints
+from musicbert.evaluation.baselines.rated_examples import Description
+from musicbert.midi import Score
+from musicbert.model.backbones.note_states import note_states
+from musicbert.predict.embedding import Embedder, stitch_windows
+from musicbert.predict.model import from_pretrained
+from musicbert.predict.sentences.databin import random_twin
+
+PHASES = 6
+
+
+def later(score: Score, ticks: int) -> Score:
+    """Return a score whose events come later; tempo and metre of its beginning stay at the beginning."""
+
+    def moved(at: Ints) -> Ints:
+        return np.where(at > 0, at + ticks, at)
+
+    return replace(
+        score,
+        onset=score.onset + ticks,
+        offset=score.offset + ticks,
+        control_tick=score.control_tick + ticks,
+        tempo_tick=moved(score.tempo_tick),
+        metre_tick=moved(score.metre_tick),
+    )
+
+
+def state_moments(model: Embedder, score: Score, *, phases: int = PHASES) -> Floats:
+    """Describe a performance by mean and deviation over its notes [shape=(layers, 2D), float64].
+
+    Row ``k`` is of the states after block ``k + 1``. Raises `MidiError` (those of `Embedder.read`).
+    """
+    depth, width = model.config.layers, model.config.width
+
+    def forward(tokens: torch.Tensor, performance: torch.Tensor | None) -> torch.Tensor:
+        found = note_states(model.module, tokens, performance=performance, all_layers=True)
+        states = torch.cat(found.states[1:], dim=-1).float()  # (B, T, L*D)
+        return torch.cat([states, states.square()], dim=-1)
+
+    step = 4 * score.ticks_per_beat / phases
+    pieces = [model.read(later(score, round(k * step))) for k in range(phases)]
+    items = [np.zeros(len(piece.rows), np.int64) for piece in pieces]
+    stitch = stitch_windows(model.runner, pieces, forward, items=items, width=2 * depth * width)
+    first, second = np.stack(stitch.means())[:, 0].reshape(phases, 2, depth, width).transpose(1, 0, 2, 3)
+    deviation = np.sqrt(np.maximum(second - first**2, 0.0))
+    return np.concatenate([first.mean(0), deviation.mean(0)], axis=1)  # (L, 2D)
+
+
+def description(model: Embedder) -> Description:
+    """Describe MIDI files by `state_moments`, a row a file of all layers after one another."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.module.state_dict().items()):
+        digest.update(name.encode() + value.cpu().numpy().tobytes())
+    return Description(
+        name="states",
+        packages=(musicbert.midi, musicbert.encoding),
+        width=2 * model.config.layers * model.config.width,
+        make=lambda _, __: lambda _, score: state_moments(model, score).reshape(-1),
+        key=f"{digest.hexdigest()} {PHASES} phases",
+        layers=model.config.layers,
+    )
+
+
+def open_descriptions(models: Sequence[str], *, random_seeds: int = 1) -> dict[str, Description]:
+    """Descriptions by the names of models, each followed by those of random weights of its size.
+
+    Raises `CheckpointError` (those of ``from_pretrained``).
+    """
+    found = {}
+    for path in models:
+        model, name = from_pretrained(path), Path(path).name
+        found[name] = description(model)
+        for seed in range(random_seeds):
+            model = from_pretrained(path)
+            model.module.load_state_dict(random_twin(model, seed=seed), strict=False)
+            found[f"{name} with random weights{f' {seed}' if seed else ''}"] = description(model)
+    return found
