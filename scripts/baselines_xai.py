@@ -67,6 +67,7 @@ def parser() -> Parser:
         help="give the committee frozen states of these models, and of random weights of their sizes",
     )
     add("--random-seeds", type=int, default=1, help="random weights of each size (default: %(default)s)")
+    add("--model", type=Path, help="fit the last row, a committee of ratings, on all segments; file for it")
     add("--extend", action="store_true", help="keep other rows and splits that OUTPUT.json has")
     return make
 
@@ -78,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
     from musicbert.evaluation.baselines.rating_baselines import SPLITS, run_set
 
     if "regression" not in options.tasks:
-        refuse_unused(options, ["ratings"], "without --task regression")
+        refuse_unused(options, ["ratings", "model"], "without --task regression")
     if not options.states:
         refuse_unused(options, ["random_seeds"], "without --states")
     if set(options.splits) <= set(SPLITS):

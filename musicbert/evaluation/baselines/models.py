@@ -299,18 +299,13 @@ def fit_outputs(
     if np.intersect1d(train, test).size:
         raise ValueError("an item is in the training and in the test part")
     kind, known = examples.kind, MODELS[examples.kind]
-    name_of_model, *more = name.split("+")
+    name_of_model, more, network, levels = examples.row(name)
     further: dict[str, Any] = {"memo": {} if memo is None else memo, "log": log}
-    if name_of_model == "committee":
-        network = [more.pop(more.index(each)) for each in examples.states if each in more]
-        if len(network) > 1:
-            raise ValueError(f"{name!r} names the states of {len(network)} networks")
-        if network:
-            layers = [standardise(layer[train], layer[test]) for layer in examples.states[network[0]]]
-            further["states"] = tuple(np.stack(part) for part in zip(*layers, strict=True))
-        if "levels" in more and "bars" in examples.identities:
-            more.remove("levels")
-            further["bars"] = tuple(examples.identities["bars"][part] for part in (train, test))
+    if network:
+        layers = [standardise(layer[train], layer[test]) for layer in examples.states[network]]
+        further["states"] = tuple(np.stack(part) for part in zip(*layers, strict=True))
+    if levels:
+        further["bars"] = tuple(examples.identities["bars"][part] for part in (train, test))
     if name_of_model == "ensemble" and kind in ENSEMBLES:
         names = [name.replace("ensemble", member) for member in ENSEMBLES[kind]]
         members = [fit_outputs(n, examples, train, test, seed=seed, blocks=blocks) for n in names]

@@ -22,6 +22,7 @@ from musicbert.atomic import read_json, replacing, write_text
 from musicbert.corpus.labelled.pieces import Kind
 from musicbert.corpus.splits.fold_files import read_databin_folds, read_databin_groups, read_folds
 from musicbert.errors import DatasetError
+from musicbert.evaluation.baselines.committee_file import fit_rating_model
 from musicbert.evaluation.baselines.models import ENSEMBLES, fit_predict
 from musicbert.evaluation.baselines.rated_examples import (
     AGAINST_SCORE,
@@ -33,7 +34,7 @@ from musicbert.evaluation.baselines.rated_examples import (
 from musicbert.evaluation.baselines.regressors import Examples
 from musicbert.evaluation.metrics.bootstrap import interval
 from musicbert.evaluation.predictions import PERFORMER, RATINGS, Predictions, pool, save_predictions
-from musicbert.evaluation.rows import Row, fair_groups, score_row
+from musicbert.evaluation.rows import Row, fair_groups, read_rows, score_row
 from musicbert.evaluation.tables import baseline_tables, dump
 from musicbert.features import FEATURES
 from musicbert.features.against_score import SCORE_FEATURES
@@ -236,12 +237,14 @@ def run_set(
     seed: int = 7,
     states: Mapping[str, Description] | None = None,
     extend: bool = False,
+    model: str | PathLike[str] | None = None,
     command: Sequence[str] = (),
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Run baselines on several splits of one data set and write ``OUTPUT.json`` and ``OUTPUT.md``.
 
     The options are those of ``scripts/baselines_xai.py``; ``states``: name -> states of a network.
+    ``model``: file for the last row, fitted on all segments; its errors are those on the first split.
     Predictions of rows with states, and of what these are compared with, are in ``OUTPUT_<split>.npz``.
     Raises `MusicBertError` (what reading labels, MIDI files, ratings and folds raises; with ``extend`` also
     ``other-data`` where ``OUTPUT.json`` was made from other data).
@@ -306,6 +309,14 @@ def run_set(
             if kept is not None:
                 with replacing(Path(f"{output}_{split}.npz")) as file:
                     np.savez_compressed(file, **kept)
+    if model is not None:
+        first = read_rows(result["splits"][splits[0]]["rows"])[-1]
+        error = np.sqrt([first.value(f"mse:{name}") for name in examples.classes])
+        network = by_label[RATINGS].row(first.name)[2]
+        fit_rating_model(
+            first.name, by_label[RATINGS], seed=seed, error=error, split=splits[0],
+            dimensions=result["dimensions"], states=states[network].key if states and network else "",
+        ).save(model)  # fmt: skip
     inputs = {"labels": labels, "midi": midi}
     inputs |= {name: path for name, path in (("folds", folds_file), ("ratings", ratings)) if path is not None}
     configuration = {"splits": list(splits), "tasks": list(tasks), "resamples": n_resamples}

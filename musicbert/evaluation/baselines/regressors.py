@@ -289,6 +289,37 @@ class Examples:
             raise ValueError(f"no inputs {', '.join(unknown)}; there are {sorted(self.more)}")
         return np.concatenate([self.features, *(self.more[name] for name in names)], axis=1)
 
+    def row(self, name: str) -> tuple[str, list[str], str, bool]:
+        """Take the name of a row apart: model, further inputs, network of the states ("": none), levels.
+
+        Raises `ValueError` (states or levels of another model than the committee, or of several networks).
+        """
+        model, *more = name.split("+")
+        networks = [each for each in more if each in self.states]
+        levels = "levels" in more and "bars" in self.identities
+        if len(networks) > 1 or ((networks or levels) and model != "committee"):
+            raise ValueError(f"{name!r}: a committee takes the states of one network, other models take none")
+        more = [each for each in more if each not in networks and not (levels and each == "levels")]
+        return model, more, networks[0] if networks else "", levels
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """Standardises by ``middle`` and ``spread`` of a training part [shape=(k,)] and clips; NaN becomes 0."""
+
+    middle: Floats
+    spread: Floats
+
+    @classmethod
+    def fit(cls, train: Floats) -> Scale:
+        """Take mean and deviation of the known values of each column."""
+        scaler = StandardScaler().fit(train)  # skips NaN
+        return cls(scaler.mean_, scaler.scale_)
+
+    def apply(self, values: Floats) -> Floats:
+        """Standardise [shape=(m, k)]."""
+        return np.asarray(np.nan_to_num(np.clip((values - self.middle) / self.spread, -CLIP, CLIP)))
+
 
 def standardise(train: Floats, test: Floats, blocks: Sequence[int] | None = None) -> tuple[Floats, Floats]:
     """Standardise by the training part and clip; what is unknown (NaN) becomes the training mean.
@@ -298,11 +329,9 @@ def standardise(train: Floats, test: Floats, blocks: Sequence[int] | None = None
     """
     if not train.shape[1]:
         return train, test
-    scaler = StandardScaler().fit(train)  # skips NaN
-    weight = np.ones(train.shape[1])
+    scale, weight = Scale.fit(train), np.ones(train.shape[1])
     if blocks is not None:
         if sum(blocks) != train.shape[1]:
             raise ValueError(f"blocks {list(blocks)} do not sum to {train.shape[1]} columns")
         weight = np.repeat([np.sqrt(train.shape[1] / (len(blocks) * width)) for width in blocks], blocks)
-    done = [np.nan_to_num(np.clip(scaler.transform(x), -CLIP, CLIP)) * weight for x in (train, test)]
-    return done[0], done[1]
+    return scale.apply(train) * weight, scale.apply(test) * weight
