@@ -50,11 +50,17 @@ SPLITS = {
 }
 LOOKUP = "lookup:"
 FEATURES = ("ridge", "random_forest", "extra_trees", "svr", "logistic", "svm", "ensemble", "committee")
-#: task -> rows of further inputs -> column; ``peers`` look at the other performances of the test as well
+_STATES = "committee+score+musicbert-mini-performance"
+#: task -> rows of further inputs -> column; ``peers`` and ``levels`` look at other performances of the test, too
 MORE = {
     "regression": {
         "committee+score": "and features against the score",
         "committee+score+peers": "and against other performances",
+        _STATES: "score and frozen states",
+        f"{_STATES} with random weights": "score and states of random weights",
+        "committee+score+levels": "score, two levels",
+        f"{_STATES}+levels": "score, frozen states, two levels",
+        f"{_STATES} with random weights+levels": "score, random states, two levels",
     },
     "classes": {"ensemble+score": "and features against the score"},
 }
