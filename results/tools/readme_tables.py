@@ -51,7 +51,7 @@ SPLITS = {
 LOOKUP = "lookup:"
 FEATURES = ("ridge", "random_forest", "extra_trees", "svr", "logistic", "svm", "ensemble", "committee")
 _STATES = "committee+score+musicbert-mini-performance"
-#: task -> rows of further inputs -> column; ``peers`` and ``levels`` look at other performances of the test, too
+#: task -> rows of further inputs -> column; ``peers`` and ``levels`` look at other test performances, too
 MORE = {
     "regression": {
         "committee+score": "and features against the score",

@@ -37,8 +37,12 @@ TABLES = {
         "--ratings": (BASELINES.replace("mean", "committee"), "~--ratings {songs}/map.json"),
         "--output": (BASELINES, "=" + BASELINES.replace(" b", " c")), "--about": "--about words",
         "--predictions": "--predictions p", "--cache": "--cache c", "--resamples": "--resamples 6", "--seed": "--seed 8",
+        "--states": "~--states nonsense", "--random-seeds": (f"{BASELINES} --states {{model}}", "--random-seeds 2"),
+        "--extend": "~--extend", "--model": (BASELINES.replace("mean", "committee"), "--model m.npz"),
     }),
     "baselines_xai.py, performers": (f"{BASELINES.replace('mean', 'majority')} --task classes", {"--ratings": "!--ratings {labels}"}),
+    "baselines_xai.py, no states": (BASELINES, {"--random-seeds": "!--random-seeds 2"}),
+    "baselines_xai.py, performers only": (f"{BASELINES.replace('mean', 'majority')} --task classes", {"--model": "!--model m.npz"}),
     "baselines_xai.py, made splits": (BASELINES, {"--folds-file": "--folds-file {bin}"}),
     "demo.py": ("demo.py", {"--output": "--output other", "--seed": "--seed 8", "--updates": "--updates 9"}),
     "eval_genre.py": (EVAL_GENRE, {

@@ -8,15 +8,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.arrays import Floats
-from musicbert.atomic import replacing
-from musicbert.corpus.files.folders import read_npz
+from musicbert.corpus.files.folders import read_npz, write_npz
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.committee import Committee, Forest, fit_committee
 from musicbert.evaluation.baselines.regressors import Examples, Fold, KernelSum, Scale
@@ -65,9 +63,7 @@ class RatingModel:
             ("scale", self.scale), ("states", self.state_scales), ("columns", columns), ("parts", parts)
         ):  # fmt: skip
             arrays |= _flat(name, value)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with replacing(Path(path)) as file:
-            np.savez_compressed(file, **arrays)
+        write_npz(path, arrays)
 
 
 def fit_rating_model(

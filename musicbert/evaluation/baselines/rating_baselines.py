@@ -18,7 +18,8 @@ from musicbert.annotation.files import meta_path
 from musicbert.annotation.folds import leaks
 from musicbert.annotation.label_map import LabelMap
 from musicbert.annotation.splits import Folds, make_folds
-from musicbert.atomic import read_json, replacing, write_text
+from musicbert.atomic import write_text
+from musicbert.corpus.files.folders import write_npz
 from musicbert.corpus.labelled.pieces import Kind
 from musicbert.corpus.splits.fold_files import read_databin_folds, read_databin_groups, read_folds
 from musicbert.errors import DatasetError
@@ -39,7 +40,7 @@ from musicbert.evaluation.tables import baseline_tables, dump
 from musicbert.features import FEATURES
 from musicbert.features.against_score import SCORE_FEATURES
 from musicbert.provenance import provenance
-from musicbert.reuse import hash_of, made_from
+from musicbert.reuse import hash_of, made_from, read_record
 
 #: look-ups of names, weakest first: who plays; which bars; both
 LOOKUPS = ("lookup:performer", "lookup:bars", "lookup:performer+bars")
@@ -249,7 +250,9 @@ def run_set(
     Raises `MusicBertError` (what reading labels, MIDI files, ratings and folds raises; with ``extend`` also
     ``other-data`` where ``OUTPUT.json`` was made from other data).
     """
-    before = read_json(f"{output}.json", most=1 << 30) if extend else None
+    before = read_record(f"{output}.json")
+    if extend and (before is None or "provenance" not in before):
+        raise DatasetError("no-results", "There is no earlier result to extend", path=f"{output}.json")
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     say = progress or (lambda _: None)
     label_map = LabelMap.load(labels, columns=columns)
@@ -307,8 +310,7 @@ def run_set(
                 progress=say,
             )
             if kept is not None:
-                with replacing(Path(f"{output}_{split}.npz")) as file:
-                    np.savez_compressed(file, **kept)
+                write_npz(f"{output}_{split}.npz", kept)
     if model is not None:
         first = read_rows(result["splits"][splits[0]]["rows"])[-1]
         error = np.sqrt([first.value(f"mse:{name}") for name in examples.classes])
@@ -320,12 +322,13 @@ def run_set(
     inputs = {"labels": labels, "midi": midi}
     inputs |= {name: path for name, path in (("folds", folds_file), ("ratings", ratings)) if path is not None}
     configuration = {"splits": list(splits), "tasks": list(tasks), "resamples": n_resamples}
+    configuration |= {"states": {name: each.key for name, each in states.items()}} if states else {}
     result["provenance"] = provenance(command, inputs=inputs, seed=seed, configuration=configuration)
     result["made_from"] = set_record(
         labels, midi, splits, folds_file=folds_file, ratings=ratings,
         columns=columns, tasks=tasks, rows=rows, n_resamples=n_resamples, seed=seed,
     )  # fmt: skip
-    if before is not None:
+    if extend:
         result = extended(before, result, output)
     write_text(f"{output}.json", dump(result))
     write_text(f"{output}.md", baseline_tables(result))
