@@ -183,11 +183,12 @@ def differences(rows: Sequence[Row], examples: Examples) -> list[dict[str, Any]]
     Returns ``row``, ``minus`` and the difference in R² with its interval.
     """
     known = {frozenset(row.name.split("+")): row for row in rows}
+    networks = list(examples.states)
     result = []
     for names, row in known.items():
-        lacking = [names - {name} for name in (*examples.states, "levels") if name in names]
+        lacking = [names - {name} for name in (*networks, "levels") if name in names]
         others = [
-            (names - {a}) | {b} for a in examples.states for b in examples.states if a in names and a != b
+            (names - {a}) | {b} for k, a in enumerate(networks) if a in names for b in networks[k + 1 :]
         ]
         for other in (*lacking, *others):
             if other in known:
