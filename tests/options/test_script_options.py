@@ -15,6 +15,7 @@ from options.effects import check, check_table
 from options.programs import load, parser_of_program
 
 BASELINES = "baselines_xai.py --labels {labels} --midi {music} --split random_10fold --rows mean --resamples 5 --output b"
+STATES = Path(__file__).parents[2] / "checkpoints" / "musicbert-mini-performance"
 REPORT = "report_xai.py --runs {runs} --labels {labels} --out r --resamples 5"
 WITH_BASELINES = f"{REPORT} --baselines {{baselines}} --split random_10fold"
 EVAL_GENRE = "eval_genre.py {model} {genres} --no-baselines"
@@ -37,7 +38,7 @@ TABLES = {
         "--ratings": (BASELINES.replace("mean", "committee"), "~--ratings {songs}/map.json"),
         "--output": (BASELINES, "=" + BASELINES.replace(" b", " c")), "--about": "--about words",
         "--predictions": "--predictions p", "--cache": "--cache c", "--resamples": "--resamples 6", "--seed": "--seed 8",
-        "--states": "~--states nonsense", "--random-seeds": (f"{BASELINES} --states {{model}}", "--random-seeds 2"),
+        "--states": "~--states nonsense", "--random-seeds": (f"{BASELINES} --states {STATES}", "--random-seeds 2"),
         "--extend": "~--extend", "--model": (BASELINES.replace("mean", "committee"), "--model m.npz"),
     }),
     "baselines_xai.py, performers": (f"{BASELINES.replace('mean', 'majority')} --task classes", {"--ratings": "!--ratings {labels}"}),
