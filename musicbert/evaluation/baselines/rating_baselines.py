@@ -215,6 +215,7 @@ def set_record(
 ) -> dict[str, Any]:
     """Record what the result of `run_set` with these options is made from (`musicbert.reuse.made_from`)."""
     settings = {name: options.get(name) for name in ("columns", "tasks", "rows", "n_resamples", "seed")}
+    settings |= {"states": options["states"]} if "states" in options else {}
     inputs = {"--labels": labels, "side file of --labels": meta_path(labels), "--midi": midi}
     inputs |= {"--folds-file": folds_file, "--ratings": ratings}
     known = {name: path for name, path in inputs.items() if path is not None and Path(path).exists()}
@@ -323,11 +324,11 @@ def run_set(
     inputs = {"labels": labels, "midi": midi}
     inputs |= {name: path for name, path in (("folds", folds_file), ("ratings", ratings)) if path is not None}
     configuration = {"splits": list(splits), "tasks": list(tasks), "resamples": n_resamples}
-    configuration |= {"states": {name: each.key for name, each in states.items()}} if states else {}
     result["provenance"] = provenance(command, inputs=inputs, seed=seed, configuration=configuration)
+    networks = {"states": {name: each.key for name, each in states.items()}} if states else {}
     result["made_from"] = set_record(
         labels, midi, splits, folds_file=folds_file, ratings=ratings,
-        columns=columns, tasks=tasks, rows=rows, n_resamples=n_resamples, seed=seed,
+        columns=columns, tasks=tasks, rows=rows, n_resamples=n_resamples, seed=seed, **networks,
     )  # fmt: skip
     if extend:
         result = extended(before, result, output)
