@@ -284,6 +284,7 @@ def run_set(
         "features": len(FEATURES),
         "features_against_score": len(SCORE_FEATURES) if "score" in examples.more else 0,
         "segments": len(examples.ids),
+        **({"states": {name: network.layers for name, network in states.items()}} if states else {}),
         "labels_without_midi": len(missing),
         "splits": {},
     }
