@@ -279,7 +279,8 @@ class Numbers:
 
     def __init__(self, options: StudyOptions, items: Sequence[Item], path: str) -> None:
         self.options, self.path = options, path
-        self.scales = [item.scale or options.scale for item in items]
+        scales = (item.scale or options.scale for item in items)
+        self.scales = [(low, high) for low, high in scales]  # lists, where they were read from JSON
         self.missing = {cell_name(value) for value in options.missing}
         self.answers = {cell_name(text).casefold(): value for text, value in options.answers.items()}
         self.known: dict[tuple[str, tuple[float, float]], float] = {}
