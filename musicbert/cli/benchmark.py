@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from musicbert.cli.finetune import add_recipe, add_train_share, changed
-from musicbert.cli.inputs import add_seen
+from musicbert.cli.inputs import add_seen, plain_messages
 from musicbert.command_line import refuse_unused
 from musicbert.recipes.finetuning import RATINGS_ONLY
 
@@ -80,6 +80,7 @@ def run(options: argparse.Namespace) -> int:
     from musicbert.fairseq_plugin.runs.benchmark import run_benchmark
     from musicbert.reuse import hold_folder
 
+    plain_messages()
     with hold_folder(output):
         records = run_benchmark(
             options.model,

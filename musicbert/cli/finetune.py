@@ -9,7 +9,7 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
-from musicbert.cli.inputs import add_channel_programs, share, too_many_failures
+from musicbert.cli.inputs import add_channel_programs, plain_messages, share, too_many_failures
 from musicbert.command_line import refuse_unused
 from musicbert.recipes.finetuning import FineTuning, published_for_databin, published_for_shards
 
@@ -172,6 +172,7 @@ def _finetune(options: argparse.Namespace) -> int:
     from musicbert.fairseq_plugin.runs.engine import start_runs, summary
     from musicbert.fairseq_plugin.runs.search import choose_options
 
+    plain_messages()
     try:
         prepared, runs = _prepare(options)
     except DatasetError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import logging
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -156,6 +157,13 @@ def midi_files(inputs: Sequence[str]) -> list[Path]:
             raise MidiError("no-files", message, path=path, hint="".join(hints) or None)
         files.update(dict.fromkeys(inside))
     return list(files)
+
+
+def plain_messages() -> None:
+    """Show messages of loggers as their text alone: fairseq has set up logging when it was imported."""
+    for handler in logging.root.handlers:
+        if type(handler) is logging.StreamHandler:
+            handler.setFormatter(logging.Formatter("%(message)s"))
 
 
 def read_all(files: Sequence[Path], read: Callable[[Path], T]) -> tuple[list[Path], list[T]]:

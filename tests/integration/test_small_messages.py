@@ -3,6 +3,8 @@
 import contextlib
 import errno
 import functools
+import io
+import logging
 import os
 import signal
 import subprocess
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 
 import musicbert
+from musicbert.cli.inputs import plain_messages
 from musicbert.cli.main import COMMANDS, main
 from musicbert.command_line import CLOSED_PIPE
 from musicbert.corpus.builder.sources import list_files
@@ -224,3 +227,14 @@ def test_arrays_are_written_without_a_sync_of_each(song, tmp_path, monkeypatch):
     assert main(["encode", str(tmp_path), "--format", "npy", "--output", str(tmp_path / "rows")]) == 0
     assert len(list((tmp_path / "rows").glob("*.npy"))) == 3
     assert len(synced) < 3
+
+
+def test_messages_of_loggers_are_their_text_alone(monkeypatch):
+    """As fairseq sets logging up when it is imported, they would begin with the name of a module."""
+    text = io.StringIO()
+    handler = logging.StreamHandler(text)
+    handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
+    monkeypatch.setattr(logging.root, "handlers", [handler])
+    plain_messages()
+    logging.getLogger("musicbert.any").warning("all labels are %s", "calm")
+    assert text.getvalue() == "all labels are calm\n"
