@@ -19,7 +19,7 @@ from musicbert.annotation.folds import leaks
 from musicbert.annotation.label_map import LabelMap
 from musicbert.annotation.splits import Folds, make_folds
 from musicbert.atomic import write_text
-from musicbert.corpus.files.folders import write_npz
+from musicbert.corpus.files.folders import read_npz, write_npz
 from musicbert.corpus.labelled.pieces import Kind
 from musicbert.corpus.splits.fold_files import read_databin_folds, read_databin_groups, read_folds
 from musicbert.errors import DatasetError
@@ -248,7 +248,7 @@ def run_set(
 
     The options are those of ``scripts/baselines_xai.py``; ``states``: name -> states of a network.
     ``model``: file for the last row, fitted on all segments; its errors are those on the first split.
-    Predictions of rows with states, and of what these are compared with, are in ``OUTPUT_<split>.npz``.
+    Predictions of all rows are kept in ``OUTPUT_<split>.npz`` (``<split>_performer`` of performers), rounded.
     Raises `MusicBertError` (what reading labels, MIDI files, ratings and folds raises; with ``extend`` also
     ``other-data`` where ``OUTPUT.json`` was made from other data).
     """
@@ -301,8 +301,9 @@ def run_set(
                 continue
             say(f"{split} ({task})")
             regression = task == "regression"
-            kept: dict[str, Any] | None = {} if states and regression else None
-            result["splits"][split if regression else f"{split}_performer"] = run_baselines(
+            kept: dict[str, Any] = {}
+            name = split if regression else f"{split}_performer"
+            result["splits"][name] = run_baselines(
                 by_label[RATINGS if regression else PERFORMER],
                 folds,
                 names=rows,
@@ -312,8 +313,8 @@ def run_set(
                 keep=kept,
                 progress=say,
             )
-            if kept is not None:
-                write_npz(f"{output}_{split}.npz", kept)
+            file = Path(f"{output}_{name}.npz")
+            write_npz(file, _with_earlier(kept, file) if extend else kept)
     if model is not None:
         first = read_rows(result["splits"][splits[0]]["rows"])[-1]
         error = np.sqrt([first.value(f"mse:{name}") for name in examples.classes])
@@ -336,6 +337,16 @@ def run_set(
     write_text(f"{output}.json", dump(result))
     write_text(f"{output}.md", baseline_tables(result))
     return result
+
+
+def _with_earlier(kept: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Put the rows that an earlier call kept of the same segments before those of this one."""
+    try:
+        earlier = read_npz(file)
+    except (OSError, ValueError):
+        return kept
+    same = earlier.get("ids", np.zeros(0)).tolist() == kept["ids"].tolist()
+    return {**earlier, **kept} if same else kept
 
 
 def extended(before: dict[str, Any], now: dict[str, Any], path: str | PathLike[str]) -> dict[str, Any]:

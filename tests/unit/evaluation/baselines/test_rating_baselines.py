@@ -8,6 +8,7 @@ import pytest
 from by_output import regression
 
 from musicbert.annotation.names import parse_segment
+from musicbert.corpus.files.folders import read_npz
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.models import fit_predict
 from musicbert.evaluation.baselines.rated_examples import feature_table, load_examples, same_bars
@@ -191,6 +192,25 @@ def test_real_run(shared, tmp_path):
     assert result["dimensions"][14]["low"] != result["dimensions"][14]["high"]
     assert "segment_clean" in (tmp_path / "out.md").read_text()
     assert "/" not in result["provenance"]["data"]["midi"]["name"]
+    assert content["rows"][0]["groups"] > 1
+    # what is kept gives the scores again, also after a call that adds a row
+    run_set(
+        shared / "golden/xai/midi_label_map_apex_reg_cls.snu.json",
+        shared / "data/xai/segmented_midi.zip",
+        ["segment_clean"],
+        tmp_path / "out",
+        rows=("svr",),
+        extend=True,
+        cache=tmp_path,
+        n_resamples=100,
+    )
+    kept = read_npz(tmp_path / "out_segment_clean.npz")
+    assert {name for name in kept if name.startswith("row:")} == {
+        "row:mean", "row:lookup:performer+bars", "row:ridge", "row:svr",
+    }  # fmt: skip
+    for name in ("ridge", "mean"):
+        again = mean(regression(kept["target"], kept[f"row:{name}"].astype(np.float64))["r2"])
+        assert again == pytest.approx(r2[name], abs=2e-4)
 
 
 def test_no_match():
