@@ -43,8 +43,15 @@ def main(arguments: list[str] | None = None) -> None:
         metavar="MODEL",
         help="probe the embeddings of these models too, and of random weights of their sizes",
     )
+    add(
+        "--whole",
+        action="store_true",
+        help="probe all windows of each piece as well (mean and deviation), alone and with the features",
+    )
     add_scoring_arguments(parser)
     options = parser.parse_args(arguments)
+    if not options.probe:
+        refuse_unused(options, ["whole"], "without --probe")
     if not options.checkpoint:
         refuse_unused(options, ["head"] if options.probe else ["head", "device"], "without a checkpoint")
         if not (options.baselines or options.probe):
@@ -63,6 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
         data,
         output,
         checkpoints=runs,
+        whole=options.whole,
         probes=_probes(options.probe, options.device),
         scoring=Scoring.from_arguments(options, ["scripts/eval_genre.py", *(arguments or sys.argv[1:])]),
     )

@@ -204,3 +204,22 @@ class Embedder:
         means = [mean.astype(np.float32) for mean in stitch.means()]
         vectors = [mean[0] for mean in means] if level == "piece" else means
         return vectors[0] if single else vectors
+
+    def moments(self, sources: Sequence[Source], *, policies: Policies = WHOLE) -> Floats:
+        """Describe pieces by mean and deviation over their notes [shape=(n, layers, 2D), float64].
+
+        Row ``k`` is of the states after block ``k + 1``. Raises `MidiError` as `embed` does.
+        """
+        depth, width = self.config.layers, self.config.width
+
+        def forward(tokens: torch.Tensor, performance: torch.Tensor | None) -> torch.Tensor:
+            found = note_states(self.module, tokens, performance=performance, all_layers=True)
+            states = torch.cat(found.states[1:], dim=-1).float()  # (B, T, L*D)
+            return torch.cat([states, states.square()], dim=-1)
+
+        pieces = [self.read(source, policies=policies) for source in sources]
+        items = [np.zeros(len(piece.rows), np.int64) for piece in pieces]
+        stitch = stitch_windows(self.runner, pieces, forward, items=items, width=2 * depth * width)
+        means = np.stack([mean[0] for mean in stitch.means()]).reshape(len(pieces), 2, depth, width)
+        deviation = np.sqrt(np.maximum(means[:, 1] - means[:, 0] ** 2, 0.0))
+        return np.concatenate([means[:, 0], deviation], axis=2)

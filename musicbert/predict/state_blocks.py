@@ -11,15 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import musicbert.encoding
 import musicbert.midi
 from musicbert.arrays import Floats, Ints
 from musicbert.evaluation.baselines.rated_examples import Description
 from musicbert.midi import Score
-from musicbert.model.backbones.note_states import note_states
-from musicbert.predict.embedding import Embedder, stitch_windows
+from musicbert.predict.embedding import Embedder
 from musicbert.predict.model import from_pretrained
 from musicbert.predict.sentences.databin import random_twin
 
@@ -47,20 +45,9 @@ def state_moments(model: Embedder, score: Score, *, phases: int = PHASES) -> Flo
 
     Row ``k`` is of the states after block ``k + 1``. Raises `MidiError` (those of `Embedder.read`).
     """
-    depth, width = model.config.layers, model.config.width
-
-    def forward(tokens: torch.Tensor, performance: torch.Tensor | None) -> torch.Tensor:
-        found = note_states(model.module, tokens, performance=performance, all_layers=True)
-        states = torch.cat(found.states[1:], dim=-1).float()  # (B, T, L*D)
-        return torch.cat([states, states.square()], dim=-1)
-
     step = 4 * score.ticks_per_beat / phases
-    pieces = [model.read(later(score, round(k * step))) for k in range(phases)]
-    items = [np.zeros(len(piece.rows), np.int64) for piece in pieces]
-    stitch = stitch_windows(model.runner, pieces, forward, items=items, width=2 * depth * width)
-    first, second = np.stack(stitch.means())[:, 0].reshape(phases, 2, depth, width).transpose(1, 0, 2, 3)
-    deviation = np.sqrt(np.maximum(second - first**2, 0.0))
-    return np.concatenate([first.mean(0), deviation.mean(0)], axis=1)  # (L, 2D)
+    moments = model.moments([later(score, round(k * step)) for k in range(phases)])
+    return np.asarray(moments.mean(0))
 
 
 def description(model: Embedder) -> Description:

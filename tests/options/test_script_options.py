@@ -48,7 +48,7 @@ TABLES = {
     "demo.py": ("demo.py", {"--output": "--output other", "--seed": "--seed 8", "--updates": "--updates 9"}),
     "eval_genre.py": (EVAL_GENRE, {
         "checkpoint": (EVAL_GENRE, "=" + EVAL_GENRE.replace("{model}", "{other_model}")),
-        "data": (EVAL_GENRE, "=" + EVAL_GENRE.replace("{genres}", "{other_genres}")), "--probe": "~--probe nonsense",
+        "data": (EVAL_GENRE, "=" + EVAL_GENRE.replace("{genres}", "{other_genres}")), "--probe": "~--probe nonsense", "--whole": "!--whole",
         "--output": "--output out", "--split": "--split valid", "--no-baselines": (EVAL_GENRE.removesuffix(" --no-baselines"), "--no-baselines"),
         "--head": "--head x", "--device": "--device x", "--seed": "--seed 8",
     }),

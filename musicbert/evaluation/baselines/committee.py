@@ -81,16 +81,21 @@ class Forest:
 
     def predict(self, inputs: Floats) -> Floats:
         """Predict items [shape=(m, k)] -> [shape=(m, d), float64]."""
-        here, rows = np.asarray(inputs, np.float32), np.arange(len(inputs))[:, None]
-        at = np.tile(self.starts, (len(here), 1))  # (m, t)
-        while (inner := self.feature[at] >= 0).any():
-            left = here[rows, np.maximum(self.feature[at], 0)] <= self.threshold[at]
-            at = np.where(inner, np.where(left, at + 1, self.starts + self.right[at]), at)
-        weight, shares = self.weight.astype(np.float64), np.zeros((len(here), len(self.weight)))
-        for leaf, leaf_of in zip((at - self.starts).T, self.leaf_of, strict=True):
+        weight, shares = self.weight.astype(np.float64), np.zeros((len(inputs), len(self.weight)))
+        for leaf, leaf_of in zip(leaves(self, inputs), self.leaf_of, strict=True):
             beside = (leaf_of == leaf[:, None]) * weight  # (m, n)
             shares += beside / beside.sum(1, keepdims=True)
         return np.asarray(shares @ self.values.astype(np.float64) / len(self.starts))
+
+
+def leaves(trees: Forest, inputs: Floats) -> NDArray[np.uint16]:
+    """Leaf of each item in each tree, counted from the tree's first node [shape=(t, m)]."""
+    here, rows = np.asarray(inputs, np.float32), np.arange(len(inputs))[:, None]
+    at = np.tile(trees.starts, (len(here), 1))  # (m, t)
+    while (inner := trees.feature[at] >= 0).any():
+        left = here[rows, np.maximum(trees.feature[at], 0)] <= trees.threshold[at]
+        at = np.where(inner, np.where(left, at + 1, trees.starts + trees.right[at]), at)
+    return np.asarray((at - trees.starts).T, np.uint16)
 
 
 def read_forest(model: Any, inputs: Floats, weight: Floats, values: Floats) -> Forest:
@@ -117,7 +122,7 @@ class Committee:
     """A fitted committee: ``kernels`` and ``forests`` add up, each scaled to its part of the mean.
 
     ``layer`` and ``share`` of the states (-1 without states); ``levels``: for the mean of the same bars and
-    for deviations from it (empty without).
+    for deviations from it (empty without); ``bars``: numbers of what the training items play [shape=(n,)].
     """
 
     kernels: KernelSum
@@ -125,6 +130,7 @@ class Committee:
     layer: int = -1
     share: float = 0.0
     levels: tuple[KernelSum, ...] = ()
+    bars: NDArray[Any] | None = None
 
     def predict(
         self, features: Floats, states: Floats | None = None, bars: NDArray[Any] | None = None
@@ -137,7 +143,7 @@ class Committee:
         inputs = features if states is None else _join(features, states, self.layer, self.share)
         result = self.kernels.predict(inputs) + sum(forest.predict(features) for forest in self.forests)
         if self.levels and bars is not None:
-            middle = _bar_means(inputs, bars)
+            middle = bar_means(inputs, bars)
             levels = self.levels[0].predict(middle) + self.levels[1].predict(inputs - middle)
             result = (1 - LEVELS) * result + LEVELS * levels
         return np.asarray(result)
@@ -149,7 +155,7 @@ def _join(features: Floats, states: Floats, layer: int, share: float) -> Floats:
     return np.concatenate([features, weight * states[layer]], axis=1)
 
 
-def _bar_means(values: Floats, bars: NDArray[Any], weight: Floats | None = None) -> Floats:
+def bar_means(values: Floats, bars: NDArray[Any], weight: Floats | None = None) -> Floats:
     """Mean over the items of the same bars, for each item [shape=(m, k)]."""
     _, at = np.unique(bars, return_inverse=True)
     member = np.eye(at.max() + 1)[at] * (1.0 if weight is None else np.maximum(weight, 1e-12)[:, None])
@@ -234,16 +240,17 @@ def fit_committee(fold: Fold, labels: Floats) -> Committee:
         for k, forest in enumerate(_forests(fold, targets, weight))
     ]
     levels: tuple[KernelSum, ...] = ()
+    bars: NDArray[Any] | None = None
     if fold.bars is not None:
-        bars = fold.bars[0]
-        _, first, at = np.unique(bars, return_index=True, return_inverse=True)
-        middle = np.stack([_bar_means(values, bars, weight) for values in targets])
-        centre, half = _bar_means(inputs, bars), 1 / (len(RIDGES) * len(targets))
+        _, first, at = np.unique(fold.bars[0], return_index=True, return_inverse=True)
+        bars, inputs = at.astype(np.int32), inputs.astype(np.float32).astype(np.float64)  # as they are saved
+        middle = np.stack([bar_means(values, bars, weight) for values in targets])
+        centre, half = bar_means(inputs, bars), 1 / (len(RIDGES) * len(targets))
         items = np.bincount(at, weight)
         high = ridges(centre[first], middle[:, first], items / items.mean(), groups[first])
         low = ridges(inputs - centre, targets - middle, weight, groups)
         levels = (scaled(high, half), scaled(low, half, np.zeros_like(offset)))
-    return Committee(scaled(kernels, part), tuple(forests), layer, share, levels)
+    return Committee(scaled(kernels, part), tuple(forests), layer, share, levels, bars)
 
 
 def committee(fold: Fold, labels: Floats) -> Floats:

@@ -5,8 +5,8 @@ The file is an ``.npz`` without pickled objects: arrays by the path of their fie
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
 from os import PathLike
 from typing import Any
 
@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from musicbert.arrays import Floats
 from musicbert.corpus.files.folders import read_npz, write_npz
 from musicbert.errors import DatasetError
-from musicbert.evaluation.baselines.committee import Committee, Forest, fit_committee
+from musicbert.evaluation.baselines.committee import Committee, Forest, bar_means, fit_committee, leaves
 from musicbert.evaluation.baselines.regressors import Examples, Fold, KernelSum, Scale
 
 FORMAT = 1
+#: arrays that follow from others: leaves and deviations of the training items
+_COMPUTED = ("/leaf_of", "/levels/1/inputs")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +64,7 @@ class RatingModel:
         for name, value in (
             ("scale", self.scale), ("states", self.state_scales), ("columns", columns), ("parts", parts)
         ):  # fmt: skip
-            arrays |= _flat(name, value)
+            arrays |= {k: v for k, v in _flat(name, value).items() if not k.endswith(_COMPUTED)}
         write_npz(path, arrays)
 
 
@@ -113,7 +115,8 @@ def load_rating_model(path: str | PathLike[str]) -> RatingModel:
         if about["format"] != FORMAT:
             raise ValueError(f"its format is {about['format']}, not {FORMAT}")
         tree = _nested(arrays)
-        parts = [_committee(tree["parts"][k]) for k in sorted(tree["parts"], key=int)]
+        width = len(tree["scale"]["middle"])
+        parts = [_committee(tree["parts"][k], width) for k in sorted(tree["parts"], key=int)]
         columns = [tuple(tree["columns"][k].tolist()) for k in sorted(tree["columns"], key=int)]
         scales = [Scale(**values) for _, values in sorted(tree.get("states", {}).items())]
         return RatingModel(
@@ -135,6 +138,8 @@ def _flat(name: str, value: Any) -> dict[str, NDArray[Any]]:
         value = {each.name: getattr(value, each.name) for each in fields(value)}
     if isinstance(value, tuple):
         value = {str(k): each for k, each in enumerate(value)}
+    if value is None:
+        return {}
     if isinstance(value, Mapping):
         return {k: v for key, each in value.items() for k, v in _flat(f"{name}/{key}", each).items()}
     return {name: np.asarray(value)}
@@ -151,16 +156,29 @@ def _nested(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     return tree
 
 
-def _committee(tree: Mapping[str, Any]) -> Committee:
-    forests, levels = (_in_order(tree.get(name, {})) for name in ("forests", "levels"))
+def _committee(tree: Mapping[str, Any], width: int) -> Committee:
+    kernels, bars = _kernel_sum(tree["kernels"]), tree.get("bars")
+    levels = _in_order(tree.get("levels", {}))
+    if levels:
+        inputs = kernels.inputs.astype(np.float64)
+        levels[1]["inputs"] = (inputs - bar_means(inputs, bars)).astype(np.float32)
+    forests = []
+    for arrays in _in_order(tree["forests"]):
+        forest = Forest(**arrays, leaf_of=np.zeros((0, 0), np.uint16))
+        forests.append(replace(forest, leaf_of=leaves(forest, kernels.inputs[:, :width])))
     return Committee(
-        kernels=KernelSum(**{**tree["kernels"], "width": float(tree["kernels"]["width"])}),
-        forests=tuple(Forest(**each) for each in forests),
+        kernels=kernels,
+        forests=tuple(forests),
         layer=int(tree["layer"]),
         share=float(tree["share"]),
-        levels=tuple(KernelSum(**{**each, "width": float(each["width"])}) for each in levels),
+        levels=tuple(map(_kernel_sum, levels)),
+        bars=bars,
     )
 
 
-def _in_order(tree: Mapping[str, Any]) -> Sequence[Any]:
+def _kernel_sum(tree: Mapping[str, Any]) -> KernelSum:
+    return KernelSum(**{**tree, "width": float(tree["width"])})
+
+
+def _in_order(tree: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [tree[key] for key in sorted(tree, key=int)]

@@ -7,6 +7,8 @@ positions as in training.
 
 Linear probes tell what a model's embeddings know of genre and style without fine-tuning: on the mean of the
 last states over a window's notes, one logistic regression a label is fitted, as on the hand-made features.
+Probes of whole pieces take mean and deviation over the notes of the states in the middle of the network,
+averaged over all windows of a piece.
 """
 
 import itertools
@@ -24,7 +26,7 @@ from musicbert.corpus.labelled.sentence_bin import SentenceBin
 from musicbert.encoding.sequence_views import position_width, sequence_in_view, sizes_in_view
 from musicbert.encoding.vocabulary import N_FIELDS, PAD
 from musicbert.errors import CheckpointError, DatasetError
-from musicbert.evaluation.baselines.sentences import first_windows, logistic_scores
+from musicbert.evaluation.baselines.sentences import first_windows, logistic_scores, mean_over_windows
 from musicbert.model import MusicBert
 from musicbert.predict.runner import pick_device, run_batches
 from musicbert.weights import build_model, read_bundle
@@ -119,11 +121,19 @@ def window_vectors(
     chosen: Ints,
     *,
     known: dict[bytes, Floats] | None = None,
+    moments: bool = False,
 ) -> Floats:
     """Embed some sequences (ascending numbers) of a part of one fold [shape=(n, D), float64].
 
-    ``known``: vectors by window, looked up and filled: folds share their windows.
+    ``known``: vectors by window, looked up and filled: folds share their windows. ``moments``: mean and
+    deviation of the middle states [shape=(n, 2D)] in place of the mean of the last ones.
     """
+
+    def embed(rows: list[Ints]) -> Any:
+        if moments:
+            return model.moments(rows)[:, (model.config.layers - 1) // 2]
+        return model.embed(rows, pooling="mean")
+
     known = {} if known is None else known
     results: list[Floats] = []
     data = SentenceBin(folder, parts=[part])
@@ -132,8 +142,7 @@ def window_vectors(
         keys = [row.tobytes() for row in rows]
         new = {key: row for key, row in zip(keys, rows, strict=True) if key not in known}
         if new:
-            vectors = model.embed(list(new.values()), pooling="mean")
-            known.update(zip(new, np.asarray(vectors, np.float64), strict=True))
+            known.update(zip(new, np.asarray(embed(list(new.values())), np.float64), strict=True))
         results += [known[key] for key in keys]
     return np.stack(results) if results else np.zeros((0, 0))
 
@@ -147,3 +156,23 @@ def probe_scores(
     train = window_vectors(model, folder, "train", chosen, known=known)
     here = window_vectors(model, folder, part, np.arange(len(about)), known=known)
     return logistic_scores(train, training.hot[chosen].astype(np.int64), here)
+
+
+def whole_probe_scores(
+    model: Any, folder: str | PathLike[str], part: str = "test", *, known: dict[bytes, Floats] | None = None
+) -> Floats:
+    """Score whole pieces as `probe_scores` does, from all of their windows.
+
+    Returns a row a sequence, equal for all those of a piece [shape=(n, C), 0-1].
+    """
+
+    def pieces(name: str) -> tuple[SentenceBin, list[str], Any, Floats]:
+        data = SentenceBin(folder, parts=[name])
+        vectors = window_vectors(model, folder, name, np.arange(len(data)), known=known, moments=True)
+        return data, *mean_over_windows(data, vectors)
+
+    _, _, labels, train = pieces("train")
+    about, names, _, here = pieces(part)
+    at = {name: k for k, name in enumerate(names)}
+    ids = about.ids or names
+    return logistic_scores(train, labels.astype(np.int64), here)[[at[name] for name in ids]]

@@ -21,7 +21,7 @@ from musicbert.evaluation.metrics.multilabel import AVERAGES
 from musicbert.evaluation.predictions import Predictions, outputs_of, pool, probabilities, save_predictions
 from musicbert.evaluation.rows import Row, fair_groups, score_row
 from musicbert.evaluation.tables import OF_FOLDS
-from musicbert.predict.sentences.databin import probe_scores
+from musicbert.predict.sentences.databin import probe_scores, whole_probe_scores
 from musicbert.predict.sentences.scoring import LABEL, Scoring, read_about, seeds_of
 
 #: columns of the tables
@@ -38,13 +38,15 @@ def score_genres(
     *,
     checkpoints: Mapping[str, Mapping[str, str | PathLike[str]]],
     probes: Mapping[str, Any] | None = None,
+    whole: bool = False,
     scoring: Scoring | None = None,
 ) -> list[Row]:
     """Score checkpoints and baselines and write ``scores.{json,csv,md}`` and the predictions (``<row>.npz``).
 
     ``data``: data-bin with a folder a fold (or one fold); ``checkpoints``: row -> fold -> fine-tuned
     checkpoint; the folds that a row has are scored, and baselines on every such fold (on all where there is
-    none); ``probes``: row -> model whose embeddings are probed (`musicbert.predict.sentences.databin`).
+    none); ``probes``: row -> model whose embeddings are probed (`musicbert.predict.sentences.databin`);
+    ``whole``: probe all windows of pieces, too, and average these rows with ``extra trees``.
     Returns the rows, also of the mean over seeds where there are several.
     Raises `CheckpointError, DatasetError` (those of `Scoring.logits` and `read_part`; ``no-fold``).
     """
@@ -68,6 +70,11 @@ def score_genres(
             scores |= genre_baselines(folder, part, seed=scoring.seed, known=known)
         for row, model in (probes or {}).items():
             scores[row] = probe_scores(model, folder, part, known=probed.setdefault(row, {}))
+            if whole:
+                name = f"{row}, all windows"
+                scores[name] = whole_probe_scores(model, folder, part, known=probed.setdefault(name, {}))
+                if scoring.baselines:
+                    scores[f"{name}, and features"] = (scores[name] + scores["extra trees"]) / 2
         for row, files in checkpoints.items():
             if fold in files:
                 logits = scoring.logits(files[fold], folder, len(classes))

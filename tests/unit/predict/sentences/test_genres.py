@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 
 import musicbert
+from musicbert.corpus.labelled.sentence_bin import SentenceBin
 from musicbert.corpus.sentences.genre import GenreOptions, build_genre
 from musicbert.midi import midi_bytes
-from musicbert.predict.sentences.databin import probe_scores, random_twin, window_vectors
+from musicbert.predict.sentences.databin import (
+    probe_scores,
+    random_twin,
+    whole_probe_scores,
+    window_vectors,
+)
 from musicbert.predict.sentences.genres import score_genres
 from musicbert.predict.sentences.scoring import Scoring
 from musicbert.synthesis import make_set
@@ -57,6 +63,26 @@ def test_rows_of_the_scores(databin, model, tmp_path):
         databin, tmp_path, checkpoints={}, probes={"probe of x": model}, scoring=Scoring(resamples=10)
     )
     assert {"majority", "logistic", "probe of x"} <= {row.name for row in rows}
+
+
+def test_whole_pieces_are_probed_by_all_their_windows(databin, model, tmp_path):
+    known = {}
+    scores = whole_probe_scores(model, databin / "0", known=known)
+    assert {len(vector) for vector in known.values()} == {512}
+    about = SentenceBin(databin / "0", parts=["test"])
+    assert scores.shape == (len(about), 2)
+    for name in set(about.ids):  # one score a piece
+        assert np.ptp(scores[[k for k, each in enumerate(about.ids) if each == name]], axis=0).max() == 0
+    rows = score_genres(
+        databin,
+        tmp_path,
+        checkpoints={},
+        probes={"probe of x": model},
+        whole=True,
+        scoring=Scoring(resamples=10),
+    )
+    names = [row.name for row in rows]
+    assert names[-3:] == ["probe of x", "probe of x, all windows", "probe of x, all windows, and features"]
 
 
 def test_random_weights_of_the_same_sizes(model):
