@@ -4,9 +4,12 @@ import pytest
 import torch
 
 from musicbert.config import ModelConfig
-from musicbert.errors import CheckpointError
+from musicbert.encoding import PERFORMANCE_INPUTS, SCORE_INPUTS
+from musicbert.errors import CheckpointError, MidiError
 from musicbert.model import MusicBert
+from musicbert.predict.pieces import read_piece
 from musicbert.weights import (
+    Bundle,
     Checkpoint,
     check_view,
     fit_weights,
@@ -64,3 +67,20 @@ def test_the_number_of_fields_tells_too():
     one, eight = (MusicBert(SMALL.with_(fields=fields)) for fields in (1, 8))
     with pytest.raises(CheckpointError, match=r"fields 8 \(not 1\).*--encoding \(remi: 1 field"):
         fit_weights(eight.state_dict(), one)
+
+
+@pytest.mark.parametrize(
+    ("count", "names"),
+    [(0, None), (15, PERFORMANCE_INPUTS), (18, PERFORMANCE_INPUTS + SCORE_INPUTS), (4, None)],
+)
+def test_the_settings_name_the_performance_inputs(count, names):
+    config = ModelConfig(layers=1, width=8, ffn_width=8, heads=2, performance_features=count)
+    assert Bundle(config, {}).settings().get("performance_inputs") == (list(names) if names else None)
+
+
+def test_music_without_its_score_is_refused_where_the_model_has_inputs_of_it(fixtures):
+    score = fixtures / "musicbert" / "s14_late_first_time_signature.mid"
+    with pytest.raises(MidiError) as caught:
+        read_piece(score, performance=18)
+    assert caught.value.reason == "other-inputs"
+    assert "data-bin" in caught.value.hint
