@@ -1,12 +1,12 @@
 """The levers that need a GPU, in order: pre-training, fine-tuning, rates of each start, the twelve tasks.
 
-pretrain (10 minutes of one GPU): a network with performance inputs on the corpus of --corpus, a data-bin of
-`musicbert build --performance-input` without music of any test; dropout 0.1, bars and expression masked in
-turn. finetune (8): this network on the rating sets with frozen layers, mean + sd, means of the raters,
-weights by raters and phases, its learning rate chosen inside the training folds. rates (5): from scratch,
-random and pre-trained, each with the rate that is best for it inside the training folds. tasks (7): the
-pre-trained network and one from scratch on M2BERT's benchmark. Steps that are done go on where they were;
---tiny runs all of it on a CPU in minutes, to see that it works.
+pretrain (10 minutes of one GPU): on the corpus of --corpus, a data-bin of `musicbert build
+--performance-input` without music of any test, with dropout 0.1: a network with performance inputs, bars
+and expression masked in turn, and a plain one. finetune (8): the first on the rating sets with frozen
+layers, mean + sd, means of the raters, weights by raters and phases, its learning rate chosen inside the
+training folds. rates (5): from scratch, random and pre-trained, each with the rate that is best for it
+inside the training folds. tasks (7): the plain network and one from scratch on M2BERT's benchmark. Steps
+that are done go on where they were; --tiny runs all of it on a CPU in minutes, to see that it works.
 """
 
 from __future__ import annotations
@@ -43,27 +43,29 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _weights(given: argparse.Namespace) -> Path:
-    """Weights of the pre-training, or those of --init."""
-    made = given.output / "pretrain" / "checkpoint_last.pt"
-    return given.init if given.init is not None else made
+def _weights(given: argparse.Namespace, *, performance: bool = True) -> Path:
+    """Weights of the pre-training, or those of --init or --init-plain."""
+    chosen: Path | None = given.init if performance else given.init_plain
+    made: Path = given.output / ("pretrain" if performance else "pretrain_plain") / "checkpoint_last.pt"
+    return chosen if chosen is not None else made
 
 
 def _pretrain(given: argparse.Namespace) -> None:
     if given.corpus is None:
         die("--corpus is missing: a data-bin of musicbert build --performance-input")
     need(given.corpus, "make it with musicbert build --performance-input")
-    out = given.output / "pretrain"
     updates, warmup, rows, batch = (2, 0, 2, 2) if given.tiny else (given.pretrain_updates, 200, 128, 32)
-    run(
-        *("scripts/pretrain/musicbert.sh", "--data", given.corpus, "--save-dir", out, "--arch", given.arch),
-        *("--performance-input", "--mask-strategy", "bar+expression", "--mask-prob", "0.3"),
-        *("--dropout", "0.1", "--random-tokens", "field", "--break-mode", "eos", "--lr", "1e-3"),
-        *("--updates", updates, "--warmup", warmup, "--effective-batch", rows, "--batch", batch),
-        *("--validate-every", 1 if given.tiny else 500, "--optimizer", "fused_adamw", "--resume"),
-        *(("--cpu", "--num-workers", 0) if given.tiny else ("--autocast-bf16", "--layout", "stream")),
-        *("--", "--clip-norm", "1", "--stop-time-hours", f"{given.minutes / 60:.4f}"),
-    )
+    played = ("--performance-input", "--mask-strategy", "bar+expression", "--mask-prob", "0.3")
+    for performance, own in ((True, played), (False, ())):
+        out = _weights(given, performance=performance).parent
+        run(
+            *("scripts/pretrain/musicbert.sh", "--data", given.corpus, "--save-dir", out, *own),
+            *("--arch", given.arch, "--dropout", "0.1", "--random-tokens", "field", "--break-mode", "eos"),
+            *("--lr", "1e-3", "--updates", updates, "--warmup", warmup, "--effective-batch", rows),
+            *("--batch", batch, "--validate-every", 1 if given.tiny else 500, "--optimizer", "fused_adamw"),
+            *(("--cpu", "--num-workers", 0) if given.tiny else ("--autocast-bf16", "--layout", "stream")),
+            *("--resume", "--", "--clip-norm", "1", "--stop-time-hours", f"{given.minutes / 120:.4f}"),
+        )
 
 
 def _rated(given: argparse.Namespace, step: str, starts: str, *levers: object) -> None:
@@ -100,9 +102,10 @@ def _rates(given: argparse.Namespace) -> None:
 def _tasks(given: argparse.Namespace) -> None:
     if given.note_data is None and given.seq_data is None:
         die("--note-data and --seq-data are missing: folders of scripts/prepare_smc_benchmark.sh")
-    need(_weights(given), "run the step pretrain, or give --init")
+    weights = _weights(given, performance=False)
+    need(weights, "run the step pretrain, or give --init-plain")
     folders = [folder or "-" for folder in (given.note_data, given.seq_data)]
-    for name, model in (("mlm", _weights(given)), ("scratch", f"scratch:{given.arch}")):
+    for name, model in (("mlm", weights), ("scratch", f"scratch:{given.arch}")):
         small = ("--cpu", "--max-updates", 1, "--seeds", 1, "--batch", 2) if given.tiny else ("--bf16",)
         run(
             *("scripts/finetune_m2bert.sh", model, *folders, "--output", given.output / "tasks" / name),
@@ -122,7 +125,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--note-data", type=Path, help="shards of labels of notes (scripts/prepare_smc_benchmark.sh)")
     add("--seq-data", type=Path, help="shards of labels of pieces")
     add("--init", type=Path, help="weights with performance inputs, in place of the step pretrain")
-    add("--minutes", type=float, default=10.0, help="the pre-training ends after so many minutes")
+    add("--init-plain", type=Path, help="weights without performance inputs, for the twelve tasks")
+    add(
+        "--minutes", type=float, default=10.0, help="the two pre-trainings together end after so many minutes"
+    )
     add("--pretrain-updates", type=int, default=20000, help="updates of the pre-training, if time allows")
     add("--splits", default="", help="of run_xai.sh, such as 'xai:content_8fold' (all that are prepared)")
     add("--tasks", default="", help="tasks of the benchmark (all whose data are there)")

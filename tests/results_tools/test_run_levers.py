@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import run_levers
@@ -29,7 +31,7 @@ def test_what_is_missing_is_said(calls, capsys):
 
 def test_the_twelve_tasks_are_run_with_and_without_the_weights(calls, tmp_path):
     (tmp_path / "w.pt").touch()
-    words = ["--steps", "tasks", "--init", "w.pt", "--note-data", "note", "--tasks", "VF ME"]
+    words = ["--steps", "tasks", "--init-plain", "w.pt", "--note-data", "note", "--tasks", "VF ME"]
     assert run_levers.main(words) == 0
     first, second = calls
     assert first[:4] == ["scripts/finetune_m2bert.sh", "w.pt", "note", "-"]
@@ -68,3 +70,15 @@ def test_all_steps_on_ratings_at_tiny_size(make_midi_folder, make_databin, tmp_p
     assert {path.name for path in starts.iterdir()} == {
         f"performance-{s}" for s in ("scratch", "random", "mlm")
     }
+
+
+@pytest.mark.slow
+def test_a_task_of_the_benchmark_at_tiny_size(make_source, root, tmp_path):
+    shards, source = tmp_path / "smc", make_source("tnua", tmp_path / "tnua")
+    words = ["-", str(shards), "--source", f"tnua={source}", "--codec", "octuple"]
+    subprocess.run([sys.executable, root / "scripts" / "prepare_benchmark.py", *words], check=True)
+    words = ["--tiny", "--steps", "tasks", "--init-plain", str(root / "checkpoints" / "musicbert-mini")]
+    words += ["--output", str(tmp_path / "out"), "--note-data", str(shards / "note"), "--tasks", "VF"]
+    assert run_levers.main(words) == 0
+    for name in ("mlm", "scratch"):
+        assert "| VF | clean | accuracy |" in (tmp_path / "out" / "tasks" / name / "table.md").read_text()
