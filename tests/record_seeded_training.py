@@ -234,6 +234,11 @@ def numbers_in(value, name=""):
         yield name, repr(value)
 
 
+def by_row(log):
+    """Scores sorted by the names of their rows."""
+    return sorted(log["scores"], key=lambda line: line["row"])
+
+
 def differences(expected, log, *, relative=0.0):
     """What differs between two logs of a case, in words.
 
@@ -244,6 +249,12 @@ def differences(expected, log, *, relative=0.0):
     relative
         Relative difference that does not count, beside that of rounding; 0: every digit counts.
     """
+    expected, log = (
+        {**each, "scores": by_row(each)} if "scores" in each else each for each in (expected, log)
+    )
+    names = [line["row"] for line in expected.get("scores", ())]  # further baselines change nothing
+    if "scores" in log:
+        log["scores"] = [line for line in log["scores"] if line["row"] in names]
     if {stage: len(expected[stage]) for stage in expected} != {stage: len(log[stage]) for stage in log}:
         return ["other stages, or another number of lines in one"]
     told = []

@@ -156,17 +156,17 @@ def save_predictions(path: str | PathLike[str], predictions: Mapping[str, Predic
 
 
 def kept(part: Predictions) -> Predictions:
-    """Return predictions as they are kept beside a report: half precision, no embedding, no label.
+    """Return predictions as they are kept beside a report: single precision, no embedding, no label.
 
     Labels belong to the data: `musicbert.evaluation.reports.ratings` takes them from a label map.
     """
     blank = np.full_like(part.target, NO_CLASS if part.kind == "classes" else np.nan)
-    return replace(part, target=blank, embedding=None, **_as_type(part, np.float16))
+    return replace(part, target=blank, embedding=None, **_as_type(part, np.float32))
 
 
 def rounded(part: Predictions) -> Predictions:
     """Return predictions with the precision that is kept, so that scores of kept ones are the same."""
-    return replace(part, **{name: x.astype(np.float64) for name, x in _as_type(part, np.float16).items()})
+    return replace(part, **{name: x.astype(np.float64) for name, x in _as_type(part, np.float32).items()})
 
 
 def _as_type(part: Predictions, dtype: type) -> dict[str, NDArray[Any]]:

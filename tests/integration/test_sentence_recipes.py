@@ -256,7 +256,8 @@ def test_genres_are_trained_and_scored_on_every_fold(root, work):
     call([*score, "genre", "topmagd_data_bin", "--device", "cpu"], work)
     scores = json.loads((work / "topmagd_data_bin_scores" / "scores.json").read_text())
     genre = read_rows(scores["rows"])
-    assert [row.name for row in genre] == ["majority", "frequency", "logistic", "extra trees", "genre seed7"]
+    baselines = ["majority", "frequency", "logistic", "extra trees", "svm", "ensemble"]
+    assert [row.name for row in genre] == [*baselines, "genre seed7"]
     assert sum(scores["classes"].values()) == 7 + 7 + 2 * 6
     found = load_predictions(work / "topmagd_data_bin_scores" / "genre seed7.npz")["label"]
     assert len(set(found.ids.tolist())) == 20
