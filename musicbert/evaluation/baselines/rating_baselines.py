@@ -162,7 +162,7 @@ def run_baselines(
         tested = fair_groups([dict(zip(parts, done[name], strict=True))])
         rows.append(score_row("baseline", tested, name=name, n_resamples=n_resamples, seed=seed))
         if keep is not None and (pooled := rows[-1].predictions) is not None:
-            keep |= {"ids": pooled.ids, "groups": pooled.groups, "target": pooled.target}
+            keep |= {"ids": pooled.ids, "groups": pooled.groups}  # no labels: not all may be passed on
             keep[f"row:{name}"] = np.round(pooled.outputs, DIGITS).astype(np.float32)
         if progress is not None:
             progress(f"{name}: {_headline(rows[-1])}")
