@@ -174,7 +174,9 @@ def plan_processes(
         )
         launch = (*_torchrun(), *places, "-m", _LAUNCH)
     elif here > 1:
-        launch = (*_torchrun(), *flags(standalone=True, nproc_per_node=here), "-m", _LAUNCH)
+        # by address: a machine's own name may not resolve, and torchrun would wait for it
+        places = flags(standalone=True, local_addr="127.0.0.1", nproc_per_node=here)
+        launch = (*_torchrun(), *places, "-m", _LAUNCH)
     path = os.pathsep.join(filter(None, (str(PACKAGE.parent), environment.get("PYTHONPATH", ""))))
     return Processes(
         here * nodes, launch, {"PYTHONPATH": path, **({} if gpus else {"CUDA_VISIBLE_DEVICES": ""})}

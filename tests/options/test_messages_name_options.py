@@ -19,7 +19,7 @@ FOREIGN = {
     "--save-dir", "--reset-optimizer", "--arch", "--task", "--criterion", "--sample-break-mode", "--batch-size",
     "--max-tokens", "--no-build-isolation", "--ntasks-per-node", "--disable-validation", "--layerwise-betas",
     "--max-update", "--max-epoch", "--stop-time-hours", "--srcdict", "--fp16-no-flatten-grads", "--warmup-updates",
-    "--clip-norm", "--autocast-bf16", "--is-fine-tuning", "--tokens-per-sample", "--update-freq", "--standalone", "--cpu",
+    "--clip-norm", "--autocast-bf16", "--is-fine-tuning", "--tokens-per-sample", "--update-freq", "--standalone", "--local-addr", "--cpu",
 }  # fmt: skip
 
 
