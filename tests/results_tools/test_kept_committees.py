@@ -1,4 +1,4 @@
-"""The last three rows of each set of baselines and their differences are computed again from the predictions in `results/`.
+"""The last rows of each set of baselines and their differences are computed again from what `results/` keeps.
 
 The files hold no labels, since not all ratings may be passed on: they are made here from the ratings.
 """
