@@ -32,6 +32,8 @@ class ModelConfig(_Config):
         Tokens of one note; 1 switches the compound embedding off.
     performance_features
         Continuous performance inputs of one note (pedal, timing); 0 is the published model.
+    norm_eps
+        Added to the variance in LayerNorm. BERT of Hugging Face has 1e-12.
     """
 
     layers: int = 12
@@ -46,6 +48,7 @@ class ModelConfig(_Config):
     vocabulary_size: int = 1237
     fields: int = 8
     performance_features: int = 0
+    norm_eps: float = 1e-5
 
 
 #: name -> configuration; names are those of ``--arch musicbert_<name>``.

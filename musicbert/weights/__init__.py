@@ -6,7 +6,7 @@ from musicbert.weights.fairseq_file import save_ckpt, save_fairseq
 from musicbert.weights.families.family import Family, KeyReport
 from musicbert.weights.families.known import (
     FAMILIES,
-    check_heads,
+    check_settings,
     family_of,
     fit_weights,
     infer_config,
@@ -37,7 +37,7 @@ __all__ = [
     "Source",
     "Verification",
     "build_model",
-    "check_heads",
+    "check_settings",
     "check_view",
     "family_of",
     "fit_weights",

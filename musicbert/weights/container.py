@@ -4,8 +4,8 @@ A checkpoint is a pickle, and a pickle can call any function: `musicbert.weights
 containers, and the few other classes in MusicBERT's checkpoints (``argparse.Namespace`` of fairseq 0.10,
 omegaconf's ``DictConfig`` of 1.0.0a0, NumPy scalars in the training state), and refuses anything else with
 ``CheckpointError("unsafe-pickle")``. ``.safetensors`` files hold only tensors; their settings are in the
-``config.json`` beside them. A folder stands for its ``model.safetensors``, and tensors in the layout of
-Hugging Face get their published names.
+``config.json`` beside them. A folder stands for its ``model.safetensors`` or ``pytorch_model.bin``. Tensors
+in the layout of Hugging Face, in either file, get their published names, and settings of ``config.json``.
 """
 
 from __future__ import annotations
@@ -20,13 +20,19 @@ import torch
 from musicbert import atomic
 from musicbert.errors import CheckpointError, first_line
 from musicbert.weights.checks import check_kind_of_file
-from musicbert.weights.families.hugging_face import from_hugging_face, is_hugging_face
+from musicbert.weights.families.hugging_face import (
+    from_hugging_face,
+    hugging_face_settings,
+    is_hugging_face,
+)
 from musicbert.weights.pickles import plain, read_pickle
 
 #: Bytes of the list of tensors of a safetensors file.
 MAX_HEADER = 8 << 20
 #: Bytes of the length at the beginning of a safetensors file.
 _LENGTH_BYTES = 8
+#: Files of weights that a folder stands for, the first that is there.
+IN_FOLDER = ("model.safetensors", "pytorch_model.bin")
 
 
 @dataclass(frozen=True)
@@ -56,18 +62,18 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     """Read a checkpoint on the CPU.
 
     ``path``: a ``.pt`` of fairseq (any of its containers), a pickled state dict, a ``.safetensors`` file, or
-    a folder with ``model.safetensors``.
+    a folder with one of :data:`IN_FOLDER`.
     Raises `CheckpointError` (``not-found``, ``unsafe-pickle``, ``unreadable``, ``no-weights``,
     ``bad-weights``; ``bad-config``: ``config.json``).
     """
     path = Path(path)
     if path.is_dir():
-        path = path / "model.safetensors"
+        path = next((path / name for name in IN_FOLDER if (path / name).is_file()), path / IN_FOLDER[0])
     if not path.is_file():
         raise CheckpointError("not-found", "There is no such checkpoint", path=path, hint="check the path")
     check_kind_of_file(path)
     if path.suffix == ".safetensors":
-        return _from_safetensors(path)
+        return _with_config(read_safetensors(path), "safetensors", path)
     content = read_pickle(path)
     if not isinstance(content, dict):
         raise CheckpointError("no-weights", f"It holds a {type(content).__name__}, not weights", path=path)
@@ -90,6 +96,8 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     }
     if not weights:
         raise CheckpointError("no-weights", "It holds no weights", path=path)
+    if is_hugging_face(weights):
+        return _with_config(weights, container, path)
     folder_settings = saved if isinstance(saved, dict) else {}
     settings, task = groups.get("model", {}), groups.get("task", {})
     outputs = state.get("outputs") if isinstance(state, dict) else None
@@ -123,19 +131,24 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _from_safetensors(path: Path) -> Checkpoint:
-    weights, container = read_safetensors(path), "safetensors"
+def _with_config(weights: dict[str, torch.Tensor], container: str, path: Path) -> Checkpoint:
+    """Tensors with the settings of the ``config.json`` beside them."""
     beside = path.with_name("config.json")
     content = read_json(beside) if beside.is_file() else {}
     if is_hugging_face(weights):
         weights, container = from_hugging_face(weights, path=path), "hugging-face"
     architecture = content.get("architecture")
-    heads = content.get("num_attention_heads")
     if isinstance(architecture, dict):
-        heads = architecture.get("heads")
+        settings = {"encoder_attention_heads": architecture.get("heads")}
+        settings["layer_norm_eps"] = architecture.get("norm_eps")
+    else:
+        try:
+            settings = hugging_face_settings(content, weights)
+        except ValueError as error:
+            raise CheckpointError("bad-config", f"Its settings do not fit: {error}", path=beside) from error
+    heads = settings.get("encoder_attention_heads")
     if heads is not None and (type(heads) is not int or heads < 1):
         raise CheckpointError("bad-config", f"{heads!r} is not a number of attention heads", path=beside)
-    settings = {"encoder_attention_heads": heads} if heads else {}
     ours = content.get("model_type") in ("musicbert", "m2bert", "midibert")
     recorded = content if ours and "architecture" in content else {}
     return Checkpoint(weights, settings, str(path), container, folder_settings=recorded)

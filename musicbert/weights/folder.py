@@ -115,6 +115,7 @@ def model_card(bundle: Bundle, layout: Layout) -> str:
     if family.name == "musicbert":
         table |= {
             "positions": config.max_positions,
+            "epsilon of LayerNorm": f"{config.norm_eps:g}",
             "performance inputs": _inputs(config.performance_features),
             "sentence heads read": bundle.pooling,
             "phases of the clock": bundle.phases,

@@ -15,9 +15,9 @@ from musicbert.encoding.vocabulary import TOKENS
 from musicbert.errors import CheckpointError
 from musicbert.model import Pooling
 from musicbert.weights.bundle import Bundle, bundle_from_settings
-from musicbert.weights.container import Checkpoint, load_checkpoint, read_json
+from musicbert.weights.container import IN_FOLDER, Checkpoint, load_checkpoint, read_json
 from musicbert.weights.families.family import FamilyName, KeyReport
-from musicbert.weights.families.known import FAMILIES, check_heads, family_of, fit_weights, infer_config
+from musicbert.weights.families.known import FAMILIES, check_settings, family_of, fit_weights, infer_config
 from musicbert.weights.output_names import SPECTRAL, heads_of, labels_of_data, named_heads, read_labels
 
 
@@ -120,14 +120,14 @@ def _check_vocabulary(bundle: Bundle, folder: Path) -> None:
 
 
 def load_folder(folder: str | PathLike[str], *, labels: str | PathLike[str] | None = None) -> Bundle:
-    """Read a folder that :func:`~musicbert.weights.save_folder` wrote, in either layout.
+    """Read a folder that :func:`~musicbert.weights.save_folder` or Hugging Face's ``save_pretrained`` wrote.
 
     Raises `CheckpointError` (``not-found``; those of :func:`read_bundle`).
     """
-    if not (Path(folder) / "model.safetensors").is_file():
+    if not any((Path(folder) / name).is_file() for name in IN_FOLDER):
         raise CheckpointError(
             "not-found",
-            "This folder does not hold a model.safetensors",
+            f"This folder does not hold a {' or '.join(IN_FOLDER)}",
             path=folder,
             hint="give a folder written by `musicbert checkpoint convert`, or a checkpoint file",
         )
@@ -182,7 +182,7 @@ def load_into(model: nn.Module, path: str | PathLike[str]) -> KeyReport:
     """
     checkpoint = load_checkpoint(path)
     config: Any = model.config
-    check_heads(checkpoint.settings, config.heads, path=path)
+    check_settings(checkpoint.settings, config, path=path)
     state, report = fit_weights(checkpoint.weights, model, path=path)
     nn.Module.load_state_dict(model, state, strict=True)
     return report

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from musicbert.atomic import read_json
 from musicbert.errors import CheckpointError, nearest
+from musicbert.weights.container import IN_FOLDER
 from musicbert.weights.download import download
 
 
@@ -35,7 +36,7 @@ PUBLISHED: dict[str, Source] = {
     "musicbert_small": Source("checkpoint_last_musicbert_small.pt", page=_PUBLISHER),
     "musicbert_base": Source("checkpoint_last_musicbert_base.pt", page=_PUBLISHER),
 }
-_IN_FOLDER = ("model.safetensors", "checkpoint_best.pt", "checkpoint_last.pt")
+_IN_FOLDER = (*IN_FOLDER, "checkpoint_best.pt", "checkpoint_last.pt")
 
 
 def resolve(
@@ -46,7 +47,7 @@ def resolve(
     sources: Mapping[str, Source] | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Path:
-    """Find a checkpoint: a file, or a folder with ``model.safetensors``.
+    """Find a checkpoint: a file, or a folder with ``model.safetensors`` or ``pytorch_model.bin``.
 
     ``name``: a file, a folder, or a name (see the module docstring). ``folders``: where names are looked for,
     in place of the ``checkpoints`` folders. ``cache``: where downloads go (``~/.cache/musicbert``).
@@ -62,7 +63,7 @@ def resolve(
     if path.is_dir() and (checkpoint := _inside(path)):
         return checkpoint
     text = fspath(name)
-    if path.is_dir() or len(path.parts) != 1 or path.suffix in (".pt", ".safetensors"):
+    if path.is_dir() or len(path.parts) != 1 or path.suffix in (".pt", ".bin", ".safetensors"):
         raise CheckpointError(
             "not-found",
             "This folder does not hold a checkpoint" if path.is_dir() else "There is no such checkpoint",
@@ -101,7 +102,7 @@ def _inside(folder: Path) -> Path | None:
     """Checkpoint of a folder: the folder itself where it is one of ours."""
     for file in _IN_FOLDER:
         if (folder / file).is_file():
-            return folder if file == _IN_FOLDER[0] else folder / file
+            return folder if file in IN_FOLDER else folder / file
     return None
 
 

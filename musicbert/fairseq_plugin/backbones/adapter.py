@@ -19,7 +19,7 @@ from torch import nn
 from musicbert.encoding.views import View
 from musicbert.errors import CheckpointError
 from musicbert.fairseq_plugin.data.task import flag
-from musicbert.weights import Family, check_heads, check_view, fit_weights, load_checkpoint
+from musicbert.weights import Family, check_settings, check_view, fit_weights, load_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class Backbone:
                 raise
             logger.warning("%s", error)
             return
-        check_heads(checkpoint.settings, cfg.encoder_attention_heads, path=init_from)
+        check_settings(checkpoint.settings, self.config, path=init_from)
         if view is not None:
             check_view(checkpoint, view, path=init_from)
         self.load_weights(checkpoint.weights, path=init_from)

@@ -36,6 +36,7 @@ class MusicBertConfig(BackboneFlags):
     attention_dropout: float = flag(BASE.attention_dropout, "dropout of attention")
     activation_dropout: float = flag(BASE.activation_dropout, "dropout after GELU")
     pooler_dropout: float = flag(BASE.pooler_dropout, "dropout in sentence heads")
+    layer_norm_eps: float = flag(BASE.norm_eps, "added to the variance in LayerNorm")
     max_positions: int = flag(BASE.max_positions, "longest input in tokens")
     pooling: POOLINGS = flag(  # type: ignore[valid-type]  # noqa: RUF009
         "first",

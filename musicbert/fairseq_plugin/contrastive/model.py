@@ -57,6 +57,7 @@ class ContrastiveModel(Backbone, BaseFairseqModel):
         super().__init__()
         width = cfg.encoder_embed_dim
         self.mainEncoder = MusicBertModel(cfg, vocabulary_size)
+        self.config = self.mainEncoder.config
         self.annotationEncoder = AnnotationEncoder(annotation_width, width, compat=compat)
         self.classificationHead = projection(width, performer_count)
         if compat:

@@ -56,7 +56,7 @@ class OctupleEncoder(nn.Module):
         D, fields = config.width, config.fields
         self.embed_tokens = nn.Embedding(config.vocabulary_size, D, padding_idx=PAD)
         self.embed_positions = nn.Embedding(config.max_positions + PAD + 1, D, padding_idx=PAD)
-        self.emb_layer_norm = nn.LayerNorm(D)
+        self.emb_layer_norm = nn.LayerNorm(D, eps=config.norm_eps)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.layers))
         self.downsampling = nn.Sequential(nn.Linear(fields * D, D)) if fields > 1 else None
         self.upsampling = nn.Sequential(nn.Linear(D, fields * D)) if fields > 1 else None
@@ -189,10 +189,10 @@ class EncoderLayer(nn.Module):
         self.dropout = config.dropout
         self.activation_dropout = config.activation_dropout
         self.self_attn = SelfAttention(config.width, config.heads, config.attention_dropout)
-        self.self_attn_layer_norm = nn.LayerNorm(config.width)
+        self.self_attn_layer_norm = nn.LayerNorm(config.width, eps=config.norm_eps)
         self.fc1 = nn.Linear(config.width, config.ffn_width)
         self.fc2 = nn.Linear(config.ffn_width, config.width)
-        self.final_layer_norm = nn.LayerNorm(config.width)
+        self.final_layer_norm = nn.LayerNorm(config.width, eps=config.norm_eps)
 
     def forward(
         self, x: torch.Tensor, padding_mask: torch.Tensor | None = None, segments: Segments | None = None

@@ -33,7 +33,7 @@ class MusicBertEncoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.sentence_encoder = OctupleEncoder(config)
-        self.lm_head = LMHead(config.width, config.vocabulary_size)
+        self.lm_head = LMHead(config.width, config.vocabulary_size, config.norm_eps)
         #: says what hidden performance inputs were
         self.performance_head = (
             nn.Linear(config.width, config.performance_features) if config.performance_features else None

@@ -19,10 +19,10 @@ class LMHead(nn.Module):
     tied it to a discarded table, so checkpoints hold both.
     """
 
-    def __init__(self, width: int, vocabulary_size: int) -> None:
+    def __init__(self, width: int, vocabulary_size: int, norm_eps: float = 1e-5) -> None:
         super().__init__()
         self.dense = nn.Linear(width, width)
-        self.layer_norm = nn.LayerNorm(width)
+        self.layer_norm = nn.LayerNorm(width, eps=norm_eps)
         self.weight = nn.Parameter(torch.empty(vocabulary_size, width))
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from os import PathLike
 from typing import Any, Literal
 
@@ -49,6 +49,8 @@ class Family:
     flags: Mapping[str, str]
     #: flags whose values no shape shows: they are read from a checkpoint's settings
     from_settings: tuple[str, ...]
+    #: setting of a checkpoint -> the values under which it computes what the network does
+    fixed: Mapping[str, tuple[Any, ...]] = field(default_factory=dict, kw_only=True)
     #: attributes that shapes show: they must agree with ``config.json``
     from_shapes: tuple[str, ...]
     #: attributes that must be equal in a checkpoint and the model that it is loaded into
@@ -95,15 +97,26 @@ class Family:
     def size_flags(self, config: Config) -> dict[str, Any]:
         """Value of each flag of fairseq that must be given to load weights of this architecture."""
         sizes = (*self.sizes, "heads")
+        if getattr(config, "norm_eps", None) != getattr(self.config(), "norm_eps", None):
+            sizes = (*sizes, "norm_eps")
         return {flag: value for flag, value in self.flag_values(config).items() if self.flags[flag] in sizes}
 
     def with_settings(self, config: Config, settings: Mapping[str, Any]) -> Config:
-        """Architecture with what the settings of a checkpoint say beyond the shapes."""
+        """Architecture with what the settings of a checkpoint say beyond the shapes.
+
+        Raises `ValueError`: a setting is no number, or asks for what the network does not compute.
+        """
         changes: dict[str, Any] = {}
+        for name, values in self.fixed.items():
+            if settings.get(name) not in (None, *values):
+                raise ValueError(f"{name} is {settings[name]!r}, and the network here has {values[0]!r}")
         for flag in self.from_settings:
             value, attribute = settings.get(flag), self.flags[flag]
-            if isinstance(value, int | float):
-                changes[attribute] = type(getattr(config, attribute))(value)
+            if value is None:
+                continue
+            if not isinstance(value, int | float):
+                raise ValueError(f"{flag} is {value!r}, not a number")
+            changes[attribute] = type(getattr(config, attribute))(value)
         return config.with_(**changes)
 
     def check(self, theirs: Config, ours: Config, *, path: str | PathLike[str] | None = None) -> None:

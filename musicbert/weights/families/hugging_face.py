@@ -1,10 +1,11 @@
-"""The layout of Hugging Face's BERT, as musicbert_hf uses it: names there and back.
+"""The layout of Hugging Face's BERT, as musicbert_hf uses it: names and settings, there and back.
 
 ``encoder.sentence_encoder.layers.0.fc1.weight`` is ``bert.encoder.layer.0.intermediate.dense.weight`` there;
 :data:`NAMES` has all names. Shapes are the same, and the position table keeps its two rows before the first
-position. BERT also has a table of token types: it is written as one row of zeros, and any other table is
-refused on reading. ``cls.predictions.bias`` is BERT's second name of the decoder's bias. The decoder is never
-tied to the embedding. Sentence heads keep their names, because BERT has none for them.
+position. BERT also has a table of token types: it is written as one row of zeros. musicbert_hf stores one
+that it never reads; in a BERT without the two projections, a table that is not zero is refused.
+``cls.predictions.bias`` is BERT's second name of the decoder's bias. The decoder is never tied to the
+embedding. Sentence heads keep their names, because BERT has none for them.
 """
 
 import re
@@ -43,6 +44,29 @@ NAMES: dict[str, str] = {
 }
 TOKEN_TYPES = "bert.embeddings.token_type_embeddings.weight"
 SECOND_BIAS = "cls.predictions.bias"
+_BIAS = "cls.predictions.decoder.bias"
+_PROJECTION = "bert.embeddings.downsampling.0.weight"
+#: entry of ``config.json`` -> values with which BERT computes what the network here does
+HUGGING_FACE_FIXED: dict[str, tuple[Any, ...]] = {
+    "hidden_act": ("gelu", "gelu_python"),
+    "position_embedding_type": ("absolute",),
+    "fairseq_position_embeddings": (True,),
+    "tie_word_embeddings": (False,),
+    "is_decoder": (False,),
+    "add_cross_attention": (False,),
+    "bos_token_id": (0,),
+    "eos_token_id": (2,),
+    "pad_token_id": (1, 0),  # 0 is BERT's default: it says which row has no gradient
+}
+#: entry of ``config.json`` -> setting of fairseq, for what no shape shows
+_SETTINGS = {
+    "num_attention_heads": "encoder_attention_heads",
+    "hidden_dropout_prob": "dropout",
+    "attention_probs_dropout_prob": "attention_dropout",
+    "activation_dropout": "activation_dropout",
+    "classifier_dropout": "pooler_dropout",
+    "layer_norm_eps": "layer_norm_eps",
+}
 _MARK = "bert.embeddings.word_embeddings.weight"
 _BLOCK = re.compile(r"(\.layers?\.)(\d+)(?=\.)")
 _PERFORMANCE = "encoder.sentence_encoder.performance_projection.weight"
@@ -91,16 +115,17 @@ def from_hugging_face(
 ) -> dict[str, torch.Tensor]:
     """Give tensors with the names of Hugging Face's BERT their published names.
 
-    Raises `CheckpointError`: ``other-model`` where token types are not zero, or the head of the language
-    model is tied or missing.
+    Raises `CheckpointError`: ``other-model`` where token types are read and not zero, or the head of the
+    language model is tied or missing; ``bad-weights`` where its bias is there twice, with two values.
     """
     weights = dict(weights)
     types = weights.pop(TOKEN_TYPES, None)
-    if types is not None and bool((types != 0).any()):
+    if types is not None and _PROJECTION not in weights and bool((types != 0).any()):
         raise CheckpointError("other-model", "It has token types, which MusicBERT does not have", path=path)
     second = weights.pop(SECOND_BIAS, None)
-    if second is not None:
-        weights.setdefault("cls.predictions.decoder.bias", second)
+    if second is not None and not torch.equal(weights.setdefault(_BIAS, second), second):
+        message = f"{SECOND_BIAS} and {_BIAS} differ, and are one parameter in BERT"
+        raise CheckpointError("bad-weights", message, path=path)
     if "cls.predictions.decoder.weight" not in weights:
         raise CheckpointError(
             "other-model", "Its language-model head is tied or missing; MusicBERT's is not tied", path=path
@@ -122,13 +147,42 @@ def hugging_face_config(config: ModelConfig) -> dict[str, Any]:
         "hidden_act": "gelu",
         "hidden_dropout_prob": config.dropout,
         "attention_probs_dropout_prob": config.attention_dropout,
+        "activation_dropout": config.activation_dropout,
+        "classifier_dropout": config.pooler_dropout,
         "max_position_embeddings": config.max_positions + 2,
         "fairseq_position_embeddings": True,
         "type_vocab_size": 1,
-        "layer_norm_eps": 1e-5,
+        "layer_norm_eps": config.norm_eps,
         "bos_token_id": 0,
         "pad_token_id": 1,
         "eos_token_id": 2,
         "tie_word_embeddings": False,
         "compound_ratio": config.fields,
     }
+
+
+def hugging_face_settings(content: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """Settings of a ``config.json`` by their names in fairseq; ``weights`` have published names.
+
+    Raises `ValueError` where a size is not that of the tensors.
+    """
+    tables = {
+        "vocab_size": weights.get("encoder.sentence_encoder.embed_tokens.weight"),
+        "max_position_embeddings": weights.get("encoder.sentence_encoder.embed_positions.weight"),
+        "intermediate_size": weights.get("encoder.sentence_encoder.layers.0.fc1.weight"),
+        "hidden_size": weights.get("encoder.sentence_encoder.emb_layer_norm.weight"),
+    }
+    shown = {name: len(table) for name, table in tables.items() if table is not None and table.dim()}
+    blocks = {_BLOCK.findall(name)[0][1] for name in weights if _BLOCK.search(name)}
+    shown["num_hidden_layers"] = len(blocks)
+    down = weights.get("encoder.sentence_encoder.downsampling.0.weight")
+    if down is not None and down.dim() == 2 and len(down):
+        shown["compound_ratio"] = down.shape[1] // len(down)
+    for name, size in shown.items():
+        if content.get(name, size) != size:
+            raise ValueError(f"{name} is {content[name]!r}, the tensors show {size}")
+    settings = {name: content[name] for name in HUGGING_FACE_FIXED if name in content}
+    settings |= {ours: content[theirs] for theirs, ours in _SETTINGS.items() if theirs in content}
+    if content.get("model_type") == "bert":
+        settings.setdefault("layer_norm_eps", 1e-12)  # BERT's, where its settings are silent
+    return settings

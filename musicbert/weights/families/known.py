@@ -115,16 +115,24 @@ def fit_weights(
     return state, KeyReport(tuple(loaded), tuple(missing), tuple(unexpected), tuple(resized))
 
 
-def check_heads(settings: Mapping[str, Any], heads: int, *, path: str | PathLike[str] | None = None) -> None:
-    """Check the number of attention heads, which no shape shows, against the settings of a checkpoint.
+def check_settings(
+    settings: Mapping[str, Any], config: Any, *, path: str | PathLike[str] | None = None
+) -> None:
+    """Check what no shape shows, heads and LayerNorm, of a checkpoint's settings against a model.
 
-    Raises `CheckpointError` (``other-architecture``).
+    Raises `CheckpointError` (``other-architecture``, ``bad-config``).
     """
-    theirs = settings.get("encoder_attention_heads") or heads
-    if int(theirs) != heads:
-        raise CheckpointError(
-            "other-architecture",
-            f"It is of another architecture: {theirs} attention heads (not {heads})",
-            path=path,
-            hint="choose the --arch it was trained with",
-        )
+    try:
+        theirs = family_of_config(config).with_settings(config, settings)
+    except (ValueError, OverflowError) as error:
+        raise CheckpointError("bad-config", f"Its settings do not fit: {error}", path=path) from error
+    for name, words in {"heads": "attention heads", "norm_eps": "as epsilon of LayerNorm"}.items():
+        value, ours = getattr(theirs, name, None), getattr(config, name, None)
+        if value != ours:
+            raise CheckpointError(
+                "other-architecture",
+                f"It is of another architecture: {value} {words} (not {ours})",
+                path=path,
+                hint="choose the --arch it was trained with"
+                + (f", and --layer-norm-eps {value}" if name == "norm_eps" else ""),
+            )

@@ -14,6 +14,7 @@ from musicbert.config import PRESETS, ModelConfig
 from musicbert.errors import CheckpointError
 from musicbert.model import MusicBert
 from musicbert.weights.families.family import HEAD_WIDTH, SIZE_FLAGS, Family, Weights, layer_count
+from musicbert.weights.families.hugging_face import HUGGING_FACE_FIXED
 
 ENCODER = "encoder.sentence_encoder."
 #: tensors that the published model lacks; they start at a neutral value
@@ -95,6 +96,7 @@ MUSICBERT = Family(
         "attention_dropout": "attention_dropout",
         "activation_dropout": "activation_dropout",
         "pooler_dropout": "pooler_dropout",
+        "layer_norm_eps": "norm_eps",
         "max_positions": "max_positions",
         "performance_features": "performance_features",
     },
@@ -104,7 +106,9 @@ MUSICBERT = Family(
         "attention_dropout",
         "activation_dropout",
         "pooler_dropout",
+        "layer_norm_eps",
     ),
+    fixed={"activation_fn": ("gelu",), "pooler_activation_fn": ("tanh",), **HUGGING_FACE_FIXED},
     from_shapes=(
         "layers",
         "width",
