@@ -89,7 +89,7 @@ def _fingerprints(options: argparse.Namespace) -> int:
 
     from musicbert.corpus.builder.held_out import SUFFIX, fingerprints_of, name_and_path
     from musicbert.corpus.readers import SOURCES
-    from musicbert.corpus.readers.held_out import held_out_fingerprints
+    from musicbert.corpus.readers.benchmark import held_out_fingerprints
     from musicbert.corpus.splits.fingerprints import Fingerprints
     from musicbert.errors import DatasetError
     from musicbert.progress import progress_bar

@@ -125,7 +125,8 @@ def read_experiment(path: str | PathLike[str], label: str = "") -> Experiment:
     path = Path(path)
     try:
         record = read_json(path / "task.json")
-        check_types(record, leaks=dict, seeds=list)
+        check_types(record, leaks=dict, seeds=list, data=dict)
+        check_types(record["data"], codec=str)
         if (
             any(type(seed) is not int for seed in record["seeds"])
             or not record["leaks"]

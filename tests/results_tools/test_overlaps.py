@@ -98,7 +98,7 @@ def test_made_corpora(tmp_path):
 
 def test_a_sample_of_the_real_data_is_as_the_file_says(record, root, tmp_path):
     """Motifs against the files of the corpus that hold one, and thirty others."""
-    from musicbert.corpus.readers.held_out import held_out_fingerprints
+    from musicbert.corpus.readers.benchmark import held_out_fingerprints
 
     shared = root.parent / "shared" / "data"
     motifs, collection = shared / "tasks" / "mnid_bpsmotif.tar.xz", shared / "pretrain_small.tar.xz"

@@ -72,7 +72,8 @@ def split(folder):
 def experiment(folder):
     task = {"name": "mood", "label": "mood", "level": "sequence", "kind": "classes", "classes": ["a", "b"],
             "metric": "accuracy", "ignore": [], "splits": {}, "seeds": [1]}  # fmt: skip
-    (folder / "task.json").write_text(json.dumps({"task": task, "leaks": {"0": {}}, "seeds": [1]}))
+    record = {"task": task, "leaks": {"0": {}}, "seeds": [1], "data": {"codec": "octuple"}}
+    (folder / "task.json").write_text(json.dumps(record))
     names = np.array(["x", "y"], np.str_)
     part = Predictions(
         "mood", "sequence", "classes", ("a", "b"), names, names, np.array([0, 1]), np.eye(2, dtype=np.float32)
@@ -176,3 +177,13 @@ def test_types():
     for wrong in ({"a": True}, {}, [], {"a": "1"}):
         with pytest.raises(ValueError, match=r"a is|not a JSON object"):
             check_types(wrong, a=int)
+
+
+@pytest.mark.parametrize("data", [None, {}, {"codec": 1}])
+def test_an_experiment_that_does_not_name_its_encoding_is_refused(tmp_path, data):
+    file, read = experiment(tmp_path)
+    assert read().record["data"] == {"codec": "octuple"}
+    record = json.loads(file.read_text()) | {"data": data}
+    file.write_text(json.dumps(record))
+    with pytest.raises(MusicBertError, match="cannot be read"):
+        read()

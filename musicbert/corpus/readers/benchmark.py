@@ -11,11 +11,13 @@ from importlib import import_module
 from os import PathLike, fspath
 from typing import Any
 
+from musicbert.annotation.folds import PARTS
 from musicbert.corpus.files.ledger import Outcome
 from musicbert.corpus.labelled.pieces import LabelledPiece
 from musicbert.corpus.readers.contract import Item, Source, read_source
 from musicbert.corpus.readers.published import move_tail
 from musicbert.corpus.readers.tasks import BENCHMARK, READERS, BenchmarkTask
+from musicbert.corpus.splits.fingerprints import Fingerprint, fingerprint
 from musicbert.corpus.splits.song_groups import regroup
 from musicbert.errors import DatasetError
 
@@ -117,3 +119,27 @@ def load_data_set(
     if source == "pm2s":
         pieces = move_tail(pieces)
     return DataSet(source, pieces, failed)
+
+
+def held_out_fingerprints(
+    source: str, path: str | PathLike[str]
+) -> tuple[dict[str, Fingerprint], list[Outcome]]:
+    """Fingerprints of the pieces that a data set tests or validates on, and the files that cannot be read.
+
+    ``source`` is one of `SOURCES`. Where there are folds, every piece is tested.
+    Pieces are called ``SOURCE/PART/PIECE``. Raises `DatasetError`: those of `read`,
+    ``no-music`` where there is none.
+    """
+    pieces: dict[str, Fingerprint] = {}
+    failed: list[Outcome] = []
+    for piece in read(source, path, strict=False):
+        if isinstance(piece, Outcome):
+            failed.append(piece)
+            continue
+        part = piece.splits.get("published") or next(iter(piece.splits.values()), "train")  # or in no part
+        if part != "train":
+            part = part if part in PARTS else f"fold{part}"
+            pieces[f"{source}/{part}/{piece.name}"] = fingerprint(piece.notes)
+    if not pieces:
+        raise DatasetError("no-music", "There is no test piece in it", path=path)
+    return pieces, failed

@@ -103,7 +103,7 @@ def test_all_files_may_be_left_out(places):
 
 
 def test_pieces_of_a_data_set_that_are_in_no_training_part(tmp_path):
-    from musicbert.corpus.readers.held_out import held_out_fingerprints
+    from musicbert.corpus.readers.benchmark import held_out_fingerprints
 
     for seed, part in enumerate(("train", "valid", "test")):
         folder = tmp_path / "pop909_processed" / part
