@@ -1,0 +1,16 @@
+"""Why a model answers as it does: factors of the playing, notes, and what would change the answer.
+
+A model is seen as a `Target`: performances in, one number a dimension out. So everything here works for a
+committee of features, a network, or any function.
+"""
+
+from musicbert.explanation.target import (
+    CallableTarget,
+    CommitteeTarget,
+    HeadTarget,
+    TaggerTarget,
+    Target,
+    open_target,
+)
+
+__all__ = ["CallableTarget", "CommitteeTarget", "HeadTarget", "TaggerTarget", "Target", "open_target"]

@@ -1,0 +1,206 @@
+"""`Target`: what is explained, as named numbers of performances; adapters for each kind of model.
+
+Legend: ``m`` performances, ``d`` dimensions.
+"""
+
+from collections.abc import Callable, Sequence
+from os import PathLike, fspath
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from musicbert.annotation.dimensions import RATING_SETS
+from musicbert.arrays import Floats
+from musicbert.errors import CheckpointError
+from musicbert.midi import Score
+from musicbert.predict import Model, from_pretrained
+from musicbert.predict.ratings import RatingPredictor
+from musicbert.predict.tagger import TaggerModel, load_tagger_model
+from musicbert.weights import Head
+from musicbert.weights.tagger_folder import is_tagger_folder
+
+Poles = tuple[tuple[str, str], ...]
+
+
+@runtime_checkable
+class Target(Protocol):
+    """What is explained.
+
+    ``names``: of the dimensions; ``poles``: words for a low and a high value of each, empty where unknown.
+    """
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the dimensions."""
+        ...
+
+    @property
+    def poles(self) -> Poles:
+        """Words for a low and for a high value of each dimension; ``("", "")`` where unknown."""
+        ...
+
+    def scores(self, performances: Sequence[Score]) -> Floats:
+        """Values of performances [shape=(m, d), float64], each independent of the others."""
+        ...
+
+
+class CallableTarget:
+    """Any function of performances.
+
+    ``function``: performances -> values [shape=(m, d)]; ``names``, ``poles``: of the dimensions.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Sequence[Score]], ArrayLike],
+        names: Sequence[str],
+        poles: Sequence[tuple[str, str]] | None = None,
+    ) -> None:
+        self.function, self.names = function, tuple(names)
+        self.poles: Poles = _poles(self.names, poles)
+
+    def scores(self, performances: Sequence[Score]) -> Floats:
+        """See `Target`. Raises `ValueError` for values of another shape."""
+        if not performances:
+            return np.zeros((0, len(self.names)))
+        values = np.asarray(self.function(performances), np.float64)
+        if values.shape != (len(performances), len(self.names)):
+            raise ValueError(
+                f"the function gave an array of shape {values.shape} for {len(performances)} performances "
+                f"and {len(self.names)} names"
+            )
+        return values
+
+
+class CommitteeTarget:
+    """A saved committee of ratings.
+
+    ``written``: the written music of the performance that is explained, for committees that read it.
+    """
+
+    def __init__(self, predictor: RatingPredictor, *, written: Score | None = None) -> None:
+        self.predictor, self.written = predictor, written
+        about = predictor.model.about
+        self.names = tuple(map(str, about["classes"]))
+        known = {
+            dimension.name: (dimension.low, dimension.high)
+            for study in RATING_SETS.values()
+            for dimension in study.columns["full"]
+        }
+        self.poles: Poles = _poles(
+            self.names, about.get("poles") or [known.get(name, ("", "")) for name in self.names]
+        )
+
+    def scores(self, performances: Sequence[Score]) -> Floats:
+        """See `Target`."""
+        if not performances:
+            return np.zeros((0, len(self.names)))
+        written = None if self.written is None else [self.written] * len(performances)
+        return self.predictor.rate(performances, scores=written).values
+
+
+class HeadTarget:
+    """The scores of one sentence head of a MusicBERT, over all windows of a piece.
+
+    ``head``: its name; needed where there are several.
+    Raises `CheckpointError` (``no-head``: none, several, or not this one).
+    """
+
+    def __init__(self, model: Model, head: str | None = None) -> None:
+        heads = model.heads
+        if head is None and len(heads) == 1:
+            head = next(iter(heads))
+        if head not in heads:
+            raise CheckpointError(
+                "no-head",
+                f"It has no head {head!r}"
+                if head
+                else f"It has {len(heads) or 'no'} heads, of which one is explained",
+                hint=f"choose one: {', '.join(heads)}"
+                if heads
+                else "fine-tune it first: see docs/finetuning.md",
+            )
+        self.model, self.head = model, head
+        self.names, self.poles = _of_head(heads[head])
+
+    def scores(self, performances: Sequence[Score]) -> Floats:
+        """See `Target`."""
+        if not performances:
+            return np.zeros((0, len(self.names)))
+        results = self.model.predict(list(performances), heads=[self.head])
+        return np.stack([result[self.head].scores for result in results]).astype(np.float64)
+
+
+class TaggerTarget:
+    """What `musicbert finetune` trained on labels of pieces.
+
+    Raises `CheckpointError` (``other-model``: it labels notes).
+    """
+
+    def __init__(self, model: TaggerModel) -> None:
+        if model.level == "note":
+            raise CheckpointError(
+                "other-model",
+                f"It labels notes ({model.label}), and reasons are given for labels of pieces",
+                hint="take a model of pieces, or a function of your own (CallableTarget)",
+            )
+        self.model = model
+        names, self.poles = _of_head(model.head)
+        self.names = tuple(model.classes) or names
+
+    def scores(self, performances: Sequence[Score]) -> Floats:
+        """See `Target`."""
+        if not performances:
+            return np.zeros((0, len(self.names)))
+        return np.stack([each.scores for each in self.model.predict(performances)]).astype(np.float64)
+
+
+def open_target(
+    model: Any,
+    *,
+    head: str | None = None,
+    written: Score | None = None,
+    network: Any = None,
+    device: str | None = None,
+) -> Target:
+    """Return a model as a `Target`.
+
+    ``model``: a `Target`, a `RatingPredictor`, a `Model`, a `TaggerModel`; or a path: a saved committee
+    (``.npz``), a folder that `musicbert finetune` wrote, a checkpoint or its name. ``head``: of a
+    `Model` with several heads; ``written``: the written music, for committees; ``network``: whose states a
+    committee reads (default: as the committee names it).
+    Raises `CheckpointError` and `DatasetError` (those of the loaders and of the adapters).
+    """
+    if isinstance(model, str | PathLike):
+        path = fspath(model)
+        if path.endswith(".npz"):
+            model = RatingPredictor(path, network)
+        elif is_tagger_folder(path):
+            model = load_tagger_model(path, device=device)
+        else:
+            model = from_pretrained(path, device=device)
+    if isinstance(model, RatingPredictor):
+        return CommitteeTarget(model, written=written)
+    if isinstance(model, TaggerModel):
+        return TaggerTarget(model)
+    if isinstance(model, Model):
+        return HeadTarget(model, head)
+    if isinstance(model, Target):
+        return model
+    raise CheckpointError(
+        "no-head",
+        f"{type(model).__name__} has no outputs to explain",
+        hint="fine-tune it: see docs/finetuning.md",
+    )
+
+
+def _of_head(head: Head) -> tuple[tuple[str, ...], Poles]:
+    return head.all_names, _poles(head.all_names, head.poles or None)
+
+
+def _poles(names: Sequence[str], poles: Sequence[Sequence[str]] | None) -> Poles:
+    pairs = tuple((str(low), str(high)) for low, high in poles or [("", "")] * len(names))
+    if len(pairs) != len(names):
+        raise ValueError(f"{len(pairs)} pairs of poles for {len(names)} names")
+    return pairs
