@@ -1,4 +1,4 @@
-"""Write the result tables of the README from the files in results/, and from nothing else.
+"""Write the tables of results/README.md and the small one of the README from the files in results/ alone.
 
 Example: python results/tools/readme_tables.py
 
@@ -20,6 +20,7 @@ from typing import Any
 from ceilings import marks, page
 from program import die, make_parser
 from readme_ablations import ablation_table, size_table, with_and_without_table
+from readme_short import short_table
 from readme_tasks import downstream_table
 
 from musicbert.annotation.reliability import MARKS as CEILING_MARKS
@@ -201,20 +202,24 @@ def replace_section(text: str, tables: str) -> str:
 
 
 def main() -> int:
-    """Parse the arguments and rewrite the section of the README. Exit code 2 for bad input."""
+    """Parse the arguments and rewrite the sections of both pages. Exit code 2 for bad input."""
     parser = make_parser(__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the results")
-    parser.add_argument("--readme", type=Path, default=Path("README.md"), help="file to change")
+    parser.add_argument("--readme", type=Path, default=Path("README.md"), help="page of the small table")
+    parser.add_argument("--page", type=Path, default=Path("results/README.md"), help="page of all tables")
     parser.add_argument("--check", action="store_true", help="only compare; exit code 1 if they differ")
     given = parser.parse_args()
     try:
-        before = given.readme.read_text(encoding="utf-8")
-        after = replace_section(before, readme_tables(given.results))
+        short = "\n".join(short_table(given.results))
+        tables = {given.page: readme_tables(given.results), given.readme: short}
+        before = {path: path.read_text(encoding="utf-8") for path in tables}
+        after = {path: replace_section(before[path], tables[path]) for path in tables}
     except (MusicBertError, OSError) as error:
         die(str(error))
     if given.check:
         return int(before != after)
-    write_text(given.readme, after)
+    for path, text in after.items():
+        write_text(path, text)
     if (given.results / "ceilings.json").is_file():
         write_text(given.results / "ceilings.md", page(given.results))
     return 0

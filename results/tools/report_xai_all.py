@@ -1,4 +1,4 @@
-"""Write reports of everything that scripts/run_xai.sh trained, then the tables of the README.
+"""Write reports of everything that scripts/run_xai.sh trained, then the tables of results and README.
 
 A report has scores of the networks beside those of the baselines and the noise ceiling.
 """
@@ -36,7 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
         if _complete(given.runs, folder):
             for task in ("regression", "classes"):
                 _report(given, folder, task)
-    run("results/tools/readme_tables.py", "--results", given.results, "--readme", ROOT / "README.md")
+    pages = ("--readme", ROOT / "README.md", "--page", ROOT / "results" / "README.md")
+    run("results/tools/readme_tables.py", "--results", given.results, *pages)
     return 0
 
 

@@ -74,6 +74,7 @@ REPLACED = {
 #: beginning of a command -> why it does not run here; its options are checked all the same
 NOT_RUN = {
     "make ": "downloads packages; the steps of the demo are those of the main job",
+    "pip install": "downloads packages",
     "bash scripts/run_xai.sh --data DIR": "a GPU",
     "bash scripts/run_ablations.sh": "tens of trainings; test_ablations.py runs a small plan",
     "bash scripts/m2bert/pretrain.sh --data cp_data_bin --arch m2bert_base": "a GPU (--half-sums, --compile)",

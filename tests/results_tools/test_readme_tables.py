@@ -1,9 +1,10 @@
-"""README tables come from result files, and the README in the checkout is in step with them."""
+"""Tables of README and results come from result files, and the pages here are in step with them."""
 
 import json
 
 import pytest
 from readme_ablations import ablation_table, size_table, with_and_without_table
+from readme_short import short_table
 from readme_tables import MARKS, readme_tables, replace_section
 
 from musicbert.errors import DatasetError
@@ -181,9 +182,27 @@ def test_only_the_section_changes():
         replace_section("nothing", "new")
 
 
-def test_the_readme_is_in_step(root):
-    text = (root / "README.md").read_text()
-    assert replace_section(text, readme_tables(root / "results")) == text
+def test_the_pages_are_in_step(root):
+    results = root / "results"
+    for path, tables in (
+        (results / "README.md", readme_tables(results)),
+        (root / "README.md", "\n".join(short_table(results))),
+    ):
+        text = path.read_text()
+        assert replace_section(text, tables) == text
+
+
+def test_the_short_table_has_a_line_a_task(results, ablations):
+    assert short_table(results / "nowhere") == []
+    text = "\n".join(short_table(ablations))
+    assert "| melody, each note of a piece | accuracy | 0.600 | 0.700 | 0.800 ± 0.005 | 0.900" in text
+    text = (results / "baselines_xai.json").read_text()
+    text = text.replace('"segment', '"content_4fold').replace('"ridge', '"committee+score')
+    (results / "baselines_percepiano.json").write_text(text)
+    (results / "percepiano").mkdir()
+    (results / "xai" / "segment").rename(results / "percepiano" / "content_4fold")
+    line = "| 19 qualities of playing (PercePiano) | R² | -0.100 | 0.300 | 0.345 | – |"
+    assert line in short_table(results)
 
 
 def test_larger_networks_are_paired_by_seed_and_fold(tmp_path):

@@ -195,7 +195,7 @@ def _reduce(
 
 
 def _bad(message: str, path: Path) -> DatasetError:
-    return DatasetError("bad-folds", message, path=path, hint="see --folds-file in the README")
+    return DatasetError("bad-folds", message, path=path, hint="see --folds-file in docs/labels.md")
 
 
 def read_databin_folds(folder: str | PathLike[str]) -> Folds:
