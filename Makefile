@@ -16,7 +16,7 @@ DEMO ?= demo
 
 MUTANTS ?= 1000000
 
-.PHONY: help venv demo test test-light fuzz lint types format clean
+.PHONY: help venv demo docs test test-light fuzz lint types format clean
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -28,6 +28,9 @@ $(VENV)/.ready: setup.py scripts/make_venv.sh
 
 demo: venv ## run the main job on made data; ends in a table and pictures in demo/
 	PYTHON="$(abspath $(BIN))/python" bash scripts/demo.sh --output "$(DEMO)"
+
+docs: venv ## build the documentation in site/; open site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 test: venv lint ## style, import contracts, types and all tests
 	$(BIN)/python -m pytest -n 2
@@ -58,4 +61,4 @@ format: venv ## let ruff rewrite what it can
 	$(BIN)/ruff format .
 
 clean: ## remove the environment and what the demo made
-	rm -rf "$(VENV)" .venv-light "$(DEMO)" build *.egg-info
+	rm -rf "$(VENV)" .venv-light "$(DEMO)" site build *.egg-info

@@ -24,6 +24,8 @@ MODELS = [
 # needs --no-build-isolation: see `make venv`
 TRAIN = [*MODELS, "fairseq-fixed==0.12.3.1", "omegaconf>=2.3", "tensorboard>=2.16", "setuptools<81"]
 
+DOCS = ["mkdocs-material>=9.5", "mkdocstrings-python>=1.12"]
+
 setup(
     name="musicbert",
     version=VERSION,
@@ -57,7 +59,9 @@ setup(
         "remote": ["aiohttp>=3.9", "s3fs>=2024.2", "gcsfs>=2024.2"],
         # notes of MusicXML and Humdrum scores, as the published benchmark reads chord roots and keys
         "scores": ["music21>=9"],
+        "docs": DOCS,
         "dev": [
+            *DOCS,
             "pytest>=8",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from program import ROOT, make_parser, need, run, say
+
+from musicbert.atomic import write_text
 
 #: sets whose labels are KDE apexes; those of the others are means
 APEX_SETS = ("xai", "xai_mnskim")
@@ -41,6 +44,17 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def leave_out_pictures(out: Path) -> None:
+    """Remove the pictures of a report, and its lines that show them."""
+    for picture in out.glob("*.png"):
+        picture.unlink()
+    page = out / "report.md"
+    if not page.is_file():
+        return
+    text = re.sub(r"\n*^!\[\w+\]\(\w+\.png\)$", "", page.read_text(encoding="utf-8"), flags=re.M)
+    write_text(page, text)
+
+
 def _complete(runs: Path, folder: Path) -> bool:
     """Whether all folds of all seeds are done; say so where not."""
     name, split, variant = folder.parts[-3:]
@@ -68,8 +82,7 @@ def _report(given: argparse.Namespace, folder: Path, task: str) -> None:
         quiet=True,
     )
     if not given.pictures:
-        for picture in out.glob("*.png"):
-            picture.unlink()
+        leave_out_pictures(out)
 
 
 def _baselines(given: argparse.Namespace, name: str, split: str, task: str) -> Iterator[object]:

@@ -167,6 +167,14 @@ def test_only_complete_experiments_are_reported(calls, tmp_path, capsys):
     assert tables[0].endswith("readme_tables.py")
 
 
+def test_a_report_without_its_pictures_does_not_show_them(tmp_path):
+    (tmp_path / "scores.png").touch()
+    (tmp_path / "report.md").write_text("scores\n\n![scores](scores.png)\n![curves](curves.png)\n")
+    report_xai_all.leave_out_pictures(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
+    assert (tmp_path / "report.md").read_text() == "scores\n"
+
+
 def test_downstream_recipes_get_what_was_given(calls, tmp_path, capsys):
     (tmp_path / "s" / "midi").mkdir(parents=True)
     (tmp_path / "s" / "midi" / "a.mid").write_bytes(b"a")
