@@ -18,6 +18,7 @@ from fairseq.file_io import PathManager
 from musicbert.atomic import replacing
 from musicbert.errors import CheckpointError
 from musicbert.fairseq_plugin.data.task import change
+from musicbert.weights import check_settings, load_checkpoint
 from musicbert.weights.pickles import read_pickle, write_pickle
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,8 @@ def copy_whole(src_path: str, dst_path: str, overwrite: bool = False) -> str:
 def resume(cfg: Any, trainer: Any, **more: Any) -> tuple[Any, Any]:
     """Load a checkpoint as fairseq does: the newest whole one where the last one is damaged.
 
-    A finished run is left as it is. Raises `CheckpointError` (``unreadable``: damaged, none beside it).
+    A finished run is left as it is. Raises `CheckpointError` (``unreadable``: damaged, none beside it;
+    ``other-architecture``: weights to start from that another network was trained to use).
     """
     own = cfg.restore_file == LAST
     suffix = trainer.checkpoint_suffix or ""
@@ -67,6 +69,10 @@ def resume(cfg: Any, trainer: Any, **more: Any) -> tuple[Any, Any]:
     if own and trainer.is_data_parallel_master:
         for leftover in (file for pattern in _LEFTOVERS for file in Path(cfg.save_dir).glob(pattern)):
             leftover.unlink()
+    start = None if own and path.is_file() else cfg.finetune_from_model or (None if own else path)
+    network = getattr(trainer.model, "backbone", trainer.model)
+    if start is not None and Path(start).is_file() and hasattr(network, "config"):
+        check_settings(load_checkpoint(start).settings, network.config, path=start)
     if not path.is_file():
         return _load(cfg, trainer, **more)
     try:

@@ -20,11 +20,13 @@ import torch
 from musicbert import atomic
 from musicbert.errors import CheckpointError, first_line
 from musicbert.weights.checks import check_kind_of_file
+from musicbert.weights.families.family import WITHOUT_FLAG
 from musicbert.weights.families.hugging_face import (
     from_hugging_face,
     hugging_face_settings,
     is_hugging_face,
 )
+from musicbert.weights.families.known import FAMILIES
 from musicbert.weights.pickles import plain, read_pickle
 
 #: Bytes of the list of tensors of a safetensors file.
@@ -140,7 +142,10 @@ def _with_config(weights: dict[str, torch.Tensor], container: str, path: Path) -
     architecture = content.get("architecture")
     if isinstance(architecture, dict):
         settings = {"encoder_attention_heads": architecture.get("heads")}
-        settings["layer_norm_eps"] = architecture.get("norm_eps")
+        family = next((f for name, f in FAMILIES.items() if name == content.get("model_type")), None)
+        if family is not None:
+            settings |= {flag: architecture.get(name) for name, flag in family.unseen.items()}
+            settings |= {name: architecture[name] for name in WITHOUT_FLAG if name in architecture}
     else:
         try:
             settings = hugging_face_settings(content, weights)

@@ -27,6 +27,8 @@ SIZE_FLAGS = {
     "encoder_ffn_embed_dim": "ffn_width",
     "encoder_attention_heads": "heads",
 }
+#: attributes that only ``config.json`` can set
+WITHOUT_FLAG = ("global_theta", "local_theta")
 
 
 @dataclass(frozen=True)
@@ -94,11 +96,24 @@ class Family:
         """Value of each flag of fairseq for an architecture."""
         return {flag: getattr(config, attribute) for flag, attribute in self.flags.items()}
 
+    @property
+    def unseen(self) -> dict[str, str]:
+        """Attributes that decide what the network computes and that no shape shows, with their flags."""
+        return {self.flags[flag]: flag for flag in self.from_settings if "dropout" not in flag}
+
     def size_flags(self, config: Config) -> dict[str, Any]:
-        """Value of each flag of fairseq that must be given to load weights of this architecture."""
-        sizes = (*self.sizes, "heads")
-        if getattr(config, "norm_eps", None) != getattr(self.config(), "norm_eps", None):
-            sizes = (*sizes, "norm_eps")
+        """Value of each flag of fairseq that must be given to load weights of this architecture.
+
+        Raises `CheckpointError` (``other-architecture``: it differs from the usual in what no flag can say).
+        """
+        usual, sizes = self.config(), {*self.sizes, "heads"}
+        sizes |= {name for name in self.unseen if getattr(config, name) != getattr(usual, name)}
+        for name in WITHOUT_FLAG:
+            if getattr(config, name, None) != getattr(usual, name, None):
+                message = f"Its {name} is {getattr(config, name)}, and training has no flag for it"
+                raise CheckpointError(
+                    "other-architecture", message, hint=f"only {getattr(usual, name)} can be trained on"
+                )
         return {flag: value for flag, value in self.flag_values(config).items() if self.flags[flag] in sizes}
 
     def with_settings(self, config: Config, settings: Mapping[str, Any]) -> Config:

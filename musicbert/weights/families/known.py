@@ -12,7 +12,7 @@ from torch import nn
 
 from musicbert.errors import CheckpointError
 from musicbert.weights.checks import check_architecture, check_values
-from musicbert.weights.families.family import Config, Family, FamilyName, KeyReport, Weights
+from musicbert.weights.families.family import WITHOUT_FLAG, Config, Family, FamilyName, KeyReport, Weights
 from musicbert.weights.families.m2bert import M2BERT, is_m2bert
 from musicbert.weights.families.midibert import MIDIBERT, is_midibert
 from musicbert.weights.families.musicbert import MUSICBERT
@@ -118,21 +118,26 @@ def fit_weights(
 def check_settings(
     settings: Mapping[str, Any], config: Any, *, path: str | PathLike[str] | None = None
 ) -> None:
-    """Check what no shape shows, heads and LayerNorm, of a checkpoint's settings against a model.
+    """Check what no shape shows of a checkpoint's settings, such as heads, against a model.
 
     Raises `CheckpointError` (``other-architecture``, ``bad-config``).
     """
+    family = family_of_config(config)
     try:
-        theirs = family_of_config(config).with_settings(config, settings)
+        theirs = family.with_settings(config, settings)
     except (ValueError, OverflowError) as error:
         raise CheckpointError("bad-config", f"Its settings do not fit: {error}", path=path) from error
-    for name, words in {"heads": "attention heads", "norm_eps": "as epsilon of LayerNorm"}.items():
-        value, ours = getattr(theirs, name, None), getattr(config, name, None)
+    words = {"heads": "attention heads", "norm_eps": "as epsilon of LayerNorm"}
+    found = {name: (getattr(theirs, name), flag) for name, flag in family.unseen.items()}
+    found |= {name: (settings[name], "") for name in WITHOUT_FLAG if name in settings}
+    for name, (value, flag) in found.items():
+        ours = getattr(config, name, value)
         if value != ours:
+            option = f", and --{flag.replace('_', '-')}" if flag else "; training has no flag for this"
+            option += f" {value}" if flag and value is not True else ""
             raise CheckpointError(
                 "other-architecture",
-                f"It is of another architecture: {value} {words} (not {ours})",
+                f"It is of another architecture: {value} {words.get(name, f'as {name}')} (not {ours})",
                 path=path,
-                hint="choose the --arch it was trained with"
-                + (f", and --layer-norm-eps {value}" if name == "norm_eps" else ""),
+                hint="choose the --arch it was trained with" + ("" if name == "heads" else option),
             )

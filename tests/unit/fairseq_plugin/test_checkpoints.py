@@ -163,3 +163,11 @@ def test_patience_counts_on_after_a_resumption(train):
     train("run", *options, 30)
     ends = [state_of(path / LAST)["optimizer_history"][-1]["num_updates"] for path in (whole, folder)]
     assert ends[0] == ends[1] < 30
+
+
+def test_weights_of_another_number_of_heads_are_no_start(train):
+    folder, _ = train("first", "--max-update", 1)
+    for option in ("--finetune-from-model", "--restore-file"):
+        with pytest.raises(CheckpointError, match="attention heads") as caught:
+            train("second", option, folder / LAST, "--encoder-attention-heads", 1, "--max-update", 1)
+        assert caught.value.reason == "other-architecture"

@@ -9,10 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from musicbert.config import ModelConfig
+from musicbert.config import M2BERT_PRESETS, ModelConfig
 from musicbert.encoding import VOCABULARY_SIZE
 from musicbert.errors import CheckpointError, DatasetError
 from musicbert.model import MusicBert
+from musicbert.model.backbones.m2bert import M2Bert
 from musicbert.weights import (
     Bundle,
     Head,
@@ -27,6 +28,7 @@ from musicbert.weights import (
     save_folder,
 )
 from musicbert.weights.families.hugging_face import NAMES, from_hugging_face, to_hugging_face
+from musicbert.weights.families.m2bert import M2BERT
 
 FILES = (
     "micro_pretrained_v0.10_args_namespace.pt",
@@ -398,3 +400,29 @@ def test_values_that_half_precision_cannot_hold_are_refused(tmp_path):
     bundle = Bundle(CONFIG, {"w": torch.tensor([1e6])})
     with pytest.raises(CheckpointError, match="not finite"):
         bundle.half()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "flag"),
+    [
+        ("window", 8, "--local-window 8"),
+        ("global_every", 2, "--global-every 2"),
+        ("final_norm", True, "--final-norm"),
+        ("local_theta", 500.0, "training has no flag"),
+    ],
+)
+def test_what_no_shape_shows_of_an_m2bert_is_compared(tmp_path, name, value, flag):
+    config = M2BERT_PRESETS["tiny"].with_(layers=1, **{name: value})
+    folder = save_folder(Bundle(config, M2Bert(config).state_dict()), tmp_path / "m2bert")
+    assert getattr(load_model(folder).config, name) == value
+    with pytest.raises(CheckpointError, match=name) as caught:
+        load_into(M2Bert(config.with_(**{name: getattr(M2BERT_PRESETS["tiny"], name)})), folder)
+    assert caught.value.reason == "other-architecture"
+    assert flag in caught.value.hint
+    assert load_into(M2Bert(config), folder).loaded
+    if name == "local_theta":
+        with pytest.raises(CheckpointError, match="no flag"):
+            M2BERT.size_flags(config)
+    else:
+        assert M2BERT.size_flags(config)[flag.split()[0][2:].replace("-", "_")] == value
+        assert len(M2BERT.size_flags(config)) == len(M2BERT.size_flags(M2BERT_PRESETS["base"])) + 1
