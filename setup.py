@@ -59,9 +59,13 @@ setup(
         "remote": ["aiohttp>=3.9", "s3fs>=2024.2", "gcsfs>=2024.2"],
         # notes of MusicXML and Humdrum scores, as the published benchmark reads chord roots and keys
         "scores": ["music21>=9"],
+        # the instruments of `musicbert render`, not imported. Its synthesiser needs `pip install --no-deps
+        # tinysoundfont`: the package requires PyAudio, for loudspeakers, which only on Windows has a wheel
+        "sound": ["pretty_midi>=0.2.10", 'tinysoundfont>=0.3.7; sys_platform == "win32"'],
         "docs": DOCS,
         "dev": [
             *DOCS,
+            "pretty_midi>=0.2.10",
             "pytest>=8",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",
@@ -74,7 +78,6 @@ setup(
             "transformers>=4.48,<5",  # the other implementation of ModernBERT
             "pre-commit>=3.7",
             "music21>=9",
-            "captum>=0.8",  # the other implementation of integrated gradients
         ],
     },
     classifiers=[

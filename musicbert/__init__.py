@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from musicbert.errors import CheckpointError, DatasetError, MidiError, MusicBertError, RatingError
     from musicbert.midi import Score, read_score
     from musicbert.predict import FillOptions, Model, MusicBert, from_pretrained
+    from musicbert.sound import render
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ __all__ = [
     "from_pretrained",
     "get_codec",
     "read_score",
+    "render",
 ]
 
 #: public name -> module that holds it (loaded on first use)
@@ -45,6 +47,7 @@ _PUBLIC = {
         "errors": ("CheckpointError", "DatasetError", "MidiError", "MusicBertError", "RatingError"),
         "midi": ("Score", "read_score"),
         "predict": ("FillOptions", "Model", "MusicBert", "from_pretrained"),
+        "sound": ("render",),
     }.items()
     for name in names
 }

@@ -38,5 +38,6 @@ say "fairseq (compiled here: about three minutes)"
 "${pip[@]}" --no-build-isolation fairseq-fixed==0.12.3.1
 say "musicbert and its tools"
 "${pip[@]}" --no-build-isolation --editable "$root[train,dev]"
+"${pip[@]}" --no-deps tinysoundfont # see the extra `sound` in setup.py
 "$venv/bin/python" -c 'import torch, fairseq, musicbert; print("musicbert", musicbert.__version__, "with torch", torch.__version__)'
 touch "$venv/.ready"

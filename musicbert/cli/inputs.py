@@ -108,6 +108,22 @@ def share(text: str) -> float:
     return value
 
 
+def bar_range(text: str) -> tuple[int, int]:
+    """Read bars (type of an argument): ``5-8``, or one such as ``5``; counted from 0."""
+    first, dash, last = text.partition("-")
+    if not first.isdecimal() or (dash and not last.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a range of bars such as 5-8")
+    return int(first), int(last) if dash else int(first)
+
+
+def add_part(parser: argparse._ActionsContainer) -> None:
+    """Add the choice of a part of a piece."""
+    add = parser.add_argument
+    add("--bars", type=bar_range, metavar="FIRST-LAST", help="bars, from 0, such as 4-7 (all)")
+    add("--from", dest="start", type=float, metavar="SECONDS", help="or: where the part begins (0)")
+    add("--to", dest="end", type=float, metavar="SECONDS", help="and where it ends (the end)")
+
+
 def refuse_policies(options: argparse.Namespace, codec: str) -> None:
     """Refuse the arguments of `add_policies` for an encoding that has none: raises `ConfigError`."""
     from musicbert.encoding.policies import Policies

@@ -27,6 +27,7 @@ COMMANDS = {
     "embed": "MIDI files to vectors of pieces, bars or notes",
     "predict": "run the heads of a fine-tuned model on MIDI files",
     "fill": "hide parts of a MIDI file and let a model fill them in",
+    "render": "play a MIDI file into a WAV file",
     "checkpoint": "inspect, convert and verify checkpoints",
     "data": "fetch and prepare data sets",
     "completion": "print a script with which a shell completes commands and options",

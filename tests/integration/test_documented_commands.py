@@ -52,6 +52,7 @@ SMALL = {
     "bash scripts/train_nsp.sh": _SENTENCES,
     "fairseq-train DATA": "--cpu --arch musicbert_tiny --max-update 1",
     "musicbert build": "--quiet --shares 60 20 20",
+    "musicbert render": "--sample-rate 8000 --quiet",
     "musicbert evaluate": "--resamples 20 --quiet",
     "musicbert finetune --data": f"{_SCORE} --seeds 1 --keep-models",
     "musicbert finetune --labels": f"{_SCORE} --window 64 --folds 2",

@@ -71,6 +71,7 @@ PREDICT = {
 }
 FILL = "fill {song} --model {micro} --output f.mid --table f.csv"
 SAMPLED = f"{FILL} --temperature 2"
+RENDER = "render {song} --output s.wav --sample-rate 8000"
 BUILD = "build {midi} --output c --shares 60 20 20"
 TABLES = {
     "encode": ("encode {song}", ENCODE),
@@ -111,6 +112,11 @@ TABLES = {
     }),
     "fill, most probable": (FILL, {
         "--steps": "!--steps 2", "--top-k": "!--top-k 1", "--top-p": "!--top-p 0.5", "--seed": "--seed 5",
+    }),
+    "render": (RENDER, {
+        "input": (RENDER, "=render {other} --output s.wav --sample-rate 8000"), "--output": "--output other.wav",
+        "--bars": "--bars 1-2", "--from": "--from 2", "--to": "--to 3", "--sample-rate": "--sample-rate 4000",
+        "--gain": "--gain 3", "--bank": "!--bank none.sf2", "--quiet": "--quiet",
     }),
     "build": (BUILD, {
         "sources": ("build {midi} -o c", "=build {midi} {song} -o c"), "--output": "--output other", "--encoding": "--encoding cp",
