@@ -78,6 +78,7 @@ setup(
             "transformers>=4.48,<5",  # the other implementation of ModernBERT
             "pre-commit>=3.7",
             "music21>=9",
+            "captum>=0.8",  # the other implementation of integrated gradients
         ],
     },
     classifiers=[

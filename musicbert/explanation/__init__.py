@@ -4,6 +4,9 @@ A model is seen as a `Target`: performances in, one number a dimension out. So e
 committee of features, a network, or any function.
 """
 
+from musicbert.explanation.notes import NoteReasons, note_reasons
+from musicbert.explanation.occlusion import Occlusion, occlude
+from musicbert.explanation.rollout import attention_rollout
 from musicbert.explanation.target import (
     CallableTarget,
     CommitteeTarget,
@@ -13,4 +16,16 @@ from musicbert.explanation.target import (
     open_target,
 )
 
-__all__ = ["CallableTarget", "CommitteeTarget", "HeadTarget", "TaggerTarget", "Target", "open_target"]
+__all__ = [
+    "CallableTarget",
+    "CommitteeTarget",
+    "HeadTarget",
+    "NoteReasons",
+    "Occlusion",
+    "TaggerTarget",
+    "Target",
+    "attention_rollout",
+    "note_reasons",
+    "occlude",
+    "open_target",
+]

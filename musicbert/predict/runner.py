@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from musicbert.arrays import Ints
-from musicbert.encoding.vocabulary import MASK
 from musicbert.predict.pieces import Piece
 from musicbert.predict.windows import OVERLAP, WINDOW, Layout, Window, WindowChoice, cut
 from musicbert.progress import progress_bar
@@ -135,7 +134,7 @@ class Runner:
         """
 
         def make_batch(chosen: Ints) -> tuple[torch.Tensor, torch.Tensor | None]:
-            return self._collate([(pieces[windows[index].piece], windows[index]) for index in chosen])
+            return self.collate([(pieces[windows[index].piece], windows[index]) for index in chosen])
 
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             run_batches(
@@ -147,8 +146,8 @@ class Runner:
                 padding=PADDING,
             )
 
-    def _collate(self, chosen: Sequence[tuple[Piece, Window]]) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Tokens and performance inputs, which are zero at special rows, padding and masked notes."""
+    def collate(self, chosen: Sequence[tuple[Piece, Window]]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Tokens and performance inputs of windows; the latter are zero at special rows and masked notes."""
         sequences = []
         lead = self.layout.lead
         longest = max(len(window) for _, window in chosen) + self.layout.special
@@ -158,7 +157,8 @@ class Runner:
             tokens = self.layout.tokens(piece.rows[part], window.first_bar)
             notes = slice(lead, lead + len(window))
             if piece.hidden is not None:
-                tokens[notes][torch.from_numpy(piece.hidden[part])] = MASK
+                hidden = torch.from_numpy(piece.hidden[part])
+                tokens[notes] = torch.where(hidden, self.layout.mask, tokens[notes])
             if piece.performance is not None and self.performance:
                 row[notes] = torch.from_numpy(piece.performance[part])
                 if piece.hidden is not None:

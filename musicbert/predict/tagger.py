@@ -57,7 +57,7 @@ class TaggerModel:
         self.tagger = tagger
         longest = getattr(tagger.backbone.config, "max_positions", settings["window"] + self.layout.special)
         window = min(int(settings["window"]), int(longest) - self.layout.special)
-        self._runner = Runner(
+        self.runner = Runner(
             tagger,
             self.layout,
             performance=int(settings["architecture"].get("performance_features", 0)),
@@ -67,7 +67,7 @@ class TaggerModel:
             device=device,
             precision=precision,
         )
-        self.device = self._runner.device
+        self.device = self.runner.device
 
     def __repr__(self) -> str:
         return f"TaggerModel({self.label}: {self.kind} of {self.level}, {len(self.classes)} outputs)"
@@ -86,7 +86,7 @@ class TaggerModel:
         Raises `MidiError` for a source that cannot be read or encoded.
         """
         scores = [source if isinstance(source, Score | Piece) else read_score(source) for source in sources]
-        runner = self._runner
+        runner = self.runner
         runner.batch_rows = batch_rows
         pieces = [
             read_piece(score, codec=self.codec.name, performance=runner.performance, policies=policies)

@@ -13,7 +13,7 @@ import torch
 from musicbert.arrays import Ints
 from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.covering import OVERLAP, WINDOW, Window, cover
-from musicbert.encoding.vocabulary import FIELD_SIZES, PAD, rows_to_ids
+from musicbert.encoding.vocabulary import FIELD_SIZES, FIELDS, MASK, PAD, rows_to_ids
 from musicbert.errors import DatasetError
 
 __all__ = ["OVERLAP", "WINDOW", "Layout", "Window", "WindowChoice", "cover", "cut"]
@@ -54,10 +54,13 @@ class Layout:
                 hint="write it with the codec 'octuple', or take an architecture m2bert_*",
             )
         fields = get_codec(codec).fields
+        self.names = FIELDS if self.octuple else tuple(field.name for field in fields)
         self.fields = len(fields)
         self.lead, self.special = (0, 0) if cells else (1, 2)
         pads = FIELD_SIZES if self.octuple else [field.pad for field in fields]
         self._pad = torch.tensor(pads if cells else [PAD] * self.fields)
+        #: ids of hidden tokens [shape=(F,)]; MASK follows PAD in a column
+        self.mask = self._pad + 1 if cells else torch.full((self.fields,), MASK)
 
     def tokens(self, rows: Ints, first_bar: int) -> torch.Tensor:
         """Tokens of a window [shape=(n + special, F), int64]."""
