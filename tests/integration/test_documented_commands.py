@@ -100,7 +100,11 @@ BEFORE = {
 }
 UPSTREAM = "docs/from-upstream.md"
 #: pages whose examples have a test of their own
-TESTED = {"docs/library.md": "test_library_page.py", "docs/own-study.md": "test_own_study.py"}
+TESTED = {
+    "docs/library.md": "test_library_page.py",
+    "docs/new-data.md": "test_new_data_set.py",
+    "docs/own-study.md": "test_own_study.py",
+}
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 
 
@@ -141,7 +145,7 @@ def test_blocks_are_programs_or_name_what_they_are():
     assert languages <= {"bash", "python", *NOT_PROGRAMS}
     assert {"README.md", "docs/training.md", *TESTED} < set(PROGRAMS)
     for page, test in TESTED.items():
-        assert page in (ROOT / "tests" / "integration" / test).read_text()
+        assert Path(page).name in (ROOT / "tests" / "integration" / test).read_text()
 
 
 def test_no_entry_of_the_tables_is_left_over():
@@ -222,7 +226,7 @@ def place(inputs, tmp_path, monkeypatch):
 
 def names_of(page):
     """Names that the Python of a page expects."""
-    if page == "docs/finetuning.md":
+    if page == "docs/labelled-pieces.md":
         return {"pieces": read("pop909", "tunes")}
     return {"musicbert": musicbert}
 

@@ -2,7 +2,9 @@
 
 import csv
 import importlib
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,56 +22,9 @@ from musicbert.corpus.readers.benchmark import load_data_set, tasks_of
 from musicbert.corpus.splits.task_folds import task_folds
 from musicbert.errors import RatingError
 
-RATINGS = """
-import re
-
-from musicbert.annotation.dimensions import Dimension, RatingSet, register_rating_set
-
-SWING = (Dimension("Swing", "straight", "swinging", "swing"), Dimension("Tight", "tight", "loose", "tight"))
-register_rating_set(
-    RatingSet(
-        "jazz",
-        {"published": SWING[:1], "full": SWING},
-        marker="swing",
-        keys=("listener", "clip", "recording"),
-        scale=(1, 5),
-        no_answer=frozenset({-1.0}),
-        segment=re.compile(r"(?P<performer>[a-z]+)-(?P<piece>[a-z]+)-(?P<number>[0-9]+)"),
-    )
-)
-"""
-
-READER = """
-from functools import partial
-
-import numpy as np
-
-from musicbert.corpus.labelled.pieces import BeatNotes
-from musicbert.corpus.readers import benchmark_task, register_source
-from musicbert.corpus.readers.contract import Item, Source
-from musicbert.corpus.readers.tnua import read_table
-
-NOTES = r"tune(?P<number>[0-9]+)[.]csv$"
-
-
-def items(files, compatible):
-    found = files.require(NOTES, "tune<N>.csv")
-    names = {match.string: f"tune{match['number']}" for match in found}
-    return [Item(name, path, name, {}, partial(load, files, path)) for path, name in names.items()]
-
-
-def load(files, path):
-    table = read_table(files, path, ("onset", "pitch", "accent"))
-    onset, pitch = table["onset"].to_numpy(float), table["pitch"].to_numpy(np.int64)
-    notes = BeatNotes(onset, onset + 1, pitch, np.full(len(pitch), 64))
-    return [(path.removesuffix(".csv"), notes, {"accent": table["accent"].to_numpy(np.int64)})]
-
-
-register_source(
-    Source("made", "made tunes", "this test", "none", "tune<N>.csv", NOTES, items),
-    benchmark_task("AC", "accent", "made", ["plain", "accented"], (0.5, 0.5, 0.5)),
-)
-"""
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "new-data.md"
+#: the two programs of the page
+RATINGS, READER = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.M | re.S)
 
 
 @pytest.fixture
@@ -124,8 +79,8 @@ def test_a_new_task_of_notes_is_one_reader_and_its_row(add, tmp_path):
         rng = np.random.default_rng(number)
         rows = [f"{k},{rng.integers(40, 80)},{k % 4 == 0:d}" for k in range(64)]
         (data / f"tune{number}.csv").write_text("onset,pitch,accent\n" + "\n".join(rows) + "\n")
-    (row,) = tasks_of("made")
-    loaded = load_data_set("made", data)
+    (row,) = tasks_of("tunes")
+    loaded = load_data_set("tunes", data)
     assert not loaded.failed
     write_shards(loaded.pieces, "octuple", tmp_path / "shards", [row.task])
     shards = open_labelled(tmp_path / "shards")
