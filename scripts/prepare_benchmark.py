@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,8 @@ def main() -> None:
         help="cp (for M2BERT), cp-m2bert or octuple (for MusicBERT) (%(default)s)")  # fmt: skip
     add("--compatible", action="store_true", help="notes as published, bugs included")
     add("--npy", action="store_true", help="write the published X and y files too, to OUT/npy/")
+    add("--together", metavar="NAME", help="one folder OUT/note/NAME of all --source with labels of notes: "
+        "each piece has the labels of its source, for a model of several labels")  # fmt: skip
     add("--overwrite", action="store_true", help="replace existing folders")
     add("--python", help="interpreter of the environment (read by the script)")
     given = parser.parse_args()
@@ -73,6 +76,9 @@ def main() -> None:
         pieces = (piece for file in files for piece in read_file(file))
         rows = {row.abbreviation: row for file in files for row in file.rows}
         _write(source, pieces, list(rows.values()), given, _made_from(given, given.smc))
+    if given.together is not None:
+        _write_together(given)
+        return
     for text in given.source:
         name, path, inside = parse_source(text)
         rows = tasks_of(name)
@@ -82,6 +88,35 @@ def main() -> None:
         bar = partial(progress_bar, desc=name, unit="file")
         data = load_data_set(name, path, inside=inside, compatible=given.compatible, progress=bar)
         _write(name, [*data.pieces, *data.failed], rows, given, record)
+
+
+def _write_together(given: argparse.Namespace) -> None:
+    """Write the pieces of all sources as one set; a piece is named SOURCE/PIECE."""
+    if given.smc != "-" or given.npy:
+        raise ValueError("--together is for --source alone, without the published files and --npy")
+    sources = [parse_source(text) for text in given.source]
+    rows = [row for name, _, _ in sources for row in tasks_of(name)]
+    if any(row.task.level != "note" for row in rows):
+        raise ValueError("--together is for labels of notes")
+    record = made_from(
+        {
+            **{"--codec": given.codec, "--compatible": given.compatible},
+            **{f"folder of the archive of {name}": inside for name, _, inside in sources},
+        },
+        {f"{name}/{file}": digest for name, path, _ in sources for file, digest in hashes_of(path).items()},
+    )
+    if _done(given.together, rows, given, record):
+        return
+    pieces: list[LabelledPiece | Any] = []
+    for name, path, inside in sources:
+        bar = partial(progress_bar, desc=name, unit="file")
+        data = load_data_set(name, path, inside=inside, compatible=given.compatible, progress=bar)
+        named = (
+            replace(piece, name=f"{name}/{piece.name}", group=f"{name}/{piece.group}")
+            for piece in data.pieces
+        )
+        pieces += [*named, *data.failed]
+    _write(given.together, pieces, rows, given, record)
 
 
 def _smc_files(folder: Path) -> dict[str, list[SmcFile]]:

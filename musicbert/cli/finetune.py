@@ -71,7 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--onset-unit", choices=("beats", "ticks", "seconds"), default="beats", help="(%(default)s)")
     add_channel_programs(group)
     add("--label", nargs="+", default=[], metavar="LABEL",
-        help="label of --data to learn (the only one); for ratings also both: ratings performer")  # fmt: skip
+        help="label of --data to learn (the only one); of ratings both (ratings performer), of notes "
+        "several: one head learns them together")  # fmt: skip
     add("--codec", choices=("octuple", "cp", "cp-m2bert", "cp-midibert"), help="encoding (the model's)")
 
     group = parser.add_argument_group("split")
@@ -87,7 +88,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("training")
     add = group.add_argument
     add("--seeds", type=int, nargs="+", default=[1], help="(1)")
-    add("--metric", default="", help="metric to select by, such as accuracy, macro_f1, f1:CLASS, r2")
+    add("--metric", default="", help="metric to select by, such as accuracy, macro_f1, f1:CLASS, r2; "
+        "for several labels of notes one each, joined with commas")  # fmt: skip
     add("--search", nargs="+", default=[], metavar="OPTIONS",
         help="alternatives of options for fairseq-train, each one text ('--lr 1e-5' '--lr 1e-4'): the best "
         "on groups of the training part is taken (see fold*/search.json; not for sentences)")  # fmt: skip
@@ -225,7 +227,8 @@ def _prepare(options: argparse.Namespace) -> tuple[Any, list[Any]]:
         model = choose_model(options.model, codec=options.codec)
         prepared = _from_table(options, model)
     if options.metric:
-        check_metric(prepared.tasks[0], databin=prepared.is_databin)
+        for task in prepared.tasks[: 1 if prepared.is_databin else None]:
+            check_metric(task, databin=prepared.is_databin)
     for task in prepared.tasks:
         print(f"{task.level} labels, {task.kind}: {', '.join(task.classes)}")
     return prepared, _plan(options, prepared, model)
@@ -279,6 +282,7 @@ def _plan(options: argparse.Namespace, prepared: Any, model: Any) -> list[Any]:
         validation=options.validation,
         split_seed=options.split_seed,
         train_share=options.train_share,
+        others=tasks[1:],
         **common,
     )
 

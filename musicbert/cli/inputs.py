@@ -198,9 +198,10 @@ def read_all(files: Sequence[Path], read: Callable[[Path], T]) -> tuple[list[Pat
 def open_model(options: argparse.Namespace, *, m2bert: bool = False) -> Any:
     """Open the model of `add_model`'s arguments, and report on standard error what was loaded.
 
-    Raises `CheckpointError` (``other-model``: an M2BERT, unless ``m2bert``).
+    Raises `CheckpointError` (``other-model``: an M2BERT, unless ``m2bert``; a model of labels of notes or
+    pieces).
     """
-    from musicbert.predict import M2BertModel, from_pretrained
+    from musicbert.predict import M2BertModel, TaggerModel, from_pretrained
 
     model = from_pretrained(
         options.model, labels=options.labels, device=options.device, precision=options.precision
@@ -211,6 +212,13 @@ def open_model(options: argparse.Namespace, *, m2bert: bool = False) -> Any:
             "This is an M2BERT that is only pre-trained: it has no sentence heads and cannot fill in notes",
             path=options.model,
             hint="embed with it, or fine-tune it",
+        )
+    if isinstance(model, TaggerModel):
+        raise CheckpointError(
+            "other-model",
+            f"This model labels music ({', '.join(model.heads)}) and does nothing else",
+            path=options.model,
+            hint="use it with musicbert predict, or embed with the model that it was trained from",
         )
     print(f"{options.model}: {model.report}", file=sys.stderr)
     return model

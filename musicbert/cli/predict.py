@@ -68,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Predict and write; return the exit status."""
+    from musicbert.weights import resolve
     from musicbert.weights.tagger_folder import is_tagger_folder
 
     if len(options.inputs) == 1 and _is_labelled(Path(options.inputs[0])):
@@ -76,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("--output ends in .jsonl or .csv")
     refuse_unused(options, ["part", "split"], "with MIDI files: they choose pieces of a labelled data set")
     files = midi_files(options.inputs)
-    if is_tagger_folder(options.model):
+    if is_tagger_folder(resolve(options.model)):
         return _predict_tags(options, files)
     model = open_model(options)
     good, pieces = read_pieces(files, model, options)
@@ -140,19 +141,19 @@ def _write(
 
 
 def _predict_tags(options: argparse.Namespace, files: Sequence[Path]) -> int:
-    from musicbert.predict.tagger import load_tagger_model
+    from musicbert.predict import from_pretrained
 
     refuse_unused(options, ["labels"], f"with {options.model}, which names its outputs itself")
-    precision = "float32" if options.precision == "auto" else options.precision  # as it was evaluated
-    model = load_tagger_model(options.model, device=options.device, precision=precision)
+    model = from_pretrained(options.model, device=options.device, precision=options.precision)
     policies, codec = policies_of(options), model.codec.name
     refuse_policies(options, codec)
-    if options.heads and options.heads != [model.label]:
-        raise ValueError(f"the model has one head, {model.label!r}")
+    heads = [model.heads[name] for name in options.heads or model.heads if name in model.heads]
+    if unknown := set(options.heads or ()) - set(model.heads):
+        raise ValueError(f"no head {', '.join(unknown)}; the model has {', '.join(model.heads)}")
 
     def one(path: Path) -> Any:
         score = read_said(path, options, codec)
-        return score, model.predict([score], policies=policies)[0]
+        return score, model.predict_labels([score], policies=policies)[0]
 
     good, results = read_all(files, one)
     if not good:
@@ -164,28 +165,40 @@ def _predict_tags(options: argparse.Namespace, files: Sequence[Path]) -> int:
         (
             {
                 "file": str(path),
-                model.label: result.as_dict(),
-                "best": result.best,
-                **_details({model.label: result.details()}),
+                **{head.name: results[head.name].as_dict() for head in heads},
+                "best": _bests(results, heads),
+                **_details({head.name: results[head.name].details() for head in heads}),
             }
-            for path, (_, result) in named
+            for path, (_, results) in named
         ),
         [
             "file",
             *(_NOTE_COLUMNS if notes else ()),
-            *(f"{model.label}:{name}" for name in ("best", *model.classes, *_ratings(model.head))),
+            *(f"{head.name}:{name}" for head in heads for name in ("best", *head.names, *_ratings(head))),
         ],
         (
             row
-            for path, (score, result) in named
+            for path, (score, results) in named
             for row in (
-                _note_rows(path, score, result)
+                _note_rows(path, score, [results[head.name] for head in heads])
                 if notes
-                else [[str(path), _best(result.best), *_cells(model.head, result.scores)]]
+                else [
+                    [
+                        str(path),
+                        _best(results[model.label].best),
+                        *_cells(model.head, results[model.label].scores),
+                    ]
+                ]
             )
         ),
     )
     return status(len(good), len(files))
+
+
+def _bests(results: dict[str, Any], heads: Sequence[Head]) -> Any:
+    """Best label; by head where there are several."""
+    bests = {head.name: results[head.name].best for head in heads}
+    return bests if len(bests) > 1 else next(iter(bests.values()))
 
 
 def _best(value: Any) -> Any:
@@ -193,12 +206,15 @@ def _best(value: Any) -> Any:
     return ";".join(value) if isinstance(value, list) else "" if isinstance(value, dict) else value
 
 
-def _note_rows(path: Path, score: Any, result: Any) -> Iterator[list[Any]]:
+def _note_rows(path: Path, score: Any, results: Sequence[Any]) -> Iterator[list[Any]]:
     onsets = (score.onset / score.ticks_per_beat).tolist()
-    for note, (best, row) in enumerate(zip(result.best, result.scores, strict=True)):
-        values = ["" if value != value else value for value in _cells(result.head, row)]
-        shown = "" if best is None else _best(best)
-        yield [str(path), note, round(onsets[note], 6), int(score.pitch[note]), shown, *values]
+    best_of = [result.best for result in results]
+    for note, onset in enumerate(onsets):
+        cells: list[Any] = []
+        for bests, result in zip(best_of, results, strict=True):
+            values = ["" if value != value else value for value in _cells(result.head, result.scores[note])]
+            cells += ["" if bests[note] is None else _best(bests[note]), *values]
+        yield [str(path), note, round(onset, 6), int(score.pitch[note]), *cells]
 
 
 # -- labelled data sets

@@ -22,7 +22,7 @@ from musicbert.predict.pieces import Piece
 from musicbert.predict.sentences.databin import class_logits
 from musicbert.predict.tagger import load_tagger_model
 from musicbert.weights import Head, resolve
-from musicbert.weights.tagger_folder import is_tagger_folder
+from musicbert.weights.tagger_folder import is_tagger_folder, tasks_of
 
 #: activation of a head -> kinds of labels that it predicts
 _KINDS = {"softmax": ("classes",), "sigmoid": ("regression", "multilabel"), "none": ("regression",)}
@@ -112,30 +112,34 @@ def _from_tagger(
     heads: Sequence[str] | None,
 ) -> dict[str, Predictions]:
     model = load_tagger_model(path, device=device)
-    _check_heads(path, heads, [model.label])
-    column = data.labels.get(model.settings["task"]["label"])
-    if column is None or (column.level, column.kind, column.classes) != (
-        model.level,
-        model.kind,
-        model.classes,
-    ):
-        raise _other_labels(path, data, model.label)
+    _check_heads(path, heads, list(model.heads))
+    tasks = {task.get("name") or task["label"]: task for task in tasks_of(model.settings)}
+    matched = {
+        name: column
+        for name, head in model.heads.items()
+        if (heads is None or name in heads) and (column := data.labels.get(tasks[name]["label"])) is not None
+        if (column.level, column.kind, column.classes) == (model.level, model.kind, head.names)
+    }
+    if not matched:
+        raise _other_labels(path, data, ", ".join(model.heads))
     if data.codec != model.codec.name:
         raise CheckpointError(
             "other-encoding", f"The model reads {model.codec.name!r}, the data hold {data.codec!r}", path=path
         )
     read = _read(data, pieces, int(model.settings["architecture"].get("performance_features", 0)))
-    results = model.predict(read)
-    scores = [
-        result.scores[None] if result.known is None else result.scores[piece.note_index]
-        for result, piece in zip(results, read, strict=True)
-    ]
-    ignore = tuple(model.settings["task"].get("ignore", ()))
-    return {
-        column.name: _predictions(
-            data, column, pieces, outputs_of(np.concatenate(scores), column.kind), ignore
+    results = model.predict_labels(read)
+    predictions = {}
+    for name, column in matched.items():
+        scores = [
+            result[name].scores[None] if result[name].known is None else result[name].scores[piece.note_index]
+            for result, piece in zip(results, read, strict=True)
+        ]
+        outputs, ignore = (
+            outputs_of(np.concatenate(scores), column.kind),
+            tuple(tasks[name].get("ignore", ())),
         )
-    }
+        predictions[column.name] = _predictions(data, column, pieces, outputs, ignore)
+    return predictions
 
 
 def _label_of(head: Head, data: LabelledSet) -> LabelColumn | None:

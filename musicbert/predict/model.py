@@ -38,9 +38,11 @@ from musicbert.predict.masked_notes import Filled, FillOptions, Original, choose
 from musicbert.predict.pieces import Piece, Source
 from musicbert.predict.prediction import Prediction, activate
 from musicbert.predict.runner import Precision
+from musicbert.predict.tagger import load_tagger_model
 from musicbert.predict.windows import OVERLAP, WINDOW
-from musicbert.weights import Bundle, Head, read_bundle, resolve
+from musicbert.weights import Head, read_bundle, resolve
 from musicbert.weights import Source as DownloadSource
+from musicbert.weights.tagger_folder import is_tagger_folder
 
 logger = logging.getLogger(__name__)
 
@@ -221,16 +223,23 @@ def from_pretrained(
 
     Parameters as of :class:`Model` (``device``, ``precision``) and :func:`~musicbert.weights.resolve`
     (``name``: a folder, a checkpoint file in any container, or a name; ``folders``, ``cache``, ``sources``,
-    ``progress``). ``labels`` is a ``classes.json`` that names the outputs of the heads.
+    ``progress``). ``labels`` is a ``classes.json`` that names the outputs of the heads. A folder that
+    fine-tuning on labels of notes or pieces wrote gives a `musicbert.predict.TaggerModel`.
 
     Raises `CheckpointError` (``other-encoding``; those of ``resolve`` and ``read_bundle``).
     """
 
-    def read() -> tuple[Any, Bundle]:
+    def read() -> tuple[Any, Any]:
         path = resolve(name, folders=folders, cache=cache, sources=sources, progress=progress)
-        return path, read_bundle(path, labels=labels)
+        return path, None if is_tagger_folder(path) else read_bundle(path, labels=labels)
 
     path, bundle = read_steadily(name, read)
+    if bundle is None:
+        if labels is not None:
+            raise ValueError(f"{path} names its outputs itself: leave labels out")
+        return load_tagger_model(
+            path, device=device, precision="float32" if precision == "auto" else precision
+        )
     config = bundle.config
     if not isinstance(config, ModelConfig):
         return M2BertModel(bundle, device=device, precision=precision)

@@ -4,6 +4,8 @@
 >>> model.predict(["a.mid"])[0].best  # doctest: +SKIP
 'calm'
 
+A model that learned several labels gives a result for each (`TaggerModel.predict_labels`).
+
 Pieces of any length are cut into the windows of training. Outputs of a note that lies in several windows are
 averaged by the windows' shares; those of a piece are the mean over its windows. The numbers are the same
 whatever the batch or order.
@@ -18,7 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from musicbert.arrays import Ints, Singles
+from musicbert.arrays import Floats, Ints
+from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.policies import WHOLE, Policies
 from musicbert.midi import Score, read_score
@@ -28,7 +31,8 @@ from musicbert.predict.pieces import Piece, read_piece
 from musicbert.predict.prediction import TagResult, activate
 from musicbert.predict.runner import Precision, Runner
 from musicbert.predict.windows import Layout
-from musicbert.weights.tagger_folder import load_tagger_folder, output_of
+from musicbert.weights import Head
+from musicbert.weights.tagger_folder import load_tagger_folder, output_of, tasks_of
 
 #: largest number of rows in a batch, padding included
 BATCH_ROWS = 1 << 13
@@ -46,12 +50,14 @@ class TaggerModel:
         precision: Precision = "float32",
     ) -> None:
         self.settings = settings
-        task = settings["task"]
+        #: what each output means, by label
+        self.heads: dict[str, Head] = {head.name: head for head in map(output_of, tasks_of(settings))}
+        task = tasks_of(settings)[0]
         self.kind: str = task["kind"]
         self.level: str = task["level"]
         self.label: str = task.get("name") or task["label"]
-        self.classes: tuple[str, ...] = tuple(task["classes"])
-        self.head = output_of(task)
+        self.head = self.heads[self.label]
+        self.classes: tuple[str, ...] = self.head.names
         self.codec = get_codec(settings["codec"])
         self.layout = Layout(settings["codec"], cells=settings["family"] != "musicbert")
         self.tagger = tagger
@@ -70,7 +76,8 @@ class TaggerModel:
         self.device = self.runner.device
 
     def __repr__(self) -> str:
-        return f"TaggerModel({self.label}: {self.kind} of {self.level}, {len(self.classes)} outputs)"
+        outputs = sum(head.outputs for head in self.heads.values())
+        return f"TaggerModel({', '.join(self.heads)}: {self.kind} of {self.level}, {outputs} outputs)"
 
     def predict(
         self,
@@ -83,9 +90,27 @@ class TaggerModel:
 
         ``batch_rows`` is the largest number of rows in a batch, padding included; ``policies`` are those of
         `encode` (OctupleMIDI only).
-        Raises `MidiError` for a source that cannot be read or encoded.
+        Raises `MidiError` for a source that cannot be read or encoded, and `ValueError` where the model has
+        several labels.
         """
-        scores = [source if isinstance(source, Score | Piece) else read_score(source) for source in sources]
+        if len(self.heads) > 1:
+            raise ValueError(f"the model has the labels {', '.join(self.heads)}: use predict_labels")
+        results = self.predict_labels(sources, batch_rows=batch_rows, policies=policies)
+        return [result[self.label] for result in results]
+
+    def predict_labels(
+        self,
+        sources: Sequence[Any],
+        *,
+        batch_rows: int = BATCH_ROWS,
+        policies: Policies = WHOLE,
+    ) -> list[dict[str, TagResult]]:
+        """Results of `predict` by label, for a model of one label or several.
+
+        Notes in beats are taken, too. Raises `MidiError` for a source that cannot be read or encoded.
+        """
+        kept = Score | BeatNotes | Piece
+        scores = [source if isinstance(source, kept) else read_score(source) for source in sources]
         runner = self.runner
         runner.batch_rows = batch_rows
         pieces = [
@@ -99,28 +124,35 @@ class TaggerModel:
             logits = self.tagger(tokens, performance)  # (B, T, C) or (B, C)
             return self.tagger.values(logits) if self.kind == "regression" else logits
 
-        stitch = stitch_windows(runner, pieces, forward, items=items, width=len(self.classes), votes=True)
+        width = sum(head.outputs for head in self.heads.values())
+        stitch = stitch_windows(runner, pieces, forward, items=items, width=width, votes=True)
         means, covered = stitch.means(), stitch.covered()
         if not note_level:
             scored = (activate(mean[0], self.kind) for mean in means)
-            return [TagResult(self.kind, self.classes, values, head=self.head) for values in scored]
+            return [
+                {self.label: TagResult(self.kind, self.classes, values, head=self.head)} for values in scored
+            ]
         return [
-            self._of_notes(activate(mean, self.kind)[known], piece.note_index[known], _notes(score))
+            self._of_notes(mean[known], piece.note_index[known], _notes(score))
             for mean, known, piece, score in zip(means, covered, pieces, scores, strict=True)
             if piece.note_index is not None
         ]
 
-    def _of_notes(self, values: Singles, index: Ints, notes: int) -> TagResult:
-        """Result for all notes of a score, of which some were labelled."""
-        scores = np.full((notes, len(self.classes)), np.nan, np.float32)
-        scores[index] = values
+    def _of_notes(self, outputs: Floats, index: Ints, notes: int) -> dict[str, TagResult]:
+        """Results for all notes of a score, of which some were labelled."""
         known = np.zeros(notes, bool)
         known[index] = True
-        return TagResult(self.kind, self.classes, scores, known, self.head)
+        results, begin = {}, 0
+        for label, head in self.heads.items():
+            scores = np.full((notes, head.outputs), np.nan, np.float32)
+            scores[index] = activate(outputs[:, begin : begin + head.outputs], self.kind)
+            begin += head.outputs
+            results[label] = TagResult(self.kind, head.names, scores, known, head)
+        return results
 
 
-def _notes(source: Score | Piece) -> int:
-    if isinstance(source, Score):
+def _notes(source: Score | BeatNotes | Piece) -> int:
+    if isinstance(source, Score | BeatNotes):
         return len(source)
     return 0 if source.note_index is None else int(source.note_index.max()) + 1
 

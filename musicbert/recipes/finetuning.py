@@ -47,6 +47,7 @@ class FineTuning:
     )
     head_inner: int = option(0, "width between two layers of the head, 0: one layer (0)")
     head_dropout: float = option(0.1, "dropout in the head (0.1)")
+    dropout: float = option(-1.0, "dropout in the backbone, below 0: that of its architecture (-1)")
     attend_padding: bool = False
     mix_layers: bool = option(False, "the head reads a learned mixture of all states")
     layer: int = option(-1, "layer whose states the head reads, 0: before the first block (the last)")

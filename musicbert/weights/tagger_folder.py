@@ -5,8 +5,8 @@
     or ``midibert``), ``architecture`` (attributes of the configuration), ``codec``, ``window`` and
     ``overlap`` in notes,
     ``head`` (`musicbert.model.tagger.TagSettings`), ``task`` (name, label, level, kind, classes, ignored
-    classes; where known poles, scale and training ranges), and ``origin`` (model it started from, seed,
-    frozen layers).
+    classes; where known poles, scale and training ranges) or, of a head that learned several labels,
+    ``tasks``, in the order of their outputs, and ``origin`` (model it started from, seed, frozen layers).
 ``model.safetensors``
     Tensors of `musicbert.model.tagger.Tagger`.
 """
@@ -46,6 +46,11 @@ def output_of(task: Mapping[str, Any]) -> Head:
     return head_from_json({**names, **size, **known})
 
 
+def tasks_of(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Labels of a tagger in the order of its outputs; raises `KeyError` or `TypeError`."""
+    return [dict(task) for task in settings["tasks"]] if "tasks" in settings else [dict(settings["task"])]
+
+
 def is_tagger_folder(path: str | PathLike[str]) -> bool:
     """Whether this is a folder that `save_tagger_folder` wrote."""
     return (Path(path) / SETTINGS).is_file()
@@ -73,21 +78,30 @@ def _check_use(settings: Mapping[str, Any]) -> None:
     whole_number(settings["overlap"], 0, "overlap")
     if settings["overlap"] >= settings["window"]:
         raise ValueError(f"overlap {settings['overlap']} is not below the window {settings['window']}")
-    task, outputs = settings["task"], settings["head"]["outputs"]
-    if task["kind"] not in KINDS or task["level"] not in LEVELS:
-        raise ValueError(f"kind {task['kind']!r} of {task['level']!r} is not one of {KINDS} of {LEVELS}")
+    tasks, outputs = tasks_of(settings), settings["head"]["outputs"]
     if settings["codec"] not in CODECS:
         raise ValueError(f"codec {settings['codec']!r} is not one of {', '.join(CODECS)}")
+    for task in tasks:
+        _check_task(task)
+    count = sum(len(task["classes"]) for task in tasks)
+    if count != outputs:
+        raise ValueError(f"{outputs} outputs, but {count} classes")
+    if len(tasks) > 1 and {(task["kind"], task["level"]) for task in tasks} != {("classes", "note")}:
+        raise ValueError("several labels that are not all classes of notes")
+    if settings.get("windows", "all") not in ("all", "first"):
+        raise ValueError(f"windows {settings['windows']!r} is not all or first")
+
+
+def _check_task(task: Mapping[str, Any]) -> None:
+    """Check what is said of a label; raises `ValueError`."""
+    if task["kind"] not in KINDS or task["level"] not in LEVELS:
+        raise ValueError(f"kind {task['kind']!r} of {task['level']!r} is not one of {KINDS} of {LEVELS}")
     classes = task["classes"]
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise ValueError(f"classes are a list of names, not {classes!r}"[:200])
-    if len(classes) != outputs:
-        raise ValueError(f"{outputs} outputs, but {len(classes)} classes")
     if not isinstance(task.get("name") or task["label"], str):
         raise ValueError("its label has no name")
     output_of(task)
-    if settings.get("windows", "all") not in ("all", "first"):
-        raise ValueError(f"windows {settings['windows']!r} is not all or first")
 
 
 def _check_reading(settings: Mapping[str, Any], config: Any) -> None:

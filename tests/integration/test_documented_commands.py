@@ -55,6 +55,7 @@ SMALL = {
     "musicbert render": "--sample-rate 8000 --quiet",
     "musicbert evaluate": "--resamples 20 --quiet",
     "musicbert finetune --data": f"{_SCORE} --seeds 1 --keep-models",
+    "musicbert finetune --data smc/note/layers": f"{_SCORE} --seeds 1 --max-failure-rate 1",
     "musicbert finetune --labels": f"{_SCORE} --window 64 --folds 2",
     "musicbert train regression --init musicbert-mini --": _RATED,
     "python gen_xai.py --midi": "--folds-file test.id",
@@ -185,6 +186,7 @@ def inputs(make_midi_folder, make_source, tmp_path_factory):
     shutil.make_archive(str(folder / "lmd_full"), "zip", genres, "songs")
     shutil.copytree(genres / "songs", folder / "POP909")
     make_source("tnua", folder / "TNUA_violin_fingering_dataset")
+    make_source("augmentednet", folder / "AugmentedNet")
     shutil.make_archive(
         str(folder / "POP909"), "zip", make_source("pop909", tmp_path_factory.mktemp("pop909"))
     )

@@ -296,6 +296,46 @@ def test_a_model_predicts_shards(music, tmp_path, capsys, model):
     assert main([str(word) for word in [*words[:-1], tmp_path / "a.csv"]]) == 2
 
 
+def test_several_labels_of_notes_are_learned_by_one_head(music, tmp_path, capsys):
+    """Each piece has one of two labels; the model gives both for any music, as its run did."""
+    rng = np.random.default_rng(2)
+    tasks = [
+        Task("height", "height", "note", "classes", ("low", "high"), "accuracy"),
+        Task("colour", "colour", "note", "classes", ("white", "black", "grey"), "accuracy"),
+    ]
+
+    def made():
+        for k in range(12):
+            notes = tune(rng, k // 2 % 2)
+            labels = ({"height": notes.pitch // 60}, {"colour": notes.pitch % 3})[k % 2]
+            split = {"clean": ("train", "train", "train", "valid", "test", "test")[k // 2]}
+            yield LabelledPiece(f"p{k}", notes, f"g{k}", labels, split)
+
+    write_shards(made(), "cp", tmp_path / "shards", tasks)
+    out, target = tmp_path / "runs", tmp_path / "again.npz"
+    words = ["finetune", "--data", tmp_path / "shards", "--label", "height", "colour", "--output", out]
+    words += ["--model", "scratch:m2bert_tiny", "--metric", "accuracy,macro_f1", "--dropout", "0"]
+    assert main([str(word) for word in [*words, *FAST, "--no-final", "--keep-models"]]) == 0
+    assert '"valid_colour"' in (out / "fold0" / "seed1" / "train.log").read_text()
+    for label in ("height", "colour"):
+        assert (out / "report" / label / "report.md").is_file()
+    model = out / "fold0" / "seed1" / "model"
+    words = ["predict", tmp_path / "shards", "--part", "test", "--model", model, "--output", target]
+    assert main([str(word) for word in [*words, "--device", "cpu"]]) == 0
+    first, again = (load_predictions(path) for path in (out / "fold0" / "seed1" / "test.npz", target))
+    assert set(again) == {"height", "colour"}
+    for label, one in again.items():
+        np.testing.assert_array_equal(one.predicted, first[label].predicted)
+    capsys.readouterr()
+    piece = music / "midi" / "t0.mid"
+    assert main(["predict", str(piece), "--model", str(model), "--device", "cpu"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert {len(result["height"]["low"]), len(result["colour"]["grey"])} == {24}
+    assert set(result["best"]) == {"height", "colour"}
+    assert main(["embed", str(piece), "--model", str(model), "--output", str(tmp_path / "e.npz")]) == 2
+    assert "other-model" in capsys.readouterr().err
+
+
 def test_wrong_words_are_two(music, tmp_path, capsys):
     out = tmp_path / "runs"
     base = ["finetune", "--model", "scratch:musicbert_tiny", "--output", str(out)]

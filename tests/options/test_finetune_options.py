@@ -18,7 +18,7 @@ RECIPE = {
     "--warmup": "--warmup 0.5", "--weight-decay": "--weight-decay 0.5", "--clip": "--clip 0.5",
     "--patience": "--patience 2", "--window": "--window 16", "--overlap": "--overlap 3", "--windows": "--windows first",
     "--head": "--head mean", "--head-inner": "--head-inner 8", "--head-dropout": "--head-dropout 0.5",
-    "--mix-layers": "--mix-layers", "--layer": "--layer 0", "--freeze-layers": "--freeze-layers 1",
+    "--dropout": "--dropout 0.5", "--mix-layers": "--mix-layers", "--layer": "--layer 0", "--freeze-layers": "--freeze-layers 1",
     "--layer-decay": "--layer-decay 0.5", "--class-weights": "--class-weights balanced",
     "--label-smoothing": "--label-smoothing 0.1", "--random-shift": "--random-shift", "--augment": "--augment bar",
     "--performance-input": "--performance-input", "--bf16": "--bf16",

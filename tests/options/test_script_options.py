@@ -106,6 +106,7 @@ TABLES = {
     "prepare_benchmark.py": (BENCHMARK, {
         "smc": (BENCHMARK, "~=" + BENCHMARK.replace("- out", "{tnua} out")), "out": (BENCHMARK, "=" + BENCHMARK.replace("out", "x")),
         "--source": "--source pianist8={pianist8}", "--codec": "--codec octuple", "--compatible": "--compatible", "--npy": "--npy",
+        "--together": "--together all",
         "--overwrite": (BENCHMARK.replace("out", "{old_shards}") + " --compatible", "~--overwrite"), "--python": None,
     }),
     "prepare_benchmark.py, published files": ("prepare_benchmark.py {smc} out", {"--compatible": "!--compatible"}),

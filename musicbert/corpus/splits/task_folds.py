@@ -90,6 +90,7 @@ def task_folds(
     seed: int | str = 7,
     validation: Validation = "auto",
     share: float = 0.1,
+    others: Sequence[Task] = (),
 ) -> tuple[Folds, dict[str, str]]:
     """Folds of a task, ``{fold: {part: names}}``, and the groups by which leaks can be counted.
 
@@ -99,13 +100,14 @@ def task_folds(
     ``test``, or of fold numbers. A split ``clean`` that the pieces came with (their reader knows what leaks)
     is taken as it is; otherwise ``n_folds`` are made. validation, share ``next``: the next fold (published
     for cross-validations); ``carve``: whole groups, ``share`` (0-1) of the training part; ``auto``: ``next``
-    for published folds of three or more, else ``carve``.
+    for published folds of three or more, else ``carve``. ``others``: further labels that count as labels.
     Raises `DatasetError` (``unknown-split``, ``bad-split``, ``too-few-groups``, ``no-validation``,
     ``empty-split``).
     """
     groups = clean_groups(shards)
-    counts = label_counts(shards, task)
-    labelled = {name for name, row in zip(shards.names, _has_label(shards, task), strict=True) if row}
+    counts = np.hstack([label_counts(shards, each) for each in (task, *others)])
+    has_label = np.any([_has_label(shards, each) for each in (task, *others)], axis=0)
+    labelled = {name for name, row in zip(shards.names, has_label, strict=True) if row}
     if split == CLEAN and CLEAN not in shards.split_names:
         names = [name for name in shards.names if name in labelled]
         rows = counts[[shards.index[name] for name in names]]

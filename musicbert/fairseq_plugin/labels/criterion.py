@@ -92,17 +92,42 @@ def _derived(kind: str, how: Logged) -> Callable[[Any], float]:
     return read
 
 
-def log_score(kind: str, metric: str, classes: tuple[str, ...]) -> None:
-    """Log the metric to select by as ``score``: one of `METRICS`, or ``f1:<class>``; undefined: -inf."""
+def log_score(
+    kind: str, metric: str, classes: tuple[str, ...], *, name: str = "score", sums_name: str = ""
+) -> None:
+    """Log a metric under a name: one of `METRICS`, or ``f1:<class>``; undefined: -inf.
+
+    ``score`` is the one to select by. ``sums_name``: label of the sums, where a head learns several labels.
+    """
+    key = _key(sums_name or kind)
 
     def read(meters: Any) -> float:
-        sums = meters[_key(kind)].sum if _key(kind) in meters else None
+        sums = meters[key].sum if key in meters else None
         if not torch.is_tensor(sums):
             return -math.inf
         value = metrics_of(kind, sums, classes)[metric]
         return -math.inf if math.isnan(value) else round(value, 6)
 
-    metrics.log_derived("score", read)
+    metrics.log_derived(name, read)
+
+
+def log_mean_score(logs: Sequence[dict[str, Any]], chosen: Mapping[str, tuple[str, tuple[str, ...]]]) -> None:
+    """Log a metric of each label of a shared head, and as ``score`` the mean of those that are defined.
+
+    ``chosen``: label -> metric and names of its classes; all labels are classes.
+    """
+    for label, (metric, classes) in chosen.items():
+        sums = total(logs, _key(label))
+        if torch.is_tensor(sums):
+            metrics.log_scalar_sum(_key(label), sums)
+            log_score("classes", metric, classes, name=label, sums_name=label)
+
+    def mean(meters: Any) -> float:
+        values = [meters[label].fn(meters) for label in chosen if label in meters]
+        known = [value for value in values if math.isfinite(value)]
+        return round(sum(known) / len(known), 6) if known else -math.inf
+
+    metrics.log_derived("score", mean)
 
 
 class LabelCriterion(SummedCriterion):
@@ -139,8 +164,9 @@ class LabelCriterion(SummedCriterion):
             values = term.values(logits)
             if self.spread is not None and term.kind == "regression":
                 values = values * self.spread + self.centre
-            if _key(term.kind) not in sums:  # a second target of a kind is learned, and not what is reported
-                sums[_key(term.kind)] = sums_of(term.kind, values, target)
+            key = _key(term.kind if term.columns is None else term.label)
+            if key not in sums:  # a second target of a kind is learned, and not what is reported
+                sums[key] = sums_of(term.kind, values, target)
         if self.over_sequences:
             size = sample["nsentences"]
         return summed, size, self.log(summed, size, sample, **sums)

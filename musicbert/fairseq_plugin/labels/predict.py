@@ -202,8 +202,8 @@ def _run(
         embedding = model.sentence_features(tokens, performance=performance)
         heads = [getattr(model, f"{term.family}_heads")[term.head] for term in terms]
         return [term.values(head(embedding)) for term, head in zip(terms, heads, strict=True)], [embedding]
-    (logits,) = outputs_of(model, terms, net_input)  # (B, T, C) or (B, C)
-    return [model.values(logits) if terms[0].kind == "regression" else logits], []
+    outputs = outputs_of(model, terms, net_input)  # (B, T, C) or (B, C) each
+    return [model.values(logits) if terms[0].kind == "regression" else logits for logits in outputs], []
 
 
 def _predictions(

@@ -6,6 +6,7 @@ They read a `LabelledSet`, cut the pieces of a split into windows, and put a hea
 """
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
@@ -19,11 +20,11 @@ from numpy.typing import NDArray
 from omegaconf import II, MISSING
 
 from musicbert.annotation.folds import PARTS
-from musicbert.corpus.labelled import LabelledSet, open_labelled
+from musicbert.corpus.labelled import LabelColumn, LabelledSet, open_labelled
 from musicbert.corpus.labelled.pieces import NO_CLASS
 from musicbert.errors import DatasetError
 from musicbert.fairseq_plugin.data.task import flag
-from musicbert.fairseq_plugin.labels.criterion import log_score
+from musicbert.fairseq_plugin.labels.criterion import log_mean_score, log_score
 from musicbert.fairseq_plugin.labels.dataset import LabelDataset
 from musicbert.fairseq_plugin.labels.note_augmentation import parse_augmentation
 from musicbert.fairseq_plugin.labels.sums import METRICS
@@ -31,10 +32,12 @@ from musicbert.fairseq_plugin.labels.task import AUGMENT_HELP, LabelTask, read_s
 from musicbert.fairseq_plugin.labels.terms import Term
 from musicbert.model import MusicBert
 from musicbert.model.tagger import Tagger, TagSettings, freeze, scale_rates
-from musicbert.predict.windows import Layout, cut
+from musicbert.predict.windows import Layout, Window, cut
 
 logger = logging.getLogger(__name__)
 
+#: where several labels are learned together, a window is read so often in an epoch at most
+REPEATS = 4
 _HEADS = ChoiceEnum(["note", "first", "mean", "mean+sd", "attention"])
 _WINDOWS = ChoiceEnum(["all", "first"])
 _WEIGHTS = ChoiceEnum(["none", "balanced", "sqrt"])
@@ -45,11 +48,13 @@ class TaggingConfig(FairseqDataclass):
     """Options of the tasks."""
 
     data: str = flag(MISSING, "folder of shards, or of one fold of a data-bin")
-    label: str = flag("", "label to learn; the first one of the data if empty")
+    label: str = flag("", "label to learn, or several joined with commas; the first one of the data if empty")
     split_file: Optional[str] = flag(None, "JSON with the names of the pieces of each part")  # noqa: UP045
     split: Optional[str] = flag(None, "split that the pieces came with, of train, valid and test")  # noqa: UP045
     ignore_classes: str = flag("", "numbers of classes that count as missing, joined with commas")
-    metric: str = flag("", "metric to select by, or f1:CLASS; logged as `score`")
+    metric: str = flag(
+        "", "metric to select by, or f1:CLASS; logged as `score`. Of several labels one each, with commas"
+    )
     class_weights: _WEIGHTS = flag("none", "weight of classes in the loss, by their frequency")  # type: ignore[valid-type]  # noqa: RUF009
     weight_label: str = flag("weight", "label that weighs the pieces in the loss, where there is one")
     window: int = flag(1000, "notes of a window")
@@ -98,6 +103,21 @@ class TaggingModel(Tagger, BaseFairseqModel):
         return int(self.backbone.max_positions())  # type: ignore[operator]
 
 
+def _terms(columns: Sequence[LabelColumn], cfg: TaggingConfig, data: LabelledSet) -> list[Term]:
+    """One term, or one for each of several labels, each with its outputs of the only head."""
+    if len(columns) == 1:
+        return [Term(columns[0].name, columns[0].kind)]
+    if {(c.kind, c.level) for c in columns} != {("classes", "note")} or str(cfg.class_weights) != "none":
+        message = "Several labels are learned together only if all are classes of notes, without weights"
+        hint = "give one --label, or leave --class-weights out"
+        raise DatasetError("several-labels", message, path=data.path, hint=hint)
+    ends = np.cumsum([0, *(len(column.classes) for column in columns)]).tolist()
+    return [
+        Term(column.name, column.kind, columns=(begin, end))
+        for column, begin, end in zip(columns, ends[:-1], ends[1:], strict=True)
+    ]
+
+
 class TaggingTask(LabelTask):
     """What both tasks share."""
 
@@ -105,21 +125,29 @@ class TaggingTask(LabelTask):
     choose_parts = "give --split-file or --split"
 
     def __init__(self, cfg: TaggingConfig, data: LabelledSet) -> None:
-        name = cfg.label or next((name for name in data.labels if name != cfg.weight_label), "")
-        self.column = data.column(name)
-        super().__init__(cfg, data, [Term(name, self.column.kind)])
-        if self.column.level != self.level:
-            message = f"The label {name!r} is one of each {self.column.level}"
-            hint = f"use --task music_{self.column.level}_tagging"
-            raise DatasetError("wrong-level", message, path=data.path, hint=hint)
+        first = next((name for name in data.labels if name != cfg.weight_label), "")
+        names = cfg.label.split(",") if cfg.label else [first]
+        self.columns = [data.column(name) for name in names]
+        self.column = self.columns[0]
+        super().__init__(cfg, data, _terms(self.columns, cfg, data))
+        for column in self.columns:
+            if column.level != self.level:
+                message = f"The label {column.name!r} is one of each {column.level}"
+                hint = f"use --task music_{column.level}_tagging"
+                raise DatasetError("wrong-level", message, path=data.path, hint=hint)
         self.ignore = tuple(int(number) for number in cfg.ignore_classes.split(",") if number.strip())
-        self.metric = cfg.metric or METRICS[self.column.kind][0]
-        kind, classes = self.column.kind, self.column.classes
-        known = [*METRICS[kind], *(f"f1:{name}" for name in classes if kind == "classes")]
-        if self.metric not in known:
-            raise DatasetError(
-                "unknown-metric", f"There is no metric {self.metric!r} for {kind}, only {', '.join(known)}"
-            )
+        #: metric of each label
+        self.metrics = cfg.metric.split(",") if cfg.metric else [METRICS[c.kind][0] for c in self.columns]
+        if len(self.metrics) != len(self.columns):
+            message = f"{len(self.metrics)} metrics for {len(self.columns)} labels"
+            raise DatasetError("unknown-metric", message, hint="give one a label, with commas")
+        for metric, column in zip(self.metrics, self.columns, strict=True):
+            kind, classes = column.kind, column.classes
+            known = [*METRICS[kind], *(f"f1:{name}" for name in classes if kind == "classes")]
+            if metric not in known:
+                raise DatasetError(
+                    "unknown-metric", f"There is no metric {metric!r} for {kind}, only {', '.join(known)}"
+                )
         #: how rows become tokens; the backbone decides
         self.layout: Layout | None = None
         self.augmentation = parse_augmentation(cfg.augment)
@@ -149,21 +177,25 @@ class TaggingTask(LabelTask):
         """Numbers of the pieces of a part; none if there is no such part."""
         return self.parts.get(part, [])
 
-    def training_labels(self) -> NDArray[Any]:
-        """Labels of the training part, missing and ignored ones left out [shape=(M,) or (M, C)]."""
-        values, pieces = self.data.label(self.column.name), self.parts["train"]
-        if self.column.level == "note":
-            of_pieces = (self.data.note_labels(self.column.name, piece) for piece in pieces)
+    def training_labels(self, column: LabelColumn | None = None) -> NDArray[Any]:
+        """Labels of the training part, missing and ignored ones left out [shape=(M,) or (M, C)].
+
+        Of the first label, or of that in ``column``.
+        """
+        column = column or self.column
+        values, pieces = self.data.label(column.name), self.parts["train"]
+        if column.level == "note":
+            of_pieces = (self.data.note_labels(column.name, piece) for piece in pieces)
             labels = np.concatenate([values[:0], *of_pieces])
         else:
             labels = np.asarray(values[np.asarray(pieces, np.int64)])
-        if self.column.kind == "classes":
+        if column.kind == "classes":
             return labels[(labels != NO_CLASS) & ~np.isin(labels, self.ignore)]
         return labels[~np.isnan(labels).all(axis=1)]
 
     def _statistics(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Mean and deviation of the training values, and weights of the classes."""
-        count = len(self.column.classes)
+        count = sum(len(column.classes) for column in self.columns)
         centre, spread = torch.zeros(count), torch.ones(count)
         labels = self.training_labels()
         if not len(labels):
@@ -194,14 +226,18 @@ class TaggingTask(LabelTask):
         """
         cfg = self.cfg
         assert self.layout is not None, "the model is built before data are loaded"
-        if training and not len(self.training_labels()):
-            raise DatasetError("no-label", "No piece of the training part has a label", path=self.data.path)
+        for column in self.columns if training else ():
+            if not len(self.training_labels(column)):
+                message = f"No piece of the training part has a label {column.name}"
+                raise DatasetError("no-label", message, path=self.data.path)
         size = {"window": cfg.window, "overlap": cfg.overlap, "choice": str(cfg.windows)}
         windows = [
             window
             for piece in pieces
             for window in cut(piece, self.data.rows(piece), self.data.codec, **size)
         ]
+        if training and len(self.columns) > 1:
+            windows = self._balanced(windows)
         return self.new_dataset(
             windows,
             self.layout,
@@ -209,6 +245,17 @@ class TaggingTask(LabelTask):
             random_shift=training and bool(cfg.random_shift),
             shuffle=training,
         )
+
+    def _balanced(self, windows: Sequence[Window]) -> list[Window]:
+        """Repeat windows of pieces whose set of labels is rare: by the root of how much rarer (`REPEATS`)."""
+        known: dict[int, tuple[bool, ...]] = {}
+        for piece in {window.piece for window in windows}:
+            labels = (self.data.note_labels(column.name, piece) for column in self.columns)
+            known[piece] = tuple(bool((values != NO_CLASS).any()) for values in labels)
+        counts = Counter(known[window.piece] for window in windows)
+        most = max(counts.values())
+        times = {labels: min(round((most / count) ** 0.5), REPEATS) for labels, count in counts.items()}
+        return [window for window in windows for _ in range(times[known[window.piece]])]
 
     def weights(self, training: bool) -> NDArray[np.float64] | None:
         """Weight of each piece, 1 where it has none; None without such a label."""
@@ -241,7 +288,7 @@ class TaggingTask(LabelTask):
         if self.augmentation is not None and self.layout.cells:
             raise DatasetError("bad-augmentation", "--augment is for MusicBERT on octuples only")
         settings = TagSettings(
-            outputs=len(self.column.classes),
+            outputs=sum(len(column.classes) for column in self.columns),
             head="note" if self.level == "note" else str(self.cfg.tag_head),  # type: ignore[arg-type]
             inner=self.cfg.head_inner,
             dropout=self.cfg.head_dropout,
@@ -259,7 +306,11 @@ class TaggingTask(LabelTask):
     def reduce_metrics(self, logging_outputs: Any, criterion: Any) -> None:
         """Log the criterion's metrics and the one to select by."""
         super().reduce_metrics(logging_outputs, criterion)
-        log_score(self.column.kind, self.metric, self.column.classes)
+        if len(self.columns) == 1:
+            log_score(self.column.kind, self.metrics[0], self.column.classes)
+        else:
+            chosen = zip(self.columns, self.metrics, strict=True)
+            log_mean_score(logging_outputs, {c.name: (metric, c.classes) for c, metric in chosen})
 
 
 @register_task("music_note_tagging", dataclass=TaggingConfig)

@@ -21,7 +21,8 @@ class Term:
 
     ``kind``: which loss and metrics; ``head``: name of the model's head, empty if it has only one;
     ``family``: family of that head; ``activation``: ``sigmoid`` maps the logits of a regression to 0-1;
-    ``weight``: factor of this term in the loss.
+    ``weight``: factor of this term in the loss; ``columns``: first output and end of the outputs of the only
+    head that are this term's, None if all are.
     """
 
     label: str
@@ -30,6 +31,7 @@ class Term:
     family: HeadFamily = "classification"
     activation: Literal["none", "sigmoid"] = "none"
     weight: float = 1.0
+    columns: tuple[int, int] | None = None
 
     def values(self, logits: Tensor) -> Tensor:
         """Outputs after the activation, in float32."""
@@ -54,4 +56,6 @@ def outputs_of(
     outputs = model(**net_input, **heads, **inputs)
     if isinstance(outputs, tuple):  # with other outputs after the logits
         outputs = outputs[0]
-    return list(outputs) if isinstance(outputs, tuple) else [outputs]
+    if isinstance(outputs, tuple):
+        return list(outputs)
+    return [outputs if term.columns is None else outputs[..., slice(*term.columns)] for term in terms]

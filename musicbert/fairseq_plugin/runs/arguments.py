@@ -55,11 +55,17 @@ def updates_of(recipe: FineTuning, windows: int) -> int:
 
 
 def training_arguments(
-    shards: LabelledSet, task: Task, model: ModelChoice, recipe: FineTuning, pieces: Sequence[int]
+    shards: LabelledSet,
+    task: Task,
+    model: ModelChoice,
+    recipe: FineTuning,
+    pieces: Sequence[int],
+    others: Sequence[Task] = (),
 ) -> list[str]:
     """Arguments for shards, without the data, the split, the seed and the folder to save to.
 
-    ``pieces``: numbers of the pieces of the training part, whose windows give the updates of an epoch. Raises
+    ``pieces``: numbers of the pieces of the training part, whose windows give the updates of an epoch;
+    ``others``: further labels of notes that the same head learns. Raises
     `ConfigError` (``bad-option``: attributes that only ratings have).
     """
     if wrong := _given(recipe, RATINGS_ONLY):
@@ -77,8 +83,8 @@ def training_arguments(
         *flags(task=f"music_{task.level}_tagging", criterion="music_tagging"),
         *model.arguments,
         *flags(
-            label=task.label,
-            metric=selection_metric(task),
+            label=",".join(each.label for each in (task, *others)),
+            metric=",".join(selection_metric(each) for each in (task, *others)),
             best_checkpoint_metric="score",
             maximize_best_checkpoint_metric=True,
             window=window,
@@ -192,6 +198,8 @@ def _shared(recipe: FineTuning, model: ModelChoice, total: int) -> list[str]:
             patience=recipe.patience or None,
             augment=recipe.augment or None,
             performance_input=recipe.performance_input,
+            dropout=None if recipe.dropout < 0 else recipe.dropout,
+            attention_dropout=None if recipe.dropout < 0 else recipe.dropout,
         ),
         *recipe.extra,
     ]

@@ -138,22 +138,31 @@ def prepare_set(
     """Open a labelled set and describe what is to be learned.
 
     ``path``: folder of shards, a rating or a sentence data-bin (or one fold of either); ``labels``: labels to
-    learn, the only one if empty; a model of a rating data-bin can learn several; ``name``: of the task, by
-    default that of the label; ``metric``: selects (by the first label), by default that of the kind of
-    labels; ``ignore``: classes of shards that are neither trained on nor scored. Raises `DatasetError`: those
-    of `open_folds`; ``unknown-label``; ``bad-label`` (no such class to ignore).
+    learn, the only one if empty; one model can learn several of a rating data-bin, or several labels of
+    notes; ``name``: of the task, by default that of the label; ``metric``: selects (of a data-bin by the
+    first label; of notes joined with commas, one a label), by default that of the kind of labels; ``ignore``:
+    classes of shards that are neither trained on nor scored. Raises `DatasetError`: those of `open_folds`;
+    ``unknown-label``; ``bad-label`` (no such class to ignore); ``unknown-metric``.
     """
     folds = open_folds(path)
     data = next(iter(folds.values()))
     known = list(data.labels)
     chosen = list(labels) or (known if len(known) == 1 else [])
-    several = len(chosen) > 1 and not isinstance(data, RatingBin)
+    together = isinstance(data, RatingBin) or all(
+        data.labels[k].level == "note" for k in chosen if k in known
+    )
+    several = len(chosen) > 1 and not together
     if not chosen or several or set(chosen) - set(known) or len(set(chosen)) < len(chosen):
-        how = "one of the labels" if not isinstance(data, RatingBin) else "one or more of the labels"
+        how = "one of the labels" if not together else "one or more of the labels"
         raise DatasetError(
             "unknown-label", f"choose {how} {', '.join(known)}", path=path, hint="with --label"
         )
     tasks = []
+    metrics = metric.split(",") if not isinstance(data, RatingBin) and len(chosen) > 1 else [metric]
+    if len(metrics) not in (1, len(chosen)):
+        message = f"{len(metrics)} metrics for {len(chosen)} labels"
+        raise DatasetError("unknown-metric", message, path=path, hint="give one a label, with commas")
+    metric_of = dict(zip(chosen, metrics, strict=False))
     for label in chosen:
         column = data.labels[label]
         unknown = [cls for cls in ignore if cls not in column.classes]
@@ -166,7 +175,7 @@ def prepare_set(
                 column.level,
                 column.kind,
                 column.classes,
-                (metric if label == chosen[0] else "") or METRICS[column.kind],
+                metric_of.get(label) or METRICS[column.kind],
                 ignore=tuple(column.classes.index(cls) for cls in ignore),
             )
         )

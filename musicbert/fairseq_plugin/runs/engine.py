@@ -288,7 +288,7 @@ def _export(run: Run, model: Any, task: Any) -> None:
                 "seed": run.seed,
                 **({"frozen layers": frozen} if frozen else {}),
             },
-            "task": {**run.about["task"], **_known(task.described_outputs[0])},
+            **_tasks(run.about, task),
             "architecture": asdict(model.backbone.config),
             "codec": task.data.codec,
             "window": task.cfg.window,
@@ -304,6 +304,13 @@ def _export(run: Run, model: Any, task: Any) -> None:
     trained = {term.head for term in task.terms}
     heads = tuple(head for head in bundle.heads if head.name in trained)
     save_folder(replace(bundle, heads=heads), run.out / MODEL)
+
+
+def _tasks(about: Mapping[str, Any], task: Any) -> dict[str, Any]:
+    """Entry ``task`` or ``tasks`` of a tagger folder."""
+    if "tasks" in about:
+        return {}
+    return {"task": {**about["task"], **_known(task.described_outputs[0])}}
 
 
 def _known(outputs: dict[str, Any]) -> dict[str, Any]:

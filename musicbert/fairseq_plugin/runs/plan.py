@@ -73,6 +73,7 @@ def plan_task(
     train_share: float = 1.0,
     keep_models: bool = False,
     final: bool = False,
+    others: Sequence[Task] = (),
     **how: Any,
 ) -> list[Run]:
     """List the runs of every fold of a task on shards, and write their splits.
@@ -81,7 +82,8 @@ def plan_task(
     `musicbert.corpus.splits.task_folds.task_folds`; ``only_folds``: names of the folds to run;
     ``train_share``: share of each training part that is trained on, above 0 and up to 1; ``seeds``: default:
     those of the task; ``keep_models``: export the model of every run; ``final``: also train the fold ``all``
-    with the first seed; ``how``: see `Run`: ``threads``, ``cpu``.
+    with the first seed; ``others``: further labels of notes that the same model learns; ``how``: see `Run`:
+    ``threads``, ``cpu``.
 
     Raises `DatasetError`: ``wrong-codec``, ``unknown-fold``, ``other-settings`` (the folder holds runs, or a
     split, of other settings), and those of `task_folds`; `ConfigError` (``bad-share``).
@@ -91,15 +93,18 @@ def plan_task(
     if choice.family == "musicbert" and shards.codec != "octuple":
         message = f"MusicBERT reads octuples, and this data set holds {shards.codec!r}"
         raise DatasetError("wrong-codec", message, path=shards.path, hint="write it with the codec 'octuple'")
-    plans, groups = task_folds(shards, task, split, n_folds=folds, seed=split_seed, validation=validation)
-    for line in unlearnable(shards, task, plans):
-        logger.warning("%s", line)
+    plans, groups = task_folds(
+        shards, task, split, n_folds=folds, seed=split_seed, validation=validation, others=others
+    )
+    for each in (task, *others):
+        for line in unlearnable(shards, each, plans):
+            logger.warning("%s", line if not others else f"{each.label}: {line}")
     everything = {ALL: _everything(plans, groups, str(split_seed))} if final else {}
     chosen = _chosen(plans, only_folds, shards.path)
     chosen = share_folds(shards, task, chosen, groups, train_share, seed=split_seed)
     seeds = list(seeds if seeds is not None else task.seeds)
     record = _record(
-        [task], shards.path.name, shards.sha256, choice, recipe, seeds,
+        [task, *others], shards.path.name, shards.sha256, choice, recipe, seeds,
         codec=shards.codec, split=split, train_share=train_share,
         leaks={name: leaks(fold, groups) for name, fold in chosen.items()},
         leak_note=task.splits.get(split, ""),
@@ -109,13 +114,15 @@ def plan_task(
         },
     )  # fmt: skip
     chosen |= share_folds(shards, task, everything, groups, train_share, seed=split_seed)
-    common = {"data": shards.path.absolute(), "about": _about(task, choice), **how}
+    common = {"data": shards.path.absolute(), "about": _about([task, *others], choice), **how}
     places = {
         name: {
             "split": out / f"fold{name}" / SPLIT,
             "sources": {"split": record_hash(fold)},
             "arguments": tuple(
-                training_arguments(shards, task, choice, recipe, [shards.index[k] for k in fold["train"]])
+                training_arguments(
+                    shards, task, choice, recipe, [shards.index[k] for k in fold["train"]], others
+                )
             ),
             "keep_model": keep_models or name == ALL,
             **common,
@@ -173,7 +180,7 @@ def plan_databin(
             "data": data.path.absolute(),
             "arguments": tuple(databin_arguments(data, tasks, model, recipe)),
             "checkpoint": BEST if splits[name]["valid"] else LAST,
-            "about": _about(tasks[0], model),
+            "about": _about(tasks[:1], model),
             **how,
         }
         for name, data in chosen.items()
@@ -254,12 +261,13 @@ def _record(
     }
 
 
-def _about(task: Task, model: ModelChoice) -> dict[str, Any]:
+def _about(tasks: Sequence[Task], model: ModelChoice) -> dict[str, Any]:
     """What an exported model says about itself."""
-    described = asdict(task)
     names = ("name", "label", "level", "kind", "classes", "ignore")
+    described = [{name: value for name, value in asdict(task).items() if name in names} for task in tasks]
     origin = {"model": Path(model.name).name if model.pretrained else model.name}
-    return {"family": model.family, "task": {name: described[name] for name in names}, "origin": origin}
+    what = {"task": described[0]} if len(tasks) == 1 else {"tasks": described}
+    return {"family": model.family, **what, "origin": origin}
 
 
 def _begin(

@@ -264,6 +264,64 @@ def test_wrong_splits_are_one_clear_error(shards, tmp_path):
             read_split(path, shards["octuple"])
 
 
+# -- several labels
+
+
+@pytest.fixture(scope="module")
+def two_sources(tmp_path_factory):
+    """Six long pieces with octaves, and one short one with parities, as one set."""
+    parity = Task("parity", "parity", "note", "classes", ("even", "odd"), "accuracy")
+
+    def made():
+        for k in range(7):
+            music = score(k, 20 if k else 8)
+            labels = {"octave": music.pitch // 12} if k else {"parity": music.pitch % 2}
+            yield LabelledPiece(f"p{k}", music, f"g{k}", labels, {"given": "train" if k < 5 else "test"})
+
+    return write_shards(made(), "cp", tmp_path_factory.mktemp("two") / "two", [PITCH, parity]).shards
+
+
+def test_several_labels_share_the_outputs_of_one_head(two_sources):
+    task = make_task(two_sources, "music_note_tagging", label="octave,parity", split="given")
+    assert [(term.label, term.columns) for term in task.terms] == [("octave", (0, 10)), ("parity", (10, 12))]
+    assert len(task.centre) == 12
+    task.layout = Layout("cp", cells=True)
+    dataset = task.make_dataset(task.pieces("train"), training=True)
+    read = [window.piece for window in dataset.windows]
+    assert (read.count(0), read.count(1)) == (2, 1)  # four pieces of octaves to one of parities: root of four
+    assert len(task.make_dataset(task.pieces("train"), training=False).windows) == 5
+
+    logits = torch.randn(2, 20, 12, requires_grad=True)
+    batch = dataset.collater([dataset[read.index(0)], dataset[read.index(1)]])
+    learned = TaggingCriterion(TaggingCriterionConfig(), task)
+    loss, size, log = learned(lambda src_tokens: logits, batch)
+    known = batch["targets"]["octave"] >= 0, batch["targets"]["parity"] >= 0
+    wanted = sum(
+        torch.nn.functional.cross_entropy(part[there], target[there], reduction="sum")
+        for part, target, there in (
+            (logits[..., :10], batch["targets"]["octave"], known[0]),
+            (logits[..., 10:], batch["targets"]["parity"], known[1]),
+        )
+    )
+    torch.testing.assert_close(loss, wanted)
+    assert size == 28
+    assert (log["_octave_sums"].sum(), log["_parity_sums"].sum()) == (20, 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"label": "octave,loud"}, "several-labels"),
+        ({"label": "octave,mood"}, "several-labels"),
+        ({"label": "octave,octave", "class_weights": "sqrt"}, "several-labels"),
+        ({"label": "octave,octave", "metric": "accuracy"}, "unknown-metric"),
+    ],
+)
+def test_labels_that_no_head_learns_together_are_refused(shards, options, reason):
+    with pytest.raises(DatasetError, match=reason):
+        make_task(shards["cp"], "music_note_tagging", **options)
+
+
 # -- losses
 
 
