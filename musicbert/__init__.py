@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from musicbert.midi import Score, read_score
     from musicbert.predict import FillOptions, Model, MusicBert, from_pretrained
     from musicbert.sound import render
+    from musicbert.similarity import Index, index_folder, open_index
 
 __version__ = "0.1.0"
 
@@ -24,6 +25,7 @@ __all__ = [
     "CheckpointError",
     "DatasetError",
     "FillOptions",
+    "Index",
     "MidiError",
     "Model",
     "MusicBert",
@@ -35,6 +37,8 @@ __all__ = [
     "encode",
     "from_pretrained",
     "get_codec",
+    "index_folder",
+    "open_index",
     "read_score",
     "render",
 ]
@@ -48,6 +52,7 @@ _PUBLIC = {
         "midi": ("Score", "read_score"),
         "predict": ("FillOptions", "Model", "MusicBert", "from_pretrained"),
         "sound": ("render",),
+        "similarity": ("Index", "index_folder", "open_index"),
     }.items()
     for name in names
 }

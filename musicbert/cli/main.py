@@ -26,6 +26,8 @@ COMMANDS = {
     "benchmark": "score a checkpoint on M2BERT's twelve tasks",
     "embed": "MIDI files to vectors of pieces, bars or notes",
     "predict": "run the heads of a fine-tuned model on MIDI files",
+    "index": "describe a folder of MIDI files, to be searched by likeness",
+    "similar": "find the pieces or bars of an index that are most like some music",
     "fill": "hide parts of a MIDI file and let a model fill them in",
     "render": "play a MIDI file into a WAV file",
     "checkpoint": "inspect, convert and verify checkpoints",

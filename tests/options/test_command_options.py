@@ -94,6 +94,20 @@ TABLES = {
     "embed, M2BERT": ("embed {song} --model m2bert-tiny --output e.npz", {
         **EMBED, "--pooling": "!--pooling first", **NO_POLICIES,
     }),
+    "index": ("index {midi} -o out", {
+        "folder": ("index {midi} -o out", "=index {one} -o out"), "--output": ("index {midi} -o out", "=index {midi} -o other"),
+        "--model": "--model {micro}", "--layer": ("index {one} -o out --model {micro}", "--layer 0"),
+        "--device": ("index {one} -o out --model {micro}", "~--device nonsense"), "--overwrite": ("index {one} -o {network_index}", "~--overwrite"), "--quiet": "--quiet",
+    }),
+    "index, features": ("index {one} -o out", {"--layer": "!--layer 1", "--device": "!--device cpu"}),
+    "similar": ("similar {song} --index {index}", {
+        "input": ("similar {song} --index {index}", "=similar {other} --index {index}"),
+        "--index": ("similar {song} --index {index}", "=similar {song} --index {one_index}"),
+        "--bars": "--bars 5-8", "--of": ("similar {song} --index {index} --bars 5-8", "--of pieces"), "--top": "--top 2",
+        "--any-key": "--any-key", "--json": "--json", "--model": ("similar {song} --index {network_index}", "~--model {plain}"),
+        "--device": ("similar {song} --index {network_index}", "~--device nonsense"),
+    }),
+    "similar, whole": ("similar {song} --index {index}", {"--of": "!--of bars"}),
     "predict": ("predict {song} --model {micro}", PREDICT),
     "predict, a model of finetune": ("predict {song} --model {tagger}", {
         **PREDICT, "--labels": "!--labels classes.json",
@@ -153,7 +167,7 @@ TABLES = {
     "data list": ("data list", {"--json": "--json"}),
 }  # fmt: skip
 #: tables that show combinations, and not all options
-PARTIAL = {"fill, most probable", "build, compound words", "build, a scheduler", "checkpoint convert, a file",
+PARTIAL = {"index, features", "similar, whole", "fill, most probable", "build, compound words", "build, a scheduler", "checkpoint convert, a file",
            "checkpoint verify, recording"}  # fmt: skip
 CASES = [(name, option) for name, (_, table) in TABLES.items() for option in table]
 
@@ -181,7 +195,14 @@ def call(caller, tagger, tmp_path_factory, places):
     for words in (["convert", "{micro}", "{old_model}"], ["verify", "{micro}", "--record", "{numbers}"]):
         values = {**places, "old_model": folder / "old_model", "numbers": folder / "numbers.npz"}
         assert musicbert(["checkpoint", *(word.format(**values) for word in words)]) == 0
+    for name, words in {
+        "index": "{midi}",
+        "one_index": "{one}",
+        "network_index": "{one} --model {micro}",
+    }.items():
+        assert musicbert(["index", *words.format(**places).split(), "-o", str(folder / name), "--quiet"]) == 0
     values = {
+        "index": folder / "index", "one_index": folder / "one_index", "network_index": folder / "network_index",
         "tagger": tagger, "old": folder / "old", "begun": folder / "begun", "about": folder / "about.md",
         "classes": folder / "classes.json", "old_model": folder / "old_model", "numbers": folder / "numbers.npz",
     }  # fmt: skip

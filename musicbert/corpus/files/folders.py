@@ -57,8 +57,8 @@ def write_npy(path: str | os.PathLike[str], array: NDArray[Any], *, sync: bool =
             raise OSError(errno.ENOSPC, "not all bytes could be written: is the disk full?") from error
 
 
-def read_npz(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
-    """Arrays of an ``.npz``, none pickled.
+def read_npz(path: str | os.PathLike[str], *names: str) -> dict[str, NDArray[Any]]:
+    """Arrays of an ``.npz``, or those of some names, none pickled.
 
     Raises `OSError`, and `ValueError` where it is none, or unpacks to far more than such arrays do.
     """
@@ -67,7 +67,7 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
             unpacked = sum(member.file_size for member in data.zip.infolist())
             if unpacked > max(_UNPACKED_BYTES, _UNPACKED_TIMES * os.fstat(file.fileno()).st_size):
                 raise ValueError(f"it unpacks to {unpacked} bytes")
-            return dict(data)
+            return {name: data[name] for name in names or data.files}
     except (EOFError, KeyError, AttributeError, RuntimeError, MemoryError, SyntaxError, TypeError) as error:
         raise ValueError(f"it is not a whole .npz file: {error!r}") from error
     except (zipfile.BadZipFile, zlib.error, struct.error) as error:
