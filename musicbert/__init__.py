@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from musicbert.errors import CheckpointError, DatasetError, MidiError, MusicBertError, RatingError
     from musicbert.midi import Score, read_score
     from musicbert.predict import FillOptions, Model, MusicBert, from_pretrained
-    from musicbert.sound import render
     from musicbert.similarity import Index, index_folder, open_index
+    from musicbert.sound import render
 
 __version__ = "0.1.0"
 
