@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from musicbert.errors import CheckpointError, DatasetError, MidiError, MusicBertError, RatingError
     from musicbert.midi import Score, read_score
     from musicbert.predict import FillOptions, Model, MusicBert, from_pretrained
+    from musicbert.remixing import remix
     from musicbert.similarity import Index, index_folder, open_index
     from musicbert.sound import render
 
@@ -40,6 +41,7 @@ __all__ = [
     "index_folder",
     "open_index",
     "read_score",
+    "remix",
     "render",
 ]
 
@@ -53,6 +55,7 @@ _PUBLIC = {
         "predict": ("FillOptions", "Model", "MusicBert", "from_pretrained"),
         "sound": ("render",),
         "similarity": ("Index", "index_folder", "open_index"),
+        "remixing": ("remix",),
     }.items()
     for name in names
 }

@@ -58,10 +58,11 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that choose a model."""
+def add_model(parser: argparse.ArgumentParser, *, default: str | None = None) -> None:
+    """Add the arguments that choose a model, which is required unless there is a ``default``."""
     add = parser.add_argument
-    add("--model", required=True, help="folder, checkpoint file, or name such as musicbert-mini")
+    text = "folder, checkpoint file, or name such as musicbert-mini"
+    add("--model", required=default is None, default=default, help=f"{text} ({default})" if default else text)
     add("--labels", metavar="JSON", help="classes.json that names the outputs of the heads")
     add("--device", help="cpu, cuda, ... (a GPU if there is one)")
     add(

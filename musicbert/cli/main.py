@@ -30,6 +30,7 @@ COMMANDS = {
     "similar": "find the pieces or bars of an index that are most like some music",
     "fill": "hide parts of a MIDI file and let a model fill them in",
     "render": "play a MIDI file into a WAV file",
+    "remix": "let a model write parts of a MIDI file anew, in several versions",
     "checkpoint": "inspect, convert and verify checkpoints",
     "data": "fetch and prepare data sets",
     "completion": "print a script with which a shell completes commands and options",

@@ -27,7 +27,9 @@ WHOLE_NOTE = 4 * POSITIONS_PER_BEAT
 #: Positions after which upstream drops notes (4,096 quarter notes).
 MAX_POSITIONS = 1 << 16
 _OCTAVES, _STEPS = 8, 16
-_LOW_BPM, _HIGH_BPM, _TEMPO_STEPS = 16.0, 256.0, 12
+#: Quarter notes a minute of the first and the last tempo.
+SLOWEST, FASTEST = 16.0, 256.0
+_TEMPO_STEPS = 12
 _VELOCITY_STEP = 4
 _MAX_POWER = 6
 
@@ -80,14 +82,14 @@ def velocity_value(code: ArrayLike) -> Ints:
 
 def tempo_code(bpm: ArrayLike) -> Ints:
     """Code 0-48 of tempi."""
-    clipped = np.clip(np.asarray(bpm, np.float64), _LOW_BPM, _HIGH_BPM)
-    codes: Ints = np.rint(_TEMPO_STEPS * np.log2(clipped / _LOW_BPM)).astype(np.int64)
+    clipped = np.clip(np.asarray(bpm, np.float64), SLOWEST, FASTEST)
+    codes: Ints = np.rint(_TEMPO_STEPS * np.log2(clipped / SLOWEST)).astype(np.int64)
     return codes
 
 
 def tempo_value(code: ArrayLike) -> Floats:
     """Tempo in the middle of each code's bucket, in quarter notes a minute."""
-    return np.asarray(_LOW_BPM * 2.0 ** (np.asarray(code, np.int64) / _TEMPO_STEPS))
+    return np.asarray(SLOWEST * 2.0 ** (np.asarray(code, np.int64) / _TEMPO_STEPS))
 
 
 @lru_cache(maxsize=1024)

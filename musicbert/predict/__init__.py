@@ -1,6 +1,6 @@
 """Using a model on music: embeddings, predictions of the heads, and masked notes filled in."""
 
-from musicbert.predict.masked_notes import Filled, FillOptions, choose_mask
+from musicbert.predict.masked_notes import Filled, FillOptions, choose_mask, replace_programs
 from musicbert.predict.model import M2BertModel, Model, from_pretrained
 from musicbert.predict.pieces import Piece, read_piece
 from musicbert.predict.prediction import Prediction, TagResult
@@ -26,4 +26,5 @@ __all__ = [
     "from_pretrained",
     "load_tagger_model",
     "read_piece",
+    "replace_programs",
 ]

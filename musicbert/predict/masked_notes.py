@@ -14,9 +14,14 @@ from musicbert.arrays import Bools, Ints, Singles
 from musicbert.atomic import write_bytes
 from musicbert.encoding import FIELD_SIZES, FIELDS, N_FIELDS, Policies, decode
 from musicbert.encoding.changes import changed_score
+from musicbert.encoding.octuple import DRUM_PROGRAM
+from musicbert.encoding.quantise import MAX_POSITIONS
+from musicbert.errors import ConfigError
 from musicbert.midi import Score, edit_midi
 
 Order = Literal["once", "confident", "notes", "tokens"]
+#: earlier notes of a program that the penalty for repetition looks at
+REPETITION_NOTES = 8
 _BAR, _PROGRAM = 0, 2
 
 
@@ -35,20 +40,34 @@ class FillOptions:
     top_k: int = 0
     #: draw only among the most probable tokens that together have this probability, in 0-1
     top_p: float = 1.0
-    #: field -> values that may be chosen
+    #: field -> values that may be chosen, as codes of the encoding; bars as bars of the piece
     allow: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    #: 1: off. The probability of a value is divided by it for each of the last `REPETITION_NOTES` notes of
+    #: the program that have the value. A number is for ``pitch``; or one for each field
+    repetition_penalty: float | Mapping[str, float] = 1.0
+    #: no two notes of a program begin together on one pitch, unless the music has them or no value is left
+    distinct: bool = False
+    #: notes before and after what is hidden that the model sees; None: all that fit into its windows
+    context: int | None = None
 
     def __post_init__(self) -> None:
         if self.order not in get_args(Order):
             raise ValueError(f"order {self.order!r} is not one of {get_args(Order)}")
         if self.steps < 1 or self.top_k < 0 or not 0 < self.top_p <= 1:
             raise ValueError("steps is at least 1, top_k at least 0 and top_p in 0-1")
-        by_field = isinstance(self.temperature, Mapping)
-        _check_fields([*self.allow, *(self.temperature if by_field else ())])
-        if any(not value >= 0 for value in (self.temperature.values() if by_field else [self.temperature])):
-            raise ValueError("a temperature is at least 0")
+        for given, least, what in (
+            (self.temperature, 0, "a temperature"),
+            (self.repetition_penalty, 1, "a penalty for repetition"),
+        ):
+            by_field = isinstance(given, Mapping)
+            _check_fields(given if by_field else ())
+            if any(not least <= value < np.inf for value in (given.values() if by_field else [given])):
+                raise ValueError(f"{what} is at least {least} and finite")
+        if self.context is not None and self.context < 1:
+            raise ValueError("context is at least 1 note")
+        _check_fields(self.allow)
         for name, allowed in self.allow.items():
-            size = FIELD_SIZES[FIELDS.index(name)]
+            size = MAX_POSITIONS if name == "bar" else FIELD_SIZES[FIELDS.index(name)]
             if not allowed or min(allowed) < 0 or max(allowed) >= size:
                 raise ValueError(f"allowed values of {name} are in 0-{size - 1}, and at least one")
 
@@ -57,6 +76,12 @@ class FillOptions:
         if isinstance(self.temperature, Mapping):
             return float(self.temperature.get(FIELDS[number], 0.0))
         return float(self.temperature)
+
+    def penalty(self, number: int) -> float:
+        """Penalty for repetition of a field, by number."""
+        if isinstance(self.repetition_penalty, Mapping):
+            return float(self.repetition_penalty.get(FIELDS[number], 1.0))
+        return float(self.repetition_penalty) if FIELDS[number] == "pitch" else 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,17 +154,74 @@ def choose_mask(
     notes: Sequence[int] | None = None,
     bars: tuple[int, int] | None = None,
     programs: Sequence[int] | None = None,
+    tracks: Sequence[int] | None = None,
+    track: Ints | None = None,
     share: float = 1.0,
     seed: int = 0,
 ) -> Bools:
     """Choose which tokens of a piece to hide (see :meth:`~musicbert.predict.Model.fill`).
 
-    Returns [shape=(n, 8), bool]. Raises `ValueError` (unknown field, share outside 0-1, or a note that the
-    piece does not have).
+    ``track`` [shape=(n,), int64]: track of each row, which ``tracks`` needs.
+    Returns [shape=(n, 8), bool]. Raises `ValueError` (unknown field, share outside 0-1, a note or a track
+    that the piece does not have).
     """
     _check_fields(fields)
     if not 0 <= share <= 1:
         raise ValueError(f"share is in 0-1, not {share}")
+    chosen = _region(rows, notes, bars, tracks, track)
+    if programs is not None:
+        chosen &= np.isin(rows[:, _PROGRAM], programs)
+    left = np.flatnonzero(chosen)
+    if share < 1:
+        left = np.random.default_rng(seed).permutation(left)[: round(share * len(left))]
+    mask = np.zeros((len(rows), N_FIELDS), bool)
+    mask[np.ix_(left, np.array([FIELDS.index(name) for name in fields], np.int64))] = True
+    return mask
+
+
+def replace_programs(
+    rows: Ints,
+    programs: Mapping[int, int],
+    *,
+    notes: Sequence[int] | None = None,
+    bars: tuple[int, int] | None = None,
+    tracks: Sequence[int] | None = None,
+    track: Ints | None = None,
+) -> Ints:
+    """Return rows in which other programs play: ``programs`` has old and new ones.
+
+    The other arguments choose notes as those of `choose_mask` do; all others keep their program.
+    Raises `ConfigError` (``bad-instrument``): a program outside 0-127, or one that no chosen note has.
+    """
+    chosen = _region(rows, notes, bars, tracks, track)
+    result = rows.copy()
+    for old, new in programs.items():
+        if not (0 <= old < DRUM_PROGRAM and 0 <= new < DRUM_PROGRAM):
+            raise ConfigError(
+                "bad-instrument",
+                f"Program {old} cannot be replaced by {new}: both are 0-127",
+                hint="drums have no pitch, so no instrument replaces them",
+            )
+        place = chosen & (rows[:, _PROGRAM] == old)
+        if not place.any():
+            here = ", ".join(map(str, np.unique(rows[chosen, _PROGRAM])))
+            raise ConfigError(
+                "bad-instrument",
+                f"No chosen note has program {old}",
+                hint=f"programs of the chosen notes: {here or 'none'}",
+            )
+        result[place, _PROGRAM] = new
+    return result
+
+
+def _region(
+    rows: Ints,
+    notes: Sequence[int] | None,
+    bars: tuple[int, int] | None,
+    tracks: Sequence[int] | None,
+    track: Ints | None,
+) -> Bools:
+    """Rows that these choices have in common [shape=(n,), bool]."""
     chosen = np.ones(len(rows), bool)
     if notes is not None:
         wanted = np.asarray(notes, np.int64)
@@ -149,11 +231,14 @@ def choose_mask(
         chosen[wanted] = True
     if bars is not None:
         chosen &= (rows[:, _BAR] >= bars[0]) & (rows[:, _BAR] <= bars[1])
-    if programs is not None:
-        chosen &= np.isin(rows[:, _PROGRAM], programs)
-    left = np.flatnonzero(chosen)
-    if share < 1:
-        left = np.random.default_rng(seed).permutation(left)[: round(share * len(left))]
-    mask = np.zeros((len(rows), N_FIELDS), bool)
-    mask[np.ix_(left, np.array([FIELDS.index(name) for name in fields], np.int64))] = True
-    return mask
+    if tracks is not None:
+        if track is None:
+            raise ValueError("tracks are those of a file or a score: rows have none")
+        unknown = np.setdiff1d(tracks, track)
+        if len(unknown):
+            raise ValueError(
+                f"no notes in track {', '.join(map(str, unknown))}; tracks with notes: "
+                f"{', '.join(map(str, np.unique(track)))}"
+            )
+        chosen &= np.isin(track, tracks)
+    return chosen

@@ -34,7 +34,7 @@ from musicbert.midi import Score, read_bytes, read_score
 from musicbert.midi.reader import ChannelPrograms, name_of
 from musicbert.predict.embedding import Embedder, stitch_windows
 from musicbert.predict.fill import fill_piece
-from musicbert.predict.masked_notes import Filled, FillOptions, Original, choose_mask
+from musicbert.predict.masked_notes import Filled, FillOptions, Original, choose_mask, replace_programs
 from musicbert.predict.pieces import Piece, Source
 from musicbert.predict.prediction import Prediction, activate
 from musicbert.predict.runner import Precision
@@ -155,8 +155,10 @@ class Model(Embedder):
         notes: Sequence[int] | None = None,
         bars: tuple[int, int] | None = None,
         programs: Sequence[int] | None = None,
+        tracks: Sequence[int] | None = None,
         share: float = 1.0,
         seed: int = 0,
+        instruments: Mapping[int, int] | None = None,
         options: FillOptions | None = None,
         policies: Policies = WHOLE,
         channel_programs: ChannelPrograms = "track",
@@ -171,19 +173,22 @@ class Model(Embedder):
         ----------
         mask
             True at the tokens to hide [shape=(n, 8), bool], by the rows of ``encode``. Without it, the next
-            five arguments choose (:func:`~musicbert.predict.choose_mask`).
+            six arguments choose (:func:`~musicbert.predict.choose_mask`).
         fields
             Fields to hide: ``bar``, ``position``, ``program``, ``pitch``, ``duration``, ``velocity``,
             ``time_signature``, ``tempo``.
-        notes, bars, programs
+        notes, bars, programs, tracks
             Only these rows; only bars from the first to the second number, both included; only these
-            programs (128 is percussion). None: all.
+            programs (128 is percussion); only these tracks (`Score.track`). None: all.
         share
             Share of the remaining notes to hide, in 0-1, drawn with ``seed``.
         seed
             Of the choice of notes and of tokens.
+        instruments
+            Program -> the one that plays in its place in these notes, bars and tracks, before anything is
+            filled in (0-127).
         options
-            How tokens are chosen: order, temperature, top-k, top-p, allowed values.
+            How tokens are chosen: order, temperature, top-k, top-p, allowed values, penalty for repetition.
         channel_programs
             How a file is read (`musicbert.read_score`).
         """
@@ -191,11 +196,13 @@ class Model(Embedder):
         if data is not None:
             source = read_score(data, name=name_of(source), channel_programs=channel_programs)
         piece = self.read(source, policies=policies, masked=True)
+        known = isinstance(source, Score) and piece.note_index is not None
+        track = source.track[piece.note_index] if known else None
+        where: dict[str, Any] = {"notes": notes, "bars": bars, "tracks": tracks, "track": track}
         if mask is None:
-            mask = choose_mask(
-                piece.rows, fields=fields, notes=notes, bars=bars, programs=programs, share=share, seed=seed
-            )
-        filled = fill_piece(self.runner, piece, mask, options or FillOptions(), seed=seed)
+            mask = choose_mask(piece.rows, fields=fields, programs=programs, share=share, seed=seed, **where)
+        played = replace(piece, rows=replace_programs(piece.rows, instruments or {}, **where))
+        filled = fill_piece(self.runner, played, mask, options or FillOptions(), seed=seed)
         if isinstance(source, Score) and piece.note_index is not None:
             whole = Original(source, piece.rows, piece.note_index, policies, data)
             filled = replace(filled, original=whole)

@@ -57,6 +57,7 @@ SMALL = {
     "musicbert finetune --data": f"{_SCORE} --seeds 1 --keep-models",
     "musicbert finetune --data smc/note/layers": f"{_SCORE} --seeds 1 --max-failure-rate 1",
     "musicbert finetune --labels": f"{_SCORE} --window 64 --folds 2",
+    "musicbert remix piece.mid --bars": "--versions 1",
     "musicbert train regression --init musicbert-mini --": _RATED,
     "python gen_xai.py --midi": "--folds-file test.id",
     "python scripts/eval_": "--device cpu --no-baselines",

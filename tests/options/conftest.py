@@ -64,7 +64,7 @@ def places(tmp_path_factory, fixtures):
     made = fixtures / "musicbert"
     names = {
         "midbar": "s06_ts_change_midbar", "unsupported": "s08b_ts_3_128_unsupported", "metre": "s07b_ts_11_4_prime_numerator",
-        "zero": "s10_zero_and_tiny_durations", "long": "s13_2600_notes", "basic": "s01_basic_4_4", "channels": "s17_type0_multichannel", "bars": "s18_sparse_over_256_bars",
+        "zero": "s10_zero_and_tiny_durations", "long": "s13_2600_notes", "basic": "s01_basic_4_4", "channels": "s17_type0_multichannel", "bars": "s18_sparse_over_256_bars", "drums": "s02_percussion_multi_program",
     }  # fmt: skip
     return {
         "micro": fixtures / "musicbert_model" / "micro_finetuned_topmagd_cfg.pt",

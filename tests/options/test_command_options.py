@@ -72,6 +72,7 @@ PREDICT = {
 FILL = "fill {song} --model {micro} --output f.mid --table f.csv"
 SAMPLED = f"{FILL} --temperature 2"
 RENDER = "render {song} --output s.wav --sample-rate 8000"
+REMIX = "remix {song} --model {micro} --versions 1 --rank-passes 1 --output r"
 BUILD = "build {midi} --output c --shares 60 20 20"
 TABLES = {
     "encode": ("encode {song}", ENCODE),
@@ -121,11 +122,36 @@ TABLES = {
         "--order": "--order notes", "--steps": (f"{FILL} --order confident", "--steps 2"),
         "--temperature": "--temperature 2", "--top-k": (SAMPLED, "--top-k 1"),
         "--top-p": (SAMPLED, "--top-p 0.1"), "--seed": (SAMPLED, "--seed 5"),
+        "--tracks": "--tracks 1", "--instrument": "--instrument 0=violin", "--allow": "--allow pitch=1",
+        "--scale": "--scale C-blues", "--repetition-penalty": "--repetition-penalty 1e9",
+        "--distinct": (f"{FILL} --fields position pitch --allow position=0 pitch=60,61", "--distinct"),
+        "--context": (f"{FILL} --notes 20", "--context 3"),
         **{name: (f"{base} --model {{micro}} --output f.mid --table f.csv", words)
            for name, (base, words) in policies("fill").items()},
     }),
     "fill, most probable": (FILL, {
         "--steps": "!--steps 2", "--top-k": "!--top-k 1", "--top-p": "!--top-p 0.5", "--seed": "--seed 5",
+        "--allow": "!--allow tempo=100", "--temperature": "!--temperature tempo=1",
+        "--repetition-penalty": "!--repetition-penalty tempo=2", "--scale": (f"{FILL} --fields tempo", "!--scale C"),
+    }),
+    "remix": (REMIX, {
+        "input": (REMIX, "=remix {other} --model {micro} --versions 1 --rank-passes 1 --output r"),
+        **MODEL, "--labels": "!--labels classes.json", "--list": ("remix {song}", "=remix {song} --list"),
+        "--output": "--output other", "--versions": "--versions 2", "--rank-passes": "--rank-passes 2",
+        "--bars": "--bars 2-3", "--tracks": "--tracks 1", "--programs": "--programs 1", "--share": "--share 1",
+        "--fields": "--fields velocity", "--drums": (REMIX.replace("{song}", "{drums}"), "--drums pattern"),
+        "--instrument": "--instrument 0=violin", "--order": "--order notes", "--steps": "--steps 2",
+        "--temperature": "--temperature 3", "--top-k": "--top-k 1", "--top-p": "--top-p 0.1",
+        "--repetition-penalty": "--repetition-penalty 1e9", "--allow": "--allow pitch=60-62",
+        "--scale": "--scale C-blues", "--seed": "--seed 5", "--context": (f"{REMIX} --bars 4-5", "--context 3"),
+        **{name: (f"{base} --model {{micro}} --versions 1 --rank-passes 1 --share 1 --output r", words)
+           for name, (base, words) in policies("remix").items()},
+    }),
+    "remix, parts": ("remix {song} --list", {"--bars": "!--bars 1-2", "--output": "!--output r", "--seed": "!--seed 1"}),
+    "remix, most probable": ("remix {song} --model {micro} --rank-passes 1 --temperature 0 --output r", {
+        "--versions": "!--versions 2", "--top-k": "!--top-k 1", "--top-p": "!--top-p 0.5",
+        "--temperature": "!--temperature tempo=1", "--allow": "!--allow tempo=100",
+        "--steps": ("remix {song} --model {micro} --rank-passes 1 --output r", "!--steps 2 --order notes"),
     }),
     "render": (RENDER, {
         "input": (RENDER, "=render {other} --output s.wav --sample-rate 8000"), "--output": "--output other.wav",
@@ -167,7 +193,7 @@ TABLES = {
     "data list": ("data list", {"--json": "--json"}),
 }  # fmt: skip
 #: tables that show combinations, and not all options
-PARTIAL = {"index, features", "similar, whole", "fill, most probable", "build, compound words", "build, a scheduler", "checkpoint convert, a file",
+PARTIAL = {"index, features", "similar, whole", "fill, most probable", "remix, parts", "remix, most probable", "build, compound words", "build, a scheduler", "checkpoint convert, a file",
            "checkpoint verify, recording"}  # fmt: skip
 CASES = [(name, option) for name, (_, table) in TABLES.items() for option in table]
 
