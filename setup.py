@@ -39,9 +39,16 @@ setup(
     packages=[*find_packages(include=["musicbert", "musicbert.*"]), "musicbert.shipped"],
     package_dir={"musicbert.shipped": "checkpoints"},  # weights that `from_pretrained` finds offline
     package_data={
-        "musicbert.shipped": ["*/config.json", "*/model.safetensors", "*/vocab.json", "*/README.md"],
+        "musicbert.shipped": [
+            "*/config.json",
+            "*/model.safetensors",
+            "*/vocab.json",
+            "*/README.md",
+            "*/profile.*",
+        ],
         "musicbert": [
             "py.typed",
+            "analysis/page.css",
             "weights/published_logits.npz",
             "corpus/sentences/pairs/chord_mapping.json",
             "corpus/files/public_data.json",

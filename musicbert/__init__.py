@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from musicbert.analysis import Analysis, analyse
     from musicbert.encoding import decode, encode, get_codec
     from musicbert.errors import CheckpointError, DatasetError, MidiError, MusicBertError, RatingError
     from musicbert.midi import Score, read_score
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Analysis",
     "CheckpointError",
     "DatasetError",
     "FillOptions",
@@ -34,6 +36,7 @@ __all__ = [
     "RatingError",
     "Score",
     "__version__",
+    "analyse",
     "decode",
     "encode",
     "from_pretrained",
@@ -49,6 +52,7 @@ __all__ = [
 _PUBLIC = {
     name: f"musicbert.{module}"
     for module, names in {
+        "analysis": ("Analysis", "analyse"),
         "encoding": ("decode", "encode", "get_codec"),
         "errors": ("CheckpointError", "DatasetError", "MidiError", "MusicBertError", "RatingError"),
         "midi": ("Score", "read_score"),

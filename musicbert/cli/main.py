@@ -24,6 +24,7 @@ COMMANDS = {
     "finetune": "train a head on labelled MIDI files",
     "evaluate": "score a fine-tuned model",
     "benchmark": "score a checkpoint on M2BERT's twelve tasks",
+    "analyse": "how a piece is played, and its melody, chords, keys and beats",
     "embed": "MIDI files to vectors of pieces, bars or notes",
     "predict": "run the heads of a fine-tuned model on MIDI files",
     "index": "describe a folder of MIDI files, to be searched by likeness",

@@ -15,6 +15,7 @@ to 60 million BPM, numbers out of range. Tempi are stored in whole microseconds 
 Reference: Standard MIDI Files 1.0 (RP-001).
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from os import PathLike
 
@@ -41,8 +42,8 @@ def write_midi(score: ScoreColumns, path: str | PathLike[str]) -> None:
     write_bytes(path, midi_bytes(score))
 
 
-def midi_bytes(score: ScoreColumns) -> bytes:
-    """Return the bytes of the MIDI file.
+def midi_bytes(score: ScoreColumns, *, markers: Sequence[tuple[int, str]] = ()) -> bytes:
+    """Return the bytes of the MIDI file; ``markers``: ticks with their texts.
 
     Raises
     ------
@@ -57,7 +58,7 @@ def midi_bytes(score: ScoreColumns) -> bytes:
     control_track = np.where(
         np.isin(score.control_track, list(note_tracks)), score.control_track, keys[0] >> 8
     )
-    tracks, moved = [_meta_track(score)], []
+    tracks, moved = [_meta_track(score, markers)], []
     slot = 0  # channels that are taken, drums apart
     pending = set(control_track.tolist())
     for value in keys:
@@ -140,13 +141,15 @@ def lanes(score: ScoreColumns, notes: Ints) -> list[Ints]:
     return [notes[lane == k] for k in range(int(lane.max()) + 1)]
 
 
-def _meta_track(score: ScoreColumns) -> bytes:
-    """Tempi and metres."""
+def _meta_track(score: ScoreColumns, markers: Sequence[tuple[int, str]]) -> bytes:
+    """Tempi, metres and markers."""
     tempi = zip(score.tempo_tick.tolist(), score.tempo_bpm.tolist(), strict=True)
     events = [(tick, tempo_event(bpm)) for tick, bpm in tempi]
     columns = (score.metre_tick, score.metre_numerator, score.metre_denominator)
     metres = zip(*(column.tolist() for column in columns), strict=True)
     events += [(tick, metre_event(numerator, denominator)) for tick, numerator, denominator in metres]
+    texts = [(tick, text.encode("utf-8", "replace")) for tick, text in markers]
+    events += [(tick, b"\xff\x06" + variable(len(text)) + text) for tick, text in texts]
     events.sort(key=lambda event: event[0])
     ticks = [0, *(tick for tick, _ in events)]
     deltas = [variable(later - earlier) for earlier, later in pairwise(ticks)]

@@ -71,12 +71,16 @@ class RatingPredictor:
                 if score is not None:
                     row[:] = score_features(each, _read(score))
             table = np.concatenate([table, against], axis=1)
-        states = None
-        if self.network is not None:
-            states = np.stack([state_moments(self.network, each) for each in music], axis=1)
+        states = self.states(music)
         bars = np.zeros(len(music), np.int64) if same_bars else None
         values = self.model.predict(table, states, bars)
         return RatedPerformances(values, self.model.error, tuple(self.model.about["classes"]))
+
+    def states(self, music: Sequence[Score]) -> Floats | None:
+        """Frozen states that the committee reads [shape=(layers, m, 2D)]; None where it reads none."""
+        if self.network is None:
+            return None
+        return np.stack([state_moments(self.network, each) for each in music], axis=1)
 
 
 def _read(source: Any) -> Score:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from musicbert.midi import Score, midi_bytes
+from musicbert.synthesis import make_set
 from options.effects import Caller
 
 
@@ -51,6 +52,8 @@ def places(tmp_path_factory, fixtures):
     (folder / "song.mid").write_bytes(midi_bytes(piece(7)))
     (folder / "one" / "song.mid").write_bytes((folder / "song.mid").read_bytes())
     (folder / "other.mid").write_bytes(midi_bytes(piece(8)))
+    played = make_set(3, performers=1, segments=1, movements=1).scores
+    next(iter(played.values())).save(folder / "played.mid")
     on, off = {"note": 60, "velocity": 80}, {"note": 60}
     save(folder / "beyond.mid", (0, "note_on", on), (480, "note_off", off), (480 * 5000, "note_on", on),
          (480, "note_off", off))  # fmt: skip

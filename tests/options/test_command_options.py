@@ -88,6 +88,11 @@ TABLES = {
         "--chunk": ("encode {song} --encoding cp --format npy --output out", "--chunk 8"),
         "--reader": ("encode {channels} --encoding cp-m2bert", "--reader miditoolkit"), **NO_POLICIES,
     }),
+    "analyse": ("analyse {song}", {
+        "inputs": "=analyse {other}", "--model": "--model {micro}", "--device": "!--device cpu",
+        "--coverage": ("analyse {played}", "--coverage 0.9"), "--format": "--format json",
+        "--output": "--output a.json", "--channel-programs": ("analyse {elsewhere}", "--channel-programs channel"),
+    }),
     "embed": ("embed {song} --model {micro} --output e.npz", EMBED),
     "embed, notes": ("embed {song} --model {micro} --output e.npz --level note", {
         **EMBED, "--level": "--level bar", "--pooling": "!--pooling mean",

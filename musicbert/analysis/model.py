@@ -1,0 +1,164 @@
+"""`ProfileModel`: how listeners heard a piano performance, from the playing alone.
+
+A folder holds ``profile.npz`` (a committee as plain arrays,
+`musicbert.evaluation.baselines.committee_file`) and ``profile.json``:
+dimensions with both poles, scores on music that training did not hold, errors for ranges, percentiles of the
+training performances, and the distance from which on music is unlike them. Made by
+``results/tools/profile_model.py``.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from musicbert.analysis.passages import played
+from musicbert.analysis.ranges import Ranges
+from musicbert.arrays import Floats
+from musicbert.atomic import read_json, write_text
+from musicbert.errors import CheckpointError
+from musicbert.evaluation.baselines.committee import Forest
+from musicbert.evaluation.baselines.committee_file import RatingModel, load_rating_model
+from musicbert.features import features
+from musicbert.midi.score import Score
+
+#: the model that comes with the package
+SHIPPED = "profile-percepiano"
+FORMAT = 1
+#: coverage levels of ranges; nearest training performances whose distance counts
+LEVELS, NEIGHBOURS = (0.8, 0.9), 5
+
+
+def nearest(model: RatingModel, inputs: Floats) -> Floats:
+    """Mean distance of items [shape=(m, k)] to their nearest training performances [shape=(m,)].
+
+    Distances are root mean squares over standardised features.
+    """
+    known = np.asarray(model.parts[0][1].kernels.inputs, np.float64)[:, : inputs.shape[1]]
+    here = model.scale.apply(inputs)
+    squares = (here**2).sum(1)[:, None] + (known**2).sum(1) - 2 * here @ known.T
+    closest = np.sort(np.maximum(squares, 0.0), axis=1)[:, :NEIGHBOURS]
+    return np.asarray(np.sqrt(closest / inputs.shape[1]).mean(1))
+
+
+@dataclass(frozen=True, eq=False)
+class Rated:
+    """Passages as rated: ``values`` [shape=(m, d), 0-1], ``distance`` to rated performances [shape=(m,)]."""
+
+    values: Floats
+    distance: Floats
+
+
+class ProfileModel:
+    """A profile model from its folder.
+
+    ``names``, ``poles`` (low, high): of the dimensions; ``about``: what ``profile.json`` says.
+    torch is loaded only where the committee reads states of a network.
+    Raises `CheckpointError` (``bad-config``), `DatasetError` (those of `load_rating_model`).
+    """
+
+    def __init__(self, folder: str | PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self.about: dict[str, Any] = _read(self.folder / "profile.json")
+        self.names: tuple[str, ...] = tuple(each["name"] for each in self.about["dimensions"])
+        self.poles = tuple((each["low"], each["high"]) for each in self.about["dimensions"])
+        self.ranges = Ranges.from_dict(self.about["ranges"])
+        self.percentiles = np.asarray(self.about["percentiles"], np.float64)  # (101, d)
+        self.committee: RatingModel = load_rating_model(self.folder / "profile.npz")
+        self._states: Callable[[Sequence[Score]], Floats | None] = lambda _: None
+        if self.committee.about["network"]:
+            from musicbert.predict.ratings import RatingPredictor
+
+            self._states = RatingPredictor(self.folder / "profile.npz").states
+
+    def rate(self, performances: Sequence[Score]) -> Rated:
+        """Rate performances or passages, each as a whole; raises `MidiError` (``no-notes``)."""
+        clocked = [played(score) for score in performances]
+        inputs = np.stack([features(score) for score in clocked])
+        values = self.committee.predict(inputs, self._states(clocked))
+        return Rated(np.clip(values, 0.0, 1.0), nearest(self.committee, inputs))
+
+    def spread(self, distance: Floats) -> Floats:
+        """How much wider than at the median distance ranges are [shape=(m,)]."""
+        return np.asarray(spread_at(distance, self.about["distance"]["median"]))
+
+    def percentile(self, values: Floats) -> Floats:
+        """Per cent of the rated performances that have lower values [shape=(..., d), 0-100]."""
+        steps = np.linspace(0.0, 100.0, len(self.percentiles))
+        result = np.empty(np.shape(values))
+        for column in range(len(self.names)):
+            result[..., column] = np.interp(values[..., column], self.percentiles[:, column], steps)
+        return result
+
+
+def spread_at(distance: Floats, median: float) -> Floats:
+    """Half of the spread grows with the distance."""
+    return np.asarray(0.5 + 0.5 * distance / median)
+
+
+def find_profile(name: str | PathLike[str] = SHIPPED) -> Path | None:
+    """Folder of a profile model by its path or name, or None."""
+    package = Path(__file__).resolve().parents[1]
+    places = [Path(name)]
+    if len(Path(name).parts) == 1:
+        places += [
+            root / name for root in (Path("checkpoints"), package.parent / "checkpoints", package / "shipped")
+        ]
+    return next((place for place in places if (place / "profile.json").is_file()), None)
+
+
+def load_profile_model(name: str | PathLike[str] = SHIPPED) -> ProfileModel:
+    """Open a profile model by its folder, or by the name of one that comes with the package.
+
+    Raises `CheckpointError` (``not-found``; ``bad-config``).
+    """
+    folder = find_profile(name)
+    if folder is None:
+        raise CheckpointError(
+            "not-found", "There is no profile model (a folder with profile.json)", path=name
+        )
+    return ProfileModel(folder)
+
+
+def save_profile_model(folder: str | PathLike[str], model: RatingModel, about: Mapping[str, Any]) -> None:
+    """Write a fitted committee and what is known of it."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    model.save(Path(folder) / "profile.npz")
+    write_text(
+        Path(folder) / "profile.json",
+        json.dumps({"format": FORMAT, **about}, ensure_ascii=False, indent=1) + "\n",
+    )
+
+
+def shrunk(model: RatingModel, trees: int) -> RatingModel:
+    """Return a committee with fewer trees, and training inputs of half precision, which pack better."""
+    parts = []
+    for columns, committee in model.parts:
+        inputs = committee.kernels.inputs.astype(np.float16).astype(np.float32)
+        forests = tuple(_first(forest, trees) for forest in committee.forests)
+        parts.append(
+            (columns, replace(committee, kernels=replace(committee.kernels, inputs=inputs), forests=forests))
+        )
+    return replace(model, parts=tuple(parts))
+
+
+def _first(forest: Forest, trees: int) -> Forest:
+    stop = int(forest.starts[trees]) if trees < len(forest.starts) else len(forest.feature)
+    nodes = {name: getattr(forest, name)[:stop] for name in ("feature", "threshold", "right")}
+    return replace(forest, starts=forest.starts[:trees], leaf_of=forest.leaf_of[:trees], **nodes)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = read_json(path)
+        if content["format"] != FORMAT:
+            raise ValueError(f"its format is {content['format']}, not {FORMAT}")
+        return dict(content)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            "bad-config", f"Not the settings of a profile model: {error}", path=path
+        ) from error
