@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from musicbert.analysis import Analysis, analyse
     from musicbert.encoding import decode, encode, get_codec
     from musicbert.errors import CheckpointError, DatasetError, MidiError, MusicBertError, RatingError
+    from musicbert.explanation import Explanation, explain
     from musicbert.midi import Score, read_score
     from musicbert.predict import FillOptions, Model, MusicBert, from_pretrained
     from musicbert.remixing import remix
@@ -27,6 +28,7 @@ __all__ = [
     "Analysis",
     "CheckpointError",
     "DatasetError",
+    "Explanation",
     "FillOptions",
     "Index",
     "MidiError",
@@ -39,6 +41,7 @@ __all__ = [
     "analyse",
     "decode",
     "encode",
+    "explain",
     "from_pretrained",
     "get_codec",
     "index_folder",
@@ -55,6 +58,7 @@ _PUBLIC = {
         "analysis": ("Analysis", "analyse"),
         "encoding": ("decode", "encode", "get_codec"),
         "errors": ("CheckpointError", "DatasetError", "MidiError", "MusicBertError", "RatingError"),
+        "explanation": ("Explanation", "explain"),
         "midi": ("Score", "read_score"),
         "predict": ("FillOptions", "Model", "MusicBert", "from_pretrained"),
         "sound": ("render",),

@@ -29,6 +29,7 @@ COMMANDS = {
     "predict": "run the heads of a fine-tuned model on MIDI files",
     "index": "describe a folder of MIDI files, to be searched by likeness",
     "similar": "find the pieces or bars of an index that are most like some music",
+    "explain": "give the reasons of a prediction: what each factor of the playing contributes",
     "fill": "hide parts of a MIDI file and let a model fill them in",
     "render": "play a MIDI file into a WAV file",
     "remix": "let a model write parts of a MIDI file anew, in several versions",

@@ -4,8 +4,11 @@ A model is seen as a `Target`: performances in, one number a dimension out. So e
 committee of features, a network, or any function.
 """
 
+from musicbert.explanation.factors import FactorEffects, factor_effects
 from musicbert.explanation.notes import NoteReasons, note_reasons
 from musicbert.explanation.occlusion import Occlusion, occlude
+from musicbert.explanation.playing_factors import FACTORS, neutral, with_strengths
+from musicbert.explanation.reasons import PARTS, Explanation, explain
 from musicbert.explanation.rollout import attention_rollout
 from musicbert.explanation.target import (
     CallableTarget,
@@ -17,15 +20,23 @@ from musicbert.explanation.target import (
 )
 
 __all__ = [
+    "FACTORS",
+    "PARTS",
     "CallableTarget",
     "CommitteeTarget",
+    "Explanation",
+    "FactorEffects",
     "HeadTarget",
     "NoteReasons",
     "Occlusion",
     "TaggerTarget",
     "Target",
     "attention_rollout",
+    "explain",
+    "factor_effects",
+    "neutral",
     "note_reasons",
     "occlude",
     "open_target",
+    "with_strengths",
 ]

@@ -3,7 +3,7 @@
 Legend: ``m`` performances, ``d`` dimensions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike, fspath
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 
 from musicbert.annotation.dimensions import RATING_SETS
 from musicbert.arrays import Floats
-from musicbert.errors import CheckpointError
+from musicbert.errors import CheckpointError, ConfigError
+from musicbert.evaluation.baselines.committee_file import load_rating_model
 from musicbert.midi import Score
 from musicbert.predict import Model, from_pretrained
 from musicbert.predict.ratings import RatingPredictor
@@ -170,22 +171,31 @@ def open_target(
     (``.npz``), a folder that `musicbert finetune` wrote, a checkpoint or its name. ``head``: of a
     `Model` with several heads; ``written``: the written music, for committees; ``network``: whose states a
     committee reads (default: as the committee names it).
-    Raises `CheckpointError` and `DatasetError` (those of the loaders and of the adapters).
+    Raises `CheckpointError` and `DatasetError` (those of the loaders and of the adapters), and `ConfigError`
+    (``unused-option``: an argument that this kind of model does not use).
     """
+    given = {"head": head, "written": written, "network": network, "device": device}
     if isinstance(model, str | PathLike):
         path = fspath(model)
         if path.endswith(".npz"):
-            model = RatingPredictor(path, network)
-        elif is_tagger_folder(path):
-            model = load_tagger_model(path, device=device)
+            model = _open_committee(path, network, device)
+            given["network"] = given["device"] = None
         else:
-            model = from_pretrained(path, device=device)
+            load = load_tagger_model if is_tagger_folder(path) else from_pretrained
+            model = load(path, device=device)
+            given["device"] = None
     if isinstance(model, RatingPredictor):
+        if "score" in model.model.about["inputs"]:
+            given["written"] = None
+        _refuse(given, "the committee reads no such thing")
         return CommitteeTarget(model, written=written)
+    if isinstance(model, Model):
+        given["head"] = None
+        _refuse(given, "a MusicBERT reads the performance alone, where it is")
+        return HeadTarget(model, head)
+    _refuse(given, "this model has one head and reads the performance alone, where it is")
     if isinstance(model, TaggerModel):
         return TaggerTarget(model)
-    if isinstance(model, Model):
-        return HeadTarget(model, head)
     if isinstance(model, Target):
         return model
     raise CheckpointError(
@@ -193,6 +203,22 @@ def open_target(
         f"{type(model).__name__} has no outputs to explain",
         hint="fine-tune it: see docs/finetuning.md",
     )
+
+
+def _open_committee(path: str, network: Any, device: str | None) -> RatingPredictor:
+    """Open a committee with its network on a device."""
+    name = load_rating_model(path).about["network"]
+    if not name and (network is not None or device is not None):
+        raise ConfigError("unused-option", "network, device: the committee reads no network", path=path)
+    if device is not None:
+        network = from_pretrained(network or name, device=device)
+    return RatingPredictor(path, network)
+
+
+def _refuse(given: Mapping[str, Any], why: str) -> None:
+    """Refuse what was given and would do nothing."""
+    if unused := [name for name, value in given.items() if value is not None]:
+        raise ConfigError("unused-option", f"{', '.join(unused)}: not used: {why}", hint="leave it out")
 
 
 def _of_head(head: Head) -> tuple[tuple[str, ...], Poles]:

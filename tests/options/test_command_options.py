@@ -163,6 +163,12 @@ TABLES = {
         "--bars": "--bars 1-2", "--from": "--from 2", "--to": "--to 3", "--sample-rate": "--sample-rate 4000",
         "--gain": "--gain 3", "--bank": "!--bank none.sf2", "--quiet": "--quiet",
     }),
+    "explain": ("explain {song} --model {micro}", {
+        "input": ("explain {song} --model {micro} -o out", "=explain {other} --model {micro} -o out"), "--model": "--model {tagger}",
+        "--head": "~--head nonsense", "--network": "!--network musicbert-mini", "--written": "!--written {song}",
+        "--dimension": "--dimension 1", "--refits": "--refits {micro} {micro}", "--output": "--output out", "--device": "~--device nonsense",
+        "--channel-programs": ("explain {elsewhere} --model {micro} --output out", "--channel-programs channel"),
+    }),
     "build": (BUILD, {
         "sources": ("build {midi} -o c", "=build {midi} {song} -o c"), "--output": "--output other", "--encoding": "--encoding cp",
         "--metres": ("build {basic} {metre} -o c", "--metres one-4/4"), "--format": "--format text",

@@ -1,0 +1,68 @@
+"""`musicbert explain`: reasons for the predictions of a model about one performance."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+DESCRIPTION = "Explain what a model predicts for one performance."
+EPILOG = """examples:
+  musicbert explain piece.mid --model ratings.npz
+  musicbert explain piece.mid --model runs/ratings/model --dimension pedal --output reasons
+
+Each factor of the playing (tempo, timing, loudness, dynamics, voicing, articulation, pedal) is made neutral
+in the music, alone and together with others, and the model judges each result. The numbers are Shapley
+values: they add up to the prediction minus that of the neutral performance. docs/explanations.md says what
+each number means and how far to trust it.
+
+--output is a folder for explanation.json and for the music with each factor neutral (MIDI), and with all of
+them (neutral.mid).
+
+exit status: 0 done; 2 bad usage or input."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `musicbert explain`."""
+    from musicbert.cli.inputs import add_channel_programs
+
+    add = parser.add_argument
+    add("input", metavar="INPUT", help="MIDI file")
+    add(
+        "--model",
+        required=True,
+        help="committee of ratings (.npz), folder of `musicbert finetune`, or fine-tuned checkpoint",
+    )
+    add("--head", help="head of a checkpoint that has several")
+    add("--network", help="network whose states a committee reads (default: as the committee names it)")
+    add("--written", metavar="MIDI", help="the written music, for a committee that compares with it")
+    add("--dimension", nargs="+", metavar="NAME", help="dimensions to explain, or parts of their names (all)")
+    add("--refits", nargs="+", metavar="MODEL", help="the model trained again: shows which effects are noise")
+    add("--output", "-o", type=Path, metavar="DIR", help="folder for the reasons and the neutral music")
+    add("--device", help="cpu, cuda, ... (a GPU if there is one)")
+    add_channel_programs(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Explain, print and write; return the exit status."""
+    from musicbert.explanation import FACTORS, explain, neutral
+    from musicbert.midi import read_score
+
+    score = read_score(options.input, channel_programs=options.channel_programs)
+    result = explain(
+        score,
+        options.dimension,
+        model=options.model,
+        refits=options.refits or (),
+        head=options.head,
+        written=options.written,
+        network=options.network,
+        device=options.device,
+    )
+    print(result)
+    if options.output is not None:
+        options.output.mkdir(parents=True, exist_ok=True)
+        for factor in FACTORS:
+            neutral(score, factor).save(options.output / f"without_{factor}.mid")
+        neutral(score).save(options.output / "neutral.mid")
+        result.to_json(options.output / "explanation.json")
+    return 0
