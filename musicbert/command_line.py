@@ -25,6 +25,8 @@ EXTRAS = {
     "cluster": "distributed",
     "scores": "music21",
 }
+#: turns for which a thread of OpenMP waits before it sleeps (read when torch is imported)
+SPINS = "10000"
 #: environment variable that shows the traceback of an unexpected error
 TRACEBACK = "MUSICBERT_TRACEBACK"
 
@@ -101,11 +103,14 @@ def refuse_unused(options: argparse.Namespace, names: Sequence[str], why: str, *
 def exit_status(main: Callable[..., int | None], *, stopped: str = "stopped") -> Callable[..., int]:
     """Wrap the ``main`` of a program: what it raises ends in one line and an exit status.
 
-    ``stopped``: what Ctrl-C prints.
+    ``stopped``: what Ctrl-C prints. Threads of torch wait shortly for each other before they sleep, in child
+    processes too, unless the user sets it otherwise: on a busy machine they would waste most of the time.
     """
 
     @wraps(main)
     def run(*arguments: Any) -> int:
+        if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+            os.environ["GOMP_SPINCOUNT"] = SPINS
         try:
             status = main(*arguments) or 0
             sys.stdout.flush()  # a closed pipe shows here, not when Python ends

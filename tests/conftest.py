@@ -10,6 +10,8 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
+# torch reads it when it is imported: workers of pytest share the cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # the same examples in every run, so that a failure belongs to a change; `make fuzz` draws new ones
 settings.register_profile("repeatable", derandomize=True, database=None)
 settings.register_profile("new", print_blob=True)

@@ -14,8 +14,9 @@ import math
 import torch
 import torch.nn.functional as F
 
-#: attention weights of one product: two megabytes in bfloat16
-CHUNK = 2**20
+#: attention weights of one product: eight megabytes in bfloat16. Smaller parts cost more than the cache
+#: gives where two threads share them, since threads meet after each.
+CHUNK = 2**22
 #: attention weights that a layer keeps at most where the fused kernel would keep none: half a gigabyte
 MAX_WEIGHTS = 2**28
 
