@@ -9,6 +9,7 @@ pedal still holds it; in formats 0 and 2 the free channel is used in the note's 
 import logging
 from bisect import bisect_left, insort
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,6 +32,7 @@ from musicbert.midi.events import (
     track_chunks,
 )
 from musicbert.midi.limits import check_header
+from musicbert.midi.programs import change_programs
 from musicbert.midi.writer import (
     DRUM_CHANNEL,
     MELODIC_CHANNELS,
@@ -51,13 +53,24 @@ _HINT = "save its score (notes, tempi, metres, controllers), or write the file a
 _BEFORE, _AMONG, _AFTER = range(3)
 
 
-def edit_midi(data: bytes, before: ScoreColumns, after: ScoreColumns) -> bytes:
+def edit_midi(
+    data: bytes, before: ScoreColumns, after: ScoreColumns, *, change_instruments: bool = False
+) -> bytes:
     """Return the file ``data``, from which ``before`` was read, as one from which ``after`` is read.
 
-    Note i of one score is note i of the other. Raises `MidiError` (``bad-value``): the events of a changed
+    Note i of one score is note i of the other. ``change_instruments``: where the notes of a channel allow it,
+    other programs come from its program changes (`musicbert.midi.programs`), not from other channels, so that
+    the notes keep volume, panning and pedal. Raises `MidiError` (``bad-value``): the events of a changed
     note are not found (a damaged file), there is no room for it, or what the format cannot hold.
     """
     check_writable(after)
+    if change_instruments:
+        with suppress(MidiError):  # where it is not read as wanted
+            return _edit_midi(data, before, after, change_instruments=True)
+    return _edit_midi(data, before, after, change_instruments=False)
+
+
+def _edit_midi(data: bytes, before: ScoreColumns, after: ScoreColumns, *, change_instruments: bool) -> bytes:
     changed = np.flatnonzero(np.any([getattr(before, k) != getattr(after, k) for k in _NOTE], axis=0))
     data = check_header(data, None)
     edit = _Edit(data, before, after)
@@ -69,6 +82,8 @@ def edit_midi(data: bytes, before: ScoreColumns, after: ScoreColumns) -> bytes:
             f"the events of {int((places < 0).sum())} changed notes are not found in the file: it is damaged",
             hint=_HINT,
         )
+    if change_instruments:
+        edit.change_programs(found)
     edit.change(changed, places)
     _change_tempi_and_metres(edit, before, after)
     result = edit.file()
@@ -84,6 +99,8 @@ class _Track:
     removed: set[int] = field(default_factory=set)
     changed: dict[int, bytes] = field(default_factory=dict)
     new: list[tuple[int, int, bytes]] = field(default_factory=list)
+    #: new events right before others
+    before: dict[int, bytes] = field(default_factory=dict)
 
 
 class _Edit:
@@ -97,12 +114,25 @@ class _Edit:
         self.tracks: defaultdict[int, _Track] = defaultdict(_Track)
         self.form = int.from_bytes(data[8:10], "big")
         self.more: list[bytes] = []  # new tracks
+        self.program = (
+            after.program
+        )  # what the notes get; those of `change_programs` keep theirs in their track
+
+    def change_programs(self, found: Ints) -> None:
+        """Give notes other programs by the program changes of their channels, where that is possible."""
+        programs = change_programs(self.notes, found, self.before, self.after)
+        self.program = np.where(programs.notes, self.before.program, self.after.program)
+        for track, events in programs.changed.items():
+            self.tracks[track].changed.update(events)
+        for track, events in programs.before.items():
+            self.tracks[track].before.update(events)
 
     def change(self, changed: Ints, places: Ints) -> None:
         """Change notes of the score, which are these notes of the file."""
         notes, before, after = self.notes, self.before, self.after
-        names = [name for name in _NOTE if name != "velocity"]
+        names = [name for name in _NOTE if name not in ("velocity", "program")]
         stay = np.all([getattr(before, k)[changed] == getattr(after, k)[changed] for k in names], axis=0)
+        stay &= before.program[changed] == self.program[changed]
         for note, place in zip(changed[stay].tolist(), places[stay].tolist(), strict=True):
             event = int(notes.on[place])
             body = bytes([int(self.events.status[event]), int(after.pitch[note]), int(after.velocity[note])])
@@ -114,7 +144,7 @@ class _Edit:
             spans = sounding[int(notes.track[place]), int(notes.channel[place]), int(after.pitch[note])]
             span = (int(after.onset[note]), int(after.offset[note]))
             drum = bool(after.drum[note])
-            same = drum == before.drum[note] and after.program[note] == before.program[note]
+            same = drum == before.drum[note] and self.program[note] == before.program[note]
             if same and not _clashes(spans, span) and self._keeps_program(place, span[0]):
                 insort(spans, span)
                 self._rewrite(note, place, _touches(spans, span))
@@ -258,13 +288,15 @@ class _Edit:
         """Bytes of the events of a changed track."""
         events, edit, data = self.events, self.tracks[number], self.data
         own = np.flatnonzero(events.track == number).tolist()
-        if not edit.removed and not edit.new:  # patched where they are
+        if not edit.removed and not edit.new and not edit.before:  # patched where they are
             patched = bytearray(data[begin:stop])
             for event, content_ in edit.changed.items():
                 at = int(events.data[event]) - begin
-                patched[at : at + 2] = content_[1:]
+                patched[at : at + len(content_) - 1] = content_[1:]
             return bytes(patched)
+        entries: list[tuple[int, int, float, bytes]]
         entries = [(tick, place, k, body) for k, (tick, place, body) in enumerate(edit.new)]
+        entries += [(int(events.tick[k]), _AMONG, k - 0.5, body) for k, body in edit.before.items()]
         for event in own:
             if event in edit.removed:
                 continue

@@ -138,7 +138,9 @@ class Filled:
         if self.original is None or self.original.data is None:
             score.save(path)
         else:
-            write_bytes(path, edit_midi(self.original.data, self.original.score, score))
+            given = not self.mask[:, _PROGRAM].any()  # other instruments were asked for, not filled in
+            data = edit_midi(self.original.data, self.original.score, score, change_instruments=given)
+            write_bytes(path, data)
 
 
 def _check_fields(names: Iterable[str]) -> None:

@@ -186,3 +186,54 @@ def test_a_file_that_does_not_hold_the_notes_is_refused(fixtures):
     score = read_score(one)
     with pytest.raises(MidiError, match="not found in the file"):
         edit_midi(other, score, replace(score, velocity=score.velocity % 100 + 1))
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=files(), old=st.integers(0, 63), new=st.integers(0, 127), late=st.booleans())
+def test_other_instruments_by_program_changes(data, old, new, late):
+    """Notes from a place on, of one program, get another; they keep their channel where possible."""
+    before = read_score(data)
+    old = int(before.program[~before.drum][old % max((~before.drum).sum(), 1)]) if (~before.drum).any() else 0
+    chosen = (before.program == old) & ~before.drum
+    if late:
+        chosen &= before.onset >= np.median(before.onset)
+    after = replace(before, program=np.where(chosen, new, before.program))
+    again = read_score(edit_midi(data, before, after, change_instruments=True))
+    for names in (NOTE[:4], NOTE):
+        found, wanted = (
+            sorted(zip(*(getattr(s, n)[~s.drum].tolist() for n in names), strict=True))
+            for s in (again, after)
+        )
+        assert found == wanted
+
+
+def test_an_instrument_is_replaced_where_it_plays():
+    """No note changes its track or channel, and the pedal stays; also for some bars only."""
+    track, other = mido.MidiTrack(), mido.MidiTrack()
+    track.append(mido.Message("program_change", program=73, channel=2))
+    track.append(mido.Message("control_change", control=7, value=50, channel=2))
+    for pitch in (60, 62, 64, 65):
+        track.append(mido.Message("note_on", note=pitch, channel=2))
+        track.append(mido.Message("note_off", note=pitch, channel=2, time=480))
+    other += [mido.Message("note_on", note=50), mido.Message("note_off", note=50, time=480)]
+    stream = io.BytesIO()
+    mido.MidiFile(tracks=[track, other]).save(file=stream)
+    data = stream.getvalue()
+    score = read_score(data)
+    for programs, changes in (
+        ([40] * 4, [40]),
+        ([73, 40, 40, 73], [73, 40, 73]),
+        ([40, 40, 73, 73], [40, 73]),
+    ):
+        wanted = replace(score, program=np.array([*programs, 0]))
+        written = edit_midi(data, score, wanted, change_instruments=True)
+        file = mido.MidiFile(file=io.BytesIO(written))
+        assert len(file.tracks) == 2
+        assert [event.program for event in file.tracks[0] if event.type == "program_change"] == changes
+        rest = [event for event in file.tracks[0] if event.type not in ("program_change", "end_of_track")]
+        assert rest == [event for event in track if event.type not in ("program_change", "end_of_track")]
+        assert notes_of(read_score(written)) == notes_of(wanted)
+    piano = edit_midi(
+        data, score, replace(score, program=np.array([73, 73, 73, 73, 6])), change_instruments=True
+    )
+    assert len(mido.MidiFile(file=io.BytesIO(piano)).tracks) == 2  # a track without a program change gets one
