@@ -1,0 +1,41 @@
+"""The notebooks run from beginning to end, each in an empty folder; the repository holds none of their output."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from warm_python import python
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+nbformat = pytest.importorskip("nbformat", reason="needs nbformat and nbclient")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs(path, tmp_path, monkeypatch):
+    nbclient = pytest.importorskip("nbclient", reason="needs nbclient and ipykernel")
+    pytest.importorskip("ipykernel", reason="needs nbclient and ipykernel")
+    program = tmp_path / "bin" / "musicbert"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {python()} -m musicbert "$@"\n')
+    program.chmod(0o755)
+    paths = os.pathsep.join([str(program.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
+    for name, value in {"PATH": paths, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PYTHON", python())
+    (tmp_path / "place").mkdir()
+    book = nbformat.read(path, as_version=4)
+    client = nbclient.NotebookClient(
+        book, timeout=300, resources={"metadata": {"path": str(tmp_path / "place")}}
+    )
+    client.execute()
+
+
+def test_notebooks_hold_no_output():
+    assert len(NOTEBOOKS) >= 2
+    for path in NOTEBOOKS:
+        for cell in nbformat.read(path, as_version=4).cells:
+            assert not cell.get("outputs")
+            assert cell.get("execution_count") is None
