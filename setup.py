@@ -72,6 +72,8 @@ setup(
         "docs": DOCS,
         "dev": [
             *DOCS,
+            "nbclient>=0.10",
+            "ipykernel>=6.29",
             "pretty_midi>=0.2.10",
             "pytest>=8",
             "pytest-timeout>=2.3",
