@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from musicbert.analysis.passages import played
+from musicbert.analysis.passages import passages, played
 from musicbert.analysis.ranges import Ranges
 from musicbert.arrays import Floats
 from musicbert.atomic import read_json, write_text
@@ -82,6 +82,21 @@ class ProfileModel:
         values = self.committee.predict(inputs, self._states(clocked))
         return Rated(np.clip(values, 0.0, 1.0), nearest(self.committee, inputs))
 
+    def scores(self, performances: Sequence[Score]) -> Floats:
+        """Values of performances, means over their passages by their length [shape=(m, d), 0-1].
+
+        Raises `MidiError` (``no-notes``).
+        """
+        cut = [passages(score) or [None] for score in performances]
+        pieces = [
+            played(score, part) for score, parts in zip(performances, cut, strict=True) for part in parts
+        ]
+        values = self.rate(pieces).values if pieces else np.zeros((0, len(self.names)))
+        length = [1.0 if part is None else part.end - part.start for parts in cut for part in parts]
+        owner = np.repeat(np.arange(len(cut)), list(map(len, cut)))
+        share = (np.arange(len(cut))[:, None] == owner) * np.maximum(length, 1e-3)
+        return np.asarray(share @ values / share.sum(1, keepdims=True))
+
     def spread(self, distance: Floats) -> Floats:
         """How much wider than at the median distance ranges are [shape=(m,)]."""
         return np.asarray(spread_at(distance, self.about["distance"]["median"]))
@@ -134,15 +149,12 @@ def save_profile_model(folder: str | PathLike[str], model: RatingModel, about: M
     )
 
 
-def shrunk(model: RatingModel, trees: int) -> RatingModel:
-    """Return a committee with fewer trees, and training inputs of half precision, which pack better."""
-    parts = []
-    for columns, committee in model.parts:
-        inputs = committee.kernels.inputs.astype(np.float16).astype(np.float32)
-        forests = tuple(_first(forest, trees) for forest in committee.forests)
-        parts.append(
-            (columns, replace(committee, kernels=replace(committee.kernels, inputs=inputs), forests=forests))
-        )
+def thinned(model: RatingModel, trees: int) -> RatingModel:
+    """Return a committee with the first trees of each forest."""
+    parts = [
+        (columns, replace(committee, forests=tuple(_first(forest, trees) for forest in committee.forests)))
+        for columns, committee in model.parts
+    ]
     return replace(model, parts=tuple(parts))
 
 

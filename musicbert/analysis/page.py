@@ -190,4 +190,13 @@ def _segments(analysis: "Analysis") -> str:
         )
         more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
         result += f'<section><h2>{title}</h2><div class="chips">{chips}{more}</div></section>'
+    told = [f"{name.capitalize()}: {text}" for name, text in (getattr(layers, "remarks", None) or {}).items()]
+    for name, score in (getattr(layers, "scores", None) or {}).items():
+        known = (
+            f"{score.metric} {score.value:.2f} ({score.baseline_name}: {score.baseline:.2f}) on {score.music}"
+        )
+        told.append(f"How good {name} are: {known}.")
+    if told:
+        items = "".join(f"<li>{escape(text)}</li>" for text in told)
+        result += f'<section><h2>About these layers</h2><ul class="soft">{items}</ul></section>'
     return result

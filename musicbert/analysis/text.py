@@ -45,7 +45,7 @@ def text_of(analysis: "Analysis", *, width: int = 100) -> str:
         lines += ["", f"{head_name}:"]
         best = sorted(scores.items(), key=lambda item: -item[1])[:10]
         lines += [f"  {name:30} {value:6.3f}" for name, value in best]
-    lines += _layers(analysis)
+    lines += _layers(analysis, width)
     if analysis.warnings:
         lines += ["", "Note:"]
         for text in analysis.warnings:
@@ -120,7 +120,7 @@ def _profile(profile: Profile, width: int) -> list[str]:
     return lines
 
 
-def _layers(analysis: "Analysis") -> list[str]:
+def _layers(analysis: "Analysis", width: int) -> list[str]:
     layers = analysis.layers
     if layers is None:
         return []
@@ -137,4 +137,11 @@ def _layers(analysis: "Analysis") -> list[str]:
         found = getattr(layers, name, None)
         if found is not None and len(found):
             lines.append(f"{title}: {len(found):,}")
+    for name, remark in (getattr(layers, "remarks", None) or {}).items():
+        lines += _paragraph(f"{name.capitalize()}: {remark}", width)
+    for name, score in (getattr(layers, "scores", None) or {}).items():
+        known = (
+            f"{score.metric} {score.value:.2f}, {score.baseline_name} {score.baseline:.2f}, on {score.music}"
+        )
+        lines += _paragraph(f"How good {name} are: {known}.", width)
     return ["", *lines] if lines else []

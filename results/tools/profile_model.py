@@ -29,7 +29,7 @@ from program import make_parser, report_errors, say
 from sklearn.model_selection import GroupKFold
 from threadpoolctl import threadpool_limits
 
-from musicbert.analysis.model import LEVELS, nearest, save_profile_model, shrunk, spread_at
+from musicbert.analysis.model import LEVELS, nearest, save_profile_model, spread_at, thinned
 from musicbert.analysis.passages import played
 from musicbert.analysis.ranges import Ranges, coverage
 from musicbert.annotation.label_map import LabelMap
@@ -90,7 +90,7 @@ def subset(examples: Examples, rows: Ints) -> Examples:
 
 def fit(row: str, examples: Examples, **about: Any) -> RatingModel:
     """Fit a committee in the form in which it is saved."""
-    return shrunk(fit_rating_model(row, examples, seed=SEED, **about), TREES)
+    return thinned(fit_rating_model(row, examples, seed=SEED, **about), TREES)
 
 
 def out_of_fold(row: str, examples: Examples, tests: Sequence[Ints]) -> tuple[Floats, Floats]:

@@ -3,8 +3,8 @@
 import csv
 import io
 import json
-from dataclasses import replace
-from types import SimpleNamespace
+from dataclasses import make_dataclass, replace
+from itertools import pairwise
 
 import mido
 import numpy as np
@@ -23,8 +23,13 @@ def answer(concert, model):
     return musicbert.analyse(concert, model=model, name="concert.mid")
 
 
+def record(**values):
+    """A dataclass of these values."""
+    return make_dataclass("Record", values)(**values)
+
+
 def segment(start, end, name):
-    return SimpleNamespace(start=start, end=end, start_seconds=start / 960, end_seconds=end / 960, name=name)
+    return record(start=start, end=end, start_seconds=start / 960, end_seconds=end / 960, name=name)
 
 
 def test_a_profile_has_ranges_poles_and_places(answer):
@@ -74,9 +79,25 @@ def test_ratings_follow_the_playing(performances, model):
     assert change(dry, "Pedal Sparse - Saturated") < -0.02
 
 
+def test_scores_of_performances_are_those_of_the_profile(answer, performances, concert, model):
+    values = model.scores([concert, performances[0]])
+    shown = [model.names.index(each.name) for each in answer.profile.dimensions]
+    np.testing.assert_allclose(values[0, shown], [each.value for each in answer.profile.dimensions])
+    np.testing.assert_allclose(values[1], model.rate(performances[:1]).values[0])
+
+
 def test_the_same_alone_and_among_others(performances, model):
     together = model.rate(performances).values
     np.testing.assert_allclose(model.rate(performances[1:2]).values[0], together[1], atol=1e-9)
+
+
+def test_every_leaf_of_the_shipped_forests_has_training_items(model):
+    """One without would predict nothing for the music that falls into it."""
+    for _, committee in model.committee.parts:
+        for forest in committee.forests:
+            starts = [*forest.starts.tolist(), len(forest.feature)]
+            for k, (start, stop) in enumerate(pairwise(starts)):
+                assert set(np.flatnonzero(forest.feature[start:stop] < 0)) == set(forest.leaf_of[k].tolist())
 
 
 def test_music_unlike_all_training_data_has_no_profile(performances, model):
@@ -132,14 +153,21 @@ def test_the_page_needs_nothing_else_and_escapes_names(concert, model):
 
 def test_layers_reach_every_form(concert, model, monkeypatch, tmp_path):
     melody = np.arange(len(concert)) % 3 == 0
-    layers = SimpleNamespace(
+    layers = record(
         melody=melody, keys=[segment(0, 4000, "C major")], chords=[segment(480, 960, "G")],
-        beats=np.arange(5), downbeats=np.arange(2),
+        beats=np.arange(5), downbeats=np.arange(2), remarks={"beats": "they are in the file"},
+        scores={
+            "chords": record(metric="accuracy", value=0.5, baseline=0.25, baseline_name="C", music="20"),
+        },
     )  # fmt: skip
     monkeypatch.setattr(analysis_module, "_layers", lambda _: layers)
     answer = musicbert.analyse(concert, model=model)
     assert "C major" in answer.to_text()
     assert "C major" in answer.to_html()
+    for text in (answer.to_text(), answer.to_html()):
+        assert "they are in the file" in text
+        assert "0.25" in text
+    assert answer.to_dict()["layers"]["keys"][0]["name"] == "C major"
     answer.to_midi(tmp_path / "marked.mid")
     file = mido.MidiFile(tmp_path / "marked.mid")
     markers = [event.text for track in file.tracks for event in track if event.type == "marker"]
@@ -186,3 +214,47 @@ def test_a_damaged_profile_model_is_one_error(tmp_path):
     with pytest.raises(CheckpointError) as bad:
         load_profile_model(tmp_path)
     assert bad.value.reason == "bad-config"
+
+
+@pytest.fixture(scope="module")
+def committee(performances, tmp_path_factory):
+    """A small committee of two made scales, with its error on held-out music."""
+    from musicbert.evaluation.baselines.committee_file import fit_rating_model
+    from musicbert.evaluation.baselines.regressors import Examples
+    from musicbert.features import features
+    from musicbert.synthesis import make_set
+
+    scores = list(make_set(5, performers=3, segments=4, movements=1).scores.values())
+    loud = np.array([score.velocity.mean() / 127 for score in scores])
+    examples = Examples(
+        label="ratings", kind="regression", classes=("Loudness", "Timing Stable - Unstable"),
+        features=np.stack([features(score) for score in scores]), target=np.stack([loud, 1 - loud], 1),
+        groups=np.arange(len(scores)).astype(str), ids=np.arange(len(scores)).astype(str),
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("committee") / "mine.npz"
+    fit_rating_model("committee", examples, error=np.array([0.05, np.nan])).save(path)
+    return path
+
+
+def test_a_committee_of_ones_own_has_ranges_where_it_knows_its_error(performances, committee):
+    profile = musicbert.analyse(performances[0], model=committee).profile
+    loud, timing = profile.dimensions
+    assert loud.interval == pytest.approx((loud.value - 1.2816 * 0.05, loud.value + 1.2816 * 0.05))
+    assert timing.interval is None
+    assert (timing.low, timing.high) == ("stable", "unstable")  # a published name has its poles
+    wide = musicbert.analyse(performances[0], model=committee, coverage=0.9).profile.dimensions[0]
+    assert wide.interval[1] > loud.interval[1]
+
+
+def test_a_network_of_ones_own_answers_with_its_heads(performances, fixtures, committee):
+    checkpoint = fixtures / "musicbert_model" / "micro_finetuned_topmagd_cfg.pt"
+    answer = musicbert.analyse(performances[0], model=checkpoint)
+    (scores,) = answer.outputs.values()
+    assert scores
+    assert answer.profile is None
+    assert answer.reasons == ()
+    for text in (answer.to_text(), answer.to_html(), answer.to_csv(), answer.to_json()):
+        assert next(iter(scores)) in text
+    with pytest.raises(CheckpointError) as only:
+        musicbert.analyse(performances[0], model="m2bert-tiny")
+    assert only.value.reason == "no-head"
