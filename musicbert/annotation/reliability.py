@@ -94,6 +94,27 @@ def reliability_table(
     return pd.DataFrame(rows).set_index("dimension")
 
 
+def rater_errors(table: RatingTable, *, columns: str | Sequence[str] | None = None) -> dict[str, float]:
+    """Standard error of one rater by dimension, on the scale of the ratings.
+
+    The root of the mean square within segments: the deviation of one rating from what all raters would say
+    on average, offsets of raters included. NaN where no segment has two raters.
+    Raises `RatingError` (those of `select_ratings`).
+    """
+    ratings = one_row_each(select_ratings(table, LabelOptions(columns=columns, zeros="cell")))
+    result = {}
+    for d, dimension in enumerate(ratings.dimensions):
+        rated = np.isfinite(ratings.values[:, d])
+        x, segment = ratings.values[rated, d], ratings.segment_of[rated]
+        counts = np.bincount(segment)
+        means = np.bincount(segment, weights=x) / np.maximum(counts, 1)
+        free = int((counts[counts >= 2] - 1).sum())
+        result[dimension.name] = (
+            float(np.sqrt(((x - means[segment]) ** 2).sum() / free)) if free else float("nan")
+        )
+    return result
+
+
 def _restricted(ratings: Ratings, ids: Collection[str]) -> Ratings:
     chosen = np.array([name in ids for name in ratings.ids], np.bool_)
     rows = chosen[ratings.segment_of]

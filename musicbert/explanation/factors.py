@@ -6,7 +6,7 @@ to the prediction minus that of the neutral performance.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,8 @@ class FactorEffects:
     ``prediction``, ``neutral``: for the performance, and with all factors neutral [shape=(d,)]; ``effects``:
     Shapley values [shape=(k, d)], whose sum is the difference; ``alone``: how the prediction changes where
     only this factor is as played [shape=(k, d)], ``last``: where only this one is neutral, turned round;
-    ``noise``: standard deviation of an effect over refits of the model [shape=(k, d)], None where unknown.
+    ``noise``: standard deviation of an effect over refits of the model [shape=(k, d)], None where unknown;
+    ``offered``: whether effects on a dimension were better than random on real ratings, None where unknown.
     """
 
     names: tuple[str, ...]
@@ -42,6 +43,7 @@ class FactorEffects:
     alone: Floats
     last: Floats
     noise: Floats | None = None
+    offered: tuple[bool, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: by dimension, and there by factor."""
@@ -60,6 +62,7 @@ class FactorEffects:
                 },
             }
             for d, name in enumerate(self.names)
+            if self.offered is None or self.offered[d]
         }
 
 
@@ -97,7 +100,7 @@ def factor_effects(
         raise ValueError(f"factors are some of {', '.join(FACTORS)}, each once, not {', '.join(factors)!r}")
     if len(refits) == 1:
         raise ValueError("one refit has no spread: give two or more")
-    variants, of_subset = _variants(score, factors)
+    variants, of_subset = factor_variants(score, factors)
     subsets = _judged(target, variants, batch)[of_subset]
     effects = shapley_values(subsets)
     spread: Floats | None = None
@@ -120,7 +123,22 @@ def factor_effects(
     )
 
 
-def _variants(score: Score, factors: Sequence[str]) -> tuple[list[Score], Ints]:
+def mean_effects(parts: Sequence[tuple[float, FactorEffects]]) -> FactorEffects:
+    """Effects on a mean over passages, from those of each with its weight.
+
+    The noise is that of one passage: passages are judged by the same model, so errors add up alike.
+    """
+
+    def mean(name: str) -> Floats:
+        return np.asarray(sum(weight * getattr(each, name) for weight, each in parts))
+
+    names = ("prediction", "neutral", "effects", "alone", "last")
+    first = parts[0][1]
+    noise = None if first.noise is None else mean("noise")
+    return replace(first, noise=noise, **{name: mean(name) for name in names})
+
+
+def factor_variants(score: Score, factors: Sequence[str]) -> tuple[list[Score], Ints]:
     """Performances of all subsets of factors, each once, and which is that of a subset [shape=(2^k,)]."""
     parts = coordinates(score)
     found: dict[bytes, int] = {}

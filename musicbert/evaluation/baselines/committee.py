@@ -80,12 +80,19 @@ class Forest:
     values: NDArray[np.float32]
 
     def predict(self, inputs: Floats) -> Floats:
-        """Predict items [shape=(m, k)] -> [shape=(m, d), float64]."""
+        """Predict items [shape=(m, k)] -> [shape=(m, d), float64].
+
+        Inputs of training that were rounded when the forest was saved may leave a leaf empty: its tree is
+        left out of the mean for the items that fall into it.
+        """
         weight, shares = self.weight.astype(np.float64), np.zeros((len(inputs), len(self.weight)))
+        trees = np.zeros(len(inputs))
         for leaf, leaf_of in zip(leaves(self, inputs), self.leaf_of, strict=True):
             beside = (leaf_of == leaf[:, None]) * weight  # (m, n)
-            shares += beside / beside.sum(1, keepdims=True)
-        return np.asarray(shares @ self.values.astype(np.float64) / len(self.starts))
+            total = beside.sum(1, keepdims=True)
+            shares += beside / np.where(total > 0, total, 1.0)
+            trees += total[:, 0] > 0
+        return np.asarray(shares @ self.values.astype(np.float64) / np.maximum(trees, 1)[:, None])
 
 
 def leaves(trees: Forest, inputs: Floats) -> NDArray[np.uint16]:

@@ -6,6 +6,7 @@ from musicbert.annotation.reliability import (
     ceiling_mark,
     intraclass_correlation,
     one_row_each,
+    rater_errors,
     reliability_markdown,
     reliability_table,
     split_half,
@@ -40,6 +41,12 @@ def test_known_variance_components(write_table):
     assert abs(long["ceiling_mean"]) < 0.3
     assert (soft["n_segments"], soft["mean_raters"]) == (150, 8)
     assert (soft["low_pole"], soft["high_pole"]) == ("soft", "loud")
+
+
+def test_the_standard_error_of_one_rater(write_table):
+    errors = rater_errors(made_ratings(write_table), columns="Soft,Long")
+    assert errors["Soft"] == pytest.approx(1.0, abs=0.06)
+    assert errors["Long"] == pytest.approx(1.0, abs=0.05)
 
 
 def crossed(rng, *, segments=400, raters=40, each=8, spread=1.0, offset=0.6, noise=1.2):
