@@ -15,7 +15,8 @@ EPILOG = f"""examples:
   musicbert remix piece.mid --bars 1-4 --drums pattern --programs drums --share 1 --output beats
   musicbert remix piece.mid --instrument 0=violin --scale C-major --versions 5 --output violins
 
-The folder gets version-1.mid, version-2.mid, ..., ranking.csv and ranking.json. Whatever is not chosen stays
+The folder gets version-1.mid, version-2.mid, ..., ranking.csv and ranking.json
+(with --sound original.wav, version-1.wav, ..., too). Whatever is not chosen stays
 in the file as it is. Repeat a command with more --versions to add some. Versions are ranked by their
 pseudo-log-likelihood per note: how likely the model finds the new notes, in nats (0 is certain).
 
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--list", action="store_true", help="only show the tracks and instruments of the file")
     add("--output", "-o", type=Path, default=Path("remix"), help="folder to write (%(default)s)")
     add("--versions", type=int, default=3, help="how many (%(default)s)")
+    add("--sound", action="store_true", help="also WAV files of the chosen bars, before and after")
     add("--rank-passes", type=int, default=8, help="passes of the model to rank one (%(default)s)")
     add = parser.add_argument_group("what to write anew").add_argument
     add("--bars", type=bars, metavar="FIRST-LAST", help="bars, counted from 1 (all)")
@@ -104,13 +106,18 @@ def run(options: argparse.Namespace) -> int:
         policies=policies_of(options),
         channel_programs=options.channel_programs,
     )
-    left_out = {"input", "output", "versions", "model", "list", "run", "command", "given", "device"}
+    left_out = {"input", "output", "versions", "model", "list", "run", "command", "given", "device", "sound"}
     settings = {
         f"--{name.replace('_', '-')}": value for name, value in vars(options).items() if name not in left_out
     }
     files = {**hashes_of(options.input), "model": hash_of(resolve(options.model))}
     ranking = write_remixes(
-        options.output, remixer, versions, made_from(settings, files), progress=line_progress("version")
+        options.output,
+        remixer,
+        versions,
+        made_from(settings, files),
+        sound=options.sound,
+        progress=line_progress("version"),
     )
     print(f"original: {ranking[0]['original']:.2f} nats a note; {ranking[0]['notes']} notes written anew")
     print("rank  file             nats a note  notes changed  seed")

@@ -113,6 +113,16 @@ class Remixer:
         likelihood = self.likelihood(replace(self._piece, rows=filled.rows))
         return Remix(filled, number, seed, likelihood, self.original_likelihood)
 
+    def seconds(self) -> tuple[float | None, float | None]:
+        """Where the chosen bars begin and end, one bar before and after included; None: with the piece."""
+        if self.choice.bars is None:
+            return None, None
+        bar, notes = self.original.rows[:, 0] + 1, self.original.note_index
+        near = notes[(bar >= self.choice.bars[0] - 1) & (bar <= self.choice.bars[1] + 1)]
+        ends = np.array([self.score.onset[near].min(), self.score.offset[near].max()])
+        start, end = self.score.seconds(ends).tolist()
+        return start, max(end, start + 0.1)
+
     @property
     def original_likelihood(self) -> float:
         """Pseudo-log-likelihood per note of the chosen notes as they were, in nats."""

@@ -2,12 +2,14 @@
 
 import csv
 import json
+import wave
 
+import numpy as np
 import pytest
 
 from musicbert.errors import DatasetError
 from musicbert.midi import read_score
-from musicbert.remixing import Choice, Remixer, write_remixes
+from musicbert.remixing import Choice, Remixer, folder, write_remixes
 
 
 @pytest.fixture
@@ -19,26 +21,53 @@ RECORD = {"settings": {"--bars": [2, 3]}, "files": {"song.mid": "abc"}}
 
 
 def test_versions_are_kept_and_added(remixer, tmp_path, monkeypatch):
-    folder, seen = tmp_path / "remixes", []
-    first = write_remixes(folder, remixer, 2, RECORD, progress=lambda *done: seen.append(done))
+    place, seen = tmp_path / "remixes", []
+    first = write_remixes(place, remixer, 2, RECORD, progress=lambda *done: seen.append(done))
     assert seen == [(1, 2), (2, 2)]
-    before = {path.name: path.read_bytes() for path in folder.glob("version-*")}
+    before = {path.name: path.read_bytes() for path in place.glob("version-*")}
     assert sorted(before) == ["version-1.json", "version-1.mid", "version-2.json", "version-2.mid"]
     drawn, draw = [], remixer.version
     monkeypatch.setattr(remixer, "version", lambda number: (drawn.append(number), draw(number))[1])
-    (folder / "version-2.json").unlink()  # as if it had been stopped
-    ranking = write_remixes(folder, remixer, 3, RECORD)
+    (place / "version-2.json").unlink()  # as if it had been stopped
+    ranking = write_remixes(place, remixer, 3, RECORD)
     assert drawn == [2, 3]
-    assert {name: (folder / name).read_bytes() for name in before} == before
+    assert {name: (place / name).read_bytes() for name in before} == before
     assert [entry["rank"] for entry in ranking] == [1, 2, 3]
     assert {entry["file"] for entry in first} < {entry["file"] for entry in ranking}
-    with (folder / "ranking.csv").open() as file:
+    with (place / "ranking.csv").open() as file:
         rows = list(csv.DictReader(file))
-    shown = json.loads((folder / "ranking.json").read_text())["versions"]
+    shown = json.loads((place / "ranking.json").read_text())["versions"]
     assert shown == ranking
     assert [float(row["likelihood"]) for row in rows] == [entry["likelihood"] for entry in ranking]
     for entry in ranking:
-        assert len(read_score(folder / entry["file"])) == len(remixer.score)
+        assert len(read_score(place / entry["file"])) == len(remixer.score)
+
+
+def test_sounds_are_those_of_the_chosen_bars_and_their_neighbours(remixer, tmp_path, monkeypatch):
+    """Bars 2 and 3 of 4/4 at 100 and 120 BPM; a sound is added to a version that is there already."""
+    played = []
+    monkeypatch.setattr(
+        folder, "render", lambda source, path, **part: (played.append((source, part)), path.touch())
+    )
+    write_remixes(tmp_path / "r", remixer, 1, RECORD)
+    before = (tmp_path / "r" / "version-1.mid").read_bytes()
+    for _ in range(2):
+        write_remixes(tmp_path / "r", remixer, 1, RECORD, sound=True)
+    assert sorted(path.name for path in (tmp_path / "r").glob("*.wav")) == ["original.wav", "version-1.wav"]
+    assert (tmp_path / "r" / "version-1.mid").read_bytes() == before
+    assert [source for source, _ in played] == [remixer.original.data, tmp_path / "r" / "version-1.mid"]
+    for _, part in played:
+        assert part["start"] == pytest.approx(7 / 480 * 0.6)
+        assert part["end"] == pytest.approx((15 * 480 + 400) / 480 * 0.6)
+
+
+def test_a_version_is_heard(remixer, tmp_path):
+    pytest.importorskip("tinysoundfont", reason="needs the synthesiser (extra sound)")
+    write_remixes(tmp_path, remixer, 1, RECORD, sound=True)
+    for name in ("original.wav", "version-1.wav"):
+        with wave.open(str(tmp_path / name)) as sound:
+            assert 9 < sound.getnframes() / sound.getframerate() < 20
+            assert np.abs(np.frombuffer(sound.readframes(sound.getnframes()), np.int16)).max() > 1000
 
 
 def test_a_folder_of_something_else_is_refused(remixer, tmp_path):
