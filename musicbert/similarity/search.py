@@ -164,7 +164,7 @@ class Index:
         from sklearn.neighbors import NearestNeighbors
 
         centre, scale = self._standard(length)
-        wanted = _unit((queries - centre) / scale)
+        wanted = unit((queries - centre) / scale)
         # passages beside a better one are left out, so more are looked at
         most = top if length is None else top * 2 * length
         found: list[tuple[float, str, int, int]] = []  # likeness, piece, first bar, key
@@ -172,7 +172,7 @@ class Index:
             if not len(vectors):
                 continue
             nearest = NearestNeighbors(n_neighbors=min(most, len(vectors)), algorithm="brute")
-            nearest.fit(_unit((vectors - centre) / scale))
+            nearest.fit(unit((vectors - centre) / scale))
             for key, (distances, rows) in enumerate(zip(*nearest.kneighbors(wanted), strict=True)):
                 for distance, row in zip(distances.tolist(), rows.tolist(), strict=True):
                     found.append((1 - distance**2 / 2, hashes[piece[row]], int(first[row]), key))
@@ -209,7 +209,7 @@ class Index:
         return centre, np.where(scale > _TINY, scale, 1)
 
 
-def _unit(vectors: Singles) -> Singles:
+def unit(vectors: Singles) -> Singles:
     """Vectors without outliers (`FAR` deviations), of length 1."""
     vectors = np.clip(vectors, -FAR, FAR)
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _TINY))

@@ -94,7 +94,7 @@ def index_folder(
     output = Path(output)
     with MidiSource(folder) as source, hold_folder(output):
         before = _before(output, record, overwrite)
-        store = _Store(output, record)
+        store = Store(output, record)
         outcomes, names, described = _describe_all(source, describer, store, progress)
         if not names:
             first = next(outcome for outcome in outcomes if not outcome.ok)
@@ -209,7 +209,7 @@ def _damage(path: Path) -> Iterator[None]:
         raise DatasetError("bad-index", f"The index is damaged: {error}", path=path, hint=hint) from error
 
 
-class _Store:
+class Store:
     """The parts of an index: which bytes are described already, and new ones written part by part."""
 
     def __init__(self, folder: Path, record: Mapping[str, Any]) -> None:
@@ -243,7 +243,7 @@ class _Store:
 
 
 def _describe_all(
-    source: MidiSource, describer: Describer, store: _Store, progress: bool
+    source: MidiSource, describer: Describer, store: Store, progress: bool
 ) -> tuple[list[Outcome], dict[str, str], int]:
     """Outcome of every file, the hash of each described one by its path, and how many were described now."""
     outcomes = {outcome.path: outcome for outcome in rejected(source)}
