@@ -70,7 +70,10 @@ setup(
         # tinysoundfont`: the package requires PyAudio, for loudspeakers, which only on Windows has a wheel
         "sound": ["pretty_midi>=0.2.10", 'tinysoundfont>=0.3.7; sys_platform == "win32"'],
         "docs": DOCS,
+        # `from_pretrained("owner/name")`
+        "hub": ["huggingface_hub>=0.26,<2"],
         "dev": [
+            "huggingface_hub>=0.26,<2",
             *DOCS,
             "nbclient>=0.10",
             "ipykernel>=6.29",

@@ -23,6 +23,7 @@ EXTRAS = {
     "train": "fairseq omegaconf tensorboard",
     "remote": "aiohttp s3fs gcsfs",
     "cluster": "distributed",
+    "hub": "huggingface_hub",
     "scores": "music21",
 }
 #: turns for which a thread of OpenMP waits before it sleeps (read when torch is imported)

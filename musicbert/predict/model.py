@@ -229,8 +229,8 @@ def from_pretrained(
     """Open a model: a :class:`Model`, or an :class:`M2BertModel` for a checkpoint of M2BERT or MidiBERT.
 
     Parameters as of :class:`Model` (``device``, ``precision``) and :func:`~musicbert.weights.resolve`
-    (``name``: a folder, a checkpoint file in any container, or a name; ``folders``, ``cache``, ``sources``,
-    ``progress``). ``labels`` is a ``classes.json`` that names the outputs of the heads. A folder that
+    (``name``: a folder, a checkpoint file in any container, a name, or ``owner/name`` of the Hub;
+    ``folders``, ``cache``, ``sources``, ``progress``). ``labels`` is a ``classes.json`` that names the outputs of the heads. A folder that
     fine-tuning on labels of notes or pieces wrote gives a `musicbert.predict.TaggerModel`.
 
     Raises `CheckpointError` (``other-encoding``; those of ``resolve`` and ``read_bundle``).

@@ -34,7 +34,16 @@ MAX_HEADER = 8 << 20
 #: Bytes of the length at the beginning of a safetensors file.
 _LENGTH_BYTES = 8
 #: Files of weights that a folder stands for, the first that is there.
-IN_FOLDER = ("model.safetensors", "pytorch_model.bin")
+IN_FOLDER = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+#: Files of one checkpoint.
+MAX_SHARDS = 1000
+#: Ending of the list of weights that are in several files.
+_SHARDED = ".index.json"
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,8 @@ def load_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         path = next((path / name for name in IN_FOLDER if (path / name).is_file()), path / IN_FOLDER[0])
     if not path.is_file():
         raise CheckpointError("not-found", "There is no such checkpoint", path=path, hint="check the path")
+    if path.name.endswith(_SHARDED):
+        return _with_config(read_shards(path), path.name.removesuffix(_SHARDED).rpartition(".")[2], path)
     check_kind_of_file(path)
     if path.suffix == ".safetensors":
         return _with_config(read_safetensors(path), "safetensors", path)
@@ -157,6 +168,35 @@ def _with_config(weights: dict[str, torch.Tensor], container: str, path: Path) -
     ours = content.get("model_type") in ("musicbert", "m2bert", "midibert")
     recorded = content if ours and "architecture" in content else {}
     return Checkpoint(weights, settings, str(path), container, folder_settings=recorded)
+
+
+def read_shards(path: Path) -> dict[str, torch.Tensor]:
+    """Read tensors of several files, which a list names (``weight_map``: tensor -> file beside the list).
+
+    Raises `CheckpointError` (``unreadable``: not such a list; ``missing-weights``: a file, or a tensor in it,
+    is missing or in two files; those of the files).
+    """
+    places = read_json(path).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise CheckpointError("unreadable", "It has no weight_map: not a list of files of weights", path=path)
+    files = {file for file in places.values() if isinstance(file, str) and Path(file).name == file}
+    if len(files) > MAX_SHARDS or not all(file in files for file in map(str, places.values())):
+        message = "Its weight_map names something other than files beside it"
+        raise CheckpointError("unreadable", message, path=path)
+    weights: dict[str, torch.Tensor] = {}
+    for file in sorted(files):
+        part = path.with_name(file)
+        if not part.is_file():
+            message = f"{file}, which holds a part of the weights, is missing"
+            raise CheckpointError("missing-weights", message, path=path, hint="copy the whole folder again")
+        check_kind_of_file(part)
+        found = read_safetensors(part) if part.suffix == ".safetensors" else read_pickle(part)
+        tensors = found if isinstance(found, dict) else {}
+        if set(tensors) != {name for name, place in places.items() if place == file}:
+            message = f"The tensors of {file} are not those that the list names"
+            raise CheckpointError("missing-weights", message, path=path, hint="copy the whole folder again")
+        weights |= {name: value for name, value in tensors.items() if isinstance(value, torch.Tensor)}
+    return weights
 
 
 def read_safetensors(path: Path) -> dict[str, torch.Tensor]:

@@ -4,7 +4,8 @@ A name is looked for below ``checkpoints/`` of the current folder and of the sou
 package is installed, among the weights that came with it (``musicbert/shipped/``), then in the cache folder
 (``~/.cache/musicbert``), each time as a folder, as ``NAME.pt`` or ``NAME.safetensors``, and under the file
 name that its publisher gave it. Then come the tables of downloads: ``sources.json`` in any of those folders
-(``{"NAME": {"url": ..., "sha256": ..., "file": ...}}``) and :data:`PUBLISHED`.
+(``{"NAME": {"url": ..., "sha256": ..., "file": ...}}``) and :data:`PUBLISHED`. ``owner/name`` is a model of
+the Hugging Face Hub (`musicbert.weights.hub`), unless ``owner`` is a folder here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from musicbert.atomic import read_json
 from musicbert.errors import CheckpointError, nearest
 from musicbert.weights.container import IN_FOLDER
 from musicbert.weights.download import download
+from musicbert.weights.hub import from_hub, is_hub_name
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def resolve(
     sources: Mapping[str, Source] | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Path:
-    """Find a checkpoint: a file, or a folder with ``model.safetensors`` or ``pytorch_model.bin``.
+    """Find a checkpoint: a file, or a folder with one of `IN_FOLDER`.
 
     ``name``: a file, a folder, or a name (see the module docstring). ``folders``: where names are looked for,
     in place of the ``checkpoints`` folders. ``cache``: where downloads go (``~/.cache/musicbert``).
@@ -63,6 +65,8 @@ def resolve(
     if path.is_dir() and (checkpoint := _inside(path)):
         return checkpoint
     text = fspath(name)
+    if not isinstance(name, Path) and is_hub_name(text):
+        return from_hub(text, cache=cache)
     if path.is_dir() or len(path.parts) != 1 or path.suffix in (".pt", ".bin", ".safetensors"):
         raise CheckpointError(
             "not-found",
