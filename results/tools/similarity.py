@@ -305,10 +305,10 @@ def table_text(rows: list[dict[str, Any]], counts: dict[str, dict[str, int]]) ->
     """Scores as Markdown."""
     lines = [
         "# How well likeness finds what belongs together", "",
-        "Made by `results/tools/similarity.py` (command and versions: `scores.json`). Music outside all",
-        f"pre-training, the first {NOTES:,} notes of each piece. Layer and pooling: chosen on one half of it,",
-        "scores are of the other; intervals (95 %) over compositions, works, songs. Recall at 10: share of what",
-        "belongs to the query among the first ten answers (of ten, where there is more).",
+        "Made by `results/tools/similarity.py` (command, versions: `scores.json`). Music outside all",
+        f"pre-training, the first {NOTES:,} notes of each piece. Layer and pooling were chosen on one half",
+        "of it, scores are of the other; intervals (95 %) over compositions, works or songs. Recall at 10:",
+        "share of what belongs to the query among the first ten answers (of ten, where there is more).",
     ]  # fmt: skip
     for task, words in TASKS.items():
         mine = [row for row in rows if row["task"] == task]

@@ -232,7 +232,7 @@ def test_what_is_nowhere_is_one_clear_error(tmp_path):
         find("nothing")
     assert caught.value.reason == "unknown-name"
     (tmp_path / "empty").mkdir()
-    for path in ("nothing.pt", "a/b", tmp_path / "empty"):
+    for path in ("nothing.pt", "./a/b", tmp_path / "empty"):
         assert reason_of(find, path) == "not-found"
     for text in ("no json", "[1]", '{"x": {"nonsense": 1}}', '{"x": {"file": "../../x"}}'):
         (tmp_path / "sources.json").write_text(text)
