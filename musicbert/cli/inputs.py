@@ -110,17 +110,21 @@ def share(text: str) -> float:
 
 
 def bar_range(text: str) -> tuple[int, int]:
-    """Read bars (type of an argument): ``5-8``, or one such as ``5``; counted from 0."""
+    """Read bars (type of an argument): ``5-8``, or one such as ``5``; counted from 1."""
     first, dash, last = text.partition("-")
-    if not first.isdecimal() or (dash and not last.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a range of bars such as 5-8")
-    return int(first), int(last) if dash else int(first)
+    try:
+        bars = int(first), int(last if dash else first)
+    except ValueError:
+        bars = 0, 0
+    if not 1 <= bars[0] <= bars[1]:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a range of bars from 1, such as 5-8")
+    return bars
 
 
 def add_part(parser: argparse._ActionsContainer) -> None:
     """Add the choice of a part of a piece."""
     add = parser.add_argument
-    add("--bars", type=bar_range, metavar="FIRST-LAST", help="bars, from 0, such as 4-7 (all)")
+    add("--bars", type=bar_range, metavar="FIRST-LAST", help="bars, from 1 as in a score, such as 5-8 (all)")
     add("--from", dest="start", type=float, metavar="SECONDS", help="or: where the part begins (0)")
     add("--to", dest="end", type=float, metavar="SECONDS", help="and where it ends (the end)")
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "similar": "find the pieces or bars of an index that are most like some music",
     "explain": "give the reasons of a prediction: what each factor of the playing contributes",
     "fill": "hide parts of a MIDI file and let a model fill them in",
+    "plot": "draw music, what a network reads and finds in it, and trainings",
     "render": "play a MIDI file into a WAV file",
     "remix": "let a model write parts of a MIDI file anew, in several versions",
     "checkpoint": "inspect, convert and verify checkpoints",

@@ -8,7 +8,7 @@ from musicbert.cli.inputs import add_part
 DESCRIPTION = "Play a MIDI file with a synthesiser into a WAV file, without a network."
 EPILOG = """examples:
   musicbert render piece.mid
-  musicbert render piece.mid --bars 4-7 --output part.wav
+  musicbert render piece.mid --bars 5-8 --output part.wav
   musicbert render piece.mid --from 60 --to 90 --output part.wav
 
 Two packages play: pip install 'musicbert[sound]' brings the instruments, and

@@ -4,6 +4,8 @@ import argparse
 import json
 import sys
 
+from musicbert.cli.inputs import bar_range
+
 DESCRIPTION = "Find the pieces, or the bars, of an index that are most like some music."
 EPILOG = """examples:
   musicbert similar piece.mid --index index
@@ -32,18 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model", help="network of the index, if it has moved since")
     add("--device", help="of a network: cpu, cuda, ... (a GPU if there is one)")
     add("--json", action="store_true", help="print the answers as JSON")
-
-
-def bar_range(text: str) -> tuple[int, int]:
-    """Read ``5-8`` or ``5`` (type of an argument)."""
-    first, dash, last = text.partition("-")
-    try:
-        found = int(first), int(last if dash else first)
-    except ValueError:
-        found = 0, 0
-    if not 1 <= found[0] <= found[1]:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a range of bars from 1, such as 5-8")
-    return found
 
 
 def run(options: argparse.Namespace) -> int:

@@ -6,16 +6,14 @@ begins: a signature that changes inside a bar takes effect at the next bar line,
 change already carry it (`Policies.mid_bar_metre`).
 """
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from musicbert.arrays import Ints
-from musicbert.encoding.policies import WHOLE, Policies
+from musicbert.encoding.policies import Policies
 from musicbert.encoding.quantise import (
     BAR_LENGTHS,
-    POSITIONS_PER_BEAT,
     WHOLE_NOTE,
     metre_code,
     positions,
@@ -111,20 +109,6 @@ def _columns(runs: list[tuple[int, int, Cycle]]) -> tuple[Ints, Ints, _Cycles]:
 def _run_of(starts: Ints, values: Ints) -> Ints | int:
     """Run that each value lies in; ``starts`` is ascending."""
     return 0 if len(starts) == 1 else np.searchsorted(starts, values, side="right") - 1
-
-
-def score_bars(score: Score) -> tuple[Ints, Ints]:
-    """Bar of each note [shape=(n,), int64], and the ticks of all bar lines [shape=(bars + 1,), int64].
-
-    Bars are counted from 0, as `musicbert.encode` counts them; a time signature without a token has bars of
-    the nearest length. The last line is the end of the last bar in which a note begins.
-    """
-    onset = positions(score.onset, score.ticks_per_beat)
-    last = onset.max(initial=0)
-    table = bar_table(score, int(last) + 1, replace(WHOLE, unsupported_metre="nearest"))
-    bars, _ = table.bars(onset)
-    lines = table.start(np.arange(int(bars.max(initial=0)) + 2))
-    return bars, np.rint(lines * score.ticks_per_beat / POSITIONS_PER_BEAT).astype(np.int64)
 
 
 class _Run(NamedTuple):

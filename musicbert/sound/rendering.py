@@ -8,9 +8,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from musicbert.arrays import Bools, Singles
+from musicbert.arrays import Singles
 from musicbert.atomic import replacing
-from musicbert.encoding.metre import score_bars
+from musicbert.encoding.part import part_of
 from musicbert.errors import ConfigError, MidiError
 from musicbert.midi import Score, read_bytes, read_score
 from musicbert.midi.events import content, file_events
@@ -67,7 +67,7 @@ def render(
     sample_rate
         Samples a second, 4,000-192,000.
     bars
-        First and last bar to play, from 0, as `musicbert.encode` counts.
+        First and last bar to play, from 1, as in a printed score (`musicbert.encode` counts from 0).
     start, end
         Or: part to play, in seconds. Notes that begin before the part are not heard; those that begin in it
         end with it.
@@ -96,7 +96,7 @@ def render(
     Examples
     --------
     >>> samples = musicbert.render("piece.mid")  # doctest: +SKIP
-    >>> musicbert.render("piece.mid", "piece.wav", bars=(4, 7))  # doctest: +SKIP
+    >>> musicbert.render("piece.mid", "piece.wav", bars=(5, 8))  # doctest: +SKIP
     """
     score, name = _read(source)
     if not _RATES[0] <= sample_rate <= _RATES[1]:
@@ -142,43 +142,6 @@ def _read(source: Any) -> tuple[Score, str | None]:
     if unheard := [what for what, there in (("the soft pedal", soft), ("pitch bends", bends)) if there]:
         logger.warning("%snot heard: %s", f"{name}: " if name else "", ", ".join(unheard))
     return score, name
-
-
-def part_of(
-    score: Score,
-    *,
-    bars: tuple[int, int] | None = None,
-    start: float | None = None,
-    end: float | None = None,
-    name: str | None = None,
-) -> tuple[Bools, float, float | None]:
-    """Notes that begin in a part of a score [shape=(n,), bool], and its ends in seconds (None: of itself).
-
-    Raises `MidiError` (``no-notes``) and `ConfigError` (``bad-part``).
-    """
-    if bars is not None and (start is not None or end is not None):
-        raise ConfigError("bad-part", "A part is given in bars or in seconds, not both")
-    stop = end
-    if bars is not None:
-        first, last = bars
-        bar, lines = score_bars(score)
-        if not 0 <= first <= last or first > bar.max():
-            raise ConfigError(
-                "bad-part", f"There are no bars {first}-{last}", path=name, hint=f"bars are 0-{bar.max()}"
-            )
-        ends = score.seconds(lines[[first, min(last + 1, len(lines) - 1)]])
-        notes, begin = (bar >= first) & (bar <= last), float(ends[0])
-        if last < bar.max():
-            stop = float(ends[1])
-    else:
-        begin = start or 0.0
-        if begin < 0 or (end is not None and not begin < end):
-            raise ConfigError("bad-part", f"There is no music from {begin:g} to {end or 0:g} seconds")
-        onset = score.seconds(score.onset)
-        notes = (onset >= begin) & (onset < (np.inf if end is None else end))
-    if not notes.any():
-        raise MidiError("no-notes", "no note begins in this part", path=name)
-    return notes, begin, stop
 
 
 def _check_length(events: Timeline, rate: int, name: str | None, *, to_file: bool) -> None:

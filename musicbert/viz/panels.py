@@ -25,23 +25,34 @@ def curves_plot(
     *,
     title: str = "",
     unit: str = "epoch",
+    columns: int | None = None,
 ) -> None:
     """Draw training curves, a panel a quantity and a line a part or run.
 
     ``curves``: quantity -> line name -> points (epoch or update, value); ``unit``: label of the horizontal
-    axis.
+    axis; ``columns``: panels in a row (all).
     """
     if not curves:
         raise ValueError("there is no curve to draw")
-    figure = Figure(figsize=(4.6 * len(curves), 3.4), layout="constrained")
-    for axes, (quantity, lines) in zip(
-        np.ravel(figure.subplots(1, len(curves), squeeze=False)), curves.items(), strict=True
-    ):
+    columns = min(columns or len(curves), len(curves))
+    rows = -(-len(curves) // columns)
+    width = 4.6 if columns > 2 else 3.6
+    figure = Figure(figsize=(width * columns, (3.4 if columns > 2 else 2.7) * rows), layout="constrained")
+    grid = np.ravel(figure.subplots(rows, columns, squeeze=False))
+    for axes in grid[len(curves) :]:
+        axes.set_axis_off()
+    for axes, (quantity, lines) in zip(grid, curves.items(), strict=False):
         for name, points in lines.items():
             x, y = np.array(sorted(points), float).reshape(-1, 2).T
             valid = "valid" in name
             axes.plot(
-                x, y, color=BLUE if valid else ORANGE, alpha=0.9 if len(lines) < 4 else 0.4, linewidth=1.3
+                x,
+                y,
+                color=BLUE if valid else ORANGE,
+                alpha=0.9 if len(lines) < 4 else 0.4,
+                linewidth=1.3,
+                marker="o" if len(x) < 3 else None,
+                markersize=4,
             )
         shown = [part for part in ("train", "valid") if any(part in name for name in lines)]
         for part in shown:

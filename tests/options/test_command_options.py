@@ -5,6 +5,8 @@ and words. Words that begin with ``!`` are refused, ``~`` may be an error, ``=``
 """
 
 import argparse
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -71,6 +73,8 @@ PREDICT = {
 }
 FILL = "fill {song} --model {micro} --output f.mid --table f.csv"
 SAMPLED = f"{FILL} --temperature 2"
+ROLL = "plot roll {song} --output p.png"
+TITLE = {"--output": "--output other.png", "--title": "--title Another"}
 RENDER = "render {song} --output s.wav --sample-rate 8000"
 REMIX = "remix {song} --model {micro} --versions 1 --rank-passes 1 --output r"
 BUILD = "build {midi} --output c --shares 60 20 20"
@@ -158,6 +162,35 @@ TABLES = {
         "--temperature": "!--temperature tempo=1", "--allow": "!--allow tempo=100",
         "--steps": ("remix {song} --model {micro} --rank-passes 1 --output r", "!--steps 2 --order notes"),
     }),
+    "plot roll": (ROLL, {
+        "input": (ROLL, "=plot roll {other} --output p.png"), **TITLE, "--bars": "--bars 1-2", "--from": "--from 2",
+        "--to": "--to 3", "--by": "--by velocity", "--name": "!--name a", "--baseline": "!--baseline neutral",
+        "--model": "!--model {tagger}",
+    }),
+    "plot roll, contributions": (f"{ROLL} --by contribution --model {{tagger}}", {
+        "--name": "--name b", "--baseline": "--baseline neutral", "--model": "~--model {plain}",
+    }),
+    "plot fields": ("plot fields {song} --output p.png", {
+        "input": ("plot fields {song} --output p.png", "=plot fields {other} --output p.png"), **TITLE,
+        "--bars": "--bars 1-2", "--from": "--from 2", "--to": "--to 3",
+    }),
+    "plot masks": ("plot masks {song} --output p.png", {
+        "input": ("plot masks {song} --output p.png", "=plot masks {other} --output p.png"), **TITLE,
+        "--bars": "--bars 1-2", "--from": "--from 2", "--to": "--to 3", "--mask-strategy": "--mask-strategy element",
+        "--mask-prob": "--mask-prob 0.5", "--seed": "--seed 5",
+    }),
+    "plot attention": ("plot attention {song} --model {micro} --output p.png", {
+        "input": ("plot attention {song} --model {micro} --output p.png", "=plot attention {other} --model {micro} --output p.png"),
+        **TITLE, "--model": "--model musicbert-mini", "--window": "~--window 1",
+    }),
+    "plot profile": ("plot profile {song} --output p.png", {
+        "input": ("plot profile {song} --output p.png", "=plot profile {other} --output p.png"), **TITLE,
+        "--model": "--model {micro}",
+    }),
+    "plot curves": ("plot curves {log} --output p.png", {
+        "input": ("plot curves {log} --output p.png", "=plot curves {log} {log2} --output p.png"), **TITLE,
+        "--quantities": "--quantities lr",
+    }),
     "render": (RENDER, {
         "input": (RENDER, "=render {other} --output s.wav --sample-rate 8000"), "--output": "--output other.wav",
         "--bars": "--bars 1-2", "--from": "--from 2", "--to": "--to 3", "--sample-rate": "--sample-rate 4000",
@@ -205,7 +238,7 @@ TABLES = {
 }  # fmt: skip
 #: tables that show combinations, and not all options
 PARTIAL = {"index, features", "similar, whole", "fill, most probable", "remix, parts", "remix, most probable", "build, compound words", "build, a scheduler", "checkpoint convert, a file",
-           "checkpoint verify, recording"}  # fmt: skip
+           "checkpoint verify, recording", "plot roll, contributions"}  # fmt: skip
 CASES = [(name, option) for name, (_, table) in TABLES.items() for option in table]
 
 
@@ -227,6 +260,12 @@ def call(caller, tagger, tmp_path_factory, places):
         musicbert(["build", str(places["one"]), "--output", str(folder / "old"), "--shares", "1", "0", "0"])
         == 0
     )
+    for name, loss in (("log", 1), ("log2", 2)):
+        rows = [
+            f'| INFO | train | {{"epoch": {k}, "train_loss": "{loss / k}", "train_lr": "{k}"}}'
+            for k in (1, 2, 3)
+        ]
+        (folder / name).write_text("\n".join(rows))
     (folder / ".begun.building").mkdir()
     (folder / ".begun.building" / "plan.json").write_text("another")
     for words in (["convert", "{micro}", "{old_model}"], ["verify", "{micro}", "--record", "{numbers}"]):
@@ -241,9 +280,26 @@ def call(caller, tagger, tmp_path_factory, places):
     values = {
         "index": folder / "index", "one_index": folder / "one_index", "network_index": folder / "network_index",
         "tagger": tagger, "old": folder / "old", "begun": folder / "begun", "about": folder / "about.md",
-        "classes": folder / "classes.json", "old_model": folder / "old_model", "numbers": folder / "numbers.npz",
+        "log": folder / "log", "log2": folder / "log2", "classes": folder / "classes.json", "old_model": folder / "old_model", "numbers": folder / "numbers.npz",
     }  # fmt: skip
-    return caller(lambda words, _: musicbert(words), values=values)
+    return caller(lambda words, _: _with_a_profile(words), values=values)
+
+
+def _with_a_profile(words):
+    """Call a command; `plot profile` draws one that is made up of the name of the file and of the model."""
+    if words[:2] != ["plot", "profile"]:
+        return musicbert(words)
+
+    def analyse(source, *, model, **_):
+        shown = SimpleNamespace(
+            low="low", high="high", value=len(Path(source).name) / 20, interval=None if model else (0.1, 0.9),
+            percentile=None, coverage=0.8,
+        )  # fmt: skip
+        return SimpleNamespace(profile=SimpleNamespace(dimensions=[shown]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("musicbert.analyse", analyse)
+        return musicbert(words)
 
 
 @pytest.mark.parametrize("name", sorted(set(TABLES) - PARTIAL))
