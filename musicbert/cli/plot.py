@@ -156,8 +156,14 @@ def _values(score: Score, by: str) -> Any:
 
 
 def _melody(score: Score) -> dict[str, Any]:
-    from musicbert.analysis.layers import music_layers
-
+    try:
+        from musicbert.analysis.layers import music_layers
+    except ModuleNotFoundError as error:
+        if error.name != "musicbert.analysis.layers":
+            raise
+        raise ConfigError(
+            "no-melody", "This version finds no melodies", hint="choose another --by"
+        ) from error
     layers = music_layers(score)
     if layers.melody is None:
         raise MidiError("no-melody", layers.remarks.get("melody", "no melody was found"))
@@ -264,9 +270,10 @@ def _profile(options: argparse.Namespace, output: Path, title: str) -> None:
     shown = answer.profile.dimensions
     ends = np.array([each.interval or (np.nan, np.nan) for each in shown])
     ranks = [np.nan if each.percentile is None else each.percentile for each in shown]
+    poles = [(f"{each.area}: {each.low}" if each.area else each.low, each.high) for each in shown]
     viz.profile_plot(
-        [(each.low, each.high) for each in shown], [each.value for each in shown], output, low=ends[:, 0],
-        high=ends[:, 1], percentiles=ranks, coverage=shown[0].coverage, title=title,
+        poles, [each.value for each in shown], output, low=ends[:, 0], high=ends[:, 1], percentiles=ranks,
+        coverage=shown[0].coverage, title=title,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from musicbert.viz.canvas import BLACK, BLUE, WIDTH, Path_, check_suffix, plain, save
 
 #: letters of a pole that fit beside the axis
-_LETTERS = 26
+_LETTERS = 42
 
 
 def profile_plot(
@@ -71,9 +71,9 @@ def profile_plot(
     axes.plot(value, at, "o", color=BLUE, markersize=6, label="this performance")
     axes.axvline(0.5, color=BLACK, linewidth=0.6, linestyle=":")
     axes.set(xlim=(0, 1), ylim=(d - 0.5, -0.5))
-    axes.set_yticks(at, [_short(left) for left, _ in poles], fontsize=9)
+    axes.set_yticks(at, [_short(left) for left, _ in poles], fontsize=8.5)
     right = axes.secondary_yaxis("right")
-    right.set_yticks(at, [_short(pole) for _, pole in poles], fontsize=9)
+    right.set_yticks(at, [_short(pole) for _, pole in poles], fontsize=8.5)
     right.tick_params(length=0)
     right.spines["right"].set_visible(False)
     axes.set_xticks(np.linspace(0, 1, 5), ["0", "0.25", "0.5", "0.75", "1"], fontsize=8)

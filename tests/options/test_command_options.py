@@ -292,7 +292,7 @@ def _with_a_profile(words):
 
     def analyse(source, *, model, **_):
         shown = SimpleNamespace(
-            low="low", high="high", value=len(Path(source).name) / 20, interval=None if model else (0.1, 0.9),
+            area="", low="low", high="high", value=len(Path(source).name) / 20, interval=None if model else (0.1, 0.9),
             percentile=None, coverage=0.8,
         )  # fmt: skip
         return SimpleNamespace(profile=SimpleNamespace(dimensions=[shown]))

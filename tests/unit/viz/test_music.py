@@ -193,7 +193,7 @@ def test_attention(figures, tmp_path):
 
 
 def test_profile(figures, tmp_path):
-    poles = [("flowing", "fettered"), ("a very long pole that does not fit anywhere", "high")]
+    poles = [("flowing", "fettered"), ("a very long pole that does not fit anywhere at all", "high")]
     viz.profile_plot(
         poles, [0.2, 0.9], tmp_path / "p.png", low=[0.1, np.nan], high=[0.3, np.nan], percentiles=[34, 95],
         coverage=0.8,
@@ -254,14 +254,20 @@ def test_a_profile_or_the_reasons_why_there_is_none(figures, song, monkeypatch, 
     import musicbert
 
     shown = SimpleNamespace(
-        low="flowing", high="fettered", value=0.3, interval=(0.2, 0.4), percentile=30.0, coverage=0.8
+        area="Playing",
+        low="flowing",
+        high="fettered",
+        value=0.3,
+        interval=(0.2, 0.4),
+        percentile=30.0,
+        coverage=0.8,
     )
     reasons = [SimpleNamespace(text="three notes are too few")]
     answers = [SimpleNamespace(profile=SimpleNamespace(dimensions=[shown]))]
     answers.append(SimpleNamespace(profile=None, reasons=reasons))
     monkeypatch.setattr(musicbert, "analyse", lambda *_, **__: answers.pop(0), raising=False)
     assert command(["plot", "profile", song]) == 0
-    assert "fettered" in words(figures[0])
+    assert {"Playing: flowing", "fettered"} <= {text for text, _, _ in figures[0].drawn}
     assert command(["plot", "profile", song]) == 2
     assert "three notes are too few [no-profile]" in capsys.readouterr().err
 
@@ -305,3 +311,16 @@ def test_attention_and_predictions_of_a_model(figures, song, fixtures, tmp_path,
     assert "no-notes" in capsys.readouterr().err
     assert command(["plot", "roll", song, "--by", "contribution"]) == 2
     assert "needs --model" in capsys.readouterr().err
+
+
+def test_the_melody_has_dark_edges(figures, song, monkeypatch, capsys):
+    from types import SimpleNamespace
+
+    pytest.importorskip("musicbert.analysis.layers", reason="this version finds no melodies")
+    found = [SimpleNamespace(melody=np.arange(24) % 2 == 0)]
+    found.append(SimpleNamespace(melody=None, remarks={"melody": "drums alone"}))
+    monkeypatch.setattr("musicbert.analysis.layers.music_layers", lambda score: found.pop(0))
+    assert command(["plot", "roll", song, "--by", "melody"]) == 0
+    assert {"melody", "accompaniment"} <= {text for text, _, _ in figures[0].drawn}
+    assert command(["plot", "roll", song, "--by", "melody"]) == 2
+    assert "drums alone [no-melody]" in capsys.readouterr().err
