@@ -49,6 +49,7 @@ setup(
         "musicbert": [
             "py.typed",
             "analysis/page.css",
+            "explanation/offered.json",
             "weights/published_logits.npz",
             "corpus/sentences/pairs/chord_mapping.json",
             "corpus/files/public_data.json",

@@ -9,6 +9,7 @@ DESCRIPTION = "Explain what a model predicts for one performance."
 EPILOG = """examples:
   musicbert explain piece.mid --model ratings.npz
   musicbert explain piece.mid --model runs/ratings/model --dimension pedal --output reasons
+  musicbert explain piece.mid --model runs/ratings/model --dimension pedal --notes --against other.mid
 
 Each factor of the playing (tempo, timing, loudness, dynamics, voicing, articulation, pedal) is made neutral
 in the music, alone and together with others, and the model judges each result. The numbers are Shapley
@@ -37,6 +38,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--written", metavar="MIDI", help="the written music, for a committee that compares with it")
     add("--dimension", nargs="+", metavar="NAME", help="dimensions to explain, or parts of their names (all)")
     add("--refits", nargs="+", metavar="MODEL", help="the model trained again: shows which effects are noise")
+    add(
+        "--notes",
+        action="store_true",
+        help="notes, bars and voices as well (at most four dimensions; seconds to minutes each)",
+    )
+    add(
+        "--against",
+        nargs="+",
+        metavar="MIDI",
+        help="with --notes: other performances of the same bars, with which a network's notes are compared",
+    )
     add("--output", "-o", type=Path, metavar="DIR", help="folder for the reasons and the neutral music")
     add("--device", help="cpu, cuda, ... (a GPU if there is one)")
     add_channel_programs(parser)
@@ -52,7 +64,9 @@ def run(options: argparse.Namespace) -> int:
         score,
         options.dimension,
         model=options.model,
+        parts=("factors", "notes") if options.notes else ("factors",),
         refits=options.refits or (),
+        against=options.against or (),
         head=options.head,
         written=options.written,
         network=options.network,

@@ -7,6 +7,7 @@ committee of features, a network, or any function.
 from musicbert.explanation.factors import FactorEffects, factor_effects
 from musicbert.explanation.notes import NoteReasons, note_reasons
 from musicbert.explanation.occlusion import Occlusion, occlude
+from musicbert.explanation.passages import Passages
 from musicbert.explanation.playing_factors import FACTORS, neutral, with_strengths
 from musicbert.explanation.reasons import PARTS, Explanation, explain
 from musicbert.explanation.rollout import attention_rollout
@@ -29,6 +30,7 @@ __all__ = [
     "HeadTarget",
     "NoteReasons",
     "Occlusion",
+    "Passages",
     "TaggerTarget",
     "Target",
     "attention_rollout",

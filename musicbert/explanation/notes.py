@@ -2,7 +2,7 @@
 
 ======= ====================================================================================================
 masked  every note is hidden, as in pre-training: what the notes say at all
-neutral the same notes with one loudness, no pedal, and chords struck together (`flat`): what the playing says
+neutral the same notes with all factors of the playing neutral (`playing_factors`): what the playing says
 others  the same notes as other performances play them, aligned note for note; the mean over the performances
 ======= ====================================================================================================
 
@@ -24,8 +24,9 @@ from musicbert.encoding import PERFORMANCE_INPUTS
 from musicbert.errors import ConfigError, MidiError
 from musicbert.explanation.gradients import STEPS, Contributions, hidden, integrated_gradients
 from musicbert.explanation.networks import Network
+from musicbert.explanation.playing_factors import neutral
 from musicbert.features.against_score.alignment import align, written
-from musicbert.features.playing import CHORD_GAP, playing
+from musicbert.features.playing import playing
 from musicbert.midi import Score
 from musicbert.predict.pieces import Piece, read_piece
 
@@ -74,7 +75,10 @@ class NoteReasons:
                 }
                 for name, each in self.maps.items()
             },
-            "rank_correlation": {f"{a} and {b}": value for (a, b), value in self.correlation.items()},
+            "rank_correlation": {
+                f"{a} and {b}": None if np.isnan(value) else value
+                for (a, b), value in self.correlation.items()
+            },
             "disputed": np.flatnonzero(self.disputed).tolist(),
             "unmatched": self.unmatched,
         }
@@ -87,13 +91,12 @@ def note_reasons(
     *,
     baselines: Sequence[str] = ("masked", "neutral"),
     against: Sequence[Score] = (),
-    neutral: Callable[[Score], Score] | None = None,
     steps: int = STEPS,
 ) -> list[NoteReasons]:
     """Contributions of notes to some outputs of a network, by number.
 
     ``target``: a `HeadTarget`, a `TaggerTarget` or a `Network`; ``against``: other performances of the same
-    bars (adds the baseline ``others``); ``neutral``: makes the neutral performance (default: `flat`).
+    bars (adds the baseline ``others``); ``steps``: of the first attempt at the integral.
     Raises `ConfigError` (``no-gradients``: not a network), `MidiError` (those of reading; ``not-aligned``:
     other notes).
     """
@@ -114,7 +117,7 @@ def note_reasons(
         if name == "masked":
             others = [hidden(piece)]
         elif name == "neutral":
-            others = [_in_order(piece, _read(network, (neutral or flat)(score)), np.arange(len(score)))]
+            others = [_in_order(piece, _read(network, neutral(score)), np.arange(len(score)))]
         else:
             matches = [aligned(score, other) for other in against]
             unmatched = sum(int((match < 0).sum()) for match in matches)
@@ -128,10 +131,7 @@ def note_reasons(
     for number in range(len(outputs)):
         maps = {name: parts[number] for name, parts in found.items()}
         notes = {name: each.notes for name, each in maps.items()}
-        correlation = {
-            (a, b): float(spearmanr(notes[a], notes[b])[0]) if len(piece.rows) > 1 else float("nan")
-            for a, b in combinations(notes, 2)
-        }
+        correlation = {(a, b): _rank_correlation(notes[a], notes[b]) for a, b in combinations(notes, 2)}
         signs = np.stack([_signs(values) for values in notes.values()])
         disputed = (signs.min(axis=0) < 0) & (signs.max(axis=0) > 0)
         index = piece.note_index if piece.note_index is not None else np.arange(len(piece.rows))
@@ -145,24 +145,26 @@ def note_reasons(
     return results
 
 
-def flat(score: Score) -> Score:
-    """Return the same notes with the median velocity, no pedal, and the notes of a chord struck together."""
-    onset = score.seconds(score.onset)
-    order = np.argsort(onset, kind="stable")
-    begins = np.diff(onset[order], prepend=-np.inf) > CHORD_GAP
-    chord = np.cumsum(begins) - 1
-    start = score.onset.copy()
-    start[order] = score.onset[order][begins][chord]
-    pedal = np.isin(score.control_number, (64, 66, 67))
-    return replace(
-        score,
-        onset=start,
-        velocity=np.full(len(score), round(float(np.median(score.velocity))), np.int64),
-        **{
-            name: getattr(score, name)[~pedal]
-            for name in ("control_tick", "control_number", "control_value", "control_track")
-        },
-    )
+def replaced(network: Network, score: Score) -> dict[str, Callable[[Bools], Piece]]:
+    """Functions that put something in the place of notes [shape=(n,), bool] for a network.
+
+    ``gone``: they are hidden; ``neutral``: their rows and inputs are those of the neutral performance.
+    """
+    piece = _read(network, score)
+    other = _in_order(piece, _read(network, neutral(score)), np.arange(len(score)))
+    index = piece.note_index if piece.note_index is not None else np.arange(len(piece.rows))
+
+    def gone(notes: Bools) -> Piece:
+        return replace(piece, hidden=np.repeat(notes[index][:, None], piece.rows.shape[1], axis=1))
+
+    def neutrally(notes: Bools) -> Piece:
+        chosen = notes[index][:, None]
+        rows = np.where(chosen, other.rows, piece.rows)
+        if piece.performance is None or other.performance is None:
+            return replace(piece, rows=rows)
+        return replace(piece, rows=rows, performance=np.where(chosen, other.performance, piece.performance))
+
+    return {"gone": gone, "neutral": neutrally}
 
 
 def aligned(score: Score, other: Score) -> Ints:
@@ -224,6 +226,13 @@ def _mean(parts: Sequence[Contributions]) -> Contributions:
         max(each.gap for each in parts),
         max(each.steps for each in parts),
     )
+
+
+def _rank_correlation(first: Floats, second: Floats) -> float:
+    """Spearman's rank correlation, NaN where one of them is constant."""
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return float("nan")
+    return float(spearmanr(first, second)[0])
 
 
 def _signs(values: Floats) -> Floats:

@@ -24,8 +24,8 @@ from musicbert.encoding import encode_notes
 from musicbert.encoding.policies import WHOLE
 from musicbert.errors import ConfigError
 from musicbert.explanation.networks import Network
-from musicbert.explanation.notes import flat
 from musicbert.explanation.target import Target
+from musicbert.features.playing import CHORD_GAP
 from musicbert.midi import Score
 from musicbert.predict.pieces import read_piece
 
@@ -35,8 +35,8 @@ REPLACEMENTS = ("gone", "flat")
 MOST_GROUPS = 128
 #: pieces that are scored at a time
 _BATCH = 32
-#: notes before and after a note that may sound with it, and seconds within which notes are one chord
-_BEFORE, _AFTER, _CHORD = 64, 16, 0.035
+#: notes before and after a note that may sound with it
+_BEFORE, _AFTER = 64, 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +54,13 @@ class Occlusion:
     group_of: Ints
     score: Floats
     effects: Mapping[str, Floats]
+
+    def of(self, dimensions: Sequence[int]) -> "Occlusion":
+        """Some dimensions, by number."""
+        chosen = list(dimensions)
+        effects = {name: table[:, chosen] for name, table in self.effects.items()}
+        names = tuple(self.names[k] for k in chosen)
+        return replace(self, names=names, score=self.score[chosen], effects=effects)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it, ready for JSON; None where nothing would be left."""
@@ -109,8 +116,8 @@ def voices(score: Score) -> Ints:
         if len(at) == 0:
             continue
         near = at + step
-        sounds = (onset[near] <= onset[at] + _CHORD) & (
-            (offset[near] > onset[at] + _CHORD) | (np.abs(onset[near] - onset[at]) <= _CHORD)
+        sounds = (onset[near] <= onset[at] + CHORD_GAP) & (
+            (offset[near] > onset[at] + CHORD_GAP) | (np.abs(onset[near] - onset[at]) <= CHORD_GAP)
         )
         higher[at] |= sounds & (pitch[near] > pitch[at])
         lower[at] |= sounds & (pitch[near] < pitch[at])
@@ -164,6 +171,26 @@ def keep_notes(score: Score, kept: Bools) -> Score:
     """Return the music with only some of its notes [shape=(n,), bool]; pedals and metres stay."""
     columns = ("onset", "offset", "pitch", "velocity", "program", "drum", "track")
     return replace(score, **{name: getattr(score, name)[kept] for name in columns})
+
+
+def flat(score: Score) -> Score:
+    """Return the same notes with the median velocity, no pedal, and the notes of a chord struck together."""
+    onset = score.seconds(score.onset)
+    order = np.argsort(onset, kind="stable")
+    begins = np.diff(onset[order], prepend=-np.inf) > CHORD_GAP
+    chord = np.cumsum(begins) - 1
+    start = score.onset.copy()
+    start[order] = score.onset[order][begins][chord]
+    pedal = np.isin(score.control_number, (64, 66, 67))
+    return replace(
+        score,
+        onset=start,
+        velocity=np.full(len(score), round(float(np.median(score.velocity))), np.int64),
+        **{
+            name: getattr(score, name)[~pedal]
+            for name in ("control_tick", "control_number", "control_value", "control_track")
+        },
+    )
 
 
 def flatten_notes(score: Score, notes: Bools, *, pedal: bool = True) -> Score:

@@ -11,13 +11,14 @@ from musicbert.arrays import Floats
 from musicbert.atomic import write_json
 from musicbert.errors import ConfigError, nearest
 from musicbert.explanation.factors import FactorEffects, factor_effects
+from musicbert.explanation.passages import Passages, passages
 from musicbert.explanation.playing_factors import FACTORS
 from musicbert.explanation.target import CallableTarget, Target, open_target
 from musicbert.explanation.words import sentence
 from musicbert.midi import Score, read_score
 
-Part = Literal["factors"]
-PARTS: tuple[Part, ...] = ("factors",)
+Part = Literal["factors", "notes"]
+PARTS: tuple[Part, ...] = ("factors", "notes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,7 @@ class Explanation:
     values: Floats
     score: Score = field(repr=False)
     factors: FactorEffects | None = None
-    notes: Any = None
+    notes: Passages | None = None
     changes: Any = None
     words: dict[str, list[str]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -68,9 +69,10 @@ def explain(
     dimension: str | Sequence[str] | None = None,
     *,
     model: Any,
-    parts: Sequence[Part] = PARTS,
+    parts: Sequence[Part] = ("factors",),
     factors: Sequence[str] = FACTORS,
     refits: Sequence[Any] = (),
+    against: Sequence[Any] = (),
     head: str | None = None,
     written: Any = None,
     network: Any = None,
@@ -87,11 +89,13 @@ def explain(
     model
         A model, its file, folder or name (`musicbert.explanation.open_target`), or a `Target`.
     parts
-        What is wanted: ``factors``.
+        What is wanted: ``factors``, ``notes`` (with bars and voices; at most four dimensions).
     factors
         Some of `FACTORS`.
     refits
         The same model trained again, two or more: effects below their spread are not named.
+    against
+        Other performances of the same bars, with which the part ``notes`` compares a network's notes.
     head
         Head of a MusicBERT that has several.
     written
@@ -102,7 +106,8 @@ def explain(
         Of a network: ``cpu``, ``cuda``, ... (a GPU if there is one).
 
     Raises `MidiError` (music that cannot be read), `CheckpointError` and `DatasetError` (models that cannot
-    be opened or have no outputs), and `ConfigError` (``unknown-dimension``, ``bad-option``).
+    be opened or have no outputs), and `ConfigError` (``unknown-dimension``, ``bad-option``,
+    ``no-gradients``).
     """
     unknown = [part for part in parts if part not in PARTS]
     if unknown or not parts:
@@ -113,7 +118,9 @@ def explain(
     def opened(each: Any) -> Target:
         return open_target(each, head=head, written=text, network=network, device=device)
 
-    target = opened(model)
+    if against and "notes" not in parts:
+        raise ConfigError("bad-option", "other performances are compared with in the part 'notes' only")
+    whole = target = opened(model)
     chosen = choose_dimensions(target.names, dimension)
     target, again = _part(target, chosen), [_part(opened(each), chosen) for each in refits]
     found: FactorEffects | None = None
@@ -127,9 +134,16 @@ def explain(
             warnings.append(
                 "how much effects differ between trainings of the model is not known: small ones may be noise"
             )
+    of_notes: Passages | None = None
+    if "notes" in parts:
+        others = [each if isinstance(each, Score) else read_score(each) for each in against]
+        of_notes, more = passages(whole, score, chosen, against=others)
+        warnings += more
+        for d, name in enumerate(target.names):
+            words[name] += of_notes.sentences(d)
     values = target.scores([score])[0] if found is None else found.prediction
     return Explanation(
-        target.names, target.poles, values, score, found, words=words, warnings=tuple(warnings)
+        target.names, target.poles, values, score, found, of_notes, words=words, warnings=tuple(warnings)
     )
 
 

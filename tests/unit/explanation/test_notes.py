@@ -9,8 +9,7 @@ from explained import performances, random_target
 
 from musicbert.errors import ConfigError, MidiError
 from musicbert.explanation import CallableTarget
-from musicbert.explanation.notes import aligned, flat, note_reasons
-from musicbert.midi import Score
+from musicbert.explanation.notes import aligned, note_reasons
 
 
 @pytest.fixture(scope="module")
@@ -89,17 +88,6 @@ def test_a_few_missing_notes_are_said_and_count_as_played_alike(target):
     lacking = np.flatnonzero(aligned(score, less) < 0)
     row = np.flatnonzero(found.note_index == lacking[0])
     assert abs(found.maps["others"].notes[row[0]]) < 1e-9
-
-
-def test_the_flat_performance():
-    score = performances()[0]
-    even = flat(score)
-    assert set(even.velocity) == {round(float(np.median(score.velocity)))}
-    assert not np.isin(even.control_number, (64, 66, 67)).any()
-    assert (even.onset <= score.onset).all()
-    assert len(np.unique(even.onset)) < len(np.unique(score.onset))
-    assert (even.pitch == score.pitch).all()
-    assert isinstance(even, Score)
 
 
 def test_a_model_without_gradients_is_refused():

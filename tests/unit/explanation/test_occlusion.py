@@ -7,7 +7,7 @@ import pytest
 from explained import performances, random_target
 
 from musicbert.explanation import CallableTarget
-from musicbert.explanation.occlusion import flatten_notes, keep_notes, occlude, voices
+from musicbert.explanation.occlusion import flat, flatten_notes, keep_notes, occlude, voices
 from musicbert.explanation.rollout import attention_rollout
 from musicbert.midi.score import piano_score
 
@@ -62,6 +62,16 @@ def test_voices_of_one_track():
     found = occlude(counting([67, 69]), score, "voice", replacements=["gone"])
     assert found.groups == ("upper voice", "inner voices", "lower voice")
     assert found.effects["gone"].tolist() == [[2.0], [0.0], [0.0]]
+
+
+def test_the_flat_performance():
+    score = performances()[0]
+    even = flat(score)
+    assert set(even.velocity) == {round(float(np.median(score.velocity)))}
+    assert not np.isin(even.control_number, (64, 66, 67)).any()
+    assert (even.onset <= score.onset).all()
+    assert len(np.unique(even.onset)) < len(np.unique(score.onset))
+    assert (even.pitch == score.pitch).all()
 
 
 def test_flat_notes_have_no_pedal_and_the_rest_keeps_it():
