@@ -45,6 +45,8 @@ setup(
             "*/vocab.json",
             "*/README.md",
             "*/profile.*",
+            "*/tagger.json",
+            "*/layers.json",
         ],
         "musicbert": [
             "py.typed",

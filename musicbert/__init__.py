@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from musicbert.analysis import Analysis, analyse
+    from musicbert.analysis import Analysis, Layers, analyse, music_layers
     from musicbert.encoding import decode, encode, get_codec
     from musicbert.errors import CheckpointError, DatasetError, MidiError, MusicBertError, RatingError
     from musicbert.explanation import Explanation, explain
@@ -31,6 +31,7 @@ __all__ = [
     "Explanation",
     "FillOptions",
     "Index",
+    "Layers",
     "MidiError",
     "Model",
     "MusicBert",
@@ -45,6 +46,7 @@ __all__ = [
     "from_pretrained",
     "get_codec",
     "index_folder",
+    "music_layers",
     "open_index",
     "read_score",
     "remix",
@@ -55,7 +57,7 @@ __all__ = [
 _PUBLIC = {
     name: f"musicbert.{module}"
     for module, names in {
-        "analysis": ("Analysis", "analyse"),
+        "analysis": ("Analysis", "Layers", "analyse", "music_layers"),
         "encoding": ("decode", "encode", "get_codec"),
         "errors": ("CheckpointError", "DatasetError", "MidiError", "MusicBertError", "RatingError"),
         "explanation": ("Explanation", "explain"),

@@ -6,7 +6,18 @@
 
 from musicbert.analysis.analysis import Analysis, analyse
 from musicbert.analysis.applicability import Reason
+from musicbert.analysis.layers import Layers, music_layers
 from musicbert.analysis.model import ProfileModel, load_profile_model
 from musicbert.analysis.profile import Dimension, Profile
 
-__all__ = ["Analysis", "Dimension", "Profile", "ProfileModel", "Reason", "analyse", "load_profile_model"]
+__all__ = [
+    "Analysis",
+    "Dimension",
+    "Layers",
+    "Profile",
+    "ProfileModel",
+    "Reason",
+    "analyse",
+    "load_profile_model",
+    "music_layers",
+]

