@@ -156,14 +156,8 @@ def _values(score: Score, by: str) -> Any:
 
 
 def _melody(score: Score) -> dict[str, Any]:
-    try:
-        from musicbert.analysis.layers import music_layers
-    except ModuleNotFoundError as error:
-        if error.name != "musicbert.analysis.layers":
-            raise
-        raise ConfigError(
-            "no-melody", "This version finds no melodies", hint="choose another --by"
-        ) from error
+    from musicbert.analysis.layers import music_layers
+
     layers = music_layers(score)
     if layers.melody is None:
         raise MidiError("no-melody", layers.remarks.get("melody", "no melody was found"))
