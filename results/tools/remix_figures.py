@@ -5,7 +5,11 @@ Example: python results/tools/remix_figures.py SONGS --songs 20 --output results
 SONGS is a folder of MIDI files; the first ``--songs`` of them by name are taken whose middle has four bars
 with at least 30 notes that are no drums. Half of these notes get a new pitch, or position, pitch and
 duration. Each figure is of the notes written anew, averaged over songs, with 95 % bootstrap intervals over
-songs:
+songs.
+
+Rows: ``default`` (order confident, temperature 1, top-p 0.95, 200 notes of context); ``once`` and ``notes``
+(other orders); ``penalty`` (1.5, for repetition); ``whole`` (all context); ``random`` (random weights).
+Figures:
 
 - in key: share of notes in the major scale that holds most of the other notes of these and the four bars
   before and after (12 scales; the natural minor is one of them);
@@ -46,12 +50,12 @@ FIELDS = {"pitch": ("pitch",), "position, pitch and duration": ("position", "pit
 FIGURES = ("in key", "repeated", "range", "onsets", "move", "likelihood", "seconds")
 #: row -> options, and whether the network has random weights
 ROWS: dict[str, tuple[Any, bool]] = {
-    "confident (default)": (DEFAULTS, False),
+    "default": (DEFAULTS, False),
     "once": (replace(DEFAULTS, order="once"), False),
     "notes": (replace(DEFAULTS, order="notes"), False),
-    "confident, penalty 1.5": (replace(DEFAULTS, repetition_penalty=1.5), False),
-    "confident, all context": (replace(DEFAULTS, context=None), False),
-    "random weights": (DEFAULTS, True),
+    "penalty": (replace(DEFAULTS, repetition_penalty=1.5), False),
+    "whole": (replace(DEFAULTS, context=None), False),
+    "random": (DEFAULTS, True),
 }
 _MAJOR = (0, 2, 4, 5, 7, 9, 11)
 
@@ -90,7 +94,9 @@ def figures(rows: Any, before: Any, mask: Any, bars: tuple[int, int]) -> dict[st
     }
 
 
-def of_song(path: Path, model: Any, random: Any, seed: int) -> list[dict[str, Any]]:
+def of_song(
+    path: Path, model: Any, random: Any, *, seed: int, rows_: list[str], rank_passes: int
+) -> list[dict[str, Any]]:
     """Figures of each row for a song; none where its middle has too few notes."""
     score = read_score(path)
     piece = model.read(score)
@@ -102,12 +108,13 @@ def of_song(path: Path, model: Any, random: Any, seed: int) -> list[dict[str, An
     found = []
     for what, fields in FIELDS.items():
         choice = Choice((bars[0] + 1, bars[1] + 1), fields=fields)
-        judge = Remixer(score, model=model, choice=choice, seed=seed)
+        judge = Remixer(score, model=model, choice=choice, seed=seed, rank_passes=rank_passes)
         before, mask = judge.original.rows, judge.mask
         about = {"song": path.name, "fields": what}
         original = figures(before, before, mask, bars) | {"likelihood": judge.original_likelihood}
         found.append({**about, "row": "original", **original})
-        for row, (options, untrained) in ROWS.items():
+        for row in rows_:
+            options, untrained = ROWS[row]
             runner = (random if untrained else model).runner
             started = time.process_time()
             rows = fill_piece(runner, piece, mask, options, seed=seed).rows
@@ -124,7 +131,7 @@ def summary(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     weights = resample(len(songs))
     lines = []
     for what in FIELDS:
-        for row in ("original", *ROWS):
+        for row in dict.fromkeys(entry["row"] for entry in found):
             mine = {e["song"]: e for e in found if (e["fields"], e["row"]) == (what, row)}
             line: dict[str, Any] = {"fields": what, "row": row}
             for name in FIGURES:
@@ -141,6 +148,8 @@ def main() -> str:
     parser.add_argument("data", type=Path, help="folder of MIDI files")
     parser.add_argument("--songs", type=int, default=20, help="how many")
     parser.add_argument("--model", default="musicbert-mini", help="network")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=[*ROWS], help="rows")
+    parser.add_argument("--rank-passes", type=int, default=8, help="passes of the network for a likelihood")
     parser.add_argument("--seed", type=int, default=0, help="of the notes, the tokens and the random weights")
     parser.add_argument("--output", type=Path, required=True, help="OUTPUT.json and OUTPUT.md")
     options = parser.parse_args()
@@ -158,7 +167,9 @@ def main() -> str:
         if len(used) == options.songs:
             break
         try:
-            entries = of_song(path, model, random, options.seed)
+            entries = of_song(
+                path, model, random, seed=options.seed, rows_=options.rows, rank_passes=options.rank_passes
+            )
         except MusicBertError as error:
             print(f"{path.name}: {error}", file=sys.stderr)
             continue
