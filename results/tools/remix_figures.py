@@ -199,4 +199,4 @@ def main() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(report_errors(main)())
+    sys.exit(report_errors(main))
