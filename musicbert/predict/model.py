@@ -230,8 +230,9 @@ def from_pretrained(
 
     Parameters as of :class:`Model` (``device``, ``precision``) and :func:`~musicbert.weights.resolve`
     (``name``: a folder, a checkpoint file in any container, a name, or ``owner/name`` of the Hub;
-    ``folders``, ``cache``, ``sources``, ``progress``). ``labels``: a ``classes.json`` that names the outputs of
-    heads. A folder that fine-tuning on labels of notes or pieces wrote gives a `musicbert.predict.TaggerModel`.
+    ``folders``, ``cache``, ``sources``, ``progress``). ``labels``: a ``classes.json`` that names the outputs
+    of heads. A folder that fine-tuning on labels of notes or pieces wrote gives a
+    `musicbert.predict.TaggerModel`.
 
     Raises `CheckpointError` (``other-encoding``; those of ``resolve`` and ``read_bundle``).
     """

@@ -1,4 +1,4 @@
-"""The notebooks run from beginning to end, each in an empty folder; the repository holds none of their output."""
+"""Notebooks run from beginning to end, each in an empty folder; the repository holds no output of theirs."""
 
 import os
 import sys
