@@ -52,6 +52,8 @@ setup(
             "py.typed",
             "analysis/page.css",
             "explanation/offered.json",
+            "explanation/losses.json",
+            "explanation/profile.json",
             "weights/published_logits.npz",
             "corpus/sentences/pairs/chord_mapping.json",
             "corpus/files/public_data.json",

@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from musicbert.command_line import refuse_unused
+
 DESCRIPTION = "Explain what a model predicts for one performance."
 EPILOG = """examples:
+  musicbert explain piece.mid
+  musicbert explain piece.mid --dimension pedal --change --output reasons
   musicbert explain piece.mid --model ratings.npz
   musicbert explain piece.mid --model runs/ratings/model --dimension pedal --output reasons
   musicbert explain piece.mid --model runs/ratings/model --dimension pedal --notes --against other.mid
@@ -17,7 +21,7 @@ values: they add up to the prediction minus that of the neutral performance. doc
 each number means and how far to trust it.
 
 --output is a folder for explanation.json and for the music with each factor neutral (MIDI), and with all of
-them (neutral.mid).
+them (neutral.mid). --change adds a MIDI file for each change that was found.
 
 exit status: 0 done; 2 bad usage or input."""
 
@@ -30,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("input", metavar="INPUT", help="MIDI file")
     add(
         "--model",
-        required=True,
-        help="committee of ratings (.npz), folder of `musicbert finetune`, or fine-tuned checkpoint",
+        help="committee of ratings (.npz), folder of `musicbert finetune`, or fine-tuned checkpoint "
+        "(default: the profile of `musicbert analyse`)",
     )
     add("--head", help="head of a checkpoint that has several")
     add("--network", help="network whose states a committee reads (default: as the committee names it)")
@@ -49,6 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MIDI",
         help="with --notes: other performances of the same bars, with which a network's notes are compared",
     )
+    add(
+        "--change",
+        action="store_true",
+        help="the smallest change that moves a dimension as well",
+    )
+    add("--by", type=float, help="with --change: how far (default: one rater's standard error)")
     add("--output", "-o", type=Path, metavar="DIR", help="folder for the reasons and the neutral music")
     add("--device", help="cpu, cuda, ... (a GPU if there is one)")
     add_channel_programs(parser)
@@ -59,14 +69,17 @@ def run(options: argparse.Namespace) -> int:
     from musicbert.explanation import FACTORS, explain, neutral
     from musicbert.midi import read_score
 
+    if not options.change:
+        refuse_unused(options, ["by"], "without --change")
     score = read_score(options.input, channel_programs=options.channel_programs)
     result = explain(
         score,
         options.dimension,
         model=options.model,
-        parts=("factors", "notes") if options.notes else ("factors",),
+        parts=("factors", *(["notes"] if options.notes else []), *(["change"] if options.change else [])),
         refits=options.refits or (),
         against=options.against or (),
+        by=options.by,
         head=options.head,
         written=options.written,
         network=options.network,
@@ -78,5 +91,10 @@ def run(options: argparse.Namespace) -> int:
         for factor in FACTORS:
             neutral(score, factor).save(options.output / f"without_{factor}.mid")
         neutral(score).save(options.output / "neutral.mid")
+        for each in result.changes or ():
+            if each.score is not None:
+                word = "up" if each.up else "down"
+                name = "".join(c if c.isalnum() else "_" for c in each.name.lower())
+                each.score.save(options.output / f"{name}_{word}.mid")
         result.to_json(options.output / "explanation.json")
     return 0

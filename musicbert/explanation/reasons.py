@@ -1,24 +1,31 @@
 """`explain`: reasons for the predictions of a model about one performance."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any, Literal
 
 import numpy as np
 
+from musicbert.analysis.passages import played
 from musicbert.arrays import Floats
 from musicbert.atomic import write_json
 from musicbert.errors import ConfigError, nearest
-from musicbert.explanation.factors import FactorEffects, factor_effects
+from musicbert.explanation.change import Change, smallest_change
+from musicbert.explanation.factors import FactorEffects, factor_effects, mean_effects
+from musicbert.explanation.measured import measured, real_losses
 from musicbert.explanation.passages import Passages, passages
+from musicbert.explanation.plausibility import NETWORK, masked_loss
 from musicbert.explanation.playing_factors import FACTORS
-from musicbert.explanation.target import CallableTarget, Target, open_target
+from musicbert.explanation.target import CallableTarget, ProfileTarget, Target, open_target
 from musicbert.explanation.words import sentence
 from musicbert.midi import Score, read_score
+from musicbert.predict.model import from_pretrained
 
-Part = Literal["factors", "notes"]
-PARTS: tuple[Part, ...] = ("factors", "notes")
+Part = Literal["factors", "notes", "change"]
+PARTS: tuple[Part, ...] = ("factors", "notes", "change")
+#: passages of a long piece that are explained, and notes of one that is changed
+MOST_PASSAGES, MOST_NOTES = 12, 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,19 +43,21 @@ class Explanation:
     score: Score = field(repr=False)
     factors: FactorEffects | None = None
     notes: Passages | None = None
-    changes: Any = None
+    changes: tuple[Change, ...] | None = None
     words: dict[str, list[str]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        parts = {"factors": self.factors, "notes": self.notes, "changes": self.changes}
+        parts = {"factors": self.factors, "notes": self.notes}
+        changes = {"changes": [each.to_dict() for each in self.changes]} if self.changes is not None else {}
         return {
             "dimensions": {
                 name: {"value": float(value), "low": low, "high": high, "words": self.words.get(name, [])}
                 for name, value, (low, high) in zip(self.names, self.values, self.poles, strict=True)
             },
             **{name: part.to_dict() for name, part in parts.items() if part is not None},
+            **changes,
             "warnings": list(self.warnings),
         }
 
@@ -68,11 +77,12 @@ def explain(
     source: Any,
     dimension: str | Sequence[str] | None = None,
     *,
-    model: Any,
+    model: Any = None,
     parts: Sequence[Part] = ("factors",),
     factors: Sequence[str] = FACTORS,
     refits: Sequence[Any] = (),
     against: Sequence[Any] = (),
+    by: float | None = None,
     head: str | None = None,
     written: Any = None,
     network: Any = None,
@@ -87,15 +97,19 @@ def explain(
     dimension
         Names of dimensions, or a unique part of one; all by default.
     model
-        A model, its file, folder or name (`musicbert.explanation.open_target`), or a `Target`.
+        A model, its file, folder or name (`musicbert.explanation.open_target`), or a `Target`. None: the
+        profile of `musicbert analyse`.
     parts
-        What is wanted: ``factors``, ``notes`` (with bars and voices; at most four dimensions).
+        What is wanted: ``factors``; ``notes`` (with bars and voices; at most four dimensions); ``change``
+        (the smallest change that moves a dimension, up and down).
     factors
         Some of `FACTORS`.
     refits
         The same model trained again, two or more: effects below their spread are not named.
     against
         Other performances of the same bars, with which the part ``notes`` compares a network's notes.
+    by
+        How far ``change`` is to move a dimension; by default one rater's standard error.
     head
         Head of a MusicBERT that has several.
     written
@@ -109,6 +123,10 @@ def explain(
     be opened or have no outputs), and `ConfigError` (``unknown-dimension``, ``bad-option``,
     ``no-gradients``).
     """
+    if by is not None and not ("change" in parts and by > 0):
+        raise ConfigError(
+            "bad-option", "by is how far a change moves a dimension: above 0, with the part 'change'"
+        )
     unknown = [part for part in parts if part not in PARTS]
     if unknown or not parts:
         raise ConfigError("bad-option", f"parts are some of {', '.join(PARTS)}, not {', '.join(parts)!r}")
@@ -123,11 +141,20 @@ def explain(
     whole = target = opened(model)
     chosen = choose_dimensions(target.names, dimension)
     target, again = _part(target, chosen), [_part(opened(each), chosen) for each in refits]
-    found: FactorEffects | None = None
-    words: dict[str, list[str]] = {name: [] for name in target.names}
+    known = measured() if isinstance(whole, ProfileTarget) else {}
     warnings: list[str] = []
+    parts_of = [(1.0, score)]
+    if isinstance(whole, ProfileTarget):
+        parts_of, more = _fewer(whole.passages(score))
+        warnings += more
+    words: dict[str, list[str]] = {name: [] for name in target.names}
+    found: FactorEffects | None = None
     if "factors" in parts:
-        found = factor_effects(target, score, factors=factors, refits=again)
+        noise = {name: known[name]["noise"] for name in target.names} if known and not again else None
+        options: dict[str, Any] = {"factors": factors, "refits": again, "noise": noise}
+        found = mean_effects([(weight, factor_effects(target, part, **options)) for weight, part in parts_of])
+        if known:
+            found = replace(found, offered=tuple(known[name]["offered"] for name in target.names))
         for d, name in enumerate(target.names):
             words[name].append(sentence(found, d))
         if found.noise is None:
@@ -141,10 +168,68 @@ def explain(
         warnings += more
         for d, name in enumerate(target.names):
             words[name] += of_notes.sentences(d)
-    values = target.scores([score])[0] if found is None else found.prediction
+    changes: list[Change] = []
+    if "change" in parts:
+        changes = _changes(whole, target, score, by)
+        for each in changes:
+            words[each.name].append(str(each))
+    values = np.sum([weight * target.scores([part])[0] for weight, part in parts_of], axis=0)
     return Explanation(
-        target.names, target.poles, values, score, found, of_notes, words=words, warnings=tuple(warnings)
+        names=target.names,
+        poles=target.poles,
+        values=values,
+        score=score,
+        factors=found,
+        notes=of_notes,
+        changes=tuple(changes) if "change" in parts else None,
+        words=words,
+        warnings=tuple(warnings),
     )
+
+
+def _fewer(parts: list[tuple[float, Score]]) -> tuple[list[tuple[float, Score]], list[str]]:
+    """At most `MOST_PASSAGES`, evenly chosen, with a warning where some are left out."""
+    if len(parts) <= MOST_PASSAGES:
+        return parts, []
+    some = [parts[k] for k in np.linspace(0, len(parts) - 1, MOST_PASSAGES).round().astype(int).tolist()]
+    total = sum(weight for weight, _ in some)
+    text = f"explained are {MOST_PASSAGES} of {len(parts)} passages, evenly over the music"
+    return [(weight / total, part) for weight, part in some], [text]
+
+
+def _changes(whole: Target, target: Target, score: Score, by: float | None) -> list[Change]:
+    """The smallest changes up and down of each dimension; music in one piece only."""
+    if len(score) > MOST_NOTES:
+        raise ConfigError(
+            "bad-option",
+            f"changes of {len(score)} notes at once, more than {MOST_NOTES}",
+            hint="cut the piece into sections",
+        )
+    if isinstance(whole, ProfileTarget):
+        score = played(score)
+    amounts = []
+    for name in target.names:
+        if by is None and name not in measured():
+            raise ConfigError(
+                "bad-option",
+                f"how far {name!r} is to move is not known: it has no standard error of one rater",
+                hint="say how far: by=0.1, --by 0.1",
+            )
+        amounts.append(float(measured()[name]["rater_error"]) if by is None else by)
+    network = from_pretrained(NETWORK, device="cpu")
+    return [
+        smallest_change(
+            target,
+            d,
+            score,
+            amount,
+            up=up,
+            loss=lambda music: masked_loss(music, network),
+            real=real_losses(),
+        )
+        for d, amount in enumerate(amounts)
+        for up in (True, False)
+    ]
 
 
 def choose_dimensions(names: Sequence[str], wanted: str | Sequence[str] | None) -> list[int]:

@@ -10,9 +10,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike
 
+from musicbert.analysis.model import ProfileModel, find_profile, load_profile_model
+from musicbert.analysis.passages import passages, played
+from musicbert.analysis.profile import make_profile
 from musicbert.annotation.dimensions import RATING_SETS
 from musicbert.arrays import Floats
-from musicbert.errors import CheckpointError, ConfigError
+from musicbert.errors import CheckpointError, ConfigError, MidiError
 from musicbert.evaluation.baselines.committee_file import load_rating_model
 from musicbert.midi import Score
 from musicbert.predict import Model, from_pretrained
@@ -101,6 +104,39 @@ class CommitteeTarget:
         return self.predictor.rate(performances, scores=written).values
 
 
+class ProfileTarget:
+    """The profile of `musicbert analyse`: dimensions that are shown, for music that has a profile."""
+
+    def __init__(self, model: ProfileModel) -> None:
+        self.model = model
+        self._shown = [k for k, each in enumerate(model.about["dimensions"]) if each["shown"]]
+        self.names = tuple(model.names[k] for k in self._shown)
+        self.poles: Poles = tuple(model.poles[k] for k in self._shown)
+
+    def scores(self, performances: Sequence[Score]) -> Floats:
+        """See `Target`; each performance is rated as one passage."""
+        if not performances:
+            return np.zeros((0, len(self.names)))
+        return np.asarray(self.model.rate(performances).values[:, self._shown])
+
+    def passages(self, score: Score) -> list[tuple[float, Score]]:
+        """Passages whose mean is the profile, with their weights (sum 1).
+
+        Raises `MidiError` (``no-profile``: why there is none).
+        """
+        profile, reasons = make_profile(score, self.model)
+        if profile is None:
+            raise MidiError("no-profile", " ".join(reason.text for reason in reasons))
+        rated = {(part.start_tick, part.notes): part for part in profile.parts if part.values is not None}
+        found = []
+        for part in passages(score):
+            start = int(score.onset[part.notes].min())
+            if (start, len(part.notes)) in rated:
+                found.append((part.end - part.start, played(score, part)))
+        total = sum(weight for weight, _ in found)
+        return [(weight / total, music) for weight, music in found]
+
+
 class HeadTarget:
     """The scores of one sentence head of a MusicBERT, over all windows of a piece.
 
@@ -158,7 +194,7 @@ class TaggerTarget:
 
 
 def open_target(
-    model: Any,
+    model: Any = None,
     *,
     head: str | None = None,
     written: Score | None = None,
@@ -167,14 +203,20 @@ def open_target(
 ) -> Target:
     """Return a model as a `Target`.
 
-    ``model``: a `Target`, a `RatingPredictor`, a `Model`, a `TaggerModel`; or a path: a saved committee
-    (``.npz``), a folder that `musicbert finetune` wrote, a checkpoint or its name. ``head``: of a
-    `Model` with several heads; ``written``: the written music, for committees; ``network``: whose states a
-    committee reads (default: as the committee names it).
+    ``model``: None for the profile of `musicbert analyse`; a `Target`, a `ProfileModel`, a `RatingPredictor`,
+    a `Model`, a `TaggerModel`; or a path: the folder of a profile, a saved committee (``.npz``), a folder
+    that `musicbert finetune` wrote, a checkpoint or its name. ``head``: of a `Model` with several heads;
+    ``written``: the written music, for committees; ``network``: whose states a committee reads (default: as
+    the committee names it).
     Raises `CheckpointError` and `DatasetError` (those of the loaders and of the adapters), and `ConfigError`
     (``unused-option``: an argument that this kind of model does not use).
     """
     given = {"head": head, "written": written, "network": network, "device": device}
+    if model is None or (isinstance(model, str | PathLike) and find_profile(model) is not None):
+        model = load_profile_model() if model is None else load_profile_model(model)
+    if isinstance(model, ProfileModel):
+        _refuse(given, "the profile reads the performance alone")
+        return ProfileTarget(model)
     if isinstance(model, str | PathLike):
         path = fspath(model)
         if path.endswith(".npz"):

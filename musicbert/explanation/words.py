@@ -19,6 +19,11 @@ MOST_FOR, MOST_AGAINST, ENOUGH = 3, 2, 0.8
 
 def sentence(effects: FactorEffects, dimension: int) -> str:
     """Say why the prediction of a dimension is what it is."""
+    if effects.offered is not None and not effects.offered[dimension]:
+        return (
+            f"{effects.prediction[dimension]:.2f}; no factors are named: on real ratings of this dimension "
+            "they agree no better than random factors"
+        )
     prediction, middle = float(effects.prediction[dimension]), float(effects.neutral[dimension])
     up = prediction >= middle
     low, high = effects.poles[dimension]

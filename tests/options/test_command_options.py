@@ -199,7 +199,7 @@ TABLES = {
     "explain": ("explain {song} --model {micro}", {
         "input": ("explain {song} --model {micro} -o out", "=explain {other} --model {micro} -o out"), "--model": "--model {tagger}",
         "--head": "~--head nonsense", "--network": "!--network musicbert-mini", "--written": "!--written {song}",
-        "--dimension": "--dimension 1", "--refits": "--refits {micro} {micro}",
+        "--dimension": "--dimension 1", "--refits": "--refits {micro} {micro}", "--change": "~--change", "--by": "!--by 0.1",
         "--notes": "--dimension 1 --notes", "--against": ("explain {song} --model {micro} --dimension 1 --notes", "--against {song}"), "--output": "--output out", "--device": "~--device nonsense",
         "--channel-programs": ("explain {elsewhere} --model {micro} --output out", "--channel-programs channel"),
     }),

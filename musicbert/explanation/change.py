@@ -1,0 +1,175 @@
+"""The smallest change of the playing that moves a prediction by a given amount.
+
+Strengths of factors (`playing_factors`) change between 0 (neutral) and `STRONGEST`; the size of a change is
+the root of the sum of squares of what is added to them. Tried are the direction in which the prediction rises
+fastest (its slope, by differences), each factor alone, and the pair of the two steepest. The first point on
+each that moves the prediction far enough is narrowed by halving, and factors that are not needed are left
+out. So the result is the smallest of these, not of all.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from musicbert.arrays import Floats
+from musicbert.explanation.playing_factors import (
+    FACTORS,
+    STRONGEST,
+    Coordinates,
+    coordinates,
+    with_strengths,
+)
+from musicbert.explanation.target import Target
+from musicbert.midi import Score
+
+#: strengths at which slopes are measured, on both sides of 1; points of a line; halvings
+PROBE, POINTS, HALVINGS = 0.2, 10, 4
+#: a factor that adds less than this to the size is left out
+SMALL = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """A change of the playing for one dimension, or why there is none.
+
+    ``up``: whether the prediction is to rise; ``amount``: how far; ``strengths``: factor -> strength (those
+    that change), and ``levels`` of tempo and loudness in words; ``before``, ``after``: predictions;
+    ``loss``: masked loss of the changed music, with the range ``real`` of real performances; ``score``: the
+    changed music, None with a ``reason``.
+    """
+
+    name: str
+    towards: str
+    up: bool
+    amount: float
+    before: float
+    after: float
+    strengths: dict[str, float]
+    levels: dict[str, str]
+    loss: float | None
+    real: tuple[float, float] | None
+    score: Score | None
+    reason: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, without the music."""
+        return {name: value for name, value in vars(self).items() if name != "score"}
+
+    def __str__(self) -> str:
+        """Return the change in words."""
+        if not self.strengths:
+            return f"{self.amount:.2f} more {self.towards}: {self.reason}"
+        how = ", ".join(
+            self.levels.get(name, f"{name} at {100 * v:.0f} %") for name, v in self.strengths.items()
+        )
+        text = f"{self.before:.2f} to {self.after:.2f}, more {self.towards}: {how}"
+        return f"{text}; refused: {self.reason}" if self.reason else text
+
+
+def smallest_change(
+    target: Target,
+    dimension: int,
+    score: Score,
+    amount: float,
+    *,
+    up: bool,
+    factors: Sequence[str] = FACTORS,
+    loss: Callable[[Score], float] | None = None,
+    real: tuple[float, float] | None = None,
+) -> Change:
+    """Find the smallest change that moves a dimension by an amount.
+
+    ``up``: whether it is to rise; ``factors``: those that may change; ``loss``, ``real``: judge of the
+    changed music and the range of real performances, outside of which the change is refused.
+    """
+    parts, sign = coordinates(score), 1.0 if up else -1.0
+    one = np.ones(len(factors))
+
+    def gained(points: Floats) -> Floats:
+        """How far points [shape=(m, k)] move the prediction in the direction that is wanted."""
+        made = [with_strengths(parts, dict(zip(factors, row.tolist(), strict=True))) for row in points]
+        return np.asarray(sign * (target.scores(made)[:, dimension] - before))
+
+    before = float(target.scores([score])[0, dimension])
+    steps = PROBE * np.eye(len(factors))
+    slope = (gained(one + steps) - gained(one - steps)) / (2 * PROBE)
+    best, farthest = None, 0.0
+    for line in _lines(slope):
+        reach = _reach(line)
+        far = reach * np.arange(1, POINTS + 1) / POINTS
+        values = gained(one + far[:, None] * line)
+        farthest = max(farthest, float(values.max()))
+        enough = np.flatnonzero(values >= amount)
+        if not len(enough):
+            continue
+        high = float(far[enough[0]])
+        low = high - reach / POINTS
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            low, high = (low, middle) if gained((one + middle * line)[None])[0] >= amount else (middle, high)
+        if best is None or high < float(np.linalg.norm(best - one)):
+            best = one + high * line
+    low_pole, high_pole = target.poles[dimension]
+    towards = (high_pole if up else low_pole) or f"{target.names[dimension]} {'up' if up else 'down'}"
+    common = {
+        "name": target.names[dimension],
+        "towards": towards,
+        "up": up,
+        "amount": amount,
+        "before": before,
+    }
+    if best is None:
+        reason = f"no change of the playing that was tried moves it so far (at most {max(farthest, 0.0):.2f})"
+        return Change(
+            **common, after=before, strengths={}, levels={}, loss=None, real=real, score=None, reason=reason
+        )
+    for k in np.argsort(np.abs(best - one)):  # what is not needed stays as played
+        without = np.where(np.arange(len(one)) == k, 1.0, best)
+        if abs(best[k] - 1) < SMALL or gained(without[None])[0] >= amount:
+            best = without
+    strengths = {n: round(float(v), 3) for n, v in zip(factors, best, strict=True) if v != 1}
+    changed = with_strengths(parts, strengths)
+    after = float(target.scores([changed])[0, dimension])
+    found = None if loss is None else loss(changed)
+    reason = ""
+    if found is not None and real is not None and not real[0] <= found <= real[1]:
+        reason = (
+            f"the changed music is unlike real performances (masked loss {found:.2f}, "
+            f"theirs {real[0]:.2f} to {real[1]:.2f})"
+        )
+    return Change(
+        **common,
+        after=after,
+        strengths=strengths,
+        levels=_levels(parts, coordinates(changed)),
+        loss=found,
+        real=real,
+        score=None if reason else changed,
+        reason=reason,
+    )
+
+
+def _levels(before: Coordinates, after: Coordinates) -> dict[str, str]:
+    """Factors that are levels, in words: how much faster and louder the changed music is."""
+    return {
+        "tempo": f"tempo at {100 * after.pace / before.pace:.0f} %",
+        "loudness": f"velocities {after.level - before.level:+.0f}",
+    }
+
+
+def _lines(slope: Floats) -> list[Floats]:
+    """Directions of length 1 that are tried [each shape=(k,)]."""
+    lines = [*np.eye(len(slope)), *-np.eye(len(slope))]
+    if np.any(slope):
+        lines.append(slope / np.linalg.norm(slope))
+        pair = np.where(np.abs(slope) >= np.sort(np.abs(slope))[-2:].min(), slope, 0.0)
+        lines.append(pair / np.linalg.norm(pair))
+    return [np.asarray(line) for line in lines]
+
+
+def _reach(line: Floats) -> float:
+    """How far a line from all ones stays within the strengths that are allowed."""
+    room = np.where(line > 0, STRONGEST - 1, 1.0)
+    return float(np.min(room[line != 0] / np.abs(line[line != 0])))

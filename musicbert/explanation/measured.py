@@ -1,0 +1,29 @@
+"""What was measured of the profile's explanations on PercePiano's ratings.
+
+`profile.json` is written by ``results/tools/explanation_factors.py``: by dimension the ``noise`` of the
+effect of each factor (jackknife over parts of the training music), whether effects of factors are ``offered``
+(they agree with ratings better than random factors do), and ``rater_error``, one rater's standard error
+(0-1). `losses.json` has the masked losses of real performances (``results/tools/explanation_losses.py``).
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+
+@cache
+def real_losses() -> tuple[float, float]:
+    """Return the masked losses between which 95 % of real performances are."""
+    text = files("musicbert.explanation").joinpath("losses.json").read_text(encoding="utf-8")
+    low, high = json.loads(text)["real"]
+    return float(low), float(high)
+
+
+@cache
+def measured() -> Mapping[str, Mapping[str, Any]]:
+    """Return dimension -> what was measured."""
+    text = files("musicbert.explanation").joinpath("profile.json").read_text(encoding="utf-8")
+    content: Mapping[str, Mapping[str, Any]] = json.loads(text)
+    return content

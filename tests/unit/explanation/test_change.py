@@ -1,0 +1,78 @@
+"""The smallest change that moves a prediction."""
+
+import numpy as np
+import pytest
+
+from musicbert.errors import ConfigError
+from musicbert.explanation import CallableTarget, explain
+from musicbert.explanation.change import smallest_change
+from musicbert.explanation.measured import measured, real_losses
+from musicbert.explanation.playing_factors import FACTORS, coordinates
+from musicbert.synthesis import make_set
+
+
+@pytest.fixture(scope="module")
+def score():
+    return next(iter(make_set(4, performers=1, segments=1, movements=1).scores.values()))
+
+
+def pace(performances):
+    return [[np.log2(coordinates(each).pace) / 2, 0.3] for each in performances]
+
+
+TARGET = CallableTarget(pace, ["Pace", "Nothing"], [("slow", "fast"), ("", "")])
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_only_what_is_heard_changes_and_no_further_than_needed(score, up):
+    found = smallest_change(TARGET, 0, score, 0.1, up=up)
+    assert list(found.strengths) == ["tempo"]
+    moved = found.after - found.before if up else found.before - found.after
+    assert 0.1 <= moved < 0.13
+    assert pace([found.score])[0][0] == found.after
+    assert found.towards == ("fast" if up else "slow")
+    assert "tempo at" in str(found)
+    assert np.array_equal(found.score.velocity, score.velocity)
+
+
+def test_nothing_is_found_where_nothing_moves(score):
+    found = smallest_change(TARGET, 1, score, 0.1, up=True)
+    assert found.score is None
+    assert found.strengths == {}
+    assert "no change of the playing that was tried" in str(found)
+    assert "Nothing up" in str(found)
+
+
+def test_music_that_is_not_like_real_music_is_refused(score):
+    found = smallest_change(TARGET, 0, score, 0.1, up=True, loss=lambda _: 9.0, real=(1.0, 2.0))
+    assert found.score is None
+    assert found.strengths
+    assert "refused: the changed music is unlike real performances (masked loss 9.00" in str(found)
+    assert found.to_dict()["loss"] == 9.0
+    kept = smallest_change(TARGET, 0, score, 0.1, up=True, loss=lambda _: 1.5, real=(1.0, 2.0))
+    assert kept.score is not None
+
+
+def test_explain_with_changes(score, monkeypatch):
+    monkeypatch.setattr("musicbert.explanation.reasons.masked_loss", lambda *_: sum(real_losses()) / 2)
+    found = explain(score, "pace", model=TARGET, parts=("change",), by=0.05)
+    assert [each.up for each in found.changes] == [True, False]
+    assert len(found.words["Pace"]) == 2
+    assert found.factors is None
+    assert [each["name"] for each in found.to_dict()["changes"]] == ["Pace", "Pace"]
+    for options in ({"parts": ("change",)}, {"by": 0.1}, {"parts": ("change",), "by": 0.0}):
+        with pytest.raises(ConfigError) as caught:
+            explain(score, "pace", model=TARGET, **options)
+        assert caught.value.reason == "bad-option"
+
+
+def test_what_was_measured_is_whole():
+    low, high = real_losses()
+    assert 0 < low < high
+    assert len(measured()) == 19
+    for each in measured().values():
+        assert set(each["noise"]) == set(FACTORS)
+        assert 0 < each["rater_error"] < 0.5
+    offered = [each["offered"] for each in measured().values()]
+    assert any(offered)
+    assert not all(offered)
