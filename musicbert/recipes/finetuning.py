@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from musicbert.errors import ConfigError
 from musicbert.recipes.options import option
 from musicbert.recipes.ratings import Performer, RatingsAndPerformer, Regression
 from musicbert.recipes.sentences import Genre, Pairs
@@ -66,6 +67,14 @@ class FineTuning:
     rater_weights: bool = option(False, "weigh rated pieces by their number of raters")
     phases: int = option(1, "average predictions of rated pieces over N places of the bar line (1)")
     extra: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.warmup <= 1:
+            raise ConfigError(
+                "bad-option",
+                f"warm-up is a share of the updates, in 0-1, not {self.warmup:g}",
+                hint="0.1 is a tenth of the updates",
+            )
 
     def with_(self, **changes: object) -> FineTuning:
         """Return a copy with some attributes changed."""
