@@ -50,16 +50,20 @@ class Bars:
 
         ``spread``: whether ``values`` have standard deviations. A passage without notes has zeros.
         """
+        from scipy.sparse import csr_array
+
         at, until = np.searchsorted(self.key, first), np.searchsorted(self.key, stop)
-        weight = self.notes[:, None].astype(np.float64)
-        values = self.values.astype(np.float64)
+        ends = np.concatenate([[0], np.cumsum(until - at)])
+        bars = np.arange(ends[-1]) + np.repeat(at - ends[:-1], until - at)
+        # squares need more digits
+        values = self.values.astype(np.float64 if spread else np.float32)
+        weights = csr_array(
+            (self.notes[bars].astype(values.dtype), bars, ends), shape=(len(at), len(self.key))
+        )
         half = values.shape[1] // 2
         if spread:
             values[:, half:] = values[:, half:] ** 2 + values[:, :half] ** 2  # means of squares
-        sums = np.zeros((len(values) + 1, values.shape[1] + 1))
-        np.cumsum(np.hstack([values * weight, weight]), axis=0, out=sums[1:])
-        passage = sums[until] - sums[at]
-        mean = passage[:, :-1] / np.maximum(passage[:, -1:], 1)
+        mean = (weights @ values) / np.maximum(weights.sum(axis=1), 1)[:, None]
         if spread:
             mean[:, half:] = np.sqrt(np.maximum(mean[:, half:] - mean[:, :half] ** 2, 0.0))
         return mean.astype(np.float32)
