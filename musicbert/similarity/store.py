@@ -3,8 +3,8 @@
 ``index.json``: what vectors were made with (``settings``), the folder, and of each piece its path and the
 SHA-256 of its bytes. ``parts/<hash>.npz``: vectors of up to `PART` files, by the hash of their bytes.
 ``ledger.jsonl``: one line a file. An update describes new bytes alone; parts that nothing names any more go.
-A part that a killed run left is used by the next. Vectors are float16 on disk: float32 gave the same answers
-(`docs/similarity.md`).
+A part that a killed run left is used by the next. Vectors are float16 on disk, half the size of float32, and
+compared as float32.
 """
 
 from __future__ import annotations
