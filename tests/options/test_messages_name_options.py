@@ -12,12 +12,12 @@ from musicbert.recipes import RECIPES
 from musicbert.recipes.options import make_parser as recipe_parser
 from options.programs import PROGRAMS, parser_of_program
 
-OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
+OPTION = re.compile(r"(?<![\w-])(?<!var\()--[a-z][a-z0-9-]+")  # `var(--name)` is a colour of a page
 #: of fairseq-train, pytest, pip and programs of the system, and of the shell recipes
 FOREIGN = {
     "--user-dir", "--init-from", "--restore-file", "--checkpoint-suffix", "--max-positions", "--shorten-method",
     "--save-dir", "--reset-optimizer", "--arch", "--task", "--criterion", "--sample-break-mode", "--batch-size",
-    "--max-tokens", "--no-build-isolation", "--ntasks-per-node", "--disable-validation", "--layerwise-betas",
+    "--max-tokens", "--no-build-isolation", "--no-deps", "--ntasks-per-node", "--disable-validation", "--layerwise-betas",
     "--max-update", "--max-epoch", "--stop-time-hours", "--srcdict", "--fp16-no-flatten-grads", "--warmup-updates",
     "--clip-norm", "--autocast-bf16", "--is-fine-tuning", "--tokens-per-sample", "--update-freq", "--standalone", "--local-addr", "--cpu",
 }  # fmt: skip
