@@ -25,6 +25,7 @@ MODELS = [
 TRAIN = [*MODELS, "fairseq-fixed==0.12.3.1", "omegaconf>=2.3", "tensorboard>=2.16", "setuptools<81"]
 
 DOCS = ["mkdocs-material>=9.5", "mkdocstrings-python>=1.12"]
+PAGE = ["starlette>=1", "uvicorn>=0.30", "pebble>=5"]
 
 setup(
     name="musicbert",
@@ -54,6 +55,7 @@ setup(
             "explanation/offered.json",
             "explanation/losses.json",
             "explanation/profile.json",
+            "web/static/*",
             "weights/published_logits.npz",
             "corpus/sentences/pairs/chord_mapping.json",
             "corpus/files/public_data.json",
@@ -74,10 +76,15 @@ setup(
         # the instruments of `musicbert render`, not imported. Its synthesiser needs `pip install --no-deps
         # tinysoundfont`: the package requires PyAudio, for loudspeakers, which only on Windows has a wheel
         "sound": ["pretty_midi>=0.2.10", 'tinysoundfont>=0.3.7; sys_platform == "win32"'],
+        # `musicbert serve`
+        "page": PAGE,
         "docs": DOCS,
         # `from_pretrained("owner/name")`
         "hub": ["huggingface_hub>=0.26,<2"],
         "dev": [
+            *PAGE,
+            "httpx2",  # of the test client of Starlette
+            "playwright>=1.44",  # tests of the page, where a Chromium is installed
             "huggingface_hub>=0.26,<2",
             *DOCS,
             "nbclient>=0.10",

@@ -25,6 +25,7 @@ EXTRAS = {
     "cluster": "distributed",
     "hub": "huggingface_hub",
     "scores": "music21",
+    "page": "starlette uvicorn pebble",
 }
 #: turns for which a thread of OpenMP waits before it sleeps (read when torch is imported)
 SPINS = "10000"

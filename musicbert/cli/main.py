@@ -34,6 +34,7 @@ COMMANDS = {
     "plot": "draw music, what a network reads and finds in it, and trainings",
     "render": "play a MIDI file into a WAV file",
     "remix": "let a model write parts of a MIDI file anew, in several versions",
+    "serve": "start the page: a MIDI file heard, explained, changed and written anew",
     "checkpoint": "inspect, convert and verify checkpoints",
     "data": "fetch and prepare data sets",
     "completion": "print a script with which a shell completes commands and options",

@@ -196,6 +196,10 @@ TABLES = {
         "--bars": "--bars 1-2", "--from": "--from 2", "--to": "--to 3", "--sample-rate": "--sample-rate 4000",
         "--gain": "--gain 3", "--bank": "!--bank none.sf2", "--quiet": "--quiet",
     }),
+    "serve": ("serve --port 48123", {
+        "--port": "!--port 70000", "--host": "--host localhost", "--workers": "--workers 3", "--seconds": "--seconds 5",
+        "--index": "--index {index}", "--no-browser": "--no-browser",
+    }),
     "explain": ("explain {song} --model {micro}", {
         "input": ("explain {song} --model {micro} -o out", "=explain {other} --model {micro} -o out"), "--model": "--model {tagger}",
         "--head": "~--head nonsense", "--network": "!--network musicbert-mini", "--written": "!--written {song}",
@@ -287,7 +291,15 @@ def call(caller, tagger, tmp_path_factory, places):
 
 
 def _with_a_profile(words):
-    """Call a command; `plot profile` draws one that is made up of the name of the file and of the model."""
+    """Call a command; `plot profile` draws one that is made up of the name of the file and of the model.
+
+    `serve` says where and how, and ends.
+    """
+    if words[0] == "serve":
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("musicbert.web.serve", lambda *place, **how: print(place, how))  # noqa: T201
+            patch.setattr("webbrowser.open", lambda _: True)
+            return musicbert(words)
     if words[:2] != ["plot", "profile"]:
         return musicbert(words)
 
