@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 from musicbert.cli.filling import VALUES, add_filling, draws, filling_of, refuse_unhidden, replaced
-from musicbert.cli.inputs import add_model, add_policies, open_model, policies_of, read_said, share
+from musicbert.cli.inputs import add_model, add_policies, bar_range, open_model, policies_of, read_said, share
 from musicbert.command_line import refuse_unused
 
 DESCRIPTION = "Let the model write parts of a MIDI file anew, in several versions, the likeliest first."
@@ -16,21 +16,14 @@ EPILOG = f"""examples:
   musicbert remix piece.mid --instrument 0=violin --scale C-major --versions 5 --output violins
 
 The folder gets version-1.mid, version-2.mid, ..., ranking.csv and ranking.json
-(with --sound original.wav, version-1.wav, ..., too). Whatever is not chosen stays
-in the file as it is. Repeat a command with more --versions to add some. Versions are ranked by their
+(with --pictures original.png, version-1.png, ...; with --sound the same as .wav).
+Whatever is not chosen stays in the file as it is. Repeat a command with more
+--versions to add some. Versions are ranked by their
 pseudo-log-likelihood per note: how likely the model finds the new notes, in nats (0 is certain).
 
 {VALUES}
 
 exit status: 0 done; 2 bad usage or input."""
-
-
-def bars(text: str) -> tuple[int, int]:
-    """Read bars such as 5-8 or 5 (type of an argument)."""
-    first, dash, last = text.partition("-")
-    if not (first.isdigit() and (last.isdigit() or not dash)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not bars such as 5-8, counted from 1")
-    return int(first), int(last if dash else first)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,10 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--list", action="store_true", help="only show the tracks and instruments of the file")
     add("--output", "-o", type=Path, default=Path("remix"), help="folder to write (%(default)s)")
     add("--versions", type=int, default=3, help="how many (%(default)s)")
+    add("--pictures", action="store_true", help="also piano rolls of the chosen bars, before and after")
     add("--sound", action="store_true", help="also WAV files of the chosen bars, before and after")
     add("--rank-passes", type=int, default=8, help="passes of the model to rank one (%(default)s)")
     add = parser.add_argument_group("what to write anew").add_argument
-    add("--bars", type=bars, metavar="FIRST-LAST", help="bars, counted from 1 (all)")
+    add("--bars", type=bar_range, metavar="FIRST-LAST", help="bars, counted from 1 (all)")
     add("--tracks", nargs="+", metavar="TRACK", help="tracks by number, counted from 1, or name (all)")
     add("--programs", nargs="+", metavar="NAME", help="instruments by name or program; drums are 128 (all)")
     add("--share", type=share, default=0.5, help="share of these notes, 0-1 (%(default)s)")
@@ -106,7 +100,8 @@ def run(options: argparse.Namespace) -> int:
         policies=policies_of(options),
         channel_programs=options.channel_programs,
     )
-    left_out = {"input", "output", "versions", "model", "list", "run", "command", "given", "device", "sound"}
+    left_out = {"input", "output", "versions", "model", "list", "run", "command", "given", "device"}
+    left_out |= {"pictures", "sound"}
     settings = {
         f"--{name.replace('_', '-')}": value for name, value in vars(options).items() if name not in left_out
     }
@@ -116,6 +111,7 @@ def run(options: argparse.Namespace) -> int:
         remixer,
         versions,
         made_from(settings, files),
+        pictures=options.pictures,
         sound=options.sound,
         progress=line_progress("version"),
     )

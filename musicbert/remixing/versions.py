@@ -8,15 +8,19 @@ not necessarily a good one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
+from musicbert.arrays import Bools
 from musicbert.encoding import Policies
+from musicbert.encoding.metre import bar_table
 from musicbert.encoding.policies import WHOLE
+from musicbert.encoding.quantise import POSITIONS_PER_BEAT, positions
 from musicbert.midi import Score, read_bytes, read_score
 from musicbert.midi.reader import ChannelPrograms, name_of
 from musicbert.predict import Filled, FillOptions, Model, Piece, from_pretrained
@@ -113,15 +117,44 @@ class Remixer:
         likelihood = self.likelihood(replace(self._piece, rows=filled.rows))
         return Remix(filled, number, seed, likelihood, self.original_likelihood)
 
-    def seconds(self) -> tuple[float | None, float | None]:
-        """Where the chosen bars begin and end, one bar before and after included; None: with the piece."""
+    def seconds(self, version: Score) -> tuple[float | None, float | None]:
+        """Where the chosen bars begin and end in a version, one bar before and after included.
+
+        None: with the piece. Bars are those of the original, at the tempi of the version.
+        """
         if self.choice.bars is None:
             return None, None
-        bar, notes = self.original.rows[:, 0] + 1, self.original.note_index
-        near = notes[(bar >= self.choice.bars[0] - 1) & (bar <= self.choice.bars[1] + 1)]
-        ends = np.array([self.score.onset[near].min(), self.score.offset[near].max()])
-        start, end = self.score.seconds(ends).tolist()
-        return start, max(end, start + 0.1)
+        first, last = max(self.choice.bars[0] - 2, 0), self.choice.bars[1]  # from 0
+        bar, whole = self.original.rows[:, 0], self.original
+        near = whole.note_index[(bar >= first) & (bar <= last)]
+        table = bar_table(self.score, int(positions(self.score.onset, self.score.ticks_per_beat).max()) + 1,
+                          whole.policies)  # fmt: skip
+        lines = table.start(np.array([first, last + 1])) * self.score.ticks_per_beat / POSITIONS_PER_BEAT
+        start, end = np.rint(lines).astype(np.int64).tolist()
+        if bar.max() <= last:
+            end = max(end, int(self.score.offset[near].max()))
+        ends = version.seconds(np.array([min(start, int(self.score.onset[near].min())), end]))
+        return float(ends[0]), float(ends[1])
+
+    def chosen_notes(self) -> Bools:
+        """Notes of the original that are written anew [shape=(n,), bool]."""
+        chosen = np.zeros(len(self.score), bool)
+        chosen[self.original.note_index[self.mask.any(axis=1)]] = True
+        return chosen
+
+    def new_notes(self, version: Score) -> Bools:
+        """Notes of a version that were written anew [shape=(n,), bool]: all but those kept."""
+
+        def keys(score: Score) -> Iterator[tuple[int, ...]]:
+            columns = (score.onset, score.offset, score.pitch, score.velocity, score.drum)
+            return zip(*(column.tolist() for column in columns), strict=True)
+
+        kept = Counter(key for key, new in zip(keys(self.score), self.chosen_notes(), strict=True) if not new)
+        new = []
+        for key in keys(version):
+            new.append(kept[key] <= 0)
+            kept[key] -= 1
+        return np.array(new, bool)
 
     @property
     def original_likelihood(self) -> float:

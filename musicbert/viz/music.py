@@ -101,6 +101,7 @@ def piano_roll(
     bars: tuple[int, int] | None = None,
     start: float | None = None,
     end: float | None = None,
+    pitches: tuple[float, float] | None = None,
     title: str = "",
 ) -> None:
     """Draw a piano roll, whose colours are the tracks or a value of each note.
@@ -117,13 +118,15 @@ def piano_roll(
     label
         What the values are, with their unit.
     names
-        The values are then numbers of classes with these names.
+        The values are then numbers of classes with these names; up to seven have colours in this order.
     signed
         The values are differences: zero is grey, and both ends have the same length.
     marked
         Notes with a dark edge, such as those of the melody [shape=(n,), bool].
     bars, start, end
         Part to draw: first and last bar, from 1, or seconds.
+    pitches
+        Lowest and highest pitch for which there is room at least, so that pictures can be compared.
     title
         Text above the picture.
 
@@ -151,7 +154,7 @@ def piano_roll(
     else:
         colours, legend, scale = _of_values(np.asarray(values, float)[layout.notes], names, signed)
     figure = draw_lines(
-        score, layout, colours, None if marked is None else np.asarray(marked, bool)[layout.notes]
+        score, layout, colours, None if marked is None else np.asarray(marked, bool)[layout.notes], pitches
     )
     if scale is not None:
         bar = figure.colorbar(
@@ -170,10 +173,14 @@ def piano_roll(
 
 
 def draw_lines(
-    score: Score, layout: Lines, colours: NDArray[np.float64], marked: Bools | None = None
+    score: Score,
+    layout: Lines,
+    colours: NDArray[np.float64],
+    marked: Bools | None = None,
+    pitches: tuple[float, float] | None = None,
 ) -> Figure:
     """Figure with the lines of a piano roll; ``colours``: of the notes of the part [shape=(k, 4)]."""
-    place, low, high, strip = _heights(score, layout.notes)
+    place, low, high, strip = _heights(score, layout.notes, pitches or ())
     count = len(layout.starts)
     height = float(np.clip((high - low) * 0.035, 0.9, 2.6))
     figure = Figure(figsize=(WIDTH, count * (height + 0.55) + 0.7), layout="constrained")
@@ -247,10 +254,10 @@ def _step(least: float, steps: Sequence[float]) -> float:
     return next((step for step in steps if step >= least), steps[-1])
 
 
-def _heights(score: Score, notes: Ints) -> tuple[Floats, float, float, float]:
+def _heights(score: Score, notes: Ints, pitches: Sequence[float]) -> tuple[Floats, float, float, float]:
     """Height of each note of the part, ends of the axis, and the top of the strip of percussion."""
     drum, pitch = score.drum[notes], score.pitch[notes].astype(float)
-    pitched = pitch[~drum] if (~drum).any() else np.array([60.0])
+    pitched = np.array([*pitch[~drum], *pitches] or [60.0])
     low, high = float(pitched.min()) - 2, float(pitched.max()) + 2
     low, high = min(low, (low + high) / 2 - 7), max(high, (low + high) / 2 + 7)  # at least an octave
     strip = low
@@ -321,11 +328,14 @@ def _of_values(
     if names:
         numbers = values[known].astype(int)
         count = np.bincount(numbers, minlength=len(names))
-        order = [k for k in np.argsort(-count, kind="stable").tolist() if count[k]]
+        few = len(names) <= len(CLASSES)  # then a class has the same colour in every picture
+        ranks = np.arange(len(names)) if few else np.argsort(-count, kind="stable")
+        order = [k for k in ranks.tolist() if count[k]]
         legend = []
         for rank, number in enumerate(order[: len(CLASSES)]):
-            colours[values == number] = to_rgba(CLASSES[rank])
-            legend.append(Patch(color=CLASSES[rank], label=names[number]))
+            colour = CLASSES[number if few else rank]
+            colours[values == number] = to_rgba(colour)
+            legend.append(Patch(color=colour, label=names[number]))
         rest = order[len(CLASSES) :]
         return (
             colours,

@@ -147,7 +147,7 @@ TABLES = {
         "input": (REMIX, "=remix {other} --model {micro} --versions 1 --rank-passes 1 --output r"),
         **MODEL, "--labels": "!--labels classes.json", "--list": ("remix {song}", "=remix {song} --list"),
         "--output": "--output other", "--versions": "--versions 2", "--rank-passes": "--rank-passes 2",
-        "--sound": (f"{REMIX} --bars 2-2", "--sound"), "--bars": "--bars 2-3", "--tracks": "--tracks 1", "--programs": "--programs 1", "--share": "--share 1",
+        "--sound": (f"{REMIX} --bars 2-2", "--sound"), "--pictures": (f"{REMIX} --bars 2-2", "--pictures"), "--bars": "--bars 2-3", "--tracks": "--tracks 1", "--programs": "--programs 1", "--share": "--share 1",
         "--fields": "--fields velocity", "--drums": (REMIX.replace("{song}", "{drums}"), "--drums pattern"),
         "--instrument": "--instrument 0=violin", "--order": "--order notes", "--steps": "--steps 2",
         "--temperature": "--temperature 3", "--top-k": "--top-k 1", "--top-p": "--top-p 0.1",

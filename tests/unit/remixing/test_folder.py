@@ -3,10 +3,13 @@
 import csv
 import json
 import wave
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from musicbert import viz
 from musicbert.errors import DatasetError
 from musicbert.midi import read_score
 from musicbert.remixing import Choice, Remixer, folder, write_remixes
@@ -57,8 +60,39 @@ def test_sounds_are_those_of_the_chosen_bars_and_their_neighbours(remixer, tmp_p
     assert (tmp_path / "r" / "version-1.mid").read_bytes() == before
     assert [source for source, _ in played] == [remixer.original.data, tmp_path / "r" / "version-1.mid"]
     for _, part in played:
-        assert part["start"] == pytest.approx(7 / 480 * 0.6)
-        assert part["end"] == pytest.approx((15 * 480 + 400) / 480 * 0.6)
+        assert part == {"start": 0, "end": pytest.approx(16 * 0.6)}
+
+
+def test_pictures_show_what_was_written_anew(remixer, tmp_path, monkeypatch):
+    """In the same colours before and after; a picture is added to a version that is there already."""
+    drawn = []
+    draw = viz.piano_roll
+    monkeypatch.setattr(
+        viz, "piano_roll", lambda *where, **how: (drawn.append((where, how)), draw(*where, **how))
+    )
+    write_remixes(tmp_path, remixer, 1, RECORD)
+    for _ in range(2):
+        write_remixes(tmp_path, remixer, 1, RECORD, pictures=True)
+    (before, first), (after, second) = drawn
+    assert [path.name for _, path in (before, after)] == ["original.png", "version-1.png"]
+    chosen, new, [score, version] = first.pop("values"), second.pop("values"), [before[0], after[0]]
+    assert chosen.sum() == new.sum() == remixer.mask.any(axis=1).sum()
+    pitches = [score.pitch[~chosen], version.pitch[~new]]
+    assert sorted(pitches[0]) == sorted(pitches[1])
+    assert first.pop("names") == ("stays", "to be written anew")
+    assert second.pop("names") == ("stays", "written anew")
+    assert [first.pop("title"), second.pop("title")] == ["original: bars 2-3", "version-1: bars 2-3"]
+    assert first == second == {"start": 0, "end": pytest.approx(16 * 0.6), "pitches": (48, 76)}
+    for path in (before[1], after[1]):
+        colours = {
+            tuple(colour) for colour in np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3).tolist()
+        }
+        assert {(0, 114, 178), (230, 159, 0)} <= colours  # blue and orange
+
+
+def test_the_part_of_a_version_follows_its_tempi(remixer):
+    faster = replace(remixer.score, tempo_bpm=2 * remixer.score.tempo_bpm)
+    assert remixer.seconds(faster) == pytest.approx((0, 8 * 0.6))
 
 
 def test_a_version_is_heard(remixer, tmp_path):
