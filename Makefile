@@ -26,7 +26,7 @@ venv: $(VENV)/.ready ## make the environment in .venv
 $(VENV)/.ready: setup.py scripts/make_venv.sh
 	PYTHON="$(PYTHON)" TORCH="$(TORCH)" bash scripts/make_venv.sh "$(VENV)"
 
-demo: venv ## run the main job on made data; ends in a table and pictures in demo/
+demo: venv ## run the main job on made data; ends in tables, pictures in demo/ and one performance explained
 	PYTHON="$(abspath $(BIN))/python" bash scripts/demo.sh --output "$(DEMO)"
 
 docs: venv ## build the documentation in site/; open site/index.html

@@ -268,6 +268,7 @@ def call(caller, make_source, tmp_path_factory):
             module = load(f"scripts/{words[0]}")
             if words[0] == "demo.py":
                 patch.setattr("subprocess.run", lambda command, **how: demo_step(calls, command, how["cwd"]))
+                patch.setattr(module, "_explain", lambda *given: calls.append(given))
             elif words[0] == "prepare_pretrain_data.py":
                 patch.setattr(module, "musicbert", lambda given: calls.append(given))
             elif words[0] == "evaluate_checkpoint.py":
@@ -326,6 +327,8 @@ def demo_step(calls, command, folder):
     report = Path(folder) / "evaluation" / "performance" / "regression" / "report.md"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text("| R2 |")
+    (Path(folder) / "data").mkdir(exist_ok=True)
+    (Path(folder) / "data" / "test.id").write_text("Made_No1_mv1_8bars_0_17\n")
 
 
 def steps(patch, module, calls, known):
