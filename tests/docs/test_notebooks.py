@@ -34,7 +34,7 @@ def test_a_notebook_runs(path, tmp_path, monkeypatch):
 
 
 def test_notebooks_hold_no_output():
-    assert len(NOTEBOOKS) >= 2
+    assert len(NOTEBOOKS) >= 3
     for path in NOTEBOOKS:
         for cell in nbformat.read(path, as_version=4).cells:
             assert not cell.get("outputs")
