@@ -77,7 +77,6 @@ REPLACED = {
 #: beginning of a command -> why it does not run here; its options are checked all the same
 NOT_RUN = {
     "musicbert serve": "does not end; tests/integration/test_page.py starts it",
-    "python docs/tools/page_picture.py": "needs a Chromium, as tests/integration/test_page.py does",
     "musicbert plot profile": "music that has a profile; tests/unit/viz/test_music.py",
     "musicbert plot curves": "the log of a training; tests/unit/viz/test_music.py",
     "make ": "downloads packages; the steps of the demo are those of the main job",
