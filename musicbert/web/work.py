@@ -108,6 +108,7 @@ def answer(data: bytes, name: str) -> dict[str, Any]:
     return {
         **found.to_dict(),
         "bar_seconds": np.round(score.seconds(bar_lines(score)), 4).tolist(),
+        "heard_seconds": MOST_SOUND,
         "roll": _roll(score),
         "melody": None if melody is None else np.flatnonzero(melody).tolist(),
         "downloads": [

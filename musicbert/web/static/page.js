@@ -76,7 +76,8 @@ async function open(name, data) {
 function showAnswers() {
   const tracks = music.tracks.length;
   $("facts").textContent = `${music.file}: ${music.notes.toLocaleString("en")} notes, ${clock(music.seconds)}, ${music.bars} bars` +
-    (tracks > 1 ? `, ${tracks} tracks` : "");
+    (tracks > 1 ? `, ${tracks} tracks` : "") +
+    (music.seconds > music.heard_seconds ? `. The first ${clock(music.heard_seconds)} can be heard.` : "");
   for (const id of ["profile", "why", "words", "factors", "versions", "compare", "downloads", "alike", "layers", "after-download", "suggest"])
     $(id).replaceChildren();
   for (const id of ["reasons", "other"]) $(id).hidden = true;
