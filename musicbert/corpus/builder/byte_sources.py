@@ -5,6 +5,7 @@ shared between processes, and a worker never reads the list of a large archive.
 """
 
 import bz2
+import json
 import lzma
 import struct
 import time
@@ -22,6 +23,10 @@ _PACKING = 1 << 16
 _ZIP_SIGNATURE = b"PK\x03\x04"
 #: Seconds before a URL is tried again.
 _RETRIES_S = (0.5, 2.0, 8.0)
+#: Reasons of a URL that did not come, which say nothing about the file.
+UNREACHED = ("cannot-read", "cannot-open")
+#: What fsspec's file systems call an identity of the bytes: HTTP and S3, GCS and Azure, others
+_IDENTITIES = ("ETag", "etag", "Content-MD5", "Digest", "md5Hash", "generation")
 _DAMAGE = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, MemoryError)
 #: HTTP status of a file that is not there, or no more; of a server that wants to be asked again later
 _ABSENT, _LATER = (404, 410), (408, 425, 429)
@@ -145,6 +150,27 @@ class UrlPlace:
                     raise DatasetError("cannot-read", f"Reading failed: {what}", path=self.url) from error
             time.sleep(pause)
         raise AssertionError("unreachable")
+
+    @property
+    def remote(self) -> bool:
+        """Whether this is a URL, and not a path of this machine."""
+        return "://" in self.url
+
+    def version(self) -> str | None:
+        """Return what the server says that identifies the bytes; None where it says nothing that does.
+
+        A date or a size does not: a file can change within a second, or keep its size. Nor does a weak ETag.
+        """
+        import fsspec
+
+        try:
+            system, path = fsspec.core.url_to_fs(self.url)
+            info = system.info(path)
+        except Exception:  # each protocol has errors of its own; `read` says what is wrong
+            return None
+        told = {name: str(info[name]) for name in _IDENTITIES if info.get(name)}
+        strong = {name: text for name, text in told.items() if not text.startswith("W/")}
+        return json.dumps(strong, sort_keys=True) if strong else None
 
 
 def _cause(error: Exception) -> BaseException:

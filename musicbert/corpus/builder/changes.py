@@ -1,22 +1,28 @@
 """Whether the sources of a build that goes on are those that it began with: the same files, the same bytes.
 
 The records of the shards (or the ledger of the finished corpus) say what was read. Every file that was
-encoded is read once more and its hash compared, which takes a small part of the time of encoding. Files
-behind URLs are not fetched again: only their names are compared.
+encoded is read once more and its hash compared, which takes a small part of the time of encoding; so are the
+annotations beside it, where the options ask for them. A file behind a URL is fetched again, unless the server
+identifies its bytes (`UrlPlace.version`) and says that they are the same. One that could not be fetched then
+is not asked for again: its line in the ledger says so.
 """
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
-from musicbert.corpus.builder.byte_sources import UrlPlace
+from musicbert.corpus.builder.byte_sources import UNREACHED, UrlPlace
+from musicbert.corpus.builder.options import BuildOptions
 from musicbert.corpus.builder.runner import Runner
 from musicbert.corpus.builder.shards import all_committed, committed, read_records
 from musicbert.corpus.builder.sources import Entry
-from musicbert.corpus.builder.worker import CRASHED, Chunk, content_hash
+from musicbert.corpus.builder.worker import CRASHED, Chunk, beats_hash, content_hash, remote_version
+from musicbert.errors import DatasetError
 from musicbert.reuse import file_differences
 
 Contents = dict[str, str]
+#: What follows the name of a file in the name of its annotations.
+_BEATS = " (annotations beside it)"
 
 
 def _unused(name: str, taken: Container[str]) -> str:
@@ -32,6 +38,8 @@ def recorded(records: Iterable[Mapping[str, Any]]) -> Contents:
     for record in records:
         name = _unused(f"{record.get('source')}/{record['path']}", contents)
         contents[name] = record.get("sha256") or record.get("bytes") or record["outcome"]
+        if record.get("beats"):
+            contents[name + _BEATS] = record["beats"]
     return contents
 
 
@@ -43,23 +51,46 @@ def names_of(entries: Iterable[Entry]) -> list[str]:
     return list(names)
 
 
-def present(entries: Iterable[Entry], before: Contents) -> Contents:
-    """Return what files hold now; what cannot be compared is as before."""
+def present(
+    entries: Iterable[Entry],
+    before: Contents,
+    options: BuildOptions,
+    versions: Sequence[str | None] = (),
+) -> Contents:
+    """Return what files hold now; what cannot be compared is as before.
+
+    ``versions``: what servers called the bytes of each entry before.
+    Raises `DatasetError` (``cannot-read``: a URL that was read before cannot be read now).
+    """
     contents: Contents = {}
-    for entry in entries:
+    for number, entry in enumerate(entries):
         name = _unused(f"{entry.source}/{entry.member.path}", contents)
-        remote = isinstance(entry.place, UrlPlace) and "://" in entry.place.url
-        if name in before and (remote or before[name] == CRASHED):
-            contents[name] = before[name]
+        then = before.get(name)
+        called = versions[number] if number < len(versions) else None
+        remote = isinstance(entry.place, UrlPlace) and entry.place.remote
+        unreached = remote and then in UNREACHED
+        if then == CRASHED or unreached or (then and called and called == remote_version(entry)):
+            contents[name] = str(then)
         else:
-            contents[name] = "not fetched" if remote else content_hash(entry)
+            contents[name] = content_hash(entry)
+        if remote and contents[name] in UNREACHED and then is not None and not unreached:
+            raise DatasetError(
+                "cannot-read",
+                "This file was read by the earlier run, and cannot be fetched again to compare its bytes",
+                path=entry.member.path,
+                hint="repeat the command when the server answers, or begin afresh with --restart",
+            )
+        if beats := beats_hash(entry, options):
+            contents[name + _BEATS] = beats
     return contents
 
 
 def check_chunk(chunk: Chunk) -> tuple[Contents, Contents]:
     """Return what the files of a chunk were and are; nothing if they are the same."""
-    before = recorded(read_records(chunk.folder, chunk.number))
-    now = present(chunk.entries, before)
+    records = list(read_records(chunk.folder, chunk.number))
+    before = recorded(records)
+    versions = [record.get("version") for record in records]
+    now = present(chunk.entries, before, chunk.options, versions)
     return ({}, {}) if list(before.items()) == list(now.items()) else (before, now)
 
 
@@ -93,7 +124,9 @@ def changes(
     if before and not complete:  # files may have moved to chunks that were not encoded, or from them
         for chunk in listing():
             if not committed(shards, chunk.number):
-                now.update({name: before[name] for name in names_of(chunk.entries) if name in before})
+                names = names_of(chunk.entries)
+                names += [name + _BEATS for name in names]
+                now.update({name: before[name] for name in names if name in before})
         if before.keys() - now.keys():
             now = {name: content for name, content in now.items() if name in before}
     return file_differences(before, now)

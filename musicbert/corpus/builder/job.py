@@ -134,7 +134,7 @@ def _finished(work: Path, output: Path, plan: dict[str, Any], overwrite: bool, o
     if read_record(note) != plan if note.exists() else overwrite or any(work.iterdir()):
         return False
     before = recorded(vars(outcome) for outcome in read_ledger(output / "ledger.jsonl"))
-    now = present(list_files(plan["settings"]["sources"], exclude=options.exclude), before)
+    now = present(list_files(plan["settings"]["sources"], exclude=options.exclude), before, options)
     lines = file_differences(before, now)
     if lines and not overwrite:
         _refuse(lines, output, "choose another --output, or pass --overwrite")

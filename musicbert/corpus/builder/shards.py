@@ -11,7 +11,8 @@ marker, so a shard is there completely or not at all, and writing it again gives
 * ``N.jsonl``: one record a file.
 
 A record is an `Outcome` with ``milliseconds`` (time of the work) and the numbers ``n_rows`` and
-``n_windows`` that the piece has in the files above; of a file that ended its process, ``bytes`` is the hash.
+``n_windows`` that the piece has in the files above; of a file that ended its process, ``bytes`` is the hash;
+of a URL, ``version`` is what the server says that identifies its bytes.
 """
 
 from __future__ import annotations
@@ -79,13 +80,16 @@ class ShardWriter:
         *,
         milliseconds: float = 0.0,
         content: str = "",
+        version: str | None = None,
     ) -> None:
         """Add a file: its outcome, for a piece the arrays of `ARRAYS`, and the time that it took.
 
-        ``content``: hash of its bytes, where the outcome does not have it.
+        ``content``: hash of its bytes, where the outcome does not have it; ``version``: what a server calls
+        them.
         """
         record = {key: value for key, value in vars(outcome).items() if value is not None}
         record |= {"bytes": content} if content else {}
+        record |= {"version": version} if version else {}
         record["milliseconds"] = round(milliseconds, 3)
         for name, array in (arrays or {}).items():
             self._files[name].write(np.ascontiguousarray(array).tobytes())

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from musicbert.arrays import Floats, Ints
 from musicbert.atomic import write_text
 from musicbert.corpus.bins.rows_bin import write_meta
-from musicbert.corpus.builder.byte_sources import FilePlace
+from musicbert.corpus.builder.byte_sources import FilePlace, UrlPlace
 from musicbert.corpus.builder.options import BuildOptions
 from musicbert.corpus.builder.shards import ShardWriter
 from musicbert.corpus.builder.sources import Entry
 from musicbert.corpus.files.archive import ArchiveLimits
-from musicbert.corpus.files.beats import aligned_beats
+from musicbert.corpus.files.beats import aligned_beats, annotations_hash
 from musicbert.corpus.files.ledger import OK, Outcome
 from musicbert.corpus.splits.fingerprints import Fingerprints, fingerprint
 from musicbert.corpus.splits.near_duplicates import NO_SIGNATURE, signature
@@ -86,13 +86,16 @@ def encode_chunk(chunk: Chunk) -> ChunkDone:
     tests = _fingerprints(chunk.tests, Path(chunk.tests).stat().st_mtime_ns) if chunk.tests else None
     with ShardWriter(chunk.folder, chunk.number, performance=options.performance) as shard:
         for index, entry in enumerate(chunk.entries):
+            beats, version = beats_hash(entry, options), remote_version(entry)  # before the file is read
             if index in chunk.crashed:
                 detail = "the process that read it came to a sudden end (memory, or a fault of the parser)"
-                shard.add(replace(_outcome(entry, CRASHED), detail=detail), content=content_hash(entry))
+                outcome = replace(_outcome(entry, CRASHED), detail=detail, beats=beats)
+                shard.add(outcome, content=content_hash(entry), version=version)
                 continue
             start = time.perf_counter()
             outcome, arrays = encode_file(entry, options, tests)
-            shard.add(outcome, arrays, milliseconds=(time.perf_counter() - start) * 1e3)
+            milliseconds = (time.perf_counter() - start) * 1e3
+            shard.add(replace(outcome, beats=beats), arrays, milliseconds=milliseconds, version=version)
         shard.commit()
     return ChunkDone(chunk.number, len(chunk.entries), time.process_time() - began)
 
@@ -105,6 +108,18 @@ def content_hash(entry: Entry) -> str:
         return sha256(entry.place.read(ArchiveLimits().member_bytes)).hexdigest()
     except DatasetError as error:
         return error.reason
+
+
+def remote_version(entry: Entry) -> str | None:
+    """Return what a server says that identifies the bytes of a file (see `UrlPlace.version`)."""
+    place = entry.place
+    return place.version() if isinstance(place, UrlPlace) and place.remote else None
+
+
+def beats_hash(entry: Entry, options: BuildOptions) -> str | None:
+    """Return the hash of the annotations beside a file, where the options ask for them."""
+    place = entry.place
+    return annotations_hash(place.path) if options.score and isinstance(place, FilePlace) else None
 
 
 @lru_cache(maxsize=1)

@@ -12,6 +12,8 @@ import numpy as np
 
 from musicbert.arrays import Floats
 from musicbert.errors import DatasetError
+from musicbert.provenance import file_hash
+from musicbert.reuse import record_hash
 
 ANNOTATIONS = "_annotations.txt"
 MARKS = ("b", "db", "bR")
@@ -41,11 +43,22 @@ def aligned_beats(midi: str) -> tuple[Floats, Floats]:
     ascending or not aligned).
     """
     path = Path(midi)
-    beats, score = (_beats(path.with_name(f"{name}{ANNOTATIONS}")) for name in (path.stem, "midi_score"))
+    beats, score = (_beats(place) for place in _annotations(path))
     if len(beats) != len(score):
         message = f"{len(beats)} beats of the performance, {len(score)} of the score: they are not aligned"
         raise DatasetError("bad-beats", message, path=path)
     return beats, score
+
+
+def annotations_hash(midi: str) -> str:
+    """Return a hash of both files that `aligned_beats` reads; a missing file has one too."""
+    files = _annotations(Path(midi))
+    return record_hash([file_hash(path) if path.is_file() else "missing" for path in files])
+
+
+def _annotations(path: Path) -> list[Path]:
+    """Annotations of a performance and of its score."""
+    return [path.with_name(f"{name}{ANNOTATIONS}") for name in (path.stem, "midi_score")]
 
 
 def _beats(path: Path) -> Floats:

@@ -32,7 +32,8 @@ class Outcome:
     `musicbert.encoding.content_md5`; ``group`` is the path that names the group of near-duplicates;
     ``source`` is the archive, folder or list as given; ``beyond_limit`` counts the notes that octuples leave
     out because they begin after 1,024 bars of 4/4 (None: none), ``programs_elsewhere`` those whose program
-    another track of their channel sets (`musicbert.midi.channels`).
+    another track of their channel sets (`musicbert.midi.channels`); ``beats`` is the hash of the annotations
+    beside the file (`musicbert.corpus.files.beats`), where they were asked for.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Outcome:
     split: str | None = None
     beyond_limit: int | None = None
     programs_elsewhere: int | None = None
+    beats: str | None = None
 
     @property
     def ok(self) -> bool:

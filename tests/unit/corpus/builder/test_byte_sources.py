@@ -1,14 +1,16 @@
 """URLs over HTTP, with servers of every habit: whole bytes or a reason, never a part of a file."""
 
 import contextlib
+import hashlib
 import http.server
 import sys
 import threading
 from functools import partial
 
+import fsspec
 import pytest
 
-from musicbert.corpus.builder import BuildOptions, build_corpus
+from musicbert.corpus.builder import BuildOptions, build_corpus, job
 from musicbert.corpus.builder import byte_sources as places
 from musicbert.corpus.builder.byte_sources import UrlPlace
 from musicbert.corpus.builder.sources import list_files
@@ -35,6 +37,7 @@ class Server(http.server.BaseHTTPRequestHandler):
         self.answer(b"")
 
     def do_GET(self):
+        self.state["fetched"] = [*self.state.get("fetched", []), self.path]
         self.answer(None)
 
     def answer(self, body):
@@ -63,8 +66,12 @@ class Server(http.server.BaseHTTPRequestHandler):
             page = "".join(f'<a href="{name}">{name}</a>' for name in names).encode()
             self.say(200, {"Content-Length": len(page), "Content-Type": "text/html"}, body, page)
         else:
+            if not path.is_file():
+                return self.say(self.state["missing"], {}, body)
             content = path.read_bytes()
-            self.say(200, {"Content-Length": len(content)}, body, content)
+            tag = {"ETag": self.state["etag"](content)} if self.state["etag"] else {}
+            self.say(200, {"Content-Length": len(content), **tag}, body, content)
+        return None
 
     def say(self, status, headers, body, content=b""):
         self.send_response(status)
@@ -93,7 +100,7 @@ class Server(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     monkeypatch.setattr(places, "_RETRIES_S", (0.01, 0.01))
-    state = {"asked": [], "busy": 0, "folder": tmp_path / "midi"}
+    state = {"asked": [], "busy": 0, "folder": tmp_path / "midi", "etag": None, "missing": 404}
     httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, state))
     thread = threading.Thread(target=httpd.serve_forever, daemon=True)
     thread.start()
@@ -160,6 +167,66 @@ def test_a_list_and_a_folder_of_urls_give_the_corpus_of_the_files(server, tmp_pa
         assert len(ledger) == report.found
         corpora[name] = (tmp_path / name / "train.bin").read_bytes()
     assert corpora["files"] == corpora["folder"]
+
+
+def interrupted(source, output, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "_assemble", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            build_corpus(source, output, progress=False)
+
+
+def other_bytes(path):
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["none", "weak", "strong"])
+def test_a_build_that_goes_on_sees_that_a_url_has_other_bytes(
+    server, tmp_path, make_midi_folder, monkeypatch, kind
+):
+    url, state = server
+    strong = lambda content: f'"{hashlib.sha256(content).hexdigest()}"'  # noqa: E731
+    tags = {"none": None, "weak": lambda _: 'W/"one"', "strong": strong}
+    state["etag"] = tags[kind]
+    state["folder"] = make_midi_folder(4)
+    paths = sorted(state["folder"].rglob("*.mid"))
+    names = [f"{url}/midi/{path.relative_to(state['folder'])}" for path in paths]
+    (tmp_path / "list.txt").write_text("\n".join([*names, f"{url}/midi/status.mid"]))
+    state["missing"] = 500
+    interrupted(tmp_path / "list.txt", tmp_path / "bin", monkeypatch)
+    other_bytes(paths[1])
+    with pytest.raises(DatasetError, match="other bytes") as caught:
+        build_corpus(tmp_path / "list.txt", tmp_path / "bin", progress=False)
+    assert caught.value.reason == "source-changed"
+    assert names[1] in caught.value.message
+    assert names[0] not in caught.value.message
+    other_bytes(paths[1])  # as it was
+    state["fetched"] = []
+    gone = paths[2].rename(tmp_path / "gone.mid")
+    with pytest.raises(DatasetError, match="cannot-read"):
+        build_corpus(tmp_path / "list.txt", tmp_path / "bin", progress=False)
+    gone.rename(paths[2])
+    state["fetched"] = []
+    report = build_corpus(tmp_path / "list.txt", tmp_path / "bin", progress=False)
+    assert report.outcomes == {"ok": 4, "cannot-read": 1}
+    assert bool(state["fetched"]) == (kind != "strong")
+    assert "version" not in (tmp_path / "bin" / "ledger.jsonl").read_text()
+
+
+def test_a_file_system_that_says_nothing_is_read_again(tmp_path, make_midi_folder, monkeypatch):
+    memory = fsspec.filesystem("memory")
+    for path in make_midi_folder(3).rglob("*.mid"):
+        memory.pipe(f"/changes/{path.name}", path.read_bytes())
+    interrupted("memory://changes", tmp_path / "bin", monkeypatch)
+    name = sorted(memory.find("/changes"))[1]
+    content = bytearray(memory.cat(name))
+    content[-8] ^= 1
+    memory.pipe(name, bytes(content))
+    with pytest.raises(DatasetError, match=f"other bytes: memory://changes{name.removeprefix('/changes')}"):
+        build_corpus("memory://changes", tmp_path / "bin", progress=False)
+    assert build_corpus("memory://changes", tmp_path / "bin", restart=True, progress=False).found == 3
 
 
 @pytest.mark.parametrize(("url", "package"), [("s3://b/x.mid", "s3fs"), ("gs://b/x.mid", "gcsfs")])

@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
 from musicbert.cli.main import main
+from musicbert.corpus.builder import BuildOptions, build_corpus, job
 from musicbert.corpus.files.beats import aligned_beats
 from musicbert.errors import DatasetError
 from musicbert.midi import read_score
@@ -70,3 +72,28 @@ def test_a_corpus_holds_the_place_in_the_beat_of_each_note(asap, tmp_path):
     assert main([*words[:2], "-o", str(plain), *words[4:], "--performance-input"]) == 0
     assert np.load(plain / "train.performance.npy").shape[1] == 15
     assert "score" not in json.loads((plain / "build.json").read_text())["options"]
+
+
+@pytest.mark.parametrize("when", ["encoded", "finished"])
+def test_a_build_that_goes_on_sees_that_beats_were_changed(asap, tmp_path, monkeypatch, when):
+    options = BuildOptions(performance=True, score=True)
+    added = asap / "b" / "00001_annotations.txt"
+    added.unlink()
+    with monkeypatch.context() as patch:
+        if when == "encoded":
+            patch.setattr(job, "_assemble", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        else:
+            patch.setattr(job, "_tidy", lambda _: None)
+        with pytest.raises(KeyboardInterrupt) if when == "encoded" else nullcontext():
+            build_corpus(asap, tmp_path / "bin", options, progress=False)
+    changed = asap / "a" / "00000_annotations.txt"
+    before = changed.read_text()
+    for path, text in ((changed, before.replace("1.25", "1.26")), (added, before)):
+        path.write_text(text)
+        midi = path.name.replace("_annotations.txt", ".mid")
+        with pytest.raises(DatasetError, match=rf"{midi} \(annotations beside it\) ") as caught:
+            build_corpus(asap, tmp_path / "bin", options, progress=False)
+        assert caught.value.reason == "source-changed"
+        changed.write_text(before)
+    added.unlink()
+    assert build_corpus(asap, tmp_path / "bin", options, progress=False).outcomes == {"ok": 5, "bad-beats": 1}
