@@ -23,15 +23,26 @@ MODELS = [
 ]
 # needs --no-build-isolation: see `make venv`
 TRAIN = [*MODELS, "fairseq-fixed==0.12.3.1", "omegaconf>=2.3", "tensorboard>=2.16", "setuptools<81"]
-
 DOCS = ["mkdocs-material>=9.5", "mkdocstrings-python>=1.12"]
 PAGE = ["starlette>=1", "uvicorn>=0.30", "pebble>=5"]
+# folders of checkpoints/ that come with the package; yours are not packed
+SHIPPED = [
+    "m2bert-mini", "m2bert-mini-layers", "m2bert-tiny", "musicbert-mini", "musicbert-mini-performance",
+    "profile-percepiano",
+]  # fmt: skip
+
+
+def front_page() -> str:
+    """README without what only the repository has: its pictures, and links to its files."""
+    text = re.sub(r"^!\[[^\]]*\]\((?!https?:)[^()]*\)\n\n", "", (HERE / "README.md").read_text(), flags=re.M)
+    return re.sub(r"\[([^\[\]]*)\]\((?!https?:)[^()\s]*\)", r"\1", text)
+
 
 setup(
     name="musicbert",
     version=VERSION,
     description="MusicBERT and M2BERT on music, labels and ratings: a fairseq plug-in and a light library",
-    long_description=(HERE / "README.md").read_text(),
+    long_description=front_page(),
     long_description_content_type="text/markdown",
     # the code; the weights in checkpoints/, for non-commercial use only
     license_expression="MIT AND CC-BY-NC-SA-4.0",
@@ -41,13 +52,7 @@ setup(
     package_dir={"musicbert.shipped": "checkpoints"},  # weights that `from_pretrained` finds offline
     package_data={
         "musicbert.shipped": [
-            "*/config.json",
-            "*/model.safetensors",
-            "*/vocab.json",
-            "*/README.md",
-            "*/profile.*",
-            "*/tagger.json",
-            "*/layers.json",
+            f"{folder}/{name}" for folder in SHIPPED for name in ("*.json", "*.md", "*.npz", "*.safetensors")
         ],
         "musicbert": [
             "py.typed",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 from musicbert.command_line import refuse_unused
@@ -93,8 +94,9 @@ def run(options: argparse.Namespace) -> int:
         neutral(score).save(options.output / "neutral.mid")
         for each in result.changes or ():
             if each.score is not None:
-                word = "up" if each.up else "down"
-                name = "".join(c if c.isalnum() else "_" for c in each.name.lower())
-                each.score.save(options.output / f"{name}_{word}.mid")
+                name = "_".join(re.findall(r"\w+", each.name.lower()))
+                path = options.output / f"{name}_{'up' if each.up else 'down'}.mid"
+                each.score.save(path)
+                print(f"more {each.towards}: {path}")
         result.to_json(options.output / "explanation.json")
     return 0

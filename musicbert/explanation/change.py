@@ -4,7 +4,8 @@ Strengths of factors (`playing_factors`) change between 0 (neutral) and `STRONGE
 the root of the sum of squares of what is added to them. Tried are the direction in which the prediction rises
 fastest (its slope, by differences), each factor alone, and the pair of the two steepest. The first point on
 each that moves the prediction far enough is narrowed by halving, and factors that are not needed are left
-out. So the result is the smallest of these, not of all.
+out. So the result is the smallest of these, not of all. Where none moves it far enough, the one that moves
+it farthest is the result, and says so.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,6 +29,8 @@ from musicbert.midi import Score
 PROBE, POINTS, HALVINGS = 0.2, 10, 4
 #: a factor that adds less than this to the size is left out
 SMALL = 0.02
+#: a change that goes less than this share of the way is not worth hearing
+WORTHWHILE = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +40,8 @@ class Change:
     ``up``: whether the prediction is to rise; ``amount``: how far; ``strengths``: factor -> strength (those
     that change), and ``levels`` of tempo and loudness in words; ``before``, ``after``: predictions;
     ``loss``: masked loss of the changed music, with the range ``real`` of real performances; ``score``: the
-    changed music, None with a ``reason``.
+    changed music, None with a ``reason``; ``reached``: whether it moves the prediction as far as asked, else
+    it is the change that moves it farthest.
     """
 
     name: str
@@ -52,6 +56,7 @@ class Change:
     real: tuple[float, float] | None
     score: Score | None
     reason: str = ""
+    reached: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, without the music."""
@@ -65,6 +70,8 @@ class Change:
             self.levels.get(name, f"{name} at {100 * v:.0f} %") for name, v in self.strengths.items()
         )
         text = f"{self.before:.2f} to {self.after:.2f}, more {self.towards}: {how}"
+        if not self.reached:
+            text += f"; less than the {self.amount:.2f} asked for, which nothing that was tried reaches"
         return f"{text}; refused: {self.reason}" if self.reason else text
 
 
@@ -78,29 +85,41 @@ def smallest_change(
     factors: Sequence[str] = FACTORS,
     loss: Callable[[Score], float] | None = None,
     real: tuple[float, float] | None = None,
+    passages: Sequence[tuple[float, Score]] | None = None,
 ) -> Change:
     """Find the smallest change that moves a dimension by an amount.
 
     ``up``: whether it is to rise; ``factors``: those that may change; ``loss``, ``real``: judge of the
-    changed music and the range of real performances, outside of which the change is refused.
+    changed music and the range of real performances, outside of which the change is refused; ``passages``:
+    parts of the score with their weights, of which the prediction and the loss are weighted means (default:
+    the whole score).
     """
     parts, sign = coordinates(score), 1.0 if up else -1.0
+    weights, judged = zip(*(passages or [(1.0, score)]), strict=True)
+    played = [coordinates(each) for each in judged] if passages else [parts]
     one = np.ones(len(factors))
+
+    def mean(scores: Sequence[Score]) -> Floats:
+        """Prediction of performances [shape=(m,)], each given by all of its passages in turn."""
+        values = target.scores(scores)[:, dimension].reshape(-1, len(weights))
+        return np.asarray(values @ np.array(weights))
 
     def gained(points: Floats) -> Floats:
         """How far points [shape=(m, k)] move the prediction in the direction that is wanted."""
-        made = [with_strengths(parts, dict(zip(factors, row.tolist(), strict=True))) for row in points]
-        return np.asarray(sign * (target.scores(made)[:, dimension] - before))
+        named = [dict(zip(factors, row.tolist(), strict=True)) for row in points]
+        made = [with_strengths(part, strengths) for strengths in named for part in played]
+        return np.asarray(sign * (mean(made) - before))
 
-    before = float(target.scores([score])[0, dimension])
+    before = float(mean(judged)[0])
     steps = PROBE * np.eye(len(factors))
     slope = (gained(one + steps) - gained(one - steps)) / (2 * PROBE)
-    best, farthest = None, 0.0
+    best, farthest, most = None, 0.0, one
     for line in _lines(slope):
         reach = _reach(line)
         far = reach * np.arange(1, POINTS + 1) / POINTS
         values = gained(one + far[:, None] * line)
-        farthest = max(farthest, float(values.max()))
+        if values.max() > farthest:
+            farthest, most = float(values.max()), one + far[values.argmax()] * line
         enough = np.flatnonzero(values >= amount)
         if not len(enough):
             continue
@@ -120,19 +139,23 @@ def smallest_change(
         "amount": amount,
         "before": before,
     }
-    if best is None:
-        reason = f"no change of the playing that was tried moves it so far (at most {max(farthest, 0.0):.2f})"
+    reached = best is not None
+    if best is None and farthest < WORTHWHILE * amount:
+        reason = f"no change of the playing that was tried moves it so far (at most {farthest:.2f})"
         return Change(
-            **common, after=before, strengths={}, levels={}, loss=None, real=real, score=None, reason=reason
-        )
+            **common, after=before, strengths={}, levels={}, loss=None, real=real, score=None, reason=reason,
+            reached=False,
+        )  # fmt: skip
+    best, enough = (most, farthest) if best is None else (best, amount)
     for k in np.argsort(np.abs(best - one)):  # what is not needed stays as played
         without = np.where(np.arange(len(one)) == k, 1.0, best)
-        if abs(best[k] - 1) < SMALL or gained(without[None])[0] >= amount:
+        if abs(best[k] - 1) < SMALL or gained(without[None])[0] >= enough:
             best = without
     strengths = {n: round(float(v), 3) for n, v in zip(factors, best, strict=True) if v != 1}
     changed = with_strengths(parts, strengths)
-    after = float(target.scores([changed])[0, dimension])
-    found = None if loss is None else loss(changed)
+    pieces = [with_strengths(part, strengths) for part in played]
+    after = float(mean(pieces)[0])
+    found = None if loss is None else float(np.dot(weights, [loss(each) for each in pieces]))
     reason = ""
     if found is not None and real is not None and not real[0] <= found <= real[1]:
         reason = (
@@ -148,6 +171,7 @@ def smallest_change(
         real=real,
         score=None if reason else changed,
         reason=reason,
+        reached=reached,
     )
 
 

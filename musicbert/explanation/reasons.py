@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from musicbert.analysis.passages import played
 from musicbert.arrays import Floats
 from musicbert.atomic import write_json
 from musicbert.errors import ConfigError, nearest
@@ -24,8 +23,9 @@ from musicbert.predict.model import from_pretrained
 
 Part = Literal["factors", "notes", "change"]
 PARTS: tuple[Part, ...] = ("factors", "notes", "change")
-#: passages of a long piece that are explained, and notes of one that is changed
-MOST_PASSAGES, MOST_NOTES = 12, 1000
+#: passages of a long piece that are explained, and on which changes are tried; notes of a piece that other
+#: models judge as a whole while changes are tried
+MOST_PASSAGES, MOST_TRIED, MOST_NOTES = 12, 4, 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,9 +143,12 @@ def explain(
     target, again = _part(target, chosen), [_part(opened(each), chosen) for each in refits]
     known = measured() if isinstance(whole, ProfileTarget) else {}
     warnings: list[str] = []
-    parts_of = [(1.0, score)]
+    if "change" in parts:
+        amounts = _amounts(whole, target, score, by)
+    parts_of = rated = [(1.0, score)]
     if isinstance(whole, ProfileTarget):
-        parts_of, more = _fewer(whole.passages(score))
+        rated = whole.passages(score)
+        parts_of, more = _fewer(rated, MOST_PASSAGES, "explained are")
         warnings += more
     words: dict[str, list[str]] = {name: [] for name in target.names}
     found: FactorEffects | None = None
@@ -170,7 +173,9 @@ def explain(
             words[name] += of_notes.sentences(d)
     changes: list[Change] = []
     if "change" in parts:
-        changes = _changes(whole, target, score, by)
+        some, more = _fewer(rated, MOST_TRIED, "changes were tried on")
+        warnings += more
+        changes = _changes(target, score, amounts, some if isinstance(whole, ProfileTarget) else None)
         for each in changes:
             words[each.name].append(str(each))
     values = np.sum([weight * target.scores([part])[0] for weight, part in parts_of], axis=0)
@@ -187,27 +192,26 @@ def explain(
     )
 
 
-def _fewer(parts: list[tuple[float, Score]]) -> tuple[list[tuple[float, Score]], list[str]]:
-    """At most `MOST_PASSAGES`, evenly chosen, with a warning where some are left out."""
-    if len(parts) <= MOST_PASSAGES:
+def _fewer(
+    parts: list[tuple[float, Score]], most: int, what: str
+) -> tuple[list[tuple[float, Score]], list[str]]:
+    """At most so many passages, evenly chosen, with a warning where some are left out."""
+    if len(parts) <= most:
         return parts, []
-    some = [parts[k] for k in np.linspace(0, len(parts) - 1, MOST_PASSAGES).round().astype(int).tolist()]
+    some = [parts[k] for k in np.linspace(0, len(parts) - 1, most).round().astype(int).tolist()]
     total = sum(weight for weight, _ in some)
-    text = f"explained are {MOST_PASSAGES} of {len(parts)} passages, evenly over the music"
+    text = f"{what} {most} of {len(parts)} passages, evenly over the music"
     return [(weight / total, part) for weight, part in some], [text]
 
 
-def _changes(whole: Target, target: Target, score: Score, by: float | None) -> list[Change]:
-    """The smallest changes up and down of each dimension; music in one piece only."""
-    if len(score) > MOST_NOTES:
+def _amounts(whole: Target, target: Target, score: Score, by: float | None) -> list[float]:
+    """How far changes are to move each dimension."""
+    if len(score) > MOST_NOTES and not isinstance(whole, ProfileTarget):
         raise ConfigError(
             "bad-option",
             f"changes of {len(score)} notes at once, more than {MOST_NOTES}",
             hint="cut the piece into sections",
         )
-    if isinstance(whole, ProfileTarget):
-        score = played(score)
-    amounts = []
     for name in target.names:
         if by is None and name not in measured():
             raise ConfigError(
@@ -215,7 +219,13 @@ def _changes(whole: Target, target: Target, score: Score, by: float | None) -> l
                 f"how far {name!r} is to move is not known: it has no standard error of one rater",
                 hint="say how far: by=0.1, --by 0.1",
             )
-        amounts.append(float(measured()[name]["rater_error"]) if by is None else by)
+    return [float(measured()[name]["rater_error"]) if by is None else by for name in target.names]
+
+
+def _changes(
+    target: Target, score: Score, amounts: Sequence[float], parts: list[tuple[float, Score]] | None
+) -> list[Change]:
+    """The smallest changes up and down of each dimension, judged on parts of the music or the whole."""
     network = from_pretrained(NETWORK, device="cpu")
     return [
         smallest_change(
@@ -226,6 +236,7 @@ def _changes(whole: Target, target: Target, score: Score, by: float | None) -> l
             up=up,
             loss=lambda music: masked_loss(music, network),
             real=real_losses(),
+            passages=parts,
         )
         for d, amount in enumerate(amounts)
         for up in (True, False)

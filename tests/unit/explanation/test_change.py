@@ -1,5 +1,7 @@
 """The smallest change that moves a prediction."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from musicbert.errors import ConfigError
 from musicbert.explanation import CallableTarget, explain
 from musicbert.explanation.change import smallest_change
 from musicbert.explanation.measured import measured, real_losses
-from musicbert.explanation.playing_factors import FACTORS, coordinates
+from musicbert.explanation.playing_factors import FACTORS, coordinates, with_strengths
 from musicbert.synthesis import make_set
 
 
@@ -41,6 +43,28 @@ def test_nothing_is_found_where_nothing_moves(score):
     assert found.strengths == {}
     assert "no change of the playing that was tried" in str(found)
     assert "Nothing up" in str(found)
+
+
+def test_where_nothing_reaches_it_the_farthest_is_the_result(score):
+    most = smallest_change(TARGET, 0, score, 9.0, up=True)
+    assert most.score is None  # less than a quarter of the way
+    farthest = float(re.search(r"at most ([\d.]+)", most.reason)[1])
+    found = smallest_change(TARGET, 0, score, 2 * farthest, up=True)
+    assert not found.reached
+    assert found.after - found.before == pytest.approx(farthest, abs=0.02)
+    assert pace([found.score])[0][0] == found.after
+    assert f"less than the {2 * farthest:.2f} asked for" in str(found)
+
+
+def test_a_long_piece_is_judged_by_some_of_its_passages(score):
+    other = with_strengths(score, {"tempo": 0.5})
+    found = smallest_change(TARGET, 0, score, 0.1, up=True, passages=[(0.25, score), (0.75, other)])
+    before = np.dot([0.25, 0.75], pace([score, other]))[0]
+    assert found.before == pytest.approx(before)
+    changed = [with_strengths(each, found.strengths) for each in (score, other)]
+    assert found.after == pytest.approx(np.dot([0.25, 0.75], pace(changed))[0])
+    assert found.after - found.before >= 0.1
+    assert len(found.score) == len(score)
 
 
 def test_music_that_is_not_like_real_music_is_refused(score):
