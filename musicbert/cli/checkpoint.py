@@ -32,7 +32,9 @@ CONVERT = """examples:
   musicbert checkpoint convert checkpoint_best.pt checkpoints/mine --labels data_bin/0/label/classes.json
   musicbert checkpoint convert checkpoints/mine mine.pt
   musicbert checkpoint convert model_best.ckpt checkpoints/m2bert --float16
-  musicbert checkpoint convert checkpoints/m2bert mine.ckpt"""
+  musicbert checkpoint convert checkpoints/m2bert mine.ckpt
+  musicbert checkpoint convert runs/model classifier --to hugging-face
+  musicbert checkpoint convert rnbert.pt keys --to tagger"""
 VERIFY = """examples:
   musicbert checkpoint verify checkpoint_last_musicbert_base.pt
   musicbert checkpoint verify mine.pt --record mine_numbers.npz
@@ -57,8 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("target", metavar="TARGET", type=Path, help="folder, or file that ends in .pt (M2BERT: also .ckpt)")
     add(
         "--to",
-        choices=("folder", "fairseq", "hugging-face", "m2bert"),
-        help="format (by the suffix of the target: .pt fairseq, .ckpt m2bert, else folder)",
+        choices=("folder", "fairseq", "hugging-face", "m2bert", "tagger"),
+        help="format (by the suffix of the target: .pt fairseq, .ckpt m2bert, else folder; tagger: the heads "
+        "of notes of a .pt with its encoder)",
     )
     add("--float16", action="store_true", help="half the size, rounded")
     add("--labels", metavar="JSON", help="classes.json that names the outputs of the heads")
@@ -77,12 +80,15 @@ def run(options: argparse.Namespace) -> int:
     from musicbert.errors import CheckpointError
     from musicbert.weights import read_bundle, record, resolve, verify
     from musicbert.weights.download import sha256_of
+    from musicbert.weights.tagger_folder import is_tagger_folder
 
     if options.action == "convert" and _format(options) not in ("folder", "hugging-face"):
         refuse_unused(options, ["about"], f"with --to {_format(options)}: only folders have a model card")
     if options.action == "verify" and options.record is not None:
         refuse_unused(options, ["expected"], "with --record")
     path = resolve(options.checkpoint)
+    if is_tagger_folder(path) or (options.action == "convert" and _format(options) == "tagger"):
+        return _tagger(options, path)
     bundle = read_bundle(path, labels=getattr(options, "labels", None))
     if options.action == "info":
         _info(bundle, as_json=options.json)
@@ -107,6 +113,39 @@ def run(options: argparse.Namespace) -> int:
     result = verify(bundle, options.expected)
     print(f"{options.checkpoint}: {result}")
     return 0 if result.passed else 1
+
+
+def _tagger(options: argparse.Namespace, path: Path) -> int:
+    """Show or convert a fine-tuned model; return the exit status."""
+    import json
+
+    from musicbert.weights.classifier_export import save_classifier_folder
+    from musicbert.weights.tagger_folder import load_tagger_folder, output_of, save_tagger_folder, tasks_of
+
+    tagger, settings = load_tagger_folder(path)
+    if options.action == "convert":
+        what, to = "of a fine-tuned model of notes or pieces", _format(options)
+        refuse_unused(options, ["labels", "about", "float16"], what)
+        if to not in ("folder", "tagger", "hugging-face"):
+            raise ValueError(f"there is no format {to} {what}: choose folder or hugging-face")
+        save = save_classifier_folder if to == "hugging-face" else save_tagger_folder
+        save(options.target, tagger.state_dict(), settings, overwrite=options.overwrite)
+        print(f"{len(tagger.state_dict())} tensors written to {options.target}")
+        return 0
+    if options.action == "verify":
+        raise ValueError(
+            "numbers are recorded of pre-trained models, not of fine-tuned ones of notes or pieces"
+        )
+    if options.json:
+        print(json.dumps(settings, indent=2))
+        return 0
+    for name, value in {**settings["architecture"], **settings["head"], "codec": settings["codec"]}.items():
+        print(f"{name:24} {value}")
+    for head, task in zip(map(output_of, tasks_of(settings)), tasks_of(settings), strict=True):
+        print(f"label {head.name:18} {task['kind']} of a {task['level']}: {', '.join(head.shown_names())}")
+    for name, value in (settings.get("origin") or {}).items():
+        print(f"origin {name:17} {value}")
+    return 0
 
 
 def _format(options: argparse.Namespace) -> str:

@@ -19,7 +19,8 @@ from musicbert.model.backbones.note_states import NoteStates, first_row, note_st
 from musicbert.model.heads.notes import AttentionHead, LayerMix, NoteHead, pooled
 from musicbert.model.heads.sentence import SentenceHead
 
-HeadKind = Literal["note", "first", "mean", "mean+sd", "attention"]
+HeadKind = Literal["note", "first", "first-row", "mean", "mean+sd", "attention"]
+Between = Literal["relu", "tanh", "gelu"]
 _BLOCK = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
 #: parts of a backbone that come after its last block
 _ON_TOP = ("upsampling", "final_norm")
@@ -32,11 +33,13 @@ class TagSettings:
     """Shape of the head.
 
     ``head``: ``note``: one label per note; for windows ``first`` (what the published sentence heads of
-    MusicBERT read), ``mean`` (over notes), ``mean+sd`` (with their standard deviation) or ``attention``
-    (structured self-attention, M2BERT's); ``inner``: width between two layers (0: one layer, or the
-    backbone's width for ``first`` and the means); ``dropout``:
-    in 0-1; ``attend_padding``: see `AttentionHead`; ``layer``: state that the head reads, -1 the last one, 0
-    the input of the first block; ``mix_layers``: read a learned mixture of all states instead.
+    MusicBERT read), ``first-row`` (the first row without an up-projection), ``mean`` (over notes),
+    ``mean+sd`` (with their standard deviation) or ``attention`` (structured self-attention, M2BERT's);
+    ``inner``: width between two layers (0: one layer, or the backbone's width for the first row and the
+    means); ``activation``: between the two layers of a head with ``inner`` (the first row and the means have
+    tanh); ``dropout``: in 0-1; ``attend_padding``: see `AttentionHead`; ``layer``: state that the head reads,
+    -1 the last one, 0 the input of the first block; ``mix_layers``: read a learned mixture of all states
+    instead.
     """
 
     outputs: int
@@ -46,6 +49,7 @@ class TagSettings:
     attend_padding: bool = False
     layer: int = -1
     mix_layers: bool = False
+    activation: Between = "relu"
 
     def __post_init__(self) -> None:
         if type(self.outputs) is not int or self.outputs < 1:
@@ -58,6 +62,9 @@ class TagSettings:
             raise ValueError(f"dropout is in 0-1, not {self.dropout!r}")
         if self.head not in get_args(HeadKind):
             raise ValueError(f"a head is one of {', '.join(get_args(HeadKind))}, not {self.head!r}")
+        if self.activation not in get_args(Between):
+            names = ", ".join(get_args(Between))
+            raise ValueError(f"the function between layers is one of {names}, not {self.activation!r}")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TagSettings:
@@ -81,14 +88,13 @@ class Tagger(nn.Module):
         self.settings = settings
         D, outputs = backbone.config.width, settings.outputs
         self.mix = LayerMix(blocks + 1) if settings.mix_layers else None
-        common = {"dropout": settings.dropout}
+        common: dict[str, Any] = {"dropout": settings.dropout}
+        layers = {**common, "inner": settings.inner, "activation": settings.activation}
         self.head: nn.Module
         if settings.head == "note":
-            self.head = NoteHead(D, outputs, inner=settings.inner, **common)
+            self.head = NoteHead(D, outputs, **layers)
         elif settings.head == "attention":
-            self.head = AttentionHead(
-                D, outputs, inner=settings.inner, attend_padding=settings.attend_padding, **common
-            )
+            self.head = AttentionHead(D, outputs, attend_padding=settings.attend_padding, **layers)
         else:
             width = 2 * D if settings.head == "mean+sd" else D
             self.head = SentenceHead(width, outputs, inner_width=settings.inner or D, **common)
@@ -126,6 +132,8 @@ class Tagger(nn.Module):
         hidden = self.read(states)  # (B, T, D)
         if self.settings.head == "first":
             logits = self.head(first_row(self.backbone, hidden))  # (B, C)
+        elif self.settings.head == "first-row":
+            logits = self.head(hidden[:, 0])  # (B, C)
         elif self.settings.head in ("mean", "mean+sd"):
             deviation = self.settings.head == "mean+sd"
             logits = self.head(pooled(hidden, states.notes, deviation=deviation))  # (B, C)

@@ -10,6 +10,7 @@ in the layout of Hugging Face, in either file, get their published names, and se
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -22,6 +23,7 @@ from musicbert.errors import CheckpointError, first_line
 from musicbert.weights.checks import check_kind_of_file
 from musicbert.weights.families.family import WITHOUT_FLAG
 from musicbert.weights.families.hugging_face import (
+    check_layout,
     from_hugging_face,
     hugging_face_settings,
     is_hugging_face,
@@ -29,6 +31,7 @@ from musicbert.weights.families.hugging_face import (
 from musicbert.weights.families.known import FAMILIES
 from musicbert.weights.pickles import plain, read_pickle
 
+logger = logging.getLogger(__name__)
 #: Bytes of the list of tensors of a safetensors file.
 MAX_HEADER = 8 << 20
 #: Bytes of the length at the beginning of a safetensors file.
@@ -160,14 +163,34 @@ def _with_config(weights: dict[str, torch.Tensor], container: str, path: Path) -
     else:
         try:
             settings = hugging_face_settings(content, weights)
+            unknown = check_layout(content, weights) if container == "hugging-face" else []
         except ValueError as error:
             raise CheckpointError("bad-config", f"Its settings do not fit: {error}", path=beside) from error
+        if unknown:
+            logger.warning("%s: settings that are not known here: %s", beside, ", ".join(unknown))
     heads = settings.get("encoder_attention_heads")
     if heads is not None and (type(heads) is not int or heads < 1):
         raise CheckpointError("bad-config", f"{heads!r} is not a number of attention heads", path=beside)
     ours = content.get("model_type") in ("musicbert", "m2bert", "midibert")
     recorded = content if ours and "architecture" in content else {}
     return Checkpoint(weights, settings, str(path), container, folder_settings=recorded)
+
+
+def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """Read the tensors of a folder, under the names that its files have.
+
+    Raises `CheckpointError` (``not-found``, ``unreadable``, ``unsafe-pickle``, ``missing-weights``).
+    """
+    path = next((folder / name for name in IN_FOLDER if (folder / name).is_file()), None)
+    if path is None:
+        message = f"This folder does not hold a {' or '.join(IN_FOLDER)}"
+        raise CheckpointError("not-found", message, path=folder, hint="check the path")
+    if path.name.endswith(_SHARDED):
+        return read_shards(path)
+    check_kind_of_file(path)
+    content = read_safetensors(path) if path.suffix == ".safetensors" else read_pickle(path)
+    tensors = content.items() if isinstance(content, dict) else ()
+    return {str(name): value for name, value in tensors if isinstance(value, torch.Tensor)}
 
 
 def read_shards(path: Path) -> dict[str, torch.Tensor]:

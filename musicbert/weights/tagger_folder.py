@@ -9,6 +9,8 @@
     ``tasks``, in the order of their outputs, and ``origin`` (model it started from, seed, frozen layers).
 ``model.safetensors``
     Tensors of `musicbert.model.tagger.Tagger`.
+
+Classifiers in the layout of Hugging Face (`musicbert.weights.classifier_folder`) are read as such a folder.
 """
 
 from collections.abc import Mapping
@@ -25,6 +27,7 @@ from musicbert.errors import CheckpointError, first_line
 from musicbert.model.tagger import Tagger, TagSettings
 from musicbert.objectives.note_fields import OCTUPLE
 from musicbert.weights.checks import check_values, check_version, whole_number
+from musicbert.weights.classifier_folder import is_classifier_folder, read_classifier
 from musicbert.weights.container import read_json, read_safetensors
 from musicbert.weights.families.family import Family
 from musicbert.weights.families.known import FAMILIES, infer_config
@@ -52,7 +55,11 @@ def tasks_of(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def is_tagger_folder(path: str | PathLike[str]) -> bool:
-    """Whether this is a folder that `save_tagger_folder` wrote."""
+    """Whether this is a folder that `load_tagger_folder` reads: a tagger, or a classifier of transformers."""
+    return _is_ours(path) or is_classifier_folder(path)
+
+
+def _is_ours(path: str | PathLike[str]) -> bool:
     return (Path(path) / SETTINGS).is_file()
 
 
@@ -69,7 +76,7 @@ def save_tagger_folder(
     ``tagger.json`` from ``family`` on; ``overwrite``: replace an earlier tagger.
     """
     content = {"model_type": MODEL_TYPE, "format_version": FORMAT_VERSION, **settings}
-    return write_folder(folder, weights, {SETTINGS: content}, overwrite=overwrite, recognise=is_tagger_folder)
+    return write_folder(folder, weights, {SETTINGS: content}, overwrite=overwrite, recognise=_is_ours)
 
 
 def _check_use(settings: Mapping[str, Any]) -> None:
@@ -138,16 +145,20 @@ def _check_sizes(family: Family, config: Any, head: TagSettings, weights: Mappin
 def load_tagger_folder(folder: str | PathLike[str]) -> tuple[Tagger, dict[str, Any]]:
     """Read a tagger: the module in evaluation mode, and its settings.
 
+    ``folder``: of a tagger, of a classifier of transformers, or a ``.pt`` of fairseq with heads of notes.
     Raises `CheckpointError`: ``not-found``, ``unreadable``, ``bad-config`` (settings and tensors do not fit
-    together), ``bad-weights``.
+    together), ``bad-weights``; those of `musicbert.weights.classifier_folder.read_classifier`.
     """
     return read_steadily(folder, lambda: _load(Path(folder)))
 
 
 def _load(folder: Path) -> tuple[Tagger, dict[str, Any]]:
-    if not ((folder / SETTINGS).is_file() and (folder / WEIGHTS).is_file()):
+    if _is_ours(folder) and (folder / WEIGHTS).is_file():
+        settings, weights = read_json(folder / SETTINGS), read_safetensors(folder / WEIGHTS)
+    elif folder.is_file() or is_classifier_folder(folder):
+        settings, weights = read_classifier(folder)
+    else:
         raise CheckpointError("not-found", "This folder does not hold a fine-tuned model", path=folder)
-    settings, weights = read_json(folder / SETTINGS), read_safetensors(folder / WEIGHTS)
     try:
         if settings["model_type"] != MODEL_TYPE:
             raise ValueError("another type of model")

@@ -15,20 +15,36 @@ HIDDEN, HOPS = 128, 4
 EPSILON = 1e-6
 
 
-def _classifier(inputs: int, outputs: int, inner: int, dropout: float) -> nn.Sequential:
-    """Return one layer (M2BERT), or with ``inner`` two with ReLU between and dropout before (MidiBERT)."""
+#: functions between two layers (MidiBERT has ReLU)
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
+
+
+def _classifier(inputs: int, outputs: int, inner: int, dropout: float, activation: str) -> nn.Sequential:
+    """Return one layer (M2BERT), or with ``inner`` two with a function between and dropout before."""
     if not inner:
         return nn.Sequential(nn.Linear(inputs, outputs))
-    layers = (nn.Dropout(dropout), nn.Linear(inputs, inner), nn.ReLU(), nn.Linear(inner, outputs))
+    between = ACTIVATIONS[activation]()
+    layers = (nn.Dropout(dropout), nn.Linear(inputs, inner), between, nn.Linear(inner, outputs))
     return nn.Sequential(*layers)
 
 
 class NoteHead(nn.Module):
-    """One label per note: one linear layer, or two with ``inner`` numbers between and dropout before them."""
+    """One label per note: one linear layer, or two with ``inner`` numbers between and dropout before them.
 
-    def __init__(self, width: int, outputs: int, *, inner: int = 0, dropout: float = 0.1) -> None:
+    ``activation``: function between the two, one of `ACTIVATIONS`.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        outputs: int,
+        *,
+        inner: int = 0,
+        dropout: float = 0.1,
+        activation: str = "relu",
+    ) -> None:
         super().__init__()
-        self.classifier = _classifier(width, outputs, inner, dropout)
+        self.classifier = _classifier(width, outputs, inner, dropout, activation)
 
     def forward(self, hidden: torch.Tensor, notes: torch.Tensor) -> torch.Tensor:
         """Logits of every row: [shape=(B, T, D)] -> [shape=(B, T, C)]."""
@@ -76,8 +92,9 @@ class _Scores(nn.Module):
 class AttentionHead(nn.Module):
     """One label per window: structured self-attention over its notes (Lin et al. 2017), then a classifier.
 
-    ``inner``, ``dropout``: see `NoteHead`; ``attend_padding``: attend to padding and special rows too, as the
-    published code does; ``hidden``, ``hops``: width of the scores, and number R of weighted means.
+    ``inner``, ``dropout``, ``activation``: see `NoteHead`; ``attend_padding``: attend to padding and
+    special rows too, as the published code does; ``hidden``, ``hops``: width of the scores, and number R
+    of weighted means.
     """
 
     def __init__(
@@ -90,10 +107,11 @@ class AttentionHead(nn.Module):
         attend_padding: bool = False,
         hidden: int = HIDDEN,
         hops: int = HOPS,
+        activation: str = "relu",
     ) -> None:
         super().__init__()
         self.attention = _Scores(width, hidden, hops)
-        self.classifier = _classifier(hops * width, outputs, inner, dropout)
+        self.classifier = _classifier(hops * width, outputs, inner, dropout, activation)
         self.attend_padding = attend_padding
 
     def forward(self, hidden: torch.Tensor, notes: torch.Tensor) -> torch.Tensor:

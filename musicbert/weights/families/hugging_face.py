@@ -54,6 +54,9 @@ HUGGING_FACE_FIXED: dict[str, tuple[Any, ...]] = {
     "tie_word_embeddings": (False,),
     "is_decoder": (False,),
     "add_cross_attention": (False,),
+    "is_encoder_decoder": (False,),
+    "pruned_heads": ({},),
+    "quantization_config": (None,),
     "bos_token_id": (0,),
     "eos_token_id": (2,),
     "pad_token_id": (1, 0),  # 0 is BERT's default: it says which row has no gradient
@@ -67,6 +70,28 @@ _SETTINGS = {
     "classifier_dropout": "pooler_dropout",
     "layer_norm_eps": "layer_norm_eps",
 }
+#: entries of ``config.json`` that are sizes, compared with the tensors
+_SIZES = (
+    "vocab_size", "max_position_embeddings", "intermediate_size", "hidden_size", "num_hidden_layers",
+    "compound_ratio",
+)  # fmt: skip
+#: entries that change no output: bookkeeping, training, token types (never read), generation of text
+_NEUTRAL = (
+    "_name_or_path", "architectures", "model_type", "transformers_version", "torch_dtype", "dtype",
+    "initializer_range", "type_vocab_size", "use_cache", "output_attentions", "output_hidden_states",
+    "output_past", "return_dict", "use_return_dict", "torchscript", "use_bfloat16",
+    "gradient_checkpointing", "chunk_size_feed_forward", "tie_encoder_decoder", "id2label", "label2id",
+    "num_labels", "problem_type", "finetuning_task", "task_specific_params", "tf_legacy_loss",
+    "tokenizer_class", "prefix", "sep_token_id", "decoder_start_token_id", "cross_attention_hidden_size",
+    "bad_words_ids", "begin_suppress_tokens", "diversity_penalty", "do_sample", "early_stopping",
+    "encoder_no_repeat_ngram_size", "exponential_decay_length_penalty", "forced_bos_token_id",
+    "forced_eos_token_id", "length_penalty", "max_length", "min_length", "no_repeat_ngram_size",
+    "num_beam_groups", "num_beams", "num_return_sequences", "output_scores", "remove_invalid_values",
+    "repetition_penalty", "return_dict_in_generate", "suppress_tokens", "temperature", "top_k", "top_p",
+    "typical_p", "_attn_implementation", "_attn_implementation_autoset", "auto_map",
+)  # fmt: skip
+_EMPTY: tuple[Any, ...] = (None, False, "", [], {})
+_POSITIONS = "fairseq_position_embeddings"
 _MARK = "bert.embeddings.word_embeddings.weight"
 _BLOCK = re.compile(r"(\.layers?\.)(\d+)(?=\.)")
 _PERFORMANCE = "encoder.sentence_encoder.performance_projection.weight"
@@ -111,10 +136,14 @@ def to_hugging_face(
 
 
 def from_hugging_face(
-    weights: Mapping[str, torch.Tensor], *, path: str | PathLike[str] | None = None
+    weights: Mapping[str, torch.Tensor],
+    *,
+    path: str | PathLike[str] | None = None,
+    classifier: bool = False,
 ) -> dict[str, torch.Tensor]:
     """Give tensors with the names of Hugging Face's BERT their published names.
 
+    ``classifier``: the head of the language model may be missing.
     Raises `CheckpointError`: ``other-model`` where token types are read and not zero, or the head of the
     language model is tied or missing; ``bad-weights`` where its bias is there twice, with two values.
     """
@@ -126,13 +155,33 @@ def from_hugging_face(
     if second is not None and not torch.equal(weights.setdefault(_BIAS, second), second):
         message = f"{SECOND_BIAS} and {_BIAS} differ, and are one parameter in BERT"
         raise CheckpointError("bad-weights", message, path=path)
-    if "cls.predictions.decoder.weight" not in weights:
-        raise CheckpointError(
-            "other-model", "Its language-model head is tied or missing; MusicBERT's is not tied", path=path
-        )
+    if not classifier and "cls.predictions.decoder.weight" not in weights:
+        hint = None
+        if any(name.startswith("classifier") for name in weights):
+            hint = "open a classifier as a folder, whose config.json names its class in architectures"
+        message = "Its language-model head is tied or missing; MusicBERT's is not tied"
+        raise CheckpointError("other-model", message, path=path, hint=hint)
     back = {theirs: ours for ours, theirs in NAMES.items()}
     ignored = "bert.embeddings.position_ids"
     return {_translate(name, back): value for name, value in weights.items() if name != ignored}
+
+
+def check_layout(content: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> list[str]:
+    """Check what a ``config.json`` leaves open; ``weights`` have published names.
+
+    Returns its entries that are not known here, and are not false or empty. Raises `ValueError` where
+    nothing shows that positions count from row 2, as in fairseq: neither the settings, nor row 1, which is
+    that of padding there, and zero.
+    """
+    table = weights.get("encoder.sentence_encoder.embed_positions.weight")
+    if content.get(_POSITIONS) is None and table is not None and bool((table[1:2] != 0).any()):
+        raise ValueError(
+            f"nothing says from which row on positions are counted: add {_POSITIONS} (true or false) to it"
+        )
+    if content.get("model_type", "bert") != "bert" and "layer_norm_eps" not in content:
+        raise ValueError(f"model_type is {content['model_type']!r}, and there is no layer_norm_eps")
+    known = {*HUGGING_FACE_FIXED, *_SETTINGS, *_SIZES, *_NEUTRAL}
+    return [name for name, value in content.items() if name not in known and value not in _EMPTY]
 
 
 def hugging_face_config(config: ModelConfig) -> dict[str, Any]:
