@@ -66,6 +66,13 @@ def replacing(path: str | os.PathLike[str], *, sync: bool = True) -> Iterator[Bi
         raise
 
 
+def remove_partial(folder: str | os.PathLike[str], *names: str) -> None:
+    """Remove what killed processes left of files of these names (all) below a folder that is held."""
+    for name in names or ("*",):
+        for leftover in Path(folder).rglob(f".{name}.*partial"):
+            leftover.unlink()
+
+
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file atomically (see `replacing`)."""
     with replacing(path) as file:

@@ -3,7 +3,7 @@
 ``version-K.mid`` and ``version-K.json`` (its figures) are written when version K is drawn, so a stopped run
 goes on where it was, and a later one adds versions. With pictures and sound there are ``original`` and
 ``version-K`` as ``.png`` and ``.wav``: the chosen bars and one before and after. ``ranking.csv`` and
-``ranking.json`` list all XX folder that was made from something else is refused.
+``ranking.json`` list all. A folder that was made from something else is refused.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from musicbert.atomic import read_json, write_json, write_text
+from musicbert.atomic import read_json, remove_partial, write_json, write_text
 from musicbert.encoding.part import part_of
 from musicbert.errors import DatasetError
 from musicbert.midi import Score, read_score
@@ -49,14 +49,15 @@ def write_remixes(
             require_same(
                 before, record, place, "choose another --output, or repeat the options to add versions"
             )
-        elif any(place.iterdir()):
+        elif any(not path.match(f".{MADE_FROM}.*.partial") for path in place.iterdir()):
             raise DatasetError(
                 "output-exists",
                 "The output folder is there already and holds other files",
                 path=place,
                 hint="choose another with --output",
             )
-        else:
+        remove_partial(place)  # of a killed run
+        if before is None:
             write_record(place / MADE_FROM, record)
         if pictures:  # first, as the sound: where they cannot be made, no version is drawn
             _picture(place / "original.png", remixer.score, remixer)

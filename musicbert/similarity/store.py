@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musicbert.atomic import MAX_MANIFEST, check_types, read_json, replacing, write_json
+from musicbert.atomic import MAX_MANIFEST, check_types, read_json, remove_partial, replacing, write_json
 from musicbert.corpus.files.archive import MidiSource
 from musicbert.corpus.files.folders import read_npz
 from musicbert.corpus.files.ledger import OK, Outcome, count, write_ledger
@@ -94,6 +94,7 @@ def index_folder(
     output = Path(output)
     with MidiSource(folder) as source, hold_folder(output):
         before = _before(output, record, overwrite)
+        remove_partial(output, INDEX, LEDGER)  # of a killed run
         store = Store(output, record)
         outcomes, names, described = _describe_all(source, describer, store, progress)
         if not names:

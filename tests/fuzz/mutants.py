@@ -8,6 +8,7 @@ Mutant n of a seed is the same on every machine: a failure is repeated by the op
 
 import argparse
 import io
+import os
 import random
 import resource
 import struct
@@ -25,6 +26,8 @@ sys.path.insert(0, str(ROOT))
 
 SHARD = 5000
 FIXTURES = ROOT / "tests" / "fixtures"
+#: where the damaged files are written: most of the time went into opening them on a disk
+MEMORY = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
 
 
 def midi(data: bytes, path: Path) -> None:
@@ -146,7 +149,7 @@ def shard(target: str, seed: int, first: int, count: int) -> tuple[Counter[str],
     """Outcomes, slowest seconds, peak MiB, and failures of some mutants."""
     counts: Counter[str] = Counter()
     slowest, failures = 0.0, []
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as name:
         folder = Path(name)
         whole = seeds(target, folder)
         path = folder / "model" / "x" if target == "settings" else folder / "x.pt"
@@ -165,22 +168,30 @@ def shard(target: str, seed: int, first: int, count: int) -> tuple[Counter[str],
     return counts, slowest, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10, failures
 
 
-def guided(target: str, count: int) -> None:
-    """Let atheris choose mutants by the code that they reach."""
+def guided(target: str, count: int, seed: int) -> int:
+    """Let atheris choose mutants by the code that they reach; returns the exit status."""
+    kept = Path(tempfile.mkdtemp(prefix=f"mutants-{target}-"))  # a failing file is put there
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        child = os.fork()  # libFuzzer ends the process
+        if child == 0:
+            _fuzz(target, count, seed, kept, Path(folder))
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _fuzz(target: str, count: int, seed: int, kept: Path, folder: Path) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["musicbert"]):
         import musicbert.corpus.files.object_npy
         import musicbert.midi
         import musicbert.weights  # noqa: F401
-    folder = Path(tempfile.mkdtemp())  # stays: libFuzzer ends the process, and puts a failing file there
-    corpus = folder / "corpus"
+    corpus = kept / "corpus"
     corpus.mkdir()
     for number, data in enumerate(seeds(target, folder)):
         (corpus / str(number)).write_bytes(data)
     path = folder / "model" / "x" if target == "settings" else folder / "x.pt"
     limits = [f"-runs={count}", "-max_len=4096", "-rss_limit_mb=1500", "-timeout=60", "-print_final_stats=1"]
-    limits.append(f"-artifact_prefix={folder}/")
+    limits += [f"-seed={seed + 1}", f"-artifact_prefix={kept}/"]  # 0 is drawn anew
     atheris.Setup([sys.argv[0], *limits, str(corpus)], lambda data: outcome(target, data, path) and None)
     atheris.Fuzz()
 
@@ -199,8 +210,7 @@ def main() -> int:
     options = parser.parse_args()
     targets = options.target or list(TARGETS)
     if options.guided:
-        guided(targets[0], options.count)
-        return 0
+        return guided(targets[0], options.count, options.seed)
     share = -(-options.count // len(targets))
     tasks = [
         (target, options.seed, first, min(SHARD, options.first + share - first))

@@ -23,7 +23,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from musicbert.atomic import read_json, write_json
+from musicbert.atomic import read_json, remove_partial, write_json
 from musicbert.corpus.builder.assemble import (
     Part,
     PartDone,
@@ -321,8 +321,7 @@ def _write_task(task: Part | Range) -> PartDone | RangeDone:
 
 def _publish(work: Path, output: Path, plan: dict[str, Any]) -> None:
     """Put the finished folder in its place."""
-    for leftover in (work / "out").rglob(".*.partial"):  # of a process that was killed
-        leftover.unlink()
+    remove_partial(work / "out")
     old = output.parent / f".{output.name}.old"
     write_record(work / "published", plan)
     if output.is_dir():

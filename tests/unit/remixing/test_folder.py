@@ -104,6 +104,14 @@ def test_a_version_is_heard(remixer, tmp_path):
             assert np.abs(np.frombuffer(sound.readframes(sound.getnframes()), np.int16)).max() > 1000
 
 
+def test_what_a_killed_run_left_goes_when_it_is_repeated(remixer, tmp_path):
+    (tmp_path / ".made_from.json.abcdefgh.partial").write_text("{")
+    write_remixes(tmp_path, remixer, 1, RECORD)
+    (tmp_path / ".version-2.mid.abcdefgh.partial").write_text("MThd")
+    write_remixes(tmp_path, remixer, 1, RECORD)
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_a_folder_of_something_else_is_refused(remixer, tmp_path):
     write_remixes(tmp_path / "a", remixer, 1, RECORD)
     with pytest.raises(DatasetError, match="other-settings"):
