@@ -103,14 +103,19 @@ def read_json(path: str | os.PathLike[str], *, most: int = MAX_JSON) -> Any:
     return parse_json(text, most=most)
 
 
-def parse_json(text: bytes | str, *, most: int = MAX_JSON) -> Any:
-    """Read JSON (see `read_json`)."""
+def check_json(text: bytes | str, *, most: int = MAX_MANIFEST) -> None:
+    """Raise `ValueError` for JSON of more bytes, or whose values would take more than a gigabyte."""
     if len(text) > most:
         raise ValueError(f"it has more than {most} bytes")
     count: Any = text.count
     values = sum(count(mark.encode() if isinstance(text, bytes) else mark) for mark in "[{,:")
     if 3 * len(text) + _VALUE * values > _MAX_MEMORY:
         raise ValueError(f"its {values} values do not fit into {_MAX_MEMORY} bytes of memory")
+
+
+def parse_json(text: bytes | str, *, most: int = MAX_JSON) -> Any:
+    """Read JSON (see `read_json`)."""
+    check_json(text, most=most)
     try:
         return json.loads(text, parse_constant=_finite, parse_float=_finite)
     except RecursionError as error:

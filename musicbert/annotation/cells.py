@@ -12,6 +12,7 @@ import logging
 import re
 import zipfile
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from musicbert.annotation.bounds import check_cells, check_workbook, read_bounded, read_parquet
 from musicbert.annotation.names import normal
 from musicbert.errors import DatasetError, first_line
 
@@ -28,8 +30,8 @@ MISSING = frozenset(
     ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A")
 ) | {"NA", "NULL", "NaN", "None", "n/a", "nan", "null"}
 _UNNAMED = "Unnamed: "
-#: bytes that a workbook may take when unpacked
-_MAX_WORKBOOK = 1 << 28
+#: rows with the line (of a sheet: the row) where each ends
+_Rows = list[tuple[int, list[Any]]]
 
 
 def is_missing(value: Any) -> bool:
@@ -64,11 +66,9 @@ def read_table(
         elif suffix in (".xlsx", ".xlsm"):
             table, header_rows = _with_header(_sheet_rows(path), header_rows, names_row)
         elif suffix in (".jsonl", ".ndjson"):
-            texts = path.read_text(encoding="utf-8-sig").split("\n")  # not at U+2028, which text may hold
-            at = [number for number, line in enumerate(texts, 1) if line.strip()]
-            table = pd.DataFrame([json.loads(texts[k - 1]) for k in at], index=at, dtype=object)
+            table = _json_rows(path)
         elif suffix in (".parquet", ".pq"):
-            table = pd.read_parquet(path).reset_index(drop=True)
+            table = read_parquet(path)
         else:
             raise DatasetError(
                 "unknown-format",
@@ -95,51 +95,94 @@ def read_table(
     return table
 
 
-def _text_rows(path: Path, separator: str) -> list[tuple[int, list[Any]]]:
+def _text_rows(path: Path, separator: str) -> _Rows:
     """Rows of a text file, each with the line where it ends."""
-    data = path.read_bytes()
+    data = read_bounded(path)
+    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    file = io.TextIOWrapper(
+        io.BytesIO(data), encoding, newline=""
+    )  # a copy of all text takes 4 bytes a letter
     try:
-        wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-        text = data.decode("utf-16" if wide else "utf-8-sig")
-        if "\0" in text:
-            raise ValueError("it holds zero bytes")
-    except ValueError as error:
+        first = file.readline().rstrip("\r\n")
+        skipped = 0
+        if chosen := re.fullmatch(r'"?sep=(.)"?', first, re.IGNORECASE):
+            separator, skipped = chosen[1], 1
+        else:
+            file.seek(0)
+            if separator not in first:
+                separator = next((mark for mark in ("\t", ";", ",") if mark in first), separator)
+        mark = separator.encode("utf-16-le" if encoding == "utf-16" else "utf-8")
+        check_cells(data.count(mark) + max(data.count(b"\n"), data.count(b"\r")))
+        reader = csv.reader(_without_zero(file), delimiter=separator, strict=True)
+        return [(reader.line_num + skipped, row) for row in reader if row]
+    except UnicodeError as error:
         hint = "save it as UTF-8 (in Excel: 'CSV UTF-8')"
         raise DatasetError(
             "bad-table", f"The table is not UTF-8 text: {error}", path=path, hint=hint
         ) from error
-    first, _, rest = text.partition("\n")
-    skipped = 0
-    if chosen := re.fullmatch(r'"?sep=(.)"?', first.strip("\r"), re.IGNORECASE):
-        text, separator, skipped = rest, chosen[1], 1
-    elif separator not in first:
-        separator = next((mark for mark in ("\t", ";", ",") if mark in first), separator)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    return [(reader.line_num + skipped, row) for row in reader if row]
 
 
-def _sheet_rows(path: Path) -> list[tuple[int, list[Any]]]:
+def _without_zero(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        if "\0" in line:
+            raise UnicodeError("it holds zero bytes")
+        yield line
+
+
+def _sheet_rows(path: Path) -> _Rows:
     """Rows of the first sheet of a workbook; formulas as the values that were stored with them."""
     from openpyxl import load_workbook
 
     try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > _MAX_WORKBOOK:
-            raise ValueError(f"its content takes {size:,} bytes, more than {_MAX_WORKBOOK:,}")
+        check_workbook(path)
         book = load_workbook(path, read_only=True, data_only=True)
-        rows = [
-            (number, ["" if cell is None else cell for cell in row])
-            for number, row in enumerate(book.worksheets[0].iter_rows(values_only=True), 1)
-        ]
+        if others := [repr(sheet.title) for sheet in book.worksheets[1:]]:
+            logger.warning("%s: %r is read, not %s", path, book.worksheets[0].title, ", ".join(others))
+        rows: _Rows = []
+        cells = 0
+        sheet: Any = book.worksheets[0]
+        sheet.reset_dimensions()  # some programs state too few rows or columns, and the rest would be lost
+        for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
+            cells += len(row) or 1
+            check_cells(cells)  # a single cell far to the right makes a row of thousands
+            if any(cell is not None and cell != "" for cell in row):
+                rows.append((number, ["" if cell is None else cell for cell in row]))
     except (zipfile.BadZipFile, KeyError, IndexError, TypeError, ValueError, SyntaxError) as error:
-        raise ValueError(f"it is no Excel workbook ({error})") from error
-    return [(number, row) for number, row in rows if any(cell != "" for cell in row)]
+        raise ValueError(f"it is no Excel workbook that can be read ({error})") from error
+    return rows
 
 
-def _with_header(
-    rows: list[tuple[int, list[Any]]], header_rows: int | None, names_row: int
-) -> tuple[pd.DataFrame, int]:
+def _json_rows(path: Path) -> pd.DataFrame:
+    """Table of a file of JSON objects, one a line, indexed by line."""
+    data = read_bounded(path)
+    check_cells(sum(data.count(mark) for mark in (b":", b",")))
+    columns: dict[str, list[Any]] = {}
+    lines: list[int] = []
+    for number, line in enumerate(io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="\n"), 1):
+        if not line.strip():
+            continue
+        row = json.loads(line, object_pairs_hook=_unique)
+        if not isinstance(row, dict):
+            raise ValueError(f"line {number} is not a JSON object")
+        for name in [name for name in row if name not in columns]:
+            check_cells(len(lines) + 1, len(columns) + 1)
+            columns[name] = [None] * len(lines)
+        for name, column in columns.items():
+            column.append(row.get(name))
+        lines.append(number)
+        check_cells(len(lines), len(columns))
+    return pd.DataFrame(columns, index=lines, dtype=object)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        name = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+        raise ValueError(f"an object holds {name!r} twice")
+    return row
+
+
+def _with_header(rows: _Rows, header_rows: int | None, names_row: int) -> tuple[pd.DataFrame, int]:
     """Table of rows below their header, indexed by line, and the number of rows of the header."""
     if header_rows is None:
         header_rows = 3 if len(rows) > 2 and _is_import_row(rows[2][1]) else 1
@@ -149,12 +192,20 @@ def _with_header(
         return pd.DataFrame(), header_rows
     names = rows[names_row - 1][1]
     header = [str(name).strip() or f"{_UNNAMED}{at}" for at, name in enumerate(names)]
-    for line, row in rows[header_rows:]:
+    check_cells(len(rows), len(header))
+    del rows[:header_rows]
+    for line, row in rows:
         if any(str(cell).strip() for cell in row[len(header) :]):
             raise ValueError(f"line {line} has {len(row)} cells, the header has {len(header)}")
-    cells = [row[: len(header)] + [""] * (len(header) - len(row)) for _, row in rows[header_rows:]]
-    index = [line for line, _ in rows[header_rows:]]
-    return pd.DataFrame(cells, columns=header, index=index, dtype=object), header_rows
+    index = [line for line, _ in rows]
+    columns = [
+        np.array([*(row[at] if at < len(row) else "" for _, row in rows), None], object)[:-1]
+        for at in range(len(header))
+    ]
+    rows.clear()
+    table = pd.DataFrame(dict(enumerate(columns)), index=index, dtype=object)
+    table.columns = header
+    return table, header_rows
 
 
 def _is_import_row(row: list[Any]) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from musicbert.annotation.bounds import read_bounded
 from musicbert.annotation.dimensions import Dimension
 from musicbert.atomic import write_bytes
 from musicbert.errors import RatingError
@@ -89,14 +90,16 @@ def read_whole(
 ) -> bytes:
     """Read a file that must not be empty; ``content`` names it, ``missing`` and ``empty`` are hints.
 
-    Raises `RatingError`: ``not-found``, ``empty-file``.
+    Raises `RatingError`: ``not-found``, ``empty-file``, ``too-large``.
     """
     try:
-        data = Path(path).read_bytes()
+        data = read_bounded(path)
     except OSError as error:
         raise RatingError(
             "not-found", f"cannot read {content}: {error.strerror}", path=path, hint=missing
         ) from error
+    except ValueError as error:
+        raise RatingError("too-large", f"cannot read {content}: {error}", path=path) from error
     if not data.strip():
         raise RatingError("empty-file", f"there is nothing in {content}", path=path, hint=empty)
     return data

@@ -11,6 +11,7 @@ Labels are 0-1 (ratings divided by the highest). Verified in ``tests/unit/annota
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -22,12 +23,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from musicbert.annotation.bounds import check_cells, read_bounded, read_parquet
 from musicbert.annotation.dimensions import PERCEPIANO, RATING_SETS, Dimension, scale_in_words, unnamed
 from musicbert.annotation.files import format_of, meta_path, read_whole, reserve, save_table
 from musicbert.annotation.names import content_groups, performer_of
 from musicbert.arrays import Floats, Ints
-from musicbert.atomic import check_types, read_json
-from musicbert.errors import RatingError
+from musicbert.atomic import check_json, check_types, read_json
+from musicbert.errors import RatingError, first_line
 
 
 @dataclass(frozen=True, eq=False)
@@ -310,6 +312,7 @@ def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _rows_of_json(data: bytes, path: str | PathLike[str]) -> tuple[dict[str, list[Any]], dict[str, int]]:
     try:
+        check_json(data)
         loaded = json.loads(data, object_pairs_hook=_unique_pairs)
     except KeyError as error:
         raise _bad("duplicate-id", f"the segment {error.args[0]} occurs twice", path) from error
@@ -328,18 +331,19 @@ def _rows_of_json(data: bytes, path: str | PathLike[str]) -> tuple[dict[str, lis
 def _rows_of_table(path: str | PathLike[str], kind: str) -> tuple[dict[str, list[Any]], dict[str, int]]:
     try:
         if kind == "csv":  # as text: Python reads decimal numbers exactly
-            frame = (
-                pd.read_csv(path, dtype=str, keep_default_na=False).set_index("id").map(_cell).reset_index()
-            )
+            data = read_bounded(path)
+            check_cells(data.count(b",") + data.count(b"\n"))
+            frame = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
+            frame = frame.set_index("id").map(_cell).reset_index()
         else:
-            frame = pd.read_parquet(path)
+            frame = read_parquet(path)
         names = [str(name) for name in frame["id"]]
         classes = frame["class"].tolist()
         table = frame.drop(columns=["id", "performer", "class"])
     except KeyError as error:
         raise _bad("damaged", f"the column {error.args[0]} is missing", path) from error
     except (ValueError, OSError) as error:  # pandas' and pyarrow's parse errors are ValueErrors
-        raise _bad("damaged", f"this is no {kind} table", path) from error
+        raise _bad("damaged", f"this is no {kind} table ({first_line(error)})", path) from error
     if len(set(names)) != len(names):
         raise _bad("duplicate-id", "a segment occurs twice", path)
     columns = [[None if value != value else value for value in table[column].tolist()] for column in table]

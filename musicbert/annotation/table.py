@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from musicbert.annotation.bounds import check_cells
 from musicbert.annotation.dimensions import Dimension, Format, RatingSet, rating_set
 from musicbert.annotation.files import read_whole, sha256
 from musicbert.annotation.names import cell_name, cell_number, parse_segment
@@ -212,7 +213,8 @@ def _read_rows(path: str | PathLike[str]) -> tuple[list[list[str]], list[int], s
     rows: list[list[str]] = []
     lines: list[int] = []
     try:
-        reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        check_cells(data.count(b",") + data.count(b"\n"))
+        reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline=""), strict=True)
         for row in reader:
             if not row:
                 continue
@@ -225,7 +227,7 @@ def _read_rows(path: str | PathLike[str]) -> tuple[list[list[str]], list[int], s
                 )
             rows.append(row)
             lines.append(reader.line_num)
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise RatingError("damaged", f"this is no UTF-8 CSV table ({error})", path=path) from error
     rows[0] = [name.strip() for name in rows[0]]
     if len(rows) == 1:

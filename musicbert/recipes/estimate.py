@@ -21,8 +21,8 @@ _FIELDS = 8
 _MASKED, _NOISY = 0.15, 0.3
 #: notes of a piece for one crop an epoch (M2BERT)
 _NOTES_OF_CROP = 512
-#: fairseq's index of a data set: magic, version, type, number of sequences; then their lengths
-_INDEX = struct.Struct("<9sQBQ")
+#: head of a fairseq index (magic, version, type, number of sequences), and the most sequences that are read
+_INDEX, _MOST = struct.Struct("<9sQBQ"), 1 << 24
 
 
 def training_flops(words: Sequence[str], data: str, rows: int) -> float:
@@ -66,6 +66,10 @@ def _notes(folder: Path) -> list[int]:
         return []
     meta = folder / "meta.json"
     fields = len(read_json(meta)["fields"]) if meta.is_file() else _FIELDS
-    content = index.read_bytes()
-    count = _INDEX.unpack_from(content)[3]
-    return [length // fields for length in array("i", content[_INDEX.size : _INDEX.size + 4 * count])]
+    with index.open("rb") as file:
+        count = _INDEX.unpack(file.read(_INDEX.size))[3]
+        if os.fstat(file.fileno()).st_size != _INDEX.size + 12 * count or count > _MOST:
+            return []  # the training says what is wrong
+        lengths = array("i")
+        lengths.fromfile(file, count)
+    return [length // fields for length in lengths]

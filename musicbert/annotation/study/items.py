@@ -13,11 +13,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from musicbert.annotation.bounds import read_bounded
 from musicbert.annotation.cells import is_missing, read_table
 from musicbert.annotation.dimensions import Dimension
 from musicbert.annotation.names import cell_name, cell_number
 from musicbert.errors import RatingError
 
+#: bytes of a file of dimensions in YAML
+_MAX_YAML = 1 << 20
 _KEYS = ("column", "name", "low", "high", "reversed", "lowest", "highest")
 _FLAGS = dict.fromkeys(("1", "yes", "true", "x", "y"), True) | dict.fromkeys(
     ("", "0", "no", "false", "n"), False
@@ -84,7 +87,7 @@ def _yaml_rows(path: Path) -> Sequence[Any]:
     import yaml
 
     try:
-        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
+        content = yaml.load(read_bounded(path, _MAX_YAML).decode("utf-8-sig"), Loader=yaml.BaseLoader)
     except OSError as error:
         raise RatingError("not-found", f"cannot be read: {error.strerror}", path=path) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:

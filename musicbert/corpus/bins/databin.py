@@ -31,6 +31,8 @@ UNKNOWN = SPECIALS.index("<unk>")
 _HEADER = struct.Struct("<9sQBQ")
 #: Magic, version and code of uint16.
 _START = (b"MMIDIDX\x00\x00", 1, 8)
+#: sequences of an index that is read: 40 bytes each while it is checked
+MAX_SEQUENCES = 1 << 24
 #: fairseq stores ids below this as uint16 (`fairseq.data.indexed_dataset.best_fitting_int_dtype`).
 ID_LIMIT = 65500
 #: fairseq fills the dictionaries that it makes with these symbols, to a multiple of 8 entries.
@@ -136,31 +138,40 @@ def write_index(sizes: Sequence[int] | NDArray[np.integer], prefix: str | PathLi
 def read_index(prefix: str | PathLike[str]) -> NDArray[np.int32]:
     """Return the lengths of the sequences of a data set [shape=(n,), int32, elements].
 
-    Raises `DatasetError` (``not-found``, or ``bad-index`` when the two files do not belong together).
+    Raises `DatasetError` (``not-found``, ``too-large``, or ``bad-index`` when the two files do not belong
+    together).
     """
     index, data = (Path(f"{os.fspath(prefix)}.{suffix}") for suffix in ("idx", "bin"))
     try:
-        content, data_bytes = index.read_bytes(), data.stat().st_size
+        with index.open("rb") as file:
+            content, index_bytes = file.read(_HEADER.size), os.fstat(file.fileno()).st_size
+            data_bytes = data.stat().st_size
+            *start, count = _HEADER.unpack(content) if len(content) == _HEADER.size else (None, 0)
+            whole = tuple(start) == _START and index_bytes == _HEADER.size + 12 * count
+            if whole and count > MAX_SEQUENCES:
+                what = f"The index states {count:,} sequences, more than {MAX_SEQUENCES:,}"
+                raise DatasetError("too-large", what, path=index, hint="divide the data into several shards")
+            content = file.read(12 * count) if whole else b""
     except OSError as error:
         message = "The binarised data set is missing"
         raise DatasetError("not-found", message, path=index, hint="binarise the data first") from error
-    if len(content) >= _HEADER.size:
-        *start, count = _HEADER.unpack_from(content)
-        if tuple(start) == _START and len(content) == _HEADER.size + 12 * count:
-            sizes = np.frombuffer(content, "<i4", count, _HEADER.size).astype(np.int32)
-            starts = np.frombuffer(content, "<i8", count, _HEADER.size + 4 * count)
-            ends = 2 * np.cumsum(sizes, dtype=np.int64)
-            whole = 2 * int(sizes.sum(dtype=np.int64)) == data_bytes and sizes.min(initial=0) >= 0
-            if whole and np.array_equal(starts[1:], ends[:-1]) and not starts[:1].any():
-                return sizes
+    if len(content) == 12 * count and whole:
+        sizes = np.frombuffer(content, "<i4", count).astype(np.int32)
+        starts = np.frombuffer(content, "<i8", count, 4 * count)
+        ends = 2 * np.cumsum(sizes, dtype=np.int64)
+        whole = 2 * int(sizes.sum(dtype=np.int64)) == data_bytes and sizes.min(initial=0) >= 0
+        if whole and np.array_equal(starts[1:], ends[:-1]) and not starts[:1].any():
+            return sizes
     message = "The index is damaged, of another type, or does not fit its data"
     raise DatasetError("bad-index", message, path=index, hint="binarise again")
 
 
 def read_tokens(prefix: str | PathLike[str]) -> NDArray[np.uint16]:
-    """Return the ids of all sequences of a data set, one after the other [shape=(tokens,), uint16].
+    """Map the ids of all sequences of a data set, one after the other [shape=(tokens,), uint16].
 
     Raises `DatasetError` (see `read_index`).
     """
-    read_index(prefix)
-    return np.fromfile(f"{os.fspath(prefix)}.bin", "<u2").astype(np.uint16)
+    if not read_index(prefix).any():  # an empty file cannot be mapped
+        return np.zeros(0, np.uint16)
+    tokens: NDArray[np.uint16] = np.memmap(f"{os.fspath(prefix)}.bin", "<u2", "r")
+    return tokens

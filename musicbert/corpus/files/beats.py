@@ -11,11 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from musicbert.arrays import Floats
+from musicbert.corpus.files.folders import read_whole
 from musicbert.errors import DatasetError
 from musicbert.provenance import file_hash
 from musicbert.reuse import record_hash
 
 ANNOTATIONS = "_annotations.txt"
+#: bytes of a file of annotations; those of ASAP have 60,000
+_MAX_BYTES = 8 << 20
 MARKS = ("b", "db", "bR")
 
 
@@ -63,9 +66,12 @@ def _annotations(path: Path) -> list[Path]:
 
 def _beats(path: Path) -> Floats:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError("bad-beats", f"There are no beats of it beside it: {error}", path=path) from error
+        text = read_whole(path, "The beats", most=_MAX_BYTES).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DatasetError("bad-beats", f"The beats are not UTF-8 text: {error}", path=path) from error
+    except DatasetError as error:
+        message = f"There are no beats of it beside it: {error.message}"
+        raise DatasetError("bad-beats", message, path=path) from error
     times = np.array(sorted(time for of in read_marks(text, str(path)).values() for time in of))
     if len(times) < 2 or not math.isfinite(times.sum()) or (np.diff(times) <= 0).any():
         raise DatasetError("bad-beats", "The beats are not two or more ascending times", path=path)

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.arrays import Ints
-from musicbert.atomic import replacing
+from musicbert.atomic import MAX_MANIFEST, replacing
 from musicbert.errors import DatasetError, MusicBertError
 from musicbert.reuse import hold_folder
 
@@ -36,10 +36,19 @@ _UNPACKED_BYTES, _UNPACKED_TIMES = 1 << 29, 50
 _READ_AGAIN, _PAUSE_S = 1000, 0.002
 
 
-def read_whole(path: str | os.PathLike[str], content: str, *, hint: str | None = None) -> bytes:
-    """Read a file; raises `DatasetError` (``not-found``), whose message says what its ``content`` is."""
+def read_whole(
+    path: str | os.PathLike[str], content: str, *, hint: str | None = None, most: int | None = MAX_MANIFEST
+) -> bytes:
+    """Read a file of at most so many bytes (None: of any size); ``content`` says in messages what it is.
+
+    Raises `DatasetError` (``not-found``, ``too-large``).
+    """
     try:
-        return Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            data = file.read() if most is None else file.read(most + 1)
+        if most is not None and len(data) > most:
+            raise DatasetError("too-large", f"{content} has more than {most:,} bytes", path=path, hint=hint)
+        return data
     except OSError as error:
         message = f"{content} cannot be read: {error.strerror}"
         raise DatasetError("not-found", message, path=path, hint=hint) from error

@@ -79,7 +79,7 @@ def read_ledger(path: str | PathLike[str]) -> list[Outcome]:
 
     Raises `DatasetError`: ``not-found``, or ``bad-ledger`` for a line that is not an outcome.
     """
-    text = read_whole(path, "The ledger").decode("utf-8")
+    text = read_whole(path, "The ledger", most=None).decode("utf-8")  # it grows with the data set
     known = {field.name for field in fields(Outcome)}
     outcomes = []
     for number, line in enumerate(text.split("\n")[:-1], start=1):

@@ -52,6 +52,8 @@ from musicbert.errors import DatasetError
 from musicbert.progress import progress_bar
 
 Kind = Literal["ratings", "sentences"]
+#: Tokens that are compared at a time.
+_BLOCK = 1 << 24
 #: What lies beside the text of a part and is copied beside the labels.
 _BESIDE = ("label", "id", "group", "first", "means", "raters")
 
@@ -189,7 +191,7 @@ def _verify_ratings(target: Path, part: str, folder: Path, source: str) -> int:
         raise DatasetError("preprocess-failed", message, path=f"{prefix}.idx")
     if np.any(tokens[np.cumsum(lengths, dtype=np.int64) - 1] != EOS):
         raise DatasetError("preprocess-failed", "A sequence does not end in </s>", path=f"{prefix}.bin")
-    if np.any(tokens == UNKNOWN):
+    if any(np.any(tokens[begin : begin + _BLOCK] == UNKNOWN) for begin in range(0, len(tokens), _BLOCK)):
         message = "The text holds tokens that the dictionary lacks"
         raise DatasetError("unknown-token", message, path=folder / f"{source}.txt", hint=REMAKE)
     return len(lengths)

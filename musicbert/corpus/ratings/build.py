@@ -31,6 +31,7 @@ from musicbert.corpus.ratings.piece import EncodeOptions, Piece
 from musicbert.corpus.splits.fold_files import read_folds
 from musicbert.encoding import PERFORMANCE_INPUTS, dictionary_text
 from musicbert.errors import DatasetError
+from musicbert.provenance import file_hash
 
 LABELS = "midi_label_map_apex_reg_cls.json"
 #: Names under which the MIDI files have been published, archive or folder.
@@ -161,7 +162,7 @@ def build(
             else outcome
             for outcome, _ in encoded
         ]
-        labels_hash = sha256(Path(labels).read_bytes()).hexdigest()
+        labels_hash = file_hash(labels)
         about = {
             "split": Path(split.folds_file).name if split.folds_file else rule,
             "folds": len(folds),

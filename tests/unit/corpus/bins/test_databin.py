@@ -98,3 +98,25 @@ def test_lengths_and_starts_of_an_index_are_those_of_its_data(tmp_path, damage):
     with pytest.raises(DatasetError) as caught:
         read_index(tmp_path / "x")
     assert caught.value.reason == "bad-index"
+
+
+def test_an_index_is_bounded_by_what_it_states(tmp_path):
+    """Before anything is read: the files have 12 GB, and no bytes on the disk."""
+    count = 1 << 30
+    for number, size, reason in ((count, 26 + 12 * count, "too-large"), (count, 26, "bad-index")):
+        with (tmp_path / "x.idx").open("wb") as file:
+            file.write(b"MMIDIDX\0\0" + struct.pack("<QBQ", 1, 8, number))
+            file.truncate(size)
+        with (tmp_path / "x.bin").open("wb") as file:
+            file.truncate(2 * count)
+        with pytest.raises(DatasetError) as caught:
+            read_index(tmp_path / "x")
+        assert caught.value.reason == reason
+
+
+def test_tokens_are_mapped_and_may_be_none(tmp_path):
+    write_indexed_dataset([np.array([4, 5]), np.array([6])], tmp_path / "x")
+    write_indexed_dataset([np.array([], np.int64)], tmp_path / "y")
+    tokens = read_tokens(tmp_path / "x")
+    assert isinstance(tokens, np.memmap)
+    assert (tokens.tolist(), read_tokens(tmp_path / "y").tolist()) == ([4, 5, 6], [])
