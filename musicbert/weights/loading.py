@@ -5,7 +5,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, get_args
 
-import torch
 from torch import nn
 
 from musicbert.corpus.files.folders import read_steadily
@@ -19,6 +18,7 @@ from musicbert.weights.container import IN_FOLDER, Checkpoint, load_checkpoint, 
 from musicbert.weights.families.family import FamilyName, KeyReport
 from musicbert.weights.families.known import FAMILIES, check_settings, family_of, fit_weights, infer_config
 from musicbert.weights.output_names import SPECTRAL, heads_of, labels_of_data, named_heads, read_labels
+from musicbert.weights.shapes import shapes_only
 
 
 def view_of(checkpoint: Checkpoint) -> View | None:
@@ -139,7 +139,7 @@ def build_model(bundle: Bundle, *, path: str | PathLike[str] | None = None) -> t
 
     Raises `CheckpointError` (those of :func:`~musicbert.weights.fit_weights`), which names ``path``.
     """
-    with torch.device("meta"):  # nothing of a size that the file states is allocated before it is checked
+    with shapes_only():  # nothing of a size that the file states is allocated before it is checked
         _, report = fit_weights(bundle.weights, _network(bundle, path), path=path)
     heads = tuple(f"{head.kind}_heads.{head.name}." for head in bundle.heads)
     lacking = [name for name in report.missing if heads and name.startswith(heads)]

@@ -33,6 +33,7 @@ from musicbert.weights.families.family import Family
 from musicbert.weights.families.known import FAMILIES, infer_config
 from musicbert.weights.folder import WEIGHTS, write_folder
 from musicbert.weights.output_names import Head, head_from_json
+from musicbert.weights.shapes import shapes_only
 
 SETTINGS = "tagger.json"
 KINDS, LEVELS = ("classes", "multilabel", "regression"), ("note", "sequence")
@@ -134,7 +135,7 @@ def _check_sizes(family: Family, config: Any, head: TagSettings, weights: Mappin
         raise ValueError(
             f"{differ[0]} is {getattr(config, differ[0])}, the tensors show {getattr(shown, differ[0])}"
         )
-    with torch.device("meta"):
+    with shapes_only():
         expected = Tagger(family.module(config), head).state_dict()
     names = [name for name in {**expected, **weights} if (name in expected) != (name in weights)]
     names += [name for name in weights if name in expected and weights[name].shape != expected[name].shape]

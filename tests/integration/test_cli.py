@@ -13,6 +13,7 @@ import pytest
 import musicbert
 from musicbert.cli.main import COMMANDS, available, main, make_parser
 from musicbert.encoding import encode, line_to_rows
+from musicbert.synthesis import make_set
 
 #: commands whose options are recorded; others may come and go
 FROZEN = (
@@ -64,6 +65,25 @@ def test_the_command_line_is_frozen(fixtures):
     path = fixtures / "cli_options.json"
     now = json.loads(json.dumps(recorded, default=str))
     assert now == json.loads(path.read_text())
+
+
+def test_an_answer_imports_nothing_that_only_training_needs(tmp_path):
+    """Each of these takes up to a second of processor time."""
+    next(iter(make_set(3, performers=1, segments=1, movements=1).scores.values())).save(tmp_path / "a.mid")
+    code = (
+        "import sys; from musicbert.cli.main import main; status = main(sys.argv[1:]); "
+        "heavy = {'sklearn', 'pandas', 'torch._dynamo', 'sympy', 'matplotlib', 'fairseq', 'scipy.stats'}; "
+        "print('heavy:', sorted(heavy & set(sys.modules)), 'torch' in sys.modules); sys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "analyse", tmp_path / "a.mid"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Beats:" in done.stdout  # the network has answered
+    assert "heavy: [] True" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["", *FROZEN])

@@ -25,7 +25,6 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 
 from musicbert.arrays import Floats, Ints
@@ -165,6 +164,8 @@ def _load(files: SourceFiles, path: str, name: str, score: str, compatible: bool
 
 def _table(files: SourceFiles, path: str) -> dict[str, list[str]]:
     """Columns of the frames that are needed."""
+    import pandas as pd  # slow to import, and many callers read no table
+
     try:
         table = pd.read_csv(
             io.BytesIO(files.read(path)), sep="\t", usecols=list(_COLUMNS), dtype=str, keep_default_na=False

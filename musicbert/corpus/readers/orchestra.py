@@ -13,7 +13,6 @@ import io
 from functools import partial
 
 import numpy as np
-import pandas as pd
 
 from musicbert.arrays import Bools, Floats
 from musicbert.corpus.readers.beats import times_to_beats
@@ -92,6 +91,8 @@ def _roles(files: SourceFiles, path: str) -> Bools:
 def _lines(files: SourceFiles, path: str, score: Score, bars: int) -> Floats:
     if path not in files:
         return bar_lines(score, bars)
+    import pandas as pd  # slow to import, and many callers read no table
+
     lines = pd.read_csv(io.BytesIO(files.read(path)))["onset"].to_numpy(np.float64)
     return np.append(lines, 2 * lines[-1] - lines[-2])  # the last bar is as long as the one before
 

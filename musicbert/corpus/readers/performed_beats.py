@@ -21,7 +21,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 
 from musicbert.annotation.folds import PARTS
@@ -100,6 +99,8 @@ def _pieces(
 
 
 def _pm2s_items(files: SourceFiles, compatible: bool) -> list[Item]:
+    import pandas as pd  # slow to import, and many callers read no table
+
     path = files.require(_METADATA, "metadata.csv of PM2S")[0].string
     try:
         table = pd.read_csv(io.BytesIO(files.read(path)), dtype=str, keep_default_na=False)

@@ -15,9 +15,9 @@ training, V5-7 and 10-11 for validation, V8-10 and 12-14 for the test; the other
 
 import io
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 
 from musicbert.arrays import Ints
@@ -25,6 +25,9 @@ from musicbert.corpus.readers.contract import Item, Loaded, Source, check_labels
 from musicbert.corpus.readers.files import SourceFiles
 from musicbert.encoding.beat_notes import BEATS_PER_BAR, BeatNotes
 from musicbert.errors import DatasetError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = ("pitch", "start", "duration", "string", "position", "finger")
 #: In the published order.
@@ -100,11 +103,13 @@ def _load(files: SourceFiles, path: str, name: str, compatible: bool) -> list[Lo
     return [(name, notes, {"violin_all": check_labels(classes, CLASSES, path)})]
 
 
-def read_table(files: SourceFiles, path: str, columns: tuple[str, ...]) -> pd.DataFrame:
+def read_table(files: SourceFiles, path: str, columns: tuple[str, ...]) -> "pd.DataFrame":
     """Read a CSV file with at least these columns of numbers.
 
     Raises `DatasetError`: ``not-a-table``, ``no-column``, ``empty-table``, ``bad-value``.
     """
+    import pandas as pd  # slow to import, and many callers read no table
+
     try:
         table = pd.read_csv(io.BytesIO(files.read(path)))
     except (ValueError, pd.errors.ParserError) as error:

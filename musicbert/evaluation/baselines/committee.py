@@ -29,7 +29,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import ExtraTreesRegressor
 
 from musicbert.arrays import Floats
 from musicbert.evaluation.baselines.regressors import (
@@ -200,6 +199,8 @@ def _choose(features: Floats, states: Floats, labels: Floats, weight: Floats, gr
 
 def _forests(fold: Fold, targets: Floats, weight: Floats) -> list[Forest]:
     """Trees on each target; a row that sees the same features takes those of an earlier one (``memo``)."""
+    from sklearn.ensemble import ExtraTreesRegressor  # takes a second, and predictions do without
+
     forests = []
     for values in targets:
         parts = (fold.train, values, weight, np.array(fold.seed))

@@ -13,10 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics.pairwise import laplacian_kernel, rbf_kernel
-from sklearn.model_selection import GroupKFold
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVR
 
 from musicbert.arrays import Bools, Floats, Ints
 from musicbert.corpus.labelled.pieces import Kind
@@ -81,6 +77,8 @@ def _errors(
     ``path(train, held)`` gives predictions of some items at every strength [shape=(count, t, m, d)];
     ``labels`` of several targets [shape=(t, n, d)].
     """
+    from sklearn.model_selection import GroupKFold
+
     error = np.zeros((count, len(labels)))
     if len(np.unique(groups)) >= folds:
         scale = np.maximum(labels.var(1), 1e-12)[:, None]
@@ -123,14 +121,25 @@ def weighted_mean(weight: Floats, values: Floats) -> Floats:
     return np.asarray(weight @ values / weight.sum())
 
 
+def _rbf(x: Floats, y: Floats, width: float) -> Floats:
+    """Return the RBF kernel, as scikit-learn's, whose import takes a second."""
+    squares = (x**2).sum(1)[:, None] + (y**2).sum(1) - 2 * x @ y.T
+    return np.asarray(np.exp(-RBF_WIDTH / width * np.maximum(squares, 0.0)))
+
+
+def _laplace(x: Floats, y: Floats, width: float) -> Floats:
+    """Return the Laplace kernel, as scikit-learn's."""
+    from scipy.spatial.distance import cdist
+
+    return np.asarray(np.exp(-LAPLACE_WIDTH / width * cdist(x, y, "cityblock")))
+
+
 Kernel = Callable[[Floats, Floats, float], Floats]
 #: name -> (items [shape=(m, k)], other items [shape=(n, k)], number of inputs) -> [shape=(m, n)]
 KERNELS: dict[str, Kernel] = {
-    "rbf": lambda x, y, width: rbf_kernel(x, y, gamma=RBF_WIDTH / width),
-    "rbf_and_linear": lambda x, y, width: (
-        rbf_kernel(x, y, gamma=RBF_WIDTH / width) + LINEAR / width * (x @ y.T)
-    ),
-    "laplace": lambda x, y, width: laplacian_kernel(x, y, gamma=LAPLACE_WIDTH / width),
+    "rbf": _rbf,
+    "rbf_and_linear": lambda x, y, width: _rbf(x, y, width) + LINEAR / width * (x @ y.T),
+    "laplace": _laplace,
 }
 
 
@@ -217,6 +226,8 @@ def fit_support_vectors(
     inputs: Floats, labels: Floats, *, width: float, weight: Floats | None = None
 ) -> KernelSum:
     """Fit support vectors with an RBF kernel, a model a dimension."""
+    from sklearn.svm import SVR
+
     centre, scale = labels.mean(0), np.maximum(labels.std(0), 1e-9)
     kernel = KERNELS["rbf"](inputs, inputs, width)
     weights, middle = np.zeros(labels.shape), np.zeros(labels.shape[1])
@@ -313,6 +324,8 @@ class Scale:
     @classmethod
     def fit(cls, train: Floats) -> Scale:
         """Take mean and deviation of the known values of each column."""
+        from sklearn.preprocessing import StandardScaler
+
         scaler = StandardScaler().fit(train)  # skips NaN
         return cls(scaler.mean_, scaler.scale_)
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from musicbert.model.blocks.dot_product import dot_product_attention
-from musicbert.model.blocks.packed_attention import Segments, segment_attention
+from musicbert.model.blocks.packed_attention import Segments, keep_untraced, segment_attention
 
 
 class SelfAttention(nn.Module):
@@ -106,5 +106,6 @@ def compile_in_place(layers: Iterable[nn.Module], backend: str, *, dynamic: bool
     # cache_size_limit is its older name
     limit = "recompile_limit" if hasattr(settings, "recompile_limit") else "cache_size_limit"
     setattr(settings, limit, max(getattr(settings, limit), MAX_GRAPHS))
+    keep_untraced()
     for layer in layers:
         layer.compile(backend=backend, dynamic=dynamic)

@@ -64,7 +64,7 @@ def segment_attention(
     if segments.flash and takes_flash(q.dtype, q.shape[-1]):
         rows = (x.squeeze(0).transpose(0, 1) for x in (q, k, v))  # (N, H, D/H), views, as their gradients
         return flash_attention(*rows, segments.offsets, segments.longest, dropout).transpose(0, 1)[None]
-    return _other_attention(q, k, v, segments, dropout)
+    return _ATTENTION["other"](q, k, v, segments, dropout)
 
 
 def has_flash(device: torch.device) -> bool:
@@ -99,8 +99,15 @@ def flash_attention(
     return attend(q, k, v, offsets, offsets, longest, longest, dropout, False, False, **near)[0]
 
 
-# Not traced: inside a compiled block this is one call between two compiled parts, whatever the lengths.
-@torch.compiler.disable
+def keep_untraced() -> None:
+    """Keep `_other_attention` out of compiled blocks: one call between two compiled parts, for any lengths.
+
+    Called before blocks are compiled, and not at import: the compiler takes a second to import.
+    """
+    if _ATTENTION["other"] is _other_attention:
+        _ATTENTION["other"] = torch.compiler.disable(_other_attention)
+
+
 def _other_attention(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, segments: Segments, dropout: float
 ) -> torch.Tensor:
@@ -127,3 +134,7 @@ def _jagged_attention(
 
     out = F.scaled_dot_product_attention(jagged(q), jagged(k), jagged(v), dropout_p=dropout)
     return out.transpose(1, 2).values().transpose(0, 1)[None]  # (1, H, N, D/H)
+
+
+#: what `segment_attention` calls; `keep_untraced` changes it
+_ATTENTION = {"other": _other_attention}
