@@ -9,6 +9,7 @@ from musicbert.explanation.notes import NoteReasons, note_reasons
 from musicbert.explanation.occlusion import Occlusion, occlude
 from musicbert.explanation.passages import Passages
 from musicbert.explanation.playing_factors import FACTORS, neutral, with_strengths
+from musicbert.explanation.properties import PropertyEffects, property_effects, reads_features
 from musicbert.explanation.reasons import PARTS, Explanation, explain
 from musicbert.explanation.rollout import attention_rollout
 from musicbert.explanation.target import (
@@ -33,6 +34,7 @@ __all__ = [
     "Occlusion",
     "Passages",
     "ProfileTarget",
+    "PropertyEffects",
     "TaggerTarget",
     "Target",
     "attention_rollout",
@@ -42,5 +44,7 @@ __all__ = [
     "note_reasons",
     "occlude",
     "open_target",
+    "property_effects",
+    "reads_features",
     "with_strengths",
 ]

@@ -37,6 +37,7 @@ from musicbert.arrays import Floats, Ints
 from musicbert.atomic import write_json, write_text
 from musicbert.corpus.files.archive import MidiSource
 from musicbert.corpus.files.folders import read_npz, write_npz
+from musicbert.evaluation.baselines.committee_file import RatingModel
 from musicbert.evaluation.baselines.rated_examples import (
     PLAYING,
     SCORE,
@@ -57,7 +58,7 @@ from musicbert.features import features
 from musicbert.midi import read_score
 from musicbert.provenance import provenance
 
-__all__ = ["agreement", "choose", "jackknife"]
+__all__ = ["add_arguments", "agreement", "choose", "fold_models", "jackknife", "read_examples"]
 
 SEED = 7
 #: performances of the same bars that are explained, at least and at most
@@ -93,11 +94,18 @@ def jackknife(effects: Floats) -> Floats:
     return np.asarray(np.sqrt((count - 1) / count * ((effects - effects.mean(0)) ** 2).sum(0)))
 
 
-def agreement(effects: Floats, target: Floats, bars: Sequence[str], groups: Sequence[str]) -> dict[str, Any]:
+def agreement(
+    effects: Floats,
+    target: Floats,
+    bars: Sequence[str],
+    groups: Sequence[str],
+    names: Sequence[str] = FACTORS,
+) -> dict[str, Any]:
     """Correlations of differences within the same bars, for one dimension.
 
-    ``effects`` [shape=(m, k)], ``target`` [shape=(m,)]. Returns those of the sum of all factors, of the
-    factor with the largest difference, of a random one, and of each factor; ``gain``: largest minus random.
+    ``effects`` [shape=(m, k)], ``target`` [shape=(m,)], ``names``: of the factors (or other reasons). Returns
+    those of the sum of all factors, of the factor with the largest difference, of a random one, and of each
+    factor; ``gain``: largest minus random.
     """
     first, second = np.triu_indices(len(target), 1)
     at = np.asarray(bars)
@@ -108,7 +116,7 @@ def agreement(effects: Floats, target: Floats, bars: Sequence[str], groups: Sequ
     largest = apart[rows, np.abs(apart).argmax(1)]
     rng = np.random.default_rng(SEED)
     random = [apart[rows, rng.integers(0, apart.shape[1], len(rated))] for _ in range(DRAWS)]
-    columns = {"all": apart.sum(1), "largest": largest, **dict(zip(FACTORS, apart.T, strict=True))}
+    columns = {"all": apart.sum(1), "largest": largest, **dict(zip(names, apart.T, strict=True))}
 
     of_group, member = np.unique(np.asarray(groups)[first], return_inverse=True)
     weights = resample(len(of_group), seed=SEED)
@@ -128,8 +136,8 @@ def _correlations(x: Floats, y: Floats, group: Ints, weights: Floats) -> Floats:
     return np.asarray(xy / np.sqrt(np.maximum(xx * yy, 1e-12)))
 
 
-def _explained(options: Any, examples: Examples, chosen: Ints) -> tuple[Floats, Floats]:
-    """Effects of each fold's model [shape=(g, m, k, d)], and the fold that tests each [shape=(m,)]."""
+def fold_models(options: Any, examples: Examples, chosen: Ints) -> tuple[list[RatingModel], Ints]:
+    """Models of all folds, and which of them did not see each performance [shape=(m,)]."""
     index = {name: k for k, name in enumerate(examples.ids.tolist())}
     folds = baseline_folds(options.split, examples.ids.tolist(), folds_file=options.folds_file)
     tests = [np.array([index[name] for name in fold["test"]], np.int64) for fold in folds.values()]
@@ -138,6 +146,13 @@ def _explained(options: Any, examples: Examples, chosen: Ints) -> tuple[Floats, 
         train = np.setdiff1d(np.arange(len(examples.ids)), test)
         models.append(fit("committee", subset(examples, train)))
         say(f"fold {number} is fitted")
+    tested = [next(f for f, test in enumerate(tests) if k in test) for k in chosen.tolist()]
+    return models, np.array(tested)
+
+
+def _explained(options: Any, examples: Examples, chosen: Ints) -> tuple[Floats, Floats]:
+    """Effects of each fold's model [shape=(g, m, k, d)], and the fold that tests each [shape=(m,)]."""
+    models, tested = fold_models(options, examples, chosen)
     with MidiSource(options.midi) as source:
         files = {segment_id(member.name): member for member in source.members}
         effects = []
@@ -149,13 +164,11 @@ def _explained(options: Any, examples: Examples, chosen: Ints) -> tuple[Floats, 
             effects.append([shapley_values(model.predict(table)[of_subset]) for model in models])
             if done % 20 == 0:
                 say(f"{done} of {len(chosen)} performances")
-    tested = np.array([next(f for f, test in enumerate(tests) if k in test) for k in chosen.tolist()])
     return np.moveaxis(np.array(effects), 1, 0), tested
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; return the exit code."""
-    parser = make_parser(__doc__)
+def add_arguments(parser: Any, package: str) -> None:
+    """Add the arguments of a program that explains performances of PercePiano by held-out models."""
     add = parser.add_argument
     add("--labels", type=Path, required=True, help="label map of map_midi_to_label.py")
     add("--midi", type=Path, required=True, help="zip archive or folder")
@@ -165,15 +178,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--performances", type=int, default=200, help="about how many are explained")
     add("--cache", type=Path, help="folder where features and effects are kept between runs")
     add("--output", type=Path, required=True, help="result without its suffix")
-    add("--package", type=Path, help="file of the package (musicbert/explanation/profile.json)")
+    add("--package", type=Path, help=f"file of the package ({package})")
+
+
+def read_examples(options: Any) -> Examples:
+    """Features of all performances, on a clock of their own, with their ratings."""
+    labels = LabelMap.load(options.labels)
+    table, _ = feature_table(options.midi, on_a_clock(PLAYING), labels=labels, cache=options.cache)
+    return rater_means(load_examples(labels, table)[RATINGS], labels, options.ratings)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; return the exit code."""
+    parser = make_parser(__doc__)
+    add_arguments(parser, "musicbert/explanation/profile.json")
     return report_errors(partial(_make, parser.parse_args(arguments), list(arguments or sys.argv[1:])))
 
 
 @threadpool_limits.wrap(limits=1)
 def _make(options: Any, arguments: list[str]) -> str:
-    labels = LabelMap.load(options.labels)
-    table, _ = feature_table(options.midi, on_a_clock(PLAYING), labels=labels, cache=options.cache)
-    examples = rater_means(load_examples(labels, table)[RATINGS], labels, options.ratings)
+    examples = read_examples(options)
     chosen = choose(examples, options.performances)
     kept = None if options.cache is None else options.cache / "effects.npz"
     if kept is not None and kept.is_file():
