@@ -24,7 +24,7 @@ from musicbert.midi import Score
 #: performances of the training set with which one is compared, evenly over its order
 BACKGROUND = 64
 #: of 100 rated performances, so many have less of a property that is high, and at most so many of a low one
-HIGH, LOW = 65, 35
+HIGH, LOW = 60, 40
 #: what is played, not how: its features have an effect, but are no property of the playing
 NOTES = "the notes themselves"
 
@@ -49,11 +49,11 @@ PROPERTIES: dict[str, Property] = {
     "rhythm": Property("uneven intervals between notes", "even intervals between notes", "ioi_log_sd",
         ("ioi_", "npvi")),
     "runs": Property("uneven runs", "even runs", "even_jitter", ("even_",)),
-    "density": Property("changing density of notes", "constant density of notes", "local_rate_cv",
+    "density of notes": Property("changing density of notes", "constant density of notes", "local_rate_cv",
         ("local_rate",)),
-    "slowing": Property("slowing down at the end", "no slowing down at the end", "final_slowing",
+    "slowing down": Property("slowing down at the end", "no slowing down at the end", "final_slowing",
         ("tempo_slope", "final_slowing", "opening_slowing")),
-    "togetherness": Property("spread chords", "chords struck together", "asynchrony_mean",
+    "spread of chords": Property("spread chords", "chords struck together", "asynchrony_mean",
         ("asynchrony", "together")),
     "melody lead": Property("melody ahead of its chords", "melody together with its chords",
         "melody_lead_mean", ("melody_lead", "bass_lead")),
@@ -66,24 +66,26 @@ PROPERTIES: dict[str, Property] = {
     "accents": Property("large differences from chord to chord", "small differences from chord to chord",
         "velocity_step",
         ("velocity_step", "melody_velocity_step", "velocity_ioi", "velocity_size")),
-    "crescendo": Property("growing louder", "growing softer", "velocity_slope",
+    "course of loudness": Property("growing louder", "growing softer", "velocity_slope",
         ("velocity_slope", "velocity_arch")),
     "voicing": Property("melody brought out", "melody not brought out", "melody_emphasis",
         ("melody_emphasis", "bass_emphasis", "chord_velocity", "velocity_pitch", "low_velocity",
          "middle_velocity", "high_velocity")),
-    "length of keys": Property("keys held long", "keys held shortly", "duration_p50_log",
+    "length of notes": Property("long-held keys", "briefly held keys", "duration_p50_log",
         ("duration", "short_note")),
     "legato": Property("legato", "detached notes", "hold_p50",
         ("hold", "legato", "staccato", "overlap", "melody_hold", "melody_legato", "bass_hold",
          "key_polyphony")),
     "rests": Property("many rests", "few rests", "rest_share", ("rest", "silence")),
-    "amount of pedal": Property("much pedal", "little pedal", "sustain_mean",
-        ("sustain_mean", "sustain_sd", "sustain_p25", "sustain_p50", "sustain_p75", "sustain_p95",
+    "contrast of pedal": Property("pedal now down, now up", "steady pedal", "sustain_sd",
+        ("sustain_sd", "sustain_at_onset_sd")),
+    "amount of pedal": Property("much pedal", "little pedal", "sustain_touched_share",
+        ("sustain_mean", "sustain_p25", "sustain_p50", "sustain_p75", "sustain_p95",
          "sustain_down", "sustain_half", "sustain_full", "sustain_touched", "sustain_at_onset",
          "sustain_after")),
-    "length of pedal": Property("long pedals", "short pedals", "sustain_press_length_p50_log",
+    "length of pedals": Property("long pedals", "short pedals", "sustain_press_length_p50_log",
         ("sustain_press_length", "sustain_chords")),
-    "changes of pedal": Property("frequent pedal changes", "rare pedal changes", "sustain_press_rate",
+    "pedal changes": Property("frequent pedal changes", "rare pedal changes", "sustain_press_rate",
         ("sustain_",)),
     "resonance": Property("many tones ringing together", "few tones ringing together", "blur_mean",
         ("sounding", "blur", "clash")),
@@ -134,12 +136,12 @@ class PropertyEffects:
         )
 
     def words(self, number: int) -> str:
-        """What is said of a property: ``wide dynamic range``, ``average loudness``."""
+        """What is said of a property: ``wide dynamic range``, ``the loudness`` where that is like most."""
         name, place = self.properties[number], float(self.place[number])
         if name == NOTES:
             return name
         each = PROPERTIES[name]
-        return each.high if place >= HIGH else each.low if place <= LOW else f"average {name}"
+        return each.high if place >= HIGH else each.low if place <= LOW else f"the {name}"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: by dimension, and there by property."""
