@@ -6,8 +6,8 @@ others 2020, Janzing and others 2020). An RBF or Laplace kernel is a product ove
 question whether an item ends in a leaf of a tree. The Shapley values of such a product are the integral over
 t in 0-1 of the slopes of prod_g (b_g + t (a_g - b_g)) (Owen 1972): a polynomial, integrated exactly by
 Gauss and Legendre's rule, and in a tree a known fraction. Nothing is sampled. A test compares with all
-subsets; the package ``shap`` 0.51 gave the same for a forest of 100 trees on 60 features within its single precision
-(5e-6; it brings 200 MB of compilers and is no dependency).
+subsets; the package ``shap`` 0.51 gave the same for a forest of 100 trees on 60 features
+within its single precision (5e-6; it brings 200 MB of compilers and is no dependency).
 
 Legend: ``k`` inputs, ``G`` groups, ``b`` background items, ``n`` training items, ``d`` dimensions.
 """
