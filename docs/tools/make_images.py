@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/concepts.md: every token, mask and disturbed note comes from the package.
+"""Draw the pictures of docs/: every token, mask and disturbed note comes from the package.
 
 Example: python docs/tools/make_images.py
 
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
@@ -169,7 +170,71 @@ def windows(path: Path) -> None:
     save(figure, path)
 
 
+#: box -> column, row, text; an arrow from each box to others
+ROOMS = {
+    "model": (1, 5, "model/\nnetworks"), "weights": (2, 5, "weights/\ncheckpoints"),
+    "predict": (3, 5, "predict/\nmodels in use"), "objectives": (2, 4, "objectives/\nmasks, noise"),
+    "recipes": (3, 4, "recipes/\npublished settings"), "midi": (0, 3, "midi/\nnotes of a file"),
+    "encoding": (1, 3, "encoding/\nrows of notes"), "builder": (2, 3, "corpus/builder/\nlarge corpora"),
+    "bins": (3, 3, "corpus/bins/\nrows and tokens"), "plugin": (4, 3, "fairseq_plugin/\ntraining"),
+    "cli": (5, 3, "cli/\nthe commands"), "sources": (2, 2, "corpus/readers/\nand the like"),
+    "labelled": (3, 2, "corpus/labelled/\none labelled set"), "csv": (0, 1, "ratings\n(tables)"),
+    "annotation": (1, 1, "annotation/\nlabels, folds"), "features": (1, 0, "features/\nof the playing"),
+    "answers": (4, 5, "analysis/ explanation/\nsimilarity/ remixing/"), "web": (5, 5, "web/\nthe page"),
+    "evaluation": (4, 0, "evaluation/\nmetrics, reports"), "viz": (5, 0, "viz/\npictures"),
+}  # fmt: skip
+ROOM_ARROWS = {
+    "model": "weights", "weights": "predict", "predict": "plugin answers", "answers": "web cli",
+    "objectives": "plugin",
+    "recipes": "plugin", "midi": "encoding features", "encoding": "objectives builder sources",
+    "builder": "bins", "bins": "plugin", "plugin": "cli evaluation", "sources": "labelled",
+    "labelled": "plugin evaluation", "csv": "annotation", "annotation": "sources",
+    "features": "evaluation", "evaluation": "viz",
+}  # fmt: skip
+STEPS = {
+    "csv": (0, 1, "total.csv\nratings"), "midi": (0, 0, "segment_midi.zip\nperformances"),
+    "label": (1, 1, "map_midi_to_label.py\none label a segment\nand dimension"),
+    "gen": (2, 0, "gen_xai.py\ntokens, labels, splits\nwithout leaks"),
+    "bin": (3, 0, "binarize_xai.sh"), "train": (4, 0, "pre-training,\nfine-tuning"),
+    "eval": (5, 0, "eval_xai.sh\nscores, baselines,\npictures"),
+}  # fmt: skip
+STEP_ARROWS = {"csv": "label", "midi": "gen", "label": "gen", "gen": "bin", "bin": "train", "train": "eval"}
+
+
+def draw_diagram(axes: Axes, boxes: dict[str, tuple[int, int, str]], arrows: dict[str, str]) -> None:
+    """Draw boxes with text on a grid, and arrows between them."""
+    frame = {"boxstyle": "round,pad=0.4", "facecolor": LIGHT, "edgecolor": BLUE}
+    drawn = {
+        name: axes.text(x, y, text, ha="center", va="center", fontsize=8, bbox=frame, zorder=2)
+        for name, (x, y, text) in boxes.items()
+    }
+    axes.set(xlim=(-0.5, 5.5), ylim=(-0.5, max(y for _, y, _ in boxes.values()) + 0.5))
+    axes.axis("off")
+    FigureCanvasAgg(axes.figure).draw()  # so that the boxes have their sizes
+    for begin, ends in arrows.items():
+        for end in ends.split():
+            ties = {"patchA": drawn[begin].get_bbox_patch(), "patchB": drawn[end].get_bbox_patch()}
+            line = {"arrowstyle": "-|>", "color": BLACK, "linewidth": 0.9, "shrinkA": 1, "shrinkB": 1, **ties}
+            axes.annotate("", boxes[end][:2], boxes[begin][:2], arrowprops=line, zorder=1)
+
+
+def rooms(path: Path) -> None:
+    """The way of the data through the package."""
+    figure = Figure(figsize=(9.5, 5.2), layout="constrained")
+    draw_diagram(figure.subplots(), ROOMS, ROOM_ARROWS)
+    save(figure, path)
+
+
+def steps(path: Path) -> None:
+    """The steps of the main job."""
+    figure = Figure(figsize=(10.5, 2.0), layout="constrained")
+    draw_diagram(figure.subplots(), STEPS, STEP_ARROWS)
+    save(figure, path)
+
+
 PICTURES = {
+    "rooms": rooms,
+    "steps-of-ratings": steps,
     "octuple": octuple,
     "masks": masks,
     "compound-words": compound_words,

@@ -31,7 +31,7 @@ COMMAND = re.compile(
     r"|(?<!from )(musicbert (?:(?:train|checkpoint|data) [a-z0-9][a-z0-9-]+|[a-z]+))((?:[ \t]+[^\s`#|]+)*)"
 )
 #: languages of blocks that are not programs
-NOT_PROGRAMS = {"mermaid", "text", "csv", "json", "yaml"}
+NOT_PROGRAMS = {"text", "csv", "json", "yaml"}
 
 _TRAIN = "--cpu --updates 1 --warmup 0 --effective-batch 2 --num-workers 0"
 _RATED = f"{_TRAIN} --batch 2"
