@@ -1,4 +1,4 @@
-"""Occlusion: what a score loses when the notes of a bar, or of a voice, are not there (Zeiler, Fergus 2014).
+"""Occlusion: what a score loses without a note, or the notes of a bar or a voice (Zeiler, Fergus 2014).
 
 Works for every target. Two replacements, since an answer holds against its replacement only:
 
@@ -19,17 +19,20 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from musicbert.analysis.passages import played
 from musicbert.arrays import Bools, Floats, Ints
 from musicbert.encoding import encode_notes
 from musicbert.encoding.policies import WHOLE
 from musicbert.errors import ConfigError
 from musicbert.explanation.networks import Network
-from musicbert.explanation.target import Target
+from musicbert.explanation.target import ProfileTarget, Target
 from musicbert.features.playing import CHORD_GAP
 from musicbert.midi import Score
 from musicbert.predict.pieces import read_piece
 
-By = Literal["bar", "voice"]
+By = Literal["bar", "voice", "note"]
+#: names of groups, and the group of each note [shape=(n,), int64], -1 for none
+Groups = tuple[tuple[str, ...], Ints]
 REPLACEMENTS = ("gone", "flat")
 #: groups of bars at most: in longer music a group has several bars
 MOST_GROUPS = 128
@@ -79,27 +82,55 @@ class Occlusion:
 
 
 def occlude(
-    target: Target, score: Score, by: By = "bar", *, replacements: Sequence[str] = REPLACEMENTS
+    target: Target,
+    score: Score,
+    by: By = "bar",
+    *,
+    replacements: Sequence[str] = REPLACEMENTS,
+    groups: Groups | None = None,
 ) -> Occlusion:
-    """Hide each bar, or each voice, in turn.
+    """Hide each bar, each voice, or each note, in turn.
 
+    ``groups``: names of groups and the group of each note, in place of those of this score.
     Voices are the tracks, or in a single track the upper, inner and lower voice (`voices`).
     Raises `ConfigError` (``bad-value``) and what the target raises.
     """
     if by not in get_args(By) or set(replacements) - set(REPLACEMENTS):
         raise ConfigError("bad-value", f"It hides {get_args(By)}, and puts {REPLACEMENTS} in their place")
-    groups, group_of = _bars(score) if by == "bar" else _voices(score)
-    members = [np.flatnonzero(group_of == number) for number in range(len(groups))]
+    names, group_of = _groups(score, by) if groups is None else groups
+    members = [np.flatnonzero(group_of == number) for number in range(len(names))]
     whole = target.scores([score])[0]
     effects = {}
     for name in replacements:
         changed = _without(target, score, members) if name == "gone" else _flattened(score, members, by)
-        table = np.full((len(groups), len(whole)), np.nan)
+        table = np.full((len(names), len(whole)), np.nan)
         while batch := list(islice(changed, _BATCH)):
             numbers, music = zip(*batch, strict=True)
             table[list(numbers)] = whole - target.scores(list(music))
         effects[name] = table
-    return Occlusion(by, target.names, groups, group_of, whole, effects)
+    return Occlusion(by, target.names, names, group_of, whole, effects)
+
+
+def occlude_passages(
+    target: ProfileTarget, score: Score, by: By = "bar", *, replacement: str = "gone"
+) -> Occlusion:
+    """Hide each group of a long performance within its passages; effects are on the profile, their mean.
+
+    Notes in no rated passage have group -1. Raises `MidiError` (``no-profile``).
+    """
+    names, group_of = _groups(score, by)
+    inside = np.full(len(score), -1)
+    table, whole = np.zeros((len(names), len(target.names))), np.zeros(len(target.names))
+    for weight, part in target.rated(score):
+        inside[part.notes] = group_of[part.notes]
+        present = np.unique(inside[part.notes])
+        present = present[present >= 0]
+        local = np.where(inside[part.notes] < 0, -1, np.searchsorted(present, inside[part.notes]))
+        groups = (tuple(names[k] for k in present), local)
+        found = occlude(target, played(score, part), by, replacements=(replacement,), groups=groups)
+        table[present] += weight * np.nan_to_num(found.effects[replacement])
+        whole += weight * found.score
+    return Occlusion(by, target.names, names, inside, whole, {replacement: table})
 
 
 def voices(score: Score) -> Ints:
@@ -126,7 +157,13 @@ def voices(score: Score) -> Ints:
     return voice
 
 
-def _bars(score: Score) -> tuple[tuple[str, ...], Ints]:
+def _groups(score: Score, by: By) -> Groups:
+    if by == "note":
+        return tuple(f"note {number + 1}" for number in range(len(score))), np.arange(len(score))
+    return _bars(score) if by == "bar" else _voices(score)
+
+
+def _bars(score: Score) -> Groups:
     """Names of the bars, counted from 1, and the group of each note."""
     rows, index = encode_notes(score, policies=WHOLE)
     bars, number = np.unique(rows[:, 0], return_inverse=True)
@@ -138,7 +175,7 @@ def _bars(score: Score) -> tuple[tuple[str, ...], Ints]:
     return names, group_of
 
 
-def _voices(score: Score) -> tuple[tuple[str, ...], Ints]:
+def _voices(score: Score) -> Groups:
     tracks, number = np.unique(score.track, return_inverse=True)
     if len(tracks) > 1:
         titles = dict(enumerate(score.track_name))

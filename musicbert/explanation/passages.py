@@ -1,9 +1,9 @@
 """Which notes, bars and voices speak for a prediction, as far as that was measured to be faithful.
 
-`offered.json` is written by ``results/tools/explanations_faithful.py``: for each kind of model (``network``,
-``features``) and method, the replacements under which it names what matters better than a random order does.
-What is better under no replacement is left out, and a warning says so. What was not measured for a model,
-such as a function of your own, is shown with a warning.
+`offered.json` is written by ``results/tools/explanations_faithful.py``: for each kind of model (``network``;
+``features``: a committee; ``profile``: that of `musicbert analyse`) and method, the replacements under which
+it names what matters better than a random order does. What is better under no replacement is left out, and a
+warning says so. What was not measured for a model, such as a function of your own, is shown with a warning.
 """
 
 import json
@@ -19,7 +19,7 @@ from musicbert.explanation.gradients import GAP
 from musicbert.explanation.networks import Network
 from musicbert.explanation.notes import NoteReasons, note_reasons
 from musicbert.explanation.occlusion import REPLACEMENTS, By, Occlusion, occlude
-from musicbert.explanation.target import CommitteeTarget, Target
+from musicbert.explanation.target import CommitteeTarget, ProfileTarget, Target
 from musicbert.midi import Score
 
 #: dimensions that are explained note by note in one call: each takes some seconds
@@ -97,7 +97,8 @@ def passages(
             "Only networks compare notes with other performances",
             hint="leave the other performances out",
         )
-    kind = "network" if network else "features" if isinstance(target, CommitteeTarget) else ""
+    kinds = {CommitteeTarget: "features", ProfileTarget: "profile"}
+    kind = "network" if network else kinds.get(type(target), "")
     known = offered().get(kind)
     warnings: list[str] = []
     if network is not None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from musicbert.analysis.model import ProfileModel, find_profile, load_profile_model
-from musicbert.analysis.passages import passages, played
+from musicbert.analysis.passages import Passage, passages, played
 from musicbert.analysis.profile import make_profile
 from musicbert.annotation.dimensions import RATING_SETS
 from musicbert.arrays import Floats
@@ -120,6 +120,13 @@ class ProfileTarget:
         return np.asarray(self.model.rate(performances).values[:, self._shown])
 
     def passages(self, score: Score) -> list[tuple[float, Score]]:
+        """Passages whose mean is the profile, as music of their own, with their weights (sum 1).
+
+        Raises `MidiError` (``no-profile``: why there is none).
+        """
+        return [(weight, played(score, part)) for weight, part in self.rated(score)]
+
+    def rated(self, score: Score) -> list[tuple[float, Passage]]:
         """Passages whose mean is the profile, with their weights (sum 1).
 
         Raises `MidiError` (``no-profile``: why there is none).
@@ -132,9 +139,9 @@ class ProfileTarget:
         for part in passages(score):
             start = int(score.onset[part.notes].min())
             if (start, len(part.notes)) in rated:
-                found.append((part.end - part.start, played(score, part)))
+                found.append((part.end - part.start, part))
         total = sum(weight for weight, _ in found)
-        return [(weight / total, music) for weight, music in found]
+        return [(weight / total, part) for weight, part in found]
 
 
 class HeadTarget:

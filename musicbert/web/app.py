@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pebble import ProcessExpired
 from starlette.applications import Starlette
@@ -152,9 +152,11 @@ async def _answered(answer: Awaitable[Any]) -> Response:
     except (ValueError, OSError, MemoryError, RuntimeError, ArithmeticError, LookupError, TypeError) as error:
         logger.exception("a question failed")
         return _error(500, f"This could not be answered: {type(error).__name__}.", "Try another file.")
+    if isinstance(found, work.Sound):
+        said = {"X-Notes": quote(json.dumps(found.notes))}
+        return Response(found.data, media_type="audio/wav", headers=said)
     if isinstance(found, bytes):
-        kind = "audio/wav" if found.startswith(b"RIFF") else "audio/midi"
-        return Response(found, media_type=kind)
+        return Response(found, media_type="audio/midi")
     return JSONResponse(found)
 
 

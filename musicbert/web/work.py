@@ -5,12 +5,14 @@ Models are opened once in each worker. No path that comes from a request is open
 
 import base64
 import io
+import logging
 import wave
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -20,8 +22,10 @@ from musicbert.midi.writer import midi_bytes
 
 #: notes and seconds that the page takes: a long concert
 MOST_NOTES, MOST_SECONDS = 60_000, 3 * 3600.0
-#: seconds of sound of one file, its samples a second, and notes of music whose bars are hidden in turn
-MOST_SOUND, RATE, MOST_LIT = 900.0, 22_050, 1500
+#: seconds of sound of one file, its samples a second
+MOST_SOUND, RATE = 900.0, 22_050
+#: notes of music whose notes, or else whose bars, are hidden in turn
+MOST_LIT, MOST_LIT_BARS = 2000, 8000
 #: notes of a remix at most, and versions
 MOST_REMIXED, MOST_VERSIONS = 4000, 4
 _EXAMPLES = {
@@ -136,27 +140,47 @@ def _roll(score: Score) -> dict[str, list[Any]]:
 
 
 def reasons(data: bytes, name: str, names: list[str]) -> dict[str, Any]:
-    """Reasons for dimensions: factors of the playing in words and numbers, and what each bar adds."""
-    from musicbert.explanation import explain, occlude
+    """Reasons for dimensions: factors of the playing in words and numbers, and what notes or bars add.
+
+    ``lit``: what was hidden in turn, ``note`` or ``bar``, "" for nothing. It is notes where
+    `musicbert.explanation.passages.offered` has them for the profile and the music is short enough.
+    """
+    from musicbert.explanation import explain
+    from musicbert.explanation.occlusion import occlude_passages
     from musicbert.explanation.target import ProfileTarget
 
     score = _read(data, name)
     found = explain(score, names)
     target = ProfileTarget(_models())
-    short = len(score) <= MOST_LIT
-    effects, bars, bar_of = np.zeros((0, len(target.names))), (), np.full(len(score), -1)
-    if short:
-        hidden = occlude(target, score, "bar", replacements=("gone",))
-        effects, bars, bar_of = next(iter(hidden.effects.values())), hidden.groups, hidden.group_of
+    lit, words = _lit(len(score))
+    groups, group_of, effects = (), np.full(len(score), -1), np.zeros((0, len(target.names)))
+    if lit:
+        hidden = occlude_passages(target, score, lit)
+        groups, group_of, effects = hidden.groups, hidden.group_of, hidden.effects["gone"]
     return {
         **found.to_dict(),
-        "bar_of": bar_of.tolist(),
-        "bars": list(bars),
-        "bar_effects": {
-            each: [None if np.isnan(value) else round(float(value), 5) for value in effects[:, k]]
-            for k, each in enumerate(target.names)
-        },
+        "lit": lit,
+        "lit_words": words,
+        "groups": list(groups) if lit == "bar" else [],
+        "group_of": group_of.tolist(),
+        "effects": {each: np.round(effects[:, k], 6).tolist() for k, each in enumerate(target.names)},
     }
+
+
+def _lit(notes: int) -> tuple[Literal["note", "bar", ""], str]:
+    """What of music with so many notes can be hidden in turn, and names what matters (``offered.json``)."""
+    from musicbert.explanation.passages import offered
+
+    known = offered().get("profile") or offered()["features"]  # the profile is a committee of features
+    single = "gone" in known.get("notes gone", ())
+    if single and notes <= MOST_LIT:
+        return "note", "Each note was left out in turn: lit ones change the answer most."
+    if "gone" in known.get("bars gone", ()) and notes <= MOST_LIT_BARS:
+        why = (
+            "the music is too long for single notes" if single else "single notes were not shown to be right"
+        )
+        return "bar", f"Each bar was left out in turn ({why}): lit ones change the answer most."
+    return "", "Nothing is lit: the music is too long to leave out its bars in turn."
 
 
 def suggestions(data: bytes, name: str, dimension: str) -> dict[str, Any]:
@@ -179,13 +203,21 @@ def suggestions(data: bytes, name: str, dimension: str) -> dict[str, Any]:
     return {"changes": result}
 
 
-def sound(data: bytes, name: str) -> bytes:
-    """The music as a WAV file; raises `MissingPackage` where no synthesiser is installed."""
+class Sound(NamedTuple):
+    """A WAV file, and what of the music is not in it, in sentences."""
+
+    data: bytes
+    notes: list[str]
+
+
+def sound(data: bytes, name: str) -> Sound:
+    """The music as sound; raises `MissingPackage` where no synthesiser is installed."""
     from musicbert.sound import render
 
     score = _read(data, name)
     end = float(score.seconds(score.offset).max())
-    samples = render(score, sample_rate=RATE, **({"end": MOST_SOUND} if end > MOST_SOUND else {}))
+    with _warnings("musicbert.sound") as notes:  # of the bytes: a score holds no pitch bends
+        samples = render(data, sample_rate=RATE, **({"end": MOST_SOUND} if end > MOST_SOUND else {}))
     assert samples is not None
     file = io.BytesIO()
     with wave.open(file, "wb") as out:
@@ -193,7 +225,21 @@ def sound(data: bytes, name: str) -> bytes:
         out.setsampwidth(2)
         out.setframerate(RATE)
         out.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
-    return file.getvalue()
+    return Sound(file.getvalue(), notes)
+
+
+@contextmanager
+def _warnings(room: str) -> Iterator[list[str]]:
+    """Collect what a room says to the log."""
+    found: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger(room)
+    logger.addHandler(handler)
+    try:
+        yield found
+    finally:
+        logger.removeHandler(handler)
 
 
 def played_otherwise(data: bytes, name: str, strengths: Mapping[str, Any]) -> dict[str, Any]:

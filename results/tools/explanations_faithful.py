@@ -36,7 +36,7 @@ from musicbert.evaluation.metrics.bootstrap import group_numbers, interval, resa
 from musicbert.explanation import attention_rollout, note_reasons, occlude, open_target
 from musicbert.explanation.networks import Network
 from musicbert.explanation.notes import replaced
-from musicbert.explanation.occlusion import flatten_notes, keep_notes
+from musicbert.explanation.occlusion import By, flatten_notes, keep_notes
 from musicbert.explanation.target import HeadTarget
 from musicbert.midi import Score, read_score
 from musicbert.provenance import provenance
@@ -102,7 +102,8 @@ def _chosen(ids: list[str], count: int, rng: np.random.Generator) -> list[str]:
 
 
 def _weights(model: Path) -> dict[str, Path]:
-    return {"model": model / "model.safetensors" if model.is_dir() else model}
+    inside = (model / name for name in ("model.safetensors", "profile.npz"))
+    return {"model": next(filter(Path.is_file, inside)) if model.is_dir() else model}
 
 
 def _measure(
@@ -121,7 +122,8 @@ def _measure(
         if network is not None or name != "gone"
     }
     relevance: dict[str, Floats] = {}  # method -> [notes, outputs]
-    for title, by in (("bars", "bar"), ("voices", "voice")):
+    kinds: tuple[tuple[str, By], ...] = (("bars", "bar"), ("voices", "voice"))
+    for title, by in kinds if network is not None else (*kinds, ("notes", "note")):
         parts = occlude(target, score, by)
         counted = np.bincount(parts.group_of[parts.group_of >= 0], minlength=len(parts.groups))
         for name, table in parts.effects.items():
@@ -299,7 +301,12 @@ def _cell(found: dict[str, Any]) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = make_parser(__doc__)
     add = parser.add_argument
-    add("--model", type=Path, required=True, help="folder of a network with a head, or a committee (.npz)")
+    add(
+        "--model",
+        type=Path,
+        required=True,
+        help="folder of a network with a head or of a profile, or a committee (.npz)",
+    )
     add("--midi", type=Path, required=True, help="zip of performances")
     add("--ids", type=Path, required=True, help="names of held-out performances, one a line")
     add("--output", type=Path, required=True, help="files to write, without their ending")

@@ -10,6 +10,7 @@ const FACTORS = {
   tempo: "Tempo", timing: "Rubato and timing", loudness: "Loudness", dynamics: "Louder and softer", voicing: "Voicing of chords",
   articulation: "Short and long touch", pedal: "Pedal",
 };
+const PITCHES = ["C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B"];
 let file = null, music = null, explained = null, chosen = null, changed = null, turn = 0, shown = "";
 
 const roll = new Roll($("roll"), seconds => sound.seek(seconds));
@@ -33,7 +34,8 @@ async function ask(question, wishes = {}, data = file.data) {
   } catch {
     throw new Error("The program behind this page does not answer. Is it still running?");
   }
-  if ((response.headers.get("Content-Type") ?? "").startsWith("audio/")) return response.blob();
+  if ((response.headers.get("Content-Type") ?? "").startsWith("audio/"))
+    return { blob: await response.blob(), notes: JSON.parse(decodeURIComponent(response.headers.get("X-Notes") ?? "[]")) };
   const answer = await response.json();
   if (!response.ok) throw Object.assign(new Error(sentence(answer)), { status: response.status });
   return answer;
@@ -163,7 +165,7 @@ function showProfile() {
 async function choose(name) {
   chosen = name;
   for (const row of document.querySelectorAll("#profile .row")) row.setAttribute("aria-pressed", String(row.dataset.name === name));
-  await busy(null, "Looking for reasons: each part of the playing is taken away in turn …", async () => {
+  await busy(null, "Looking for reasons: each part of the playing, and each note or bar, is taken away in turn. This can take a minute …", async () => {
     const mine = turn;
     const found = explained ?? await ask("reasons", { dimensions: music.profile.dimensions.map(each => each.name) });
     if (mine !== turn) return;
@@ -185,17 +187,22 @@ function showReasons(name) {
       make("span", signed(effect), "number"));
     return row;
   }), effects.length ? make("p", `Blue speaks for “${each.high}”, orange for “${each.low}”.`, "soft") : "");
-  const bars = explained.bar_effects[name];
-  if (shown === "" && explained.bars.length) {
-    roll.weights = explained.bar_of.map(bar => (bar < 0 ? 0 : bars[bar] ?? 0));
-    roll.draw();
-    const best = bars.map((value, k) => [value ?? 0, explained.bars[k]]).sort((a, b) => b[0] - a[0]);
-    $("lit").textContent = `Lit: what each bar adds. Most for “${each.high}”: ${best[0][1]}; most for “${each.low}”: ${best.at(-1)[1]}.`;
-  }
+  if (shown === "") light(each, explained.effects[name]);
   const find = make("button", "Find the smallest change");
   find.addEventListener("click", () => suggest(find, name));
   $("suggest").replaceChildren(find);
   compare();
+}
+
+// colours the notes by what they, or their bars, add to an answer, and names the most important ones
+function light(each, effects) {
+  const { lit, group_of: groups, groups: names } = explained;
+  roll.weights = lit ? groups.map(group => (group < 0 ? 0 : effects[group] ?? 0)) : null;
+  roll.draw();
+  const { start, pitch } = music.roll, name = k => names[k] ?? `${PITCHES[pitch[k] % 12]}${Math.floor(pitch[k] / 12) - 1} at ${clock(start[k])}`;
+  const order = effects.map((value, k) => [value, k]).sort((a, b) => b[0] - a[0]).map(([, k]) => k);
+  const most = sign => (sign > 0 ? order : [...order].reverse()).filter(k => sign * effects[k] > 0).slice(0, 3).map(name).join(", ") || "none";
+  $("lit").textContent = explained.lit_words + (lit ? ` Blue speaks for “${each.high}”, most of all ${most(1)}; orange for “${each.low}”, most of all ${most(-1)}.` : "");
 }
 
 function suggest(button, name) {
@@ -248,6 +255,7 @@ async function play(which, start = false) {
   if (chosen && explained && !which) showReasons(chosen);
   else $("lit").textContent = which ? `Shown: ${which.download.name}` : "";
   sound.set(null, roll.music.roll);
+  $("heard").textContent = "";
   sound.wanted = which ? Uint8Array.from(atob(which.download.data), letter => letter.charCodeAt(0)) : file.data;
   if (start && mine === turn) await startSound();
 }
@@ -256,11 +264,14 @@ async function startSound() {
   if (sound.wanted) {
     const wanted = sound.wanted;
     try {
-      const blob = await ask("sound", {}, wanted);
-      if (wanted === sound.wanted) sound.set(blob, roll.music.roll);
+      const { blob, notes } = await ask("sound", {}, wanted);
+      if (wanted === sound.wanted) {
+        sound.set(blob, roll.music.roll);
+        $("heard").textContent = notes.map(text => dot(capital(text))).join(" ");
+      }
     } catch (error) {
       if (error.status !== 501) throw error;
-      say("Played with plain tones: no piano sound is installed.");
+      $("heard").textContent = "Played with plain tones, without pedals: no piano sound is installed.";
     }
     if (wanted !== sound.wanted) return;
     sound.wanted = null;

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from explained import performances, random_target
 
+from musicbert.analysis.passages import Passage
 from musicbert.explanation import CallableTarget
-from musicbert.explanation.occlusion import flat, flatten_notes, keep_notes, occlude, voices
+from musicbert.explanation.occlusion import flat, flatten_notes, keep_notes, occlude, occlude_passages, voices
 from musicbert.explanation.rollout import attention_rollout
 from musicbert.midi.score import piano_score
 
@@ -62,6 +63,22 @@ def test_voices_of_one_track():
     found = occlude(counting([67, 69]), score, "voice", replacements=["gone"])
     assert found.groups == ("upper voice", "inner voices", "lower voice")
     assert found.effects["gone"].tolist() == [[2.0], [0.0], [0.0]]
+
+
+def test_passages_of_a_long_piece_are_hidden_on_their_own():
+    onset = np.arange(6) * 960
+    score = piano_score(onset, onset + 400, np.array([60, 72, 60, 72, 72, 72]), np.full(6, 70))
+    target = counting([72])
+    parts = [(0.25, Passage(0.0, 3.0, np.arange(3))), (0.75, Passage(3.0, 5.0, np.arange(3, 5)))]
+    target.rated = lambda _: parts  # the last note is in no rated passage
+    notes = occlude_passages(target, score, "note")
+    assert notes.effects["gone"][:, 0].tolist() == [0, 0.25, 0, 0.75, 0.75, 0]
+    assert notes.group_of.tolist() == [0, 1, 2, 3, 4, -1]
+    assert notes.score == 0.25 * 1 + 0.75 * 2
+    bars = occlude_passages(target, score, "bar")
+    assert bars.groups == ("bar 1", "bar 2", "bar 3")
+    assert bars.effects["gone"][:, 0].tolist() == [0.25, 0.75, 0.75]  # bar 2 has a note in both passages
+    assert bars.group_of.tolist() == [0, 0, 1, 1, 2, -1]
 
 
 def test_the_flat_performance():

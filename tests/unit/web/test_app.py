@@ -6,8 +6,10 @@ import json
 import os
 import signal
 import time
-from urllib.parse import quote
+from dataclasses import replace
+from urllib.parse import quote, unquote
 
+import numpy as np
 import pytest
 
 pytest.importorskip("starlette", reason="needs the extra page")
@@ -18,6 +20,7 @@ from starlette.testclient import TestClient
 
 from musicbert.errors import MidiError
 from musicbert.midi import read_score
+from musicbert.midi.writer import midi_bytes
 from musicbert.web import work
 from musicbert.web.app import HEADERS, MOST_BYTES, make_app
 from musicbert.web.pool import FullError, Pool
@@ -77,13 +80,28 @@ def test_music_without_a_player_has_reasons_in_words(client):
     assert all(each["text"] for each in answer["no_profile_because"])
 
 
-def test_reasons_light_up_bars(client, waltz):
+def test_reasons_light_up_notes_or_bars(client, waltz):
     name = ask(client, "analyse", waltz).json()["profile"]["dimensions"][3]["name"]
     answer = ask(client, "reasons", waltz, dimensions=[name]).json()
     assert answer["dimensions"][name]["words"]
     assert len(answer["factors"][name]["factors"]) == 7
-    assert len(answer["bar_of"]) == len(read_score(waltz))
-    assert len(answer["bar_effects"][name]) == len(answer["bars"])
+    assert len(answer["group_of"]) == len(read_score(waltz))
+    assert len(answer["effects"][name]) == max(answer["group_of"]) + 1
+    assert any(answer["effects"][name])
+
+
+def test_what_lights_up_was_measured_and_is_said(monkeypatch):
+    def lit(notes, known):
+        monkeypatch.setattr("musicbert.explanation.passages.offered", lambda: {"profile": known})
+        return work._lit(notes)
+
+    both = {"notes gone": ["gone"], "bars gone": ["gone"]}
+    assert lit(50, both)[0] == "note"
+    assert lit(5000, both)[0] == "bar"
+    assert "too long" in lit(5000, both)[1]
+    assert lit(50, {"notes gone": ["flat"], "bars gone": ["gone"]})[0] == "bar"
+    assert lit(50, {"notes gone": [], "bars gone": []})[0] == ""
+    assert lit(50_000, both)[0] == ""
 
 
 def test_another_way_of_playing(client, waltz):
@@ -116,6 +134,12 @@ def test_sound(client, waltz):
     wav = ask(client, "sound", waltz)
     assert wav.headers["content-type"] == "audio/wav"
     assert wav.content[:4] == b"RIFF"
+    assert unquote(wav.headers["x-notes"]) == "[]"
+    score = read_score(waltz)
+    soft = {"control_tick": [0], "control_number": [67], "control_value": [127], "control_track": [0]}
+    columns = {name: np.array(values, np.int64) for name, values in soft.items()}
+    wav = ask(client, "sound", midi_bytes(replace(score, **columns)))
+    assert json.loads(unquote(wav.headers["x-notes"])) == ["not heard: the soft pedal"]
 
 
 def test_what_is_no_music_is_said(client):
