@@ -1,7 +1,7 @@
 """Answers of a model of one's own: `musicbert finetune`, a checkpoint with heads, a saved committee."""
 
 from os import PathLike, fspath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -9,6 +9,9 @@ from musicbert.analysis.profile import Dimension, Profile
 from musicbert.annotation.dimensions import RATING_SETS
 from musicbert.errors import CheckpointError
 from musicbert.midi.score import Score
+
+if TYPE_CHECKING:
+    from musicbert.predict.prediction import TagResult
 
 #: how far a range of a known error reaches, in root mean square errors: 80 % of a normal distribution
 WITHIN = {0.8: 1.2816, 0.9: 1.6449}
@@ -19,8 +22,8 @@ def own_answers(
 ) -> tuple[Profile | None, dict[str, dict[str, float]]]:
     """Return the ratings of a piece as a profile, and other outputs by head and name.
 
-    Ratings get the names, poles, scale and training range that the model knows. Labels of notes are not
-    answered here.
+    Ratings get the names, poles, scale and training range that the model knows. Of labels of notes the share
+    of the notes is given that has each, and the mean of ratings of notes.
     Raises `CheckpointError` (``no-head``; those of the loaders) and `DatasetError`.
     """
     path = fspath(model)
@@ -32,14 +35,13 @@ def own_answers(
         from musicbert.predict.tagger import load_tagger_model
 
         tagger = load_tagger_model(path, device=device)
+        results = tagger.predict_labels([score])[0]
         if tagger.level == "note":
-            raise CheckpointError(
-                "other-model", f"It labels notes ({tagger.label})", path=path, hint="use musicbert predict"
-            )
-        result = tagger.predict([score])[0]
+            return _of_notes(path, tagger.heads, results)
+        result = results[tagger.label]
         if tagger.kind == "regression":
             return _profile(path, {tagger.label: (tagger.head, result.scores.tolist())}), {}
-        return None, {tagger.label: result.as_dict()}
+        return None, {tagger.label: dict(zip(tagger.head.all_names, result.scores.tolist(), strict=True))}
     from musicbert.predict.model import from_pretrained
 
     network: Any = from_pretrained(model, device=device)
@@ -59,8 +61,27 @@ def own_answers(
     return (_profile(path, ratings) if ratings else None), outputs
 
 
-def _profile(path: str, heads: dict[str, tuple[Any, list[float]]]) -> Profile:
-    """Dimensions of heads that rate."""
+def _of_notes(
+    path: str, heads: dict[str, Any], results: dict[str, "TagResult"]
+) -> tuple[Profile | None, dict[str, dict[str, float]]]:
+    """Labels of notes over a piece: shares of the notes that the encoding keeps, means of ratings."""
+    outputs, ratings = {}, {}
+    for label, result in results.items():
+        scores, head = np.asarray(result.scores)[result.known], heads[label]
+        if result.kind == "regression":
+            ratings[label] = (head, scores.mean(0).tolist())
+            continue
+        has = scores > 0.5 if result.kind == "multilabel" else np.eye(head.outputs)[scores.argmax(1)]
+        outputs[f"{label} (share of {len(scores):,} notes)"] = dict(
+            zip(head.all_names, has.mean(0).tolist(), strict=True)
+        )
+    if not ratings:
+        return None, outputs
+    return _profile(path, ratings, "Ratings are means over the notes."), outputs
+
+
+def _profile(path: str, heads: dict[str, tuple[Any, list[float]]], *more: str) -> Profile:
+    """Dimensions of heads that rate; ``more``: what else is to be said."""
     dimensions = []
     for label, (head, scores) in heads.items():
         for k, (name, value) in enumerate(zip(head.all_names, scores, strict=True)):
@@ -77,11 +98,13 @@ def _profile(path: str, heads: dict[str, tuple[Any, list[float]]]) -> Profile:
                     value=value,
                     rating=rating,
                     trained=trained,
+                    scale=head.scale or None,
                 )
             )
     scales = [head.scale for head, _ in heads.values()]
     scale = tuple(scales[0][:2]) if scales and scales[0] else None
     notes = (
+        *more,
         "No range of the ratings is known: the model does not say how far it errs on music it does not know.",
     )
     return Profile(path, tuple(dimensions), scale=scale, meaning="", notes=notes)

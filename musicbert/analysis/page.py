@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from musicbert.analysis.profile import Dimension, Profile
-from musicbert.analysis.text import clock, limits, track_line
+from musicbert.analysis.text import clock, limits, scale_of, track_line
 
 if TYPE_CHECKING:
     from musicbert.analysis.analysis import Analysis
@@ -67,11 +67,13 @@ def _row(each: Dimension, first: bool) -> str:
         return f"{100 * min(max((value - low) / (high - low), 0.0), 1.0):.1f}%"
 
     span, said = "", f"{each.value:.2f}"
-    if each.rating is not None and each.value > 0:
-        top = each.rating / each.value
+    if each.rating is not None:
         said = f"{each.rating:.1f}"
         if each.interval is not None:
-            said += f" <small>{top * each.interval[0]:.1f}–{top * each.interval[1]:.1f}</small>"
+            said += f" <small>{each.rated(each.interval[0]):.1f}–{each.rated(each.interval[1]):.1f}</small>"
+    if each.trained is not None:
+        ends = " to ".join(f"{each.rated(value):.1f}" for value in each.trained)
+        said += f" <small>(training: {ends})</small>"
     if each.interval is not None:
         span = f'<b style="left:{at(each.interval[0])};right:calc(100% - {at(each.interval[1])})"></b>'
     place = (
@@ -97,8 +99,8 @@ def _profile(profile: Profile) -> str:
     texts = [profile.meaning]
     if known is not None and known.coverage:
         texts.append(
-            f"The dot is the rating to expect from listeners (1 to 7), the band where it lies for "
-            f"{known.coverage:.0%} of unknown music."
+            f"The dot is the rating to expect from listeners ({scale_of(profile)}), the band where it lies "
+            f"for {known.coverage:.0%} of unknown music."
         )
     texts += profile.notes
     texts += [f"Not shown: {name} (R² {r2:.2f} on held-out music)." for name, r2 in profile.not_shown]
@@ -195,7 +197,7 @@ def _segments(analysis: "Analysis") -> str:
         known = (
             f"{score.metric} {score.value:.2f} ({score.baseline_name}: {score.baseline:.2f}) on {score.music}"
         )
-        told.append(f"How good {name} are: {known}.")
+        told.append(f"{name.capitalize()}, measured: {known}.")
     if told:
         items = "".join(f"<li>{escape(text)}</li>" for text in told)
         result += f'<section><h2>About these layers</h2><ul class="soft">{items}</ul></section>'

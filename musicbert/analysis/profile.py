@@ -28,7 +28,8 @@ class Dimension:
     ``value`` is 0-1 (the rating over the highest one), ``rating`` on the scale of the raters. ``interval``
     holds the mean rating of listeners for a share ``coverage`` of unknown music, None where this is not
     known; ``percentile``: per cent of the rated performances with a lower value; ``r2`` on music that
-    training did not hold, with its 95 % interval; ``trained``: range of the training labels.
+    training did not hold, with its 95 % interval; ``trained``: range of the training labels (0-1).
+    ``scale``: lowest and highest rating, and the rating whose value is 0.
     """
 
     name: str
@@ -42,6 +43,14 @@ class Dimension:
     percentile: float | None = None
     r2: tuple[float, float, float] | None = None
     trained: tuple[float, float] | None = None
+    scale: tuple[float, float, float] | None = None
+
+    def rated(self, value: float) -> float:
+        """Return a value as a rating on the scale; the value itself where there is no scale."""
+        if self.scale is None:
+            return value
+        _, highest, zero = self.scale
+        return zero + value * (highest - zero)
 
 
 @dataclass(frozen=True)
@@ -141,6 +150,7 @@ def make_profile(
                 interval=(float(low[0, k]), float(high[0, k])),
                 coverage=coverage, percentile=float(percentile[k]),
                 r2=(scores["value"], scores["low"], scores["high"]),
+                scale=(float(model.about["scale"][0]), top, 0.0),
             )
         )  # fmt: skip
     parts = _parts(score, cut, rated, result.values[:, shown], like)

@@ -53,6 +53,12 @@ def text_of(analysis: "Analysis", *, width: int = 100) -> str:
     return "\n".join(lines) + "\n"
 
 
+def scale_of(profile: Profile) -> str:
+    """Ends of the scale of the ratings: ``1 to 7``."""
+    low, high = profile.scale or (0, 1)
+    return f"{low:g} to {high:g}"
+
+
 def _paragraph(text: str, width: int, first: str = "") -> list[str]:
     return wrap(text, width, initial_indent=first, subsequent_indent=" " * len(first))
 
@@ -72,9 +78,9 @@ def bar(each: Dimension) -> str:
 
 def limits(each: Dimension) -> tuple[float, float]:
     """Values of the ends of a bar: those of the lowest and highest rating."""
-    if each.rating is not None and each.value > 0:
-        top = each.rating / each.value
-        return (1.0 / top, 1.0) if each.trained is None else (0.0, 1.0)
+    if each.scale is not None:
+        lowest, highest, zero = each.scale
+        return min((lowest - zero) / (highest - zero), each.value), max(1.0, each.value)
     if each.trained is not None and each.trained[0] < each.trained[1]:
         return min(each.trained[0], each.value), max(each.trained[1], each.value)
     return min(0.0, each.value), max(1.0, each.value)
@@ -97,18 +103,19 @@ def _profile(profile: Profile, width: int) -> list[str]:
         last = each.area
         line = f"{shown:{area}}  {each.low:>{low}}  {bar(each)}  {each.high:{high}}  "
         line += f"{each.rating if each.rating is not None else each.value:6.1f}"
-        if each.interval is not None and each.rating is not None and each.value > 0:
-            top = each.rating / each.value
-            line += f"  {top * each.interval[0]:.1f}–{top * each.interval[1]:.1f}"
+        if each.interval is not None and each.rating is not None:
+            line += f"  {each.rated(each.interval[0]):.1f}–{each.rated(each.interval[1]):.1f}"
         if each.percentile is not None:
             line += f"  {each.percentile:5.0f}"
+        if each.trained is not None:
+            line += f"  (training: {each.rated(each.trained[0]):.1f}–{each.rated(each.trained[1]):.1f})"
         lines.append(line.rstrip())
     lines.append("")
     if level:
-        count = "place: how many of 100 rated performances lie further to the left" if placed else ""
+        count = "; place: how many of 100 rated performances lie further to the left" if placed else ""
         text = (
-            "● is the rating to expect from listeners (1 to 7), "
-            f"━ where it lies for {level} of unknown music; {count}."
+            f"● is the rating to expect from listeners ({scale_of(profile)}), "
+            f"━ where it lies for {level} of unknown music{count}."
         )
         lines += _paragraph(text, width)
     for text in (profile.meaning, *profile.notes):
@@ -143,5 +150,5 @@ def _layers(analysis: "Analysis", width: int) -> list[str]:
         known = (
             f"{score.metric} {score.value:.2f}, {score.baseline_name} {score.baseline:.2f}, on {score.music}"
         )
-        lines += _paragraph(f"How good {name} are: {known}.", width)
+        lines += _paragraph(f"{name.capitalize()}, measured: {known}.", width)
     return ["", *lines] if lines else []

@@ -13,9 +13,12 @@ import pytest
 import musicbert
 from musicbert.analysis import analysis as analysis_module
 from musicbert.analysis import load_profile_model
+from musicbert.analysis.text import limits
 from musicbert.cli.main import main
 from musicbert.errors import CheckpointError
 from musicbert.midi import read_score
+from musicbert.predict.tagger import load_tagger_model
+from tests.unit.weights.test_tagger_folder import make
 
 
 @pytest.fixture(scope="module")
@@ -260,3 +263,61 @@ def test_a_network_of_ones_own_answers_with_its_heads(performances, fixtures, co
     with pytest.raises(CheckpointError) as only:
         musicbert.analyse(performances[0], model="m2bert-tiny")
     assert only.value.reason == "no-head"
+
+
+def tagger(folder, kind, level="sequence", **task):
+    """A folder as `musicbert finetune` writes it, of a made model with three outputs."""
+    make(folder, "m2bert", level=level, kind=kind)
+    settings = json.loads((folder / "tagger.json").read_text())
+    settings["task"] |= {"name": "mood", **task}
+    (folder / "tagger.json").write_text(json.dumps(settings))
+    return folder
+
+
+def forms(answer):
+    return answer.to_text(), answer.to_html(), answer.to_csv(), answer.to_json()
+
+
+@pytest.mark.parametrize("scale", [[1, 5, 1], [1, 5, 0], None])
+@pytest.mark.parametrize("level", ["sequence", "note"])
+def test_ratings_of_ones_own_have_their_names_poles_scale_and_range(performances, tmp_path, scale, level):
+    poles, ranges = [["calm", "wild"], ["sad", "glad"], ["old", "new"]], [[0.25, 0.5], None, [0, 1]]
+    known = {"poles": poles, "ranges": ranges, **({"scale": scale} if scale else {})}
+    folder = tagger(tmp_path / "model", "regression", level, **known)
+    answer = musicbert.analyse(performances[0], model=folder, layers=False)
+    first, second, _ = answer.profile.dimensions
+    assert (first.name, first.low, first.high) == ("a", "calm", "wild")
+    assert (first.trained, second.trained) == ((0.25, 0.5), None)
+    assert answer.profile.scale == (tuple(scale[:2]) if scale else None)
+    expected = {(1, 0): (1.25, 2.5), (1, 1): (2.0, 3.0)}[1, scale[2]] if scale else (0.25, 0.5)
+    assert tuple(map(first.rated, first.trained)) == expected
+    if scale:
+        assert first.rating == pytest.approx(scale[2] + first.value * (5 - scale[2]))
+        assert limits(first)[0] == pytest.approx(min((1 - scale[2]) / (5 - scale[2]), first.value))
+    for text in forms(answer):
+        assert "calm" in text
+        assert "wild" in text
+    for text in forms(answer)[:2]:
+        assert f"{expected[0]:.1f}" in text
+        assert "No range of the ratings is known" in text.replace("\n", " ")
+        assert ("means over the notes" in text) == (level == "note")
+
+
+@pytest.mark.parametrize("kind", ["classes", "multilabel"])
+@pytest.mark.parametrize("level", ["sequence", "note"])
+def test_labels_of_ones_own_have_their_names(performances, tmp_path, kind, level):
+    folder = tagger(tmp_path / "model", kind, level)
+    score = performances[0]
+    answer = musicbert.analyse(score, model=folder, layers=False)
+    ((name, scores),) = answer.outputs.items()
+    assert answer.profile is None
+    result = load_tagger_model(folder).predict([score])[0]
+    if level == "note":
+        assert name == f"mood (share of {result.known.sum():,} notes)"
+        best = [best if isinstance(best, list) else [best] for best in result.best if best is not None]
+        assert scores == pytest.approx({c: np.mean([c in each for each in best]) for c in result.classes})
+    else:
+        assert name == "mood"
+        assert scores == pytest.approx(result.as_dict())
+    for text in forms(answer):
+        assert name in text
