@@ -11,7 +11,7 @@ from musicbert.command_line import refuse_unused
 DESCRIPTION = "Explain what a model predicts for one performance."
 EPILOG = """examples:
   musicbert explain piece.mid
-  musicbert explain piece.mid --dimension pedal --change --output reasons
+  musicbert explain piece.mid --dimension pedal --change --output reasons --sound
   musicbert explain piece.mid --model ratings.npz
   musicbert explain piece.mid --model runs/ratings/model --dimension pedal --output reasons
   musicbert explain piece.mid --model runs/ratings/model --dimension pedal --notes --against other.mid
@@ -21,8 +21,9 @@ in the music, alone and together with others, and the model judges each result. 
 values: they add up to the prediction minus that of the neutral performance. docs/explanations.md says what
 each number means and how far to trust it.
 
---output is a folder for explanation.json and for the music with each factor neutral (MIDI), and with all of
-them (neutral.mid). --change adds a MIDI file for each change that was found.
+--output is a folder for explanation.json and MIDI files: the music as it is (original.mid), with each factor
+neutral (without_FACTOR.mid), and with all of them (neutral.mid). --change adds one for each change that was
+found. --sound writes the original, the neutral and the changed music as .wav, too.
 
 exit status: 0 done; 2 bad usage or input."""
 
@@ -61,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--by", type=float, help="with --change: how far (default: one rater's standard error)")
     add("--output", "-o", type=Path, metavar="DIR", help="folder for the reasons and the neutral music")
+    add("--sound", action="store_true", help="with --output: original, neutral and changed music as WAV, too")
     add("--device", help="cpu, cuda, ... (a GPU if there is one)")
     add_channel_programs(parser)
 
@@ -72,7 +74,13 @@ def run(options: argparse.Namespace) -> int:
 
     if not options.change:
         refuse_unused(options, ["by"], "without --change")
+    if options.output is None:
+        refuse_unused(options, ["sound"], "without --output")
     score = read_score(options.input, channel_programs=options.channel_programs)
+    if options.sound:  # first: where it cannot be played, nothing is computed in vain
+        from musicbert.sound import render
+
+        render(score, _made(options.output) / "original.wav")
     result = explain(
         score,
         options.dimension,
@@ -88,15 +96,22 @@ def run(options: argparse.Namespace) -> int:
     )
     print(result)
     if options.output is not None:
-        options.output.mkdir(parents=True, exist_ok=True)
-        for factor in FACTORS:
-            neutral(score, factor).save(options.output / f"without_{factor}.mid")
-        neutral(score).save(options.output / "neutral.mid")
+        folder = _made(options.output)
+        music = {f"without_{factor}": neutral(score, factor) for factor in FACTORS}
+        music |= {"original": score, "neutral": neutral(score)}
         for each in result.changes or ():
             if each.score is not None:
-                name = "_".join(re.findall(r"\w+", each.name.lower()))
-                path = options.output / f"{name}_{'up' if each.up else 'down'}.mid"
-                each.score.save(path)
-                print(f"more {each.towards}: {path}")
-        result.to_json(options.output / "explanation.json")
+                name = "_".join(re.findall(r"\w+", each.name.lower())) + ("_up" if each.up else "_down")
+                music[name] = each.score
+                print(f"more {each.towards}: {folder / name}.mid")
+        for name, made in music.items():
+            made.save(folder / f"{name}.mid")
+            if options.sound and not name.startswith(("original", "without_")):
+                render(made, folder / f"{name}.wav")
+        result.to_json(folder / "explanation.json")
     return 0
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -205,6 +205,7 @@ TABLES = {
         "--head": "~--head nonsense", "--network": "!--network musicbert-mini", "--written": "!--written {song}",
         "--dimension": "--dimension 1", "--refits": "--refits {micro} {micro}", "--change": "~--change", "--by": "!--by 0.1",
         "--notes": "--dimension 1 --notes", "--against": ("explain {song} --model {micro} --dimension 1 --notes", "--against {song}"), "--output": "--output out", "--device": "~--device nonsense",
+        "--sound": ("explain {song} --model {micro} --output out", "--sound"),
         "--channel-programs": ("explain {elsewhere} --model {micro} --output out", "--channel-programs channel"),
     }),
     "build": (BUILD, {

@@ -1,15 +1,20 @@
 """The smallest change that moves a prediction."""
 
 import re
+import sys
+import wave
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from musicbert.cli.main import main
 from musicbert.errors import ConfigError
-from musicbert.explanation import CallableTarget, explain
+from musicbert.explanation import CallableTarget, Explanation, explain
 from musicbert.explanation.change import smallest_change
 from musicbert.explanation.measured import measured, real_losses
 from musicbert.explanation.playing_factors import FACTORS, coordinates, with_strengths
+from musicbert.midi import read_score
 from musicbert.synthesis import make_set
 
 
@@ -100,3 +105,33 @@ def test_what_was_measured_is_whole():
     offered = [each["offered"] for each in measured().values()]
     assert any(offered)
     assert not all(offered)
+
+
+def test_the_command_writes_what_was_before_and_after_as_midi_and_sound(score, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("tinysoundfont")
+    louder = replace(score, velocity=np.minimum(score.velocity + 30, 127))
+    made = smallest_change(TARGET, 1, score, 0.1, up=True)
+    change = replace(made, name="Timbre Soft - Loud", towards="loud", score=louder, strengths={"loudness": 2})
+    given = Explanation(("x",), (("", ""),), np.zeros(1), score, changes=(change,))
+    monkeypatch.setattr("musicbert.explanation.explain", lambda *_, **__: given)
+    score.save(tmp_path / "a.mid")
+    command = ["explain", str(tmp_path / "a.mid"), "--change", "--sound"]
+    assert main([*command, "--output", str(tmp_path / "out")]) == 0
+    assert f"more loud: {tmp_path / 'out' / 'timbre_soft_loud_up.mid'}" in capsys.readouterr().out
+    seconds, power = {}, {}
+    for path in (tmp_path / "out").glob("*.wav"):
+        with wave.open(str(path)) as file:
+            samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(float)
+            seconds[path.stem], power[path.stem] = file.getnframes() / file.getframerate(), samples.std()
+    assert set(seconds) == {"original", "neutral", "timbre_soft_loud_up"}
+    assert seconds["original"] == pytest.approx(seconds["timbre_soft_loud_up"], abs=0.5)
+    assert power["timbre_soft_loud_up"] > 1.2 * power["original"]
+    for name in ("original", "timbre_soft_loud_up"):
+        kept = score if name == "original" else louder
+        assert np.array_equal(read_score(tmp_path / "out" / f"{name}.mid").velocity, kept.velocity)
+    assert main(command) == 2
+    assert "--sound: not used without --output" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "tinysoundfont", None)
+    monkeypatch.setattr("musicbert.explanation.explain", None)  # not reached
+    assert main([*command, "--output", str(tmp_path / "other")]) == 2
+    assert "pip install --no-deps tinysoundfont" in capsys.readouterr().err
