@@ -68,9 +68,11 @@ class TagSettings:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TagSettings:
-        """Read settings; names that only a later version knows are ignored."""
+        """Read settings; raises `ValueError` where a name is not known, as in a later version's."""
         known = {entry.name for entry in fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in known})
+        if unknown := [name for name in values if name not in known]:
+            raise ValueError(f"{unknown[0]} of its head is not known to this program")
+        return cls(**values)
 
 
 class Tagger(nn.Module):

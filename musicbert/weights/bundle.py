@@ -130,10 +130,18 @@ def bundle_from_settings(
     family = family_of_config(shown)
     try:
         check_version(settings["format_version"], FORMAT_VERSION)
+        if settings.get("model_type", family.name) != family.name:
+            raise ValueError(
+                f"model_type is {settings['model_type']!r}, the tensors are those of {family.name}"
+            )
         config = family.config_from(settings["architecture"])
         if any(getattr(config, name) != getattr(shown, name) for name in family.from_shapes):
             raise ValueError(f"the tensors are those of {shown}")
         origin = dict(settings.get("origin") or {})
+        said = Bundle(config, {}).settings()
+        for name in ("encoding", "performance_inputs"):
+            if settings.get(name, said.get(name)) != said.get(name):
+                raise ValueError(f"{name} is {settings[name]!r}, the architecture says {said.get(name)!r}")
         if not isinstance(config, ModelConfig):
             return Bundle(config, weights, origin=origin)
         heads = tuple(head_from_json(entry) for entry in settings["heads"])

@@ -285,7 +285,7 @@ def _classes(names: Any, inverse: Any, count: int) -> list[str]:
     if sorted(names) != sorted(_numbered(count)) or not all(isinstance(name, str) for name in names.values()):
         raise ValueError(f"id2label has {len(names)} entries, and they are not the names of {count} classes")
     classes = [names[str(number)] for number in range(count)]
-    if inverse is not None and any(classes[number] != name for name, number in inverse.items()):
+    if inverse is not None and dict(inverse) != {name: number for number, name in enumerate(classes)}:
         raise ValueError("label2id is not the inverse of id2label")
     return classes
 

@@ -157,9 +157,11 @@ def _with_config(weights: dict[str, torch.Tensor], container: str, path: Path) -
     if isinstance(architecture, dict):
         settings = {"encoder_attention_heads": architecture.get("heads")}
         family = next((f for name, f in FAMILIES.items() if name == content.get("model_type")), None)
-        if family is not None:
-            settings |= {flag: architecture.get(name) for name, flag in family.unseen.items()}
-            settings |= {name: architecture[name] for name in WITHOUT_FLAG if name in architecture}
+        if family is None:
+            message = f"Its settings do not fit: model_type is {content.get('model_type')!r}"
+            raise CheckpointError("bad-config", message, path=beside)
+        settings |= {flag: architecture.get(name) for name, flag in family.unseen.items()}
+        settings |= {name: architecture[name] for name in WITHOUT_FLAG if name in architecture}
     else:
         try:
             settings = hugging_face_settings(content, weights)

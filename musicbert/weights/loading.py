@@ -76,22 +76,38 @@ def _read_bundle(
     config: Any = infer_config(weights, checkpoint.settings, family=kind, path=path)
     if checkpoint.folder_settings:
         bundle = bundle_from_settings(checkpoint.folder_settings, config, weights, path)
+        if kind.with_settings(bundle.config, checkpoint.settings) != bundle.config:
+            message = "Its settings of fairseq are not those of its architecture"
+            raise CheckpointError("bad-config", message, path=path)
     else:
         origin = {"file": Path(path).name, "container": checkpoint.container}
         if frozen := checkpoint.task.get("freeze_layers"):
             origin["frozen layers"] = str(frozen)
         bundle = Bundle(config, weights, origin=origin)
         if kind.name == "musicbert":
-            asked = checkpoint.settings.get("pooling")
-            pooling: Pooling = next((name for name in get_args(Pooling) if name == asked), "first")
-            heads, view = heads_of(weights, checkpoint, path), view_of(checkpoint) or "octuple"
-            phases = checkpoint.task.get("phases", 1)
-            phases = phases if type(phases) is int and 0 < phases <= MOST_PHASES else 1
+            pooling, view, phases = _use_of(checkpoint, path)
+            heads = heads_of(weights, checkpoint, path)
             bundle = replace(bundle, heads=heads, pooling=pooling, view=view, phases=phases)
         if not given and not any(head.names for head in bundle.heads):  # an older checkpoint
             labels = labels_of_data(checkpoint.task)
-    _check_vocabulary(bundle, Path(path))
+    _check_vocabulary(bundle, Path(path), beside=bool(checkpoint.folder_settings))
     return bundle if labels is None else _with_names(bundle, labels, given=given)
+
+
+def _use_of(checkpoint: Checkpoint, path: str | PathLike[str]) -> tuple[Pooling, View, int]:
+    """What sentence heads read, form of the music, and phases, by the settings of fairseq."""
+    pooling, phases = checkpoint.settings.get("pooling"), checkpoint.task.get("phases")
+    asked, view = checkpoint.task.get("encoding"), view_of(checkpoint)
+    wrong = {
+        "pooling": pooling is not None and pooling not in get_args(Pooling),
+        "phases": phases is not None and not (type(phases) is int and 0 < phases <= MOST_PHASES),
+        "encoding": isinstance(asked, str) and asked not in VIEWS,
+    }
+    if names := [name for name, holds in wrong.items() if holds]:
+        value = {**checkpoint.settings, **checkpoint.task}[names[0]]
+        message = f"Its settings do not fit: {names[0]} is {value!r}, which is not known here"
+        raise CheckpointError("bad-config", message, path=path)
+    return pooling or "first", view or "octuple", phases or 1
 
 
 def _with_names(bundle: Bundle, labels: str | PathLike[str], *, given: bool) -> Bundle:
@@ -107,8 +123,12 @@ def _with_names(bundle: Bundle, labels: str | PathLike[str], *, given: bool) -> 
     return replace(bundle, heads=heads)
 
 
-def _check_vocabulary(bundle: Bundle, folder: Path) -> None:
-    """Compare the vocabulary, and the ``vocab.json`` of a folder, with the tokens of this program."""
+def _check_vocabulary(bundle: Bundle, path: Path, *, beside: bool) -> None:
+    """Compare the vocabulary, and a ``vocab.json``, with the tokens of this program.
+
+    ``beside``: the file in a folder's place has its settings beside it.
+    """
+    folder = path.parent if beside and path.suffix == ".safetensors" else path
     size = getattr(bundle.config, "vocabulary_size", len(TOKENS))
     if size != len(TOKENS):
         message = f"Its vocabulary has {size} tokens, OctupleMIDI {len(TOKENS)}"

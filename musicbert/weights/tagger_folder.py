@@ -91,6 +91,8 @@ def _check_use(settings: Mapping[str, Any]) -> None:
         raise ValueError(f"codec {settings['codec']!r} is not one of {', '.join(CODECS)}")
     for task in tasks:
         _check_task(task)
+    if {task["level"] == "note" for task in tasks} != {settings["head"]["head"] == "note"}:
+        raise ValueError(f"a head {settings['head']['head']!r} of another level than its label")
     count = sum(len(task["classes"]) for task in tasks)
     if count != outputs:
         raise ValueError(f"{outputs} outputs, but {count} classes")

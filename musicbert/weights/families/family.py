@@ -80,14 +80,16 @@ class Family:
         return self.name
 
     def config_from(self, architecture: Mapping[str, Any]) -> Config:
-        """Architecture from its entry in ``config.json``; unknown attributes are left out.
+        """Architecture from its entry in ``config.json``.
 
-        Raises `ValueError` and `TypeError` where a value cannot be used.
+        Raises `ValueError` and `TypeError` where a value cannot be used, or an attribute is not known.
         """
         known = {entry.name for entry in fields(self.config)}  # type: ignore[arg-type]
-        given = {name: value for name, value in architecture.items() if name in known}
+        if unknown := [name for name in architecture if name not in known]:
+            raise ValueError(f"{unknown[0]} of its architecture is not known to this program")
+        given = architecture.items()
         config: Config = self.config(
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in given}
         )
         check_architecture(config)
         return config
@@ -133,6 +135,16 @@ class Family:
                 raise ValueError(f"{flag} is {value!r}, not a number")
             changes[attribute] = type(getattr(config, attribute))(value)
         return config.with_(**changes)
+
+    def check_sizes(self, config: Config, settings: Mapping[str, Any]) -> None:
+        """Compare sizes among the settings of a checkpoint with those that its tensors show.
+
+        A table of positions may have been cut. Raises `ValueError`.
+        """
+        for flag, attribute in self.flags.items():
+            shown = getattr(config, attribute) if attribute in self.from_shapes else None
+            if attribute != "max_positions" and shown is not None and settings.get(flag, shown) != shown:
+                raise ValueError(f"{flag} is {settings[flag]!r}, the tensors show {shown}")
 
     def check(self, theirs: Config, ours: Config, *, path: str | PathLike[str] | None = None) -> None:
         """Check that the weights of one architecture go into a model of another.

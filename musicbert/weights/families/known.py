@@ -55,6 +55,7 @@ def infer_config(
     family = family or family_of(weights)
     config = _infer(family, family.rename(weights, path=path), path)
     try:
+        family.check_sizes(config, settings or {})
         config = family.with_settings(config, settings or {})
         check_architecture(config)
     except (ValueError, OverflowError) as error:
