@@ -39,8 +39,7 @@ A line of octuples holds bars 0-255: a longer piece fails without --windows. Lin
 files.
 
 encodings: octuple; cp: compound words (bar, position, pitch, duration), corrected; cp-m2bert and cp-midibert:
-as the programs of M2BERT and MidiBERT make them, bugs included (with --reader miditoolkit also where one
-track of a file has several channels).
+as the programs of M2BERT and MidiBERT make them, bugs included.
 
 exit status: 0 done; 1 some files failed; 2 all failed, or bad usage."""
 OCTUPLE = "octuple"

@@ -24,6 +24,7 @@ from musicbert.midi.events import (
     METRE,
     NOTE_OFF,
     NOTE_ON,
+    PORT,
     PROGRAM,
     TEMPO,
     Events,
@@ -47,7 +48,6 @@ from musicbert.midi.writer import (
 
 logger = logging.getLogger(__name__)
 _NOTE = ("onset", "offset", "pitch", "velocity", "program", "drum")
-_PORT = 0x21
 _HINT = "save its score (notes, tempi, metres, controllers), or write the file anew with a music program"
 #: Places of new events among those of their tick.
 _BEFORE, _AMONG, _AFTER = range(3)
@@ -227,7 +227,7 @@ class _Edit:
             kept = channel if same and channel in controlled and self.form == 1 else -1
             track = int(notes.track[place]) if self.form != 1 else 0
             groups[int(after.program[note]), drum, kept, track].append(note)
-        ports = [self.data[at] for _, at in events.meta(_PORT) if at < len(self.data)]
+        ports = [self.data[at] for _, at in events.meta(self.data, PORT)]
         used = set((events.status[(events.status >= 0x80) & (events.status < 0xF0)] & 0x0F).tolist())
         free = [(0, channel) for channel in MELODIC_CHANNELS if channel not in used]
         port = max(ports, default=0) + 1

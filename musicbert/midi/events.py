@@ -5,8 +5,10 @@ of them, two on one tick may change places), makes an object of ten kilobytes fo
 channel of every track, and gives no channels. This is slower, so the reader asks for it only where one of
 these can matter (`musicbert.midi.parsers`, `musicbert.midi.channels`, `musicbert.midi.edit`).
 
-Tracks are read like symusic reads them: a track ends at its end mark, running status holds over meta events.
-For every byte it is found at once where an event that began there would end; one loop then follows the chain.
+The file has as many tracks as its header says; chunks after them are ignored. A track ends at its end mark,
+or with its chunk. Running status holds over meta and system exclusive events; a length follows ``F7``, as in
+the standard. For every byte it is found at once where an event that began there would end; one loop then
+follows the chain.
 """
 
 from collections.abc import Iterator
@@ -16,13 +18,30 @@ import numpy as np
 
 from musicbert.arrays import Ints
 
-TEMPO, METRE, END = 0x51, 0x58, 0x2F
+NAME, LYRIC, PORT, TEMPO, METRE, END = 0x03, 0x05, 0x21, 0x51, 0x58, 0x2F
+#: Bytes of a value (of a time signature as far as it is used); shorter events have no meaning.
+VALUE_BYTES = {PORT: 1, TEMPO: 3, METRE: 2}
 NOTE_OFF, NOTE_ON, PROGRAM = 0x8, 0x9, 0xC
 META = 0xFF
 #: Bytes that are looked at together, and those that the head of an event may need after them.
 _BLOCK, _HEAD = 1 << 16, 12
-#: data bytes of a channel message, by the upper half of its status; 0: no channel message
-_DATA_BYTES = np.array([0] * 8 + [2, 2, 2, 2, 1, 1, 2, 0], np.uint8)
+#: Data bytes by status: of channel messages, and of system messages that have no length.
+_CHANNEL_BYTES = np.repeat(np.array([0] * 8 + [2, 2, 2, 2, 1, 1, 2, 0], np.uint8), 16)
+_DATA_BYTES = _CHANNEL_BYTES.copy()
+_DATA_BYTES[0xF1:0xF4] = 1, 2, 1
+#: Data bytes of an event without a status after an event: 0 as before, `_NONE` if there can be none.
+_NONE = 0xFF
+_RUNNING = _CHANNEL_BYTES.copy()
+_RUNNING[0xF1:META] = _NONE
+_RUNNING[0xF7] = 0
+#: By status: whether it is of an event with a length; whether the standard does not define it.
+_HAS_LENGTH, _UNDEFINED = np.zeros((2, 256), bool)
+_HAS_LENGTH[[0xF0, 0xF7, META]] = True
+_UNDEFINED[[0xF4, 0xF5, 0xF9, 0xFD]] = True
+#: Most bytes of a number in a file.
+_NUMBER_BYTES = 4
+#: What follows an end mark, and an event that cannot be.
+_ENDED, _DAMAGED = -1, -2
 
 
 class Events(NamedTuple):
@@ -41,9 +60,14 @@ class Events(NamedTuple):
     data: Ints
     stop: Ints
 
-    def meta(self, kind: int) -> list[tuple[int, int]]:
-        """Tick and first data byte (after the length) of the meta events of a kind."""
-        chosen = np.flatnonzero(self.kind == kind)
+    def has_value(self, data: bytes, kind: int) -> Any:
+        """Whether events are meta events of a kind, and long enough for its value [shape=(n,), bool]."""
+        length = content(data, self.data)
+        return (self.kind == kind) & (length >= VALUE_BYTES[kind]) & (length < 0x80)
+
+    def meta(self, data: bytes, kind: int) -> list[tuple[int, int]]:
+        """Tick and first data byte (after the length) of the meta events that have a value of a kind."""
+        chosen = np.flatnonzero(self.has_value(data, kind))
         return list(zip(self.tick[chosen].tolist(), (self.data[chosen] + 1).tolist(), strict=True))
 
     def programs(self, data: bytes, notes: Ints) -> Ints:
@@ -67,7 +91,7 @@ def content(data: bytes, at: Ints) -> Ints:
 def may_have_instruments(data: bytes) -> int:
     """Upper bound of the instruments of a file: 16 a track, and one for every byte of a program change."""
     status = np.frombuffer(data, np.uint8)
-    return 16 * data.count(b"MTrk") + int(np.count_nonzero((status & 0xF0) == 0xC0))
+    return 16 * int.from_bytes(data[10:12], "big") + int(np.count_nonzero((status & 0xF0) == 0xC0))
 
 
 def instruments(data: bytes) -> int:
@@ -84,32 +108,54 @@ def tempi_and_metres(data: bytes) -> tuple[list[tuple[int, int]], list[tuple[int
     Tick and microseconds of a quarter note; tick, numerator and power of the denominator.
     """
     events = file_events(data)
-    tempi = [(tick, int.from_bytes(data[at : at + 3], "big")) for tick, at in events.meta(TEMPO)]
-    metres = [(tick, *(data[at : at + 2] + b"\0\0")[:2]) for tick, at in events.meta(METRE)]
-    return tempi, [(tick, numerator, power) for tick, numerator, power in metres]
+    tempi = [(tick, int.from_bytes(data[at : at + 3], "big")) for tick, at in events.meta(data, TEMPO)]
+    return tempi, [(tick, data[at], data[at + 1]) for tick, at in events.meta(data, METRE)]
+
+
+def number(data: bytes, at: int) -> tuple[int, int]:
+    """Read a variable-length number, and the place after it."""
+    value = 0
+    while at < len(data):
+        value, at = value << 7 | data[at] & 0x7F, at + 1
+        if data[at - 1] < 0x80:
+            break
+    return value, at
+
+
+def data_bytes(status: int) -> int:
+    """Data bytes of an event without a length."""
+    return int(_DATA_BYTES[status])
 
 
 def track_chunks(data: bytes) -> Iterator[tuple[int, int]]:
     """First byte of the events of each track of a file with a checked header, and the end of its chunk."""
-    at = 8 + int.from_bytes(data[4:8], "big")
-    while at + 8 <= len(data):
+    at, tracks = 8 + int.from_bytes(data[4:8], "big"), int.from_bytes(data[10:12], "big")
+    while at + 8 <= len(data) and tracks:
         length = int.from_bytes(data[at + 4 : at + 8], "big")
         if data[at : at + 4] == b"MTrk":
             yield at + 8, min(at + 8 + length, len(data))
+            tracks -= 1
         at += 8 + length
 
 
-def file_events(data: bytes) -> Events:
-    """Events of a file with a checked header; a damaged track ends where the damage begins."""
+def file_events(data: bytes, *, whole: bool = False) -> Events:
+    """Events of a file with a checked header.
+
+    A damaged track ends where the damage begins, or raises `ValueError` (``whole``).
+    """
     block = _Block(data, 0)
     parts: list[tuple[Any, ...]] = []
     for number, (at, stop) in enumerate(track_chunks(data)):
         running = 0
+        if whole and int.from_bytes(data[at - 4 : at], "big") != stop - at:
+            raise ValueError(f"track {number + 1} is cut off")
         while 0 <= at < stop:
             if not block.begin <= at < block.end:
                 parts.append(block.columns())
                 block = _Block(data, at)
             at, running = block.follow(number, at, stop, running)
+        if whole and at == _DAMAGED:
+            raise ValueError(f"track {number + 1} has a damaged event")
     parts.append(block.columns())
     track, delta, byte, kind, start, place, ending = map(np.concatenate, zip(*parts, strict=True))
     del parts, block
@@ -133,34 +179,38 @@ class _Block:
         after = np.minimum.accumulate(last[::-1])[::-1] + 1  # the first byte after a number
         self.at = np.minimum(after[:size], n - 1)  # where status or data begin
         self.byte = self.view[self.at]
-        length = _DATA_BYTES[self.byte >> 4]
-        following = np.where(self.byte < 0x80, self.at, self.at + 1 + length)
-        other = np.flatnonzero(self.byte >= 0xF0)
+        following = np.where(self.byte < 0x80, self.at, self.at + 1 + _DATA_BYTES[self.byte])
+        damaged = (self.at - np.arange(size) > _NUMBER_BYTES) | _UNDEFINED[self.byte]
+        other = np.flatnonzero(_HAS_LENGTH[self.byte])
         meta = self.byte[other] == META
         number = np.minimum(self.at[other] + 1 + meta, n - 1)
         self.kind = np.full(size, -1)
         self.kind[other[meta]] = self.view[number[meta] - 1]
         long = after[number] + self._numbers(number)
-        following[other] = np.where(self.kind[other] == END, -1, long)
+        damaged[other] |= after[number] - number > _NUMBER_BYTES
+        following[other] = np.where(self.kind[other] == END, _ENDED, long)
+        following[damaged] = _DAMAGED
         self.following: list[int] = following.tolist()
-        self.length = length.tobytes()
+        self.length = _RUNNING[self.byte].tobytes()
         self.without = (self.byte < 0x80).tobytes()
-        self.left = len(data) - begin
         self.found: list[tuple[int, list[int]]] = []  # a track, and where its events begin and the last ends
 
     def follow(self, track: int, at: int, stop: int, running: int) -> tuple[int, int]:
-        """Follow the events of a track from a byte on; returns the next byte (or -1), and the data bytes.
+        """Follow the events of a track from a byte on.
 
-        ``running``: data bytes of an event without a status.
+        Returns the next byte, or how the track ends, and the data bytes of an event without a status
+        (``running``: of those before).
         """
-        at, stop = at - self.begin, min(stop, self.end) - self.begin
+        at, last, stop = at - self.begin, stop - self.begin, min(stop, self.end) - self.begin
         chain = [at]
         self.found.append((track, chain))
         while at < stop:
             running = self.length[at] or running
-            then = self.following[at] + running if self.without[at] else self.following[at]
-            if then < 0 or then > self.left or (self.without[at] and not running):
-                return -1, running
+            then = self.following[at]
+            if self.without[at] and then >= 0:
+                then = then + running if 0 < running < _NONE else _DAMAGED
+            if then < 0 or then > last:
+                return (_ENDED if then == _ENDED else _DAMAGED), running
             chain.append(then)
             at = then
         return at + self.begin, running

@@ -22,7 +22,7 @@ from types import FrameType
 from musicbert.errors import MidiError
 from musicbert.file_kinds import file_kind
 
-#: Largest file for the miditoolkit reader where nothing can interrupt it (its note pairing is quadratic).
+#: Largest file for the miditoolkit reader where nothing can interrupt it.
 UNTIMED_BYTES = 1 << 20
 #: Seconds after which an alarm that had no effect rings again.
 RING_AGAIN_S = 0.25

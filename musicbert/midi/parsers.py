@@ -1,23 +1,19 @@
-"""Objects of symusic and miditoolkit as a `Score`.
+"""Bytes of a file, and objects of symusic, as a `Score`, by the rules of ``docs/encoding.md``.
 
-Both parsers keep zero-tick notes, pair note-offs first in, first out, drop notes that never end and
-controllers of a channel that has no notes; they give the same notes, tempi, metres and controllers on real
-files. They differ in
+symusic gives notes in the order of their beginnings, with the programs that rule there, and a controller to
+the instrument (channel and program) that its channel has in the track at the time, or else to the next one
+that begins on the channel. The file itself is read (`musicbert.midi.events`), which is slower, for what
+symusic leaves open or does otherwise:
 
-* program changes while a note sounds: symusic gives the note the program of its beginning, miditoolkit that
-  of its end (4 of 490 odd files);
-* tempi: miditoolkit puts 120 BPM at tick 0 where the file has none, leaves out a tempo equal to the one
-  before, and forgets those of earlier tracks when a later track has one at tick 0; in format 2, where several
-  songs run at once, it keeps the order of the file;
-* controllers after a program change: miditoolkit gives some of them to several instruments, or to none;
-* events after a track's end mark: symusic stops at the mark, miditoolkit reads on.
+* the order of instruments in a track that has several: symusic sorts them by channel and program;
+* the order of tempi and time signatures on one tick, where there are many, and denominators above 128;
+* names that are not UTF-8;
+* events on which parsers differ (`musicbert.midi.plain_file`).
 
-Tracks are counted over those that have notes; controllers without such a track get track -1. Notes of a track
-are in order of their onset.
+Tracks are counted over those that have notes; controllers without such a track get track -1.
 """
 
 from dataclasses import replace
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -26,23 +22,33 @@ from numpy.typing import NDArray
 from musicbert.arrays import Ints
 from musicbert.midi.columns import MINUTE_US
 from musicbert.midi.events import tempi_and_metres
+from musicbert.midi.plain_file import MAX_POWER, look_at, plain_file
 from musicbert.midi.score import Score
+from musicbert.midi.tracks import by_first_end, chunks_of, native, track_names
 
-#: Largest power of a denominator that symusic keeps.
-_MAX_POWER = 7
 #: Events up to which symusic's sort is stable.
 _STABLE_SORT = 16
-#: A time signature in a file: FF 58 04, numerator, power of the denominator.
-_METRE_EVENT = b"\xff\x58\x04"
 
 
 def parse_symusic(data: bytes) -> Score:
     """Parse the bytes of a MIDI file with symusic."""
-    import symusic
-
-    score = from_symusic(symusic.Score.from_midi(data))
-    wide = _has_wide_denominator(data)
-    if wide or _is_ambiguous(score.tempo_tick) or _is_ambiguous(score.metre_tick):
+    look = look_at(data, lambda changed: native(changed) is not None)
+    source, plain = None if look.odd else native(data), data
+    if source is None:
+        plain = plain_file(data)
+        source = native(plain)
+    if source is None:
+        raise ValueError("a data byte is above 127")
+    tracks = [track for track in source.tracks if len(track.notes)]
+    order, names = None, None
+    foreign = any("\ufffd" in _name(track) for track in tracks)
+    if foreign or len(tracks) > 1:
+        places = chunks_of(plain, len(tracks))
+        order = by_first_end(plain, tracks, places)
+        texts = track_names(data) if foreign else {}
+        names = tuple(texts.get(place, "") for place in places) if foreign else None
+    score = from_symusic(source, order, names)
+    if look.wide or _is_ambiguous(score.tempo_tick) or _is_ambiguous(score.metre_tick):
         return _in_order_of_file(score, *tempi_and_metres(data))
     return score
 
@@ -71,48 +77,25 @@ def _in_order_of_file(
     if sorted(shown) == sorted(zip(*(column.tolist() for column in columns), strict=True)):
         changes["metre_numerator"] = np.array([numerator for _, numerator, _ in metres], np.int64)
         changes["metre_denominator"] = np.array([2 ** min(power, 31) for *_, power in metres], np.int64)
-    elif any(power > _MAX_POWER for *_, power in metres):
+    elif any(power > MAX_POWER for *_, power in metres):
         raise ValueError("a time signature with a denominator above 128 in a damaged track")
     return replace(score, **changes)
 
 
-def parse_miditoolkit(data: bytes) -> Score:
-    """Parse the bytes of a MIDI file with miditoolkit."""
-    import miditoolkit
-
-    return from_miditoolkit(miditoolkit.MidiFile(file=BytesIO(data)))
-
-
-def _has_wide_denominator(data: bytes) -> bool:
-    """Whether there is (what looks like) a metre event with a denominator of 2^8 or more."""
-    at = data.find(_METRE_EVENT)
-    while at >= 0:
-        if at + 4 < len(data) and data[at + 4] > _MAX_POWER:
-            return True
-        at = data.find(_METRE_EVENT, at + 1)
-    return False
-
-
-def from_symusic(source: Any) -> Score:
-    """Convert a ``symusic.Score`` (in ticks)."""
+def from_symusic(source: Any, order: list[int] | None = None, names: tuple[str, ...] | None = None) -> Score:
+    """Convert a ``symusic.Score`` (in ticks); ``order`` of its tracks with notes, and their ``names``."""
     if type(source).__name__ != "ScoreTick":
         source = source.to("tick")
-    notes: list[dict[str, NDArray[Any]]] = []
-    programs: list[int] = []
-    drums: list[bool] = []
-    controls: list[dict[str, NDArray[Any]]] = []
-    control_tracks: list[int] = []
-    names: list[str] = []
-    for track in source.tracks:
-        has_notes = len(track.notes) > 0
-        if len(track.controls):
-            controls.append(track.controls.numpy())
-            control_tracks.append(len(notes) if has_notes else -1)
-        if has_notes:
-            notes.append(track.notes.numpy())
-            programs.append(track.program)
-            drums.append(track.is_drum)
-            names.append(_name(track))
+    tracks = [track for track in source.tracks if len(track.notes)]
+    if order is not None:
+        tracks = [tracks[index] for index in order]
+    notes = [track.notes.numpy() for track in tracks]
+    programs = [track.program for track in tracks]
+    drums = [track.is_drum for track in tracks]
+    silent = [track for track in source.tracks if not len(track.notes)]
+    with_controls = [k for k, track in enumerate([*tracks, *silent]) if len(track.controls)]
+    controls = [[*tracks, *silent][k].controls.numpy() for k in with_controls]
+    control_tracks = [k if k < len(tracks) else -1 for k in with_controls]
     sizes = [len(columns["time"]) for columns in notes]
     onset = _join(notes, "time")
     if not all((columns["time"][1:] >= columns["time"][:-1]).all() for columns in notes):
@@ -142,7 +125,7 @@ def from_symusic(source: Any) -> Score:
         control_track=np.repeat(
             np.array(control_tracks, np.int64), [len(columns["time"]) for columns in controls]
         )[by_tick],
-        track_name=tuple(names),
+        track_name=names or tuple(_name(track) for track in tracks),
     )
 
 
@@ -161,58 +144,3 @@ def _join(tracks: list[dict[str, NDArray[Any]]], name: str) -> Ints:
     if not tracks:
         return np.zeros(0, np.int64)
     return np.concatenate([columns[name] for columns in tracks], dtype=np.int64)
-
-
-def from_miditoolkit(source: Any) -> Score:
-    """Convert a ``miditoolkit.MidiFile`` (any version with ``instruments``)."""
-    with_notes = [instrument for instrument in source.instruments if instrument.notes]
-    sizes = [len(instrument.notes) for instrument in with_notes]
-    notes = _table(
-        [
-            (note.start, note.end, note.pitch, note.velocity)
-            for instrument in with_notes
-            for note in sorted(instrument.notes, key=lambda note: note.start)
-        ],
-        4,
-    )
-    tempos = [(change.time, float(change.tempo)) for change in source.tempo_changes]
-    metres = _table([(m.time, m.numerator, m.denominator) for m in source.time_signature_changes], 3)
-    order = {id(instrument): index for index, instrument in enumerate(with_notes)}
-    controls = _table(
-        [
-            (control.time, control.number, control.value, order.get(id(instrument), -1))
-            for instrument in source.instruments
-            for control in instrument.control_changes
-        ],
-        4,
-    )
-    controls = controls[np.argsort(controls[:, 0], kind="stable")]
-    metres = metres[np.argsort(metres[:, 0], kind="stable")]
-    tempos.sort(key=lambda change: change[0])
-    return Score(
-        ticks_per_beat=int(source.ticks_per_beat),
-        onset=notes[:, 0],
-        offset=notes[:, 1],
-        pitch=notes[:, 2],
-        velocity=notes[:, 3],
-        program=np.repeat(np.array([int(i.program) for i in with_notes], np.int64), sizes),
-        drum=np.repeat(np.array([bool(i.is_drum) for i in with_notes], np.bool_), sizes),
-        track=np.repeat(np.arange(len(sizes)), sizes),
-        tempo_tick=np.array([tick for tick, _ in tempos], np.int64),
-        tempo_bpm=np.array([bpm for _, bpm in tempos], np.float64),
-        metre_tick=metres[:, 0],
-        metre_numerator=metres[:, 1],
-        metre_denominator=metres[:, 2],
-        control_tick=controls[:, 0],
-        control_number=controls[:, 1],
-        control_value=controls[:, 2],
-        control_track=controls[:, 3],
-        track_name=tuple(str(instrument.name) for instrument in with_notes),
-    )
-
-
-def _table(rows: list[tuple[Any, ...]], width: int) -> Ints:
-    """Tuples as a matrix [shape=(len(rows), width), int64]; raises OverflowError above 2^63."""
-    if not rows:
-        return np.zeros((0, width), np.int64)
-    return np.array([[int(value) for value in row] for row in rows], np.int64)

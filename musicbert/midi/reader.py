@@ -1,9 +1,8 @@
 """`read_score`: anything that holds one piece of MIDI becomes a `Score`, or one `MidiError`.
 
 Bad input raises nothing else, and a file that was read only in part is an error; `musicbert.midi.limits` has
-the bounds. Some files are read on purpose although other parsers reject them: those with a wrong chunk length
-but whole events, bad key signatures (they are not used), or unknown chunks between tracks. The songs of
-format 2 are read as if they began together, as miditoolkit does. Events after a track's end mark are ignored.
+the bounds. Both readers follow the rules of ``docs/encoding.md``, which also says what is read on purpose
+although other parsers reject it.
 """
 
 import os
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from musicbert.errors import MidiError, first_line
-from musicbert.midi import parsers
+from musicbert.midi import messages, parsers
 from musicbert.midi.channels import with_channel_programs
 from musicbert.midi.columns import check_score
 from musicbert.midi.events import instruments, may_have_instruments
@@ -40,7 +39,8 @@ def read_score(
         Path, bytes of a MIDI file, binary file object, `Score`, ``symusic.Score`` or
         ``miditoolkit.MidiFile``.
     reader
-        ``"symusic"`` (native, the default) or ``"miditoolkit"`` (pure Python, about 100 times slower).
+        ``"symusic"`` (native, the default) or ``"miditoolkit"`` (pure Python, by mido, on which miditoolkit
+        is built; about 100 times slower). Both give the same score (``docs/encoding.md``).
     name
         Name of the source in errors where it has no path (an archive member, for example).
     channel_programs
@@ -138,7 +138,7 @@ def _parse(data: bytes, reader: Reader, limits: ReadLimits, path: str | None) ->
     if len(data) > limits.max_bytes:
         raise _too_large(len(data), limits, path)
     data = check_header(data, path)
-    if may_have_instruments(data) > limits.max_instruments:
+    if 3 * len(data) > limits.max_instruments and may_have_instruments(data) > limits.max_instruments:
         found = instruments(data)
         if found > limits.max_instruments:
             raise MidiError(
@@ -150,19 +150,18 @@ def _parse(data: bytes, reader: Reader, limits: ReadLimits, path: str | None) ->
     try:
         if reader == "miditoolkit":
             with deadline(limits.timeout, len(data), path):
-                return parsers.parse_miditoolkit(data)
+                return messages.parse_miditoolkit(data)
         return parsers.parse_symusic(data)
     except MidiError:
         raise
     except OverflowError as error:
         raise MidiError("bad-value", "a number in the file is out of range", path=path) from error
     except Exception as error:  # the parsers raise many types (RuntimeError, IndexError, EOFError, ...)
-        other = "miditoolkit" if reader == "symusic" else "symusic"
         raise MidiError(
             "unreadable",
             f"{reader} cannot parse the file: {first_line(error)}",
             path=path,
-            hint=f'the file is damaged; reader="{other}" may be more lenient',
+            hint="the file is damaged: get it again, or save it anew with a music program",
         ) from error
 
 
@@ -179,7 +178,7 @@ def _convert(source: Any, path: str | None) -> Score:
     try:
         if family == "symusic":
             return parsers.from_symusic(source)
-        return parsers.from_miditoolkit(source)
+        return messages.from_miditoolkit(source)
     except (AttributeError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise MidiError(
             "bad-value", f"the {family} object is damaged: {first_line(error)}", path=path

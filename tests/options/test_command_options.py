@@ -39,7 +39,7 @@ ENCODE = {
     "--encoding": "--encoding cp",
     "--windows": ("encode {long}", "--windows"),
     "--chunk": "!--chunk 8",
-    "--reader": ("encode {programs}", "--reader miditoolkit"),
+    "--reader": ("encode {song} {damaged}", "--reader miditoolkit"),
     **policies("encode"),
 }
 MODEL = {
@@ -90,7 +90,7 @@ TABLES = {
     "encode, cp": ("encode {song} --encoding cp", {
         **ENCODE, "--encoding": "--encoding cp-midibert", "--windows": "!--windows",
         "--chunk": ("encode {song} --encoding cp --format npy --output out", "--chunk 8"),
-        "--reader": ("encode {channels} --encoding cp-m2bert", "--reader miditoolkit"), **NO_POLICIES,
+        "--reader": ("encode {song} {damaged} --encoding cp", "--reader miditoolkit"), **NO_POLICIES,
     }),
     "analyse": ("analyse {song}", {
         "inputs": "=analyse {other}", "--model": "--model {micro}", "--device": "!--device cpu",
@@ -218,7 +218,7 @@ TABLES = {
         "--ignore-near-duplicates": ("build {song} {one} {midi} -o c --keep-duplicates --shares 34 33 33", "--ignore-near-duplicates"),
         **{name: (f"{base} --output c --shares 60 20 20 --max-failure-rate 1", words) for name, (base, words) in policies("build {midi}").items()},
         "--bar-overflow": ("build {midi} {bars} --output c --shares 60 20 20", "~--bar-overflow error"),
-        "--reader": ("build {midi} {programs} --output c --shares 60 20 20", "--reader miditoolkit"),
+        "--reader": ("build {midi} {damaged} --output c --max-failure-rate 1", "--reader miditoolkit"),
         "--workers": "~--workers 2", "--scheduler": "~--scheduler nowhere:1",
         "--overwrite": (f"{BUILD} --output {{old}}", "~--overwrite"), "--restart": (f"{BUILD} --output {{begun}}", "~--restart"),
         "--max-failure-rate": ("build {midi} {unsupported} -o c", "--max-failure-rate 1"), "--quiet": "--quiet",

@@ -1,0 +1,160 @@
+"""A MIDI file in its plainest form, which all parsers read alike.
+
+symusic takes ``F7`` for an event of one byte, running status after a system exclusive event for another such
+event, and what follows a tempo that is too short for its value; mido refuses key signatures that do not
+exist. `look_at` finds the files with events on which parsers differ, without following the events of common
+files; `plain_file` writes the events that a `Score` is made of with their own status, and an empty text in
+the place of each other one.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musicbert.arrays import Ints
+from musicbert.midi.events import (
+    LYRIC,
+    META,
+    METRE,
+    NAME,
+    NOTE_OFF,
+    NOTE_ON,
+    PROGRAM,
+    TEMPO,
+    VALUE_BYTES,
+    file_events,
+    number,
+    track_chunks,
+)
+
+CONTROL = 0xB
+_EXCLUSIVE, _END_EXCLUSIVE = 0xF0, b"\xf7"
+_NO_EVENT = b"\xff\x01\x00"
+#: Length of each kind of meta event, by the standard; 0: not looked at.
+_LENGTHS = np.zeros(256, np.uint8)
+_LENGTHS[[TEMPO, METRE]] = 3, 4
+#: Largest power of a denominator that symusic keeps.
+MAX_POWER = 7
+#: A status that no parser takes.
+_REFUSED = 0xF4
+#: Bytes before a byte among which the meta event that it is in is looked for.
+_MOST_TEXT = 500
+
+
+class Look(NamedTuple):
+    """``odd``: parsers may differ; ``wide``: a time signature may have a denominator above 128."""
+
+    odd: bool
+    wide: bool
+
+
+def look_at(data: bytes, parses: Callable[[bytes], bool]) -> Look:
+    """Look at the bytes of a file with a checked header.
+
+    Odd are tempi and time signatures of another length than the standard's, numbers of five bytes or more,
+    system events other than whole exclusive ones that are followed by a status, and bytes that look so.
+    ``parses``: whether the native parser takes a file; it refuses the status `_REFUSED`.
+    """
+    view = np.frombuffer(data, np.uint8)
+    system = np.flatnonzero(view >= _EXCLUSIVE)
+    byte = view[system]
+    meta = system[byte == META]
+    kind, length = view.take(meta + 1, mode="clip"), view.take(meta + 2, mode="clip")
+    expected = _LENGTHS[kind]
+    wide = bool((view.take(meta[kind == METRE] + 4, mode="clip") > MAX_POWER).any())
+    odd = bool(((expected != length) & (expected != 0)).any()) or _has_odd_number(data, view)
+    others = system[byte != META]
+    if len(others):
+        others = others[view[others - 1] < 0x80]  # the byte before a status is the last of a delta time
+        others = np.setdiff1d(others, np.add.outer(meta[kind == TEMPO], (3, 4, 5)))
+    return Look(odd or _has_odd_event(data, others.tolist(), parses), wide)
+
+
+def _has_odd_number(data: bytes, view: NDArray[np.uint8]) -> bool:
+    """Whether bytes look like a number of five bytes or more: four without an end, not in a meta event."""
+    high = view >= 0x80
+    pairs = high[1:] & high[:-1]
+    fours = pairs[2:] & pairs[:-2]
+    return bool(fours.any()) and not all(_is_in_meta(data, at) for at in np.flatnonzero(fours).tolist())
+
+
+def _has_odd_event(data: bytes, system: list[int], parses: Callable[[bytes], bool]) -> bool:
+    """Whether one of some bytes (0xF0-0xFE) is an event on which parsers differ."""
+    unclear, explained = [], 0
+    for at in system:
+        if at < explained or b"MTrk" in data[at - 7 : at] or _is_in_meta(data, at):
+            continue
+        end = _exclusive(data, at)
+        if end:
+            explained = end
+        else:
+            unclear.append(at)
+    if not unclear:
+        return False
+    changed = bytearray(data)
+    for at in unclear:
+        changed[at] = _REFUSED
+    return not parses(bytes(changed))
+
+
+def _is_in_meta(data: bytes, at: int) -> bool:
+    """Whether a byte is of the content of what looks like a meta event."""
+    begin = max(at - _MOST_TEXT, 0)
+    meta = data.rfind(b"\xff", begin, at)
+    while meta >= 0:
+        if data[meta + 1 : meta + 2] < b"\x80":
+            length, content = number(data, meta + 2)
+            if content <= at < content + length:
+                return True
+        meta = data.rfind(b"\xff", begin, meta)
+    return False
+
+
+def _exclusive(data: bytes, at: int) -> int:
+    """End of a whole exclusive event, the next event after which, meta events apart, has a status; else 0."""
+    if data[at] != _EXCLUSIVE:
+        return 0
+    length, at = number(data, at + 1)
+    end = at = at + length
+    if not length or data[end - 1 : end] != _END_EXCLUSIVE:
+        return 0
+    while at < len(data):
+        _, at = number(data, at)
+        if data[at : at + 1] != b"\xff" or data[at + 1 : at + 2] == b"\x2f":
+            return end if data[at : at + 1] >= b"\x80" else 0
+        length, at = number(data, at + 2)
+        at += length
+    return end
+
+
+def plain_file(data: bytes, *, metas: tuple[int, ...] = (TEMPO, METRE, NAME, LYRIC)) -> bytes:
+    """Write a file with a checked header in its plainest form.
+
+    Notes, programs, controllers and the meta events of some kinds stay, each with its own status; lyrics
+    without their text.
+    Raises `ValueError` for a damaged track.
+    """
+    events = file_events(data, whole=True)
+    keep = np.isin(events.status >> 4, (NOTE_OFF, NOTE_ON, CONTROL, PROGRAM))
+    for kind in metas:
+        keep |= events.has_value(data, kind) if kind in VALUE_BYTES else events.kind == kind
+    columns = (events.start, events.data, events.stop, events.status, events.kind)
+    rows = zip(*(column.tolist() for column in columns), keep.tolist(), strict=True)
+    parts = []
+    for start, at, stop, status, kind, kept in rows:
+        _, delta = number(data, start)
+        if not kept:
+            body = _NO_EVENT
+        elif kind < 0:
+            body = bytes([status]) + data[at:stop]
+        else:
+            body = bytes([status, kind]) + (b"\0" if kind == LYRIC else data[at:stop])
+        parts.append(data[start:delta] + body)
+    tracks = [*track_chunks(data)]
+    bounds: Ints = np.searchsorted(events.track, np.arange(len(tracks) + 1))
+    chunks = [b"".join(parts[a:b]) + b"\0\xff\x2f\0" for a, b in pairwise(bounds.tolist())]
+    head = data[:10] + len(tracks).to_bytes(2, "big") + data[12:14]
+    return head + b"".join(b"MTrk" + len(chunk).to_bytes(4, "big") + chunk for chunk in chunks)

@@ -1,0 +1,143 @@
+"""Tracks of a file and their instruments (channel and program), in the order in which a `Score` has them.
+
+symusic gives the instruments of a track by channel and program. A `Score` has them, as miditoolkit, in the
+order in which their first notes end. Events are followed only as far as that order needs it.
+"""
+
+import re
+from collections import defaultdict, deque
+from math import inf
+from typing import Any
+
+import numpy as np
+
+from musicbert.midi.events import (
+    END,
+    META,
+    NAME,
+    NOTE_OFF,
+    NOTE_ON,
+    PROGRAM,
+    data_bytes,
+    file_events,
+    number,
+    track_chunks,
+)
+
+_ONE_TRACK = b"MThd\0\0\0\6\0\0\0\1\1\xe0"
+#: Events at the beginning of a track among which a note is looked for.
+_FEW_EVENTS = 40
+_NOTE_STATUS = re.compile(rb"[\x90-\x9f]")
+
+
+def native(data: bytes) -> Any:
+    """Parse a file with symusic; None where it refuses the bytes."""
+    import symusic
+
+    try:
+        return symusic.Score.from_midi(data)
+    except Exception:  # of many types
+        return None
+
+
+def chunks_of(data: bytes, n: int) -> list[int]:
+    """Number of the chunk of each of the ``n`` tracks that symusic finds notes in."""
+    chunks = list(track_chunks(data))
+    if len(chunks) == 1:
+        return [0] * n
+    counts = {}  # of those whose first events tell nothing
+    sounding = []
+    for k, (begin, stop) in enumerate(chunks):
+        if not _NOTE_STATUS.search(data, begin, stop):
+            continue
+        if not _first_ends(data, begin, stop, most=1, within=_FEW_EVENTS):
+            counts[k] = _count(data, begin, stop)
+        if counts.get(k, 1):
+            sounding.append(k)
+    if len(sounding) == n:
+        return sounding
+    return [k for k in sounding for _ in range(counts.get(k) or _count(data, *chunks[k]))]
+
+
+def _count(data: bytes, begin: int, stop: int) -> int:
+    """Tracks that symusic makes of the notes of one chunk."""
+    return sum(len(track.notes) > 0 for track in native(_ONE_TRACK + data[begin - 8 : stop]).tracks)
+
+
+def by_first_end(data: bytes, tracks: list[Any], places: list[int]) -> list[int]:
+    """Order of symusic's tracks with notes, which are in ``places``: by chunk, then by their first ends."""
+    if len(set(places)) == len(places):
+        return list(range(len(places)))
+    ends = []
+    for track in tracks:
+        notes = track.notes.numpy()
+        ends.append(int((notes["time"].astype(np.int64) + notes["duration"]).min()))
+    order: list[int] = []
+    chunks = list(track_chunks(data))
+    for place in sorted(set(places)):
+        members = [k for k, own in enumerate(places) if own == place]
+        counts: defaultdict[int, int] = defaultdict(int)
+        for k in members:
+            counts[ends[k]] += 1
+        tied = [end for end, count in counts.items() if count > 1]
+        if tied:
+            found = _first_ends(data, *chunks[place], last=max(tied))
+            early = [k for k in members if ends[k] <= max(tied)]  # symusic has them by channel and program
+            rank = {k: found.index(key) for k, key in zip(early, sorted(found), strict=True)}
+            members.sort(key=lambda k: (k not in rank, rank.get(k, ends[k])))
+        else:
+            members.sort(key=lambda k: ends[k])
+        order += members
+    return order
+
+
+def _first_ends(
+    data: bytes, at: int, stop: int, *, last: float = inf, most: float = inf, within: float = inf
+) -> list[tuple[int, int]]:
+    """Channels and programs of a track that end a note, in the order of their first ends.
+
+    ``last``: up to this tick; ``most``: so many; ``within``: so many events.
+    """
+    tick = status = events = 0
+    programs = [0] * 16
+    sounding: defaultdict[tuple[int, int], deque[tuple[int, int]]] = defaultdict(deque)
+    found: dict[tuple[int, int], None] = {}
+    while at < stop and len(found) < most and events < within:
+        events += 1
+        delta, at = number(data, at)
+        tick += delta
+        byte = data[at]
+        if tick > last or (byte == META and data[at + 1] == END):
+            break
+        at += byte >= 0x80
+        if byte in (0xF0, 0xF7, META):
+            length, at = number(data, at + (byte == META))
+            at += length
+            continue
+        if byte >= 0xF0:
+            at += data_bytes(byte)
+            continue
+        status = byte if byte >= 0x80 else status
+        kind, channel = status >> 4, status & 0x0F
+        if kind == PROGRAM:
+            programs[channel] = data[at]
+        elif kind == NOTE_ON and data[at + 1]:
+            sounding[channel, data[at]].append((channel, programs[channel]))
+        elif kind in (NOTE_ON, NOTE_OFF) and sounding[channel, data[at]]:
+            found[sounding[channel, data[at]].popleft()] = None
+        at += data_bytes(status)
+    return list(found)
+
+
+def track_names(data: bytes) -> dict[int, str]:
+    """Last name of each track that has one: UTF-8 where its bytes are, otherwise Latin-1."""
+    events, names = file_events(data), {}
+    named = events.kind == NAME
+    columns = (events.track[named], events.data[named], events.stop[named])
+    for track, at, stop in zip(*(column.tolist() for column in columns), strict=True):
+        text = data[number(data, at)[1] : stop]
+        try:
+            names[track] = text.decode()
+        except UnicodeDecodeError:
+            names[track] = text.decode("latin-1")
+    return names
