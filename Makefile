@@ -33,10 +33,10 @@ docs: venv ## build the documentation in site/; open site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 test: venv lint ## style, import contracts, types and all tests
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 fuzz: venv ## new examples of the property tests, and MUTANTS (1000000) damaged files, guided by coverage where atheris installs
-	HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest -n 2 $$(grep -rl "^from hypothesis import" --include="test_*.py" tests)
+	HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest -n 2 --dist worksteal $$(grep -rl "^from hypothesis import" --include="test_*.py" tests)
 	if $(BIN)/python -m pip --disable-pip-version-check install --quiet atheris; then \
 	  for target in midi checkpoint objects settings; do \
 	    $(BIN)/python tests/fuzz/mutants.py --guided --target $$target --count $$(( $(MUTANTS) / 4 )) || exit 1; \

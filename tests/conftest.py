@@ -1,9 +1,12 @@
 """Fixtures shared by all tests: the shared data beside the checkout, where it is there."""
 
+import gc
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
+import hydra_cache
 import pytest
 from hypothesis import settings
 
@@ -25,6 +28,14 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("shared"):
             item.add_marker(pytest.mark.skip(reason="needs the shared data folder beside the checkout"))
+
+
+def pytest_collection_finish():
+    """Leave what has been imported out of later searches for garbage: it stays until the end."""
+    if "fairseq" in sys.modules:
+        hydra_cache.keep()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

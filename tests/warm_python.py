@@ -32,6 +32,8 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
+import hydra_cache
+
 PRELOAD = (
     "torch", "fairseq.trainer", "fairseq.options", "fairseq.binarizer", "fairseq.checkpoint_utils",
     "fairseq.distributed.utils", "scipy.stats", "sklearn.linear_model",
@@ -122,6 +124,8 @@ def serve(address: str) -> None:
     logging.basicConfig(force=True, handlers=[])
     logging.getLogger().setLevel(logging.WARNING)
     assert not any(name.startswith("fairseq_cli") for name in sys.modules)
+    hydra_cache.keep()
+    hydra_cache.fill()
     gc.collect()
     gc.freeze()  # the memory stays shared with the children
     os.write(1, b"ready\n")

@@ -5,6 +5,7 @@ and words. Words that begin with ``!`` are refused, ``~`` may be an error, ``=``
 """
 
 import argparse
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -288,7 +289,13 @@ def call(caller, tagger, tmp_path_factory, places):
         "tagger": tagger, "old": folder / "old", "begun": folder / "begun", "about": folder / "about.md",
         "log": folder / "log", "log2": folder / "log2", "classes": folder / "classes.json", "old_model": folder / "old_model", "numbers": folder / "numbers.npz",
     }  # fmt: skip
-    return caller(lambda words, _: _with_a_profile(words), values=values)
+    with ExitStack() as stack:
+        with suppress(ImportError):
+            from dask import config
+
+            # where nobody answers, half a minute is waited by default
+            stack.enter_context(config.set({"distributed.comm.timeouts.connect": "100ms"}))
+        yield caller(lambda words, _: _with_a_profile(words), values=values)
 
 
 def _with_a_profile(words):
