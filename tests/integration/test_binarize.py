@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from warm_python import python
 
 from musicbert.corpus.bins.databin import read_index, read_tokens
 from musicbert.corpus.labelled import binarize as binarize_module
@@ -33,7 +34,10 @@ def raw(made_set):
 def script(root, made_set):
     def run(*arguments, directory=made_set):
         command = ["bash", str(root / "scripts" / "binarize_xai.sh"), *arguments]
-        return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+        environment = {**os.environ, "PYTHON": python()}
+        return subprocess.run(
+            command, cwd=directory, env=environment, capture_output=True, text=True, check=False
+        )
 
     return run
 

@@ -11,6 +11,7 @@ import time
 
 import pytest
 from processes import wait_for_group
+from warm_python import python
 
 from musicbert.corpus.builder import BuildOptions, build_corpus
 from musicbert.corpus.builder.runner import open_runner
@@ -159,7 +160,7 @@ def test_bytes_are_those_of_fairseq_preprocess(tmp_path, make_midi_folder):
     source = make_midi_folder(30, notes=(30, 1500))
     options = BuildOptions(output="both", shares=(60, 20, 20))
     build_corpus(source, tmp_path / "both", options, progress=False)
-    command = [sys.executable, "-m", "fairseq_cli.preprocess", "--only-source", "--workers", "1"]
+    command = [python(), "-m", "fairseq_cli.preprocess", "--only-source", "--workers", "1"]
     command += ["--srcdict", str(tmp_path / "both" / "dict.txt"), "--destdir", str(tmp_path / "theirs")]
     for split in ("train", "valid", "test"):
         command += [f"--{split}pref", str(tmp_path / "both" / f"midi_{split}.txt")]

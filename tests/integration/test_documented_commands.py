@@ -1,5 +1,6 @@
 """Every command in README and docs runs as printed, with small inputs under the names that the pages use."""
 
+import functools
 import importlib.util
 import os
 import re
@@ -37,6 +38,7 @@ _TRAIN = "--cpu --updates 1 --warmup 0 --effective-batch 2 --num-workers 0"
 _RATED = f"{_TRAIN} --batch 2"
 _SENTENCES = f"{_RATED} --max-positions 1024 --small-checkpoints"
 _SCORE = "--cpu --quiet --resamples 20 --max-updates 1"
+_KEPT = f"{_SCORE} --seeds 1 --keep-models"
 #: beginning of a command -> options that make it small; the longest beginning counts
 SMALL = {
     "bash scripts/binarize_": "--direct",
@@ -54,9 +56,13 @@ SMALL = {
     "musicbert build": "--quiet --shares 60 20 20",
     "musicbert render": "--sample-rate 8000 --quiet",
     "musicbert evaluate": "--resamples 20 --quiet",
-    "musicbert finetune --data": f"{_SCORE} --seeds 1 --keep-models",
+    "musicbert finetune --data": f"{_KEPT} --no-final",
+    "musicbert finetune --data xai_data_bin_apex_reg_cls": f"{_KEPT} --no-final --no-report",
     "musicbert finetune --data smc/note/layers": f"{_SCORE} --seeds 1 --max-failure-rate 1",
     "musicbert finetune --labels": f"{_SCORE} --window 64 --folds 2",
+    "musicbert finetune --labels moods.csv --midi songs/ --model musicbert-mini --output runs/moods_": (
+        f"{_SCORE} --window 64 --folds 2 --no-final --no-report"
+    ),
     "musicbert remix piece.mid --bars": "--versions 1",
     "musicbert train regression --init musicbert-mini --": _RATED,
     "python gen_xai.py --midi": "--folds-file test.id",
@@ -272,6 +278,7 @@ def commands():
             yield page, script or sub_command, own or rest
 
 
+@functools.cache
 def help_of(program):
     """What ``--help`` of a script or a sub-command prints; empty if there is no such program."""
     words = shlex.split(program)

@@ -32,9 +32,14 @@ def databin(make_databin, tmp_path_factory):
     return folder
 
 
-def _command(root, databin, out, *more, interpreter=sys.executable):
+def _command(root, databin, out, *more, cold=False):
     return [
-        *(interpreter, str(root / "scripts" / "run_experiments.py"), "--data", str(databin)),
+        *(
+            sys.executable if cold else python(),
+            str(root / "scripts" / "run_experiments.py"),
+            "--data",
+            str(databin),
+        ),
         *("--output", str(out), "--seeds", "1", "2", *more, "--", *ARGUMENTS),
     ]
 
@@ -97,7 +102,7 @@ def test_killed_and_started_again(root, databin, tmp_path):
     """Runs that were done stay, the others are done, and each predicts its fold."""
     out = tmp_path / "runs"
     first = subprocess.Popen(
-        _command(root, databin, out),
+        _command(root, databin, out, cold=True),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -133,7 +138,7 @@ def test_a_run_that_fails_does_not_stop_the_others(root, databin, tmp_path):
     shutil.copytree(databin, broken)
     (broken / "0" / "label" / "train.label").write_text("[0.5]\n")
     out = tmp_path / "runs"
-    command = [part for part in _command(root, broken, out, interpreter=python()) if part != "2"]
+    command = [part for part in _command(root, broken, out) if part != "2"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "1 runs done, 1 failed" in done.stdout

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from few_trees import few_trees  # noqa: F401
 
 from musicbert.cli.main import main, make_parser
 from musicbert.corpus.labelled.pieces import LabelledPiece, Task

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from few_trees import few_trees  # noqa: F401
 
 from musicbert.cli.main import main
 from musicbert.corpus.bins.databin import (

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from few_trees import few_trees  # noqa: F401
 
 from musicbert.cli.main import main
 from musicbert.config import MidiBertConfig

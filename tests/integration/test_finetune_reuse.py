@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from few_trees import few_trees  # noqa: F401
 
 from musicbert.cli.main import main
 from musicbert.corpus.tables.reader import read_label_table

@@ -8,6 +8,7 @@ from zlib import crc32
 
 import numpy as np
 import pytest
+from few_trees import few_trees  # noqa: F401
 
 from musicbert.annotation.label_map import LabelMap
 from musicbert.evaluation.predictions import PERFORMER, RATINGS, Predictions, save_predictions

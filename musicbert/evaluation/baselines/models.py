@@ -65,6 +65,7 @@ _TINY = 1e-6
 MANY = 5_000
 #: components that `hybrid` keeps of an embedding
 COMPONENTS = 64
+MORE_TREES = 500
 
 
 def _constant(kind: Kind, labels: NDArray[Any], rows: int, count: int) -> Floats:
@@ -176,7 +177,7 @@ def _support(fold: Fold) -> SVC:
 
 
 def _trees(kind: type) -> Make:
-    return lambda fold: kind(500, n_jobs=1, random_state=fold.seed)
+    return lambda fold: kind(MORE_TREES, n_jobs=1, random_state=fold.seed)
 
 
 def _fewer_trees(kind: type) -> Make:

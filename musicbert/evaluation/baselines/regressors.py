@@ -24,6 +24,7 @@ KERNEL_STRENGTHS = np.logspace(-1.5, 2.0, 8)
 #: strengths that ridge chooses from: about a tenth to 200 times the number of features
 RIDGE_STRENGTHS = np.logspace(1.0, 4.5, 15)
 INNER_FOLDS = 5
+TREES = 300
 #: of the support vectors: penalty and tolerance in deviations of a label
 PENALTY, TOLERANCE = 0.5, 0.3
 
@@ -246,8 +247,8 @@ def support_vectors(fold: Fold, labels: Floats) -> Floats:
 
 
 def fit_trees(kind: type, share: float, fold: Fold, labels: Floats, weight: Floats | None = None) -> Any:
-    """Fit 300 trees that look at a share of the features, all dimensions at once."""
-    model = kind(300, min_samples_leaf=2, max_features=share, n_jobs=1, random_state=fold.seed)
+    """Fit `TREES` trees that look at a share of the features, all dimensions at once."""
+    model = kind(TREES, min_samples_leaf=2, max_features=share, n_jobs=1, random_state=fold.seed)
     target = labels if labels.shape[1] > 1 else labels[:, 0]
     return model.fit(fold.train, target, sample_weight=weight)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from baselines_smc import markdown, measure
+from few_trees import few_trees  # noqa: F401
 
 from musicbert.corpus.labelled.pieces import LabelledPiece
 from musicbert.corpus.labelled.shard_writer import write_shards

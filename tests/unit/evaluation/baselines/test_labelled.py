@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from few_trees import few_trees  # noqa: F401
 
 from musicbert.corpus.labelled.pieces import LabelledPiece, Task
 from musicbert.corpus.labelled.shard_writer import write_shards

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from by_output import regression
+from few_trees import few_trees  # noqa: F401
 
 from musicbert.annotation.dimensions import unnamed
 from musicbert.annotation.label_map import LabelMap
