@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from musicbert.cli.inputs import add_channel_programs, add_inputs, midi_files, read_all, status
+from musicbert.cli.inputs import add_channel_programs, add_inputs, midi_files, read_all, read_channels, status
 from musicbert.command_line import refuse_unused
 
 if TYPE_CHECKING:
@@ -77,14 +77,13 @@ def run(options: argparse.Namespace) -> int:
         refuse_unused(options, ["device"], "without --model: the profile needs no network")
     from musicbert.analysis import analyse
     from musicbert.analysis.model import find_profile, load_profile_model
-    from musicbert.midi import read_score
 
     model: Any = options.model
     if model is None or find_profile(model) is not None:
         model = load_profile_model() if model is None else load_profile_model(model)
 
     def one(path: Path) -> Analysis:
-        score = read_score(path, channel_programs=options.channel_programs)
+        score = read_channels(path, options)
         return analyse(score, name=str(path), model=model, coverage=options.coverage, device=options.device)
 
     good, analyses = read_all(files, one)

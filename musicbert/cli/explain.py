@@ -69,14 +69,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Explain, print and write; return the exit status."""
+    from musicbert.cli.inputs import read_channels
     from musicbert.explanation import FACTORS, explain, neutral
-    from musicbert.midi import read_score
 
     if not options.change:
         refuse_unused(options, ["by"], "without --change")
     if options.output is None:
         refuse_unused(options, ["sound"], "without --output")
-    score = read_score(options.input, channel_programs=options.channel_programs)
+    score = read_channels(options.input, options)
     if options.sound:  # first: where it cannot be played, nothing is computed in vain
         from musicbert.sound import render
 

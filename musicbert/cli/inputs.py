@@ -238,29 +238,41 @@ def read_pieces(
     return read_all(files, lambda path: model.read(read_said(path, options, codec), policies=policies))
 
 
+def read_channels(path: str | Path, options: argparse.Namespace, **how: Any) -> Score:
+    """Read a file by ``--channel-programs``; print how many notes the other choice would change.
+
+    Commands without this option read as published.
+    """
+    from musicbert.midi import programs_elsewhere, read_bytes, read_score
+
+    data, programs = read_bytes(path), getattr(options, "channel_programs", "track")
+    score = read_score(data, name=str(path), channel_programs=programs, **how)
+    if data is not None and programs == "track" and (elsewhere := programs_elsewhere(data)):
+        then = " (--channel-programs channel)" if hasattr(options, "channel_programs") else ""
+        print(
+            f"{path}: {elsewhere:,} of {len(score):,} notes would have another program if a program change "
+            f"held for its channel in all tracks{then}",
+            file=sys.stderr,
+        )
+    return score
+
+
 def read_said(path: str | Path, options: argparse.Namespace, codec: str = "octuple") -> Score:
     """Read a file; print what octuples lose of it: late notes, programs that another track sets.
 
     ``options``: those of `add_policies`, and ``reader`` where there is one.
     """
     from musicbert.encoding.octuple import notes_beyond_limit
-    from musicbert.midi import programs_elsewhere, read_bytes, read_score
+    from musicbert.midi import read_score
 
-    data, how = read_bytes(path), options.channel_programs
     reader = getattr(options, "reader", "symusic")
-    score = read_score(data, reader=reader, name=str(path), channel_programs=how)
     if codec != "octuple":
-        return score
+        return read_score(path, reader=reader, name=str(path), channel_programs=options.channel_programs)
+    score = read_channels(path, options, reader=reader)
     if options.beyond_limit == "drop" and (beyond := notes_beyond_limit(score)):
         print(
             f"{path}: {beyond:,} of {len(score):,} notes are left out: they begin after 1,024 bars "
             "of 4/4 (65,536 positions), where the published encoding ends (--beyond-limit keep takes them)",
-            file=sys.stderr,
-        )
-    if data is not None and how == "track" and (elsewhere := programs_elsewhere(data)):
-        print(
-            f"{path}: {elsewhere:,} of {len(score):,} notes would have another program if a program change "
-            "held for its channel in all tracks (--channel-programs channel)",
             file=sys.stderr,
         )
     return score

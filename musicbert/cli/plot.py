@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from musicbert.cli.inputs import add_action, add_part
+from musicbert.cli.inputs import add_action, add_part, read_channels
 from musicbert.command_line import refuse_unused
 from musicbert.errors import CheckpointError, ConfigError, DatasetError, MidiError, nearest
 
@@ -113,14 +114,13 @@ def _part(options: argparse.Namespace) -> dict[str, Any]:
 
 def _roll(options: argparse.Namespace, output: Path, title: str) -> None:
     from musicbert import viz
-    from musicbert.midi import read_score
 
     by = options.by
     if by not in MODEL_VALUES:
         refuse_unused(options, ["model", "name"], f"with --by {by}")
     if by != "contribution":
         refuse_unused(options, ["baseline"], f"with --by {by}")
-    score = read_score(options.input)
+    score = read_channels(options.input, options)
     how: dict[str, Any] = {}
     if by in FILE_VALUES[1:]:
         how = {"values": _values(score, by), "label": UNITS.get(by, by)}
@@ -216,28 +216,25 @@ def _number(name: str | None, names: tuple[str, ...]) -> int:
 
 def _fields(options: argparse.Namespace, output: Path, title: str) -> None:
     from musicbert import viz
-    from musicbert.midi import read_score
 
-    viz.field_lines(read_score(options.input), output, title=title, **_part(options))
+    viz.field_lines(read_channels(options.input, options), output, title=title, **_part(options))
 
 
 def _masks(options: argparse.Namespace, output: Path, title: str) -> None:
     from musicbert import viz
-    from musicbert.midi import read_score
     from musicbert.objectives.masking import MaskPolicy
 
     policy = MaskPolicy(options.mask_strategy, mask_prob=options.mask_prob)
-    score = read_score(options.input)
+    score = read_channels(options.input, options)
     viz.mask_lines(score, output, policy=policy, seed=options.seed, title=title, **_part(options))
 
 
 def _attention(options: argparse.Namespace, output: Path, title: str) -> None:
     from musicbert import viz
     from musicbert.explanation import attention_rollout
-    from musicbert.midi import read_score
     from musicbert.predict import Model, from_pretrained
 
-    score, model = read_score(options.input), from_pretrained(options.model)
+    score, model = read_channels(options.input, options), from_pretrained(options.model)
     if not isinstance(model, Model):
         raise CheckpointError("other-model", "Attention is read from a MusicBERT", path=options.model)
     piece = model.read(score)
@@ -246,6 +243,11 @@ def _attention(options: argparse.Namespace, output: Path, title: str) -> None:
         raise ConfigError("bad-window", f"There is no window {options.window}", hint=f"0-{len(windows) - 1}")
     part = slice(windows[options.window].start, windows[options.window].stop)
     index = piece.note_index[part]
+    if len(windows) > 1:
+        title = f"{title}, window {options.window} of 0-{len(windows) - 1}"
+        print(
+            f"this picture shows window {options.window} of 0-{len(windows) - 1}: --window", file=sys.stderr
+        )
     weights = attention_rollout(model, score, window=options.window)[1:-1, 1:-1]
     onset = score.seconds(score.onset[index])
     viz.attention_map(weights, output, bar=piece.rows[part, 0], seconds=onset, title=title)

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from musicbert.cli.inputs import bar_range
+from musicbert.cli.inputs import bar_range, read_channels
 
 DESCRIPTION = "Find the pieces, or the bars, of an index that are most like some music."
 EPILOG = """examples:
@@ -41,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
     from musicbert.similarity import open_index
 
     index = open_index(options.index, model=options.model, device=options.device)
+    read_channels(options.input, options)  # says what is left aside
     answers = index.query(
         options.input, bars=options.bars, top=options.top, of=options.of, any_key=options.any_key
     )

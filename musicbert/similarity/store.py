@@ -26,7 +26,7 @@ from musicbert.corpus.files.folders import read_npz
 from musicbert.corpus.files.ledger import OK, Outcome, count, write_ledger
 from musicbert.corpus.files.matching import rejected
 from musicbert.errors import DatasetError, MusicBertError
-from musicbert.midi import Score, read_score
+from musicbert.midi import Score, programs_elsewhere, read_score
 from musicbert.progress import progress_bar
 from musicbert.reuse import differences, file_differences, hold_folder, made_from, record_hash
 from musicbert.similarity.describe import FEATURES, PIECE, Bars, Describer, open_describer
@@ -39,19 +39,27 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Update:
-    """What `index_folder` did: files by what became of them, and lines that say what changed."""
+    """What `index_folder` did: files by what became of them, and lines that say what changed.
+
+    ``programs_elsewhere``: notes whose program another track of their channel sets; they are described
+    without it (`musicbert.midi.channels`).
+    """
 
     outcomes: dict[str, int]
     described: int
     kept: int
     changes: tuple[str, ...]
+    programs_elsewhere: int = 0
 
     def __str__(self) -> str:
         """Return it in one line."""
         left_out = {reason: number for reason, number in self.outcomes.items() if reason != OK}
         said = f"{self.outcomes.get(OK, 0)} files: {self.described} described now, {self.kept} kept"
         out = ", ".join(f"{number} {reason}" for reason, number in left_out.items())
-        return "; ".join([said, *([f"left out: {out} (see {LEDGER})"] if out else []), *self.changes])
+        more = [f"left out: {out} (see {LEDGER})"] if out else []
+        if self.programs_elsewhere:
+            more += [f"{self.programs_elsewhere:,} notes have a program that another track sets, left aside"]
+        return "; ".join([said, *more, *self.changes])
 
 
 def index_folder(
@@ -110,7 +118,8 @@ def index_folder(
         write_json(output / INDEX, {**manifest, "files": names}, indent=None)
         store.drop_all_but(set(names.values()))
     changes = file_differences(before, names) if before else []
-    return Update(count(outcomes), described, len(names) - described, tuple(changes))
+    elsewhere = sum(outcome.programs_elsewhere or 0 for outcome in outcomes)
+    return Update(count(outcomes), described, len(names) - described, tuple(changes), elsewhere)
 
 
 def settings_of(describer: Describer) -> dict[str, Any]:
@@ -253,6 +262,7 @@ def _describe_all(
     waiting: list[tuple[str, Bars]] = []
     fresh: set[str] = set()
     failed: dict[str, MusicBertError] = {}
+    elsewhere: dict[str, int] = {}
 
     def describe(*, last: bool = False) -> None:
         for digest, found in _each(describer, batch):
@@ -271,6 +281,8 @@ def _describe_all(
         try:
             content = source.read(member)
             digest = hashlib.sha256(content).hexdigest()
+            if digest not in elsewhere:
+                elsewhere[digest] = programs_elsewhere(content)
             if not any(digest in known for known in (store.known, fresh, failed, batch)):
                 batch[digest] = read_score(content, name=name)
         except MusicBertError as error:
@@ -282,7 +294,8 @@ def _describe_all(
     describe(last=True)
     for name, digest in names.items():
         error = failed.get(digest)
-        good = Outcome(name, OK, path=name, sha256=digest)
+        programs = elsewhere[digest] or None
+        good = Outcome(name, OK, path=name, sha256=digest, programs_elsewhere=programs)
         outcomes[name] = good if error is None else _left_out(name, digest, error)
     names = {name: digest for name, digest in names.items() if digest not in failed}
     return list(outcomes.values()), names, sum(digest in fresh for digest in names.values())

@@ -137,6 +137,12 @@ async def _answered(answer: Awaitable[Any]) -> Response:
     """Turn what a worker gives, or why it gave nothing, into a response."""
     try:
         found = await answer
+        if isinstance(found, work.Sound):
+            said = {"X-Notes": quote(json.dumps(found.notes))}
+            return Response(found.data, media_type="audio/wav", headers=said)
+        if isinstance(found, bytes):
+            return Response(found, media_type="audio/midi")
+        return JSONResponse(found)  # ValueError for a number that JSON does not have
     except FullError:
         return _error(503, "Too many people are asking at the moment.", "Try again in a minute.")
     except (TimeoutError, TooSlow):
@@ -152,12 +158,6 @@ async def _answered(answer: Awaitable[Any]) -> Response:
     except (ValueError, OSError, MemoryError, RuntimeError, ArithmeticError, LookupError, TypeError) as error:
         logger.exception("a question failed")
         return _error(500, f"This could not be answered: {type(error).__name__}.", "Try another file.")
-    if isinstance(found, work.Sound):
-        said = {"X-Notes": quote(json.dumps(found.notes))}
-        return Response(found.data, media_type="audio/wav", headers=said)
-    if isinstance(found, bytes):
-        return Response(found, media_type="audio/midi")
-    return JSONResponse(found)
 
 
 def _error(status: int, text: str, hint: str | None = None, reason: str | None = None) -> Response:

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from musicbert.errors import ConfigError, MidiError
-from musicbert.midi import Score, read_score
+from musicbert.midi import Score, programs_elsewhere, read_score
 from musicbert.midi.writer import midi_bytes
 
 #: notes and seconds that the page takes: a long concert
@@ -109,8 +109,14 @@ def answer(data: bytes, name: str) -> dict[str, Any]:
     found = analyse(score, model=_models(), name=name)
     melody = getattr(found.layers, "melody", None)
     stem = Path(name).stem or "music"
+    answered = found.to_dict()
+    if elsewhere := programs_elsewhere(data):
+        answered["warnings"].append(
+            f"{elsewhere:,} of {len(score):,} notes have an instrument that another track sets on their "
+            "channel: they are described without it, and heard with it."
+        )
     return {
-        **found.to_dict(),
+        **answered,
         "bar_seconds": np.round(score.seconds(bar_lines(score)), 4).tolist(),
         "heard_seconds": MOST_SOUND,
         "roll": _roll(score),

@@ -83,6 +83,18 @@ def test_programs_of_other_tracks_are_said_and_can_be_read(elsewhere, fixtures, 
         assert "another program" not in captured.err
         if words[0] == "encode":
             assert [line.split(",")[3] for line in captured.out.splitlines()[1:]] == ["40"] * 3
+    index = str(tmp_path / "index")
+    assert main(["index", str(elsewhere.parent), "--output", index, "--quiet"]) == 0
+    assert "3 notes have a program that another track sets" in capsys.readouterr().err
+    assert read_ledger(tmp_path / "index" / "ledger.jsonl")[0].programs_elsewhere == 3
+    for words in (
+        ["analyse", str(elsewhere)],
+        ["explain", str(elsewhere), "--model", micro],
+        ["similar", str(elsewhere), "--index", index],
+        ["plot", "roll", str(elsewhere), "--output", str(tmp_path / "p.png")],
+    ):
+        assert main(words) == 0
+        assert f"{elsewhere}: 3 of 3 notes would have another program" in capsys.readouterr().err
     build = ["build", str(elsewhere.parent), "--output", str(tmp_path / "out"), "--shares", "1", "0", "0"]
     assert main(build) == 0
     assert "3 notes have a program that another track sets" in capsys.readouterr().out

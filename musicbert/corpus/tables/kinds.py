@@ -35,6 +35,8 @@ from musicbert.errors import DatasetError
 FEW = 20
 SEPARATORS = (";", "|")
 _FLAGS = {"0": 0, "1": 1, "true": 1, "false": 0, "yes": 1, "no": 0, "0.0": 0, "1.0": 1}
+#: lines from on which 0, 1, 2, ... are taken for the number of the line
+_ROWS = 8
 #: a decimal comma, a percentage, or thousands: no number for Python
 _LIKE_A_NUMBER = re.compile(r"[+-]?\d[\d., ]*\s*%?")
 Rows = Sequence[Sequence[Any]]
@@ -247,6 +249,36 @@ class TableColumns:
     weight: str | None = None
 
 
+def _by_lower(table: pd.DataFrame, path: str | PathLike[str] | None = None) -> dict[str, str]:
+    """Columns by their names in small letters; raises `DatasetError` where two have the same."""
+    lower: dict[str, str] = {}
+    for name in table.columns:
+        other = lower.setdefault(name.lower(), name)
+        if other != name:
+            what = f"the columns {other!r} and {name!r} have the same name but for capitals"
+            raise DatasetError("bad-table", what, path=path, hint="rename or remove one")
+    return lower
+
+
+def refuse_identifiers(table: pd.DataFrame, chosen: Sequence[str]) -> None:
+    """Refuse to learn, unasked, what names or counts the lines beside other labels.
+
+    Raises `DatasetError` ``ambiguous-labels``.
+    """
+    for name in chosen:
+        numbers = [_number(cell) for cell in table[name]]
+        counted = len(numbers) >= _ROWS and numbers in (
+            [*map(float, range(len(numbers)))], [*map(float, range(1, len(numbers) + 1))]
+        )  # fmt: skip
+        if len(chosen) > 1 and (counted or name.lower() in FILE_NAMES):
+            what = "counts the lines" if counted else "may name the files"
+            raise DatasetError(
+                "ambiguous-labels",
+                f"the column {name!r} {what}: is it a label?",
+                hint="name the labels with --label-columns, or remove the column",
+            )
+
+
 def find_columns(
     table: pd.DataFrame,
     *,
@@ -261,7 +293,7 @@ def find_columns(
 
     Raises `DatasetError` ``missing-column``.
     """
-    lower = {name.lower(): name for name in table.columns}
+    lower = _by_lower(table, path)
     for name in (file, group, split, weight, *(labels or ())):
         if name is not None and name not in table.columns:
             raise DatasetError(

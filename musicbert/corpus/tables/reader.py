@@ -27,6 +27,7 @@ from musicbert.corpus.tables.kinds import (
     TableColumns,
     as_labels,
     find_columns,
+    refuse_identifiers,
 )
 from musicbert.corpus.tables.note_labels import (
     NoteEntry,
@@ -130,6 +131,8 @@ def read_label_table(
         if level is None:
             names = {name.lower() for name in table.columns}
             level = "note" if names & {"note", "note_index"} or {"onset", "pitch"} <= names else "sequence"
+        if level == "sequence" and not columns.get("labels"):
+            refuse_identifiers(table, named_columns.labels)
         files = tuple(cell_name(value) for value in table[named_columns.file])
         blank = [row for row, value in enumerate(table[named_columns.file], 1) if is_missing(value)]
         if blank:

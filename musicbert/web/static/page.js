@@ -138,7 +138,7 @@ function showProfile() {
     $("meaning").textContent = "There is no description of the playing for this file:";
     const list = make("ul");
     for (const each of music.no_profile_because) list.append(make("li", each.text));
-    $("why").append(list);
+    $("why").append(list, ...warnings());
     return;
   }
   $("meaning").textContent = `${profile.meaning} Choose a line to see why.`;
@@ -157,10 +157,13 @@ function showProfile() {
   const cover = profile.dimensions.find(each => each.coverage)?.coverage;
   for (const text of [
     cover ? `The band is where listeners' mean rating lies for ${percent(cover)} of unknown music.` : "",
-    ...(profile.notes ?? []), ...(music.warnings ?? []),
+    ...(profile.notes ?? []),
   ]) if (text) $("why").append(make("p", text, "soft"));
+  $("why").append(...warnings());
   showSliders();
 }
+
+const warnings = () => (music.warnings ?? []).map(text => make("p", text, "soft"));
 
 async function choose(name) {
   chosen = name;

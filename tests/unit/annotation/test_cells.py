@@ -201,3 +201,22 @@ def test_notes_are_named_by_whole_numbers(tmp_path, header, cell):
     with pytest.raises(DatasetError) as error:
         read_label_table(write(tmp_path, f"{header}\na.mid,1,x{more}\na.mid,{cell},y{more}\n"))
     assert error.value.reason == "bad-label"
+
+
+@pytest.mark.parametrize("column", ["id", "nr", "Name"])
+def test_what_names_or_counts_the_lines_is_not_learned_unasked(tmp_path, column):
+    frame = pd.DataFrame({"file": [f"p{k}.mid" for k in range(9)], column: range(1, 10), "valence": 0.5})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DatasetError, match=f"'{column}' .*: is it a label") as error:
+        read_label_table(tmp_path / "t.csv")
+    assert "--label-columns" in (error.value.hint or "")
+    assert read_label_table(tmp_path / "t.csv", labels=["valence"]).labels.classes == ("valence",)
+    both = [column, "valence"]
+    assert read_label_table(tmp_path / "t.csv", labels=both).labels.classes == tuple(both)
+    frame[["file", column]].to_csv(tmp_path / "one.csv", index=False)
+    assert read_label_table(tmp_path / "one.csv").labels.classes == tuple(map(str, range(1, 10)))
+
+
+def test_columns_that_differ_by_capitals_only_are_refused(tmp_path):
+    with pytest.raises(DatasetError, match="'File' and 'file'"):
+        read_label_table(write(tmp_path, "File,file,mood\na.mid,b.mid,x\nb.mid,a.mid,y\n"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import io
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import time
 from dataclasses import replace
 from urllib.parse import quote, unquote
 
+import mido
 import numpy as np
 import pytest
 
@@ -198,6 +200,27 @@ def test_an_error_that_nobody_foresaw_is_one_sentence(waltz):
         response = ask(client, "analyse", waltz)
     assert response.status_code == 500
     assert "inside" not in response.text
+
+
+def test_an_answer_that_json_cannot_hold_is_one_sentence():
+    class NotANumber(Here):
+        async def run(self, function, *arguments):
+            return {"value": float("nan")}
+
+    with TestClient(make_app(NotANumber()), base_url="http://localhost") as client:
+        response = ask(client, "analyse", b"")
+    assert response.status_code == 500
+    assert response.json()["error"] == "This could not be answered: ValueError."
+
+
+def test_an_instrument_that_another_track_sets_is_said(client):
+    program, notes = mido.MidiTrack([mido.Message("program_change", program=40)]), mido.MidiTrack()
+    notes += [mido.Message("note_on", note=60, velocity=80), mido.Message("note_off", note=60, time=480)]
+    file = io.BytesIO()
+    mido.MidiFile(tracks=[program, notes]).save(file=file)
+    answer = ask(client, "analyse", file.getvalue()).json()
+    assert answer["profile"] is None
+    assert "1 of 1 notes have an instrument that another track sets" in answer["warnings"][0]
 
 
 @pytest.fixture
