@@ -76,7 +76,7 @@ setup(
         "cluster": ["distributed>=2024.8"],
         # what fsspec needs for http, s3 and gs
         "remote": ["aiohttp>=3.9", "s3fs>=2024.2", "gcsfs>=2024.2"],
-        # notes of MusicXML and Humdrum scores, as the published benchmark reads chord roots and keys
+        # written scores: MusicXML, ABC, Humdrum, MEI (`musicbert.midi.notation`)
         "scores": ["music21>=9"],
         # the instruments of `musicbert render`, not imported. Its synthesiser needs `pip install --no-deps
         # tinysoundfont`: the package requires PyAudio, for loudspeakers, which only on Windows has a wheel

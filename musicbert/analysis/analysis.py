@@ -233,9 +233,9 @@ def _tracks(score: Score) -> tuple[Track, ...]:
 
 
 def _warnings(score: Score, profile: Profile | None) -> tuple[str, ...]:
-    if profile is None:
-        return ()
-    result = []
+    result = [f"{remark[0].upper()}{remark[1:]}." for remark in score.remarks]
+    if profile is None or score.notation:
+        return tuple(result)
     m = measures(score)
     if m["tempo_changes_per_quarter"] >= TEMPO_TIMING and m["on_grid_share"] >= 0.5:
         result.append(

@@ -62,6 +62,7 @@ def measures(score: Score) -> dict[str, float]:
     together, chords = _together(onset[pitched])
     velocity = score.velocity[pitched]
     return {
+        "written": float(bool(score.notation)),
         "notes": float(pitched.sum()),
         "seconds": seconds,
         "drum_share": float(score.drum.mean()),
@@ -96,6 +97,13 @@ def reasons_against(score: Score) -> list[Reason]:
     def add(code: str, measure: str, limit: float, text: str) -> None:
         found.append(Reason(code, text, measure, round(m[measure], 4), limit))
 
+    if score.notation:
+        add(
+            "written-score", "written", 0.0,
+            f"It is a written score ({score.notation}), without expression: the timing and the dynamics of a "
+            "performer are not in it.",
+        )  # fmt: skip
+        return found
     if m["drum_share"] > 0:
         share = f"{m['drum_share']:.0%}" if m["drum_share"] >= 0.01 else "under 1%"
         add(

@@ -151,6 +151,13 @@ def summary(report: BuildReport, output: Path) -> str:
     if report.notes.get("programs_elsewhere"):
         text = f"  {report.notes['programs_elsewhere']:,} notes have a program that another track sets"
         lines.append(f"{text} on their channel (--channel-programs channel reads it)")
+    if report.scores:
+        lines.append(
+            f"  {report.scores:,} files are written scores: one velocity for all notes, no performer's timing"
+        )
+    if missing := report.outcomes.get("no-music21"):
+        text = f"  {missing:,} written scores (MusicXML, ABC, Humdrum, MEI) are left out: reading them needs"
+        lines.append(f"{text} pip install 'musicbert[scores]'")
     if report.shards > 1:
         folders = os.pathsep.join(str(output / f"shard{number}") for number in range(report.shards))
         lines.append(f"  {report.shards} shards; fairseq-train takes them as {folders}")

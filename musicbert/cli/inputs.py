@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 from musicbert.command_line import refuse_unused
-from musicbert.corpus.files.archive import MIDI_SUFFIXES, is_wanted, list_folder
+from musicbert.corpus.files.archive import MUSIC_SUFFIXES, is_wanted, list_folder
 from musicbert.errors import CheckpointError, MidiError, MusicBertError
 from musicbert.file_kinds import file_kind
 
@@ -54,7 +54,8 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="MIDI file, or folder (all .mid, .midi, .kar, .smf and .rmi files in it)",
+        help="MIDI file, written score, or folder (all .mid, .midi, .kar, .smf, .rmi, .musicxml, .mxl, .abc, "
+        ".krn and .mei files in it)",
     )
 
 
@@ -165,9 +166,9 @@ def midi_files(inputs: Sequence[str]) -> list[Path]:
         inside = []
         for member in below:
             if member.reason:
-                if is_wanted(member):
+                if is_wanted(member, MUSIC_SUFFIXES):
                     print(f"{path / member.path}: {member.detail}", file=sys.stderr)
-            elif member.path.lower().endswith(MIDI_SUFFIXES):
+            elif member.path.lower().endswith(MUSIC_SUFFIXES):
                 inside.append(path / member.path)
             elif is_wanted(member):
                 print(f"{path / member.path}: passed over; unpack it first", file=sys.stderr)
@@ -238,15 +239,22 @@ def read_pieces(
     return read_all(files, lambda path: model.read(read_said(path, options, codec), policies=policies))
 
 
+def say_notation(path: str | Path, score: Score) -> None:
+    """Print what reading a written score left out or assumed."""
+    if score.notation:
+        print(f"{path}: {score.notation}: {'; '.join(score.remarks)}", file=sys.stderr)
+
+
 def read_channels(path: str | Path, options: argparse.Namespace, **how: Any) -> Score:
     """Read a file by ``--channel-programs``; print how many notes the other choice would change.
 
-    Commands without this option read as published.
+    Of a written score, print what was left out. Commands without this option read as published.
     """
     from musicbert.midi import programs_elsewhere, read_bytes, read_score
 
     data, programs = read_bytes(path), getattr(options, "channel_programs", "track")
     score = read_score(data, name=str(path), channel_programs=programs, **how)
+    say_notation(path, score)
     if data is not None and programs == "track" and (elsewhere := programs_elsewhere(data)):
         then = " (--channel-programs channel)" if hasattr(options, "channel_programs") else ""
         print(
@@ -258,7 +266,7 @@ def read_channels(path: str | Path, options: argparse.Namespace, **how: Any) -> 
 
 
 def read_said(path: str | Path, options: argparse.Namespace, codec: str = "octuple") -> Score:
-    """Read a file; print what octuples lose of it: late notes, programs that another track sets.
+    """Read a file; print what was left out of a written score, and what octuples lose of the file.
 
     ``options``: those of `add_policies`, and ``reader`` where there is one.
     """
@@ -267,7 +275,9 @@ def read_said(path: str | Path, options: argparse.Namespace, codec: str = "octup
 
     reader = getattr(options, "reader", "symusic")
     if codec != "octuple":
-        return read_score(path, reader=reader, name=str(path), channel_programs=options.channel_programs)
+        score = read_score(path, reader=reader, name=str(path), channel_programs=options.channel_programs)
+        say_notation(path, score)
+        return score
     score = read_channels(path, options, reader=reader)
     if options.beyond_limit == "drop" and (beyond := notes_beyond_limit(score)):
         print(

@@ -144,7 +144,7 @@ def _may_be_elsewhere(data: bytes) -> bool:
     first_note: defaultdict[int, dict[int, int]] = defaultdict(dict)  # channel -> track -> byte
     first_change: defaultdict[int, dict[int, int]] = defaultdict(dict)
     programs: defaultdict[int, set[int]] = defaultdict(set)
-    if int.from_bytes(data[8:10], "big") != 1 or data.count(b"MTrk") < 2:
+    if data[:4] != b"MThd" or int.from_bytes(data[8:10], "big") != 1 or data.count(b"MTrk") < 2:
         return False
     for track, (begin, stop) in enumerate(track_chunks(data)):
         chunk = np.frombuffer(data, np.uint8, stop - begin, begin)

@@ -51,6 +51,10 @@ class ScoreColumns:
         Control changes (pedals are 64, 66 and 67) [shape=(c,), int64], sorted by tick.
     track_name
         Name of each track with notes; may be empty, and so may the names.
+    notation
+        Format of the written score that this was read from, such as ``MusicXML``; empty for MIDI.
+    remarks
+        What reading a written score left out or assumed, in words (`musicbert.midi.notation`).
     """
 
     ticks_per_beat: int
@@ -71,6 +75,8 @@ class ScoreColumns:
     control_value: Ints = field(default_factory=_no_ints)
     control_track: Ints = field(default_factory=_no_ints)
     track_name: tuple[str, ...] = ()
+    notation: str = ""
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of notes."""

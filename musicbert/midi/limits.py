@@ -46,7 +46,7 @@ class ReadLimits:
     max_ticks
         Last tick at which anything may happen (upstream accepts below 2^31).
     timeout
-        Seconds that the miditoolkit reader may take (upstream gives its parser 600).
+        Seconds that the miditoolkit reader, or music21, may take (upstream gives its parser 600).
     """
 
     max_bytes: int = 16 << 20
@@ -91,33 +91,40 @@ def check_header(data: bytes, path: str | None) -> bytes:
     return data
 
 
-class _TimeUpError(Exception):
+class TimeUpError(Exception):
     """Raised inside the parser by the alarm."""
 
 
 @contextmanager
-def deadline(seconds: float, n_bytes: int, path: str | None) -> Iterator[None]:
+def deadline(
+    seconds: float,
+    n_bytes: int,
+    path: str | None,
+    *,
+    most: int = UNTIMED_BYTES,
+    hint: str = 'use reader="symusic"',
+) -> Iterator[None]:
     """Interrupt pure-Python work after some seconds.
 
     An alarm set by the caller is kept: ours is set only if it comes first, and the other is restored with its
     remaining time.
 
-    Raises `MidiError`: ``timeout`` when time is up; ``too-large`` where nothing can interrupt and the file is
-    above `UNTIMED_BYTES`.
+    Raises `MidiError`: ``timeout`` when time is up; ``too-large`` where nothing can interrupt and the file
+    has more than ``most`` bytes.
     """
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
-        if n_bytes > UNTIMED_BYTES:
+        if n_bytes > most:
             raise MidiError(
                 "too-large",
-                f"{n_bytes} bytes: outside the main thread nothing could interrupt the miditoolkit reader",
+                f"{n_bytes} bytes: outside the main thread nothing could interrupt the parser",
                 path=path,
-                hint='use reader="symusic"',
+                hint=hint,
             )
         yield
         return
 
     def ring(_number: int, _frame: FrameType | None) -> None:
-        raise _TimeUpError
+        raise TimeUpError
 
     others = signal.getitimer(signal.ITIMER_REAL)[0]
     if 0 < others <= seconds:
@@ -129,10 +136,12 @@ def deadline(seconds: float, n_bytes: int, path: str | None) -> Iterator[None]:
     signal.setitimer(signal.ITIMER_REAL, seconds, RING_AGAIN_S)
     try:
         yield
-    except _TimeUpError:
-        raise MidiError(
-            "timeout", f"not read within {seconds:g} s", path=path, hint='use reader="symusic"'
-        ) from None
+        if time.monotonic() - began > seconds:  # the work has caught the alarm itself
+            raise TimeUpError
+    except Exception:
+        if time.monotonic() - began < seconds:
+            raise
+        raise MidiError("timeout", f"not read within {seconds:g} s", path=path, hint=hint) from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)

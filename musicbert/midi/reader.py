@@ -1,4 +1,4 @@
-"""`read_score`: anything that holds one piece of MIDI becomes a `Score`, or one `MidiError`.
+"""`read_score`: anything that holds one piece of music becomes a `Score`, or one `MidiError`.
 
 Bad input raises nothing else, and a file that was read only in part is an error; `musicbert.midi.limits` has
 the bounds. Both readers follow the rules of ``docs/encoding.md``, which also says what is read on purpose
@@ -17,6 +17,7 @@ from musicbert.midi.channels import with_channel_programs
 from musicbert.midi.columns import check_score
 from musicbert.midi.events import instruments, may_have_instruments
 from musicbert.midi.limits import ReadLimits, check_header, deadline
+from musicbert.midi.notation import Repeats, notation_format, read_notation
 from musicbert.midi.score import Score
 
 Reader = Literal["symusic", "miditoolkit"]
@@ -30,13 +31,14 @@ def read_score(
     limits: ReadLimits | None = None,
     name: str | None = None,
     channel_programs: ChannelPrograms = "track",
+    repeats: Repeats = "once",
 ) -> Score:
-    """Read one piece.
+    """Read one piece: MIDI, or a written score (MusicXML, ABC, Humdrum, MEI: `musicbert.midi.notation`).
 
     Parameters
     ----------
     source
-        Path, bytes of a MIDI file, binary file object, `Score`, ``symusic.Score`` or
+        Path, bytes of a file, binary file object, `Score`, ``symusic.Score`` or
         ``miditoolkit.MidiFile``.
     reader
         ``"symusic"`` (native, the default) or ``"miditoolkit"`` (pure Python, by mido, on which miditoolkit
@@ -46,12 +48,15 @@ def read_score(
     channel_programs
         ``"track"``: a program change holds for the notes of its channel in its own track, as in the published
         preprocessing. ``"channel"``: in all tracks, as the standard says.
+    repeats
+        Of a written score: ``"once"``, the music as on the page, or ``"played"``, repeats unfolded.
 
     Raises
     ------
     MidiError
         ``not-found``, ``empty-file``, ``unreadable``, ``too-large``, ``too-many-notes``, ``timeout``,
-        ``no-notes``, ``bad-division``, ``bad-value``.
+        ``no-notes``, ``bad-division``, ``bad-value``; of written scores ``bad-score``, ``no-music21``,
+        ``unsupported-notation``, ``several-pieces``.
     TypeError, ValueError
         `source` is of another type; `reader` is unknown.
     """
@@ -62,7 +67,9 @@ def read_score(
         raise ValueError(f'channel_programs is "track" or "channel", not {channel_programs!r}')
     name = name or name_of(source)
     data = read_bytes(source, limits=limits, name=name)
-    if data is not None:
+    if data is not None and (notation := notation_format(data, name)):
+        score = read_notation(data, notation, limits=limits, path=name, repeats=repeats)
+    elif data is not None:
         score = _parse(data, reader, limits, name)
         if channel_programs == "channel":
             score = with_channel_programs(score, data)

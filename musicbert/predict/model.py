@@ -195,6 +195,7 @@ class Model(Embedder):
         data = None if isinstance(source, np.ndarray | Piece | BeatNotes) else read_bytes(source)
         if data is not None:
             source = read_score(data, name=name_of(source), channel_programs=channel_programs)
+            data = None if source.notation else data
         piece = self.read(source, policies=policies, masked=True)
         known = isinstance(source, Score) and piece.note_index is not None
         track = source.track[piece.note_index] if known else None

@@ -101,7 +101,9 @@ class Remixer:
         piece = self.model.read(score, policies=policies, masked=True)
         assert piece.note_index is not None
         rows, self.mask = self.choice.apply(score, piece.rows, piece.note_index, seed)
-        self.original = Original(score, piece.rows, piece.note_index, policies, data)
+        self.original = Original(
+            score, piece.rows, piece.note_index, policies, None if score.notation else data
+        )
         self._before, self._piece = piece, replace(piece, rows=rows)
         self.options = options
         if self.choice.bars is not None and "bar" in self.choice.hidden_fields:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.atomic import MAX_MANIFEST, check_types, read_json, remove_partial, replacing, write_json
-from musicbert.corpus.files.archive import MidiSource
+from musicbert.corpus.files.archive import MUSIC_SUFFIXES, MidiSource
 from musicbert.corpus.files.folders import read_npz
 from musicbert.corpus.files.ledger import OK, Outcome, count, write_ledger
 from musicbert.corpus.files.matching import rejected
@@ -100,7 +100,7 @@ def index_folder(
     describer = open_describer(model, layer=layer, device=device)
     record = made_from(settings_of(describer), {})
     output = Path(output)
-    with MidiSource(folder) as source, hold_folder(output):
+    with MidiSource(folder, suffixes=MUSIC_SUFFIXES) as source, hold_folder(output):
         before = _before(output, record, overwrite)
         remove_partial(output, INDEX, LEDGER)  # of a killed run
         store = Store(output, record)
@@ -109,7 +109,7 @@ def index_folder(
             first = next(outcome for outcome in outcomes if not outcome.ok)
             raise DatasetError(
                 "nothing-usable",
-                f"None of the {len(outcomes)} MIDI files can be described; {first.path}: {first.detail}",
+                f"None of the {len(outcomes)} files can be described; {first.path}: {first.detail}",
                 path=source.path,
                 hint="give a folder with other files",
             )

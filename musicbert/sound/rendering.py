@@ -135,13 +135,17 @@ def _read(source: Any) -> tuple[Score, str | None]:
         score, bends = read_score(source), False
     else:
         score = read_score(data, name=name, channel_programs="channel")
-        events = file_events(data)
-        at = events.data[events.status >> 4 == _PITCH_BEND]
-        bends = bool(((content(data, at) != 0) | (content(data, at + 1) != _CENTRE)).any())
+        bends = not score.notation and _has_bends(data)
     soft = ((score.control_number == _SOFT_PEDAL) & (score.control_value >= 64)).any()
     if unheard := [what for what, there in (("the soft pedal", soft), ("pitch bends", bends)) if there]:
         logger.warning("%snot heard: %s", f"{name}: " if name else "", ", ".join(unheard))
     return score, name
+
+
+def _has_bends(data: bytes) -> bool:
+    events = file_events(data)
+    at = events.data[events.status >> 4 == _PITCH_BEND]
+    return bool(((content(data, at) != 0) | (content(data, at + 1) != _CENTRE)).any())
 
 
 def _check_length(events: Timeline, rate: int, name: str | None, *, to_file: bool) -> None:

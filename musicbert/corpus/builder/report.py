@@ -27,6 +27,8 @@ from musicbert.walk import LINKED_FOLDER
 
 #: Outcome of files whose programs and pitches are those of an earlier one.
 DUPLICATE = "duplicate"
+#: Outcome of written scores where the extra ``scores`` is not installed.
+NO_MUSIC21 = "no-music21"
 #: Counts of notes that the encoding does not hold as the file has them.
 _NOTES = ("beyond_limit", "programs_elsewhere")
 _FIELDS = {each.name for each in fields(Outcome)}
@@ -37,13 +39,14 @@ class BuildReport:
     """Counts of a corpus: files by outcome; files, sequences and notes of each split; output shards.
 
     A note counts in every sequence that it is in. ``notes``: those in the ledger as ``beyond_limit`` and
-    ``programs_elsewhere``.
+    ``programs_elsewhere``; ``scores``: files in the corpus that are written scores.
     """
 
     outcomes: dict[str, int]
     splits: dict[str, dict[str, int]]
     shards: int
     notes: dict[str, int] = field(default_factory=dict)
+    scores: int = 0
 
     @property
     def found(self) -> int:
@@ -53,7 +56,7 @@ class BuildReport:
     @property
     def failure_rate(self) -> float:
         """Share of the files that should be in the corpus and could not be encoded, in 0-1."""
-        passed_over = (EXCLUDED, TEST_MUSIC, LINKED_FOLDER)
+        passed_over = (EXCLUDED, TEST_MUSIC, LINKED_FOLDER, NO_MUSIC21)
         wanted = self.found - sum(self.outcomes.get(reason, 0) for reason in passed_over)
         good = self.outcomes.get(OK, 0) + self.outcomes.get(DUPLICATE, 0)
         return (wanted - good) / wanted if wanted else 0.0
@@ -64,7 +67,8 @@ class BuildReport:
         path = Path(folder) / "build.json"
         try:
             record = read_json(path)
-            return cls(record["outcomes"], record["splits"], record["shards"], record.get("notes", {}))
+            known = (record.get("notes", {}), record.get("scores", 0))
+            return cls(record["outcomes"], record["splits"], record["shards"], *known)
         except (OSError, ValueError, KeyError) as error:
             raise DatasetError("not-found", "This is not a finished corpus", path=folder) from error
 
@@ -76,6 +80,7 @@ def write_reports(
     names = _names_needed(index, chunks, work)
     outcomes: Counter[str] = Counter()
     notes: Counter[str] = Counter()
+    scores = 0
     with (target / "ledger.jsonl").open("wb") as ledger, (target / "timings.jsonl").open("wb") as timings:
         for number, record in enumerate(_records(work, chunks)):
             entry = index.files[number]
@@ -83,6 +88,7 @@ def write_reports(
             outcomes[outcome.outcome] += 1
             if outcome.ok:
                 notes.update({name: getattr(outcome, name) or 0 for name in _NOTES})
+                scores += outcome.notation is not None
             ledger.write((outcome.to_line() + "\n").encode())
             timing = {"path": record.get("path"), "milliseconds": record["milliseconds"]}
             timings.write((json.dumps(timing) + "\n").encode())
@@ -93,7 +99,7 @@ def write_reports(
             name: sum(getattr(part, name) for part in split_parts) for name in ("files", "sequences", "notes")
         }
     ordered = dict(sorted(outcomes.items(), key=lambda item: (-item[1], item[0])))
-    report = BuildReport(ordered, splits, len({part.folder for part in parts}), dict(notes))
+    report = BuildReport(ordered, splits, len({part.folder for part in parts}), dict(notes), scores)
     record = {"version": __version__, "options": json.loads(options.to_json()), **asdict(report)}
     write_json(target / "build.json", record)
     return report

@@ -1,10 +1,11 @@
 """The files of a corpus, one after the other: from folders, zip and tar archives, and lists of URLs.
 
-A source is a folder; a MIDI file; a zip archive; a tar archive (``.tar``, ``.tar.gz``, ``.tgz``, ``.tar.xz``,
-``.tar.bz2``); a text file (any other suffix) of URLs or paths, one a line, ``#`` for remarks, relative
-paths from the folder of the list; or a URL of a folder (``s3://bucket/midi/``). Files come in an order that
-only the source determines: sorted in folders, as listed in archives and lists. Nothing is kept but the file
-in hand, except that a zip archive's own list is in memory while it is read.
+A source is a folder; a file of music (MIDI, or a written score: `musicbert.midi.notation`); a zip archive; a
+tar archive (``.tar``, ``.tar.gz``, ``.tgz``, ``.tar.xz``, ``.tar.bz2``); a text file (any other suffix) of
+URLs or paths, one a line, ``#`` for remarks, relative paths from the folder of the list; or a URL of a folder
+(``s3://bucket/midi/``). Files come in an order that only the source determines: sorted in folders, as listed
+in archives and lists. Nothing is kept but the file in hand, except that a zip archive's own list is in memory
+while it is read.
 
 Hidden files and files of other types are passed over; what looks like music and cannot be taken comes with
 its reason.
@@ -20,7 +21,7 @@ from pathlib import Path
 from musicbert.corpus.builder.byte_sources import FilePlace, Inline, Place, RangePlace, UrlPlace, ZipPlace
 from musicbert.corpus.files.archive import (
     DAMAGED,
-    MIDI_SUFFIXES,
+    MUSIC_SUFFIXES,
     ArchiveLimits,
     Member,
     is_wanted,
@@ -58,7 +59,7 @@ class Entry:
 def list_files(
     sources: Iterable[str], *, exclude: str = "", limits: ArchiveLimits | None = None
 ) -> Iterator[Entry]:
-    """Yield every MIDI file of the sources, and every one that cannot be taken.
+    """Yield every file of music of the sources, and every one that cannot be taken.
 
     Raises `DatasetError`: ``not-found``, ``not-an-archive``, ``damaged-archive``, ``cannot-open``,
     ``unknown-source``.
@@ -101,16 +102,23 @@ def _lister(source: str) -> Callable[[str, ArchiveLimits], Listed]:
         raise DatasetError(
             "unknown-source", "Archives of this kind are not read", path=source, hint="unpack it first"
         )
-    if path.is_file() and source.lower().endswith(MIDI_SUFFIXES):
+    if path.is_file() and (source.lower().endswith(MUSIC_SUFFIXES) or _is_notation(path)):
         return _one_file
     if source.lower().endswith(".zip") or not path.exists() or zipfile.is_zipfile(path):
         return _zip
     return _url_list
 
 
+def _is_notation(path: Path) -> bool:
+    """Whether a file with another suffix, such as ``.xml``, is a written score."""
+    with path.open("rb") as file:
+        kind = file_kind(file.read(HEAD_BYTES))
+    return kind is not None and bool(kind.notation)
+
+
 def _folder(source: str, _limits: ArchiveLimits) -> Listed:
     for member in list_folder(source):
-        if is_wanted(member):
+        if is_wanted(member, MUSIC_SUFFIXES):
             yield member, FilePlace(os.path.join(source, member.path))  # noqa: PTH118 - Path costs 10 times
 
 
@@ -123,7 +131,7 @@ def _zip(source: str, _limits: ArchiveLimits) -> Listed:
     with open_zip(Path(source)) as archive:
         infos = (info for info in archive.infolist() if not info.is_dir())
         for member, info in zip(list_zip(archive), infos, strict=True):
-            if not is_wanted(member):
+            if not is_wanted(member, MUSIC_SUFFIXES):
                 continue
             if member.reason == "ambiguous-path":  # here each is read by its place, not by its name
                 member = replace(member, reason=None, detail=None)
@@ -141,7 +149,7 @@ def _tar(source: str, limits: ArchiveLimits) -> Listed:
             for info in tar_headers(archive):
                 path = info.name.removeprefix("./")
                 member = Member(stem(path), path, info.size)
-                if info.isdir() or not is_wanted(member):
+                if info.isdir() or not is_wanted(member, MUSIC_SUFFIXES):
                     continue
                 if not info.isreg() or info.issparse():
                     detail = "a link, a device or a sparse file in the archive"
@@ -205,7 +213,7 @@ def _remote_folder(source: str, _limits: ArchiveLimits) -> Listed:
     if not listed:
         raise DatasetError("not-found", "There is no file below this URL", path=source)
     for path in sorted(listed):
-        if path.lower().endswith(MIDI_SUFFIXES):
+        if path.lower().endswith(MUSIC_SUFFIXES):
             inside = path.removeprefix(root).lstrip("/")
             yield (
                 Member(stem(inside), inside, int(listed[path].get("size") or 0)),

@@ -177,6 +177,8 @@ def encode_file(
         content=piece.content,
         beyond_limit=notes_beyond_limit(score) or None if drops else None,
         programs_elsewhere=programs_elsewhere(content) or None if octuple else None,
+        notation=score.notation or None,
+        detail="; ".join(score.remarks) or None,
     )
     return outcome, arrays
 

@@ -25,9 +25,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from musicbert.errors import DatasetError
+from musicbert.midi.notation import NOTATION_SUFFIXES
 from musicbert.walk import LINKED_FOLDER, UNREADABLE_FOLDER, is_hidden, walk
 
 MIDI_SUFFIXES = (".mid", ".midi", ".kar", ".smf", ".rmi")
+#: also written scores, which `read_score` reads with the extra ``scores``
+MUSIC_SUFFIXES = MIDI_SUFFIXES + NOTATION_SUFFIXES
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".7z", ".rar")
 #: First bytes of a zip file: a member, an empty archive, a spanned one (APPNOTE.TXT 4.3).
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
@@ -66,10 +69,10 @@ class Member:
     detail: str | None = None
 
 
-def is_wanted(member: Member) -> bool:
+def is_wanted(member: Member, suffixes: tuple[str, ...] = MIDI_SUFFIXES) -> bool:
     """Whether this looks like music: a MIDI file, an archive, or a folder that is not walked."""
     folder = member.reason in (LINKED_FOLDER, UNREADABLE_FOLDER)
-    return folder or member.path.lower().endswith(MIDI_SUFFIXES + ARCHIVE_SUFFIXES)
+    return folder or member.path.lower().endswith(suffixes + ARCHIVE_SUFFIXES)
 
 
 def stem(path: str) -> str:
@@ -90,7 +93,7 @@ def copy_base(name: str) -> str | None:
 
 
 class MidiSource:
-    """The MIDI files of a zip archive or of a folder; a context manager.
+    """The MIDI files of a zip archive or of a folder, or those of other ``suffixes``; a context manager.
 
     ``members`` can be read and come in the order of their paths, whatever the order of the archive or the
     file system; ``rejected`` look like music or archives and cannot be taken, each with its reason.
@@ -99,8 +102,14 @@ class MidiSource:
     ``nested-archive``, ``no-midi``, ``too-many-members``, ``too-large``.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, limits: ArchiveLimits | None = None) -> None:
-        self.path = Path(path)
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        limits: ArchiveLimits | None = None,
+        suffixes: tuple[str, ...] = MIDI_SUFFIXES,
+    ) -> None:
+        self.path, self.suffixes = Path(path), suffixes
         self.limits = limits or ArchiveLimits()
         self._zip = None if self.path.is_dir() else open_zip(self.path)
         try:
@@ -149,9 +158,9 @@ class MidiSource:
                     hint="split it up",
                 )
             lower = member.path.lower()
-            if not is_wanted(member) or is_hidden(lower):
+            if not is_wanted(member, self.suffixes) or is_hidden(lower):
                 continue
-            if PurePosixPath(lower).suffix in MIDI_SUFFIXES:
+            if PurePosixPath(lower).suffix in self.suffixes:
                 total += member.size
             if total > self.limits.total_bytes:
                 raise DatasetError(
@@ -219,7 +228,7 @@ def judge(member: Member, limits: ArchiveLimits) -> Member:
     """Return the member with the reason why it cannot be taken, where there is one."""
     reason, detail = member.reason, member.detail
     parts = re.split(r"[/\\]", member.path)
-    if reason is None and not member.path.lower().endswith(MIDI_SUFFIXES):
+    if reason is None and member.path.lower().endswith(ARCHIVE_SUFFIXES):
         reason, detail = "nested-archive", "an archive inside; unpack it and pass its folder"
     elif not member.name.isprintable() or not member.name or ".." in parts or member.path.startswith("/"):
         reason, detail = "unsafe-name", "the path is empty, leads outside, or holds control characters"

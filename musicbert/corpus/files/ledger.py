@@ -33,7 +33,8 @@ class Outcome:
     ``source`` is the archive, folder or list as given; ``beyond_limit`` counts the notes that octuples leave
     out because they begin after 1,024 bars of 4/4 (None: none), ``programs_elsewhere`` those whose program
     another track of their channel sets (`musicbert.midi.channels`); ``beats`` is the hash of the annotations
-    beside the file (`musicbert.corpus.files.beats`), where they were asked for.
+    beside the file (`musicbert.corpus.files.beats`), where they were asked for; ``notation`` is the format of
+    a written score (`musicbert.midi.notation`), of which ``detail`` says what reading it left out or assumed.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Outcome:
     beyond_limit: int | None = None
     programs_elsewhere: int | None = None
     beats: str | None = None
+    notation: str | None = None
 
     @property
     def ok(self) -> bool:

@@ -19,7 +19,6 @@ piece is its score.
 import csv
 import io
 import re
-import zipfile
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
@@ -34,6 +33,8 @@ from musicbert.corpus.readers.files import SourceFiles
 from musicbert.corpus.readers.tasks import CHORD_ROOTS, LOCAL_KEYS
 from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.errors import DatasetError
+from musicbert.midi.limits import ReadLimits
+from musicbert.midi.notation.files import plain_text, unpacked, xml_text
 
 _FRAMES = r"(?:^|/)(?P<part>training|validation|test)/(?P<name>[^/]+)\.tsv$"
 _SUMMARY = r"(?:^|/)dataset_summary\.tsv$"
@@ -210,9 +211,8 @@ AUGMENTEDNET = Source(
 )
 
 
-#: Largest uncompressed score: the longest of AugmentedNet's has about 20 MB.
-_MAX_BYTES = 256 << 20
-_ROOT = re.compile(rb'full-path="([^"]+)"')
+#: The longest score unpacks to about 20 MB, more than a fourth of these bytes.
+_LIMITS = ReadLimits(max_bytes=64 << 20)
 
 
 def score_notes(content: bytes, path: str) -> tuple[Floats, Floats, Ints]:
@@ -230,8 +230,8 @@ def score_notes(content: bytes, path: str) -> tuple[Floats, Floats, Ints]:
         ) from error
     suffix = PurePosixPath(path).suffix.lower()
     try:
-        content = _unpacked(content) if suffix == ".mxl" else content
-        text = content.decode("utf-8-sig") if _is_utf8(content) else content.decode("latin-1")
+        content = unpacked(content, _LIMITS, path) if suffix == ".mxl" else content
+        text = plain_text(content) if suffix == ".krn" else xml_text(content, "score", path)[0]
         parsed: Any = converter.parseData(text, format="humdrum" if suffix == ".krn" else "musicxml")
         table = [
             (float(note.offset), pitch.midi, float(note.quarterLength))
@@ -239,37 +239,7 @@ def score_notes(content: bytes, path: str) -> tuple[Floats, Floats, Ints]:
             if note.quarterLength > 0
             for pitch in note.pitches
         ]
-    except DatasetError:
-        raise
     except Exception as error:  # music21 raises whatever its parsers meet
         raise DatasetError("bad-score", f"music21 cannot read the score: {error!r}", path=path) from error
     rows = np.array(sorted(table), np.float64).reshape(-1, 3)
     return rows[:, 0], rows[:, 0] + rows[:, 2], rows[:, 1].astype(np.int64)
-
-
-def _is_utf8(content: bytes) -> bool:
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _unpacked(content: bytes) -> bytes:
-    """Score of a compressed MusicXML file (its container names it)."""
-    if not content.startswith(b"PK"):  # some files carry the suffix and are not compressed
-        return content
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        names = archive.namelist()
-        root = (
-            _ROOT.search(archive.read("META-INF/container.xml"))
-            if "META-INF/container.xml" in names
-            else None
-        )
-        scores = [
-            name for name in names if name.endswith((".xml", ".musicxml")) and not name.startswith("META-INF")
-        ]
-        name = root[1].decode("utf-8") if root else scores[0]
-        if archive.getinfo(name).file_size > _MAX_BYTES:
-            raise DatasetError("too-large", "The score unpacks to more than a score would")
-        return archive.read(name)

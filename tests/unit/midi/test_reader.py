@@ -178,7 +178,7 @@ def test_an_alarm_that_is_dropped_rings_again(monkeypatch):
 
     def deaf():
         with limits.deadline(0.05, 10, None):
-            with contextlib.suppress(limits._TimeUpError):  # as the garbage collector does
+            with contextlib.suppress(limits.TimeUpError):  # as the garbage collector does
                 time.sleep(20)
             time.sleep(20)
 
