@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C; return the exit status."""
+    import os
     import socket
     import threading
     import webbrowser
@@ -39,21 +40,30 @@ def run(options: argparse.Namespace) -> int:
         from musicbert.similarity import open_index
 
         open_index(options.index)
-    with socket.socket(socket.AF_INET6 if ":" in options.host else socket.AF_INET) as probe:
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    with socket.socket(family) as listener:
+        if os.name == "posix":  # a port of a server that has just ended is free
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((options.host, options.port))
+            listener.bind((options.host, options.port))
         except OSError as error:
             raise ConfigError(
                 "port-taken",
                 f"{options.host}:{options.port} cannot be used: {error.strerror}",
                 hint="give --port",
             ) from error
-        port = probe.getsockname()[1]
-    shown = f"[{options.host}]" if ":" in options.host else options.host
-    address = f"http://{shown}:{port}/"
-    print(f"The page is at {address} (Ctrl-C ends it)", flush=True)
-    if not options.no_browser:
-        print("It opens in a browser", flush=True)
-        threading.Timer(1.0, webbrowser.open, [address]).start()
-    serve(options.host, port, workers=options.workers, seconds=options.seconds, index=options.index)
+        listener.listen(128)  # from here on a browser waits until the server is ready
+        shown = f"[{options.host}]" if ":" in options.host else options.host
+        address = f"http://{shown}:{listener.getsockname()[1]}/"
+        print(f"The page is at {address} (Ctrl-C ends it)", flush=True)
+        if not options.no_browser:
+            print("It opens in a browser", flush=True)
+            threading.Timer(1.0, webbrowser.open, [address]).start()
+        serve(
+            listener,
+            options.host,
+            workers=options.workers,
+            seconds=options.seconds,
+            index=options.index,
+        )
     return 0

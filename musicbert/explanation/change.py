@@ -41,7 +41,7 @@ class Change:
     that change), and ``levels`` of tempo and loudness in words; ``before``, ``after``: predictions;
     ``loss``: masked loss of the changed music, with the range ``real`` of real performances; ``score``: the
     changed music, None with a ``reason``; ``reached``: whether it moves the prediction as far as asked, else
-    it is the change that moves it farthest.
+    it is the change that moves it farthest; ``scale``: by what numbers are multiplied in words.
     """
 
     name: str
@@ -57,21 +57,23 @@ class Change:
     score: Score | None
     reason: str = ""
     reached: bool = True
+    scale: float = 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, without the music."""
-        return {name: value for name, value in vars(self).items() if name != "score"}
+        return {name: value for name, value in vars(self).items() if name not in ("score", "scale")}
 
     def __str__(self) -> str:
         """Return the change in words."""
+        before, after, amount = (self.scale * each for each in (self.before, self.after, self.amount))
         if not self.strengths:
-            return f"{self.amount:.2f} more {self.towards}: {self.reason}"
+            return f"{amount:.2f} more {self.towards}: {self.reason}"
         how = ", ".join(
             self.levels.get(name, f"{name} at {100 * v:.0f} %") for name, v in self.strengths.items()
         )
-        text = f"{self.before:.2f} to {self.after:.2f}, more {self.towards}: {how}"
+        text = f"{before:.2f} to {after:.2f}, more {self.towards}: {how}"
         if not self.reached:
-            text += f"; less than the {self.amount:.2f} asked for, which nothing that was tried reaches"
+            text += f"; less than the {amount:.2f} asked for, which nothing that was tried reaches"
         return f"{text}; refused: {self.reason}" if self.reason else text
 
 
@@ -117,9 +119,9 @@ def smallest_change(
     for line in _lines(slope):
         reach = _reach(line)
         far = reach * np.arange(1, POINTS + 1) / POINTS
-        values = gained(one + far[:, None] * line)
+        values = gained(_points(line, far))
         if values.max() > farthest:
-            farthest, most = float(values.max()), one + far[values.argmax()] * line
+            farthest, most = float(values.max()), _points(line, far)[values.argmax()]
         enough = np.flatnonzero(values >= amount)
         if not len(enough):
             continue
@@ -127,9 +129,11 @@ def smallest_change(
         low = high - reach / POINTS
         for _ in range(HALVINGS):
             middle = (low + high) / 2
-            low, high = (low, middle) if gained((one + middle * line)[None])[0] >= amount else (middle, high)
+            low, high = (
+                (low, middle) if gained(_points(line, np.array([middle])))[0] >= amount else (middle, high)
+            )
         if best is None or high < float(np.linalg.norm(best - one)):
-            best = one + high * line
+            best = _points(line, np.array([high]))[0]
     low_pole, high_pole = target.poles[dimension]
     towards = (high_pole if up else low_pole) or f"{target.names[dimension]} {'up' if up else 'down'}"
     common = {
@@ -141,7 +145,9 @@ def smallest_change(
     }
     reached = best is not None
     if best is None and farthest < WORTHWHILE * amount:
-        reason = f"no change of the playing that was tried moves it so far (at most {farthest:.2f})"
+        reason = (
+            f"no change that was tried moves it so far (at most {100 * farthest / amount:.0f} % of the way)"
+        )
         return Change(
             **common, after=before, strengths={}, levels={}, loss=None, real=real, score=None, reason=reason,
             reached=False,
@@ -191,6 +197,11 @@ def _lines(slope: Floats) -> list[Floats]:
         pair = np.where(np.abs(slope) >= np.sort(np.abs(slope))[-2:].min(), slope, 0.0)
         lines.append(pair / np.linalg.norm(pair))
     return [np.asarray(line) for line in lines]
+
+
+def _points(line: Floats, far: Floats) -> Floats:
+    """Strengths at distances along a line from all ones [shape=(m, k)], without errors of rounding."""
+    return np.clip(np.round(1 + far[:, None] * line, 9), 0, STRONGEST)
 
 
 def _reach(line: Floats) -> float:

@@ -146,7 +146,9 @@ def explain(
     if "change" in parts:
         amounts = _amounts(whole, target, score, by)
     parts_of = rated = [(1.0, score)]
+    scale = 1.0  # of numbers in words
     if isinstance(whole, ProfileTarget):
+        scale = float(whole.model.about["scale"][1])
         rated = whole.passages(score)
         parts_of, more = _fewer(rated, MOST_PASSAGES, "explained are")
         warnings += more
@@ -159,7 +161,7 @@ def explain(
         if known:
             found = replace(found, offered=tuple(known[name]["offered"] for name in target.names))
         for d, name in enumerate(target.names):
-            words[name].append(sentence(found, d))
+            words[name].append(sentence(found, d, scale=scale))
         if found.noise is None:
             warnings.append(
                 "how much effects differ between trainings of the model is not known: small ones may be noise"
@@ -176,6 +178,7 @@ def explain(
         some, more = _fewer(rated, MOST_TRIED, "changes were tried on")
         warnings += more
         changes = _changes(target, score, amounts, some if isinstance(whole, ProfileTarget) else None)
+        changes = [replace(each, scale=scale) for each in changes]
         for each in changes:
             words[each.name].append(str(each))
     values = np.sum([weight * target.scores([part])[0] for weight, part in parts_of], axis=0)

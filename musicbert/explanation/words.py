@@ -35,19 +35,24 @@ _FACTORS = _Kind("factors", "factor of the playing", "the ")
 _PROPERTIES = _Kind("properties", "measured property of the playing", "")
 
 
-def sentence(effects: FactorEffects, dimension: int) -> str:
-    """Say why the prediction of a dimension is what it is, by factors."""
+def sentence(effects: FactorEffects, dimension: int, *, scale: float = 1.0) -> str:
+    """Say why the prediction of a dimension is what it is, by factors.
+
+    ``scale``: by what numbers are multiplied in words, 7 for ratings from 1 to 7.
+    """
     middle = float(effects.neutral[dimension])
-    return _said(effects, dimension, middle, f"played neutrally {middle:.2f}", effects.factors, _FACTORS)
+    compared = f"played neutrally {scale * middle:.2f}"
+    return _said(effects, dimension, middle, compared, effects.factors, _FACTORS, scale)
 
 
-def property_sentence(effects: PropertyEffects, dimension: int) -> str:
-    """Say which measured properties of the playing speak for a prediction and against it."""
+def property_sentence(effects: PropertyEffects, dimension: int, *, scale: float = 1.0) -> str:
+    """Say which measured properties of the playing speak for a prediction and against it (see `sentence`)."""
     base = float(effects.base[dimension])
     words = [
         "" if name == NOTES else f"{effects.words(k)}" for k, name in enumerate(effects.properties)
     ]  # faithfulness was measured for the playing only, so nothing is said of the notes
-    return _said(effects, dimension, base, f"rated performances {base:.2f}", words, _PROPERTIES)
+    compared = f"rated performances {scale * base:.2f}"
+    return _said(effects, dimension, base, compared, words, _PROPERTIES, scale)
 
 
 def _said(
@@ -57,11 +62,13 @@ def _said(
     compared: str,
     words: Sequence[str],
     kind: _Kind,
+    scale: float,
 ) -> str:
     prediction = float(effects.prediction[dimension])
+    value = f"{scale * prediction:.2f}"
     if effects.offered is not None and not effects.offered[dimension]:
         return (
-            f"{prediction:.2f}; no {kind.reasons} are named: on real ratings of this dimension "
+            f"{value}; no {kind.reasons} are named: on real ratings of this dimension "
             f"they agree no better than random {kind.reasons}"
         )
     up = prediction >= middle
@@ -69,9 +76,12 @@ def _said(
     side = high if up else low
     named = side or f"{effects.names[dimension]} {'up' if up else 'down'}"
     noise = None if effects.noise is None else effects.noise[:, dimension]
-    clear = _clear((1.0 if up else -1.0) * effects.effects[:, dimension], noise, words)
+    clear = [
+        (word, scale * effect)
+        for word, effect in _clear((1.0 if up else -1.0) * effects.effects[:, dimension], noise, words)
+    ]
     speaks, against = [e for e in clear if e[1] > 0], [e for e in clear if e[1] < 0]
-    start = f"{prediction:.2f}, {compared}"
+    start = f"{value}, {compared}"
     if not clear:
         return f"{start}: no {kind.one} has a clear effect"
     if not speaks:

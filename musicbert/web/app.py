@@ -10,8 +10,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import TimeoutError as TooSlow
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
+from socket import socket
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -164,13 +165,15 @@ def _error(status: int, text: str, hint: str | None = None, reason: str | None =
     return JSONResponse({"error": text, "hint": hint, "reason": reason}, status_code=status)
 
 
-def serve(host: str, port: int, *, workers: int, seconds: float, index: str | None = None) -> None:
-    """Answer until Ctrl-C."""
+def serve(listener: socket, host: str, *, workers: int, seconds: float, index: str | None = None) -> None:
+    """Answer at a socket that listens until Ctrl-C; ``host``: the name under which the page may be called."""
     import uvicorn
 
     hosts = ("127.0.0.1", "localhost", "::1") if host in ("127.0.0.1", "localhost", "::1") else (host,)
     pool = Pool(workers, seconds=seconds, index=index)
     try:
-        uvicorn.run(make_app(pool, hosts=hosts, index=index), host=host, port=port, log_level="warning")
+        app = make_app(pool, hosts=hosts, index=index)
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
     finally:
         pool.close()

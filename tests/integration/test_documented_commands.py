@@ -84,7 +84,6 @@ REPLACED = {
 NOT_RUN = {
     "musicbert serve": "does not end; tests/integration/test_page.py starts it",
     "musicbert explain piece.mid --dimension saturated": "music that has a profile; tests/unit/explanation",
-    "musicbert render reasons/": "the music of the line above",
     "musicbert plot profile": "music that has a profile; tests/unit/viz/test_music.py",
     "musicbert plot curves": "the log of a training; tests/unit/viz/test_music.py",
     "make ": "downloads packages; the steps of the demo are those of the main job",

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from musicbert.midi import read_score
+from musicbert.web.work import example
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 pytest.importorskip("starlette", reason="needs the extra page")
@@ -74,7 +75,7 @@ def test_from_a_file_to_a_new_version(page, tmp_path):
     page.wait_for_selector("#reasons:not([hidden])")
     assert row.get_attribute("aria-pressed") == "true"
     assert page.locator("#factors .effect").count() == 7
-    assert "Lit" in page.locator("#lit").inner_text()
+    assert "Blue speaks for “saturated (wet)”, most of all" in page.locator("#lit").inner_text()
     page.get_by_label("Pedal", exact=True).fill("0")
     page.get_by_role("button", name="Work it out").click()
     page.wait_for_selector("#compare table")
@@ -115,10 +116,34 @@ def test_the_keyboard_is_enough(page):
     page.wait_for_selector("#reasons:not([hidden])")
 
 
-def test_labels_and_a_phone(page):
+#: texts whose contrast with what is behind them is below 4.5 (WCAG 2, level AA)
+FAINT = """() => {
+  const numbers = text => (text.match(/[\\d.]+/g) ?? []).map(Number);
+  const linear = v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
+  const behind = each => {
+    for (; each; each = each.parentElement) {
+      const found = numbers(getComputedStyle(each).backgroundColor);
+      if (found[3] !== 0) return found;
+    }
+  };
+  const spoken = each => [...each.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
+  return [...document.querySelectorAll("body *")].filter(each => each.offsetParent && !each.disabled && spoken(each))
+    .map(each => [each.outerHTML.slice(0, 80), light(numbers(getComputedStyle(each).color)), light(behind(each))])
+    .filter(([, a, b]) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5);
+}"""  # noqa: E501
+
+
+def test_labels_contrast_and_a_phone(page, tmp_path):
     page.set_viewport_size({"width": 360, "height": 740})
-    open_example(page)
+    path = tmp_path / f"{'a_long_name_of_a_file_' * 5}.mid"
+    path.write_bytes(example("expressive"))
+    page.set_input_files("#file", path)
+    page.wait_for_selector("#answers:not([hidden])")
     assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate(FAINT) == []
     unnamed = page.evaluate(
         """[...document.querySelectorAll("button, input, canvas, a, section")].filter(each => !(
         each.textContent.trim() || each.labels?.length || each.getAttribute("aria-label")

@@ -5,7 +5,13 @@ import { Roll, Sound, clock } from "/static/roll.js";
 const $ = id => document.getElementById(id);
 const make = (tag, text = "", className = "") => Object.assign(document.createElement(tag), { textContent: text, className });
 const percent = value => `${Math.round(100 * value)} %`;
-const signed = value => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
+// answers are shares of the highest rating; people read ratings
+const rating = value => value * (music.profile.scale?.[1] ?? 1);
+const place = value => { const [low, high] = music.profile.scale ?? [0, 1]; return (rating(value) - low) / (high - low); };
+const signed = value => {
+  const size = Math.abs(rating(value)).toFixed(1);
+  return size === "0.0" ? size : `${value < 0 ? "−" : "+"}${size}`;
+};
 const FACTORS = {
   tempo: "Tempo", timing: "Rubato and timing", loudness: "Loudness", dynamics: "Louder and softer", voicing: "Voicing of chords",
   articulation: "Short and long touch", pedal: "Pedal",
@@ -142,20 +148,24 @@ function showProfile() {
     return;
   }
   $("meaning").textContent = `${profile.meaning} Choose a line to see why.`;
+  let area = "";
   for (const each of profile.dimensions) {
     const row = Object.assign(make("button", "", "row"), { type: "button" });
     const [from, to] = each.interval ?? [each.value, each.value];
-    const number = `${each.value.toFixed(2)} (${from.toFixed(2)}–${to.toFixed(2)})`;
+    const number = `${rating(each.value).toFixed(1)} (${rating(from).toFixed(1)}–${rating(to).toFixed(1)})`;
+    if (each.area !== area) $("profile").append(make("h3", each.area));
+    area = each.area;
     row.setAttribute("aria-pressed", "false");
-    row.setAttribute("aria-label", `${each.name}: ${number} of 1, from ${each.low} to ${each.high}`);
-    row.dataset.name = each.name;
-    row.append(make("span", each.low, "low"), scale(from, to, each.value), make("span", each.high, "high"), make("span", number, "number"));
     row.title = each.percentile === null ? "" : `higher than ${Math.round(each.percentile)} % of the rated performances`;
+    row.setAttribute("aria-label", `${each.name}: ${number}, from ${each.low} to ${each.high}, ${row.title}`);
+    row.dataset.name = each.name;
+    row.append(make("span", each.low, "low"), scale(place(from), place(to), place(each.value)), make("span", each.high, "high"), make("span", number, "number"));
     row.addEventListener("click", () => choose(each.name));
     $("profile").append(row);
   }
   const cover = profile.dimensions.find(each => each.coverage)?.coverage;
   for (const text of [
+    profile.scale ? `The dot is the rating to expect from listeners, from ${profile.scale[0]} (left) to ${profile.scale[1]} (right).` : "",
     cover ? `The band is where listeners' mean rating lies for ${percent(cover)} of unknown music.` : "",
     ...(profile.notes ?? []),
   ]) if (text) $("why").append(make("p", text, "soft"));
@@ -180,7 +190,7 @@ async function choose(name) {
 function showReasons(name) {
   const each = music.profile.dimensions.find(one => one.name === name), found = explained.dimensions[name];
   $("reasons").hidden = $("other").hidden = false;
-  $("reasons-title").textContent = `Why: ${each.low} – ${each.high}`;
+  $("reasons-title").textContent = `Why: ${each.area}, ${each.low} – ${each.high}`;
   $("words").replaceChildren(...found.words.map(text => make("p", text)));
   const effects = Object.entries(explained.factors[name]?.factors ?? {}).map(([factor, one]) => [factor, one.effect]);
   const most = Math.max(...effects.map(([, effect]) => Math.abs(effect)), 0.02);
@@ -214,7 +224,7 @@ function suggest(button, name) {
     if (mine !== turn || chosen !== name) return;
     $("suggest").replaceChildren(...changes.map(each => {
       const row = make("div", "", "version");
-      row.append(make("span", dot(capital(each.words))));
+      row.append(make("span", dot(capital(each.words.replace(/ \(masked loss[^)]*\)/, "")))));
       if (each.download) {
         const button = make("button", "Play");
         button.addEventListener("click", () => busy(button, "Making the sound …", () => play(each, true)));
@@ -243,8 +253,8 @@ function compare() {
     Math.abs(changed.after[b] - changed.before[b]) - Math.abs(changed.after[a] - changed.before[a])).slice(0, 6);
   for (const name of names) {
     const each = music.profile.dimensions.find(one => one.name === name), row = make("tr");
-    row.append(make("td", `${each.low} – ${each.high}`), make("td", changed.before[name].toFixed(2), "number"),
-      make("td", `${changed.after[name].toFixed(2)} (${signed(changed.after[name] - changed.before[name])})`, "number"));
+    row.append(make("th", `${each.area}: ${each.low} – ${each.high}`), make("td", rating(changed.before[name]).toFixed(1), "number"),
+      make("td", `${rating(changed.after[name]).toFixed(1)} (${signed(changed.after[name] - changed.before[name])})`, "number"));
     table.append(row);
   }
   $("compare").append(table);

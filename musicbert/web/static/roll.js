@@ -91,7 +91,7 @@ export class Roll {
       if (this.weights) {
         const share = this.weights[k] / most;
         if (Math.abs(share) > 0.08) fill = colour(share > 0 ? "for" : "against");
-        alpha = 0.25 + 0.75 * Math.abs(share);
+        alpha = 0.4 + 0.6 * Math.abs(share);
       }
       pen.globalAlpha = alpha;
       pen.fillStyle = fill;
