@@ -201,7 +201,7 @@ def weights(folder):
     return {name: hash_of_checkpoint(folder / name) for name in (LAST, BEST) if (folder / name).is_file()}
 
 
-def kill_often(trainings, kind, moments, kills):
+def kill_often(trainings, kind, moments, kills, *, counted=False):
     """Kill trainings of one kind; returns how many kills and trainings there were, and what went wrong.
 
     Parameters
@@ -213,23 +213,25 @@ def kill_often(trainings, kind, moments, kills):
         numbers of events of `count_events`.
     kills
         How many are enough.
+    counted
+        Whether moments are numbers of events, for which the disk need not be slow.
     """
     folder = trainings.folder / re.sub(r"\W+", "-", kind)
     folder.mkdir()
-    seconds = 0.0
-    for whole in ("first", "whole"):  # the first one has more to read
+    seconds, prepare = 0.0, (lambda: None) if counted else slow_disk
+    for whole in ("whole",) if counted else ("first", "whole"):  # the first one has more to read
         begin = time.monotonic()
-        if wait(start(trainings.command(kind, folder / whole), folder / "whole.log", slow_disk)):
+        if wait(start(trainings.command(kind, folder / whole), folder / "whole.log", prepare)):
             return 0, 0, [(folder / "whole.log").read_text()[-2000:]]
         seconds = time.monotonic() - begin
     expected, wrong, killed, runs = weights(folder / "whole"), [], 0, 0
-    wrong += [] if weights(folder / "first") == expected else ["two whole trainings differ"]
+    wrong += [] if counted or weights(folder / "first") == expected else ["two whole trainings differ"]
     while killed < kills:
         run, log = folder / f"run{runs}", folder / f"run{runs}.log"
         command = trainings.command(kind, run)
         for moment in [*moments(), None]:
-            counted = isinstance(moment, int)
-            child = start(command, log, partial(count_events, moment) if counted else slow_disk)
+            kill = partial(count_events, moment) if counted and moment else prepare
+            child = start(command, log, kill)
             status = wait(child) if counted or moment is None else kill_after(child, moment * seconds)
             if status != -signal.SIGKILL:
                 wrong += [f"{run.name}: status {status}: {log.read_text()[-500:]}"] if status else []
@@ -276,7 +278,7 @@ def main():
         trainings = Trainings(folder)
         for kind in filter(options.only.search, KINDS):
             kills = len(options.at or ()) or options.kills
-            kills, runs, wrong = kill_often(trainings, kind, moments, kills)
+            kills, runs, wrong = kill_often(trainings, kind, moments, kills, counted=bool(options.at))
             say(f"{kind}: {kills} kills of {runs} trainings, {len(wrong)} faults")
             faults += len(wrong)
             for line in wrong[:5]:

@@ -41,7 +41,7 @@ class Server(http.server.BaseHTTPRequestHandler):
 def server(monkeypatch):
     asked = []
     httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, asked))
-    thread = threading.Thread(target=httpd.serve_forever, daemon=True)
+    thread = threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     url = f"http://127.0.0.1:{httpd.server_port}/set.zip"
     entry = replace(table.public_data()["pop909"], url=url, file="set.zip", sha256=None)

@@ -1,7 +1,9 @@
 """Every command in README and docs runs as printed, with small inputs under the names that the pages use."""
 
+import contextlib
 import functools
 import importlib.util
+import io
 import os
 import re
 import shlex
@@ -13,11 +15,14 @@ from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
+from options.programs import PROGRAMS as PROGRAMS_WITH_PARSERS
+from options.programs import parser_of_program
 from own_study import make_study
 from warm_python import python
 
 import musicbert
 from musicbert.annotation.names import parse_segment
+from musicbert.cli.main import main
 from musicbert.corpus.readers import read
 from musicbert.synthesis import make_set, write_made_set
 
@@ -282,8 +287,12 @@ def help_of(program):
     """What ``--help`` of a script or a sub-command prints; empty if there is no such program."""
     words = shlex.split(program)
     if words[0] == "musicbert":
-        command = [python(), "-m", *words]
-    elif (ROOT / words[0]).is_file():
+        with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.redirect_stderr(io.StringIO()):
+            status = main([*words[1:], "--help"])
+        return printed.getvalue() if status == 0 else ""
+    if words[0] in PROGRAMS_WITH_PARSERS:
+        return parser_of_program(words[0]).format_help()
+    if (ROOT / words[0]).is_file():
         command = ["bash" if words[0].endswith(".sh") else python(), ROOT / words[0]]
     else:
         return ""

@@ -34,12 +34,12 @@ TINY = [
 ]
 
 
-def call(command, folder, *, code=0, cold=False):
-    """Run a command; ``cold``: in a fresh interpreter, as users run it."""
+def call(command, folder, *, code=0):
+    """Run a command."""
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
-        "PYTHON": sys.executable if cold else python(),
+        "PYTHON": python(),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     words = [str(word) for word in command]
@@ -96,9 +96,7 @@ def test_the_label_dictionary_is_that_which_fairseq_makes_itself(work, tmp_path)
 def test_weights_that_come_with_the_project_go_by_their_name(root, work, tmp_path):
     save = ["--data", "next_data_bin", "--save-dir", tmp_path / "out", "--init", "musicbert-mini"]
     short = ["--cpu", "--updates", 1, "--warmup", 0, "--lr", 0, "--batch", 4, "--effective-batch", 4]
-    call(
-        ["bash", root / "scripts/train_nsp.sh", "next", *save, *short, "--small-checkpoints"], work, cold=True
-    )
+    call(["bash", root / "scripts/train_nsp.sh", "next", *save, *short, "--small-checkpoints"], work)
     trained = load_checkpoint(tmp_path / "out" / "seed7" / "checkpoint_last.pt").weights
     shipped = load_checkpoint(root / "checkpoints" / "musicbert-mini").weights
     named = [name for name in shipped if "layers.0" in name or "embed_tokens" in name]

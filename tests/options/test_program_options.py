@@ -5,6 +5,7 @@ See `test_command_options`; programs that need trained checkpoints or published 
 
 import numpy as np
 import pytest
+from warm_python import python
 
 from musicbert.cli.main import main as musicbert
 from options.effects import check, check_table
@@ -126,6 +127,7 @@ def call(caller, places, tmp_path_factory):
         if words[0] in PROGRAMS:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("sys.argv", words)
+                patch.setattr("sys.executable", python())
                 return load(words[0]).main()
 
         def benchmark(*given, change, say, **how):

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import run_levers
+from warm_python import python
 
 from musicbert.cli.main import main as musicbert
 
@@ -39,7 +40,15 @@ def test_the_twelve_tasks_are_run_with_and_without_the_weights(calls, tmp_path):
     assert first[first.index("--tasks") + 1 :] == ["VF", "ME"]
 
 
+@pytest.fixture
+def warm(monkeypatch):
+    """Steps are run by a Python that starts at once."""
+    monkeypatch.setattr(sys, "executable", python())
+    monkeypatch.setenv("PYTHON", python())
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_all_steps_on_ratings_at_tiny_size(make_midi_folder, make_databin, tmp_path):
     midi = make_midi_folder(8)
     corpus = tmp_path / "corpus"
@@ -73,10 +82,11 @@ def test_all_steps_on_ratings_at_tiny_size(make_midi_folder, make_databin, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_a_task_of_the_benchmark_at_tiny_size(make_source, root, tmp_path):
     shards, source = tmp_path / "smc", make_source("tnua", tmp_path / "tnua")
     words = ["-", str(shards), "--source", f"tnua={source}", "--codec", "octuple"]
-    subprocess.run([sys.executable, root / "scripts" / "prepare_benchmark.py", *words], check=True)
+    subprocess.run([python(), root / "scripts" / "prepare_benchmark.py", *words], check=True)
     words = ["--tiny", "--steps", "tasks", "--init-plain", str(root / "checkpoints" / "musicbert-mini")]
     words += ["--output", str(tmp_path / "out"), "--note-data", str(shards / "note"), "--tasks", "VF"]
     assert run_levers.main(words) == 0

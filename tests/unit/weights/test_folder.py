@@ -1,6 +1,5 @@
 import json
 import subprocess
-import sys
 import threading
 from dataclasses import replace
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from warm_python import python
 
 from musicbert.config import M2BERT_PRESETS, ModelConfig
 from musicbert.encoding import VOCABULARY_SIZE
@@ -389,7 +389,7 @@ def test_a_full_disk_is_one_error_and_leaves_nothing(fixtures, tmp_path, name):
         source, target = {str(source)!r}, {str(tmp_path / name)!r}
         action = ["verify", source, "--record"] if target.endswith("npz") else ["convert", source]
         sys.exit(main(["checkpoint", *action, target]))"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run([python(), "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "File too large" in done.stderr or "is the disk full?" in done.stderr

@@ -4,11 +4,11 @@ import http.server
 import json
 import os
 import subprocess
-import sys
 import threading
 from functools import partial
 
 import pytest
+from warm_python import python
 
 from musicbert.errors import CheckpointError
 from musicbert.weights import PUBLISHED, Source, resolve
@@ -55,7 +55,7 @@ class Server(http.server.BaseHTTPRequestHandler):
 def server():
     log, cuts = [], []
     httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, log, cuts))
-    thread = threading.Thread(target=httpd.serve_forever, daemon=True)
+    thread = threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     httpd.log, httpd.cuts, httpd.url = log, cuts, f"http://127.0.0.1:{httpd.server_port}"
     yield httpd
@@ -134,7 +134,7 @@ def test_processes_that_fetch_one_file_all_get_it(server, tmp_path):
     server.cuts[:] = [1000, 2000]
     program = "import sys; from musicbert.weights.download import download; "
     program += "print(download(sys.argv[1], sys.argv[2], sha256=sys.argv[3]))"
-    command = [sys.executable, "-c", program, f"{server.url}/x", str(tmp_path / "x"), DIGEST]
+    command = [python(), "-c", program, f"{server.url}/x", str(tmp_path / "x"), DIGEST]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert [each.communicate()[0].strip() for each in running] == [str(tmp_path / "x")] * 4
     assert [each.returncode for each in running] == [0] * 4

@@ -4,13 +4,13 @@ import os
 import pickle
 import struct
 import subprocess
-import sys
 import threading
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
+from warm_python import python
 
 from musicbert.errors import CheckpointError
 from musicbert.weights.pickles import MAX_PICKLE, read_pickle
@@ -119,7 +119,7 @@ def main(folder):
 
 
 def test_no_checkpoint_takes_the_memory_that_it_claims(tmp_path):
-    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(Path.cwd())!r});"
+    command = [python(), "-c", f"import sys; sys.path.insert(0, {str(Path.cwd())!r});"
                f"from tests.unit.weights.test_pickles import main; main({str(tmp_path)!r})"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

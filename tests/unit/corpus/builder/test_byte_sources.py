@@ -102,7 +102,7 @@ def server(tmp_path, monkeypatch):
     monkeypatch.setattr(places, "_RETRIES_S", (0.01, 0.01))
     state = {"asked": [], "busy": 0, "folder": tmp_path / "midi", "etag": None, "missing": 404}
     httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, state))
-    thread = threading.Thread(target=httpd.serve_forever, daemon=True)
+    thread = threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{httpd.server_port}", state
     httpd.shutdown()
