@@ -11,7 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from musicbert.atomic import read_json, remove_partial, write_json, write_text
+from musicbert.atomic import check_types, read_json, remove_partial, write_json, write_text
 from musicbert.encoding.part import part_of
 from musicbert.errors import DatasetError
 from musicbert.midi import Score, read_score
@@ -38,7 +38,8 @@ def write_remixes(
     ``record``: what they are made from (`musicbert.reuse.made_from`). ``pictures``, ``sound``: also as piano
     rolls and as WAV files, which are added to versions that are there. ``progress`` gets the number of
     versions done and of all. The ranking has `COLUMNS`; likelihoods are nats a note.
-    Raises `DatasetError` (``output-exists``, ``other-settings``, ``output-busy``, ``cannot-write``),
+    Raises `DatasetError` (``output-exists``, ``other-settings``, ``bad-remix``, ``output-busy``,
+    ``cannot-write``),
     `MidiError` (``bad-value``: the file cannot hold a version), and those of `musicbert.viz.piano_roll` and
     `musicbert.render`.
     """
@@ -74,7 +75,7 @@ def write_remixes(
                 _play(music.with_suffix(".wav"), music, read_score(music), remixer)
             if progress is not None:
                 progress(number, versions)
-        found = [read_json(path) for path in place.glob("version-*.json")]
+        found = [_figures(path) for path in place.glob("version-*.json")]
         found.sort(key=lambda entry: (-entry["likelihood"], entry["version"]))
         ranking = [{"rank": rank, **entry} for rank, entry in enumerate(found, 1)]
         lines = [",".join(COLUMNS), *(",".join(str(entry[name]) for name in COLUMNS) for entry in ranking)]
@@ -89,6 +90,21 @@ def write_remixes(
 def _done(place: Path, number: int) -> bool:
     """Whether a version is there: its figures are written last."""
     return (place / f"version-{number}.json").exists() and (place / f"version-{number}.mid").exists()
+
+
+def _figures(path: Path) -> dict[str, Any]:
+    """Read the figures of a version; raises `DatasetError` (``bad-remix``)."""
+    try:
+        figures = read_json(path)
+        number = (int, float)
+        check_types(
+            figures, version=int, seed=int, notes=int, changed=int, likelihood=number, original=number
+        )
+        check_types(figures, file=str)
+    except (OSError, ValueError) as error:
+        hint = "remove this file: the version is drawn again"
+        raise DatasetError("bad-remix", f"The figures are damaged: {error}", path=path, hint=hint) from error
+    return dict(figures)
 
 
 def _write(place: Path, remixer: Remixer, number: int) -> None:

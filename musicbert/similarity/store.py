@@ -166,6 +166,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             raise ValueError(f"its format is {manifest['format']}, and this version reads {_FORMAT}")
         if not all(isinstance(value, str) for value in manifest["files"].values()):
             raise ValueError("a file has no hash")
+        layer = manifest["settings"].get("layer")
+        if layer is not None and (manifest["model"] == FEATURES or type(layer) is not int or layer < 0):
+            raise ValueError(f"there is no layer {str(layer)[:60]} of {manifest['model'][:60]}")
     except OSError as error:
         message = f"There is no index here: {error.strerror}"
         raise DatasetError("not-found", message, path=folder, hint=hint) from error

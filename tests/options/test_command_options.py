@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from musicbert.cli.main import available, make_parser
 from musicbert.cli.main import main as musicbert
-from musicbert.cli.main import make_parser
 from options.effects import check, check_table, options_of
 
 #: music that the encoding cannot represent, for commands that take one file
@@ -321,6 +321,17 @@ def _with_a_profile(words):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("musicbert.analyse", analyse)
         return musicbert(words)
+
+
+def test_every_command_and_action_has_a_table():
+    from options.test_finetune_options import TABLES as FINETUNE
+    from options.test_program_options import TABLES as PROGRAMS
+
+    tables = {name.partition(",")[0] for name in (*TABLES, *FINETUNE, *PROGRAMS)}
+    for command in set(available()) - {"train"}:  # its recipes: `test_recipe_options`
+        below = [each for each in parser_of(command)._actions if isinstance(each, argparse._SubParsersAction)]
+        names = [f"{command} {action}" for each in below for action in each.choices] or [command]
+        assert set(names) <= tables, names
 
 
 @pytest.mark.parametrize("name", sorted(set(TABLES) - PARTIAL))

@@ -4,6 +4,8 @@
 """
 
 import json
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,6 +25,8 @@ from musicbert.errors import MusicBertError
 from musicbert.evaluation.predictions import Predictions, save_predictions
 from musicbert.evaluation.run_files import read_experiment
 from musicbert.fairseq_plugin.labels.taggers import read_split
+from musicbert.remixing.folder import _figures
+from musicbert.similarity import index_folder, open_index
 from musicbert.weights.names import resolve
 from musicbert.weights.output_names import read_labels
 from tests.unit.corpus.labelled.test_shards import LOUD, MOOD, piece
@@ -103,7 +107,20 @@ def side_file(folder):
     return meta_path(path), lambda: read_label_map(path)
 
 
-FILES = [manifest, rows_meta, classes, split, experiment, run, sources, side_file]
+def index(folder):
+    shutil.copy(Path(__file__).parents[1] / "fixtures" / "musicbert" / "s01_basic_4_4.mid", folder / "a.mid")
+    index_folder(folder, folder / "index", progress=False)
+    return folder / "index" / "index.json", lambda: len(open_index(folder / "index"))
+
+
+def remix(folder):
+    figures = {"version": 1, "seed": 0, "notes": 2, "changed": 1, "likelihood": -1.5, "original": -1.0}
+    file = folder / "version-1.json"
+    file.write_text(json.dumps({**figures, "file": "version-1.mid"}))
+    return file, lambda: _figures(file)["likelihood"] + 1
+
+
+FILES = [manifest, rows_meta, classes, split, experiment, run, sources, side_file, index, remix]
 
 
 def places(content, above=()):

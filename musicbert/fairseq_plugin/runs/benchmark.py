@@ -123,7 +123,8 @@ def run_benchmark(
                 )  # fmt: skip
                 update = _scorer(row, shards, pieces, runs, record, files, seen)
                 update(None)
-                start_runs(runs, workers=workers, progress=progress, after=update)
+                name = f"{row.abbreviation}, {split}"
+                start_runs(runs, workers=workers, progress=progress, after=update, name=name)
                 if baselines and split in shards.split_names:
                     trained = _trained_on(shards, row, split, validation, train_share)
                     record["baselines"] = baseline_scores(
@@ -133,11 +134,18 @@ def run_benchmark(
                 record["note"] = _text(error)
             done[split] = record
             files.write()
-            scores = record.get("network")
-            say(
-                f"{row.abbreviation}, {split}: {scores['score'] if scores else record.get('note', 'nothing')}"
-            )
+            say(f"{row.abbreviation}, {split}: {_in_words(row, record)}")
     return records
+
+
+def _in_words(row: BenchmarkTask, record: Mapping[str, Any]) -> str:
+    """Score of a task, and what is to be known of it."""
+    if not record.get("network"):
+        return str(record.get("note", "nothing"))
+    score = record["network"]["score"]
+    spread = "" if score["sd"] is None else f" (sd {score['sd']:.3f})"
+    note = f"; {record['note']}" if record.get("note") else ""
+    return f"{row.score} {score['mean']:.3f}{spread}{note}"
 
 
 def _scorer(

@@ -149,18 +149,19 @@ def start_runs(
     *,
     workers: int = 1,
     progress: bool = True,
+    name: str = "runs",
     after: Callable[[RunOutcome], None] = lambda _: None,
 ) -> list[RunOutcome]:
     """Do all runs that are not complete yet, ``workers`` at a time; one that fails does not stop the others.
 
-    ``after``: called with each outcome. Returns the outcomes of the runs that were started, in the order they
-    ended.
+    ``name``: of the progress bar; ``after``: called with each outcome.
+    Returns the outcomes of the runs that were started, in the order they ended.
     """
     waiting = [run for run in runs if not run.done]
     if not waiting:
         return []
     outcomes: list[RunOutcome] = []
-    bar = progress_bar(total=len(runs), initial=len(runs) - len(waiting), desc="runs", shown=progress)
+    bar = progress_bar(total=len(runs), initial=len(runs) - len(waiting), desc=name, shown=progress)
     ended = calls_in_children(
         _run,
         waiting,

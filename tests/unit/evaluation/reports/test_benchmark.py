@@ -97,7 +97,10 @@ def test_a_call_that_is_stopped_has_the_runs_that_it_did(notes, tmp_path, monkey
     assert "1 of 3 runs are done" in found["note"]
     assert "1 of 3 runs failed: boom" in found["note"]
     assert found["note"] in (tmp_path / "out" / "table.md").read_text()
-    (record,) = benchmark.run_benchmark(*arguments, **options)
+    said = []
+    (record,) = benchmark.run_benchmark(*arguments, **options, say=said.append)
+    score = record["network"]["score"]
+    assert said == [f"VF, published: accuracy {score['mean']:.3f} (sd {score['sd']:.3f})"]
     assert [run["seed"] for run in record["network"]["runs"]] == [1, 2, 3]
     assert "note" not in record
     assert json.loads((tmp_path / "out" / "scores.json").read_text())["rows"] == [record]
