@@ -107,7 +107,7 @@ BEFORE = {
     "docs/training.md": _RATINGS,
     "docs/pretraining.md": ("musicbert build midi --output lmd_data_bin", "cp -r lmd_data_bin DATA"),
     "docs/downstream.md": ("musicbert build midi --output DATA",),
-    "docs/finetuning.md": (
+    "docs/finetuning-more.md": (
         *_RATINGS,
         "python scripts/gen_nsp.py next --pirhdy PiRhDy/dataset",
         "bash scripts/binarize_nsp.sh next",

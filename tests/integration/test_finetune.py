@@ -352,8 +352,9 @@ def test_wrong_words_are_two(music, tmp_path, capsys):
     assert main(["evaluate", str(tmp_path)]) == 2
 
 
-def test_the_commands_of_the_page_are_understood(root):
-    text = (root / "docs" / "finetuning.md").read_text().replace("\\\n", "")
+def test_the_commands_of_the_pages_are_understood(root):
+    pages = (root / "docs" / name for name in ("finetuning.md", "finetuning-more.md"))
+    text = "".join(page.read_text() for page in pages).replace("\\\n", "")
     text = re.sub(r"^bash .*\n", "", text, flags=re.M)  # recipes: test_documented_commands.py
     blocks = re.findall(r"```bash\n(.*?)```", text, re.S)
     commands = [shlex.split(line) for block in blocks for line in block.splitlines()]

@@ -247,13 +247,13 @@ function compare() {
   $("compare").replaceChildren();
   if (!changed?.after) return;
   const table = make("table"), head = make("tr");
-  head.append(make("th", ""), make("th", "before"), make("th", "after"));
+  head.append(make("td"), ...["before", "after"].map(text => Object.assign(make("th", text), { scope: "col" })));
   table.append(head);
   const names = Object.keys(changed.after).sort((a, b) => (b === chosen) - (a === chosen) ||
     Math.abs(changed.after[b] - changed.before[b]) - Math.abs(changed.after[a] - changed.before[a])).slice(0, 6);
   for (const name of names) {
     const each = music.profile.dimensions.find(one => one.name === name), row = make("tr");
-    row.append(make("th", `${each.area}: ${each.low} – ${each.high}`), make("td", rating(changed.before[name]).toFixed(1), "number"),
+    row.append(Object.assign(make("th", `${each.area}: ${each.low} – ${each.high}`), { scope: "row" }), make("td", rating(changed.before[name]).toFixed(1), "number"),
       make("td", `${rating(changed.after[name]).toFixed(1)} (${signed(changed.after[name] - changed.before[name])})`, "number"));
     table.append(row);
   }
