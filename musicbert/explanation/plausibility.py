@@ -6,6 +6,7 @@ than nearly all real performances is not like them. The music is read on a clock
 `musicbert.analysis.passages`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,10 @@ from musicbert.predict.model import from_pretrained
 NETWORK, HIDDEN, SHARE, DRAWS = "musicbert-mini-performance", ("position", "duration", "velocity"), 0.15, 4
 
 
-def masked_loss(score: Score, model: Any = None) -> float:
+def masked_loss(score: Score, model: Any = None, *, fields: Sequence[str] = HIDDEN) -> float:
     """Masked loss of a performance (nats a token), the same in every call.
 
-    ``model``: an opened network, by default `NETWORK`.
+    ``model``: an opened network, by default `NETWORK`; ``fields``: what of a note is hidden at once.
     Raises `CheckpointError` (those of ``from_pretrained``) and `MidiError`.
     """
     network = from_pretrained(NETWORK, device="cpu") if model is None else model
@@ -31,7 +32,7 @@ def masked_loss(score: Score, model: Any = None) -> float:
     rows = network.read(music).rows
     losses = []
     for seed in range(DRAWS):
-        mask = choose_mask(rows, fields=HIDDEN, share=SHARE, seed=seed)
+        mask = choose_mask(rows, fields=fields, share=SHARE, seed=seed)
         if not mask.any():
             continue
         filled = network.fill(music, mask=mask)
