@@ -158,8 +158,12 @@ def reasons_against(score: Score) -> list[Reason]:
         )
         add(
             "no-dynamics", measure, limit,
-            f"It has {m['velocities']:.0f} different key velocities (deviation {m['velocity_sd']:.1f} "
-            "of 127): the dynamics of "
-            "a performer are not in this file.",
+            (
+                "All its notes have the same velocity"
+                if m["velocities"] == 1
+                else f"It has {m['velocities']:.0f} different key velocities (deviation "
+                f"{m['velocity_sd']:.1f} of 127)"
+            )
+            + ": the dynamics of a performer are not in this file.",
         )  # fmt: skip
     return found

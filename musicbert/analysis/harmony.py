@@ -88,6 +88,37 @@ def at_sixteenths(probability: Floats, slots: Ints) -> tuple[Floats, Ints]:
     return mean / mean.sum(1, keepdims=True), found
 
 
+#: semitones of the letters above C, and of a sharp and a flat
+_LETTERS, _SIGNS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}, {"#": 1, "-": -1}
+
+
+def sounding(classes: Sequence[str]) -> Ints:
+    """Number of what each class sounds like: equal for F# and G-, for major (C) and minor keys (c) apart.
+
+    >>> sounding(["F#", "G-", "g-", "none"]).tolist()
+    [6, 6, 18, 24]
+    """
+
+    def number(spelled: str) -> int:
+        if spelled[:1].upper() not in _LETTERS or spelled == "none":
+            return 24
+        pitch = _LETTERS[spelled[0].upper()] + sum(_SIGNS[sign] for sign in spelled[1:])
+        return pitch % 12 + 12 * spelled[0].islower()
+
+    return np.array([number(each) for each in classes])
+
+
+def respelled(path: Ints, slots: Ints, classes: Sequence[str]) -> Ints:
+    """Spell alike what sounds alike: of F# and G- the one that lasts longer in the piece.
+
+    ``path``, ``slots``: class and sixteenth of observations [shape=(k,)].
+    """
+    lasts = np.bincount(path, np.diff(slots, append=slots[-1:] + 1), len(classes))
+    groups = sounding(classes)
+    chosen = np.array([max(np.flatnonzero(groups == group), key=lambda k: lasts[k]) for group in groups])
+    return np.asarray(chosen[path])
+
+
 def root_name(spelled: str) -> str:
     """Name of a chord root as musicians write it.
 

@@ -11,7 +11,8 @@ left out. Beats are found as `musicbert.analysis.beats` says, chords and keys as
 `musicbert.analysis.harmony` does.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from os import PathLike
@@ -29,7 +30,7 @@ from musicbert.analysis.beats import (
     track_bars,
     track_beats,
 )
-from musicbert.analysis.harmony import Smoothing, at_sixteenths, key_name, root_name
+from musicbert.analysis.harmony import Smoothing, at_sixteenths, key_name, respelled, root_name, sounding
 from musicbert.arrays import Bools, Floats, Ints
 from musicbert.atomic import read_json
 from musicbert.corpus.readers.beats import times_to_beats
@@ -48,6 +49,8 @@ FEWEST, FEWEST_FOR_BEATS = 8, 16
 ONE_VOICE = 0.05
 #: instruments from which on a piece is unlike the songs for piano that melodies were learned from
 MANY_INSTRUMENTS = 2
+#: names of tracks that hold the tune
+_TUNE = re.compile(r"\b(melod\w*|vocals?|lead voice|singer)\b", re.IGNORECASE)
 _VOCAL, _SLOTS = 1, 4
 
 
@@ -170,8 +173,8 @@ def music_layers(score: Score, *, model: str | PathLike[str] | None = None) -> L
     melody[pitched] = _melody(score, pitched, result["melody"].scores, remarks)
     parts = {}
     for layer, label, namer in (("chords", "chordroot", root_name), ("keys", "localkey", key_name)):
-        names = [namer(name) for name in _CLASSES[label]]
-        parts[layer] = _segments(score, pitched, result[label].scores, notes, known.smoothing[label], names)
+        smoothing, classes = known.smoothing[label], _CLASSES[label]
+        parts[layer] = _segments(score, pitched, result[label].scores, notes, smoothing, classes, namer)
     shown = set(NAMES) if beats is not None and beats.found else set(NAMES) - {"beats", "downbeats"}
     return Layers(
         melody=melody,
@@ -259,17 +262,26 @@ def _melody(score: Score, pitched: Ints, probability: Floats, remarks: dict[str,
         remarks["melody"] = (
             f"Learned from songs for piano; in a file of {instruments} instruments much is missed."
         )
+    named = [name for name in score.track_name if _TUNE.search(name)]
+    if named and instruments > MANY_INSTRUMENTS:
+        remarks["melody"] += f" The file itself has a track named {named[0]}."
     return np.asarray(chosen)
 
 
 def _segments(
-    score: Score, pitched: Ints, probability: Floats, notes: BeatNotes, smoothing: Smoothing, names: list[str]
+    score: Score,
+    pitched: Ints,
+    probability: Floats,
+    notes: BeatNotes,
+    smoothing: Smoothing,
+    classes: Sequence[str],
+    namer: Callable[[str], str],
 ) -> tuple[Segment, ...]:
     """Segments of one class each, from the first onset to the last offset."""
     slots = np.floor(notes.onset * _SLOTS + 0.5).astype(np.int64)
     known = ~np.isnan(probability).any(1)
     observed, at = at_sixteenths(probability[known].astype(np.float64), slots[known])
-    path = smoothing.path(observed, at)
+    path, alike = respelled(smoothing.path(observed, at), at, classes), sounding(classes)
     onset = score.onset[pitched][known]
     first = np.full(len(at), np.iinfo(np.int64).max)
     np.minimum.at(first, np.searchsorted(at, slots[known]), onset)
@@ -284,8 +296,8 @@ def _segments(
             int(ticks[k + 1]),
             round(float(seconds[k]), 4),
             round(float(seconds[k + 1]), 4),
-            names[path[a]],
-            round(float(observed[a:b, path[a]].mean()), 4),
+            namer(classes[path[a]]),
+            round(float(observed[a:b, alike == alike[path[a]]].sum(1).mean()), 4),
         )
         for k, (a, b) in enumerate(zip(begins, ends, strict=True))
     )

@@ -134,7 +134,7 @@ def _layers(analysis: "Analysis", width: int) -> list[str]:
     lines = []
     melody = getattr(layers, "melody", None)
     if melody is not None:
-        lines.append(f"Melody: {int(melody.sum()):,} of {len(melody):,} notes")
+        lines.append(f"Melody: {int(melody.sum()):,} of {len(melody):,} notes sound like the tune of a song")
     for title, name in (("Keys", "keys"), ("Chords", "chords")):
         found = getattr(layers, name, None)
         if found is not None and len(found):

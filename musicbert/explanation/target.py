@@ -133,7 +133,11 @@ class ProfileTarget:
         """
         profile, reasons = make_profile(score, self.model)
         if profile is None:
-            raise MidiError("no-profile", " ".join(reason.text for reason in reasons))
+            raise MidiError(
+                "no-profile",
+                " ".join(reason.text for reason in reasons),
+                hint="musicbert analyse says what else is known of it; --model explains another model",
+            )
         rated = {(part.start_tick, part.notes): part for part in profile.parts if part.values is not None}
         found = []
         for part in passages(score):

@@ -1,6 +1,7 @@
 """Melody, chords, keys and beats from perfect and from random probabilities, or what is said instead."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from musicbert.analysis import layers as module
 from musicbert.analysis.beats import Onsets, file_beats, grid_strength, ticks_of, track_bars, track_beats
-from musicbert.analysis.harmony import Smoothing, at_sixteenths, key_name, root_name
+from musicbert.analysis.harmony import Smoothing, at_sixteenths, key_name, respelled, root_name, sounding
 from musicbert.analysis.layers import MODEL, NAMES, load_layer_model, music_layers
 from musicbert.corpus.readers.tasks import CHORD_ROOTS, LOCAL_KEYS, get_task
 from musicbert.errors import CheckpointError
@@ -268,3 +269,24 @@ def test_the_network_that_ships_hears_a_cadence():
     assert {"C", "F", "G"} <= {chord.name for chord in layers.chords}
     assert set(layers.scores) == {"melody", "chords", "keys"}
     assert all(score.value > score.baseline for score in layers.scores.values())
+
+
+def test_what_sounds_alike_is_spelled_alike():
+    classes = ("none", "F#", "G-", "g-", "f#", "C", "B#", "D--")
+    assert sounding(classes).tolist() == [24, 6, 6, 18, 18, 0, 0, 0]
+    assert len(set(sounding(CHORD_ROOTS))) == 13
+    assert len(set(sounding(LOCAL_KEYS))) == 25
+    path, slots = np.array([1, 2, 5, 6, 3, 1, 0]), np.array([0, 4, 20, 21, 22, 30, 31])
+    assert respelled(path, slots, classes).tolist() == [2, 2, 5, 5, 3, 2, 0]
+
+
+def test_a_track_that_is_called_melody_is_named(tiny):
+    score, _ = played()
+    several = replace(
+        score, program=np.arange(len(score)) % 4, track=np.arange(len(score)) % 4,
+        track_name=("Piano", "Bass", "MELODY 1", "Pad"),
+    )  # fmt: skip
+    assert (
+        "The file itself has a track named MELODY 1." in music_layers(several, model=tiny).remarks["melody"]
+    )
+    assert "itself" not in music_layers(score, model=tiny).remarks.get("melody", "")
