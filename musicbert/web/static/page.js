@@ -323,14 +323,14 @@ $("remix").addEventListener("click", () => busy($("remix"), "Writing …", async
   $("versions").replaceChildren(...versions.map(each => {
     const row = make("div", "", "version"), button = make("button", "Play");
     button.addEventListener("click", () => busy(button, "Making the sound …", () => play(each, true)));
-    row.append(make("strong", `Version ${each.number}`), make("span", `${each.changed} notes are other than before`, "soft"), button, link(each.download));
+    row.append(make("strong", `Version ${each.number}`), make("span", `${each.changed} ${each.changed === 1 ? "note is" : "notes are"} new`, "soft"), button, link(each.download));
     return row;
   }));
 }));
 $("find").addEventListener("click", () => busy($("find"), "Looking …", async () => {
   const { answers } = await ask("similar");
   $("alike").replaceChildren(...answers.map(each =>
-    make("li", `${each.file} – ${percent(Math.max(each.likeness, 0))} alike${each.same_file ? " (this file)" : ""}`)));
+    make("li", `${each.file} – ${each.likeness.toFixed(2)}${each.same_file ? " (this file)" : ""}`)));
 }));
 for (const slider of document.querySelectorAll("#remix-share,#remix-temperature"))
   slider.addEventListener("input", () => {

@@ -23,6 +23,7 @@ from starlette.testclient import TestClient
 from musicbert.errors import MidiError
 from musicbert.midi import read_score
 from musicbert.midi.writer import midi_bytes
+from musicbert.similarity import index_folder
 from musicbert.web import work
 from musicbert.web.app import HEADERS, MOST_BYTES, make_app
 from musicbert.web.pool import FullError, Pool
@@ -129,6 +130,20 @@ def test_a_remix_keeps_the_rest(client, waltz):
     wrong = ask(client, "remix", waltz, bars=[90, 91])
     assert wrong.status_code == 422
     assert wrong.json()["hint"]
+
+
+def test_similar_pieces_come_from_the_folder_of_the_server_alone(waltz, tmp_path):
+    (tmp_path / "songs").mkdir()
+    for name in work.examples():
+        (tmp_path / "songs" / f"{name}.mid").write_bytes(work.example(name))
+    index_folder(tmp_path / "songs", tmp_path / "index")
+    client = TestClient(make_app(Here(), index=str(tmp_path / "index")), base_url="http://localhost")
+    assert client.get("/api/about").json()["similar"]
+    first, *others = ask(client, "similar", waltz, folder="/nowhere").json()["answers"]
+    assert first["file"] == "expressive.mid"
+    assert first["same_file"]
+    assert first["likeness"] == pytest.approx(1)
+    assert {each["file"] for each in others} == {"even.mid", "score.mid"}
 
 
 def test_sound(client, waltz):
