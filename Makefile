@@ -38,8 +38,8 @@ test: venv lint ## style, import contracts, types and all tests
 fuzz: venv ## new examples of the property tests, and MUTANTS (1000000) damaged files, guided by coverage where atheris installs
 	HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest -n 2 --dist worksteal $$(grep -rl "^from hypothesis import" --include="test_*.py" tests)
 	if $(BIN)/python -m pip --disable-pip-version-check install --quiet atheris; then \
-	  for target in midi checkpoint objects settings; do \
-	    $(BIN)/python tests/fuzz/mutants.py --guided --target $$target --count $$(( $(MUTANTS) / 4 )) || exit 1; \
+	  for target in midi notation checkpoint objects settings; do \
+	    $(BIN)/python tests/fuzz/mutants.py --guided --target $$target --count $$(( $(MUTANTS) / 5 )) || exit 1; \
 	  done; \
 	else $(BIN)/python tests/fuzz/mutants.py --count $(MUTANTS) --workers 2; fi
 

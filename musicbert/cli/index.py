@@ -20,7 +20,7 @@ usage."""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `musicbert index`."""
     add = parser.add_argument
-    add("folder", metavar="FOLDER", help="folder, or zip archive, of MIDI files")
+    add("folder", metavar="FOLDER", help="folder, or zip archive, of MIDI files and written scores")
     add("--output", "-o", required=True, metavar="INDEX", help="folder of the index")
     add(
         "--model",

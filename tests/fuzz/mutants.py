@@ -39,6 +39,13 @@ def midi(data: bytes, path: Path) -> None:
     survive(data, "symusic")
 
 
+def notation(data: bytes, path: Path) -> None:
+    """Read a written score."""
+    from musicbert.midi import ReadLimits, read_score
+
+    read_score(data, limits=ReadLimits(timeout=20))
+
+
 def checkpoint(data: bytes, path: Path) -> None:
     """Read the pickle of a checkpoint, in both layouts."""
     from musicbert.weights import load_checkpoint
@@ -77,6 +84,11 @@ def seeds(target: str, folder: Path) -> list[bytes]:
     if target == "midi":
         files = sorted((FIXTURES / "musicbert").glob("s*.mid"))
         return [path.read_bytes() for path in files if 0 < path.stat().st_size < 1500]
+    if target == "notation":
+        sys.path.insert(0, str(ROOT / "tests"))
+        from written_scores import FILES as SCORES
+
+        return list(SCORES.values())
     if target == "objects":
         import numpy as np
 
@@ -107,7 +119,7 @@ def seeds(target: str, folder: Path) -> list[bytes]:
 
 
 TARGETS: dict[str, Callable[[bytes, Path], None]] = {
-    each.__name__: each for each in (midi, checkpoint, objects, settings)
+    each.__name__: each for each in (midi, notation, checkpoint, objects, settings)
 }
 
 

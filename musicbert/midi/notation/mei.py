@@ -52,6 +52,11 @@ def mei_text(
             if metre is not None and metre.get("count") and metre.get("unit"):
                 definition.set("meter.count", metre.get("count", ""))
                 definition.set("meter.unit", metre.get("unit", ""))
+    if any(each.get("trans.semi") for each in root.iter()):
+        for staff in root.iter(f"{_NS}staffDef"):  # music21 makes a transposition up, or fails at zero steps
+            semitones = int(staff.get("trans.semi") or 0)
+            staff.set("trans.semi", str(semitones))
+            staff.set("trans.diat", str(round(semitones * 7 / 12) or 1))
     _rests(root)
     for note in root.iter(f"{_NS}note"):
         for written, sounding in (("oct", "oct.ges"), ("pname", "pname.ges")):

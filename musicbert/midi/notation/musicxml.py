@@ -1,7 +1,8 @@
 """MusicXML as music21 is to read it.
 
-music21 10 takes the first instrument of a part for all of its notes, knows no score by measures, and lets cue
-notes sound. Here the sound of a note is kept in its id where a part has percussion or several instruments.
+music21 10 takes the first instrument of a part for all of its notes, knows no score by measures, lets cue
+notes sound, and transposes a clarinet whether the file says so or not. Here the sound of a note is kept in
+its colour where a part has percussion or several instruments, and parts say that they are not transposed.
 """
 
 from collections import Counter
@@ -18,13 +19,13 @@ def musicxml_text(text: str, tags: Counter[str], remarks: list[str]) -> str:
     """Rewrite MusicXML, where it needs that; ``tags``: how often each element occurs.
 
     A score by measures (``score-timewise``) is turned to one by parts, cue notes, which another player
-    sounds, become rests, and notes get ids (`sound_of`).
+    sounds, become rests, and notes get colours (`sound_of`).
     """
     unread = [f"{tags[name]} x {name}" for name in _UNREAD if tags[name]]
     if unread:
         remarks.append(f"signs that repeat music are not played: {', '.join(unread)}")
     several = tags["unpitched"] or tags["midi-instrument"] > tags["score-part"]
-    if not (tags["cue"] or tags["score-timewise"] or several):
+    if not (tags["cue"] or tags["score-timewise"] or tags["transpose"] or several):
         return text
     root = ElementTree.fromstring(text)
     if root.tag == "score-timewise":
@@ -32,6 +33,8 @@ def musicxml_text(text: str, tags: Counter[str], remarks: list[str]) -> str:
     cues = _silence_cues(root)
     if cues:
         remarks.append(f"{cues} cue note{'s' * (cues != 1)} left out")
+    if tags["transpose"]:
+        _write_transpositions(root)
     if several:
         _name_sounds(root)
     return ElementTree.tostring(root, encoding="unicode")
@@ -65,6 +68,21 @@ def _silence_cues(root: Element) -> int:
             for each in [*note.findall("tie"), *note.findall("cue")]:
                 note.remove(each)
     return count
+
+
+def _write_transpositions(root: Element) -> None:
+    """Write a transposition of nothing where a part begins without one: music21 would make it up."""
+    for part in root.iter("part"):
+        measure = part.find("measure")
+        if measure is None or measure.find("attributes/transpose") is not None:
+            continue
+        attributes = measure.find("attributes")
+        if attributes is None:
+            attributes = Element("attributes")
+            measure.insert(0, attributes)
+        transpose = ElementTree.SubElement(attributes, "transpose")
+        for name in ("diatonic", "chromatic"):
+            ElementTree.SubElement(transpose, name).text = "0"
 
 
 def _name_sounds(root: Element) -> None:
@@ -103,7 +121,7 @@ def _number(parent: Element, name: str) -> int | None:
 
 
 def sound_of(name: object) -> tuple[int | None, int, bool] | None:
-    """Key (None: its pitch), program and percussion of a note by its id; None where it has none of ours."""
+    """Key (None: its pitch), program and percussion of a note by its colour; None where it is not ours."""
     parts = str(name).split(" ")
     if parts[0] != _SOUND or len(parts) != 5:
         return None

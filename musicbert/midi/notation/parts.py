@@ -57,13 +57,15 @@ def read_parts(
     *,
     tempi: Iterable[tuple[float, float]] = (),
     metres: Mapping[int, tuple[int, int]] | None = None,
+    transposed: bool = False,
     max_notes: int,
     path: str | None = None,
 ) -> Score:
     """Make a `Score` of a music21 score; ``remarks`` gets what is said of it.
 
     ``tempi``: further changes of tempo, as quarter notes from the beginning and quarter notes a minute;
-    ``metres``: further changes of the time signature, by number of the bar from 0.
+    ``metres``: further changes of the time signature, by number of the bar from 0; ``transposed``: whether
+    the file has transposing instruments (else those that music21 knows by their names are ignored).
     Raises `MidiError`: ``no-notes``, ``too-many-notes``, ``unsupported-notation``.
     """
     counts: Counter[str] = Counter()
@@ -75,14 +77,14 @@ def read_parts(
     for track, part in enumerate(parts):
         flat = part.flatten()
         moved = _Moved(part, starts)
-        notes += _part_notes(flat, part, notation, track, moved, counts)
-        names.append(str(part.partName or part.partAbbreviation or ""))
+        notes += _part_notes(flat, part, notation, track, moved, counts, transposed)
+        names.append(str(getattr(part, "partName", None) or ""))
         for at, bpm in _tempi(flat, counts):
             marks.setdefault(moved(at), bpm)
         if len(notes) > max_notes:
             raise MidiError("too-many-notes", f"more than {max_notes} notes", path=path)
     if not notes:
-        raise MidiError("no-notes", "the score has no notes", path=path)
+        raise MidiError("no-notes", f"the {notation} has no notes", path=path)
     shift, signatures = _metres(bars, remarks)
     _say(score, counts, marks, signatures, remarks)
     times = [shift, *(each for note in notes for each in (note.onset, note.offset))]
@@ -195,7 +197,7 @@ class _Moved:
 
 
 def _part_notes(
-    flat: Any, part: Any, notation: str, track: int, moved: _Moved, counts: Counter[str]
+    flat: Any, part: Any, notation: str, track: int, moved: _Moved, counts: Counter[str], transposed: bool
 ) -> list[_Note]:
     """Notes of a part by onset and pitch, tied ones joined."""
     from music21 import harmony
@@ -220,7 +222,7 @@ def _part_notes(
             if element.duration.isGrace or length == 0:
                 counts["grace notes"] += 1
                 continue
-            key = _key(note, now[0] if now else None, counts)
+            key = _key(note, now[0] if now else None, counts, transposed)
             if key is None:
                 continue
             pitch, program, drum = key
@@ -249,7 +251,7 @@ def _part_notes(
     return sorted(notes, key=lambda note: (note.onset, note.pitch, note.offset))
 
 
-def _key(note: Any, instrument: Any, counts: Counter[str]) -> tuple[int, int, bool] | None:
+def _key(note: Any, instrument: Any, counts: Counter[str], transposed: bool) -> tuple[int, int, bool] | None:
     """Pitch, program and whether it is percussion; None for percussion without a key."""
     own = getattr(note, "storedInstrument", None) or instrument
     sound = sound_of(note.style.color if note.hasStyleInformation else None)
@@ -266,7 +268,7 @@ def _key(note: Any, instrument: Any, counts: Counter[str]) -> tuple[int, int, bo
     if drum and key is not None:
         return int(key), 0, True
     height = note.pitch.ps
-    if own is not None and own.transposition is not None and not drum:
+    if transposed and own is not None and own.transposition is not None and not drum:
         height += own.transposition.chromatic.semitones
     if height != round(height):
         counts["quarter tones"] += 1

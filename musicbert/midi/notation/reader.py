@@ -18,6 +18,7 @@ from musicbert.midi.notation.files import (
     unpacked,
     xml_text,
 )  # fmt: skip
+from musicbert.midi.notation.humdrum import humdrum_text
 from musicbert.midi.notation.mei import mei_text
 from musicbert.midi.notation.musicxml import musicxml_text
 from musicbert.midi.notation.parts import read_parts
@@ -40,6 +41,7 @@ def read_notation(
     """
     converter = _music21(notation, path)
     remarks: list[str] = []
+    transposed = False
     tempi: list[tuple[float, float]] = []
     metres: dict[int, tuple[int, int]] = {}
     if notation in (MUSICXML, MXL, MEI):
@@ -47,17 +49,18 @@ def read_notation(
         text, tags = xml_text(content, notation, path)
         if notation == MEI:
             text, tempi = mei_text(text, tags, remarks, path)
+            transposed = "trans.semi" in text
         else:
             if not (tags["score-partwise"] or tags["score-timewise"]):
                 raise MidiError("bad-score", "it is XML, but not a score in MusicXML", path=path)
-            text = musicxml_text(text, tags, remarks)
+            text, transposed = musicxml_text(text, tags, remarks), tags["transpose"] > 0
     else:
         text = plain_text(data)
         if notation == ABC:
             tune = abc_text(text, remarks, path)
             text, metres = tune.text, tune.metres
-        elif "**kern" not in text:
-            raise MidiError("bad-score", "the Humdrum file has no **kern spine", path=path)
+        else:
+            text = humdrum_text(text, remarks, path)
     hint = "raise ReadLimits.timeout if you trust the file"
     with deadline(limits.timeout, len(text), path, most=_UNTIMED_BYTES, hint=hint):
         try:
@@ -69,9 +72,8 @@ def read_notation(
                     "several-pieces", f"the file holds {len(scores)} pieces", path=path, hint=hint
                 )
             score = scores[0].expandRepeats() if repeats == "played" else scores[0]
-            return read_parts(
-                score, notation, remarks, tempi=tempi, metres=metres, max_notes=limits.max_notes, path=path
-            )
+            how: dict[str, Any] = {"tempi": tempi, "metres": metres, "transposed": transposed}
+            return read_parts(score, notation, remarks, **how, max_notes=limits.max_notes, path=path)
         except (MidiError, MemoryError, TimeUpError):
             raise
         except Exception as error:  # music21 raises whatever its parsers meet

@@ -156,6 +156,32 @@ def test_what_is_heard_of_musicxml():
     assert (score.tempo_tick.tolist(), score.tempo_bpm.tolist()) == ([0, 4 * score.ticks_per_beat], [72, 140])
 
 
+CLARINET = (
+    "<part-name>Clarinet</part-name><midi-instrument id='I'><midi-program>72</midi-program></midi-instrument>"
+)
+
+
+def test_only_the_transpositions_of_the_file_count():
+    """music21 transposes instruments that it knows by their names, whatever the file says."""
+    assert read(musicxml(attributes() + WHOLE, part=CLARINET)).pitch.tolist() == [60]
+    down = "<transpose><diatonic>-1</diatonic><chromatic>-2</chromatic></transpose>"
+    assert read(musicxml(attributes(more=down) + WHOLE, part=CLARINET)).pitch.tolist() == [58]
+    other = musicxml(attributes(more=down) + WHOLE).replace(
+        "</part-list>", f"<score-part id='P2'>{CLARINET}</score-part></part-list>"
+    )
+    other = other.replace(
+        "</score-partwise>",
+        f"<part id='P2'><measure number='1'>{attributes()}{WHOLE}</measure></part></score-partwise>",
+    )
+    assert read(other).pitch.tolist() == [58, 60]
+    assert read("**kern\n*Icbass\n*M4/4\n=1\n1C\n==\n*-\n", "a.krn").pitch.tolist() == [48]
+    one = mei_measure('<note pname="c" oct="4" dur="1"/>', '<note pname="c" oct="4" dur="1"/>')
+    label = 'label="Clarinet in Bb"'
+    assert read(mei(one, staff=label), "a.mei").pitch.tolist() == [60, 60]
+    some = mei(one, staff=label).replace('n="2" lines', 'n="2" trans.semi="-2" trans.diat="-1" lines')
+    assert sorted(read(some, "a.mei").pitch.tolist()) == [58, 60]
+
+
 def test_percussion_has_the_keys_that_the_file_names():
     kit = "".join(
         f'<midi-instrument id="I{key}"><midi-channel>10</midi-channel><midi-unpitched>{key}</midi-unpitched>'
@@ -276,6 +302,8 @@ def test_repeats_come_once_or_as_played():
         (b"", "a.musicxml", "empty-file", "no bytes"),
         (b"rubbish", "a.krn", "bad-score", r"no \*\*kern"),
         (b"**kern\n4c\t4d\n*-", "a.krn", "bad-score", "music21 cannot read"),
+        (b"**kern\n4c\n4d\n", "a.krn", "bad-score", "cut off"),
+        (b"**kern\n4c\n*-\n**kern\n4d\n*-\n", "a.krn", "several-pieces", "2 pieces"),
         (b"PKrubbish", "a.mxl", "bad-score", "not a zip file"),
         (b"<svg/>", "a.musicxml", "bad-score", "not a score in MusicXML"),
         (b"X:1\nK:C\nC\n\nX:2\nK:C\nD\n", "a.abc", "several-pieces", "2 tunes"),
