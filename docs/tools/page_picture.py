@@ -29,9 +29,10 @@ def main(folder: Path) -> None:
         page.wait_for_selector("#reasons:not([hidden])")
         page.wait_for_timeout(300)
         page.evaluate("scrollTo(0, 0)")
-        page.screenshot(
-            path=folder / "page.png", full_page=True, clip={"x": 0, "y": 0, "width": 1000, "height": 1180}
-        )
+        box = page.locator("#answers").bounding_box()
+        assert box is not None
+        clip = {"x": 0, "y": box["y"] - 8, "width": 1000, "height": 1180}
+        page.screenshot(path=folder / "page.png", full_page=True, clip=clip)
         page.locator("#reasons").screenshot(path=folder / "page-why.png")
         browser.close()
         server.terminate()

@@ -111,7 +111,7 @@ def passages(
         if missing := [name for name in names if name not in chosen]:
             warnings.append(
                 f"{method} ({', '.join(missing)}) are left out: on held-out music they name what matters "
-                "no better than a random order (docs/explanations.md)"
+                "no better than a random order (docs/explanations-notes.md)"
             )
         return chosen
 

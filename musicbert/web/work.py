@@ -182,7 +182,7 @@ def _lit(notes: int) -> tuple[Literal["note", "bar", ""], str]:
     if single and notes <= MOST_LIT:
         return "note", "Each note was left out in turn: lit ones change the answer most."
     if "gone" in known.get("bars gone", ()) and notes <= MOST_LIT_BARS:
-        why = "the music is too long for notes" if single else "whether notes are named rightly is not known"
+        why = "the music is too long for notes" if single else "notes were not measured to be right"
         return "bar", f"Each bar was left out in turn ({why}): lit ones change the answer most."
     return "", "Nothing is lit: the music is too long to leave out its bars in turn."
 
