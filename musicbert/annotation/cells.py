@@ -23,13 +23,18 @@ import pandas as pd
 from musicbert.annotation.bounds import check_cells, check_workbook, read_bounded, read_parquet
 from musicbert.annotation.names import normal
 from musicbert.errors import DatasetError, first_line
+from musicbert.file_kinds import HEAD_BYTES, file_kind
 
 logger = logging.getLogger(__name__)
 #: text that means a missing cell, as in `pandas.read_csv`
 MISSING = frozenset(
     ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A")
 ) | {"NA", "NULL", "NaN", "None", "n/a", "nan", "null"}
+#: what spreadsheets write where a formula fails, ``#N/A`` apart
+SHEET_ERRORS = frozenset(["#REF!", "#DIV/0!", "#VALUE!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!"])
 _UNNAMED = "Unnamed: "
+#: how files begin that were named like text
+_NO_TEXT = (b"<", b"PK\x03\x04", b"%PDF", b"\x1f\x8b", b"version https://git-lfs")
 #: rows with the line (of a sheet: the row) where each ends
 _Rows = list[tuple[int, list[Any]]]
 
@@ -86,6 +91,7 @@ def read_table(
         if not pd.api.types.is_numeric_dtype(table[name]):
             table[name] = pd.Series([normal(cell) for cell in table[name]], index=table.index, dtype=object)
     table = _without_index(table, path)
+    _refuse_errors(table, path)
     empty = [all(is_missing(cell) for cell in row) for row in table.itertuples(index=False, name=None)]
     table = table[~np.array(empty, bool)]
     if table.empty or not len(table.columns):
@@ -95,9 +101,25 @@ def read_table(
     return table
 
 
+def _refuse_errors(table: pd.DataFrame, path: Path) -> None:
+    """Refuse cells that hold an error of a spreadsheet, and a header among the data (of joined tables)."""
+    header = list(table.columns)
+    for line, row in zip(table.index, table.itertuples(index=False, name=None), strict=True):
+        if all(isinstance(cell, str) and cell == name for cell, name in zip(row, header, strict=True)):
+            hint = "remove it: tables were joined with their headers"
+            raise DatasetError("bad-table", f"Line {line} repeats the header", path=path, hint=hint)
+        for name, cell in zip(header, row, strict=True):
+            if isinstance(cell, str) and cell in SHEET_ERRORS:
+                what = f"Line {line}, column {name!r} holds {cell}, an error of the spreadsheet"
+                raise DatasetError("bad-table", what, path=path, hint="mend the formula, or empty the cell")
+
+
 def _text_rows(path: Path, separator: str) -> _Rows:
     """Rows of a text file, each with the line where it ends."""
     data = read_bounded(path)
+    if data.lstrip().startswith(_NO_TEXT) and (kind := file_kind(data[:HEAD_BYTES], path.name)):
+        hint = "name a workbook .xlsx" if data.startswith(b"PK") else kind.hint
+        raise DatasetError("bad-table", f"This is {kind.what}, not a table as text", path=path, hint=hint)
     encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     file = io.TextIOWrapper(
         io.BytesIO(data), encoding, newline=""
@@ -141,6 +163,7 @@ def _sheet_rows(path: Path) -> _Rows:
         rows: _Rows = []
         cells = 0
         sheet: Any = book.worksheets[0]
+        _refuse_formulas(path)
         sheet.reset_dimensions()  # some programs state too few rows or columns, and the rest would be lost
         for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
             cells += len(row) or 1
@@ -150,6 +173,23 @@ def _sheet_rows(path: Path) -> _Rows:
     except (zipfile.BadZipFile, KeyError, IndexError, TypeError, ValueError, SyntaxError) as error:
         raise ValueError(f"it is no Excel workbook that can be read ({error})") from error
     return rows
+
+
+def _refuse_formulas(path: Path) -> None:
+    """Refuse a workbook with formulas whose values are not stored: some programs write none."""
+    from openpyxl import load_workbook
+
+    with zipfile.ZipFile(path) as archive:
+        if not any(b"<f" in archive.read(name) for name in archive.namelist() if "worksheets/" in name):
+            return
+    books = [load_workbook(path, read_only=True, data_only=values).worksheets[0] for values in (False, True)]
+    for sheet in books:
+        sheet.reset_dimensions()
+    for formulas, values in zip(*(sheet.iter_rows() for sheet in books), strict=True):
+        for formula, value in zip(formulas, values, strict=True):
+            if formula.value is not None and value.value is None:
+                where = getattr(formula, "coordinate", "?")
+                raise ValueError(f"the formula in {where} has no value: open the workbook and save it")
 
 
 def _json_rows(path: Path) -> pd.DataFrame:
@@ -162,8 +202,8 @@ def _json_rows(path: Path) -> pd.DataFrame:
         if not line.strip():
             continue
         row = json.loads(line, object_pairs_hook=_unique)
-        if not isinstance(row, dict):
-            raise ValueError(f"line {number} is not a JSON object")
+        if not isinstance(row, dict) or any(isinstance(cell, dict) for cell in row.values()):
+            raise ValueError(f"line {number} is not a JSON object of values and lists")
         for name in [name for name in row if name not in columns]:
             check_cells(len(lines) + 1, len(columns) + 1)
             columns[name] = [None] * len(lines)

@@ -22,6 +22,11 @@ import numpy as np
 from musicbert.annotation.dimensions import RATING_SETS
 from musicbert.errors import RatingError
 
+#: blanks, and what cannot be seen: zero width, soft hyphen, byte order, directions of writing
+_INVISIBLE = (
+    "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
+    + "\u200b\u200e\u200f\u2060\ufeff\u00ad\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
 _EXTENSION = re.compile(
     r"\.(midi?|kar|smf|rmi|wav|mp3|flac|ogg|m4a|aac|aiff?|mp4|webm)$", re.IGNORECASE
 )  # what is rated is often the sound, a video, or a link to it
@@ -32,9 +37,12 @@ _WHOLE = re.compile(r"([+-]?\d+)\.0+")
 
 
 def normal(value: Any) -> Any:
-    """Normalise a cell of a table: text without surrounding blanks in Unicode's form NFC, also in lists."""
+    """Normalise a cell of a table: text without surrounding blanks in Unicode's form NFC, also in lists.
+
+    Marks that cannot be seen, which copied text brings along, are blanks.
+    """
     if isinstance(value, str):
-        return unicodedata.normalize("NFC", value).strip()
+        return unicodedata.normalize("NFC", value).strip(_INVISIBLE)
     if isinstance(value, list | tuple):
         return [normal(element) for element in value]
     if isinstance(value, np.ndarray) and value.dtype == object:

@@ -37,8 +37,8 @@ SEPARATORS = (";", "|")
 _FLAGS = {"0": 0, "1": 1, "true": 1, "false": 0, "yes": 1, "no": 0, "0.0": 0, "1.0": 1}
 #: lines from on which 0, 1, 2, ... are taken for the number of the line
 _ROWS = 8
-#: a decimal comma, a percentage, or thousands: no number for Python
-_LIKE_A_NUMBER = re.compile(r"[+-]?\d[\d., ]*\s*%?")
+#: a decimal comma, a percentage, thousands, or a long minus: no number for Python
+_LIKE_A_NUMBER = re.compile(r"[+\-\u2212\u2013]?\s?\d[\d.,'\u2019\s]*\s*[%\u2030]?")
 Rows = Sequence[Sequence[Any]]
 
 

@@ -9,7 +9,7 @@ Verified in ``tests/unit/corpus/tables/test_reader.py``.
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -140,18 +140,33 @@ def read_label_table(
             raise DatasetError(
                 "bad-table", what, hint=f"fill in the column {named_columns.file!r}, or remove them"
             )
-        more = {**_Extra(table, named_columns, files).all(), "separator": separator}
+        extra = _Extra(table, named_columns, files).all()
+        if extra["weights"] and not any(extra["weights"].values()):
+            raise DatasetError("bad-label", "every weight is 0: nothing would be learned")
+        _say_capitals("groups", extra["groups"].values())
+        more = {**extra, "separator": separator}
         if level == "note":
             entries, labels = note_entries(table, named_columns, kind, classes)
+            _say_capitals("classes", labels.classes)
             return LabelTable("note", labels, tuple(entries), named_columns, entries, **more)
         rows = list(table[list(named_columns.labels)].itertuples(index=False, name=None))
         labels = as_labels(rows, named_columns.labels, kind, separator=separator, classes=classes)
+        _say_capitals("classes", labels.classes)
         twice = [name for name, times in Counter(files).items() if times > 1]
         if twice:
             raise DatasetError("duplicate-label", f"{len(twice)} files have two lines, such as {twice[0]}")
         return LabelTable("sequence", labels, files, named_columns, {}, **more)
     except DatasetError as error:
         raise DatasetError(error.reason, error.message, path=error.path or path, hint=error.hint) from error
+
+
+def _say_capitals(what: str, names: Iterable[str]) -> None:
+    """Warn of names that differ by capitals only: they are kept apart."""
+    seen: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            logger.warning("two %s differ by capitals only: %r and %r", what, other, name)
 
 
 class _Extra:

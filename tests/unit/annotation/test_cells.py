@@ -6,6 +6,7 @@ import unicodedata
 import zipfile
 
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 
@@ -220,3 +221,55 @@ def test_what_names_or_counts_the_lines_is_not_learned_unasked(tmp_path, column)
 def test_columns_that_differ_by_capitals_only_are_refused(tmp_path):
     with pytest.raises(DatasetError, match="'File' and 'file'"):
         read_label_table(write(tmp_path, "File,file,mood\na.mid,b.mid,x\nb.mid,a.mid,y\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("file,mood\na.mid,#REF!\nb.mid,x\n", "Line 2, column 'mood' holds #REF!"),
+        ("file,mood\na.mid,x\nfile,mood\nb.mid,y\n", "Line 3 repeats the header"),
+        ("<!DOCTYPE html><table>", "a web page"),
+        ("PK\x03\x04\x14", "a zip archive"),
+    ],
+)
+def test_what_is_no_table_or_holds_no_cell_is_named(tmp_path, text, words):
+    with pytest.raises(DatasetError, match=words) as error:
+        read_table(write(tmp_path, text))
+    assert error.value.reason == "bad-table"
+
+
+@pytest.mark.parametrize("cell", ["1\u202f000", "1\u00a0000", "\u22125.5", "\u2013 5", "1'000", "5 \u2030"])
+def test_numbers_as_they_are_printed_are_no_names(tmp_path, cell):
+    with pytest.raises(DatasetError, match="written like a number"):
+        read_label_table(write(tmp_path, lines("valence", [cell] * 6)))
+
+
+def test_marks_that_cannot_be_seen_are_blanks(tmp_path):
+    path = write(tmp_path, lines("mood", ["a", "\u200ba", "b\ufeff", "b", "a\u200b \u2060", "\u202ab\u202c"]))
+    assert read_label_table(path).labels.classes == ("a", "b")
+
+
+def test_names_that_differ_by_capitals_are_said(tmp_path, caplog):
+    path = write(tmp_path, "file,mood,group\na.mid,Calm,A\nb.mid,calm,a\nc.mid,wild,b\n")
+    assert read_label_table(path).labels.classes == ("Calm", "calm", "wild")
+    for what in ("two classes differ by capitals only: 'Calm' and 'calm'", "two groups differ"):
+        assert what in caplog.text
+
+
+def test_weights_that_are_all_zero_are_refused(tmp_path):
+    with pytest.raises(DatasetError, match="every weight is 0"):
+        read_label_table(write(tmp_path, "file,mood,weight\na.mid,x,0\nb.mid,y,0\n"))
+
+
+def test_formulas_without_a_value_are_not_empty_cells(tmp_path):
+    book = openpyxl.Workbook()
+    for row in (["file", "mood"], ["a.mid", "x"], ["b.mid", '="y"']):
+        book.active.append(row)
+    book.save(tmp_path / "t.xlsx")  # as openpyxl writes it: no program has computed it
+    with pytest.raises(DatasetError, match="formula in B3 has no value"):
+        read_table(tmp_path / "t.xlsx")
+
+
+def test_objects_in_cells_are_refused(tmp_path):
+    with pytest.raises(DatasetError, match="line 1 is not a JSON object of values"):
+        read_table(write(tmp_path, '{"file": "a.mid", "mood": {"a": 1}}', "t.jsonl"))
