@@ -60,6 +60,7 @@ setup(
             "explanation/offered.json",
             "explanation/losses.json",
             "explanation/profile.json",
+            "explanation/properties.json",
             "web/static/*",
             "weights/published_logits.npz",
             "corpus/sentences/pairs/chord_mapping.json",

@@ -18,8 +18,9 @@ EPILOG = """examples:
 
 Each factor of the playing (tempo, timing, loudness, dynamics, voicing, articulation, pedal) is made neutral
 in the music, alone and together with others, and the model judges each result. The numbers are Shapley
-values: they add up to the prediction minus that of the neutral performance. docs/explanations.md says what
-each number means and how far to trust it.
+values: they add up to the prediction minus that of the neutral performance. Where the model reads features of
+the playing, a second sentence names measured properties, compared with rated performances.
+docs/explanations.md says what each number means and how far to trust it.
 
 --output is a folder for explanation.json and MIDI files: the music as it is (original.mid), with each factor
 neutral (without_FACTOR.mid), and with all of them (neutral.mid). --change adds one for each change that was
@@ -70,7 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Explain, print and write; return the exit status."""
     from musicbert.cli.inputs import read_channels
-    from musicbert.explanation import FACTORS, explain, neutral
+    from musicbert.explanation import FACTORS, explain, neutral, open_target, reads_features
+    from musicbert.midi import read_score
 
     if not options.change:
         refuse_unused(options, ["by"], "without --change")
@@ -81,18 +83,18 @@ def run(options: argparse.Namespace) -> int:
         from musicbert.sound import render
 
         render(score, _made(options.output) / "original.wav")
+    how = {name: getattr(options, name) for name in ("head", "network", "device")}
+    how["written"] = None if options.written is None else read_score(options.written)
+    model, *refits = (open_target(each, **how) for each in (options.model, *(options.refits or ())))
+    more = {"properties": reads_features(model), "notes": options.notes, "change": options.change}
     result = explain(
         score,
         options.dimension,
-        model=options.model,
-        parts=("factors", *(["notes"] if options.notes else []), *(["change"] if options.change else [])),
-        refits=options.refits or (),
+        model=model,
+        parts=("factors", *(part for part, wanted in more.items() if wanted)),
+        refits=refits,
         against=options.against or (),
         by=options.by,
-        head=options.head,
-        written=options.written,
-        network=options.network,
-        device=options.device,
     )
     print(result)
     if options.output is not None:

@@ -39,8 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Search and print; return the exit status."""
     from musicbert.similarity import open_index
+    from musicbert.similarity.search import STANDARD
 
     index = open_index(options.index, model=options.model, device=options.device)
+    whole = options.of == "pieces" or (options.of is None and options.bars is None)
+    if whole and len(index) < STANDARD:
+        print(
+            f"note: an index of {len(index)} pieces, fewer than {STANDARD}, is compared without knowing what "
+            "is usual: likeness is coarse",
+            file=sys.stderr,
+        )
     read_channels(options.input, options)  # says what is left aside
     answers = index.query(
         options.input, bars=options.bars, top=options.top, of=options.of, any_key=options.any_key

@@ -3,7 +3,8 @@
 `profile.json` is written by ``results/tools/explanation_factors.py``: by dimension the ``noise`` of the
 effect of each factor (jackknife over parts of the training music), whether effects of factors are ``offered``
 (they agree with ratings better than random factors do), and ``rater_error``, one rater's standard error
-(0-1). `losses.json` has the masked losses of real performances (``results/tools/explanation_losses.py``).
+(0-1). `properties.json` is the same of measured properties (``results/tools/explanation_properties.py``).
+`losses.json` has the masked losses of real performances (``results/tools/explanation_losses.py``).
 """
 
 import json
@@ -25,5 +26,13 @@ def real_losses() -> tuple[float, float]:
 def measured() -> Mapping[str, Mapping[str, Any]]:
     """Return dimension -> what was measured."""
     text = files("musicbert.explanation").joinpath("profile.json").read_text(encoding="utf-8")
+    content: Mapping[str, Mapping[str, Any]] = json.loads(text)
+    return content
+
+
+@cache
+def measured_properties() -> Mapping[str, Mapping[str, Any]]:
+    """Return dimension -> what was measured of the effects of measured properties."""
+    text = files("musicbert.explanation").joinpath("properties.json").read_text(encoding="utf-8")
     content: Mapping[str, Mapping[str, Any]] = json.loads(text)
     return content

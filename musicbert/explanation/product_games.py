@@ -4,8 +4,8 @@ The value of a set of groups is the mean prediction where these groups come from
 and the others from a background item, over all background items (interventional Shapley values; Lundberg and
 others 2020, Janzing and others 2020). An RBF or Laplace kernel is a product over the groups, and so is the
 question whether an item ends in a leaf of a tree. The Shapley values of such a product are the integral over
-t in 0-1 of the slopes of prod_g (b_g + t (a_g - b_g)) (Owen 1972): a polynomial, integrated exactly by
-Gauss and Legendre's rule, and in a tree a known fraction. Nothing is sampled. A test compares with all
+t in 0-1 of the slopes of prod_g (b_g + t (a_g - b_g)) (Owen 1972): a polynomial, integrated by Gauss and
+Legendre's rule, and in a tree a known fraction. Nothing is sampled. A test compares with all
 subsets; the package ``shap`` 0.51 gave the same for a forest of 100 trees on 60 features
 within its single precision (5e-6; it brings 200 MB of compilers and is no dependency).
 
@@ -20,6 +20,8 @@ from musicbert.arrays import Floats, Ints
 from musicbert.evaluation.baselines.committee import Committee, Forest
 from musicbert.evaluation.baselines.regressors import LAPLACE_WIDTH, LINEAR, RBF_WIDTH, KernelSum
 
+#: nodes of the rule: exact for twelve groups, and for the profile's 23 to 1e-15 (4 nodes: 1e-12)
+NODES = 6
 #: groups that fit the bits of an integer
 MOST_GROUPS = 62
 
@@ -43,7 +45,7 @@ def kernel_effects(kernels: KernelSum, item: Floats, background: Floats, group: 
     """Shapley values of groups of inputs for a sum of kernels [shape=(G, d)]."""
     items = np.asarray(kernels.inputs, np.float64)  # (n, k)
     member = np.eye(int(group.max()) + 1)[group]  # (k, G)
-    nodes, shares = np.polynomial.legendre.leggauss((member.shape[1] + 1) // 2)
+    nodes, shares = np.polynomial.legendre.leggauss(min((member.shape[1] + 1) // 2, NODES))
     squares, sizes = ("rbf", "rbf_and_linear"), ("laplace",)
     weights = {name: np.asarray(each, np.float64) for name, each in kernels.weights.items()}
     result = np.zeros((member.shape[1], len(kernels.middle)))

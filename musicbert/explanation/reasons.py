@@ -12,17 +12,23 @@ from musicbert.atomic import write_json
 from musicbert.errors import ConfigError, nearest
 from musicbert.explanation.change import Change, smallest_change
 from musicbert.explanation.factors import FactorEffects, factor_effects, mean_effects
-from musicbert.explanation.measured import measured, real_losses
+from musicbert.explanation.measured import measured, measured_properties, real_losses
 from musicbert.explanation.passages import Passages, passages
 from musicbert.explanation.plausibility import NETWORK, masked_loss
 from musicbert.explanation.playing_factors import FACTORS
+from musicbert.explanation.properties import (
+    PropertyEffects,
+    mean_properties,
+    property_effects,
+    reads_features,
+)
 from musicbert.explanation.target import CallableTarget, ProfileTarget, Target, open_target
-from musicbert.explanation.words import sentence
+from musicbert.explanation.words import property_sentence, sentence
 from musicbert.midi import Score, read_score
 from musicbert.predict.model import from_pretrained
 
-Part = Literal["factors", "notes", "change"]
-PARTS: tuple[Part, ...] = ("factors", "notes", "change")
+Part = Literal["factors", "properties", "notes", "change"]
+PARTS: tuple[Part, ...] = ("factors", "properties", "notes", "change")
 #: passages of a long piece that are explained, and on which changes are tried; notes of a piece that other
 #: models judge as a whole while changes are tried
 MOST_PASSAGES, MOST_TRIED, MOST_NOTES = 12, 4, 1000
@@ -33,8 +39,9 @@ class Explanation:
     """Reasons for the predictions about one performance.
 
     ``names``, ``poles``, ``values`` [shape=(d,)]: of the dimensions that are explained; ``factors``: what
-    each factor of the playing contributes; ``words``: sentences of each dimension; ``warnings``: what to know
-    before these numbers are believed. Parts that were not asked for are None.
+    each factor of the playing contributes; ``properties``: what each measured property contributes;
+    ``words``: sentences of each dimension; ``warnings``: what to know before these numbers are believed.
+    Parts that were not asked for are None.
     """
 
     names: tuple[str, ...]
@@ -42,6 +49,7 @@ class Explanation:
     values: Floats
     score: Score = field(repr=False)
     factors: FactorEffects | None = None
+    properties: PropertyEffects | None = None
     notes: Passages | None = None
     changes: tuple[Change, ...] | None = None
     words: dict[str, list[str]] = field(default_factory=dict)
@@ -49,7 +57,7 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        parts = {"factors": self.factors, "notes": self.notes}
+        parts = {"factors": self.factors, "properties": self.properties, "notes": self.notes}
         changes = {"changes": [each.to_dict() for each in self.changes]} if self.changes is not None else {}
         return {
             "dimensions": {
@@ -78,7 +86,7 @@ def explain(
     dimension: str | Sequence[str] | None = None,
     *,
     model: Any = None,
-    parts: Sequence[Part] = ("factors",),
+    parts: Sequence[Part] | None = None,
     factors: Sequence[str] = FACTORS,
     refits: Sequence[Any] = (),
     against: Sequence[Any] = (),
@@ -100,8 +108,9 @@ def explain(
         A model, its file, folder or name (`musicbert.explanation.open_target`), or a `Target`. None: the
         profile of `musicbert analyse`.
     parts
-        What is wanted: ``factors``; ``notes`` (with bars and voices; at most four dimensions); ``change``
-        (the smallest change that moves a dimension, up and down).
+        What is wanted: ``factors``; ``properties`` (committees of features of the playing alone); ``notes``
+        (with bars and voices; at most four dimensions); ``change`` (the smallest change that moves a
+        dimension, up and down). By default factors, and properties where the model has them.
     factors
         Some of `FACTORS`.
     refits
@@ -123,27 +132,37 @@ def explain(
     be opened or have no outputs), and `ConfigError` (``unknown-dimension``, ``bad-option``,
     ``no-gradients``).
     """
-    if by is not None and not ("change" in parts and by > 0):
+    wanted = ("factors",) if parts is None else tuple(parts)
+    if by is not None and not ("change" in wanted and by > 0):
         raise ConfigError(
             "bad-option", "by is how far a change moves a dimension: above 0, with the part 'change'"
         )
-    unknown = [part for part in parts if part not in PARTS]
-    if unknown or not parts:
-        raise ConfigError("bad-option", f"parts are some of {', '.join(PARTS)}, not {', '.join(parts)!r}")
+    unknown = [part for part in wanted if part not in PARTS]
+    if unknown or not wanted:
+        raise ConfigError("bad-option", f"parts are some of {', '.join(PARTS)}, not {', '.join(wanted)!r}")
     score = source if isinstance(source, Score) else read_score(source)
     text = written if written is None or isinstance(written, Score) else read_score(written)
 
     def opened(each: Any) -> Target:
         return open_target(each, head=head, written=text, network=network, device=device)
 
-    if against and "notes" not in parts:
+    if against and "notes" not in wanted:
         raise ConfigError("bad-option", "other performances are compared with in the part 'notes' only")
     whole = target = opened(model)
+    if parts is None and reads_features(whole):
+        wanted = ("factors", "properties")
+    if "properties" in wanted and not reads_features(whole):
+        raise ConfigError(
+            "bad-option",
+            "measured properties are those of committees that read features of the playing alone",
+            hint="leave the part 'properties' out",
+        )
     chosen = choose_dimensions(target.names, dimension)
-    target, again = _part(target, chosen), [_part(opened(each), chosen) for each in refits]
+    refitted = [opened(each) for each in refits]
+    target, again = _part(target, chosen), [_part(each, chosen) for each in refitted]
     known = measured() if isinstance(whole, ProfileTarget) else {}
     warnings: list[str] = []
-    if "change" in parts:
+    if "change" in wanted:
         amounts = _amounts(whole, target, score, by)
     parts_of = rated = [(1.0, score)]
     scale = 1.0  # of numbers in words
@@ -154,7 +173,7 @@ def explain(
         warnings += more
     words: dict[str, list[str]] = {name: [] for name in target.names}
     found: FactorEffects | None = None
-    if "factors" in parts:
+    if "factors" in wanted:
         noise = {name: known[name]["noise"] for name in target.names} if known and not again else None
         options: dict[str, Any] = {"factors": factors, "refits": again, "noise": noise}
         found = mean_effects([(weight, factor_effects(target, part, **options)) for weight, part in parts_of])
@@ -166,15 +185,20 @@ def explain(
             warnings.append(
                 "how much effects differ between trainings of the model is not known: small ones may be noise"
             )
+    of_properties: PropertyEffects | None = None
+    if "properties" in wanted:
+        of_properties = _properties(whole, parts_of, refitted).of(chosen)
+        for d, name in enumerate(target.names):
+            words[name].append(property_sentence(of_properties, d))
     of_notes: Passages | None = None
-    if "notes" in parts:
+    if "notes" in wanted:
         others = [each if isinstance(each, Score) else read_score(each) for each in against]
         of_notes, more = passages(whole, score, chosen, against=others)
         warnings += more
         for d, name in enumerate(target.names):
             words[name] += of_notes.sentences(d)
     changes: list[Change] = []
-    if "change" in parts:
+    if "change" in wanted:
         some, more = _fewer(rated, MOST_TRIED, "changes were tried on")
         warnings += more
         changes = _changes(target, score, amounts, some if isinstance(whole, ProfileTarget) else None)
@@ -188,11 +212,23 @@ def explain(
         values=values,
         score=score,
         factors=found,
+        properties=of_properties,
         notes=of_notes,
-        changes=tuple(changes) if "change" in parts else None,
+        changes=tuple(changes) if "change" in wanted else None,
         words=words,
         warnings=tuple(warnings),
     )
+
+
+def _properties(
+    whole: Target, parts: Sequence[tuple[float, Score]], refits: Sequence[Target]
+) -> PropertyEffects:
+    """Effects of measured properties on all dimensions, with what was measured of the profile's."""
+    known = measured_properties() if isinstance(whole, ProfileTarget) else {}
+    noise = {name: known[name]["noise"] for name in whole.names} if known and not refits else None
+    found = [(weight, property_effects(whole, part, refits=refits, noise=noise)) for weight, part in parts]
+    offered = tuple(bool(known[name]["offered"]) for name in whole.names) if known else None
+    return replace(mean_properties(found), offered=offered)
 
 
 def _fewer(

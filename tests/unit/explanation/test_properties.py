@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from musicbert.analysis import load_profile_model
+from musicbert.errors import ConfigError
 from musicbert.evaluation.baselines.committee import fit_committee
 from musicbert.evaluation.baselines.regressors import Fold
-from musicbert.explanation import CallableTarget, neutral, open_target, property_effects
+from musicbert.explanation import CallableTarget, explain, neutral, open_target, property_effects
+from musicbert.explanation.measured import measured_properties
 from musicbert.explanation.product_games import committee_effects, forest_effects, kernel_effects
 from musicbert.explanation.properties import NOTES, PROPERTIES, property_of, reads_features
 from musicbert.explanation.shapley import coalitions, shapley_values
@@ -105,8 +107,34 @@ def test_what_is_noise_is_not_said(score):
     assert "no measured property" in property_sentence(loudest, 0)  # of the notes nothing is said
 
 
+def test_explain_says_both(score):
+    found = explain(score, ["pedal sparse", "optimistic"], factors=("pedal",))
+    assert [len(found.words[name]) for name in found.names] == [2, 2]
+    content = found.to_dict()["properties"]
+    offered = [name for name in found.names if measured_properties()[name]["offered"]]
+    assert list(content) == offered
+    for name in offered:
+        values = content[name]["properties"]
+        assert set(values) == set(PROPERTIES)
+        total = sum(each["effect"] for each in values.values())
+        assert total == pytest.approx(content[name]["prediction"] - content[name]["rated performances"])
+        assert values["pace"]["noise"] == measured_properties()[name]["noise"]["pace"]
+    assert explain(score, "pedal sparse", factors=("pedal",), parts=["factors"]).properties is None
+
+
 def test_models_without_features_have_no_properties(score):
     target = CallableTarget(lambda each: [[0.5]] * len(each), ["Nothing"])
     assert not reads_features(target)
+    assert explain(score, model=target, factors=("pedal",)).properties is None
+    with pytest.raises(ConfigError, match="committees that read features") as caught:
+        explain(score, model=target, parts=["properties"])
+    assert caught.value.reason == "bad-option"
     with pytest.raises(ValueError, match="only committees that read features"):
         property_effects(target, score)
+
+
+def test_what_was_measured_is_whole():
+    assert len(measured_properties()) == 19
+    for each in measured_properties().values():
+        assert set(each["noise"]) == set(PROPERTIES)
+    assert any(each["offered"] for each in measured_properties().values())

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import musicbert
+from musicbert.cli.main import main
 from musicbert.config import ModelConfig
 from musicbert.corpus.files.ledger import read_ledger
 from musicbert.errors import DatasetError, MidiError
@@ -256,7 +257,7 @@ def test_a_damaged_index_is_refused(folder, tmp_path):
         assert refused.value.reason == "bad-index"
 
 
-def test_a_small_or_uniform_index_is_searched_as_it_is(folder, tmp_path):
+def test_a_small_or_uniform_index_is_searched_as_it_is(folder, tmp_path, capsys):
     small = tmp_path / "small"
     small.mkdir()
     for name in ("t00.mid", "t02.mid"):
@@ -265,6 +266,11 @@ def test_a_small_or_uniform_index_is_searched_as_it_is(folder, tmp_path):
     answers = open_index(tmp_path / "index").query(folder / "t00.mid")
     assert [each.file for each in answers] == ["t00.mid", "t02.mid"]
     assert all(0 < each.likeness <= 1.001 for each in answers)
+    command = ["similar", str(folder / "t00.mid"), "--index", str(tmp_path / "index")]
+    assert main(command) == 0
+    assert "note: an index of 2 pieces, fewer than 32" in capsys.readouterr().err
+    assert main([*command, "--bars", "1-1"]) == 0
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize("spread", [False, True])
