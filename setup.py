@@ -69,7 +69,14 @@ setup(
         ],
     },
     entry_points={"console_scripts": ["musicbert = musicbert.cli.main:main"]},
-    install_requires=["numpy>=2", "miditoolkit>=1.0.1", "symusic>=0.6", "tqdm>=4.66", "fsspec>=2024.2"],
+    install_requires=[
+        "numpy>=2",
+        "miditoolkit>=1.0.1",
+        "mido>=1.3",
+        "symusic>=0.6",
+        "tqdm>=4.66",
+        "fsspec>=2024.2",
+    ],
     extras_require={
         "models": MODELS,
         "train": TRAIN,

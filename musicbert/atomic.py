@@ -32,7 +32,8 @@ def replacing(path: str | os.PathLike[str], *, sync: bool = True) -> Iterator[Bi
     """Yield a binary file that takes the destination's place when the block ends without an exception.
 
     The folder of ``path`` must exist. An existing file stays until the new one, a hidden sibling, is
-    complete. Without ``sync``, a power cut may lose it: for many small files that can be made again.
+    complete. Without ``sync``, a power cut may leave an empty file: for many small files that can be made
+    again; `flush_all` after them ends that.
     Raises `OSError` (the folder is missing, full or not writable; ``filename`` is the destination).
     """
     named_path = Path(path)
@@ -71,6 +72,12 @@ def remove_partial(folder: str | os.PathLike[str], *names: str) -> None:
     for name in names or ("*",):
         for leftover in Path(folder).rglob(f".{name}.*partial"):
             leftover.unlink()
+
+
+def flush_all() -> None:
+    """Wait until all that was written is on the disk: once for many files."""
+    if hasattr(os, "sync"):
+        os.sync()
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

@@ -35,6 +35,9 @@ EPILOG = """examples:
   musicbert encode midi/ --format npy --output rows/
   musicbert encode midi/ --encoding cp --format npy --chunk 1024 --output compound_words/
 
+With npy, no file is ever half-written under its name. When the command has ended, all are on the disk; after
+a power cut before that, some may be empty: run it again.
+
 A line of octuples holds bars 0-255: a longer piece fails without --windows. Lines are in the order of the
 files.
 
@@ -110,6 +113,7 @@ def _rows(path: Path, options: argparse.Namespace, policies: Policies) -> NDArra
 
 def _write_arrays(files: list[Path], options: argparse.Namespace, policies: Policies) -> int:
     """A file of rows for each piece."""
+    from musicbert.atomic import flush_all
     from musicbert.corpus.files.folders import write_npy
     from musicbert.reuse import hold_folder
 
@@ -124,6 +128,7 @@ def _write_arrays(files: list[Path], options: argparse.Namespace, policies: Poli
 
                 rows = chunk_rows(rows, options.chunk)
             write_npy(options.output / f"{path.stem}.npy", rows, sync=False)
+        flush_all()
     return status(len(good), len(files))
 
 

@@ -6,6 +6,7 @@ begins: a signature that changes inside a bar takes effect at the next bar line,
 change already carry it (`Policies.mid_bar_metre`).
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -78,15 +79,23 @@ class BarTable:
     def __init__(self, spans: list[tuple[int, int, Cycle]], runs: list[tuple[int, int, Cycle]]) -> None:
         self._start, self._bar, self._cycles = _columns(spans)
         self._run_start, self._run_begin, self._run_cycles = _columns(runs)
+        simple = (
+            len(spans) == len(runs) == 1 and spans[0][:2] == runs[0][:2] == (0, 0) and self._cycles.simple
+        )
+        self._cycle = spans[0][2] if simple else None  # of a piece whose bars are all the same
 
     def bars(self, position: Ints) -> tuple[Ints, Ints]:
         """Bar of each position [shape=(n,), int64], and the place in it."""
+        if self._cycle:
+            return np.divmod(position, BAR_LENGTHS[self._cycle.code])
         k = _run_of(self._start, position)
         bar, inside = self._cycles.place(k, position - self._start[k])
         return self._bar[k] + bar, inside
 
-    def codes(self, position: Ints) -> Ints:
-        """Time signature code at each position [shape=(n,), int64]."""
+    def codes(self, position: Ints) -> Ints | int:
+        """Time signature code at each position [shape=(n,), int64], or of all."""
+        if self._cycle:
+            return self._cycle.code
         k = _run_of(self._run_start, position)
         if self._run_cycles.simple:
             same: Ints = self._run_cycles.code[k] + np.zeros_like(position)
@@ -122,6 +131,11 @@ def bar_table(score: Score, limit: int, policies: Policies) -> BarTable:
     Raises `MidiError` (``unsupported-metre``, depending on the policies). A signature without any position is
     ignored.
     """
+    if not score.metre_tick.any():  # the last one of the first tick holds
+        metre = COMMON_TIME
+        if len(score.metre_tick):
+            metre = int(score.metre_numerator[-1]), int(score.metre_denominator[-1])
+        return _uniform(metre, policies)
     signatures = _runs(score, limit)
     spans: list[tuple[int, int, Cycle]] = []
     runs: list[tuple[int, int, Cycle]] = []
@@ -148,6 +162,13 @@ def bar_table(score: Score, limit: int, policies: Policies) -> BarTable:
         last, code = stop - 1 - int(inside[0]), int(bars.codes(0, whole)[0])
         bar, begin = bar + int(whole[0]) + 1, last + int(BAR_LENGTHS[code])
     return BarTable(spans, runs)
+
+
+@lru_cache(maxsize=256)
+def _uniform(metre: tuple[int, int], policies: Policies) -> BarTable:
+    """Bars of a piece with one time signature from its beginning to its end."""
+    cycle = _cycle(metre, policies)
+    return BarTable([(0, 0, cycle)], [(0, 0, cycle)])
 
 
 def _runs(score: Score, limit: int) -> list[_Run]:

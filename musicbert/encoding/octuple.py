@@ -13,6 +13,7 @@ over notes.
 Reference: Zeng et al. 2021, section 3.2, and upstream's code for every detail.
 """
 
+from functools import lru_cache
 from os import PathLike
 from typing import IO, Any
 
@@ -69,10 +70,10 @@ def encode(
     --------
     >>> rows = encode("piece.mid")  # doctest: +SKIP
     """
-    if not isinstance(source, Score):
-        source = read_score(source, reader=reader, limits=limits, channel_programs=channel_programs)
-    score: Score = source
-    return encode_notes(score, policies=policies, limits=limits)[0]
+    if isinstance(source, Score):
+        return encode_notes(source, policies=policies, limits=limits)[0]
+    score = read_score(source, reader=reader, limits=limits, channel_programs=channel_programs)
+    return encode_notes(score, policies=policies, limits=limits, checked=True)[0]
 
 
 def encode_notes(
@@ -85,19 +86,26 @@ def encode_notes(
     """
     if not checked:
         check_score(score, limits=limits)
-    start = positions(score.onset, score.ticks_per_beat)
-    kept = _kept(score, start, policies)
-    columns = [start, score.offset, score.pitch, score.velocity, score.program]
-    drum = score.drum
+    start, end = positions(np.array((score.onset, score.offset)), score.ticks_per_beat)
+    last = int(start.max())
+    kept = _kept(score, start, last, policies)
+    columns = [start, end, score.pitch, score.velocity, score.program, score.drum]
     if kept is not None:
-        columns, drum = [column[kept] for column in columns], drum[kept]
-    onset, offset, pitch, velocity, program = columns
-    key = (onset << _PROGRAM_BITS) | np.where(drum, DRUM_PROGRAM, program)
-    key = (key << _PITCH_BITS) | (pitch + DRUM_PITCH * drum)
-    key = (key << _DURATION_BITS) | duration_code(positions(offset, score.ticks_per_beat) - onset)
-    key = (key << _VELOCITY_BITS) | (velocity >> 2)
-    key, order = _sorted(key)
-    limit = int(start.max()) + 1
+        columns = [column[kept] for column in columns]
+    onset, end, pitch, velocity, program, drum = columns
+    key = onset << _PROGRAM_BITS
+    key |= program
+    key <<= _PITCH_BITS
+    key |= pitch
+    if True in drum.tobytes():
+        drums = (onset << _PROGRAM_BITS | DRUM_PROGRAM) << _PITCH_BITS | pitch + DRUM_PITCH
+        key = np.where(drum, drums, key)
+    key <<= _DURATION_BITS
+    key |= duration_code(end - onset)
+    key <<= _VELOCITY_BITS
+    key |= velocity >> 2
+    key, order = _sorted(key, last)
+    limit = last + 1
     if policies.beyond_limit != "keep":
         limit = min(limit, MAX_POSITIONS)
     rows = _columns(key, score, limit, policies)
@@ -109,10 +117,13 @@ def notes_beyond_limit(score: Score) -> int:
     return int((positions(score.onset, score.ticks_per_beat) >= MAX_POSITIONS).sum())
 
 
-def _kept(score: Score, start: Ints, policies: Policies) -> Ints | None:
-    """Indices of the notes to encode, or None for all."""
+def _kept(score: Score, start: Ints, last: int, policies: Policies) -> Ints | None:
+    """Indices of the notes to encode, or None for all; ``last``: the last of their positions."""
     keep = policies.beyond_limit == "keep"
-    inside = start < (1 << _MOST_POSITION_BITS if keep else MAX_POSITIONS)
+    most = 1 << _MOST_POSITION_BITS if keep else MAX_POSITIONS
+    if last < most and policies.zero_ticks != "drop":
+        return None
+    inside = start < most
     if not inside.all() and policies.beyond_limit != "drop":
         raise MidiError(
             "too-large",
@@ -132,10 +143,10 @@ def _kept(score: Score, start: Ints, policies: Policies) -> Ints | None:
     return kept
 
 
-def _sorted(key: Ints) -> tuple[Ints, Ints]:
-    """Sorted keys and the order that sorts them; equal keys keep their order."""
+def _sorted(key: Ints, last: int) -> tuple[Ints, Ints]:
+    """Sorted keys and the order that sorts them; equal keys keep their order. ``last``: largest position."""
     n = len(key)
-    if n > 1 << _INDEX_BITS or key.max() >> _KEY_BITS:
+    if n > 1 << _INDEX_BITS or last >> _POSITION_BITS:
         order = np.argsort(key, kind="stable")
         return key[order], order
     packed = np.sort((key << _INDEX_BITS) | np.arange(n))
@@ -145,27 +156,33 @@ def _sorted(key: Ints) -> tuple[Ints, Ints]:
 def _columns(key: Ints, score: Score, limit: int, policies: Policies) -> Ints:
     """Cut the eight columns out of sorted keys."""
     rows = np.empty((len(key), 8), np.int64)
-    rows[:, 5] = key & ((1 << _VELOCITY_BITS) - 1)
+    np.bitwise_and(key, (1 << _VELOCITY_BITS) - 1, out=rows[:, 5])
     key = key >> _VELOCITY_BITS
-    rows[:, 4] = key & ((1 << _DURATION_BITS) - 1)
-    key = key >> _DURATION_BITS
-    rows[:, 3] = key & ((1 << _PITCH_BITS) - 1)
-    key = key >> _PITCH_BITS
-    rows[:, 2] = key & ((1 << _PROGRAM_BITS) - 1)
-    position = key >> _PROGRAM_BITS
+    np.bitwise_and(key, (1 << _DURATION_BITS) - 1, out=rows[:, 4])
+    key >>= _DURATION_BITS
+    np.bitwise_and(key, (1 << _PITCH_BITS) - 1, out=rows[:, 3])
+    key >>= _PITCH_BITS
+    np.bitwise_and(key, (1 << _PROGRAM_BITS) - 1, out=rows[:, 2])
+    key >>= _PROGRAM_BITS
     bars = bar_table(score, limit, policies)
-    rows[:, 0], rows[:, 1] = bars.bars(position)
-    rows[:, 6] = bars.codes(position)
-    rows[:, 7] = _tempo(score, position)
+    rows[:, 0], rows[:, 1] = bars.bars(key)
+    rows[:, 6] = bars.codes(key)
+    rows[:, 7] = _tempo(score, key)
     return rows
 
 
 def _tempo(score: Score, position: Ints) -> Ints | int:
     """Tempo code at each position: the last change at or before it, 120 BPM before the first."""
-    by_tick = np.argsort(score.tempo_tick, kind="stable")
-    at = positions(score.tempo_tick[by_tick], score.ticks_per_beat)
+    ticks = score.tempo_tick
+    if not ticks.any():  # the last one of the first tick holds
+        return _code(float(score.tempo_bpm[-1]) if len(ticks) else DEFAULT_BPM)
+    by_tick = np.argsort(ticks, kind="stable")
+    at = positions(ticks[by_tick], score.ticks_per_beat)
     starts = np.concatenate([[-1], at])
     codes = tempo_code(np.concatenate([[DEFAULT_BPM], score.tempo_bpm[by_tick]]))
-    if len(starts) == 2 and starts[1] == 0:
-        return int(codes[1])
     return codes[np.searchsorted(starts, position, side="right") - 1]
+
+
+@lru_cache(maxsize=1024)
+def _code(bpm: float) -> int:
+    return int(tempo_code(bpm))

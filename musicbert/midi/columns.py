@@ -12,15 +12,22 @@ import numpy as np
 
 from musicbert.arrays import Bools, Floats, Ints
 from musicbert.errors import MidiError
-from musicbert.midi.limits import ReadLimits
+from musicbert.midi.limits import DEFAULT_LIMITS, ReadLimits
 
 #: Numbers of the format that upstream takes (0 < numerator, denominator, division < 2^31).
 BELOW = 2**31
+#: Largest pitch, velocity and program.
+MAX_VALUE = 127
+
+#: Numbers below which they are compared one by one.
+_FEW = 16
 
 #: Tempo of a file that names none (Standard MIDI Files 1.0, "Set Tempo").
 DEFAULT_BPM = 120.0
 #: Microseconds of a minute: BPM = this / (microseconds of a quarter note).
 MINUTE_US = 60e6
+#: The smallest and the largest number of 64 bits.
+_SLOWEST, _FASTEST = 5e-324, float(np.finfo(np.float64).max)
 
 
 def _no_ints() -> Ints:
@@ -99,10 +106,12 @@ def check_score(score: ScoreColumns, *, limits: ReadLimits | None = None, path: 
 
     Raises `MidiError` (``no-notes``, ``too-many-notes``, ``bad-division``, ``bad-value``).
     """
-    limits = limits or ReadLimits()
+    limits = limits or DEFAULT_LIMITS
     n = len(score.onset)
     if n == 0:
         raise MidiError("no-notes", "the piece has no notes", path=path)
+    if n <= limits.max_notes and 0 < score.ticks_per_beat < BELOW and _is_plain(score, limits):
+        return
     if n > limits.max_notes:
         raise MidiError(
             "too-many-notes",
@@ -126,9 +135,9 @@ def check_score(score: ScoreColumns, *, limits: ReadLimits | None = None, path: 
     _within("offset", score.offset, 0, limits.max_ticks, path)
     if (score.offset < score.onset).any():
         raise MidiError("bad-value", "a note ends before it begins", path=path)
-    _within("pitch", score.pitch, 0, 127, path)
-    _within("velocity", score.velocity, 0, 127, path)
-    _within("program", score.program, 0, 127, path)
+    _within("pitch", score.pitch, 0, MAX_VALUE, path)
+    _within("velocity", score.velocity, 0, MAX_VALUE, path)
+    _within("program", score.program, 0, MAX_VALUE, path)
     if len(score.metre_tick):
         _within("metre tick", score.metre_tick, 0, limits.max_ticks, path)
         _within("metre numerator", score.metre_numerator, 1, BELOW - 1, path)
@@ -139,6 +148,51 @@ def check_score(score: ScoreColumns, *, limits: ReadLimits | None = None, path: 
             raise MidiError("bad-value", "a tempo is zero or not finite", path=path)
     if len(score.control_tick):
         _within("control tick", score.control_tick, 0, limits.max_ticks, path)
+
+
+def _is_plain(score: ScoreColumns, limits: ReadLimits) -> bool:
+    """Whether few operations show that all is as it should be; if not, `check_score` finds out what is wrong.
+
+    One bit above a limit of ``2^k - 1``, or the sign, in any of several values is that bit of all by "or".
+    """
+    onset, offset = score.onset, score.offset
+    tempo, metre, control = score.tempo_tick, score.metre_tick, score.control_tick
+    notes = offset.shape == score.pitch.shape == score.velocity.shape == score.program.shape
+    if not (notes and onset.shape == offset.shape == score.drum.shape == score.track.shape):
+        return False
+    metres = metre.shape == score.metre_numerator.shape == score.metre_denominator.shape
+    controls = control.shape == score.control_number.shape == score.control_value.shape
+    if not (metres and controls and tempo.shape == score.tempo_bpm.shape):
+        return False
+    if control.shape != score.control_track.shape or {
+        each.ndim for each in (onset, tempo, metre, control)
+    } != {1}:
+        return False
+    try:
+        ticks, numbers = (
+            _or(onset | offset | (offset - onset)),
+            _or(score.pitch | score.velocity | score.program),
+        )
+    except TypeError:  # columns that are not whole numbers
+        return False
+    return (
+        0 <= ticks <= limits.max_ticks
+        and 0 <= numbers <= MAX_VALUE
+        and all(_are_in(each, 0, limits.max_ticks) for each in (tempo, metre, control))
+        and _are_in(score.metre_numerator, 1, BELOW - 1)
+        and _are_in(score.metre_denominator, 1, BELOW - 1)
+        and _are_in(score.tempo_bpm, _SLOWEST, _FASTEST)
+    )
+
+
+def _or(column: Any) -> int:
+    return int(np.bitwise_or.reduce(column))
+
+
+def _are_in(column: Any, low: float, high: float) -> bool:
+    if len(column) < _FEW:  # as an array, a few take longer
+        return all(low <= value <= high for value in column.tolist())
+    return bool(low <= column.min() and column.max() <= high)
 
 
 def _within(what: str, column: Any, low: int, high: int, path: str | None) -> None:

@@ -29,6 +29,8 @@ _BLOCK, _HEAD = 1 << 16, 12
 _CHANNEL_BYTES = np.repeat(np.array([0] * 8 + [2, 2, 2, 2, 1, 1, 2, 0], np.uint8), 16)
 _DATA_BYTES = _CHANNEL_BYTES.copy()
 _DATA_BYTES[0xF1:0xF4] = 1, 2, 1
+#: The same as bytes, for loops.
+DATA_BYTES = _DATA_BYTES.tobytes()
 #: Data bytes of an event without a status after an event: 0 as before, `_NONE` if there can be none.
 _NONE = 0xFF
 _RUNNING = _CHANNEL_BYTES.copy()
@@ -120,11 +122,6 @@ def number(data: bytes, at: int) -> tuple[int, int]:
         if data[at - 1] < 0x80:
             break
     return value, at
-
-
-def data_bytes(status: int) -> int:
-    """Data bytes of an event without a length."""
-    return int(_DATA_BYTES[status])
 
 
 def track_chunks(data: bytes) -> Iterator[tuple[int, int]]:

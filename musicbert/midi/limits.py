@@ -56,6 +56,9 @@ class ReadLimits:
     timeout: float = 60.0
 
 
+DEFAULT_LIMITS = ReadLimits()
+
+
 def check_header(data: bytes, path: str | None) -> bytes:
     """Check the header and count the tracks before any parser runs.
 

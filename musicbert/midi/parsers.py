@@ -14,6 +14,7 @@ Tracks are counted over those that have notes; controllers without such a track 
 """
 
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,9 @@ def parse_symusic(data: bytes) -> Score:
         raise ValueError("a data byte is above 127")
     tracks = [track for track in source.tracks if len(track.notes)]
     order, names = None, None
-    foreign = any("\ufffd" in _name(track) for track in tracks)
-    if foreign or len(tracks) > 1:
+    called = [_name(track) for track in tracks]
+    foreign = "\ufffd" in "".join(called)
+    if foreign or len(set(called)) < len(called):  # tracks of one chunk have one name
         places = chunks_of(plain, len(tracks))
         order = by_first_end(plain, tracks, places)
         texts = track_names(data) if foreign else {}
@@ -86,47 +88,74 @@ def from_symusic(source: Any, order: list[int] | None = None, names: tuple[str, 
     """Convert a ``symusic.Score`` (in ticks); ``order`` of its tracks with notes, and their ``names``."""
     if type(source).__name__ != "ScoreTick":
         source = source.to("tick")
-    tracks = [track for track in source.tracks if len(track.notes)]
+    every = list(source.tracks)
+    tracks = [track for track in every if len(track.notes)]
     if order is not None:
         tracks = [tracks[index] for index in order]
     notes = [track.notes.numpy() for track in tracks]
-    programs = [track.program for track in tracks]
-    drums = [track.is_drum for track in tracks]
-    silent = [track for track in source.tracks if not len(track.notes)]
-    with_controls = [k for k, track in enumerate([*tracks, *silent]) if len(track.controls)]
-    controls = [[*tracks, *silent][k].controls.numpy() for k in with_controls]
-    control_tracks = [k if k < len(tracks) else -1 for k in with_controls]
     sizes = [len(columns["time"]) for columns in notes]
-    onset = _join(notes, "time")
-    if not all((columns["time"][1:] >= columns["time"][:-1]).all() for columns in notes):
-        onset = np.full_like(onset, -1)  # file order is by onset: a tick counter of 32 bits ran over
-    tempos, metres = source.tempos.numpy(), source.time_signatures.numpy()
-    control_tick = _join(controls, "time")
-    by_tick = np.argsort(control_tick, kind="stable")
-    with np.errstate(divide="ignore"):
-        bpm = MINUTE_US / tempos["mspq"].astype(np.float64)
+    fields = [columns[field] for field in ("time", "duration", "pitch", "velocity") for columns in notes]
+    table = np.concatenate(fields, dtype=np.int64).reshape(4, -1) if fields else np.zeros((4, 0), np.int64)
+    onset, offset, pitch, velocity = table
+    if not _ascends(onset, sizes):
+        onset[:] = -1  # file order is by onset: a tick counter of 32 bits ran over
+    offset += onset
+    number = np.repeat(np.arange(len(notes)), sizes) if len(notes) > 1 else np.zeros(len(onset), np.int64)
     return Score(
         ticks_per_beat=int(source.ticks_per_quarter),
         onset=onset,
-        offset=onset + _join(notes, "duration"),
-        pitch=_join(notes, "pitch"),
-        velocity=_join(notes, "velocity"),
-        program=np.repeat(np.array(programs, np.int64), sizes),
-        drum=np.repeat(np.array(drums, np.bool_), sizes),
-        track=np.repeat(np.arange(len(sizes)), sizes),
-        tempo_tick=tempos["time"].astype(np.int64),
-        tempo_bpm=bpm,
-        metre_tick=metres["time"].astype(np.int64),
-        metre_numerator=metres["numerator"].astype(np.int64),
-        metre_denominator=metres["denominator"].astype(np.int64),
-        control_tick=control_tick[by_tick],
-        control_number=_join(controls, "number")[by_tick],
-        control_value=_join(controls, "value")[by_tick],
-        control_track=np.repeat(
-            np.array(control_tracks, np.int64), [len(columns["time"]) for columns in controls]
-        )[by_tick],
+        offset=offset,
+        pitch=pitch,
+        velocity=velocity,
+        program=np.array([track.program for track in tracks], np.int64)[number],
+        drum=np.array([track.is_drum for track in tracks], np.bool_)[number],
+        track=number,
+        **_tempi(source.tempos),
+        **_columns(source.time_signatures, "metre", ("numerator", "denominator")),
+        **_controls(tracks, [track for track in every if not len(track.notes)]),
         track_name=names or tuple(_name(track) for track in tracks),
     )
+
+
+def _ascends(onset: Ints, sizes: list[int]) -> bool:
+    """Whether the onsets of each track ascend."""
+    falls = bytearray((onset[1:] < onset[:-1]).tobytes())
+    for stop in accumulate(sizes[:-1]):
+        falls[stop - 1] = 0
+    return 1 not in falls
+
+
+def _columns(source: Any, name: str, fields: tuple[str, ...]) -> dict[str, Any]:
+    """Columns of a `Score` of the time and some fields of a list of symusic."""
+    if not len(source):
+        return {}
+    columns = source.numpy()
+    result = {f"{name}_{field}": columns[field].astype(np.int64) for field in fields}
+    return {f"{name}_tick": columns["time"].astype(np.int64), **result}
+
+
+def _tempi(source: Any) -> dict[str, Any]:
+    columns = _columns(source, "tempo", ("mspq",))
+    length = columns.pop("tempo_mspq", np.zeros(0))
+    with np.errstate(divide="ignore"):
+        return {**columns, "tempo_bpm": MINUTE_US / length}
+
+
+def _controls(tracks: list[Any], silent: list[Any]) -> dict[str, Any]:
+    """Columns of the controllers of tracks with notes and without, by time."""
+    places = [k for k, track in enumerate([*tracks, *silent]) if len(track.controls)]
+    if not places:
+        return {}
+    controls = [[*tracks, *silent][k].controls.numpy() for k in places]
+    tick = _join(controls, "time")
+    order = np.argsort(tick, kind="stable")
+    numbers = np.array([k if k < len(tracks) else -1 for k in places], np.int64)
+    return {
+        "control_tick": tick[order],
+        "control_number": _join(controls, "number")[order],
+        "control_value": _join(controls, "value")[order],
+        "control_track": np.repeat(numbers, [len(columns["time"]) for columns in controls])[order],
+    }
 
 
 def _name(track: Any) -> str:

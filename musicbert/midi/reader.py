@@ -18,6 +18,7 @@ from musicbert.midi.columns import check_score
 from musicbert.midi.events import instruments, may_have_instruments
 from musicbert.midi.limits import ReadLimits, check_header, deadline
 from musicbert.midi.notation import Repeats, notation_format, read_notation
+from musicbert.midi.limits import DEFAULT_LIMITS, ReadLimits, check_header, deadline
 from musicbert.midi.score import Score
 
 Reader = Literal["symusic", "miditoolkit"]
@@ -60,7 +61,7 @@ def read_score(
     TypeError, ValueError
         `source` is of another type; `reader` is unknown.
     """
-    limits = limits or ReadLimits()
+    limits = limits or DEFAULT_LIMITS
     if reader not in ("symusic", "miditoolkit"):
         raise ValueError(f'reader is "symusic" or "miditoolkit", not {reader!r}')
     if channel_programs not in ("track", "channel"):
@@ -86,7 +87,7 @@ def read_bytes(source: Any, *, limits: ReadLimits | None = None, name: str | Non
 
     Raises `MidiError` (``not-found``, ``unreadable``, ``too-large``) and `TypeError` (a text file object).
     """
-    limits = limits or ReadLimits()
+    limits = limits or DEFAULT_LIMITS
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source)
     if isinstance(source, (str, PathLike)):

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from musicbert.midi.events import (
+    DATA_BYTES,
     END,
     META,
     NAME,
     NOTE_OFF,
     NOTE_ON,
     PROGRAM,
-    data_bytes,
     file_events,
     number,
     track_chunks,
@@ -27,6 +27,7 @@ from musicbert.midi.events import (
 _ONE_TRACK = b"MThd\0\0\0\6\0\0\0\1\1\xe0"
 #: Events at the beginning of a track among which a note is looked for.
 _FEW_EVENTS = 40
+_WITH_LENGTH = (0xF0, 0xF7, META)
 _NOTE_STATUS = re.compile(rb"[\x90-\x9f]")
 
 
@@ -100,32 +101,37 @@ def _first_ends(
     """
     tick = status = events = 0
     programs = [0] * 16
-    sounding: defaultdict[tuple[int, int], deque[tuple[int, int]]] = defaultdict(deque)
+    sounding: dict[tuple[int, int], deque[tuple[int, int]]] = {}
     found: dict[tuple[int, int], None] = {}
     while at < stop and len(found) < most and events < within:
         events += 1
-        delta, at = number(data, at)
+        if data[at] < 0x80:
+            delta, at = data[at], at + 1
+        else:
+            delta, at = number(data, at)
         tick += delta
         byte = data[at]
-        if tick > last or (byte == META and data[at + 1] == END):
+        if tick > last:
             break
-        at += byte >= 0x80
-        if byte in (0xF0, 0xF7, META):
-            length, at = number(data, at + (byte == META))
-            at += length
-            continue
         if byte >= 0xF0:
-            at += data_bytes(byte)
+            if byte == META and data[at + 1] == END:
+                break
+            if byte in _WITH_LENGTH:
+                length, at = number(data, at + 1 + (byte == META))
+                at += length
+            else:
+                at += 1 + DATA_BYTES[byte]
             continue
-        status = byte if byte >= 0x80 else status
-        kind, channel = status >> 4, status & 0x0F
+        if byte >= 0x80:
+            status, at = byte, at + 1
+        kind, key = status >> 4, (status & 0x0F, data[at])
         if kind == PROGRAM:
-            programs[channel] = data[at]
+            programs[key[0]] = key[1]
         elif kind == NOTE_ON and data[at + 1]:
-            sounding[channel, data[at]].append((channel, programs[channel]))
-        elif kind in (NOTE_ON, NOTE_OFF) and sounding[channel, data[at]]:
-            found[sounding[channel, data[at]].popleft()] = None
-        at += data_bytes(status)
+            sounding.setdefault(key, deque()).append((key[0], programs[key[0]]))
+        elif kind in (NOTE_ON, NOTE_OFF) and sounding.get(key):
+            found[sounding[key].popleft()] = None
+        at += DATA_BYTES[status]
     return list(found)
 
 

@@ -97,6 +97,16 @@ def test_encoding_does_not_load_torch(words, song, tmp_path):
     assert subprocess.run(command, check=False).returncode == 0
 
 
+def test_arrays_are_flushed_to_the_disk_once(song, tmp_path, monkeypatch):
+    """Waiting for each file takes as long as waiting for all."""
+    calls = []
+    written = tmp_path / "out" / f"{song.stem}.npy"
+    monkeypatch.setattr(os, "sync", lambda: calls.append(written.stat().st_size))
+    monkeypatch.setattr(os, "fsync", lambda _: calls.append("one file"))
+    assert main(["encode", str(song), "--format", "npy", "--output", str(written.parent)]) == 0
+    assert calls == [written.stat().st_size]
+
+
 @pytest.mark.parametrize("package", ["torch", "fairseq", "safetensors"])
 def test_a_package_that_is_missing_is_named(package, monkeypatch, capsys, song):
     def fail(_):
