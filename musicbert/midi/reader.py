@@ -16,9 +16,8 @@ from musicbert.midi import messages, parsers
 from musicbert.midi.channels import with_channel_programs
 from musicbert.midi.columns import check_score
 from musicbert.midi.events import instruments, may_have_instruments
-from musicbert.midi.limits import ReadLimits, check_header, deadline
-from musicbert.midi.notation import Repeats, notation_format, read_notation
 from musicbert.midi.limits import DEFAULT_LIMITS, ReadLimits, check_header, deadline
+from musicbert.midi.notation import Repeats, notation_format, read_notation
 from musicbert.midi.score import Score
 
 Reader = Literal["symusic", "miditoolkit"]
