@@ -128,9 +128,12 @@ class Tagger(nn.Module):
 
         Returns float32 logits: [shape=(B, T, C)] of a note head, else [shape=(B, C)].
         """
-        states = note_states(
-            self.backbone, src_tokens, performance=performance, all_layers=not self.last_only
-        )
+        blocks = self.backbone.config.layers
+        wanted: dict[str, Any] = {"all_layers": not self.last_only}
+        if self.mix is None and not self.training:  # nothing above the layer that is read
+            depth = None if self.last_only else self.settings.layer % (blocks + 1)
+            wanted = {"depth": depth, "first": self.settings.head in ("first", "first-row")}
+        states = note_states(self.backbone, src_tokens, performance=performance, **wanted)
         hidden = self.read(states)  # (B, T, D)
         if self.settings.head == "first":
             logits = self.head(first_row(self.backbone, hidden))  # (B, C)
@@ -149,7 +152,7 @@ class Tagger(nn.Module):
 
     def read(self, states: NoteStates) -> torch.Tensor:
         """State that the head reads [shape=(B, T, D)]."""
-        hidden = states.states[0 if self.last_only else self.settings.layer]
+        hidden = states.states[0 if len(states.states) == 1 else self.settings.layer]
         hidden = hidden if self.mix is None else self.mix(states.states)
         # the backbone may have computed in bfloat16; heads are small and stay in their own type
         weight = next(self.head.parameters())

@@ -189,8 +189,8 @@ class Embedder:
         last, only_first = number == depth, level == "piece" and pooling == "first"
 
         def forward(tokens: torch.Tensor, performance: torch.Tensor | None) -> torch.Tensor:
-            states = note_states(self.module, tokens, performance=performance, all_layers=not last).states
-            state = states[0 if last else number]  # (B, T, D)
+            wanted: dict[str, Any] = {"depth": None if last else number, "first": only_first}
+            (state,) = note_states(self.module, tokens, performance=performance, **wanted).states  # (B, T, D)
             if not only_first:
                 return state
             return first_row(self.module, state) if last else state[:, 0]  # (B, D)

@@ -112,11 +112,11 @@ class Model(Embedder):
         self._warn_of_numbers(chosen)
         single, pieces = self._read(source, policies)
         phases = self._bundle.phases
-        encode = self.module.encoder.sentence_encoder
+        encode, first = self.module.encoder.sentence_encoder, self._bundle.pooling == "first"
         modules = [getattr(self.module, f"{head.kind}_heads")[head.name] for head in chosen]
 
         def forward(tokens: torch.Tensor, performance: torch.Tensor | None) -> torch.Tensor:
-            features = self.module.pool(encode(tokens, performance=performance))  # (B, D)
+            features = self.module.pool(encode(tokens, performance=performance, only_first=first))  # (B, D)
             return torch.cat([module(features) for module in modules], dim=1)  # (B, C of all heads)
 
         ends = np.cumsum([head.outputs for head in chosen])

@@ -84,6 +84,8 @@ class OctupleEncoder(nn.Module):
         return_all_hiddens: bool = False,
         padded: bool | None = None,
         segments: Segments | None = None,
+        depth: int | None = None,
+        only_first: bool = False,
     ) -> EncoderOutput:
         """Encode token ids.
 
@@ -93,7 +95,9 @@ class OctupleEncoder(nn.Module):
         performance input is hidden, to be predicted [shape=(B, T, P), bool]; ``return_all_hiddens``: keep the
         states between the blocks; ``padded``: whether any first field is ``<pad>`` (None: check the data,
         which synchronises a GPU); ``segments``: ``tokens`` is one row of several sequences, which have their
-        own positions and do not see each other; ``<pad>`` is an ordinary token there.
+        own positions and do not see each other; ``<pad>`` is an ordinary token there; ``depth``: run only so
+        many blocks (None: all); ``only_first``: of the last of them only the first row
+        [shape=(B, 1, D)].
 
         Raises `ValueError` if T*F is not a multiple of F, if the input is longer than the position table, or
         if performance inputs are given to a model without them.
@@ -127,8 +131,9 @@ class OctupleEncoder(nn.Module):
 
         inner_states = [x] if return_all_hiddens else None
         with without_cudnn():
-            for layer in self.layers:
-                x = layer(x, padding_mask, segments)  # (B, T, D)
+            layers = list(self.layers)[:depth]
+            for number, layer in enumerate(layers, 1):
+                x = layer(x, padding_mask, segments, only_first and number == len(layers))  # (B, T, D)
                 if inner_states is not None:
                     inner_states.append(x)
         return EncoderOutput(x, padding_mask, first < UNK, inner_states)
@@ -195,10 +200,18 @@ class EncoderLayer(nn.Module):
         self.final_layer_norm = nn.LayerNorm(config.width, eps=config.norm_eps)
 
     def forward(
-        self, x: torch.Tensor, padding_mask: torch.Tensor | None = None, segments: Segments | None = None
+        self,
+        x: torch.Tensor,
+        padding_mask: torch.Tensor | None = None,
+        segments: Segments | None = None,
+        first: bool = False,
     ) -> torch.Tensor:
-        """Transform hidden states [shape=(B, T, D)]; ``padding_mask`` [shape=(B, T)] is True at padding."""
-        y = self.self_attn(x, padding_mask, segments)  # (B, T, D)
+        """Transform hidden states [shape=(B, T, D)]; ``padding_mask`` [shape=(B, T)] is True at padding.
+
+        ``first``: only those of the first row [shape=(B, 1, D)].
+        """
+        y = self.self_attn(x, padding_mask, segments, first)  # (B, T, D)
+        x = x[:, :1] if first else x
         x = self.self_attn_layer_norm(x + F.dropout(y, self.dropout, self.training))
         y = F.gelu(self.fc1(x))  # (B, T, ffn_width)
         y = self.fc2(F.dropout(y, self.activation_dropout, self.training))  # (B, T, D)

@@ -81,9 +81,11 @@ class M2BertEncoder(nn.Module):
         *,
         lengths: torch.Tensor | None = None,
         all_states: bool = False,
+        depth: int | None = None,
     ) -> tuple[torch.Tensor, list[torch.Tensor] | None]:
         """Encode notes (see :meth:`ModernBert.forward`)."""
-        return self.note_bert1(self.embed(cells), padding_mask, lengths=lengths, all_states=all_states)
+        x = self.embed(cells)
+        return self.note_bert1(x, padding_mask, lengths=lengths, all_states=all_states, depth=depth)
 
 
 class NoteHeads(nn.Module):
@@ -150,6 +152,7 @@ class M2Bert(nn.Module):
         return_all_hiddens: bool = False,
         note_index: torch.Tensor | None = None,
         lengths: torch.Tensor | None = None,
+        depth: int | None = None,
         **_: Any,
     ) -> tuple[Any, dict[str, Any]]:
         """Run the model.
@@ -159,7 +162,7 @@ class M2Bert(nn.Module):
         ``extra["inner_states"]``; ``note_index``: notes whose columns are wanted, counted over the whole
         batch [shape=(N,), int64], or None for all; ``lengths``: notes of each piece if all padding comes
         after them [shape=(B,), int64], which saves masks and GPU synchronisation; with them, ``padding_mask``
-        None means that nothing is padded.
+        None means that nothing is padded; ``depth``: see :meth:`ModernBert.forward`.
 
         Returns ``output``: hidden states [shape=(B, T, D)] or `NoteOutputs`; ``extra``: ``hidden``,
         ``padding_mask`` and ``inner_states``.
@@ -169,7 +172,7 @@ class M2Bert(nn.Module):
         )
         with mixed_precision(self, src_tokens):
             hidden, states = self.encoder(
-                src_tokens, padding_mask, lengths=lengths, all_states=return_all_hiddens
+                src_tokens, padding_mask, lengths=lengths, all_states=return_all_hiddens, depth=depth
             )
             extra = {"hidden": hidden, "padding_mask": padding_mask, "inner_states": states}
             if features_only:

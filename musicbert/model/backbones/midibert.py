@@ -126,10 +126,15 @@ class Bert(nn.Module):
         self.embeddings = Embeddings(config)
         self.encoder = nn.ModuleDict({"layer": nn.ModuleList(Block(config) for _ in range(config.layers))})
 
-    def forward(self, x: torch.Tensor, padding_mask: torch.Tensor | None) -> list[torch.Tensor]:
-        """Input of the first block and output of each, L + 1 times [shape=(B, T, D)]."""
+    def forward(
+        self, x: torch.Tensor, padding_mask: torch.Tensor | None, depth: int | None = None
+    ) -> list[torch.Tensor]:
+        """Input of the first block and output of each, L + 1 times [shape=(B, T, D)].
+
+        ``depth``: run only so many blocks (None: all).
+        """
         states = [self.embeddings(x)]
-        for layer in self.encoder["layer"]:
+        for layer in list(self.encoder["layer"])[:depth]:
             states.append(layer(states[-1], padding_mask))
         return states
 
@@ -158,6 +163,7 @@ class MidiBert(nn.Module):
         src_tokens: torch.Tensor,
         padding_mask: torch.Tensor | None = None,
         return_all_hiddens: bool = False,
+        depth: int | None = None,
         **_: Any,
     ) -> tuple[torch.Tensor, dict[str, Any]]:
         """Run the model; arguments and results are those of :class:`musicbert.model.backbones.m2bert.M2Bert`.
@@ -169,7 +175,7 @@ class MidiBert(nn.Module):
             raise ValueError(f"{cells.shape[1]} notes for a model of at most {self.config.max_positions}")
         with mixed_precision(self, cells):
             x = embed_columns(cells, self.word_emb, self.in_linear, by_table=self.training)  # (B, T, D)
-            states = self.bert(x, padding_mask)
+            states = self.bert(x, padding_mask, depth)
         extra = {
             "hidden": states[-1],
             "padding_mask": padding_mask,

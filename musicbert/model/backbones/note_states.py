@@ -33,19 +33,31 @@ class NoteStates:
 
 
 def note_states(
-    backbone: Any, tokens: torch.Tensor, *, performance: torch.Tensor | None = None, all_layers: bool = False
+    backbone: Any,
+    tokens: torch.Tensor,
+    *,
+    performance: torch.Tensor | None = None,
+    all_layers: bool = False,
+    depth: int | None = None,
+    first: bool = False,
 ) -> NoteStates:
     """Run a backbone (see the module).
 
     ``performance``: performance inputs [shape=(B, T, P)], zero at special rows and padding; ``all_layers``:
-    keep the states between the blocks.
+    keep the states between the blocks; ``depth``: run only so many blocks, and give the state after them (0:
+    the input of the first block; None: all, with a last norm); ``first``: only the first row of that state
+    is wanted, and may be all that it has.
 
     Raises `ValueError` (performance inputs for a backbone without them, or the input is too long).
     """
     if isinstance(backbone, MusicBert):
         with mixed_precision(backbone, tokens):
             out = backbone.encoder.sentence_encoder(
-                tokens, performance=performance, return_all_hiddens=all_layers
+                tokens,
+                performance=performance,
+                return_all_hiddens=all_layers,
+                depth=depth,
+                only_first=first,
             )
         return NoteStates(out.inner_states if all_layers else [out.hidden], ~out.special)
     if isinstance(backbone, M2Bert | MidiBert):
@@ -53,14 +65,14 @@ def note_states(
             raise ValueError("performance inputs were given to a model that has none")
         # not the fairseq model's own forward, which refuses to train before weights have come
         forward = M2Bert.forward if isinstance(backbone, M2Bert) else MidiBert.forward
-        _, extra = forward(backbone, tokens, features_only=True, return_all_hiddens=all_layers)
+        _, extra = forward(backbone, tokens, features_only=True, return_all_hiddens=all_layers, depth=depth)
         padding = extra["padding_mask"]
         notes = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         states = extra["inner_states"] if all_layers else [extra["hidden"]]
         return NoteStates(states, notes if padding is None else ~padding)
     more = {} if performance is None else {"performance": performance}
-    states_of_other: NoteStates = backbone.note_states(tokens, all_layers=all_layers, **more)
-    return states_of_other
+    found: NoteStates = backbone.note_states(tokens, all_layers=all_layers or depth is not None, **more)
+    return found if depth is None else NoteStates([found.states[depth]], found.notes)
 
 
 def first_row(backbone: Any, hidden: torch.Tensor) -> torch.Tensor:

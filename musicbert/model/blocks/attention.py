@@ -33,21 +33,29 @@ class SelfAttention(nn.Module):
         self.q_proj = nn.Linear(width, width)
         self.out_proj = nn.Linear(width, width)
 
-    def _projected(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def _projected(self, x: torch.Tensor, first: bool = False) -> tuple[torch.Tensor, ...]:
         """Queries, keys and values, each [shape=(B, H, T, D/H)]."""
         layers = (self.q_proj, self.k_proj, self.v_proj)
-        parts = joint_projection(x, layers) if x.is_cuda else [layer(x) for layer in layers]  # (B, T, D)
+        if x.is_cuda and not first:
+            parts: Sequence[torch.Tensor] = joint_projection(x, layers)
+        else:
+            parts = [self.q_proj(x[:, :1] if first else x), self.k_proj(x), self.v_proj(x)]  # (B, T, D)
         return tuple(part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
 
     def forward(
-        self, x: torch.Tensor, padding_mask: torch.Tensor | None = None, segments: Segments | None = None
+        self,
+        x: torch.Tensor,
+        padding_mask: torch.Tensor | None = None,
+        segments: Segments | None = None,
+        first: bool = False,
     ) -> torch.Tensor:
         """Attend from every note to every note that is not padding: [shape=(B, T, D)] -> [shape=(B, T, D)].
 
         ``padding_mask``: True at padding [shape=(B, T), bool], or None if nothing is padded; ``segments``:
-        sequences of a stream (B = 1, no padding) that do not see each other.
+        sequences of a stream (B = 1, no padding) that do not see each other; ``first``: only from the first
+        note of each piece [shape=(B, 1, D)].
         """
-        q, k, v = self._projected(x)
+        q, k, v = self._projected(x, first)
         dropout = self.dropout if self.training else 0.0
         if segments is not None:
             return self.out_proj(segment_attention(q, k, v, segments, dropout).transpose(1, 2).flatten(2))

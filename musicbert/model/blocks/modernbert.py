@@ -154,11 +154,13 @@ class ModernBert(nn.Module):
         *,
         lengths: torch.Tensor | None = None,
         all_states: bool = False,
+        depth: int | None = None,
     ) -> tuple[torch.Tensor, list[torch.Tensor] | None]:
         """Encode embedded notes [shape=(B, T, D)].
 
         ``padding_mask``: True at padding [shape=(B, T), bool], or None if nothing is padded; ``lengths``: see
-        `M2Bert.forward`; ``all_states``: keep the states between the blocks.
+        `M2Bert.forward`; ``all_states``: keep the states between the blocks; ``depth``: run only so many
+        blocks, without the last norm (None: all).
 
         Returns ``hidden`` [shape=(B, T, D)]; ``states``: input of the first block and output of each block,
         or None.
@@ -173,11 +175,11 @@ class ModernBert(nn.Module):
         x = x.to(_product_type(x)) if self.half_sums else x
         states = [x] if all_states else None
         with without_cudnn():
-            for layer in self.layers:
+            for layer in list(self.layers)[:depth]:
                 x = layer(x, rotary[layer.local], reach)  # (B, T, D)
                 if states is not None:
                     states.append(x)
-        return (self.final_norm(x) if config.final_norm else x), states
+        return (self.final_norm(x) if config.final_norm and depth is None else x), states
 
 
 def rotary_table(

@@ -116,6 +116,33 @@ def test_a_layer_can_be_chosen():
 
 
 @pytest.mark.parametrize("kind", BACKBONES)
+def test_nothing_above_the_layer_is_computed(kind):
+    backbone, tokens = BACKBONES[kind](), batch(kind)
+    states = note_states(backbone, tokens, all_layers=True).states
+    with torch.no_grad():
+        for weight in note_blocks(backbone)[1].parameters():
+            weight.fill_(torch.nan)
+    for depth in (0, 1):
+        (state,) = note_states(backbone, tokens, depth=depth).states
+        torch.testing.assert_close(state, states[depth])
+    tagger = Tagger(backbone, TagSettings(2, layer=1))
+    assert tagger.eval()(tokens).isfinite().all()
+
+
+def note_blocks(backbone):
+    encoder = backbone.encoder
+    return (encoder.sentence_encoder if hasattr(encoder, "sentence_encoder") else encoder.note_bert1).layers
+
+
+def test_of_the_last_block_only_the_first_row_is_computed():
+    backbone, tokens = octuples(), batch("octuple")
+    (whole,) = note_states(backbone, tokens).states
+    (only,) = note_states(backbone, tokens, first=True).states
+    assert only.shape == (2, 1, WIDTH)
+    torch.testing.assert_close(only, whole[:, :1])
+
+
+@pytest.mark.parametrize("kind", BACKBONES)
 def test_depths_freezing_and_rates(kind):
     tagger = Tagger(BACKBONES[kind](), TagSettings(2, head="attention", mix_layers=True))
     depths = {name: parameter_depth(name, 2) for name, _ in tagger.named_parameters()}
@@ -168,7 +195,11 @@ def test_settings_are_checked_and_kept():
     with pytest.raises(ValueError, match="a head is one of"):
         TagSettings(1, head="last")
     settings = TagSettings(3, head="mean", inner=7)
-    assert TagSettings.from_dict({**asdict(settings), "new": 1}) == settings
+    assert TagSettings.from_dict(asdict(settings)) == settings
+    with pytest.raises(ValueError, match="new of its head is not known"):
+        TagSettings.from_dict({**asdict(settings), "new": 1})
+    with pytest.raises(ValueError, match="function between layers"):
+        TagSettings(3, inner=7, activation="swish")
 
 
 @pytest.mark.parametrize("kind", BACKBONES)
