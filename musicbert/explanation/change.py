@@ -8,13 +8,14 @@ out. So the result is the smallest of these, not of all. Where none moves it far
 it farthest is the result, and says so.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from musicbert.arrays import Floats
+from musicbert.explanation.plausibility import unlike
 from musicbert.explanation.playing_factors import (
     FACTORS,
     STRONGEST,
@@ -39,9 +40,9 @@ class Change:
 
     ``up``: whether the prediction is to rise; ``amount``: how far; ``strengths``: factor -> strength (those
     that change), and ``levels`` of tempo and loudness in words; ``before``, ``after``: predictions;
-    ``loss``: masked loss of the changed music, with the range ``real`` of real performances; ``score``: the
-    changed music, None with a ``reason``; ``reached``: whether it moves the prediction as far as asked, else
-    it is the change that moves it farthest; ``scale``: by what numbers are multiplied in words.
+    ``measures``: how like real performances the changed music is, with ``real``, the ranges of these and of
+    the music as it was; ``score``: the changed music, None with a ``reason``; ``reached``: whether it moves
+    the prediction as far as asked, else it is the change that moves it farthest; ``scale``: by what numbers are multiplied in words.
     """
 
     name: str
@@ -52,8 +53,8 @@ class Change:
     after: float
     strengths: dict[str, float]
     levels: dict[str, str]
-    loss: float | None
-    real: tuple[float, float] | None
+    measures: Mapping[str, float] | None
+    real: Mapping[str, tuple[float, float]] | None
     score: Score | None
     reason: str = ""
     reached: bool = True
@@ -85,16 +86,17 @@ def smallest_change(
     *,
     up: bool,
     factors: Sequence[str] = FACTORS,
-    loss: Callable[[Score], float] | None = None,
-    real: tuple[float, float] | None = None,
+    judge: Callable[[Score], Mapping[str, float]] | None = None,
+    real: Mapping[str, tuple[float, float]] | None = None,
     passages: Sequence[tuple[float, Score]] | None = None,
 ) -> Change:
     """Find the smallest change that moves a dimension by an amount.
 
-    ``up``: whether it is to rise; ``factors``: those that may change; ``loss``, ``real``: judge of the
-    changed music and the range of real performances, outside of which the change is refused; ``passages``:
-    parts of the score with their weights, of which the prediction and the loss are weighted means (default:
-    the whole score).
+    ``up``: whether it is to rise; ``factors``: those that may change; ``judge``, ``real``: measures of
+    the changed music and their ranges for real performances, outside of which, and of what the music
+    as it was has, the change is refused;
+    ``passages``: parts of the score with their weights, of which the prediction and the measures are weighted
+    means (default: the whole score).
     """
     parts, sign = coordinates(score), 1.0 if up else -1.0
     weights, judged = zip(*(passages or [(1.0, score)]), strict=True)
@@ -149,8 +151,8 @@ def smallest_change(
             f"no change that was tried moves it so far (at most {100 * farthest / amount:.0f} % of the way)"
         )
         return Change(
-            **common, after=before, strengths={}, levels={}, loss=None, real=real, score=None, reason=reason,
-            reached=False,
+            **common, after=before, strengths={}, levels={}, measures=None, real=real, score=None,
+            reason=reason, reached=False,
         )  # fmt: skip
     best, enough = (most, farthest) if best is None else (best, amount)
     for k in np.argsort(np.abs(best - one)):  # what is not needed stays as played
@@ -161,24 +163,30 @@ def smallest_change(
     changed = with_strengths(parts, strengths)
     pieces = [with_strengths(part, strengths) for part in played]
     after = float(mean(pieces)[0])
-    found = None if loss is None else float(np.dot(weights, [loss(each) for each in pieces]))
-    reason = ""
-    if found is not None and real is not None and not real[0] <= found <= real[1]:
-        reason = (
-            f"the changed music is unlike real performances (masked loss {found:.2f}, "
-            f"theirs {real[0]:.2f} to {real[1]:.2f})"
-        )
+    found, reason = None, ""
+    if judge is not None:
+        own, found = (_judged(judge, weights, each) for each in (judged, pieces))
+        real = {n: (min(low, own[n]), max(high, own[n])) for n, (low, high) in (real or {}).items()}
+        reason = unlike(found, real)
     return Change(
         **common,
         after=after,
         strengths=strengths,
         levels=_levels(parts, coordinates(changed)),
-        loss=found,
+        measures=found,
         real=real,
         score=None if reason else changed,
         reason=reason,
         reached=reached,
     )
+
+
+def _judged(
+    judge: Callable[[Score], Mapping[str, float]], weights: Sequence[float], parts: Sequence[Score]
+) -> dict[str, float]:
+    """Weighted means of the measures of parts."""
+    found = [judge(each) for each in parts]
+    return {name: float(np.dot(weights, [each[name] for each in found])) for name in found[0]}
 
 
 def _levels(before: Coordinates, after: Coordinates) -> dict[str, str]:

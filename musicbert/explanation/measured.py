@@ -4,7 +4,7 @@
 effect of each factor (jackknife over parts of the training music), whether effects of factors are ``offered``
 (they agree with ratings better than random factors do), and ``rater_error``, one rater's standard error
 (0-1). `properties.json` is the same of measured properties (``results/tools/explanation_properties.py``).
-`losses.json` has the masked losses of real performances (``results/tools/explanation_losses.py``).
+`losses.json` has what real performances are like (``results/tools/explanation_losses.py``).
 """
 
 import json
@@ -15,11 +15,10 @@ from typing import Any
 
 
 @cache
-def real_losses() -> tuple[float, float]:
-    """Return the masked losses between which 95 % of real performances are."""
+def real_ranges() -> dict[str, tuple[float, float]]:
+    """Return the ranges of both measures of `musicbert.explanation.plausibility` for real performances."""
     text = files("musicbert.explanation").joinpath("losses.json").read_text(encoding="utf-8")
-    low, high = json.loads(text)["real"]
-    return float(low), float(high)
+    return {name: (float(low), float(high)) for name, (low, high) in json.loads(text).items()}
 
 
 @cache

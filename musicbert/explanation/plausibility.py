@@ -1,32 +1,40 @@
-"""Whether changed music is like real performances: the masked loss of a pre-trained network.
+"""Whether changed music is like real performances: two measures, each with the range of real performances.
 
-A share of the notes is hidden in the fields that factors of the playing change, and the loss is the mean
-negative log probability (nats) of what stood there. Music that the network finds harder, or easier, to guess
-than nearly all real performances is not like them. The music is read on a clock of its own, as in
+velocity loss
+    The mean negative log probability (nats) that a pre-trained network gives the velocities of hidden notes,
+    all else being known. Music with its dynamics taken away is easier to guess than nearly all real
+    performances, music with doubled dynamics often harder.
+distance
+    To the nearest rated performances, over the features of the playing, as `musicbert analyse` measures it.
+
+Onsets and durations are not asked of the network: their losses hardly differ between real and neutral playing
+(`results/explanations/losses.md`). The music is read on a clock of its own, as in
 `musicbert.analysis.passages`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from musicbert.analysis.model import ProfileModel, load_profile_model
 from musicbert.analysis.passages import played
 from musicbert.encoding import FIELDS
 from musicbert.midi import Score
-from musicbert.predict.masked_notes import choose_mask
-from musicbert.predict.model import from_pretrained
 
-#: the network that judges, and what is hidden of how many notes, in so many draws
-NETWORK, HIDDEN, SHARE, DRAWS = "musicbert-mini-performance", ("position", "duration", "velocity"), 0.15, 4
+#: the network that judges, the share of the notes that is hidden, in so many draws
+NETWORK, SHARE, DRAWS = "musicbert-mini-performance", 0.15, 4
 
 
-def masked_loss(score: Score, model: Any = None, *, fields: Sequence[str] = HIDDEN) -> float:
+def masked_loss(score: Score, model: Any = None, *, fields: Sequence[str] = ("velocity",)) -> float:
     """Masked loss of a performance (nats a token), the same in every call.
 
     ``model``: an opened network, by default `NETWORK`; ``fields``: what of a note is hidden at once.
     Raises `CheckpointError` (those of ``from_pretrained``) and `MidiError`.
     """
+    from musicbert.predict.masked_notes import choose_mask  # torch takes seconds to import
+    from musicbert.predict.model import from_pretrained
+
     network = from_pretrained(NETWORK, device="cpu") if model is None else model
     music = played(score)
     rows = network.read(music).rows
@@ -40,3 +48,22 @@ def masked_loss(score: Score, model: Any = None, *, fields: Sequence[str] = HIDD
             true = rows[at, FIELDS.index(name)]
             losses.append(-np.log(np.maximum(table[np.arange(len(at)), true], 1e-9)))
     return float(np.mean(np.concatenate(losses))) if losses else float("nan")
+
+
+def measures(score: Score, network: Any = None, profile: ProfileModel | None = None) -> dict[str, float]:
+    """Both measures of a performance (see the module), by name."""
+    profile = load_profile_model() if profile is None else profile
+    return {
+        "velocity loss": masked_loss(score, network),
+        "distance": float(profile.rate([score]).distance[0]),
+    }
+
+
+def unlike(found: Mapping[str, float], real: Mapping[str, Sequence[float]]) -> str:
+    """Say which measures leave the ranges of real performances; nothing where none does."""
+    outside = [
+        f"{name} {found[name]:.2f}, theirs {low:.2f} to {high:.2f}"
+        for name, (low, high) in real.items()
+        if not low <= found[name] <= high
+    ]
+    return f"the changed music is unlike real performances ({'; '.join(outside)})" if outside else ""

@@ -26,48 +26,50 @@ NODES = 6
 MOST_GROUPS = 62
 
 
-def committee_effects(committee: Committee, item: Floats, background: Floats, group: Ints) -> Floats:
-    """Shapley values of groups of inputs [shape=(G, d)]; they add up to the prediction minus the mean one.
+def committee_effects(committee: Committee, items: Floats, background: Floats, group: Ints) -> Floats:
+    """Shapley values of groups of inputs [shape=(m, G, d)]; they add up to predictions minus the mean one.
 
-    ``item`` [shape=(k,)] and ``background`` [shape=(b, k)] are standardised; ``group``: number of the group
-    of each input [shape=(k,)]. Levels are left out, as where performances are predicted one by one.
+    ``items`` [shape=(m, k)] and ``background`` [shape=(b, k)] are standardised; ``group``: number of the
+    group of each input [shape=(k,)]. Levels are left out, as where performances are predicted one by one.
     Raises `ValueError` for a committee that reads states of a network, and for more than `MOST_GROUPS`.
     """
     if committee.layer >= 0 or group.max() >= MOST_GROUPS:
         raise ValueError("only committees of features, in at most 62 groups, are explained")
-    total = kernel_effects(committee.kernels, item, background, group)
+    total = kernel_effects(committee.kernels, items, background, group)
     for forest in committee.forests:
-        total = total + forest_effects(forest, item, background, group)
+        total += np.stack([forest_effects(forest, item, background, group) for item in items])
     return total
 
 
-def kernel_effects(kernels: KernelSum, item: Floats, background: Floats, group: Ints) -> Floats:
-    """Shapley values of groups of inputs for a sum of kernels [shape=(G, d)]."""
-    items = np.asarray(kernels.inputs, np.float64)  # (n, k)
+def kernel_effects(kernels: KernelSum, items: Floats, background: Floats, group: Ints) -> Floats:
+    """Shapley values of groups of inputs for a sum of kernels [shape=(m, G, d)]."""
+    known = np.asarray(kernels.inputs, np.float64)  # (n, k)
     member = np.eye(int(group.max()) + 1)[group]  # (k, G)
     nodes, shares = np.polynomial.legendre.leggauss(min((member.shape[1] + 1) // 2, NODES))
     squares, sizes = ("rbf", "rbf_and_linear"), ("laplace",)
     weights = {name: np.asarray(each, np.float64) for name, each in kernels.weights.items()}
-    result = np.zeros((member.shape[1], len(kernels.middle)))
+    result = np.zeros((len(items), member.shape[1], len(kernels.middle)))
     for names, width in ((squares, RBF_WIDTH), (sizes, LAPLACE_WIDTH)):
         if not (found := [weights[name] for name in names if name in weights]):
             continue
 
         def log_kernel(x: Floats, square: bool = names is squares, width: float = width) -> Floats:
-            apart = (x - items) ** 2 if square else np.abs(x - items)
+            apart = (x - known) ** 2 if square else np.abs(x - known)
             return np.asarray(-width / kernels.width * (member.T @ apart.T))  # (G, n)
 
-        here, of_item = np.exp(log_kernel(item)), np.zeros((member.shape[1], len(items)))
+        heres = [np.exp(log_kernel(item)) for item in items]
+        of_known = [np.zeros(here.shape) for here in heres]
         for other in background:
             there = np.exp(log_kernel(other))
-            step = here - there
-            for node, share in zip((nodes + 1) / 2, shares / 2, strict=True):
-                factors = there + node * step
-                of_item += step * (share * factors.prod(0)) / factors
-        result += of_item @ sum(found) / len(background)
+            for here, total in zip(heres, of_known, strict=True):
+                step = here - there
+                for node, share in zip((nodes + 1) / 2, shares / 2, strict=True):
+                    factors = there + node * step
+                    total += step * (share * factors.prod(0)) / factors
+        result += np.stack(of_known) @ sum(found) / len(background)
     if (linear := weights.get("rbf_and_linear")) is not None:
-        slope = LINEAR / kernels.width * (items.T @ linear)  # (k, d)
-        result += member.T @ ((item - background.mean(0))[:, None] * slope)
+        slope = LINEAR / kernels.width * (known.T @ linear)  # (k, d)
+        result += member.T @ ((items - background.mean(0))[:, :, None] * slope)
     return result
 
 

@@ -178,55 +178,65 @@ def _committee(target: Target) -> RatingModel | None:
 
 def property_effects(
     target: Target,
-    score: Score,
+    score: Score | Sequence[tuple[float, Score]],
     *,
     refits: Sequence[Target] = (),
     noise: Mapping[str, Mapping[str, float]] | None = None,
 ) -> PropertyEffects:
     """Explain a rating by measured properties of the playing.
 
-    ``target``: one that `reads_features`; ``refits``: trained again, two or more, the standard deviation of
-    whose effects is the noise; ``noise``: dimension -> property -> noise, where it was measured before.
+    ``target``: one that `reads_features`; ``score``: the performance, or its passages with their weights,
+    over which the rating is a mean (the noise is that of one: they are judged by the same model);
+    ``refits``: trained again, two or more, the standard deviation of whose effects is the noise; ``noise``:
+    dimension -> property -> noise, where it was measured before.
     Raises `ValueError` for another model.
     """
     model = _committee(target)
     if model is None or not reads_features(target):
         raise ValueError("only committees that read features of the playing alone have measured properties")
-    inputs = features(played(score) if isinstance(target, ProfileTarget) else score)
+    weights, parts = zip(*([(1.0, score)] if isinstance(score, Score) else score), strict=True)
+    weight = np.array(weights)
+    inputs = np.stack([features(played(e) if isinstance(target, ProfileTarget) else e) for e in parts])
     names = tuple(map(str, model.about["classes"]))
     shown = [names.index(name) for name in target.names]
     prediction, base, effects = effects_of(model, inputs)
+    mean = np.tensordot(weight, effects, axes=1)
     spread: Floats | None = None
     if refits:
         again = [_committee(each) for each in refits]
-        spread = np.std([effects_of(each, inputs)[2][:, shown] for each in again if each], axis=0, ddof=1)
+        found = [np.tensordot(weight, effects_of(each, inputs)[2], axes=1) for each in again if each]
+        spread = np.std(found, axis=0, ddof=1)[:, shown]
     elif noise is not None:
         spread = np.array([[noise[name][each] for name in target.names] for each in PROPERTIES])
     return PropertyEffects(
         names=target.names,
         poles=target.poles,
         properties=tuple(PROPERTIES),
-        prediction=prediction[shown],
+        prediction=(weight @ prediction)[shown],
         base=base[shown],
-        effects=effects[:, shown],
-        place=_places(model, inputs),
+        effects=mean[:, shown],
+        place=weight @ np.stack([_places(model, each) for each in inputs]),
         noise=spread,
     )
 
 
 def effects_of(model: RatingModel, inputs: Floats) -> tuple[Floats, Floats, Floats]:
-    """Prediction, mean prediction [shape=(d,) each], effects [shape=(G, d)] for features [shape=(k,)]."""
-    item, group = model.scale.apply(inputs[None])[0], property_of()
+    """Explain items by their features [shape=(m, k)].
+
+    Returns predictions [shape=(m, d)], the mean one of those they are compared with [shape=(d,)], and effects
+    [shape=(m, G, d)].
+    """
+    items, group = model.scale.apply(inputs), property_of()
     count = len(model.error)
-    prediction, base = np.full(count, np.nan), np.full(count, np.nan)
-    effects = np.full((len(PROPERTIES), count), np.nan)
+    prediction, base = np.full((len(items), count), np.nan), np.full(count, np.nan)
+    effects = np.full((len(items), len(PROPERTIES), count), np.nan)
     for columns, committee in model.parts:
         known = np.asarray(committee.kernels.inputs, np.float64)
         background = known[np.unique(np.linspace(0, len(known) - 1, BACKGROUND).round().astype(int))]
         at = list(columns)
-        prediction[at] = committee.predict(item[None])[0]
+        prediction[:, at] = committee.predict(items)
         base[at] = committee.predict(background).mean(0)
-        effects[:, at] = committee_effects(committee, item, background, group)
+        effects[:, :, at] = committee_effects(committee, items, background, group)
     return prediction, base, effects
 
 
@@ -241,10 +251,3 @@ def _places(model: RatingModel, inputs: Floats) -> Floats:
         here, there = np.float32(item[column]), known[:, column].astype(np.float32)
         result.append(100 * float(((there < here) + 0.5 * (there == here)).mean()))
     return np.array(result)
-
-
-def mean_properties(parts: Sequence[tuple[float, PropertyEffects]]) -> PropertyEffects:
-    """Effects on a mean over passages, from those of each with its weight; the noise is that of one."""
-    names = ("prediction", "base", "effects", "place")
-    means = {name: np.sum([weight * getattr(each, name) for weight, each in parts], axis=0) for name in names}
-    return replace(parts[0][1], **means)

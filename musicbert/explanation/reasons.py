@@ -3,29 +3,30 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from musicbert.analysis.model import load_profile_model
 from musicbert.arrays import Floats
 from musicbert.atomic import write_json
 from musicbert.errors import ConfigError, nearest
 from musicbert.explanation.change import Change, smallest_change
 from musicbert.explanation.factors import FactorEffects, factor_effects, mean_effects
-from musicbert.explanation.measured import measured, measured_properties, real_losses
-from musicbert.explanation.passages import Passages, passages
-from musicbert.explanation.plausibility import NETWORK, masked_loss
+from musicbert.explanation.measured import measured, measured_properties, real_ranges
+from musicbert.explanation.plausibility import NETWORK, measures
 from musicbert.explanation.playing_factors import FACTORS
 from musicbert.explanation.properties import (
     PropertyEffects,
-    mean_properties,
     property_effects,
     reads_features,
 )
 from musicbert.explanation.target import CallableTarget, ProfileTarget, Target, open_target
 from musicbert.explanation.words import property_sentence, sentence
 from musicbert.midi import Score, read_score
-from musicbert.predict.model import from_pretrained
+
+if TYPE_CHECKING:
+    from musicbert.explanation.passages import Passages
 
 Part = Literal["factors", "properties", "notes", "change"]
 PARTS: tuple[Part, ...] = ("factors", "properties", "notes", "change")
@@ -50,7 +51,7 @@ class Explanation:
     score: Score = field(repr=False)
     factors: FactorEffects | None = None
     properties: PropertyEffects | None = None
-    notes: Passages | None = None
+    notes: "Passages | None" = None
     changes: tuple[Change, ...] | None = None
     words: dict[str, list[str]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -192,6 +193,8 @@ def explain(
             words[name].append(property_sentence(of_properties, d))
     of_notes: Passages | None = None
     if "notes" in wanted:
+        from musicbert.explanation.passages import passages
+
         others = [each if isinstance(each, Score) else read_score(each) for each in against]
         of_notes, more = passages(whole, score, chosen, against=others)
         warnings += more
@@ -226,9 +229,9 @@ def _properties(
     """Effects of measured properties on all dimensions, with what was measured of the profile's."""
     known = measured_properties() if isinstance(whole, ProfileTarget) else {}
     noise = {name: known[name]["noise"] for name in whole.names} if known and not refits else None
-    found = [(weight, property_effects(whole, part, refits=refits, noise=noise)) for weight, part in parts]
+    found = property_effects(whole, parts, refits=refits, noise=noise)
     offered = tuple(bool(known[name]["offered"]) for name in whole.names) if known else None
-    return replace(mean_properties(found), offered=offered)
+    return replace(found, offered=offered)
 
 
 def _fewer(
@@ -265,7 +268,9 @@ def _changes(
     target: Target, score: Score, amounts: Sequence[float], parts: list[tuple[float, Score]] | None
 ) -> list[Change]:
     """The smallest changes up and down of each dimension, judged on parts of the music or the whole."""
-    network = from_pretrained(NETWORK, device="cpu")
+    from musicbert.predict.model import from_pretrained
+
+    network, profile = from_pretrained(NETWORK, device="cpu"), load_profile_model()
     return [
         smallest_change(
             target,
@@ -273,8 +278,8 @@ def _changes(
             score,
             amount,
             up=up,
-            loss=lambda music: masked_loss(music, network),
-            real=real_losses(),
+            judge=lambda music: measures(music, network, profile),
+            real=real_ranges(),
             passages=parts,
         )
         for d, amount in enumerate(amounts)

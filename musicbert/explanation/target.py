@@ -5,7 +5,7 @@ Legend: ``m`` performances, ``d`` dimensions.
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike, fspath
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,11 +18,12 @@ from musicbert.arrays import Floats
 from musicbert.errors import CheckpointError, ConfigError, MidiError
 from musicbert.evaluation.baselines.committee_file import load_rating_model
 from musicbert.midi import Score
-from musicbert.predict import Model, from_pretrained
-from musicbert.predict.ratings import RatingPredictor
-from musicbert.predict.tagger import TaggerModel, load_tagger_model
-from musicbert.weights import Head
-from musicbert.weights.tagger_folder import is_tagger_folder
+
+if TYPE_CHECKING:  # torch and scikit-learn take seconds to import, and the profile does without
+    from musicbert.predict import Model
+    from musicbert.predict.ratings import RatingPredictor
+    from musicbert.predict.tagger import TaggerModel
+    from musicbert.weights import Head
 
 Poles = tuple[tuple[str, str], ...]
 
@@ -83,7 +84,7 @@ class CommitteeTarget:
     ``written``: the written music of the performance that is explained, for committees that read it.
     """
 
-    def __init__(self, predictor: RatingPredictor, *, written: Score | None = None) -> None:
+    def __init__(self, predictor: "RatingPredictor", *, written: Score | None = None) -> None:
         self.predictor, self.written = predictor, written
         about = predictor.model.about
         self.names = tuple(map(str, about["classes"]))
@@ -155,7 +156,7 @@ class HeadTarget:
     Raises `CheckpointError` (``no-head``: none, several, or not this one).
     """
 
-    def __init__(self, model: Model, head: str | None = None) -> None:
+    def __init__(self, model: "Model", head: str | None = None) -> None:
         heads = model.heads
         if head is None and len(heads) == 1:
             head = next(iter(heads))
@@ -186,7 +187,7 @@ class TaggerTarget:
     Raises `CheckpointError` (``other-model``: it labels notes).
     """
 
-    def __init__(self, model: TaggerModel) -> None:
+    def __init__(self, model: "TaggerModel") -> None:
         if model.level == "note":
             raise CheckpointError(
                 "other-model",
@@ -228,6 +229,11 @@ def open_target(
     if isinstance(model, ProfileModel):
         _refuse(given, "the profile reads the performance alone")
         return ProfileTarget(model)
+    from musicbert.predict import Model, from_pretrained
+    from musicbert.predict.ratings import RatingPredictor
+    from musicbert.predict.tagger import TaggerModel, load_tagger_model
+    from musicbert.weights.tagger_folder import is_tagger_folder
+
     if isinstance(model, str | PathLike):
         path = fspath(model)
         if path.endswith(".npz"):
@@ -258,8 +264,11 @@ def open_target(
     )
 
 
-def _open_committee(path: str, network: Any, device: str | None) -> RatingPredictor:
+def _open_committee(path: str, network: Any, device: str | None) -> "RatingPredictor":
     """Open a committee with its network on a device."""
+    from musicbert.predict.model import from_pretrained
+    from musicbert.predict.ratings import RatingPredictor
+
     name = load_rating_model(path).about["network"]
     if not name and (network is not None or device is not None):
         raise ConfigError("unused-option", "network, device: the committee reads no network", path=path)
@@ -274,7 +283,7 @@ def _refuse(given: Mapping[str, Any], why: str) -> None:
         raise ConfigError("unused-option", f"{', '.join(unused)}: not used: {why}", hint="leave it out")
 
 
-def _of_head(head: Head) -> tuple[tuple[str, ...], Poles]:
+def _of_head(head: "Head") -> tuple[tuple[str, ...], Poles]:
     return head.all_names, _poles(head.all_names, head.poles or None)
 
 

@@ -56,7 +56,7 @@ def _make(options: Any, arguments: list[str]) -> str:
     models, tested = fold_models(options, examples, chosen)
     table = []
     for number, model in enumerate(models):
-        table.append([effects_of(model, examples.features[k])[2] for k in chosen.tolist()])
+        table.append(effects_of(model, examples.features[chosen])[2])
         say(f"explained by model {number}")
     effects = np.array(table)  # (g, m, G, d)
     held_out = effects[tested, np.arange(len(chosen))]  # (m, G, d)

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -84,14 +85,24 @@ class Forest:
         Inputs of training that were rounded when the forest was saved may leave a leaf empty: its tree is
         left out of the mean for the items that fall into it.
         """
-        weight, shares = self.weight.astype(np.float64), np.zeros((len(inputs), len(self.weight)))
-        trees = np.zeros(len(inputs))
-        for leaf, leaf_of in zip(leaves(self, inputs), self.leaf_of, strict=True):
-            beside = (leaf_of == leaf[:, None]) * weight  # (m, n)
-            total = beside.sum(1, keepdims=True)
-            shares += beside / np.where(total > 0, total, 1.0)
-            trees += total[:, 0] > 0
-        return np.asarray(shares @ self.values.astype(np.float64) / np.maximum(trees, 1)[:, None])
+        means, known = self.leaf_means
+        result, trees = np.zeros((len(inputs), means.shape[1])), np.zeros(len(inputs))
+        for start, leaf in zip(self.starts.tolist(), leaves(self, inputs), strict=True):
+            at = start + leaf.astype(np.int64)
+            result += means[at]
+            trees += known[at]
+        return np.asarray(result / np.maximum(trees, 1)[:, None])
+
+    @cached_property
+    def leaf_means(self) -> tuple[Floats, NDArray[np.bool_]]:
+        """Prediction of each leaf [shape=(nodes, d)], 0 where no item is in it, and whether one is."""
+        weight, values = self.weight.astype(np.float64), self.values.astype(np.float64)
+        sums, total = np.zeros((len(self.feature), values.shape[1])), np.zeros(len(self.feature))
+        for start, leaf_of in zip(self.starts.tolist(), self.leaf_of, strict=True):
+            at = start + leaf_of.astype(np.int64)
+            np.add.at(sums, at, weight[:, None] * values)
+            np.add.at(total, at, weight)
+        return sums / np.where(total > 0, total, 1.0)[:, None], total > 0
 
 
 def leaves(trees: Forest, inputs: Floats) -> NDArray[np.uint16]:

@@ -224,7 +224,7 @@ function suggest(button, name) {
     if (mine !== turn || chosen !== name) return;
     $("suggest").replaceChildren(...changes.map(each => {
       const row = make("div", "", "version");
-      row.append(make("span", dot(capital(each.words.replace(/ \(masked loss[^)]*\)/, "")))));
+      row.append(make("span", dot(capital(each.words.replace(/ \((velocity loss|distance)[^)]*\)/, "")))));
       if (each.download) {
         const button = make("button", "Play");
         button.addEventListener("click", () => busy(button, "Making the sound …", () => play(each, true)));

@@ -8,13 +8,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from musicbert.analysis import load_profile_model
 from musicbert.cli.main import main
 from musicbert.errors import ConfigError
-from musicbert.explanation import CallableTarget, Explanation, explain
+from musicbert.explanation import CallableTarget, Explanation, explain, neutral
 from musicbert.explanation.change import _points, _reach, smallest_change
-from musicbert.explanation.measured import measured, real_losses
+from musicbert.explanation.measured import measured, real_ranges
+from musicbert.explanation.plausibility import NETWORK, measures, unlike
 from musicbert.explanation.playing_factors import FACTORS, STRONGEST, coordinates, with_strengths
 from musicbert.midi import read_score
+from musicbert.predict.model import from_pretrained
 from musicbert.synthesis import make_set
 
 
@@ -27,6 +30,7 @@ def pace(performances):
     return [[np.log2(coordinates(each).pace) / 2, 0.3] for each in performances]
 
 
+RANGE = {"velocity loss": (1.0, 2.0)}
 TARGET = CallableTarget(pace, ["Pace", "Nothing"], [("slow", "fast"), ("", "")])
 
 
@@ -74,12 +78,19 @@ def test_a_long_piece_is_judged_by_some_of_its_passages(score):
 
 
 def test_music_that_is_not_like_real_music_is_refused(score):
-    found = smallest_change(TARGET, 0, score, 0.1, up=True, loss=lambda _: 9.0, real=(1.0, 2.0))
+    def judge(music):
+        return {"velocity loss": 1.5 if music is score else 9.0}
+
+    found = smallest_change(TARGET, 0, score, 0.1, up=True, judge=judge, real=RANGE)
     assert found.score is None
     assert found.strengths
-    assert "refused: the changed music is unlike real performances (masked loss 9.00" in str(found)
-    assert found.to_dict()["loss"] == 9.0
-    kept = smallest_change(TARGET, 0, score, 0.1, up=True, loss=lambda _: 1.5, real=(1.0, 2.0))
+    assert "refused: the changed music is unlike real performances (velocity loss 9.00" in str(found)
+    assert found.to_dict()["measures"] == {"velocity loss": 9.0}
+    alike = smallest_change(
+        TARGET, 0, score, 0.1, up=True, judge=lambda _: {"velocity loss": 9.0}, real=RANGE
+    )
+    assert alike.score is not None  # no less like them than the music as it was
+    kept = smallest_change(TARGET, 0, score, 0.1, up=True, judge=lambda _: {"velocity loss": 1.5}, real=RANGE)
     assert kept.score is not None
 
 
@@ -91,7 +102,8 @@ def test_lines_end_within_what_is_allowed():
 
 
 def test_explain_with_changes(score, monkeypatch):
-    monkeypatch.setattr("musicbert.explanation.reasons.masked_loss", lambda *_: sum(real_losses()) / 2)
+    middle = {name: sum(ends) / 2 for name, ends in real_ranges().items()}
+    monkeypatch.setattr("musicbert.explanation.reasons.measures", lambda *_: middle)
     found = explain(score, "pace", model=TARGET, parts=("change",), by=0.05)
     assert [each.up for each in found.changes] == [True, False]
     assert len(found.words["Pace"]) == 2
@@ -104,8 +116,8 @@ def test_explain_with_changes(score, monkeypatch):
 
 
 def test_what_was_measured_is_whole():
-    low, high = real_losses()
-    assert 0 < low < high
+    assert set(real_ranges()) == {"velocity loss", "distance"}
+    assert all(0 <= low < high for low, high in real_ranges().values())
     assert len(measured()) == 19
     for each in measured().values():
         assert set(each["noise"]) == set(FACTORS)
@@ -143,3 +155,16 @@ def test_the_command_writes_what_was_before_and_after_as_midi_and_sound(score, t
     monkeypatch.setattr("musicbert.explanation.explain", None)  # not reached
     assert main([*command, "--output", str(tmp_path / "other")]) == 2
     assert "pip install --no-deps tinysoundfont" in capsys.readouterr().err
+
+
+def test_music_without_dynamics_is_unlike_real_performances(score):
+    """The ranges themselves are PercePiano's: results/explanations/losses.md."""
+    network, profile = from_pretrained(NETWORK, device="cpu"), load_profile_model()
+    real, flat = (measures(each, network, profile) for each in (score, neutral(score, "dynamics", "voicing")))
+    assert flat["velocity loss"] < real["velocity loss"] - 0.3
+    assert flat["distance"] > real["distance"]
+    assert measures(score, network, profile) == real
+    assert unlike({"a": 3.0, "b": 0.5}, {"a": (1, 2), "b": (0, 1)}) == (
+        "the changed music is unlike real performances (a 3.00, theirs 1.00 to 2.00)"
+    )
+    assert unlike({"a": 1.5, "b": 0.5}, {"a": (1, 2), "b": (0, 1)}) == ""

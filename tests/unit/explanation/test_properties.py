@@ -48,7 +48,8 @@ def test_effects_are_those_of_all_subsets(fitted):
     rng = np.random.default_rng(1)
     background = fitted.kernels.inputs[::5].astype(np.float64)
     for item in rng.normal(size=(3, len(GROUP))) * [[0.5], [1.0], [3.0]]:
-        found = committee_effects(fitted, item, background, GROUP)
+        items = np.stack([item, item / 2])
+        found = committee_effects(fitted, items, background, GROUP)[0]
         assert np.allclose(found, brute_force(fitted.predict, item, background), atol=1e-12)
         assert np.allclose(found.sum(0), fitted.predict(item[None])[0] - fitted.predict(background).mean(0))
         for member, effects in (
@@ -56,16 +57,18 @@ def test_effects_are_those_of_all_subsets(fitted):
             *((f, forest_effects) for f in fitted.forests),
         ):
             expected = brute_force(member.predict, item, background)
-            assert np.allclose(effects(member, item, background, GROUP), expected, atol=1e-12)
+            one = items if effects is kernel_effects else item
+            got = effects(member, one, background, GROUP)
+            assert np.allclose(got[0] if one is items else got, expected, atol=1e-12)
             assert np.abs(expected).max() > 0.01
 
 
 def test_what_is_not_explained_is_refused(fitted):
     item = np.zeros(len(GROUP))
     with pytest.raises(ValueError, match="only committees of features"):
-        committee_effects(replace(fitted, layer=2), item, item[None], GROUP)
+        committee_effects(replace(fitted, layer=2), item[None], item[None], GROUP)
     with pytest.raises(ValueError, match="in at most 62 groups"):
-        committee_effects(fitted, item, item[None], GROUP + 60)
+        committee_effects(fitted, item[None], item[None], GROUP + 60)
 
 
 def test_each_feature_has_one_property_with_its_measure():
