@@ -42,7 +42,8 @@ class Change:
     that change), and ``levels`` of tempo and loudness in words; ``before``, ``after``: predictions;
     ``measures``: how like real performances the changed music is, with ``real``, the ranges of these and of
     the music as it was; ``score``: the changed music, None with a ``reason``; ``reached``: whether it moves
-    the prediction as far as asked, else it is the change that moves it farthest; ``scale``: by what numbers are multiplied in words.
+    the prediction as far as asked, else it is the change that moves it farthest; ``scale``: by what numbers
+    are multiplied in words.
     """
 
     name: str
