@@ -7,6 +7,8 @@ from pathlib import Path
 from musicbert.cli.filling import VALUES, add_filling, draws, filling_of, refuse_unhidden, replaced
 from musicbert.cli.inputs import add_model, add_policies, open_model, policies_of, read_said
 from musicbert.command_line import refuse_unused
+from musicbert.corpus.files.archive import MIDI_SUFFIXES
+from musicbert.errors import ConfigError
 
 DESCRIPTION = "Hide fields of chosen notes of a MIDI file and let the language model fill them in."
 EPILOG = f"""examples:
@@ -58,6 +60,8 @@ def run(options: argparse.Namespace) -> int:
 
     refuse_unused(options, ["labels"], "by fill: it names the outputs of heads, which fill does not run")
     refuse_unhidden(options, options.fields)
+    if options.output.suffix.lower() not in (*MIDI_SUFFIXES, ""):
+        raise ConfigError("bad-suffix", "A MIDI file is written: its name ends in .mid", path=options.output)
     how = filling_of(options, distinct=options.distinct)
     if (
         not draws(how) and options.share == 1 and "seed" in options.given

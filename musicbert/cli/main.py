@@ -5,8 +5,10 @@ A sub-command ``NAME`` is the module ``musicbert.cli.NAME`` with ``DESCRIPTION``
 heavy packages only when it runs, so help is fast.
 """
 
+import argparse
 import importlib
 import io
+import re
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -14,7 +16,10 @@ from importlib.util import find_spec
 import musicbert
 from musicbert.cli.inputs import add_action
 from musicbert.command_line import BAD_INPUT, Parser, exit_status
-from musicbert.errors import ConfigError, nearest
+from musicbert.errors import ConfigError, MusicBertError, nearest
+
+#: an option in a hint
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*[a-z0-9]")
 
 #: sub-command -> what it does; those without a module are left out
 COMMANDS = {
@@ -98,4 +103,25 @@ def _run(given: list[str], command: str | None) -> int:
         options = parser.parse_args(given)
     except SystemExit as stop:  # argparse ends the process itself: 0 after help, 2 after an error
         return int(stop.code or 0)
-    return int(options.run(options))
+    try:
+        return int(options.run(options))
+    except MusicBertError as error:
+        error.hint = _of_this_command(error.hint, parser, str(command))
+        raise
+
+
+def _of_this_command(hint: str | None, parser: argparse.ArgumentParser, command: str) -> str | None:
+    """Add to a hint which of its options this command does not have: others have them."""
+    known: set[str] = set()
+    parsers = [parser]
+    while parsers:
+        for action in parsers.pop()._actions:
+            known.update(action.option_strings)
+            if isinstance(action, argparse._SubParsersAction):
+                parsers += action.choices.values()
+    missing = [name for name in dict.fromkeys(_OPTION.findall(hint or "")) if name not in known]
+    if not missing or re.search(
+        r"pip |musicbert \w|\.(sh|py)\b", hint or ""
+    ):  # options of what is named there
+        return hint
+    return f"{hint}; `musicbert {command}` has no {' and no '.join(missing)}"

@@ -4,6 +4,7 @@ import logging
 import wave
 from collections.abc import Iterable, Iterator
 from os import PathLike
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -32,6 +33,8 @@ _RATES, _GAINS = (4000, 192000), (-60.0, 40.0)
 _MOST_SAMPLES = 30 * 60 * 44100
 #: bytes of a sample in a WAV file, and of the largest file
 _FRAME, _MOST_BYTES = 4, 2**32 - 1024
+#: ends of a name that may hold a WAV file; devices have none
+_SUFFIXES = (".wav", ".wave", "")
 #: upper half of a status byte, and of the value that bends nothing; controller
 _PITCH_BEND, _CENTRE, _SOFT_PEDAL = 0xE, 64, 67
 
@@ -89,7 +92,8 @@ def render(
         As `read_score`; ``no-notes``: none begins in the part; ``too-long``: more than 30 minutes without a
         ``path``, or more than a WAV file holds (6.7 hours at 44,100 Hz).
     ConfigError
-        ``no-synthesiser``, ``missing-bank``, ``bad-bank``, ``bad-part``, ``bad-rate``, ``bad-gain``.
+        ``no-synthesiser``, ``missing-bank``, ``bad-bank``, ``bad-part``, ``bad-rate``, ``bad-gain``,
+        ``bad-suffix``.
     OSError
         The file cannot be written.
 
@@ -98,11 +102,13 @@ def render(
     >>> samples = musicbert.render("piece.mid")  # doctest: +SKIP
     >>> musicbert.render("piece.mid", "piece.wav", bars=(5, 8))  # doctest: +SKIP
     """
-    score, name = _read(source)
+    if path is not None and Path(path).suffix.lower() not in _SUFFIXES:
+        raise ConfigError("bad-suffix", "The sound is a WAV file: its name ends in .wav", path=path)
     if not _RATES[0] <= sample_rate <= _RATES[1]:
         raise ConfigError("bad-rate", f"A sample rate of {sample_rate} Hz is outside {_RATES[0]}-{_RATES[1]}")
     if not _GAINS[0] <= gain <= _GAINS[1]:
         raise ConfigError("bad-gain", f"A gain of {gain:g} dB is outside {_GAINS[0]:g} to {_GAINS[1]:g}")
+    score, name = _read(source)
     notes, begin, stop = part_of(score, bars=bars, start=start, end=end, name=name)
     where = bank_path(bank)
     events = timeline(score, notes, begin=begin, end=stop, sample_rate=sample_rate)

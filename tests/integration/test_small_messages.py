@@ -249,3 +249,32 @@ def test_messages_of_loggers_are_their_text_alone(monkeypatch):
     plain_messages()
     logging.getLogger("musicbert.any").warning("all labels are %s", "calm")
     assert text.getvalue() == "all labels are calm\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["similar", "{metre}", "--index", "{index}"], "`musicbert similar` has no --unsupported-metre"),
+        (["plot", "fields", "{metre}", "-o", "{out}.png"], "`musicbert plot` has no --unsupported-metre"),
+        (["encode", "{metre}", "--unsupported-metre", "error"], "choose --unsupported-metre nearest"),
+    ],
+)
+def test_a_hint_says_which_of_its_options_a_command_lacks(words, said, song, fixtures, tmp_path, capsys):
+    (tmp_path / "midi").mkdir()
+    (tmp_path / "midi" / "song.mid").write_bytes(Path(song).read_bytes())
+    places = {"index": tmp_path / "index", "out": tmp_path / "out"}
+    places["metre"] = fixtures / "musicbert" / "s08b_ts_3_128_unsupported.mid"
+    assert main(["index", str(tmp_path / "midi"), "-o", str(places["index"]), "--quiet"]) == 0
+    capsys.readouterr()
+    assert main([word.format(**places) for word in words]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert ("` has no --" in error) == ("` has no --" in said)
+
+
+@pytest.mark.parametrize("words", [["render", "{song}"], ["fill", "{song}", "--model", "musicbert-mini"]])
+def test_a_file_is_not_named_as_what_it_is_not(words, song, tmp_path, capsys):
+    output = tmp_path / "out.mp3"
+    assert main([*(word.format(song=song) for word in words), "--output", str(output)]) == 2
+    assert "[bad-suffix]" in capsys.readouterr().err
+    assert not output.exists()
