@@ -4,7 +4,8 @@
 
 Runs ``musicbert COMMAND FILE`` a few times for each file and takes the run with the least processor time
 (user and system, of the whole process), with its wall time and its peak of memory. The wall time means what
-it says only where nothing else runs; the processor time hardly depends on it.
+it says only where nothing else runs. On a busy machine processor time grows, too, though less: so the load is
+written down.
 """
 
 import argparse
@@ -63,7 +64,8 @@ def main() -> None:
         [
             "# Time of an answer", "",
             f"- command: `python benchmarks/answer_time.py {names} --commands {' '.join(options.commands)}`",
-            f"- commit {commit}, {datetime.date.today()}; {platform.machine()}, {os.cpu_count()} cores",
+            f"- commit {commit}, {datetime.date.today()}; {platform.machine()}, {os.cpu_count()} cores, "
+            f"load {os.getloadavg()[0]:.1f}",
             f"- Python {platform.python_version()}, {versions}; least of {options.runs} runs", "",
             "| file | notes | seconds of music | command | processor s | wall s | MiB |",
             "|---|---:|---:|---|---:|---:|---:|", *rows, "",
