@@ -21,6 +21,11 @@ def survive(data, reader):
         score = read_score(data, reader=reader)
     except MidiError:
         return
+    use(score)
+
+
+def use(score):
+    """Use a score everywhere; only these errors may be found."""
     assert len(score) > 0
     reason = None
     try:
