@@ -190,7 +190,7 @@ def explain(
     if "properties" in wanted:
         of_properties = _properties(whole, parts_of, refitted).of(chosen)
         for d, name in enumerate(target.names):
-            words[name].append(property_sentence(of_properties, d))
+            words[name].append(property_sentence(of_properties, d, scale=scale))
     of_notes: Passages | None = None
     if "notes" in wanted:
         from musicbert.explanation.passages import passages

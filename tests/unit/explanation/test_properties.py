@@ -113,6 +113,8 @@ def test_what_is_noise_is_not_said(score):
 def test_explain_says_both(score):
     found = explain(score, ["pedal sparse", "optimistic"], factors=("pedal",))
     assert [len(found.words[name]) for name in found.names] == [2, 2]
+    for d, name in enumerate(found.names):  # in ratings from 1 to 7, as the factors
+        assert found.words[name][1].startswith(f"{7 * found.properties.prediction[d]:.2f}")
     content = found.to_dict()["properties"]
     offered = [name for name in found.names if measured_properties()[name]["offered"]]
     assert list(content) == offered
