@@ -80,7 +80,7 @@ def events(draw):
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     tracks=st.lists(st.lists(events(), max_size=25), min_size=1, max_size=4),
     form=st.sampled_from([0, 1, 1, 1, 2]),
@@ -107,7 +107,7 @@ BYTES = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(parts=st.lists(st.lists(BYTES, max_size=12), min_size=1, max_size=3), ended=st.booleans())
 def test_odd_bytes(parts, ended):
     same(midi(*(b"".join(part) + (END if ended else b"") for part in parts)))
