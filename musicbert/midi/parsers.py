@@ -40,16 +40,15 @@ def parse_symusic(data: bytes) -> Score:
         source = native(plain)
     if source is None:
         raise ValueError("a data byte is above 127")
-    tracks = [track for track in source.tracks if len(track.notes)]
-    order, names = None, None
-    called = [_name(track) for track in tracks]
-    foreign = "\ufffd" in "".join(called)
-    if foreign or len(set(called)) < len(called):  # tracks of one chunk have one name
-        places = chunks_of(plain, len(tracks))
-        order = by_first_end(plain, tracks, places)
-        texts = track_names(data) if foreign else {}
-        names = tuple(texts.get(place, "") for place in places) if foreign else None
-    score = from_symusic(source, order, names)
+    tracks = _Tracks(source)
+    foreign = "\ufffd" in "".join(tracks.names)
+    if foreign or len(set(tracks.names)) < len(tracks.names):  # tracks of one chunk have one name
+        places = chunks_of(plain, len(tracks.names))
+        tracks.reorder(by_first_end(plain, tracks.notes, places))
+        if foreign:
+            texts = track_names(data)
+            tracks.names = [texts.get(place, "") for place in places]
+    score = _score(source, tracks)
     if look.wide or _is_ambiguous(score.tempo_tick) or _is_ambiguous(score.metre_tick):
         return _in_order_of_file(score, *tempi_and_metres(data))
     return score
@@ -84,15 +83,30 @@ def _in_order_of_file(
     return replace(score, **changes)
 
 
-def from_symusic(source: Any, order: list[int] | None = None, names: tuple[str, ...] | None = None) -> Score:
-    """Convert a ``symusic.Score`` (in ticks); ``order`` of its tracks with notes, and their ``names``."""
+def from_symusic(source: Any) -> Score:
+    """Convert a ``symusic.Score`` (in ticks)."""
     if type(source).__name__ != "ScoreTick":
         source = source.to("tick")
-    every = list(source.tracks)
-    tracks = [track for track in every if len(track.notes)]
-    if order is not None:
-        tracks = [tracks[index] for index in order]
-    notes = [track.notes.numpy() for track in tracks]
+    return _score(source, _Tracks(source))
+
+
+class _Tracks:
+    """Tracks of a ``symusic.Score`` that have notes, with their names and notes, and ``silent`` ones."""
+
+    def __init__(self, source: Any) -> None:
+        every = list(source.tracks)
+        self.sounding = [track for track in every if len(track.notes)]
+        self.silent = [track for track in every if not len(track.notes)]
+        self.names = [_name(track) for track in self.sounding]
+        self.notes: list[dict[str, NDArray[Any]]] = [track.notes.numpy() for track in self.sounding]
+
+    def reorder(self, order: list[int]) -> None:
+        for name in ("sounding", "names", "notes"):
+            setattr(self, name, [getattr(self, name)[index] for index in order])
+
+
+def _score(source: Any, tracks: _Tracks) -> Score:
+    notes = tracks.notes
     sizes = [len(columns["time"]) for columns in notes]
     fields = [columns[field] for field in ("time", "duration", "pitch", "velocity") for columns in notes]
     table = np.concatenate(fields, dtype=np.int64).reshape(4, -1) if fields else np.zeros((4, 0), np.int64)
@@ -107,13 +121,13 @@ def from_symusic(source: Any, order: list[int] | None = None, names: tuple[str, 
         offset=offset,
         pitch=pitch,
         velocity=velocity,
-        program=np.array([track.program for track in tracks], np.int64)[number],
-        drum=np.array([track.is_drum for track in tracks], np.bool_)[number],
+        program=np.array([track.program for track in tracks.sounding], np.int64)[number],
+        drum=np.array([track.is_drum for track in tracks.sounding], np.bool_)[number],
         track=number,
         **_tempi(source.tempos),
         **_columns(source.time_signatures, "metre", ("numerator", "denominator")),
-        **_controls(tracks, [track for track in every if not len(track.notes)]),
-        track_name=names or tuple(_name(track) for track in tracks),
+        **_controls(tracks.sounding, tracks.silent),
+        track_name=tuple(tracks.names),
     )
 
 

@@ -65,14 +65,11 @@ def _count(data: bytes, begin: int, stop: int) -> int:
     return sum(len(track.notes) > 0 for track in native(_ONE_TRACK + data[begin - 8 : stop]).tracks)
 
 
-def by_first_end(data: bytes, tracks: list[Any], places: list[int]) -> list[int]:
-    """Order of symusic's tracks with notes, which are in ``places``: by chunk, then by their first ends."""
-    if len(set(places)) == len(places):
-        return list(range(len(places)))
-    ends = []
-    for track in tracks:
-        notes = track.notes.numpy()
-        ends.append(int((notes["time"].astype(np.int64) + notes["duration"]).min()))
+def by_first_end(data: bytes, notes: list[Any], places: list[int]) -> list[int]:
+    """Order of symusic's tracks, with notes, which are in ``places``: by chunk, then by their first ends."""
+    if len(set(places)) == len(places) or len(notes) != len(places):
+        return list(range(len(notes)))
+    ends = [int(np.add(each["time"], each["duration"], dtype=np.int64).min()) for each in notes]
     order: list[int] = []
     chunks = list(track_chunks(data))
     for place in sorted(set(places)):
@@ -84,6 +81,8 @@ def by_first_end(data: bytes, tracks: list[Any], places: list[int]) -> list[int]
         if tied:
             found = _first_ends(data, *chunks[place], last=max(tied))
             early = [k for k in members if ends[k] <= max(tied)]  # symusic has them by channel and program
+            if len(found) != len(early):  # ticks beyond 32 bits, which are refused
+                return list(range(len(notes)))
             rank = {k: found.index(key) for k, key in zip(early, sorted(found), strict=True)}
             members.sort(key=lambda k: (k not in rank, rank.get(k, ends[k])))
         else:
