@@ -25,7 +25,7 @@ MOST_NOTES, MOST_SECONDS = 60_000, 3 * 3600.0
 #: seconds of sound of one file, its samples a second
 MOST_SOUND, RATE = 900.0, 22_050
 #: notes of music whose notes, or else whose bars, are hidden in turn
-MOST_LIT, MOST_LIT_BARS = 2000, 8000
+MOST_LIT, MOST_LIT_BARS = 4000, 40_000
 #: notes of a remix at most, and versions
 MOST_REMIXED, MOST_VERSIONS = 4000, 4
 _EXAMPLES = {
@@ -177,7 +177,7 @@ def _lit(notes: int) -> tuple[Literal["note", "bar", ""], str]:
     """What of music with so many notes can be hidden in turn, and names what matters (``offered.json``)."""
     from musicbert.explanation.passages import offered
 
-    known = offered().get("profile") or offered()["features"]  # the profile is a committee of features
+    known = offered()["profile"]
     single = "gone" in known.get("notes gone", ())
     if single and notes <= MOST_LIT:
         return "note", "Each note was left out in turn: lit ones change the answer most."

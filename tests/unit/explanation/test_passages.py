@@ -29,13 +29,14 @@ def offer(monkeypatch):
     return put
 
 
-def test_the_table_was_made_by_the_program_for_both_kinds_of_model():
+def test_the_table_was_made_by_the_program_for_all_kinds_of_model():
     table = offered()
-    assert set(table) == {"network", "features"}
-    known = {*EVERYTHING, "attention"}
+    assert set(table) == {"network", "features", "profile"}
+    known = {*EVERYTHING, "attention", *(f"notes {name}" for name in REPLACEMENTS)}
     assert all(set(methods) <= known for methods in table.values())
     assert "notes masked" in table["network"]
     assert "notes masked" not in table["features"]
+    assert "gone" in table["profile"]["notes gone"]  # the page leaves out single notes
 
 
 def test_explain_has_notes_bars_and_voices(offer, tmp_path):
