@@ -1,7 +1,7 @@
 """What Hydra works out again for every training is kept: most of the time that a tiny one takes.
 
-fairseq hands Hydra the same 276 words for every training, but for the options that were given; Hydra parses
-each of them anew and copies the declarations of all settings.
+fairseq hands Hydra 276 words for every training. Few of them choose groups of settings, which Hydra reads and
+merges; the others set one value each. What the first give, and how each word is parsed, is kept here.
 """
 
 import copy
@@ -9,28 +9,40 @@ import functools
 
 
 def keep() -> None:
-    """Keep parsed words and declarations from now on."""
-    from hydra.core.config_store import ConfigStore
+    """Keep what is composed and parsed from now on."""
+    from fairseq.dataclass import utils
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
 
-    parse = OverridesParser.parse_rule
-    if hasattr(parse, "__wrapped__"):
+    compose = utils.compose
+    if hasattr(compose, "__wrapped__"):
         return
 
     @functools.cache
-    def parsed(word, rule):
-        return parse(OverridesParser.create(), word, rule)
+    def parsed(word):
+        (override,) = OverridesParser.create().parse_overrides([word])
+        return override
 
-    @functools.wraps(parse)
-    def parse_rule(_, word, rule):
-        return copy.copy(parsed(word, rule))
+    @functools.cache
+    def chosen(name, words):
+        return compose(name, overrides=list(words), strict=True)
 
-    OverridesParser.parse_rule = parse_rule
-    ConfigStore.__deepcopy__ = lambda self, _: self  # it is only read
+    @functools.wraps(compose)
+    def quick(name, overrides, strict):
+        groups = tuple(word for word in overrides if "." not in word.partition("=")[0])
+        config = copy.deepcopy(chosen(name, groups))
+        ConfigLoaderImpl._apply_overrides_to_config(
+            [copy.copy(parsed(word)) for word in overrides if word not in groups], config
+        )
+        OmegaConf.set_struct(config, strict)
+        return config
+
+    utils.compose = quick
 
 
 def fill() -> None:
-    """Compose the settings of a training, which the next ones share."""
+    """Compose the settings of a training, whose words the next ones share."""
     from fairseq import options
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 

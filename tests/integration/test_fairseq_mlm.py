@@ -18,6 +18,17 @@ from musicbert.weights import load_checkpoint, load_model
 
 pytestmark = pytest.mark.slow
 
+#: of networks of which nothing is asked but that they are trained
+SMALL = [
+    "--encoder-layers",
+    "1",
+    "--encoder-embed-dim",
+    "16",
+    "--encoder-ffn-embed-dim",
+    "32",
+    "--encoder-attention-heads",
+    "2",
+]
 OURS = ("--task", "octuple_masked_lm", "--criterion", "octuple_masked_lm")
 PUBLISHED = ("--task", "masked_lm", "--criterion", "masked_lm")
 NAME = "checkpoint_last.pt"
@@ -88,7 +99,7 @@ def test_an_interrupted_run_ends_where_a_whole_one_does(train, tmp_path):
 
 
 def test_a_network_that_does_not_learn_is_told_of(train):
-    options = ("--lr", "0", "--no-save", "--disable-validation", "--mask-strategy", "element")
+    options = (*SMALL, "--lr", "0", "--no-save", "--disable-validation", "--mask-strategy", "element")
     status, log = train("stuck", "--max-update", "301", *options)
     assert status == 0, log
     assert log.count("the network is not learning") == 1
@@ -120,6 +131,7 @@ def test_resuming_over_shards_is_exact(train, data, tmp_path, options):
     folder = second_shard(data, tmp_path / "second")
     options = (
         *options,
+        *SMALL,
         "--lr-scheduler",
         "polynomial_decay",
         "--warmup-updates",
@@ -272,7 +284,7 @@ def test_a_trained_checkpoint_opens_for_evaluation_without_its_starting_point(
         "print(model.config.width, model.weights_expected, type(task).__name__)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "run" / NAME)],
+        [python(), "-c", code, str(tmp_path / "run" / NAME)],
         capture_output=True, text=True, env=dict(os.environ, PYTHONPATH=str(root)), check=False,
     )  # fmt: skip
     assert done.stdout.split() == ["16", "None", "OctupleMaskedLMTask"], done.stderr
