@@ -78,7 +78,8 @@ class ProfileModel:
     def rate(self, performances: Sequence[Score]) -> Rated:
         """Rate performances or passages, each as a whole; raises `MidiError` (``no-notes``)."""
         clocked = [played(score) for score in performances]
-        inputs = np.stack([features(score) for score in clocked])
+        memo: dict[bytes, dict[str, float]] = {}  # versions of one performance have much in common
+        inputs = np.stack([features(score, memo) for score in clocked])
         values = self.committee.predict(inputs, self._states(clocked))
         return Rated(np.clip(values, 0.0, 1.0), nearest(self.committee, inputs))
 

@@ -5,7 +5,7 @@ the root of the sum of squares of what is added to them. Tried are the direction
 fastest (its slope, by differences), each factor alone, and the pair of the two steepest. The first point on
 each that moves the prediction far enough is narrowed by halving, and factors that are not needed are left
 out. So the result is the smallest of these, not of all. Where none moves it far enough, the one that moves
-it farthest is the result, and says so.
+it farthest is the result, and says so; so is the farthest part of the way that is like real performances.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -42,8 +42,9 @@ class Change:
     that change), and ``levels`` of tempo and loudness in words; ``before``, ``after``: predictions;
     ``measures``: how like real performances the changed music is, with ``real``, the ranges of these and of
     the music as it was; ``score``: the changed music, None with a ``reason``; ``reached``: whether it moves
-    the prediction as far as asked, else it is the change that moves it farthest; ``scale``: by what numbers
-    are multiplied in words.
+    the prediction as far as asked, else it is the change that moves it farthest; ``ended``: why not
+    farther, where the whole way leads to music unlike real performances; ``scale``: by what numbers are
+    multiplied in words.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Change:
     score: Score | None
     reason: str = ""
     reached: bool = True
+    ended: str = ""
     scale: float = 1.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -75,7 +77,8 @@ class Change:
         )
         text = f"{before:.2f} to {after:.2f}, more {self.towards}: {how}"
         if not self.reached:
-            text += f"; less than the {amount:.2f} asked for, which nothing that was tried reaches"
+            why = f": farther on, {self.ended}" if self.ended else ", which nothing that was tried reaches"
+            text += f"; less than the {amount:.2f} asked for{why}"
         return f"{text}; refused: {self.reason}" if self.reason else text
 
 
@@ -160,15 +163,30 @@ def smallest_change(
         without = np.where(np.arange(len(one)) == k, 1.0, best)
         if abs(best[k] - 1) < SMALL or gained(without[None])[0] >= enough:
             best = without
-    strengths = {n: round(float(v), 3) for n, v in zip(factors, best, strict=True) if v != 1}
-    changed = with_strengths(parts, strengths)
-    pieces = [with_strengths(part, strengths) for part in played]
-    after = float(mean(pieces)[0])
-    found, reason = None, ""
+
+    def made(point: Floats) -> tuple[dict[str, float], list[Score]]:
+        strengths = {n: round(float(v), 3) for n, v in zip(factors, point, strict=True) if v != 1}
+        return strengths, [with_strengths(part, strengths) for part in played]
+
+    found, reason, ended = None, "", ""
     if judge is not None:
-        own, found = (_judged(judge, weights, each) for each in (judged, pieces))
+        own, found = (_judged(judge, weights, each) for each in (judged, made(best)[1]))
         real = {n: (min(low, own[n]), max(high, own[n])) for n, (low, high) in (real or {}).items()}
         reason = unlike(found, real)
+        if reason:  # the farthest part of the way where it is still like them
+            part, beyond = 0.0, 1.0
+            for _ in range(HALVINGS):
+                middle = (part + beyond) / 2
+                there = _judged(judge, weights, made(one + middle * (best - one))[1])
+                part, beyond, found = (
+                    (part, middle, found) if unlike(there, real) else (middle, beyond, there)
+                )
+            nearer = one + part * (best - one)
+            if part and gained(nearer[None])[0] >= WORTHWHILE * amount:
+                best, reached, ended, reason = nearer, False, reason, ""
+    strengths, pieces = made(best)
+    changed = with_strengths(parts, strengths)
+    after = float(mean(pieces)[0])
     return Change(
         **common,
         after=after,
@@ -179,6 +197,7 @@ def smallest_change(
         score=None if reason else changed,
         reason=reason,
         reached=reached,
+        ended=ended,
     )
 
 

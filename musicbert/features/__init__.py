@@ -8,7 +8,8 @@ changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, MutableMapping
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from musicbert.arrays import Floats
 from musicbert.features.articulation import articulation
 from musicbert.features.pedal import pedal
 from musicbert.features.pitch import pitch
-from musicbert.features.playing import SCALE, Playing, playing
+from musicbert.features.playing import SCALE, Playing, Steps, playing
 from musicbert.features.timing import timing
 from musicbert.features.velocity import velocity
 from musicbert.midi.score import Score
@@ -31,16 +32,27 @@ _GROUPS: dict[str, Callable[[Playing], dict[str, float]]] = {
     "pitch": pitch,
 }
 
+#: what each group reads of a `Playing`: times, pitches, velocities, pedals
+_TIMES, _PEDALS = ("onset", "offset", "pitch"), ("sustain", "soft", "sostenuto")
+_READS = {
+    "timing": _TIMES,
+    "velocity": (*_TIMES, "velocity"),
+    "articulation": (*_TIMES, "velocity"),
+    "pedal": (*_TIMES, *_PEDALS),
+    "pitch": _TIMES,
+}
+
 #: name -> group, in the order of the columns of :func:`features`.
 FEATURES: dict[str, str] = {
     name: group for group, describe in _GROUPS.items() for name in describe(playing(SCALE))
 }
 
 
-def features(score: Score) -> Floats:
+def features(score: Score, memo: MutableMapping[bytes, dict[str, float]] | None = None) -> Floats:
     """Describe one performance by finite numbers [shape=(k,), float64], in the order of :data:`FEATURES`.
 
-    The units are given in each group's file. Drum notes are ignored.
+    The units are given in each group's file. Drum notes are ignored. ``memo``: filled with groups by what
+    they read, so that versions of one performance in other calls share what they have in common.
 
     Raises
     ------
@@ -48,4 +60,23 @@ def features(score: Score) -> Floats:
         ``"no-notes"``: there is no pitched note.
     """
     play = playing(score)
-    return np.array([value for describe in _GROUPS.values() for value in describe(play).values()], np.float64)
+    values: list[float] = []
+    for group, describe in _GROUPS.items():
+        if memo is None:
+            found = describe(play)
+        elif (key := _key(play, group)) in memo:
+            found = memo[key]
+        else:
+            found = memo[key] = describe(play)
+        values += found.values()
+    return np.array(values, np.float64)
+
+
+def _key(play: Playing, group: str) -> bytes:
+    """Name of a group with all that it reads."""
+    digest = hashlib.blake2b(group.encode())
+    for name in _READS[group]:
+        column = getattr(play, name)
+        for array in (column.time, column.value) if isinstance(column, Steps) else (column,):
+            digest.update(len(array).to_bytes(8, "little") + array.tobytes())
+    return digest.digest()

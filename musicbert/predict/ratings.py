@@ -64,7 +64,8 @@ class RatingPredictor:
         Raises `MidiError` for what cannot be read.
         """
         music = [_read(each) for each in performances]
-        table = np.stack([features(each) for each in music])
+        memo: dict[bytes, dict[str, float]] = {}  # versions of one performance have much in common
+        table = np.stack([features(each, memo) for each in music])
         if "score" in self.model.about["inputs"]:
             against = np.full((len(music), len(SCORE_FEATURES)), np.nan)
             for row, each, score in zip(against, music, scores or [None] * len(music), strict=True):

@@ -94,6 +94,25 @@ def test_music_that_is_not_like_real_music_is_refused(score):
     assert kept.score is not None
 
 
+def test_a_change_goes_as_far_as_it_is_like_real_music(score):
+    start = pace([score])[0][0]
+
+    def judge(music):
+        return {
+            "velocity loss": 1.5 + 10 * max(pace([music])[0][0] - start, 0.0)
+        }  # 2.0 after half of the way
+
+    found = smallest_change(TARGET, 0, score, 0.1, up=True, judge=judge, real=RANGE)
+    assert found.score is not None
+    assert not found.reached
+    assert 0.04 < found.after - found.before <= 0.0501
+    assert judge(found.score)["velocity loss"] == pytest.approx(found.measures["velocity loss"], abs=0.02)
+    assert "0.10 asked for: farther on, the changed music is unlike real performances" in str(found)
+    short = smallest_change(TARGET, 0, score, 0.4, up=True, judge=judge, real=RANGE)
+    assert short.score is None  # an eighth of the way is not worth hearing
+    assert "refused" in str(short)
+
+
 def test_lines_end_within_what_is_allowed():
     for line in np.random.default_rng(0).normal(size=(500, 7)):
         line /= np.linalg.norm(line)
