@@ -2,6 +2,7 @@
 
     python benchmarks/model_step.py [--write benchmarks/model_step_<hardware>_<date>.md] [--arch tiny small]
     python benchmarks/model_step.py --shape 4x900 --threads 2  # rows x notes, on two idle cores
+    python benchmarks/model_step.py --memory --arch small --shape 4x900
 
 Plain path, on the same parameters: embed eight tokens a note, concatenate, project; attention as two matrix
 products around a softmax with a dense (B, H, T, T) mask; up-projection of every note; logits of masked
@@ -20,6 +21,9 @@ from __future__ import annotations
 
 import argparse
 import platform
+import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -237,10 +241,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--write", type=Path, help="Markdown file to write")
+    parser.add_argument("--memory", action="store_true", help="measure the memory of each path, not its time")
+    parser.add_argument("--peak", choices=PATHS[:2], help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.threads < 1:
         parser.error("--threads is at least 1")
     torch.set_num_threads(options.threads)
+    if options.peak:
+        print_peak(options.peak, options.arch[0], options.shape[0])
+        return
+    if options.memory:
+        rows = [row for arch in options.arch for row in measure_memory(arch, options.shape, options.threads)]
+        if options.write:
+            options.write.write_text(memory_report(options, rows))
+        return
     steps, forms, attention = [], [], []
     settings = options.device, options.rounds, options.threads
     for arch in options.arch:
@@ -249,6 +263,43 @@ def main(arguments: Sequence[str] | None = None) -> None:
         attention += measure_attention(arch, options.shape, *settings)
     if options.write:
         options.write.write_text(report(options, steps, forms, attention))
+
+
+def measure_memory(arch: str, shapes: Sequence[tuple[int, int]], threads: int) -> list[str]:
+    """Largest memory of a process that takes three steps with dropout, for each path."""
+    rows = []
+    for shape in shapes:
+        peaks = []
+        for path in PATHS[:2]:
+            words = [
+                sys.executable,
+                __file__,
+                "--peak",
+                path,
+                "--arch",
+                arch,
+                "--shape",
+                f"{shape[0]}x{shape[1]}",
+            ]
+            done = subprocess.run(
+                [*words, "--threads", str(threads)], capture_output=True, text=True, check=True
+            )
+            peaks.append(float(done.stdout))
+        rows.append(
+            f"| {arch} | {named(shape)} | {peaks[0]:,.0f} | {peaks[1]:,.0f} | {peaks[1] / peaks[0]:.2f} |"
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
+def print_peak(path: str, arch: str, shape: tuple[int, int]) -> None:
+    """Take three steps, and print the largest memory of this process in MiB."""
+    torch.manual_seed(0)
+    model = MusicBert(PRESETS[arch].with_(max_positions=max(1024, shape[1] + 2))).train()
+    step = step_of({"plain": plain_loss, "ours": our_loss}[path], model, *make_batch(*shape, "cpu"))
+    for _ in range(3):
+        step()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def report(
@@ -291,6 +342,35 @@ def report(
             "| arch | batch | precision | dropout | torch's choice | ours | ratio |",
             "|---|---|---|---|---|---|---|",
             *attention,
+            "",
+        ]
+    )
+
+
+def memory_report(options: argparse.Namespace, rows: Sequence[str]) -> str:
+    shapes = " ".join(f"{count}x{notes}" for count, notes in options.shape)
+    command = f"--memory --arch {' '.join(options.arch)} --shape {shapes} --threads {options.threads}"
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent,
+    ).stdout.strip()
+    return "\n".join(
+        [
+            "# Memory of a training step of the masked language model",
+            "",
+            f"{datetime.now(UTC):%Y-%m-%d}, commit {commit}, {platform.machine()}, "
+            f"{options.threads} thread(s), "
+            f"torch {torch.__version__}, Python {platform.python_version()}, float32, dropout on.",
+            "Largest memory in MiB of a process that takes three steps, torch and the model in it. Made by",
+            f"`python benchmarks/model_step.py {command}`,",
+            "which also says what the two paths are.",
+            "",
+            "| arch | batch | plain | ours | ours / plain |",
+            "|---|---|---|---|---|",
+            *rows,
             "",
         ]
     )

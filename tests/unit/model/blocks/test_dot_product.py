@@ -116,3 +116,26 @@ def test_under_autocast_float32_is_multiplied_in_bfloat16():
         found = [dot_product_attention(*inputs, dropout=dropout) for dropout in (0.0, 1e-6)]
     assert [x.dtype for x in found] == [torch.bfloat16] * 2
     torch.testing.assert_close(*found, atol=0.02, rtol=0.02)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("chunk", [2**22, 400, 100])
+def test_weights_that_are_computed_again_are_the_same_numbers(monkeypatch, masked, chunk):
+    monkeypatch.setattr(dot_product, "CHUNK", chunk)
+    mask = None
+    if masked:
+        mask = torch.ones(3, 1, 1, 12, dtype=torch.bool)
+        mask[1, ..., 7:] = False
+    results, asked = [], []
+    apply = dot_product._Recomputed.apply
+    monkeypatch.setattr(dot_product._Recomputed, "apply", lambda *a: asked.append(1) or apply(*a))
+    for kept in (2**23, 0):
+        monkeypatch.setattr(dot_product, "KEPT_WEIGHTS", kept)
+        torch.manual_seed(0)
+        inputs = [torch.randn(3, 12, 2, 8).transpose(1, 2).requires_grad_() for _ in "qkv"]
+        out = dot_product_attention(*inputs, mask, 0.3)
+        out.cumsum(-1).square().sum().backward()
+        results.append([out.detach(), *(x.grad for x in inputs)])
+    assert len(asked) == 1
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
