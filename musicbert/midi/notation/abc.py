@@ -1,10 +1,10 @@
 """ABC as music21 is to read it.
 
 music21 10 passes over much of a tune without a word: fields inside a line (``[L:1/16]``), changes of the
-time signature, rests of whole bars, invisible rests, ties of chords, voices that return or are not numbered;
-and it cuts bars that are too long. Here each voice is put together and numbered, fields get lines of their
-own, rests and tuplets are written out, and time signatures are kept apart, counted in bars. What cannot be
-put right is refused (overlays), or said.
+time signature, rests of whole bars, invisible rests, accidentals and ties of chords, voices that return or
+are not numbered; and it cuts bars that are too long. Here each voice is put together and numbered, fields get
+lines of their own, accidentals, rests and tuplets are written out, time signatures are kept apart, counted
+in bars. What cannot be put right is refused (overlays), or said.
 """
 
 import re
@@ -23,25 +23,37 @@ _SIGN = re.compile(r"[~.HLMOPSTuv]+(?=[\^_=A-Ga-gxzZ\[({])")
 _BAR_LINE = re.compile(r"[\[\]:|]*(?:\||::)[\[\]:|]*[\d,.-]*")
 _CHORD_TIE = re.compile(r"\[([^\]\n|]*)\]([\d/]*)-")
 _TUPLET = re.compile(r"\(([2-9])(?![\d:])")
+#: between a note and a colon, which look like a field
+_FIELD_LIKE = re.compile(r"(?<=[A-Ga-gz])(?=:)")
+_SLUR = re.compile(r"\((?!\d)|\)")
 _REST = re.compile(r"[ZX](\d*)")
 _MOST_BARS = 1000
-#: in it accidentals hold to the end of the bar, in the same octave (as abc2midi plays them)
-_DIALECT = "%abc-2.1\n%%propagate-accidentals octave"
+_DIALECT = "%abc-2.1\n%%propagate-accidentals not"
+#: a bar line, a note with its length and tie, or the end of a chord
+_PITCH = re.compile(
+    r"(?P<bar>\||::)|(?P<begin>\[)|(?P<sign>[\^_=]{0,2})(?P<name>[A-Ga-g][,']*)(?P<length>[\d/]*)(?P<tie>-?)"
+    r"|(?P<end>\][\d/]*)(?P<chord>-?)"
+)
 #: the name of this chord before a chord says that it is tied (see `abc_text`)
 TIED = '"C"'
 
 
 @dataclass
 class Tune:
-    """What music21 is given, and the time signatures by bar, which it does not take."""
+    """What music21 is given, the time signatures by bar, which it does not take, and the number of notes."""
 
     text: str
     metres: dict[int, tuple[int, int]]
+    notes: int
 
 
 @dataclass
 class _Voice:
-    """Lines of a voice; lengths in whole notes; bars so far, and whether the present one has notes."""
+    """Lines of a voice; lengths in whole notes; bars so far, and whether the present one has notes.
+
+    ``held``: accidentals of the bar by letter; ``tied``: those of notes tied to the next; ``chord``: those of
+    the present chord.
+    """
 
     bar: Fraction = Fraction(1)
     metre: tuple[int, int] = (4, 4)
@@ -50,6 +62,10 @@ class _Voice:
     lines: list[str] = field(default_factory=list)
     metres: dict[int, tuple[int, int]] = field(default_factory=dict)
     bars: int = 0
+    notes: int = 0
+    held: dict[str, str] = field(default_factory=dict)
+    tied: dict[str, str] = field(default_factory=dict)
+    chord: dict[str, str] = field(default_factory=dict)
     begun: bool = False
 
     def take(self, name: str, value: str) -> None:
@@ -74,6 +90,37 @@ class _Voice:
         if name in "KL":
             self.lines.append(f"{name}:{value}")
 
+    def accidentals(self, text: str) -> str:
+        """Write the accidentals of a bar, and of ties, before every note that they hold for.
+
+        They hold in all octaves (ABC 2.1, 11.3: "pitch" is the default).
+        """
+
+        def written(match: re.Match[str]) -> str:
+            if match["bar"]:
+                self.held, self.chord = {}, {}
+                return match[0]
+            if match["begin"]:
+                self.chord = {}
+                return match[0]
+            if match["end"]:
+                if match["chord"]:
+                    self.tied.update({name: sign for name, sign in self.chord.items() if sign})
+                self.chord = {}
+                return match[0]
+            name, sign = match["name"], match["sign"]
+            letter = name[0].lower()
+            if sign:
+                self.held[letter] = sign
+            sign = sign or self.held.get(letter, "") or self.tied.get(name, "")
+            self.tied.pop(name, None)
+            if match["tie"] and sign:
+                self.tied[name] = sign
+            self.chord[name] = sign
+            return f"{sign}{name}{match['length']}{match['tie']}"
+
+        return _PITCH.sub(written, text)
+
     def count(self, text: str) -> None:
         """Count the bars of a piece of music."""
         at = 0
@@ -96,9 +143,16 @@ def abc_text(text: str, remarks: list[str], path: str | None) -> Tune:
     header = [_DIALECT, "X:1", "K:C"]
     start, voices, unread = _Voice(), dict[str, _Voice](), dict[str, None]()
     now, in_header = "", True
-    for line in text.split("\n"):
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        if voices and not line.strip():  # an empty line ends a tune (ABC 2.1, 2.2.2)
+            if any(rest.strip() and not rest.startswith("%") for rest in lines[number:]):
+                unread["what follows an empty line"] = None
+            break
         if line.startswith("%%MIDI"):
             unread["%%MIDI directives"] = None
+        if "propagate-accidentals" in line:
+            unread[line.strip("% ")] = None
         bare = re.sub(r"(?<!\\)%.*", "", line).strip()
         if found := _FIELD.match(bare):
             name, value = found[1], found[2].strip()
@@ -137,12 +191,15 @@ def abc_text(text: str, remarks: list[str], path: str | None) -> Tune:
         header += [f"V:{number}"] * (len(sounding) > 1) + voice.lines
     if unread:
         remarks.append(f"not read: {', '.join(unread)}")
-    return Tune("\n".join(header) + "\n", sounding[0].metres if sounding else {})
+    return Tune(
+        "\n".join(header) + "\n", sounding[0].metres if sounding else {}, sum(v.notes for v in sounding)
+    )
 
 
 def _fresh(start: _Voice) -> _Voice:
     voice = copy(start)
     voice.lines, voice.metres = [], dict(start.metres)
+    voice.held, voice.tied, voice.chord = {}, {}, {}
     return voice
 
 
@@ -185,12 +242,14 @@ def _music(text: str, voice: _Voice, path: str | None) -> None:
 
     text = _REST.sub(bars, _SIGN.sub("", text)).replace("x", "z").replace("y", " ")
     voice.count(text)
+    text = voice.accidentals(_SLUR.sub("", text))
     compound = voice.metre[0] % 3 == 0 and voice.metre[0] > 3
     played = {3: 2, 6: 2, 2: 3, 4: 3, 8: 3}  # notes in the time of that many (ABC 2.1, 4.13)
     text = _TUPLET.sub(lambda m: f"({m[1]}:{played.get(int(m[1]), 3 if compound else 2)}:{m[1]}", text)
+    voice.notes += len(re.findall("[A-Ga-g]", text))
     text = _CHORD_TIE.sub(rf"{TIED}[\1]\2", text)
     if re.search(r"\[[^\]\n|:]*-[^\]\n|:]*\]", text):
         message = "the ABC ties single notes of a chord, which music21 does not read"
         raise MidiError("unsupported-notation", message, path=path)
     if text.strip():
-        voice.lines.append(text)
+        voice.lines.append(_FIELD_LIKE.sub(" ", text))

@@ -15,12 +15,26 @@ _NS = "{http://www.music-encoding.org/ns/mei}"
 #: without these notes would be missing, or last too long
 _REFUSED = ("mRpt", "mRpt2", "multiRpt", "beatRpt", "halfmRpt", "fTrem", "app", "choice", "subst")
 _NOTES = ("note", "chord", "rest")
+#: marks of editors, and groups, whose notes stand for themselves
+_UNWRAPPED = (
+    "bTrem",
+    "graceGrp",
+    "supplied",
+    "unclear",
+    "add",
+    "corr",
+    "reg",
+    "orig",
+    "sic",
+    "damage",
+    "restore",
+)
 
 
 def mei_text(
     text: str, tags: Counter[str], remarks: list[str], path: str | None
-) -> tuple[str, list[tuple[float, float]]]:
-    """Rewrite MEI; return it, and the tempo at the beginning as in `parts.read_parts`.
+) -> tuple[str, list[tuple[float, float]], int]:
+    """Rewrite MEI; return it, the tempo at the beginning as in `parts.read_parts`, and the number of notes.
 
     Raises `MidiError`: ``several-pieces``, ``unsupported-notation``.
     """
@@ -42,7 +56,9 @@ def mei_text(
         )
     for part in root.iter(f"{_NS}ending"):
         part.tag = f"{_NS}section"
-    _unwrap(root, f"{_NS}bTrem")
+    for name in _UNWRAPPED:
+        if tags[name]:
+            _unwrap(root, f"{_NS}{name}")
     for parent in root.iter():
         for ossia in parent.findall(f"{_NS}ossia"):
             parent.remove(ossia)
@@ -63,7 +79,9 @@ def mei_text(
             if note.get(sounding):
                 note.set(written, note.get(sounding, ""))
     _say(root, tags, remarks)
-    return ElementTree.tostring(root, encoding="unicode"), _tempo(root, tags, remarks)
+    score = root.find(f".//{_NS}score")
+    notes = 0 if score is None else sum(1 for _ in score.iter(f"{_NS}note"))
+    return ElementTree.tostring(root, encoding="unicode"), _tempo(root, tags, remarks), notes
 
 
 def _sounds(root: ElementTree.Element, name: str) -> bool:

@@ -15,8 +15,10 @@ _SOUND = "sound"
 _DRUMS = 10  # channel, from 1
 
 
-def musicxml_text(text: str, tags: Counter[str], remarks: list[str]) -> str:
-    """Rewrite MusicXML, where it needs that; ``tags``: how often each element occurs.
+def musicxml_text(text: str, tags: Counter[str], remarks: list[str]) -> tuple[str, int]:
+    """Rewrite MusicXML, where it needs that; return it and the number of its notes.
+
+    ``tags``: how often each element occurs.
 
     A score by measures (``score-timewise``) is turned to one by parts, cue notes, which another player
     sounds, become rests, and notes get colours (`sound_of`).
@@ -25,8 +27,9 @@ def musicxml_text(text: str, tags: Counter[str], remarks: list[str]) -> str:
     if unread:
         remarks.append(f"signs that repeat music are not played: {', '.join(unread)}")
     several = tags["unpitched"] or tags["midi-instrument"] > tags["score-part"]
+    notes = tags["pitch"] + tags["unpitched"]
     if not (tags["cue"] or tags["score-timewise"] or tags["transpose"] or several):
-        return text
+        return text, notes
     root = ElementTree.fromstring(text)
     if root.tag == "score-timewise":
         _by_parts(root)
@@ -37,7 +40,7 @@ def musicxml_text(text: str, tags: Counter[str], remarks: list[str]) -> str:
         _write_transpositions(root)
     if several:
         _name_sounds(root)
-    return ElementTree.tostring(root, encoding="unicode")
+    return ElementTree.tostring(root, encoding="unicode"), notes - cues
 
 
 def _by_parts(root: Element) -> None:

@@ -58,6 +58,7 @@ def read_parts(
     tempi: Iterable[tuple[float, float]] = (),
     metres: Mapping[int, tuple[int, int]] | None = None,
     transposed: bool = False,
+    written: int | None = None,
     max_notes: int,
     path: str | None = None,
 ) -> Score:
@@ -65,7 +66,8 @@ def read_parts(
 
     ``tempi``: further changes of tempo, as quarter notes from the beginning and quarter notes a minute;
     ``metres``: further changes of the time signature, by number of the bar from 0; ``transposed``: whether
-    the file has transposing instruments (else those that music21 knows by their names are ignored).
+    the file has transposing instruments (else those that music21 knows by their names are ignored);
+    ``written``: how many notes the file has, where that is known.
     Raises `MidiError`: ``no-notes``, ``too-many-notes``, ``unsupported-notation``.
     """
     counts: Counter[str] = Counter()
@@ -83,6 +85,9 @@ def read_parts(
             marks.setdefault(moved(at), bpm)
         if len(notes) > max_notes:
             raise MidiError("too-many-notes", f"more than {max_notes} notes", path=path)
+    if written is not None and counts["seen"] != written:
+        message = f"music21 reads {counts['seen']:,} of the {written:,} notes in this {notation}"
+        raise MidiError("unsupported-notation", message, path=path)
     if not notes:
         raise MidiError("no-notes", f"the {notation} has no notes", path=path)
     shift, signatures = _metres(bars, remarks)
@@ -219,6 +224,7 @@ def _part_notes(
         length = Fraction(element.quarterLength)
         now = [each for start, each in instruments if start <= at][-1:] or [e for _, e in instruments[:1]]
         for note in getattr(element, "notes", (element,)):
+            counts["seen"] += 1
             if element.duration.isGrace or length == 0:
                 counts["grace notes"] += 1
                 continue

@@ -41,24 +41,25 @@ def read_notation(
     """
     converter = _music21(notation, path)
     remarks: list[str] = []
-    transposed = False
+    transposed, written = False, None
     tempi: list[tuple[float, float]] = []
     metres: dict[int, tuple[int, int]] = {}
     if notation in (MUSICXML, MXL, MEI):
         content = unpacked(data, limits, path) if notation == MXL else data
         text, tags = xml_text(content, notation, path)
         if notation == MEI:
-            text, tempi = mei_text(text, tags, remarks, path)
+            text, tempi, written = mei_text(text, tags, remarks, path)
             transposed = "trans.semi" in text
         else:
             if not (tags["score-partwise"] or tags["score-timewise"]):
                 raise MidiError("bad-score", "it is XML, but not a score in MusicXML", path=path)
-            text, transposed = musicxml_text(text, tags, remarks), tags["transpose"] > 0
+            text, written = musicxml_text(text, tags, remarks)
+            transposed = tags["transpose"] > 0
     else:
         text = plain_text(data)
         if notation == ABC:
             tune = abc_text(text, remarks, path)
-            text, metres = tune.text, tune.metres
+            text, metres, written = tune.text, tune.metres, tune.notes
         else:
             text = humdrum_text(text, remarks, path)
     hint = "raise ReadLimits.timeout if you trust the file"
@@ -73,6 +74,7 @@ def read_notation(
                 )
             score = scores[0].expandRepeats() if repeats == "played" else scores[0]
             how: dict[str, Any] = {"tempi": tempi, "metres": metres, "transposed": transposed}
+            how["written"] = written if repeats == "once" else None
             return read_parts(score, notation, remarks, **how, max_notes=limits.max_notes, path=path)
         except (MidiError, MemoryError, TimeUpError):
             raise

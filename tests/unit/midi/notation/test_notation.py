@@ -228,10 +228,11 @@ HEAD = "X:1\nM:4/4\nL:1/4\nK:C\n"
         ("CDEF|[L:1/8]CDEFGABc|", [1] * 4 + [Fraction(1, 2)] * 8),
         ("[CE]2-[CE]2|[CE]4|", [4, 4, 4, 4]),  # a tied chord
         ("C2-C2-|C2 C2|", [6, 2]),
-        ("C>D E<F|", [Fraction(3, 2), Fraction(1, 2), Fraction(1, 2), Fraction(3, 2)]),
+        ("(C>D) E<(F|)", [Fraction(3, 2), Fraction(1, 2), Fraction(1, 2), Fraction(3, 2)]),
         ("(3CDE F2|(5CDEFG C2|", [Fraction(2, 3)] * 3 + [2] + [Fraction(2, 5)] * 5 + [2]),
         ('"Am"C!f!D [r:remark] y E{g}F|$', [1, 1, 1, 1]),
         ("HCTD .E vF|", [1, 1, 1, 1]),
+        ("CDEF::GABc:|", [1] * 8),
     ],
 )
 def test_lengths_in_abc(tune, found):
@@ -255,13 +256,20 @@ def test_places_in_abc(tune, starts):
 
 def test_accidentals_and_keys_in_abc():
     pitches = lambda tune: [row[2] for row in notes(read(HEAD + tune, "a.abc"))]  # noqa: E731
-    assert pitches("^CC cC|C4|") == [61, 61, 72, 61, 60]
+    assert pitches("^CC cC|C4|") == [61, 61, 73, 61, 60]
+    assert pitches("[E_G]2[EG]2|[EG]4|") == [64, 66, 64, 66, 64, 67]  # a flat in a chord
+    assert pitches("^C4-|C2C2|") == [61, 60]  # a tie keeps it over the bar
+    assert pitches("^C2[EG]2-|[EG]2 C2|") == [61, 64, 67, 60]
+    assert pitches("[C^E]4-|[CE]2 E2|") == [60, 65, 64]
     assert pitches("CDEF|[K:D]CDEF|") == [60, 62, 64, 65, 61, 62, 64, 66]
     score = read(
         HEAD.replace("K:C", "K:C clef=treble-8") + "CDEF|\nQ:1/4=60\n%%MIDI program 40\nCDEF|", "a.abc"
     )
     said = " ".join(score.remarks)
     assert all(each in said for each in ("clef=treble-8", "%%MIDI", "changes of tempo"))
+    ended = read(HEAD + "CDEF|\n\nA tune from a book\n", "a.abc")
+    assert len(ended) == 4
+    assert "empty line" in " ".join(ended.remarks)
 
 
 def test_what_music21_passes_over_in_mei():
@@ -280,6 +288,10 @@ def test_what_music21_passes_over_in_mei():
     with pytest.raises(MidiError, match="mRpt") as caught:
         read(mei(one[0], mei_measure("<mRpt/>", "<mRest/>")), "a.mei")
     assert caught.value.reason == "unsupported-notation"
+    supplied = mei(one[0].replace("<note", "<supplied><note").replace('dur="1"/>', 'dur="1"/></supplied>'))
+    assert read(supplied, "a.mei").pitch.tolist() == [60]
+    with pytest.raises(MidiError, match="music21 reads 0 of the 1 notes"):
+        read(supplied.replace("supplied", "unknown"), "a.mei")
     keyed = read(mei(one[0], inside='<keySig sig="2s"/>'), "a.mei")
     assert any("accid.ges" in remark for remark in keyed.remarks)
 
