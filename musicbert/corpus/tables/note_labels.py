@@ -11,6 +11,7 @@ compared with the music. A contradiction is an error with the row and both value
 stand on wrong notes.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from musicbert.encoding.quantise import positions
 from musicbert.errors import DatasetError
 from musicbert.midi import Score
 
+logger = logging.getLogger(__name__)
 OnsetUnit = Literal["beats", "ticks", "seconds"]
 NoteOrder = Literal["file", "sorted"]
 #: what columns say of a note -> their names
@@ -45,6 +47,8 @@ NAMES = {
     "program": ("program",),
     "bar": ("bar", "measure"),
 }
+#: beyond every note, tick and second of a file
+_MOST = 2.0**53
 _NAMING, _TIMES = ("note", "onset", "pitch"), ("onset", "end", "duration")
 #: how far an onset may be from the one in the table, by unit: rounding to two or three digits
 _TOLERANCE = {"beats": 0.011, "ticks": 1.0, "seconds": 0.011}
@@ -112,6 +116,9 @@ def note_entries(
                     "bad-label", f"{file} has {len(labels)} labels and {len(said)} values of {places[what]!r}"
                 )
             entry.columns[what] += [_number(each, what, what in needed) for each in said]
+    numbers = [number for entry in entries.values() for number in entry.columns.get("note", ())]
+    if numbers and min(numbers) == 1:
+        logger.warning("no line has the note 0: notes are counted from 0, and a table from 1 is one note off")
     every = [[value] for entry in entries.values() for value in entry.values]
     labels_of_all = as_labels(every, [chosen[0]], kind, classes=classes)
     if labels_of_all.kind == "multilabel":
@@ -135,6 +142,8 @@ def _number(value: Any, what: str, needed: bool) -> float:
         number = cell_number(value)
         if what not in _TIMES and not number.is_integer():
             raise ValueError(f"{value!r} is not a whole number")
+        if abs(number) >= _MOST:
+            raise ValueError(f"{str(value)[:30]} is out of range")
     except (TypeError, ValueError) as error:
         raise DatasetError("bad-label", f"what names a note is not a number: {error}") from error
     return number

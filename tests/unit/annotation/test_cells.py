@@ -273,3 +273,12 @@ def test_formulas_without_a_value_are_not_empty_cells(tmp_path):
 def test_objects_in_cells_are_refused(tmp_path):
     with pytest.raises(DatasetError, match="line 1 is not a JSON object of values"):
         read_table(write(tmp_path, '{"file": "a.mid", "mood": {"a": 1}}', "t.jsonl"))
+
+
+def test_numbers_of_notes_are_bounded_and_counted_from_zero(tmp_path, caplog):
+    with pytest.raises(DatasetError, match="out of range"):
+        read_label_table(write(tmp_path, f"file,note,label\na.mid,{10**30},x\na.mid,1,y\n"))
+    read_label_table(write(tmp_path, "file,note,label\na.mid,0,x\na.mid,1,y\n"))
+    assert not caplog.records
+    read_label_table(write(tmp_path, "file,note,label\na.mid,1,x\na.mid,2,y\n"))
+    assert "notes are counted from 0" in caplog.text
