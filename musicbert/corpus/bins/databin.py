@@ -31,6 +31,8 @@ UNKNOWN = SPECIALS.index("<unk>")
 _HEADER = struct.Struct("<9sQBQ")
 #: Magic, version and code of uint16.
 _START = (b"MMIDIDX\x00\x00", 1, 8)
+#: bytes of a dictionary, which has at most `ID_LIMIT` lines
+_MAX_DICTIONARY = 8 << 20
 #: sequences of an index that is read: 40 bytes each while it is checked
 MAX_SEQUENCES = 1 << 24
 #: fairseq stores ids below this as uint16 (`fairseq.data.indexed_dataset.best_fitting_int_dtype`).
@@ -60,7 +62,7 @@ def read_dictionary(path: str | PathLike[str]) -> dict[str, int]:
 
     Raises `DatasetError` (``not-found`` or ``bad-dictionary``).
     """
-    lines = read_whole(path, "The dictionary").decode("utf-8", "replace").splitlines()
+    lines = read_whole(path, "The dictionary", most=_MAX_DICTIONARY).decode("utf-8", "replace").splitlines()
     symbols = [*SPECIALS, *(line.rpartition(" ")[0] for line in lines)]
     if len(set(symbols)) < len(symbols) or "" in symbols or len(symbols) >= ID_LIMIT:
         raise DatasetError("bad-dictionary", "Not a dictionary of distinct symbols with counts", path=path)

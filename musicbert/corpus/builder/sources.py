@@ -41,6 +41,8 @@ from musicbert.walk import is_hidden
 EXCLUDED = "excluded"
 _TAR = re.compile(r"\.(tar(\.(gz|xz|bz2))?|tgz|txz|tbz2?)$", re.IGNORECASE)
 _PLAIN_TAR = re.compile(r"\.tar$", re.IGNORECASE)
+#: letters of a line in a list of URLs, or paths
+_MOST_LINE = 1 << 16
 _OTHER_ARCHIVES = (".7z", ".rar", ".gz", ".xz", ".bz2")
 
 
@@ -182,7 +184,10 @@ def _url_list(source: str, _limits: ArchiveLimits) -> Listed:
         raise DatasetError("unknown-source", message, path=source, hint=kind.hint)
     try:
         with Path(source).open(encoding="utf-8-sig") as lines:  # Notepad begins it with a mark
-            for line in lines:
+            for line in iter(lambda: lines.readline(_MOST_LINE), ""):
+                if len(line) == _MOST_LINE:
+                    message = f"A line has more than {_MOST_LINE:,} letters: this is not a list of files"
+                    raise DatasetError("unknown-source", message, path=source)
                 url = line.strip()
                 if not url or url.startswith("#"):
                     continue

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from musicbert.atomic import read_json
+from musicbert.corpus.files.folders import read_whole
 from musicbert.errors import DatasetError, nearest
 from musicbert.evaluation.predictions import Predictions
 from musicbert.evaluation.rows import Row, fair_groups, score_row
@@ -35,8 +36,8 @@ def read_seen(given: str) -> set[str]:
     if not path.is_file():
         raise DatasetError("not-found", "There is no such list of pieces", path=path)
     if path.suffix.lower() != ".json":
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return {line.strip() for line in lines if line.strip()}
+        text = read_whole(path, "The list of pieces").decode("utf-8-sig")  # Notepad begins it with a mark
+        return {line.strip() for line in text.splitlines() if line.strip()}
     try:
         record = read_json(path)
         corpora = record["networks"]

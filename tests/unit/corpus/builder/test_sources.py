@@ -203,3 +203,11 @@ def test_members_that_claim_any_size_are_errors(tmp_path, header, packed, size, 
     with pytest.raises(DatasetError) as caught:
         ZipPlace(str(path), header, packed, size, zipfile.ZIP_DEFLATED, 0).read(32 << 20)
     assert caught.value.reason == reason
+
+
+def test_a_list_without_lines_is_no_list(tmp_path):
+    """A sparse file of 8 GB, which takes no place on the disk, is one line of zeros."""
+    with (tmp_path / "list.txt").open("wb") as file:
+        file.truncate(8 << 30)
+    with pytest.raises(DatasetError, match="A line has more than 65,536 letters"):
+        list(list_files([str(tmp_path / "list.txt")]))

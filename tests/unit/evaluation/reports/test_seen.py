@@ -39,6 +39,8 @@ def test_names_of_seen_pieces(overlaps, tmp_path):
     assert read_seen(f"{overlaps}:musicbert-mini") == {"R_17", "1/abc.mid", "abc.mid", "abc"}
     (tmp_path / "names.txt").write_text("one piece\n\ntwo\n")
     assert read_seen(str(tmp_path / "names.txt")) == {"one piece", "two"}
+    (tmp_path / "names.txt").write_text("one piece\n", encoding="utf-8-sig")  # as Notepad writes it
+    assert read_seen(str(tmp_path / "names.txt")) == {"one piece"}
 
 
 def test_bad_lists_are_refused(overlaps, tmp_path):
