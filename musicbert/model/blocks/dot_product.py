@@ -60,22 +60,29 @@ def _in_chunks(
     if many and plain and 0 < dropout < 1:
         out: torch.Tensor = _Recomputed.apply(q, k, v, mask, dropout)
         return out
-    rows: dict[int, list[torch.Tensor]] = {}
-    for part in _parts(q.shape, k.shape[-2]):
-        rows.setdefault(part[0].start, []).append(
-            _plain(q[part], k[part], v[part], _part_of(mask, part), dropout)
-        )
-    return torch.cat([torch.cat(of_heads, dim=1) for of_heads in rows.values()])
+    at_once, of_piece = _sizes(q.shape, k.shape[-2])
+    parts = _parts(q.shape, k.shape[-2])
+    rows = []
+    for pieces in zip(*(x.split(at_once) for x in (q, k, v)), strict=True):
+        heads = zip(*(x.split(of_piece, dim=1) for x in pieces), strict=True)
+        done = [_plain(*x, _part_of(mask, next(parts)), dropout) for x in heads]
+        rows.append(done[0] if len(done) == 1 else torch.cat(done, dim=1))
+    return rows[0] if len(rows) == 1 else torch.cat(rows)
+
+
+def _sizes(shape: torch.Size, keys: int) -> tuple[int, int]:
+    """Pieces, and heads of each, whose weights are one product."""
+    weights, heads = shape[2] * keys, shape[1]
+    if weights * heads <= CHUNK:
+        return max(CHUNK // (weights * heads), 1), heads
+    return 1, max(CHUNK // weights, 1)
 
 
 def _parts(shape: torch.Size, keys: int) -> Iterator[tuple[slice, slice]]:
-    """Pieces and heads whose weights are one product."""
-    pieces, heads, queries = shape[:3]
-    weights = queries * keys
-    many = weights * heads <= CHUNK
-    at_once, of_piece = (max(CHUNK // (weights * heads), 1), heads) if many else (1, max(CHUNK // weights, 1))
-    for first in range(0, pieces, at_once):
-        for head in range(0, heads, of_piece):
+    """The parts that are computed one after the other: slices of pieces and of heads."""
+    at_once, of_piece = _sizes(shape, keys)
+    for first in range(0, shape[0], at_once):
+        for head in range(0, shape[1], of_piece):
             yield slice(first, first + at_once), slice(head, head + of_piece)
 
 
