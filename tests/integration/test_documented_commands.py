@@ -88,7 +88,7 @@ REPLACED = {
 #: beginning of a command -> why it does not run here; its options are checked all the same
 NOT_RUN = {
     "musicbert serve": "does not end; tests/integration/test_page.py starts it",
-    "musicbert explain piece.mid --dimension saturated": "music that has a profile; tests/unit/explanation",
+    "musicbert explain piece.mid --dimension slow": "music that has a profile; tests/unit/explanation",
     "musicbert plot profile": "music that has a profile; tests/unit/viz/test_music.py",
     "musicbert plot curves": "the log of a training; tests/unit/viz/test_music.py",
     "make ": "downloads packages; the steps of the demo are those of the main job",
