@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from musicbert.errors import CheckpointError
-from musicbert.file_kinds import HEAD_BYTES, file_kind
+from musicbert.file_kinds import HEAD_BYTES, FileKind, file_kind
 
 #: types of weights that a model takes
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -79,11 +79,15 @@ def check_values(weights: Mapping[str, torch.Tensor], *, path: str | PathLike[st
             )
 
 
+#: given as a model by mistake
+_MIDI = FileKind("a MIDI file", "check the path")
+
+
 def check_kind_of_file(path: Path) -> None:
     """Refuse what is no checkpoint, such as a web page; raises `CheckpointError` (``unreadable``)."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-    kind = file_kind(head)
+    kind = _MIDI if head.startswith(b"MThd") else file_kind(head)
     if kind and not head.startswith(b"PK"):  # a .pt is a zip archive, too
         hint = kind.hint if "download" in kind.hint else "check the path"
         raise CheckpointError("unreadable", f"This is {kind.what}, not a checkpoint", path=path, hint=hint)

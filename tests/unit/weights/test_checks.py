@@ -127,12 +127,14 @@ def test_compressed_members_are_refused(tmp_path):
         (b"<!DOCTYPE html><html></html>", "a web page"),
         (b"\r\n <HTML><body>", "a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "a Git LFS pointer"),
+        (b"MThd\0\0\0\6\0\1\0\1\1\xe0", "a MIDI file"),
     ],
 )
 def test_what_a_download_gave_in_place_of_a_checkpoint_is_told(tmp_path, suffix, content, words):
     path = tmp_path / f"model{suffix}"
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=f"This is {words}, not a checkpoint.*download the file itself"):
+    hint = "check the path" if "MIDI" in words else "download the file itself"
+    with pytest.raises(CheckpointError, match=f"This is {words}, not a checkpoint.*{hint}"):
         load_model(path)
 
 
