@@ -229,6 +229,9 @@ def open_target(
     if isinstance(model, ProfileModel):
         _refuse(given, "the profile reads the performance alone")
         return ProfileTarget(model)
+    if isinstance(model, Target):
+        _refuse(given, "it is opened, and reads the performance alone")
+        return model
     from musicbert.predict import Model, from_pretrained
     from musicbert.predict.ratings import RatingPredictor
     from musicbert.predict.tagger import TaggerModel, load_tagger_model
@@ -255,8 +258,6 @@ def open_target(
     _refuse(given, "this model has one head and reads the performance alone, where it is")
     if isinstance(model, TaggerModel):
         return TaggerTarget(model)
-    if isinstance(model, Target):
-        return model
     raise CheckpointError(
         "no-head",
         f"{type(model).__name__} has no outputs to explain",

@@ -67,7 +67,8 @@ def test_the_command_line_is_frozen(fixtures):
     assert now == json.loads(path.read_text())
 
 
-def test_an_answer_imports_nothing_that_only_training_needs(tmp_path):
+@pytest.mark.parametrize("command", ["analyse", "explain"])
+def test_an_answer_imports_nothing_that_only_training_needs(tmp_path, command):
     """Each of these takes up to a second of processor time."""
     next(iter(make_set(3, performers=1, segments=1, movements=1).scores.values())).save(tmp_path / "a.mid")
     code = (
@@ -76,14 +77,15 @@ def test_an_answer_imports_nothing_that_only_training_needs(tmp_path):
         "print('heavy:', sorted(heavy & set(sys.modules)), 'torch' in sys.modules); sys.exit(status)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "analyse", tmp_path / "a.mid"],
+        [sys.executable, "-c", code, command, tmp_path / "a.mid"],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "Beats:" in done.stdout  # the network has answered
-    assert "heavy: [] True" in done.stdout
+    network = command == "analyse"
+    assert ("Beats:" if network else "because of") in done.stdout
+    assert f"heavy: [] {network}" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["", *FROZEN])
