@@ -25,6 +25,7 @@ _CHORD_TIE = re.compile(r"\[([^\]\n|]*)\]([\d/]*)-")
 _TUPLET = re.compile(r"\(([2-9])(?![\d:])")
 #: between a note and a colon, which look like a field
 _FIELD_LIKE = re.compile(r"(?<=[A-Ga-gz])(?=:)")
+_GRACE = re.compile(r"\{[^}]*\}")
 _SLUR = re.compile(r"\((?!\d)|\)")
 _REST = re.compile(r"[ZX](\d*)")
 _MOST_BARS = 1000
@@ -63,6 +64,7 @@ class _Voice:
     metres: dict[int, tuple[int, int]] = field(default_factory=dict)
     bars: int = 0
     notes: int = 0
+    graces: int = 0
     held: dict[str, str] = field(default_factory=dict)
     tied: dict[str, str] = field(default_factory=dict)
     chord: dict[str, str] = field(default_factory=dict)
@@ -189,6 +191,8 @@ def abc_text(text: str, remarks: list[str], path: str | None) -> Tune:
     sounding = [voice for voice in voices.values() if voice.bars or voice.begun]
     for number, voice in enumerate(sounding, start=1):
         header += [f"V:{number}"] * (len(sounding) > 1) + voice.lines
+    if graces := sum(voice.graces for voice in sounding):
+        remarks.append(f"{graces} grace note{'s' * (graces != 1)} left out")
     if unread:
         remarks.append(f"not read: {', '.join(unread)}")
     return Tune(
@@ -246,6 +250,9 @@ def _music(text: str, voice: _Voice, path: str | None) -> None:
     compound = voice.metre[0] % 3 == 0 and voice.metre[0] > 3
     played = {3: 2, 6: 2, 2: 3, 4: 3, 8: 3}  # notes in the time of that many (ABC 2.1, 4.13)
     text = _TUPLET.sub(lambda m: f"({m[1]}:{played.get(int(m[1]), 3 if compound else 2)}:{m[1]}", text)
+    for grace in _GRACE.findall(text):  # in a tuplet music21 takes them for one of its notes
+        voice.graces += len(re.findall("[A-Ga-g]", grace))
+    text = _GRACE.sub("", text)
     voice.notes += len(re.findall("[A-Ga-g]", text))
     text = _CHORD_TIE.sub(rf"{TIED}[\1]\2", text)
     if re.search(r"\[[^\]\n|:]*-[^\]\n|:]*\]", text):
