@@ -20,6 +20,7 @@ eight a note, the two ends of a row not counted.
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import resource
 import subprocess
@@ -45,6 +46,8 @@ from musicbert.objectives.masking import MaskPolicy, mask_tokens
 SHAPES = ((1, 1000), (16, 120), (1, 120))
 #: paths that are timed, in the order of the columns
 PATHS = ("plain", "ours", "bf16")
+#: times that each path runs, without the first
+ROUNDS = 5
 #: paths whose memory is measured
 KINDS = ("plain", "keeping weights", "ours")
 
@@ -242,7 +245,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument(
+        "--steps-only",
+        action="store_true",
+        help="no tables of parts; processor time of all threads",
+    )
     parser.add_argument("--write", type=Path, help="Markdown file to write")
     parser.add_argument("--memory", action="store_true", help="measure the memory of each path, not its time")
     parser.add_argument("--peak", choices=KINDS, help=argparse.SUPPRESS)
@@ -261,6 +269,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     steps, forms, attention = [], [], []
     settings = options.device, options.rounds, options.threads
     for arch in options.arch:
+        if options.steps_only:
+            steps += measure_steps(arch, options.shape, options.device, options.rounds, 1)
+            continue
         steps += measure_steps(arch, options.shape, *settings)
         forms += measure_forms(arch, options.shape, *settings)
         attention += measure_attention(arch, options.shape, *settings)
@@ -318,15 +329,37 @@ def report(
         command += " --shape " + " ".join(f"{rows}x{notes}" for rows, notes in options.shape)
     if options.threads != 1:
         command += f" --threads {options.threads}"
+    if options.rounds != ROUNDS:
+        command += f" --rounds {options.rounds}"
+    if options.steps_only:
+        command += " --steps-only"
+    clock = clock_of(options.device, 1 if options.steps_only else options.threads)
+    spins = os.environ.get("GOMP_SPINCOUNT")
+    waiting = f", GOMP_SPINCOUNT={spins}" if spins else ""
+    commit = commit_here()
+    parts = [
+        "## The down-projection alone, forward and backward",
+        "",
+        "| arch | batch | direct | table | present |",
+        "|---|---|---|---|---|",
+        *forms,
+        "",
+        "## The attention of one layer alone, forward and backward",
+        "",
+        "| arch | batch | precision | dropout | torch's choice | ours | ratio |",
+        "|---|---|---|---|---|---|---|",
+        *attention,
+        "",
+    ]
     heads = ["arch", "batch", "dropout", *PATHS, "plain / ours", "plain / bf16"]
     heads += [f"{path}, tokens/s" for path in PATHS]
     return "\n".join(
         [
             "# A training step of the masked language model",
             "",
-            f"{datetime.now(UTC):%Y-%m-%d}, {hardware}, torch {torch.__version__}, "
+            f"{datetime.now(UTC):%Y-%m-%d}, commit {commit}, {hardware}{waiting}, torch {torch.__version__}, "
             f"Python {platform.python_version()}, float32.",
-            f"Milliseconds ({clock_of(options.device, options.threads)} time), best of {options.rounds}, and "
+            f"Milliseconds ({clock} time), best of {options.rounds}, and "
             "tokens (eight a note) a second of it. Made by",
             f"`python benchmarks/model_step.py {command}`,",
             "which also says what the two paths are and checks that their losses are equal.",
@@ -335,32 +368,22 @@ def report(
             "|---" * len(heads) + "|",
             *steps,
             "",
-            "## The down-projection alone, forward and backward",
-            "",
-            "| arch | batch | direct | table | present |",
-            "|---|---|---|---|---|",
-            *forms,
-            "",
-            "## The attention of one layer alone, forward and backward",
-            "",
-            "| arch | batch | precision | dropout | torch's choice | ours | ratio |",
-            "|---|---|---|---|---|---|---|",
-            *attention,
-            "",
+            *([] if options.steps_only else parts),
         ]
     )
+
+
+def commit_here() -> str:
+    """Commit of the checkout."""
+    words = ["git", "rev-parse", "--short", "HEAD"]
+    where = Path(__file__).parent
+    return subprocess.run(words, capture_output=True, text=True, check=False, cwd=where).stdout.strip()
 
 
 def memory_report(options: argparse.Namespace, rows: Sequence[str]) -> str:
     shapes = " ".join(f"{count}x{notes}" for count, notes in options.shape)
     command = f"--memory --arch {' '.join(options.arch)} --shape {shapes} --threads {options.threads}"
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parent,
-    ).stdout.strip()
+    commit = commit_here()
     return "\n".join(
         [
             "# Memory of a training step of the masked language model",

@@ -24,7 +24,7 @@ def test_a_shape_of_its_own(bench, tmp_path):
     text = out.read_text()
     assert "(wall time)" in text
     assert "2 threads" in text
-    assert "--shape 2x12 --threads 2`" in text
+    assert "--shape 2x12 --threads 2 --rounds 1`" in text
     head, attention_head = rows_of(text, "dropout")
     on, off, form, *attention = rows_of(text, "2 x 12 notes")
     assert (on[2], off[2]) == ("on", "off")
@@ -53,3 +53,19 @@ def test_what_cannot_be_is_refused(bench, words, capsys):
     with pytest.raises(SystemExit, match="2"):
         bench.main(words)
     assert "error" in capsys.readouterr().err
+
+
+def test_steps_only(bench, tmp_path):
+    out = tmp_path / "step.md"
+    options = ["--arch", "tiny", "--shape", "2x12", "--threads", "2", "--rounds", "1", "--steps-only"]
+    bench.main([*options, "--write", str(out)])
+    assert "(CPU time)" in out.read_text()
+    assert "down-projection" not in out.read_text()
+
+
+def test_memory(bench, tmp_path):
+    out = tmp_path / "memory.md"
+    bench.main(["--memory", "--arch", "tiny", "--shape", "1x12", "--write", str(out)])
+    (row,) = rows_of(out.read_text(), "1 x 12 notes")
+    assert len(row) == 6
+    assert all(float(peak.replace(",", "")) > 0 for peak in row[2:])
