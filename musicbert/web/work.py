@@ -21,7 +21,7 @@ from musicbert.midi import Score, programs_elsewhere, read_score
 from musicbert.midi.writer import midi_bytes
 
 #: notes and seconds that the page takes: a long concert
-MOST_NOTES, MOST_SECONDS = 60_000, 3 * 3600.0
+MOST_NOTES, MOST_SECONDS = 100_000, 3 * 3600.0
 #: seconds of sound of one file, its samples a second
 MOST_SOUND, RATE = 900.0, 22_050
 #: notes of music whose notes, or else whose bars, are hidden in turn
@@ -91,7 +91,10 @@ def _read(data: bytes, name: str) -> Score:
     score = read_score(data, name=name)
     if len(score) > MOST_NOTES:
         raise MidiError(
-            "too-many-notes", f"It has {len(score):,} notes; the page takes {MOST_NOTES:,}", path=name
+            "too-many-notes",
+            f"It has {len(score):,} notes; the page takes {MOST_NOTES:,}",
+            path=name,
+            hint="choose a part of it, or use musicbert analyse",
         )
     seconds = float(score.seconds(score.offset).max())
     if seconds > MOST_SECONDS:
