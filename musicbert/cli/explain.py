@@ -24,7 +24,7 @@ docs/explanations.md says what each number means and how far to trust it.
 
 --output is a folder for explanation.json and MIDI files: the music as it is (original.mid), with each factor
 neutral (without_FACTOR.mid), and with all of them (neutral.mid). --change adds one for each change that was
-found. --sound writes the original, the neutral and the changed music as .wav, too.
+found. --sound writes the original, neutral and changed music, and that without what matters most, as .wav.
 
 exit status: 0 done; 2 bad usage or input."""
 
@@ -106,9 +106,12 @@ def run(options: argparse.Namespace) -> int:
                 name = "_".join(re.findall(r"\w+", each.name.lower())) + ("_up" if each.up else "_down")
                 music[name] = each.score
                 print(f"more {each.towards}: {folder / name}.mid")
+        heard = {"neutral", *music} - {"original", *(f"without_{factor}" for factor in FACTORS)}
+        if found := result.factors:  # what matters most to each dimension is heard, too
+            heard |= {f"without_{found.factors[k]}" for k in abs(found.effects).argmax(axis=0)}
         for name, made in music.items():
             made.save(folder / f"{name}.mid")
-            if options.sound and not name.startswith(("original", "without_")):
+            if options.sound and name in heard:
                 render(made, folder / f"{name}.wav")
         result.to_json(folder / "explanation.json")
     return 0

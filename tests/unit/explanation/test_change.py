@@ -13,6 +13,7 @@ from musicbert.cli.main import main
 from musicbert.errors import ConfigError
 from musicbert.explanation import CallableTarget, Explanation, explain, neutral
 from musicbert.explanation.change import _points, _reach, smallest_change
+from musicbert.explanation.factors import FactorEffects
 from musicbert.explanation.measured import measured, real_ranges
 from musicbert.explanation.plausibility import NETWORK, measures, unlike
 from musicbert.explanation.playing_factors import FACTORS, STRONGEST, coordinates, with_strengths
@@ -151,7 +152,9 @@ def test_the_command_writes_what_was_before_and_after_as_midi_and_sound(score, t
     louder = replace(score, velocity=np.minimum(score.velocity + 30, 127))
     made = smallest_change(TARGET, 1, score, 0.1, up=True)
     change = replace(made, name="Timbre Soft - Loud", towards="loud", score=louder, strengths={"loudness": 2})
-    given = Explanation(("x",), (("", ""),), np.zeros(1), score, changes=(change,))
+    tables = np.array([[0.1], [0.0], [0.0], [0.0], [0.0], [0.0], [-0.2]])
+    effects = FactorEffects(("x",), (("", ""),), FACTORS, np.zeros(1), np.zeros(1), tables, tables, tables)
+    given = Explanation(("x",), (("", ""),), np.zeros(1), score, factors=effects, changes=(change,))
     monkeypatch.setattr("musicbert.explanation.explain", lambda *_, **__: given)
     score.save(tmp_path / "a.mid")
     command = ["explain", str(tmp_path / "a.mid"), "--change", "--sound"]
@@ -162,7 +165,7 @@ def test_the_command_writes_what_was_before_and_after_as_midi_and_sound(score, t
         with wave.open(str(path)) as file:
             samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(float)
             seconds[path.stem], power[path.stem] = file.getnframes() / file.getframerate(), samples.std()
-    assert set(seconds) == {"original", "neutral", "timbre_soft_loud_up"}
+    assert set(seconds) == {"original", "neutral", f"without_{FACTORS[6]}", "timbre_soft_loud_up"}
     assert seconds["original"] == pytest.approx(seconds["timbre_soft_loud_up"], abs=0.5)
     assert power["timbre_soft_loud_up"] > 1.2 * power["original"]
     for name in ("original", "timbre_soft_loud_up"):
