@@ -26,6 +26,10 @@ _TUPLET = re.compile(r"\(([2-9])(?![\d:])")
 #: between a note and a colon, which look like a field
 _FIELD_LIKE = re.compile(r"(?<=[A-Ga-gz])(?=:)")
 _GRACE = re.compile(r"\{[^}]*\}")
+#: a note, tie and sign of a dotted rhythm before another note: music21 passes over the sign at a tie
+_UNEVEN = re.compile(
+    r"(?P<note>[\^_=]{0,2}[A-Ga-g][,']*)(?P<length>[\d/]*)-?(?P<sign>[<>]+)-?(?=(?P<next>[\^_=]{0,2}[A-Ga-g][,']*))"
+)
 _SLUR = re.compile(r"\((?!\d)|\)")
 _REST = re.compile(r"[ZX](\d*)")
 _MOST_BARS = 1000
@@ -234,6 +238,13 @@ def _has_notes(text: str) -> bool:
     return re.search(r"[A-Ga-gz]", text) is not None
 
 
+def _without_tie(match: re.Match[str]) -> str:
+    """Leave out a tie to another note, which is a slur."""
+    if match["note"] == match["next"]:
+        return match[0]
+    return f"{match['note']}{match['length']}{match['sign']}"
+
+
 def _music(text: str, voice: _Voice, path: str | None) -> None:
     """Add notes to a voice."""
     if "&" in text:
@@ -252,7 +263,7 @@ def _music(text: str, voice: _Voice, path: str | None) -> None:
     text = _TUPLET.sub(lambda m: f"({m[1]}:{played.get(int(m[1]), 3 if compound else 2)}:{m[1]}", text)
     for grace in _GRACE.findall(text):  # in a tuplet music21 takes them for one of its notes
         voice.graces += len(re.findall("[A-Ga-g]", grace))
-    text = _GRACE.sub("", text)
+    text = _UNEVEN.sub(_without_tie, _GRACE.sub("", text))
     voice.notes += len(re.findall("[A-Ga-g]", text))
     text = _CHORD_TIE.sub(rf"{TIED}[\1]\2", text)
     if re.search(r"\[[^\]\n|:]*-[^\]\n|:]*\]", text):

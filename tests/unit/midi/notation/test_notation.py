@@ -233,6 +233,7 @@ HEAD = "X:1\nM:4/4\nL:1/4\nK:C\n"
         ('"Am"C!f!D [r:remark] y E{g}F|$', [1, 1, 1, 1]),
         ("HCTD .E vF|", [1, 1, 1, 1]),
         ("CDEF::GABc:|", [1] * 8),
+        ("C-<E F>-D|", [Fraction(1, 2), Fraction(3, 2), Fraction(3, 2), Fraction(1, 2)]),
         ("(3{e}CDE F2|", [Fraction(2, 3)] * 3 + [2]),
     ],
 )
