@@ -65,6 +65,11 @@ class Parser(argparse.ArgumentParser):
             for action, default in defaults.items():
                 action.default = default
 
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        if action.type is Path and not arg_string:  # it would mean this folder
+            raise argparse.ArgumentError(action, "the path is empty: is a variable of the shell not set?")
+        return super()._get_value(action, arg_string)
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         try:
             super()._check_value(action, value)

@@ -278,3 +278,22 @@ def test_a_file_is_not_named_as_what_it_is_not(words, song, tmp_path, capsys):
     assert main([*(word.format(song=song) for word in words), "--output", str(output)]) == 2
     assert "[bad-suffix]" in capsys.readouterr().err
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["index", "", "-o", "out"],
+        ["build", "", "-o", "out"],
+        ["build", "midi", "-o", ""],
+        ["analyse", ""],
+        ["finetune", "--labels", "t.csv", "--midi", "", "--model", "scratch:musicbert_tiny", "-o", "out"],
+    ],
+)
+def test_an_empty_path_is_not_this_folder(words, song, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "song.mid").write_bytes(song.read_bytes())
+    before = {path.name for path in tmp_path.iterdir()}
+    assert main(words) == 2
+    assert "is a variable of the shell not set?" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == before

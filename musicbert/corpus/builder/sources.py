@@ -93,6 +93,9 @@ def _absolute(source: str) -> str:
 def _lister(source: str) -> Callable[[str, ArchiveLimits], Listed]:
     if "://" in source:
         return _remote_folder
+    if not source:
+        hint = "is a variable of the shell not set?"
+        raise DatasetError("not-found", "The path of a source is empty", hint=hint)
     path = Path(source)
     if path.is_dir():
         return _folder

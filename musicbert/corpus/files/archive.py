@@ -109,6 +109,9 @@ class MidiSource:
         limits: ArchiveLimits | None = None,
         suffixes: tuple[str, ...] = MIDI_SUFFIXES,
     ) -> None:
+        if not os.fspath(path):
+            hint = "is a variable of the shell not set?"
+            raise DatasetError("not-found", "The path of the MIDI files is empty", hint=hint)
         self.path, self.suffixes = Path(path), suffixes
         self.limits = limits or ArchiveLimits()
         self._zip = None if self.path.is_dir() else open_zip(self.path)
