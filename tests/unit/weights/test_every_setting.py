@@ -53,10 +53,8 @@ def opened(path):
     if bundle.family.name != "musicbert":
         hidden = model(CELLS, features_only=True, return_all_hiddens=True)[1]["hidden"]
         return bundle.settings() | {"origin": None}, hidden
-    outputs = [model(TOKENS["musicbert"])[0].flatten()]
-    outputs += [
-        model(TOKENS["musicbert"], classification_head_name=head.name)[0].flatten() for head in bundle.heads
-    ]
+    names = [None, *(head.name for head in bundle.heads)]
+    outputs = [model(TOKENS["musicbert"], classification_head_name=name)[0].flatten() for name in names]
     return bundle.settings() | {"origin": None}, torch.cat(outputs)
 
 
