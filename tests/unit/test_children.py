@@ -4,14 +4,16 @@ import math
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 import musicbert
-from musicbert.children import calls_in_children
+from musicbert.children import calls_in_children, without_interrupts
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -51,7 +53,7 @@ def test_children_import_what_their_parent_does_whatever_the_current_folder_hold
     (here / "musicbert" / "errors.py").write_text("first_line = lambda _: 'not this one'")
     program = (
         "import os, sys, musicbert\n"
-        "from musicbert.children import calls_in_children\n"
+        "from musicbert.children import calls_in_children, without_interrupts\n"
         "from musicbert.errors import first_line\n"
         "if __name__ == '__main__':\n"
         "    os.chdir(sys.argv[1])\n"
@@ -77,3 +79,33 @@ def test_children_end_with_the_generator():
     next(calls)
     calls.close()
     assert not multiprocessing.active_children()
+
+
+def test_an_interrupt_that_another_thread_gets_waits():
+    started, ended, steps = threading.Event(), threading.Event(), []
+    other = threading.Thread(target=lambda: (started.set(), ended.wait()))  # begun before: it masks nothing
+    other.start()
+    started.wait()
+
+    def interrupted():
+        with without_interrupts():
+            signal.pthread_kill(other.ident, signal.SIGINT)
+            told.recv(1)  # it has arrived
+            steps.append("started")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    told, tells = socket.socketpair()
+    tells.setblocking(False)
+    signal.set_wakeup_fd(tells.fileno())
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        assert steps == ["started"]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGINT, before)
+        ended.set()
+        other.join()
+        told.close()
+        tells.close()
