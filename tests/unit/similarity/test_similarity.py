@@ -220,7 +220,7 @@ def test_empty_folders_and_other_outputs_are_refused(folder, tmp_path):
         index_folder(tmp_path / "empty", tmp_path / "index", progress=False)
     assert not (tmp_path / "index").exists()
     (tmp_path / "empty" / "bad.mid").write_bytes(b"MThd")
-    with pytest.raises(DatasetError, match=r"None of the 1 MIDI files can be described; bad\.mid") as refused:
+    with pytest.raises(DatasetError, match=r"None of the 1 files can be described; bad\.mid") as refused:
         index_folder(tmp_path / "empty", tmp_path / "index", progress=False)
     assert refused.value.reason == "nothing-usable"
     with pytest.raises(DatasetError, match="something other than an index") as refused:
