@@ -4,7 +4,7 @@ from musicbert.encoding.beat_notes import BeatNotes
 from musicbert.encoding.codec import Codec
 from musicbert.encoding.codecs import CODECS, get_codec
 from musicbert.encoding.decode import decode
-from musicbert.encoding.octuple import encode, encode_notes
+from musicbert.encoding.octuple import PieceRows, encode, encode_notes
 from musicbert.encoding.performance import (
     KNOWN_INPUTS,
     PERFORMANCE_INPUTS,
@@ -49,6 +49,7 @@ __all__ = [
     "VOCABULARY_SIZE",
     "BeatNotes",
     "Codec",
+    "PieceRows",
     "Policies",
     "Segment",
     "Window",

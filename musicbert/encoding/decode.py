@@ -8,8 +8,9 @@ lasts one tick. One track a program. 480 ticks a quarter note, 30 a position.
 Rows hold neither the length of a bar without notes nor, if the only notes of a bar come after a change inside
 it, the signature that it began with. Such a bar begins with the signature of the bar before if that is long
 enough, else with the shortest one over 64 that is, and changes at its first note. If the guessed empty bars
-would push notes beyond the grid, they become as short as possible (1/64). Where the music that the rows came
-from is known, `musicbert.encoding.changes` loses none of this.
+would push notes beyond the grid, they become as short as possible (1/64). Rows just made by `encode` remember
+their silent bars (`PieceRows`): nothing is guessed. Where the music that the rows came from is known,
+`musicbert.encoding.changes` loses none of this.
 
 ``encode(decode(rows)) == rows`` for all rows that `encode` makes, except in bars whose notes differ in time
 signature.
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from musicbert.arrays import Bools, Ints
-from musicbert.encoding.octuple import DRUM_PITCH, DRUM_PROGRAM
+from musicbert.encoding.octuple import DRUM_PITCH, DRUM_PROGRAM, PieceRows
 from musicbert.encoding.quantise import (
     BAR_LENGTHS,
     MAX_POSITIONS,
@@ -60,6 +61,9 @@ def decode(rows: ArrayLike) -> Score:
             f"row {row}: pitch {pitch[row]} does not belong to program {program[row]} (128 is drums)",
         )
     bar_metre, empty = _bar_metres(bar, metre)
+    if isinstance(rows, PieceRows):
+        silent, codes = rows.silent_bars()
+        bar_metre[silent], empty[silent] = codes, False
     begin_metre = _fitting(bar_metre, bar, position, metre)
     bar_start = _bar_starts(begin_metre)
     last = position[bar == bar.max()].max()

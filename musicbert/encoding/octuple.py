@@ -22,7 +22,7 @@ import numpy as np
 from musicbert.arrays import Ints
 from musicbert.encoding.metre import bar_table
 from musicbert.encoding.policies import COMPATIBLE, Policies
-from musicbert.encoding.quantise import MAX_POSITIONS, duration_code, positions, tempo_code
+from musicbert.encoding.quantise import BAR_LENGTHS, MAX_POSITIONS, duration_code, positions, tempo_code
 from musicbert.errors import MidiError
 from musicbert.midi import ReadLimits, Score, read_score
 from musicbert.midi.columns import DEFAULT_BPM, check_score
@@ -34,8 +34,25 @@ DRUM_PROGRAM, DRUM_PITCH = 128, 128
 _VELOCITY_BITS, _DURATION_BITS, _PITCH_BITS, _PROGRAM_BITS, _POSITION_BITS = 5, 7, 8, 8, 16
 _KEY_BITS = _VELOCITY_BITS + _DURATION_BITS + _PITCH_BITS + _PROGRAM_BITS + _POSITION_BITS
 _INDEX_BITS = 63 - _KEY_BITS
+_BAR_COLUMNS = (0, 6)
 #: Bits of a position where the index of the note need not fit beside it.
 _MOST_POSITION_BITS = _POSITION_BITS + _INDEX_BITS
+
+
+class PieceRows(np.ndarray):
+    """Rows of a piece that remember the time signatures of its silent bars, which no column holds.
+
+    ``silent``: numbers and codes of these bars, and the columns bar and time signature that they belong to.
+    What is computed from such rows, or read from a file, has forgotten them (None).
+    """
+
+    silent: tuple[Ints, Ints, Ints] | None = None
+
+    def silent_bars(self) -> tuple[Ints, Ints]:
+        """Numbers and codes of the silent bars; none where the rows have been changed since."""
+        if self.silent is None or not np.array_equal(self[:, _BAR_COLUMNS], self.silent[2]):
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        return self.silent[:2]
 
 
 def encode(
@@ -60,6 +77,7 @@ def encode(
     Returns
     -------
     [shape=(n_notes, 8), int64]
+        Where the time signature changes and bars are silent, these are `PieceRows`.
 
     Raises
     ------
@@ -70,10 +88,11 @@ def encode(
     --------
     >>> rows = encode("piece.mid")  # doctest: +SKIP
     """
-    if isinstance(source, Score):
-        return encode_notes(source, policies=policies, limits=limits)[0]
-    score = read_score(source, reader=reader, limits=limits, channel_programs=channel_programs)
-    return encode_notes(score, policies=policies, limits=limits, checked=True)[0]
+    checked = not isinstance(source, Score)
+    if not isinstance(source, Score):
+        source = read_score(source, reader=reader, limits=limits, channel_programs=channel_programs)
+    rows = encode_notes(source, policies=policies, limits=limits, checked=checked)[0]
+    return _with_silent_bars(rows, source, policies) if source.metre_tick.any() else rows
 
 
 def encode_notes(
@@ -110,6 +129,21 @@ def encode_notes(
         limit = min(limit, MAX_POSITIONS)
     rows = _columns(key, score, limit, policies)
     return rows, order if kept is None else kept[order]
+
+
+def _with_silent_bars(rows: Ints, score: Score, policies: Policies) -> Ints:
+    """Rows of a score whose time signature changes, with the signatures of its silent bars."""
+    last = int(rows[-1, 0])
+    silent = np.setdiff1d(np.arange(last if last < MAX_POSITIONS else 0), rows[:, 0])
+    if len(silent) == 0:
+        return rows
+    bars = bar_table(score, int(positions(score.onset.max(), score.ticks_per_beat)) + 1, policies)
+    start = bars.start(silent)
+    codes = bars.codes(start) + np.zeros_like(silent)
+    whole = BAR_LENGTHS[codes] == bars.start(silent + 1) - start
+    result = rows.view(PieceRows)
+    result.silent = silent[whole], codes[whole], rows[:, _BAR_COLUMNS]
+    return result
 
 
 def notes_beyond_limit(score: Score) -> int:

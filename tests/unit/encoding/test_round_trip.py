@@ -54,6 +54,30 @@ def test_through_a_file(rows):
         np.testing.assert_array_equal(encode(midi_bytes(score), reader=reader), rows)
 
 
+SILENT = {
+    "metre_tick": np.array([0, 1920, 3360]),
+    "metre_numerator": np.array([4, 3, 4]),
+    "metre_denominator": np.array([4, 4, 4]),
+}
+
+
+def test_silent_bars_keep_their_metre():
+    """One bar of 4/4, a silent one of 3/4, then 4/4 again."""
+    rows = np.array([[bar, 0, 0, 60, 8, 16, METRES.index((4, 4)), 20] for bar in (0, 2, 3)])
+    score = replace(
+        decode(rows), onset=np.array([0, 3360, 5280]), offset=np.array([240, 3600, 5520]), **SILENT
+    )
+    encoded = encode(score)
+    np.testing.assert_array_equal(encoded, rows)
+    assert decode(encoded).onset.tolist() == [0, 3360, 5280]
+    assert decode(encoded).metre_tick.tolist() == [0, 1920, 3360]
+    changed = encoded.copy()
+    guessed = [0, 3840, 5760]
+    assert decode(changed).onset.tolist() == decode(rows).onset.tolist() == guessed
+    encoded[1:, 0] += 1  # these are other bars now
+    assert decode(encoded).onset.tolist() == [0, 5760, 7680]
+
+
 @st.composite
 def any_score(draw):
     n = draw(st.integers(1, 30))
