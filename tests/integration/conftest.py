@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from multiprocessing import spawn
 from pathlib import Path
 
 import numpy as np
@@ -43,15 +42,6 @@ def _midi(seed, notes):
             control_track=np.zeros(8, np.int64),
         )
     )
-
-
-@pytest.fixture(scope="package", autouse=True)
-def warm_children():
-    """Child processes of the tests' own process start at once."""
-    before = spawn.get_executable()
-    spawn.set_executable(python())
-    yield
-    spawn.set_executable(before)
 
 
 @pytest.fixture
