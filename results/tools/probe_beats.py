@@ -45,16 +45,6 @@ def _states(model: Any, pieces: Sequence[LabelledPiece]) -> list[tuple[Any, Any]
     return found
 
 
-def _twin(model: Any, seed: int) -> None:
-    """Give the network random weights."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        fresh = type(model.module)(model.config)
-    model.module.load_state_dict(fresh.state_dict(), strict=False)
-
-
 def probe_pieces(
     model: Any, train: Sequence[LabelledPiece], test: Sequence[LabelledPiece], *, seed: int = 0
 ) -> dict[str, Predictions]:
@@ -64,11 +54,13 @@ def probe_pieces(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    from musicbert.predict.sentences.databin import random_twin
+
     results = {}
     for row in ROWS:
         if row == "random weights":
             weights = {name: value.clone() for name, value in model.module.state_dict().items()}
-            _twin(model, seed)
+            model.module.load_state_dict(random_twin(model, seed=seed), strict=False)
         elif row == "pre-trained":
             model.module.load_state_dict(weights)
         states = {} if row == "always" else {"train": _states(model, train), "test": _states(model, test)}

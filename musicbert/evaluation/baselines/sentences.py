@@ -134,23 +134,34 @@ def genre_baselines(
     train = window_features(folder, "train", chosen, known=known)
     here = window_features(folder, part, np.arange(len(about)), known=known)
     frequency = labels.mean(axis=0)
+    majority = (np.arange(len(frequency)) == frequency.argmax()).astype(float)
+    return {
+        "majority": np.tile(majority, (len(here), 1)),
+        "frequency": np.tile(frequency, (len(here), 1)),
+        **feature_scores(train, labels, here, seed=seed),
+    }
+
+
+def feature_scores(
+    train: Floats, labels: NDArray[np.int64], here: Floats, *, seed: int = 0
+) -> dict[str, Floats]:
+    """Score labels with each model of features, and with the mean of the three: name -> [shape=(m, C), 0-1].
+
+    The parameters are those of `logistic_scores`; ``seed``: of the trees.
+    """
     trees = ExtraTreesClassifier(TREES, min_samples_leaf=2, n_jobs=1, random_state=seed)
     chance = trees.fit(train, labels).predict_proba(here)
     # a label that never, or always, occurs in training has one column
-    columns = [p[:, 1] if p.shape[1] > 1 else np.full(len(here), frequency[c]) for c, p in enumerate(chance)]
-    majority = (np.arange(len(frequency)) == frequency.argmax()).astype(float)
+    columns = [
+        p[:, 1] if p.shape[1] > 1 else np.full(len(here), labels[:, c].mean()) for c, p in enumerate(chance)
+    ]
     inputs, tested = standardise(train, here)
     models = {
         "logistic": logistic_scores(train, labels, here),
         "extra trees": np.stack(columns, axis=1),
         "svm": fit_columns(lambda: support(inputs.shape[1]), inputs, labels, tested),
     }
-    return {
-        "majority": np.tile(majority, (len(here), 1)),
-        "frequency": np.tile(frequency, (len(here), 1)),
-        **models,
-        "ensemble": np.mean(list(models.values()), axis=0),
-    }
+    return models | {"ensemble": np.mean(list(models.values()), axis=0)}
 
 
 def window_features(

@@ -27,7 +27,6 @@ from musicbert.encoding.sequence_views import position_width, sequence_in_view, 
 from musicbert.encoding.vocabulary import N_FIELDS, PAD
 from musicbert.errors import CheckpointError, DatasetError
 from musicbert.evaluation.baselines.sentences import first_windows, logistic_scores, mean_over_windows
-from musicbert.model import MusicBert
 from musicbert.predict.runner import pick_device, run_batches
 from musicbert.weights import build_model, read_bundle
 
@@ -107,10 +106,10 @@ def class_logits(
 
 
 def random_twin(model: Any, *, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Weights of a new model of the same sizes: the control of a probe."""
+    """Weights of a new model of the same sizes, of any family: the control of a probe."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fresh = MusicBert(model.config).state_dict()
+        fresh = type(model.module)(model.config).state_dict()
     return {name: value for name, value in fresh.items() if name in model.module.state_dict()}
 
 
