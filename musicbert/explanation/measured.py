@@ -16,7 +16,7 @@ from typing import Any
 
 @cache
 def real_ranges() -> dict[str, tuple[float, float]]:
-    """Return the ranges of both measures of `musicbert.explanation.plausibility` for real performances."""
+    """Return the ranges of the measures of `musicbert.explanation.plausibility` for real performances."""
     text = files("musicbert.explanation").joinpath("losses.json").read_text(encoding="utf-8")
     return {name: (float(low), float(high)) for name, (low, high) in json.loads(text).items()}
 

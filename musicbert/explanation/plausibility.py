@@ -1,4 +1,4 @@
-"""Whether changed music is like real performances: two measures, each with the range of real performances.
+"""Whether changed music is like real performances: measures, each with the range of real performances.
 
 velocity loss
     The mean negative log probability (nats) that a pre-trained network gives the velocities of hidden notes,
@@ -6,6 +6,9 @@ velocity loss
     performances, music with doubled dynamics often harder.
 distance
     To the nearest rated performances, over the features of the playing, as `musicbert analyse` measures it.
+unevenness
+    Standard deviation of the times from chord to chord against estimated note values at a steady tempo (log2;
+    `musicbert.explanation.note_values`). Nobody plays as evenly as music whose timing was taken away.
 
 Onsets and durations are not asked of the network: their losses hardly differ between real and neutral playing
 (`results/explanations/losses.md`). The music is read on a clock of its own, as in
@@ -19,7 +22,9 @@ import numpy as np
 
 from musicbert.analysis.model import ProfileModel, load_profile_model
 from musicbert.analysis.passages import played
+from musicbert.arrays import Floats
 from musicbert.encoding import FIELDS
+from musicbert.explanation.playing_factors import coordinates
 from musicbert.midi import Score
 
 #: the network that judges, the share of the notes that is hidden, in so many draws
@@ -50,12 +55,20 @@ def masked_loss(score: Score, model: Any = None, *, fields: Sequence[str] = ("ve
     return float(np.mean(np.concatenate(losses))) if losses else float("nan")
 
 
+def unevenness(score: Score) -> float:
+    """How uneven the tempo of a performance is (log2); 0 where there are fewer than two intervals."""
+    parts = coordinates(played(score))
+    apart: Floats = parts.interval - parts.steady
+    return float(apart.std()) if len(apart) > 1 else 0.0
+
+
 def measures(score: Score, network: Any = None, profile: ProfileModel | None = None) -> dict[str, float]:
-    """Both measures of a performance (see the module), by name."""
+    """All measures of a performance (see the module), by name."""
     profile = load_profile_model() if profile is None else profile
     return {
         "velocity loss": masked_loss(score, network),
         "distance": float(profile.rate([score]).distance[0]),
+        "unevenness": unevenness(score),
     }
 
 

@@ -18,7 +18,7 @@ offered, and one rater's standard error.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from profile_model import fit, on_a_clock, subset
 from program import make_parser, report_errors, say
 from threadpoolctl import threadpool_limits
 
+from musicbert.analysis.model import load_profile_model
 from musicbert.analysis.passages import played
 from musicbert.annotation.label_map import LabelMap
 from musicbert.annotation.names import parse_segment, segment_id
@@ -36,7 +37,7 @@ from musicbert.annotation.table import read_ratings
 from musicbert.arrays import Floats, Ints
 from musicbert.atomic import write_json, write_text
 from musicbert.corpus.files.archive import MidiSource
-from musicbert.corpus.files.folders import read_npz, write_npz
+from musicbert.errors import ConfigError
 from musicbert.evaluation.baselines.committee_file import RatingModel
 from musicbert.evaluation.baselines.rated_examples import (
     PLAYING,
@@ -58,7 +59,7 @@ from musicbert.features import features
 from musicbert.midi import read_score
 from musicbert.provenance import provenance
 
-__all__ = ["add_arguments", "agreement", "choose", "fold_models", "jackknife", "read_examples"]
+__all__ = ["add_arguments", "agreement", "choose", "fold_models", "inputs_of", "jackknife", "read_examples"]
 
 SEED = 7
 #: performances of the same bars that are explained, at least and at most
@@ -136,15 +137,26 @@ def _correlations(x: Floats, y: Floats, group: Ints, weights: Floats) -> Floats:
     return np.asarray(xy / np.sqrt(np.maximum(xx * yy, 1e-12)))
 
 
-def fold_models(options: Any, examples: Examples, chosen: Ints) -> tuple[list[RatingModel], Ints]:
-    """Models of all folds, and which of them did not see each performance [shape=(m,)]."""
+def fold_models(
+    options: Any, examples: Examples, chosen: Ints, change: Callable[[Examples], Examples] | None = None
+) -> tuple[list[RatingModel], Ints]:
+    """Models of all folds, and which of them did not see each performance [shape=(m,)].
+
+    ``change``: of the training part; without it, models of ``options.models`` are taken.
+    """
     index = {name: k for k, name in enumerate(examples.ids.tolist())}
     folds = baseline_folds(options.split, examples.ids.tolist(), folds_file=options.folds_file)
     tests = [np.array([index[name] for name in fold["test"]], np.int64) for fold in folds.values()]
     models = []
     for number, test in enumerate(tests):
-        train = np.setdiff1d(np.arange(len(examples.ids)), test)
-        models.append(fit("committee", subset(examples, train)))
+        if change is None and options.models is not None:
+            folder = options.models / f"fold{number}"
+            if (folder / "test.id").read_text().split() != examples.ids[test].tolist():
+                raise ConfigError("other-settings", "The models there are of other folds", path=folder)
+            models.append(load_profile_model(folder / "profile").committee)
+            continue
+        train = subset(examples, np.setdiff1d(np.arange(len(examples.ids)), test))
+        models.append(fit("committee", train if change is None else change(train)))
         say(f"fold {number} is fitted")
     tested = [next(f for f, test in enumerate(tests) if k in test) for k in chosen.tolist()]
     return models, np.array(tested)
@@ -167,18 +179,34 @@ def _explained(options: Any, examples: Examples, chosen: Ints) -> tuple[Floats, 
     return np.moveaxis(np.array(effects), 1, 0), tested
 
 
-def add_arguments(parser: Any, package: str) -> None:
-    """Add the arguments of a program that explains performances of PercePiano by held-out models."""
+def add_arguments(parser: Any, package: str = "") -> None:
+    """Add the arguments of a program that explains performances of PercePiano by held-out models.
+
+    ``package``: the file of the package that it writes, if it does.
+    """
     add = parser.add_argument
     add("--labels", type=Path, required=True, help="label map of map_midi_to_label.py")
     add("--midi", type=Path, required=True, help="zip archive or folder")
     add("--ratings", type=Path, required=True, help="table of ratings")
     add("--folds-file", type=Path, help="folds.json, for splits by the names of its schemes")
     add("--split", default="content_4fold", help="folds")
-    add("--performances", type=int, default=200, help="about how many are explained")
-    add("--cache", type=Path, help="folder where features and effects are kept between runs")
-    add("--output", type=Path, required=True, help="result without its suffix")
-    add("--package", type=Path, help=f"file of the package ({package})")
+    add("--cache", type=Path, help="folder where features are kept between runs")
+    add("--output", type=Path, required=True, help="result without its suffix, or folder")
+    if package:
+        add("--performances", type=int, default=200, help="about how many are explained")
+        add("--package", type=Path, help=f"file of the package ({package})")
+        add(
+            "--models",
+            type=Path,
+            help="models of the folds (explanation_models.py); default: fitted",
+        )
+
+
+def inputs_of(options: Any) -> dict[str, Path]:
+    """Files that a result was made from, by their role."""
+    files = {"labels": options.labels, "midi": options.midi, "ratings": options.ratings}
+    folders = sorted(options.models.glob("fold*")) if options.models else []
+    return files | {f"model of {each.name}": each / "profile" / "profile.npz" for each in folders}
 
 
 def read_examples(options: Any) -> Examples:
@@ -199,14 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _make(options: Any, arguments: list[str]) -> str:
     examples = read_examples(options)
     chosen = choose(examples, options.performances)
-    kept = None if options.cache is None else options.cache / "effects.npz"
-    if kept is not None and kept.is_file():
-        arrays = read_npz(kept)
-        effects, tested = arrays["effects"], arrays["tested"]
-    else:
-        effects, tested = _explained(options, examples, chosen)
-        if kept is not None:
-            write_npz(kept, {"effects": effects, "tested": tested})
+    effects, tested = _explained(options, examples, chosen)
     held_out = effects[tested, np.arange(len(chosen))]  # (m, k, d)
     noise = np.sqrt((jackknife(effects) ** 2).mean(0))  # (k, d)
     names = [parse_segment(name) for name in examples.ids[chosen].tolist()]
@@ -221,9 +242,8 @@ def _make(options: Any, arguments: list[str]) -> str:
             "rater_error": round(errors[name] / 7, 5),
         }
         found[name]["offered"] = found[name]["gain"]["low"] > 0
-    inputs = {"labels": options.labels, "midi": options.midi, "ratings": options.ratings}
     about = provenance(
-        ["python", "results/tools/explanation_factors.py", *arguments], inputs=inputs, seed=SEED
+        ["python", "results/tools/explanation_factors.py", *arguments], inputs=inputs_of(options), seed=SEED
     )
     result = {"about": about, "performances": len(chosen), "groups": len(set(groups)), "dimensions": found}
     write_json(options.output.with_suffix(".json"), result)

@@ -5,13 +5,13 @@ Example: python results/tools/explanation_losses.py --labels percepiano.json --m
 
 Performances of PercePiano, from all groups of music in turn, are judged as played and with changes
 (`CHANGES`): by the masked loss of each field alone and of position, duration and velocity hidden together, as
-it was done before, and by the distance to the nearest rated performances of other music. For each measure and
-change: the area under the ROC curve (0.5 is chance; below, changed music has the lower values), with a 95 %
-bootstrap interval over groups of music, and the share of changed music that is let through by the middle
-95 % of real performances of all other groups.
+it was done before, by the distance to the nearest rated performances of other music, and by the unevenness of
+the tempo. For each measure and change: the area under the ROC curve (0.5 is chance; below, changed music has
+the lower values), with a 95 % bootstrap interval over groups of music, and the share of changed music that is
+let through by the range (`RANKS`, `ENDS`) of real performances of all other groups.
 
-Writes OUTPUT.json and OUTPUT.md, and --package, the file that the package reads: the middle 95 % of the
-velocity loss, and the distance that 97.5 % have.
+Writes OUTPUT.json and OUTPUT.md, and --package, the file that the package reads: the ranges of the measures
+that are used.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from musicbert.corpus.files.archive import MidiSource
 from musicbert.evaluation.baselines.rated_examples import SCORE
 from musicbert.evaluation.baselines.regressors import Examples, Scale
 from musicbert.evaluation.tables import markdown_table
-from musicbert.explanation.plausibility import NETWORK, masked_loss
+from musicbert.explanation.plausibility import NETWORK, masked_loss, unevenness
 from musicbert.explanation.playing_factors import FACTORS, with_strengths
 from musicbert.features import features
 from musicbert.midi import Score, read_score
@@ -44,8 +44,10 @@ from musicbert.predict.model import from_pretrained
 from musicbert.provenance import provenance
 
 SEED, RESAMPLES = 7, 500
-#: per cent of real performances below the ends of a range
+#: per cent of real performances below the ends of a range, and of an interval
 RANKS = (2.5, 97.5)
+#: measure -> other ends: nothing is too near to rated performances, and much unevenness is no fault
+ENDS = {"distance": (0.0, 97.5), "unevenness": (1.0, 100.0)}
 #: changes whose music is judged, too
 CHANGES: dict[str, dict[str, float]] = {
     "all factors neutral": dict.fromkeys(FACTORS, 0.0),
@@ -56,9 +58,9 @@ CHANGES: dict[str, dict[str, float]] = {
     "pedal taken away": {"pedal": 0.0},
 }
 TOGETHER = ("position", "duration", "velocity")
-MEASURES = ("position loss", "duration loss", "velocity loss", "loss of all three", "distance")
-#: what refuses a change in the package, and the row of both together
-USED, BOTH = ("velocity loss", "distance"), "velocity loss or distance"
+MEASURES = ("position loss", "duration loss", "velocity loss", "loss of all three", "distance", "unevenness")
+#: what refuses a change in the package, and the columns of several together
+USED, EARLIER, ALL = ("velocity loss", "distance", "unevenness"), "the first two", "all that are used"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,17 +94,25 @@ def _judged(score: Score, network: Any, others: Floats) -> list[float]:
     scale = Scale.fit(others)
     apart = scale.apply(others) - scale.apply(features(played(score))[None])
     distance = np.sort(np.sqrt((apart**2).mean(1)))[:NEIGHBOURS].mean()
-    return [*losses, masked_loss(score, network, fields=TOGETHER), float(distance)]
+    return [*losses, masked_loss(score, network, fields=TOGETHER), float(distance), unevenness(score)]
+
+
+def _ends(real: Floats) -> Floats:
+    """Range of each measure [shape=(2, measures)] over real performances [shape=(m, measures)]."""
+    ranks = np.array([ENDS.get(name, RANKS) for name in MEASURES])
+    found = [np.percentile(column, rank) for column, rank in zip(real.T, ranks, strict=True)]
+    return np.where(ranks.T == 0, 0.0, np.array(found).T)
 
 
 def _let_through(real: Floats, changed: Floats, groups: Sequence[str]) -> dict[str, float]:
-    """Shares within the range of the real performances of all other groups, by measure and for both used."""
+    """Shares within the range of the real performances of all other groups, by measure and for those used."""
     at, inside = np.asarray(groups), np.zeros(changed.shape, bool)
     for group in np.unique(at):
-        low, high = np.percentile(real[at != group], RANKS, axis=0)
+        low, high = _ends(real[at != group])
         inside[at == group] = (low <= changed[at == group]) & (changed[at == group] <= high)
-    used = inside[:, [MEASURES.index(name) for name in USED]].all(1)
-    return {**dict(zip(MEASURES, inside.mean(0).tolist(), strict=True)), BOTH: float(used.mean())}
+    used = inside[:, [MEASURES.index(name) for name in USED]]
+    several = {EARLIER: float(used[:, :2].all(1).mean()), ALL: float(used.all(1).mean())}
+    return {**dict(zip(MEASURES, inside.mean(0).tolist(), strict=True)), **several}
 
 
 def area(real: Floats, changed: Floats) -> float:
@@ -143,7 +153,7 @@ def _measure(options: Any, arguments: list[str]) -> str:
                 say(f"{done} of {len(chosen)} performances")
     table = np.array(found)  # (m, 1 + changes, measures)
     real = table[:, 0]
-    low, high = np.percentile(real, RANKS, axis=0).round(4)
+    low, high = _ends(real).round(4)
     ranges = {name: [float(a), float(b)] for name, a, b in zip(MEASURES, low, high, strict=True)}
     inputs = {"labels": options.labels, "midi": options.midi, "ratings": options.ratings}
     command = ["python", "results/tools/explanation_losses.py", *arguments]
@@ -165,10 +175,7 @@ def _measure(options: Any, arguments: list[str]) -> str:
     text = page(result)
     write_text(options.output.with_suffix(".md"), text)
     if options.package is not None:
-        write_json(
-            options.package,
-            {"velocity loss": ranges["velocity loss"], "distance": [0, ranges["distance"][1]]},
-        )
+        write_json(options.package, {name: ranges[name] for name in USED})
     return text
 
 
@@ -180,7 +187,7 @@ def page(result: Mapping[str, Any]) -> str:
     ]
     shares = {change: each["let through"] for change, each in result["changes"].items()}
     rows = [
-        [change, *(f"{100 * each[name]:.0f} %" for name in (*MEASURES, BOTH))]
+        [change, *(f"{100 * each[name]:.0f} %" for name in (*MEASURES, EARLIER, ALL))]
         for change, each in {"as played": result["real let through"], **shares}.items()
     ]
     ends = [[name, f"{low:.2f} to {high:.2f}"] for name, (low, high) in result["real"].items()]
@@ -191,9 +198,11 @@ def page(result: Mapping[str, Any]) -> str:
             f"as played and changed. Made by `{result['about']['command']}`.", "",
             "Area under the ROC curve (95 % bootstrap intervals over groups of music); far from 0.5 tells "
             "changed from real:", "", *markdown_table(["change", *MEASURES], areas), "",
-            "Share within the middle 95 % of real performances of other groups of music:", "",
-            *markdown_table(["music", *MEASURES, BOTH], rows), "",
-            "Middle 95 % of real performances:", "", *markdown_table(["measure", "range"], ends), "",
+            "Share within the range of real performances of other groups of music. The range is their middle "
+            "95 %; of the distance it has no lower end, and of the unevenness it is all but the lowest 1 %. "
+            f"A change is refused by {', '.join(USED[:-1])} and {USED[-1]}:", "",
+            *markdown_table(["music", *MEASURES, EARLIER, ALL], rows), "",
+            "Range of real performances:", "", *markdown_table(["measure", "range"], ends), "",
         ]
     )  # fmt: skip
 

@@ -6,12 +6,16 @@ curve go over the same shares. Each is compared with notes at random, the loudes
 that begin at random, under two replacements: the notes are hidden or removed (gone), and they are those of
 the neutral performance (networks) or flat (other models; see `musicbert.explanation`). Values are in units of
 the score, in the direction in which the performance departs from all notes replaced; intervals are over
-groups of music. A method is offered under a replacement
-where both areas are better than random by their intervals: these lines are `--offered`, which the package
+groups of music. A method is offered under a replacement where both areas are better by their intervals than
+those of random notes, notes in a row and the loudest notes: these lines are `--offered`, which the package
 reads.
 
-    python results/tools/explanations_faithful.py --model runs/ratings/model --midi segment_midi.zip \
-        --ids bin/0/label/test.id --output results/explanations/network --offered network
+Several models, each with the performances that it was not trained on, make one result, such as the folds of
+`explanation_models.py`. What is known of a performance is kept in `--parts`, so that a run that was stopped
+goes on.
+
+    python results/tools/explanations_faithful.py --model fold0/profile fold1/profile --ids fold0/test.id \
+        fold1/test.id --midi segment_midi.zip --output results/explanations/profile --offered profile
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from program import ROOT, die, make_parser, need, say
@@ -53,18 +58,39 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure and write."""
     given = _parser().parse_args(arguments)
     need(given.midi, "a zip of MIDI files")
-    target = open_target(str(given.model))
-    rng = np.random.default_rng(given.seed)
-    names = _chosen(given.ids.read_text().split(), given.pieces, rng)
+    if len(given.model) != len(given.ids):
+        die("--ids has the held-out performances of each --model, in its order")
+    held_out = {name: k for k, ids in enumerate(given.ids) for name in ids.read_text().split()}
+    names = _chosen([*held_out], given.pieces, np.random.default_rng(given.seed))
+    names.sort(key=held_out.__getitem__)  # one model after the other
+    weights = {f"model {k}": _weights(model) for k, model in enumerate(given.model)}
+    made = provenance(
+        [Path(sys.argv[0]).name, *(arguments or sys.argv[1:])],
+        inputs={"midi": given.midi, **{f"ids {k}": path for k, path in enumerate(given.ids)}, **weights},
+        seed=given.seed,
+        configuration={"pieces": len(names), "dimensions": given.dimensions, "draws": DRAWS},
+    )
     rows: list[dict[str, Any]] = []
     gaps: list[float] = []
+    opened: dict[int, Any] = {}
     with zipfile.ZipFile(given.midi) as archive:
         members = {Path(name).stem: name for name in archive.namelist()}
         for number, name in enumerate(names):
-            score = neutral_clock(read_score(archive.read(members[name])))
-            outputs = sorted(rng.choice(len(target.names), given.dimensions, replace=False).tolist())
-            about = {"piece": name, "group": content_group(name)}
-            rows.extend(about | row for row in _measure(target, score, outputs, rng, given.steps, gaps))
+            fold = held_out[name]
+            about = {"commit": made["commit"], "model": made["data"][f"model {fold}"]["sha256"]}
+            about |= {"seed": given.seed, "dimensions": given.dimensions, "steps": given.steps}
+            kept = given.parts / f"{name}.json" if given.parts else None
+            part = json.loads(kept.read_text()) if kept and kept.is_file() else {}
+            if part.get("about") != about:
+                if fold not in opened:
+                    opened = {fold: open_target(str(given.model[fold]))}
+                score = neutral_clock(read_score(archive.read(members[name])))
+                part = {"about": about, **_explained(opened[fold], score, name, given)}
+                if kept:
+                    kept.parent.mkdir(parents=True, exist_ok=True)
+                    write_json(kept, part)
+            rows += part["rows"]
+            gaps += part["gaps"]
             if number % 10 == 9:
                 say(f"{number + 1} of {len(names)} performances")
     if not rows:
@@ -74,12 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
         "completeness": {"largest": max(gaps), "below_1_percent": float(np.mean(np.array(gaps) < 0.01))}
         if gaps
         else None,
-        "provenance": provenance(
-            [Path(sys.argv[0]).name, *sys.argv[1:]],
-            inputs={"midi": given.midi, "ids": given.ids, **_weights(given.model)},
-            seed=given.seed,
-            configuration={"pieces": len(names), "dimensions": given.dimensions, "draws": DRAWS},
-        ),
+        "provenance": made,
     }
     given.output.parent.mkdir(parents=True, exist_ok=True)
     write_json(given.output.with_suffix(".json"), result)
@@ -101,9 +122,18 @@ def _chosen(ids: list[str], count: int, rng: np.random.Generator) -> list[str]:
     return [name for turn in turns for name in turn if name][:count]
 
 
-def _weights(model: Path) -> dict[str, Path]:
+def _explained(target: Any, score: Score, name: str, given: Any) -> dict[str, Any]:
+    """Rows of one performance, the same in any order of performances."""
+    rng = np.random.default_rng([given.seed, crc32(name.encode())])
+    outputs = sorted(rng.choice(len(target.names), given.dimensions, replace=False).tolist())
+    about, gaps = {"piece": name, "group": content_group(name)}, list[float]()
+    rows = [about | row for row in _measure(target, score, outputs, rng, given.steps, gaps)]
+    return {"rows": rows, "gaps": gaps}
+
+
+def _weights(model: Path) -> Path:
     inside = (model / name for name in ("model.safetensors", "profile.npz"))
-    return {"model": next(filter(Path.is_file, inside)) if model.is_dir() else model}
+    return next(filter(Path.is_file, inside)) if model.is_dir() else model
 
 
 def _measure(
@@ -215,7 +245,7 @@ def _summary(rows: list[dict[str, Any]], resamples: int) -> dict[str, Any]:
                 if name != method:
                     entry[f"minus {name}"] = _intervals(found - blind[name], group, weights)
             table.setdefault(replacement, {})[method] = entry
-            if method not in BLIND and _better(entry["minus random"]):
+            if method not in BLIND and all(_better(entry[f"minus {name}"]) for name in BLIND):
                 offered.setdefault(method, []).append(replacement)
     asked = [m for m in methods if m.startswith(("bars", "notes", "voices")) or m == "attention"]
     return {
@@ -266,13 +296,27 @@ def _page(result: dict[str, Any]) -> str:
     lines = [
         "# Faithfulness of explanations",
         "",
-        f"{result['performances']} performances of {result['groups']} groups of music. Differences to a",
-        "random order of the notes, with 95 % intervals over groups. Comprehensiveness and insertion are",
-        "better above zero, sufficiency and deletion below. All in units of the score (0-1).",
+        f"{result['performances']} performances of {result['groups']} groups of music, none of them in the",
+        "training of the model that is explained. Differences to other orders of the notes, with 95 %",
+        "intervals over groups. Comprehensiveness and insertion are better above zero, sufficiency and",
+        "deletion below. All in units of the score (0-1). Offered is what is better by both areas than",
+        "random notes, notes in a row and the loudest notes.",
         "",
     ]
     for replacement, methods in result["scores"].items():
-        lines += [f"## Replaced notes are {replacement}", ""]
+        lines += [
+            f"## Replaced notes are {replacement}",
+            "",
+            "Areas, against each order that knows no model:",
+            "",
+        ]
+        lines += ["| order | " + " | ".join(f"deletion, {b} | insertion, {b}" for b in BLIND) + " |"]
+        lines += ["|" + "---|" * (1 + 2 * len(BLIND))]
+        for method, entry in methods.items():
+            if method not in BLIND:
+                cells = [entry[f"minus {b}"][area] for b in BLIND for area in ("deletion", "insertion")]
+                lines.append(f"| {method} | " + " | ".join(map(_cell, cells)) + " |")
+        lines += ["", "Against a random order, all measures:", ""]
         heads = [f"{100 * share:g} %" for share in result["shares"]]
         titles = ["order", "deletion", "insertion", *(f"comp. {h}" for h in heads)]
         titles += [f"suff. {h}" for h in heads]
@@ -304,11 +348,13 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--model",
         type=Path,
+        nargs="+",
         required=True,
-        help="folder of a network with a head or of a profile, or a committee (.npz)",
+        help="folders of networks with a head or of profiles, or committees (.npz)",
     )
     add("--midi", type=Path, required=True, help="zip of performances")
-    add("--ids", type=Path, required=True, help="names of held-out performances, one a line")
+    add("--ids", type=Path, nargs="+", required=True, help="names of each model's held-out performances")
+    add("--parts", type=Path, help="folder where what is known of each performance is kept")
     add("--output", type=Path, required=True, help="files to write, without their ending")
     add("--offered", default="", help="kind of target whose line in the package's offered.json is written")
     add("--pieces", type=int, default=40, help="performances, of as many groups of music as possible")
