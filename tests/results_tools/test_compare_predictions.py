@@ -1,18 +1,70 @@
+"""Networks beside each other on one split: what is kept, and the figures that follow from it."""
+
 import json
 
 import compare_predictions
+import numpy as np
 import pytest
 
+from musicbert.annotation.label_map import LabelMap
+from musicbert.corpus.files.folders import read_npz
+from musicbert.evaluation.predictions import Predictions, save_predictions
 
-def test_the_figures_of_the_levers_follow_from_their_predictions(root):
+IDS = [f"Schubert_D960_mv3_8bars_{player}_{bars}" for bars in (1, 9, 18) for player in (1, 2, 3)]
+
+
+def save_run(folder, names, outputs):
+    blank = np.full(outputs.shape, np.nan)
+    groups = np.array(["its region"] * len(names))
+    part = Predictions(
+        "ratings", "sequence", "regression", ("a", "b"), np.array(names), groups, blank, outputs
+    )
+    save_predictions(folder / "seed1" / "test.npz", {"ratings": part})
+
+
+def test_folds_that_are_not_done_are_left_out_of_a_comparison(tmp_path):
+    rng, kept = np.random.default_rng(0), tmp_path / "kept.npz"
+    target = rng.uniform(0, 1, (9, 2))
+    save_run(tmp_path / "one" / "fold0", IDS[:6], target[:6])
+    save_run(tmp_path / "one" / "fold1", IDS[6:], target[6:])
+    save_run(tmp_path / "two" / "fold1", IDS[6:], target[6:] + 0.1)
+    compare_predictions.add_runs(kept, "two", tmp_path / "two")
+    compare_predictions.add_runs(kept, "one", tmp_path / "one")
+    table = read_npz(kept)
+    assert set(table) == {"ids", "groups", "row:one", "row:two"}  # and no labels
+    at = [IDS.index(name) for name in table["ids"].tolist()]
+    labels = type("Labels", (), {"ids": IDS, "values": target})
+    ids, rows = compare_predictions.predictions_of(kept, f"{kept}:one")
+    np.testing.assert_allclose(rows["one"], target[at], atol=1e-4)
+    found = compare_predictions.scores(ids, rows, labels, ["one - two"], resamples=5)
+    assert (found["r2"]["one"]["segments"], found["difference"]["one - two"]["segments"]) == (9, 3)
+    assert found["r2"]["one"]["groups"] == 2  # the music of bars 9 comes again as 18
+    assert found["r2"]["one"]["value"] == pytest.approx(1, abs=1e-4)
+    mean = found["r2"]["two, average with one"]["value"]
+    assert found["r2"]["two"]["value"] < mean < found["r2"]["one"]["value"]
+    with pytest.raises(SystemExit):
+        compare_predictions.scores(ids, rows, labels, ["one - three"])
+
+
+@pytest.mark.shared
+def test_the_figures_of_the_levers_follow_from_their_predictions(root, label_map):
     folder = root / "results" / "levers"
-    found = compare_predictions.scores([folder / "frozen.npz", folder / "free.npz"])
+    kept = folder / "percepiano_content_4fold.npz"
     stored = json.loads((folder / "scores.json").read_text())
-    assert (found["pieces"], found["groups"]) == (stored["pieces"], stored["groups"])
+    assert {name for name in read_npz(kept) if not name.startswith("row:")} == {"ids", "groups"}
+    features = root / "results" / "baselines_percepiano_content_4fold.npz:committee+score"
+    ids, rows = compare_predictions.predictions_of(kept, str(features))
+    found = compare_predictions.scores(
+        ids, rows, LabelMap.load(label_map("percepiano")), stored["difference"]
+    )
     for kind in ("r2", "difference"):
+        assert found[kind].keys() == stored[kind].keys()
         for name, values in stored[kind].items():
             assert found[kind][name] == pytest.approx(values, abs=1e-6), name
-    shown = (root / "results" / "notes.md").read_text()
-    assert f"{found['r2']['frozen']['value']:.3f}" in shown
-    difference = found["difference"]["frozen - free"]
-    assert f"{difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}]" in shown
+
+
+def test_the_notes_say_what_the_file_says(root):
+    stored = json.loads((root / "results" / "levers" / "scores.json").read_text())
+    shown = " ".join((root / "results" / "notes.md").read_text().split())
+    for entry in stored["difference"].values():
+        assert f"{entry['value']:+.3f} [{entry['low']:+.3f}, {entry['high']:+.3f}]" in shown

@@ -5,13 +5,10 @@ The files hold no labels, since not all ratings may be passed on: they are made 
 
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import run_xai
 
 from musicbert.annotation.label_map import LabelMap
 from musicbert.corpus.files.folders import read_npz
@@ -32,25 +29,6 @@ def test_there_are_some_and_none_holds_labels():
     assert len(KEPT) >= 8
     for path in RESULTS.glob("baselines_*_*.npz"):
         assert {name for name in read_npz(path) if not name.startswith("row:")} == {"ids", "groups"}
-
-
-@pytest.fixture(scope="module")
-def label_map(shared, tmp_path_factory):
-    """Labels of a set, made from its ratings."""
-    made = {}
-
-    def make(name):
-        if name not in made:
-            file = tmp_path_factory.mktemp("labels") / f"{name}.json"
-            ratings = shared / "data" / name.partition("_")[0] / "total.csv"
-            command = ["map_midi_to_label.py", "--csv", ratings, "--output", file, *run_xai.LABELS[name]]
-            subprocess.run(
-                [sys.executable, *map(str, command)], cwd=RESULTS.parent, check=True, capture_output=True
-            )
-            made[name] = file
-        return made[name]
-
-    return make
 
 
 @pytest.mark.shared

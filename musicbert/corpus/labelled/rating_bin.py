@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musicbert.annotation.dimensions import rating_scale
-from musicbert.annotation.names import parse_segment
+from musicbert.annotation.names import content_group
 from musicbert.arrays import Floats, Ints
 from musicbert.atomic import parse_json
 from musicbert.corpus.files.folders import read_whole
@@ -55,8 +55,8 @@ class RatingBin(TokenBin):
 
     Labels: ``ratings`` (regression, 0-1, one output a dimension) and ``performer`` (classes); where the data
     have them, ``column`` and ``label`` also know ``means``, a second target beside ``ratings``. The group of
-    a piece is that of ``<part>.group``, or its segment of music
-    (`musicbert.annotation.names.SegmentName.region`) where its name has one, else its name.
+    a piece is that of ``<part>.group``, or its music
+    (`musicbert.annotation.names.content_group`) where it is named like a rated segment, else its name.
 
     Raises `DatasetError`: those of `TokenBin`, `parse_ratings` and `read_classes`; ``missing-labels``,
     ``wrong-length`` (not one label a piece), ``label-mismatch`` (another number of dimensions, or a class
@@ -122,11 +122,11 @@ class RatingBin(TokenBin):
 
     @cached_property
     def groups(self) -> dict[str, str]:
-        """Group of each piece by its name: as ``<part>.group`` says, or its segment of music."""
+        """Group of each piece by its name: as ``<part>.group`` says, or by the music that its name tells."""
         given = [self.lines(part, "group") for part in self.parts]
         if None not in given:
             return dict(zip(self.names, [group for part in given for group in part or ()], strict=True))
-        return dict(zip(self.names, map(_region, self.ids or self.names), strict=True))
+        return dict(zip(self.names, map(_music, self.ids or self.names), strict=True))
 
     def _schema(self) -> RatingSchema:
         folder = self.path / "label"
@@ -170,9 +170,9 @@ class RatingBin(TokenBin):
         return ratings, classes
 
 
-def _region(name: str) -> str:
+def _music(name: str) -> str:
     try:
-        return parse_segment(name).region
+        return content_group(name)
     except RatingError:
         return name
 

@@ -247,6 +247,13 @@ def test_one_part_alone(rating_bin):
     assert one.groups[one.names[0]] == "Made_D960_mv3_8bars_4"
 
 
+def test_segments_that_share_bars_are_one_group(rating_bin):
+    names = [*(f"Schubert_D960_mv3_8bars_1_{number}" for number in (9, 18, 1)), "c"]
+    (rating_bin / "label" / "train.id").write_text("\n".join(names) + "\n")  # bars of 9 come again in 18
+    groups = list(RatingBin(rating_bin, parts=["train"]).groups.values())
+    assert groups == [*["Schubert_D960_mv3_8bars_9"] * 2, "Schubert_D960_mv3_8bars_1", "c"]
+
+
 def test_names_that_occur_twice_and_names_that_are_not_there(rating_bin):
     for kind in ("input0", "label", "performance"):
         for source in (rating_bin / kind).glob("test.*"):
