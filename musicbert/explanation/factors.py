@@ -17,8 +17,8 @@ from musicbert.explanation.shapley import coalitions, shapley_values
 from musicbert.explanation.target import Poles, Target
 from musicbert.midi import Score
 
-#: performances that a target is given at once
-BATCH = 64
+#: performances that a target is given at once: all of seven factors, which have much in common
+BATCH = 128
 #: columns of a score that an intervention may change
 _CHANGED = ("onset", "offset", "velocity", "control_tick", "control_number", "control_value")
 

@@ -35,8 +35,8 @@ one. Results are rounded to ticks and legal MIDI: velocities are 1-127, a key is
 not beyond the next stroke of the same key unless it was.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -88,6 +88,16 @@ class Coordinates:
     level: float
     chord_level: Floats
     voice: Floats
+    _made: dict[tuple[str, ...], Score] = field(default_factory=dict, repr=False)
+
+    def once(self, key: tuple[float, ...], name: str, make: Callable[[], Score]) -> Score:
+        """Return what ``make`` makes, kept where the key has strengths of 0 and 1 alone (some dozens)."""
+        if not set(key) <= {0.0, 1.0}:
+            return make()
+        at = (name, *map(str, key))
+        if at not in self._made:
+            self._made[at] = make()
+        return self._made[at]
 
     @property
     def pace(self) -> float:
@@ -142,16 +152,13 @@ def with_strengths(music: Score | Coordinates, strengths: Mapping[str, float]) -
     parts = music if isinstance(music, Coordinates) else coordinates(music)
     of = {name: float(strengths.get(name, 1.0)) for name in FACTORS}
     score = parts.score
-    if any(of[name] != 1 for name in ("loudness", "dynamics", "voicing")):
-        velocity = (
-            LOUDNESS
-            + of["loudness"] * (parts.level - LOUDNESS)
-            + of["dynamics"] * parts.chord_level[parts.chord]
-            + of["voicing"] * parts.voice
-        )
-        score = replace(score, velocity=np.clip(np.rint(velocity), 1, 127).astype(np.int64))
-    if any(of[name] != 1 for name in ("tempo", "timing", "articulation")):
-        score = _retimed(parts, score, of["tempo"], of["timing"], of["articulation"])
+    force = (of["loudness"], of["dynamics"], of["voicing"])
+    time = (of["tempo"], of["timing"], of["articulation"])
+    if any(each != 1 for each in time):
+        score = parts.once(time, "time", lambda: _retimed(parts, parts.score, *time))
+    if any(each != 1 for each in force):
+        made = parts.once(force, "force", lambda: _struck(parts, *force))
+        score = replace(score, velocity=made.velocity)
     if of["pedal"] != 1:
         score = _pedalled(score, of["pedal"])
     return score
@@ -200,6 +207,17 @@ def _again(score: Score) -> Ints:
     same = (key[first] == key[then]) & (score.offset[first] <= score.onset[then])
     result[first[same]] = then[same]
     return result
+
+
+def _struck(parts: Coordinates, loudness: float, dynamics: float, voicing: float) -> Score:
+    """Strike notes with other velocities."""
+    velocity = (
+        LOUDNESS
+        + loudness * (parts.level - LOUDNESS)
+        + dynamics * parts.chord_level[parts.chord]
+        + voicing * parts.voice
+    )
+    return replace(parts.score, velocity=np.clip(np.rint(velocity), 1, 127).astype(np.int64))
 
 
 def _retimed(parts: Coordinates, score: Score, tempo: float, timing: float, articulation: float) -> Score:

@@ -12,6 +12,7 @@ within its single precision (5e-6; it brings 200 MB of compilers and is no depen
 Legend: ``k`` inputs, ``G`` groups, ``b`` background items, ``n`` training items, ``d`` dimensions.
 """
 
+from collections.abc import Iterator
 from math import factorial
 
 import numpy as np
@@ -20,8 +21,8 @@ from musicbert.arrays import Floats, Ints
 from musicbert.evaluation.baselines.committee import Committee, Forest
 from musicbert.evaluation.baselines.regressors import LAPLACE_WIDTH, LINEAR, RBF_WIDTH, KernelSum
 
-#: nodes of the rule: exact for twelve groups, and for the profile's 23 to 1e-15 (4 nodes: 1e-12)
-NODES = 6
+#: nodes of the rule: exact for eight groups, and for the profile's 23 to 1e-12
+NODES = 4
 #: groups that fit the bits of an integer
 MOST_GROUPS = 62
 
@@ -37,7 +38,7 @@ def committee_effects(committee: Committee, items: Floats, background: Floats, g
         raise ValueError("only committees of features, in at most 62 groups, are explained")
     total = kernel_effects(committee.kernels, items, background, group)
     for forest in committee.forests:
-        total += np.stack([forest_effects(forest, item, background, group) for item in items])
+        total += forest_effects(forest, items, background, group)
     return total
 
 
@@ -73,48 +74,63 @@ def kernel_effects(kernels: KernelSum, items: Floats, background: Floats, group:
     return result
 
 
-def forest_effects(forest: Forest, item: Floats, background: Floats, group: Ints) -> Floats:
-    """Shapley values of groups of inputs for a forest [shape=(G, d)].
+def forest_effects(forest: Forest, items: Floats, background: Floats, group: Ints) -> Floats:
+    """Shapley values of groups of inputs for a forest [shape=(m, G, d)].
 
     A leaf is reached by the groups of both items together where no group fails on both of their paths: it
     then needs those that fail only on the background's path, and is lost with those that fail on the item's.
     """
-    here, there = (np.asarray(x, np.float32) for x in (item, background))
-    trees, others = len(forest.starts), len(background)
-    bit = np.left_shift(1, group.astype(np.int64))
-    tree, other = (x.ravel() for x in np.meshgrid(np.arange(trees), np.arange(others), indexing="ij"))
-    node = forest.starts[tree].astype(np.int64)
-    fails = [np.zeros(len(node), np.int64), np.zeros(len(node), np.int64)]  # of the item, of the other
-    ends: list[tuple[Ints, Ints, Ints, Ints]] = []
-    while len(node):
-        feature = forest.feature[node].astype(np.int64)
-        leaf = feature < 0
-        ends.append((tree[leaf], node[leaf], fails[0][leaf], fails[1][leaf]))
-        tree, other, node, feature = tree[~leaf], other[~leaf], node[~leaf], feature[~leaf]
-        fails = [each[~leaf] for each in fails]
-        left = [here[feature] <= forest.threshold[node], there[other, feature] <= forest.threshold[node]]
-        right = forest.starts[tree] + forest.right[node].astype(np.int64)
-        parts = []
-        for to, child in ((True, node + 1), (False, right)):
-            now = [
-                fail | np.where(side == to, 0, bit[feature]) for fail, side in zip(fails, left, strict=True)
-            ]
-            kept = (now[0] & now[1]) == 0
-            parts.append([tree[kept], other[kept], child[kept], now[0][kept], now[1][kept]])
-        tree, other, node, fails[0], fails[1] = (np.concatenate(pair) for pair in zip(*parts, strict=True))
-    tree, node, lost, needed = (np.concatenate(column) for column in zip(*ends, strict=True))
-    p, q = np.bitwise_count(needed).astype(np.int64), np.bitwise_count(lost).astype(np.int64)
+    heres, there = (np.asarray(x, np.float32) for x in (items, background))
+    trees, others, count = len(forest.starts), len(background), int(group.max()) + 1
+    # of each node: the group that it asks (as a bit), its right child, whether an item goes left
+    feature, inner = np.maximum(forest.feature, 0), forest.feature >= 0
+    bit = np.left_shift(1, group.astype(np.int64))[feature]
+    tree = np.repeat(np.arange(trees), np.diff(np.append(forest.starts, len(feature))))
+    right = forest.starts[tree].astype(np.int64) + forest.right
+    there_left = there[:, feature] <= forest.threshold
+    number, values = np.cumsum(~inner) - 1, forest.leaf_means[0][~inner]  # of leaves
     fact = np.array([float(factorial(m)) for m in range(2 * MOST_GROUPS + 1)])
-    gain = np.where(p > 0, fact[np.maximum(p - 1, 0)] * fact[q] / fact[p + q], 0.0)
-    loss = np.where(q > 0, fact[p] * fact[np.maximum(q - 1, 0)] / fact[p + q], 0.0)
-    count, width = int(group.max()) + 1, len(forest.feature)
-    of_node = np.zeros((count, width))
-    for number in range(count):
-        in_needed, in_lost = (needed >> number) & 1 > 0, (lost >> number) & 1 > 0
-        of_node[number] = np.bincount(node[in_needed], gain[in_needed], width)
-        of_node[number] -= np.bincount(node[in_lost], loss[in_lost], width)
-    weight, of_item = forest.weight.astype(np.float64), np.zeros((count, len(forest.weight)))
-    for start, leaf_of in zip(forest.starts.tolist(), forest.leaf_of, strict=True):
-        total = np.bincount(leaf_of, weight)
-        of_item += of_node[:, start + leaf_of.astype(np.int64)] * (weight / total[leaf_of])
-    return np.asarray(of_item @ forest.values.astype(np.float64) / (trees * others))
+    result = []
+    for here in heres:
+        here_left = here[feature] <= forest.threshold
+        other, node = (x.ravel() for x in np.meshgrid(np.arange(others), forest.starts.astype(np.int64)))
+        lost, needed = np.zeros(len(node), np.int64), np.zeros(len(node), np.int64)
+        ends: list[tuple[Ints, Ints, Ints]] = []
+        while len(node):
+            if not (deeper := inner[node]).all():
+                ends.append((number[node[~deeper]], lost[~deeper], needed[~deeper]))
+                other, node, lost, needed = (x[deeper] for x in (other, node, lost, needed))
+            mine, its = here_left[node], there_left[other, node]
+            ask, left, down = np.where(mine == its, 0, bit[node]), node + 1, right[node]
+            # the way of the item, and where the other parts from it, that of the other
+            first, second = np.flatnonzero((lost & ask) == 0), np.flatnonzero(ask & ~needed)
+            node = np.concatenate(
+                [np.where(mine, left, down)[first], np.where(its[second], left[second], down[second])]
+            )
+            other = np.concatenate([other[first], other[second]])
+            lost, needed = (
+                np.concatenate([lost[first], lost[second] | ask[second]]),
+                np.concatenate([needed[first] | ask[first], needed[second]]),
+            )
+        leaf, lost, needed = (np.concatenate(column) for column in zip(*ends, strict=True))
+        p, q = np.bitwise_count(needed).astype(np.int64), np.bitwise_count(lost).astype(np.int64)
+        gain = fact[np.maximum(p - 1, 0)] * fact[q] / fact[p + q]  # of each group that is needed
+        loss = fact[p] * fact[np.maximum(q - 1, 0)] / fact[p + q]
+        places, amounts = zip(
+            *_of_groups(needed, leaf, gain, len(values)),
+            *_of_groups(lost, leaf, -loss, len(values)),
+            strict=True,
+        )
+        of_leaf = np.bincount(np.concatenate(places), np.concatenate(amounts), count * len(values))
+        result.append(of_leaf.reshape(count, -1) @ values / (trees * others))
+    return np.array(result)
+
+
+def _of_groups(mask: Ints, leaf: Ints, amount: Floats, leaves: int) -> Iterator[tuple[Ints, Floats]]:
+    """Give the amount of each end to all groups of its mask: group * leaves + leaf, and amount."""
+    yield np.zeros(0, np.int64), np.zeros(0)
+    while (kept := mask > 0).any():
+        mask, leaf, amount = mask[kept], leaf[kept], amount[kept]
+        lowest = mask & -mask
+        yield np.bitwise_count(lowest - 1).astype(np.int64) * leaves + leaf, amount
+        mask = mask ^ lowest

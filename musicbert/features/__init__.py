@@ -32,14 +32,13 @@ _GROUPS: dict[str, Callable[[Playing], dict[str, float]]] = {
     "pitch": pitch,
 }
 
-#: what each group reads of a `Playing`: times, pitches, velocities, pedals
-_TIMES, _PEDALS = ("onset", "offset", "pitch"), ("sustain", "soft", "sostenuto")
+#: what each group reads of a `Playing`
 _READS = {
-    "timing": _TIMES,
-    "velocity": (*_TIMES, "velocity"),
-    "articulation": (*_TIMES, "velocity"),
-    "pedal": (*_TIMES, *_PEDALS),
-    "pitch": _TIMES,
+    "timing": ("onset", "pitch", "span"),
+    "velocity": ("onset", "pitch", "span", "velocity"),
+    "articulation": ("onset", "pitch", "offset", "velocity"),
+    "pedal": ("onset", "pitch", "offset", "sustain", "soft", "sostenuto"),
+    "pitch": ("onset", "pitch", "offset"),
 }
 
 #: name -> group, in the order of the columns of :func:`features`.
@@ -77,6 +76,6 @@ def _key(play: Playing, group: str) -> bytes:
     digest = hashlib.blake2b(group.encode())
     for name in _READS[group]:
         column = getattr(play, name)
-        for array in (column.time, column.value) if isinstance(column, Steps) else (column,):
+        for array in (column.time, column.value) if isinstance(column, Steps) else (np.atleast_1d(column),):
             digest.update(len(array).to_bytes(8, "little") + array.tobytes())
     return digest.digest()

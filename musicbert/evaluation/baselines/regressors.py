@@ -130,7 +130,10 @@ def _rbf(x: Floats, y: Floats, width: float) -> Floats:
 
 def _laplace(x: Floats, y: Floats, width: float) -> Floats:
     """Return the Laplace kernel, as scikit-learn's."""
-    apart = np.stack([np.abs(y - item).sum(1) for item in x]) if len(x) else np.zeros((0, len(y)))
+    apart, one, space = np.zeros((len(x), len(y))), np.ones(y.shape[1]), np.empty(y.shape)
+    for row, item in zip(apart, x, strict=True):
+        np.abs(np.subtract(y, item, out=space), out=space)
+        row[:] = space @ one
     return np.asarray(np.exp(-LAPLACE_WIDTH / width * apart))
 
 

@@ -54,6 +54,15 @@ def test_of_a_model_that_adds_up_factors_each_has_its_own_part(scores):
     assert np.array_equal(again.effects, found.effects)
 
 
+def test_versions_that_share_their_parts_are_those_that_are_made_alone(scores):
+    kept = coordinates(scores[0])
+    for present in [*np.ndindex(2, 2, 2, 2, 2, 2, 2)][::9]:
+        strengths = dict(zip(FACTORS, map(float, present), strict=True))
+        shared, alone = with_strengths(kept, strengths), with_strengths(scores[0], strengths)
+        for name in ("onset", "offset", "velocity", "control_tick", "control_value"):
+            assert np.array_equal(getattr(shared, name), getattr(alone, name)), (name, strengths)
+
+
 def test_a_factor_that_the_model_does_not_hear_has_nothing(scores):
     target = CallableTarget(
         lambda each: [[float(s.velocity.std()), len(s)] for s in each], ["range", "notes"]

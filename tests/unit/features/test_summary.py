@@ -35,6 +35,8 @@ def test_what_versions_share_is_computed_once_and_nothing_else(monkeypatch):
 
         monkeypatch.setitem(module._GROUPS, name, counted)
     assert all(np.array_equal(features(each, memo), one) for each, one in zip(variants, alone, strict=True))
-    assert len(made["timing"]) == len(made["pitch"]) == 8  # tempo, timing, articulation
+    assert len(made["timing"]) == 4  # tempo and timing: the last release stays
+    assert len(made["pitch"]) == 8  # tempo, timing, articulation
     assert len(made["pedal"]) == 16
-    assert len(made["velocity"]) == len(made["articulation"]) == 64  # all but the pedal
+    assert len(made["velocity"]) == 32  # all but articulation and pedal
+    assert len(made["articulation"]) == 64  # all but the pedal
