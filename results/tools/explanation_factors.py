@@ -37,6 +37,7 @@ from musicbert.annotation.table import read_ratings
 from musicbert.arrays import Floats, Ints
 from musicbert.atomic import write_json, write_text
 from musicbert.corpus.files.archive import MidiSource
+from musicbert.corpus.files.folders import read_npz, write_npz
 from musicbert.errors import ConfigError
 from musicbert.evaluation.baselines.committee_file import RatingModel
 from musicbert.evaluation.baselines.rated_examples import (
@@ -59,7 +60,16 @@ from musicbert.features import features
 from musicbert.midi import read_score
 from musicbert.provenance import provenance
 
-__all__ = ["add_arguments", "agreement", "choose", "fold_models", "inputs_of", "jackknife", "read_examples"]
+__all__ = [
+    "add_arguments",
+    "agreement",
+    "choose",
+    "fold_models",
+    "inputs_of",
+    "jackknife",
+    "part",
+    "read_examples",
+]
 
 SEED = 7
 #: performances of the same bars that are explained, at least and at most
@@ -170,13 +180,30 @@ def _explained(options: Any, examples: Examples, chosen: Ints) -> tuple[Floats, 
         effects = []
         for done, k in enumerate(chosen.tolist(), start=1):
             name = str(examples.ids[k])
-            score = played(read_score(source.read(files[name]), name=name))
-            variants, of_subset = factor_variants(score, FACTORS)
-            table = np.stack([features(each) for each in variants])
-            effects.append([shapley_values(model.predict(table)[of_subset]) for model in models])
+
+            def explained(name: str = name) -> Floats:
+                score = played(read_score(source.read(files[name]), name=name))
+                variants, of_subset = factor_variants(score, FACTORS)
+                memo: dict[bytes, dict[str, float]] = {}
+                table = np.stack([features(each, memo) for each in variants])
+                return np.array([shapley_values(model.predict(table)[of_subset]) for model in models])
+
+            effects.append(part(options, f"factors {name}", explained))
             if done % 20 == 0:
                 say(f"{done} of {len(chosen)} performances")
     return np.moveaxis(np.array(effects), 1, 0), tested
+
+
+def part(options: Any, name: str, make: Callable[[], Floats]) -> Floats:
+    """Make an array, or read it where an earlier run of the same commit kept it in ``options.parts``."""
+    if options.parts is None:
+        return make()
+    commit = provenance([], inputs={}, seed=SEED)["commit"]
+    path = options.parts / str(commit) / f"{name}.npz"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_npz(path, {"made": make()})
+    return np.asarray(read_npz(path)["made"])
 
 
 def add_arguments(parser: Any, package: str = "") -> None:
@@ -195,6 +222,7 @@ def add_arguments(parser: Any, package: str = "") -> None:
     if package:
         add("--performances", type=int, default=200, help="about how many are explained")
         add("--package", type=Path, help=f"file of the package ({package})")
+        add("--parts", type=Path, help="folder of parts, with which a run that was stopped goes on")
         add(
             "--models",
             type=Path,

@@ -36,6 +36,7 @@ from explanation_factors import (
     fold_models,
     inputs_of,
     jackknife,
+    part,
     read_examples,
 )
 from profile_model import fit, subset
@@ -93,17 +94,20 @@ def _make(options: Any, arguments: list[str]) -> str:
     examples = read_examples(options)
     chosen = choose(examples, options.performances)
     models, tested = fold_models(options, examples, chosen)
-    effects = _effects(examples, chosen, models)  # (g, m, G, d)
+    inputs = examples.features[chosen]
+    effects = np.array(
+        [
+            part(options, f"effects {number}", lambda model=model: effects_of(model, inputs)[2])
+            for number, model in enumerate(models)
+        ]
+    )  # (g, m, G, d)
     held_out = effects[tested, np.arange(len(chosen))]  # (m, G, d)
     noise = np.sqrt((jackknife(effects) ** 2).mean(0))  # (G, d)
     names = [parse_segment(name) for name in examples.ids[chosen].tolist()]
     bars, groups = [same_bars(name) for name in names], examples.groups[chosen].astype(str).tolist()
     playing = [k for k, name in enumerate(PROPERTIES) if name != NOTES]
     words = [list(PROPERTIES)[k] for k in playing]
-    models, _ = fold_models(options, examples, chosen, shuffled)
-    of_shuffled = np.zeros(held_out.shape)
-    for number, model in enumerate(models):
-        of_shuffled[tested == number] = _effects(examples, chosen[tested == number], [model])[0]
+    of_shuffled = part(options, "shuffled", lambda: _of_shuffled(options, examples, chosen, tested))
     found = {}
     for d, name in enumerate(examples.classes):
         rated = examples.target[chosen, d]
@@ -132,13 +136,13 @@ def _make(options: Any, arguments: list[str]) -> str:
     return text
 
 
-def _effects(examples: Examples, chosen: Ints, models: Sequence[Any]) -> Floats:
-    """Effects of each model on each performance [shape=(g, m, G, d)]."""
-    table = []
+def _of_shuffled(options: Any, examples: Examples, chosen: Ints, tested: Ints) -> Floats:
+    """Effects on each performance of the model that lacks its music, fitted on shuffled labels."""
+    models, _ = fold_models(options, examples, chosen, shuffled)
+    found = np.zeros((len(chosen), len(PROPERTIES), len(examples.classes)))
     for number, model in enumerate(models):
-        table.append(effects_of(model, examples.features[chosen])[2])
-        say(f"explained by model {number}")
-    return np.array(table)
+        found[tested == number] = effects_of(model, examples.features[chosen[tested == number]])[2]
+    return found
 
 
 def _permuted(options: Any, examples: Examples, test: Ints, effects: Floats, noise: Floats) -> dict[str, Any]:
@@ -149,9 +153,13 @@ def _permuted(options: Any, examples: Examples, test: Ints, effects: Floats, noi
     result = {}
     for name in sorted(size, key=lambda each: -size[each])[:PERMUTED]:
         k = list(PROPERTIES).index(name)
-        columns = np.flatnonzero(property_of() == k)
-        model = fit("committee", permuted(subset(examples, train), columns))
-        again = effects_of(model, examples.features[test])[2]
+
+        def explained(k: int = k) -> Floats:
+            columns = np.flatnonzero(property_of() == k)
+            model = fit("committee", permuted(subset(examples, train), columns))
+            return effects_of(model, examples.features[test])[2]
+
+        again = part(options, f"permuted {name}", explained)
         result[name] = {
             "as it is": strength(effects[:, k], noise[k]),
             "permuted": strength(again[:, k], noise[k]),

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import explanation_factors
 import explanation_losses
 import explanation_properties
 import explanations_faithful
@@ -13,6 +14,7 @@ from musicbert.evaluation.baselines.regressors import Examples
 from musicbert.explanation import CallableTarget, neutral
 from musicbert.explanation.occlusion import keep_notes
 from musicbert.explanation.plausibility import unevenness
+from musicbert.explanation.properties import PROPERTIES
 from musicbert.synthesis import make_set
 
 NAME = "Schubert_D960_mv3_8bars_12_05"
@@ -77,6 +79,34 @@ def test_controls_change_what_they_say_and_no_more():
     assert other.raters.tolist() == moved
     strong = explanation_properties.strength(np.array([[0.1, 0.004], [0.02, 0.1]]), np.array([0.02, 0.001]))
     assert strong == {"size": pytest.approx(0.056), "named": 0.5}
+
+
+def test_the_page_has_both_controls():
+    cells = {name: {"value": 0.5, "low": 0.25, "high": 0.75} for name in ("all", "largest", "random", "gain")}
+    lower = {name: {**each, "value": 0.0, "low": -0.5} for name, each in cells.items()}
+    each = {name: dict.fromkeys(PROPERTIES, 0.0) for name in ("size", "noise")}
+    found = {**cells, **each, "pairs": 3, "offered": True, "shuffled labels": lower}
+    lost = {how: {"size": size, "named": size} for how, size in (("as it is", 0.5), ("permuted", 0.125))}
+    result = {
+        "about": {"command": "it"}, "performances": 2, "groups": 1,
+        "dimensions": {"x": found, "y": found}, "permuted": {"pace": lost},
+    }  # fmt: skip
+    text = explanation_properties.page(result)
+    assert "| as they are | 0.50 | 0.50 | 0.50 | 0.50 | 2 |" in text
+    assert "| shuffled | 0.00 | 0.00 | 0.00 | 0.00 | 0 |" in text
+    assert "| pace | 0.5000 | 0.1250 | 50.0 % | 12.5 % |" in text
+
+
+def test_a_part_is_made_once(tmp_path):
+    made = []
+
+    def make():
+        made.append(1)
+        return np.arange(3.0)
+
+    options = SimpleNamespace(parts=tmp_path)
+    assert all(np.array_equal(explanation_factors.part(options, "a", make), np.arange(3.0)) for _ in range(2))
+    assert len(made) == 1
 
 
 def test_ranges_have_the_ends_that_are_used():
