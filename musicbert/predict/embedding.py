@@ -205,16 +205,20 @@ class Embedder:
         vectors = [mean[0] for mean in means] if level == "piece" else means
         return vectors[0] if single else vectors
 
-    def moments(self, sources: Sequence[Source], *, policies: Policies = WHOLE) -> Floats:
+    def moments(
+        self, sources: Sequence[Source], *, layer: int | None = None, policies: Policies = WHOLE
+    ) -> Floats:
         """Describe pieces by mean and deviation over their notes [shape=(n, layers, 2D), float64].
 
-        Row ``k`` is of the states after block ``k + 1``. Raises `MidiError` as `embed` does.
+        Row ``k`` is of the states after block ``k + 1``. ``layer``: only those after this block, counted from
+        1 [shape=(n, 1, 2D)]; no later one is computed. Raises `MidiError` as `embed` does.
         """
-        depth, width = self.config.layers, self.config.width
+        depth, width = 1 if layer else self.config.layers, self.config.width
 
         def forward(tokens: torch.Tensor, performance: torch.Tensor | None) -> torch.Tensor:
-            found = note_states(self.module, tokens, performance=performance, all_layers=True)
-            states = torch.cat(found.states[1:], dim=-1).float()  # (B, T, L*D)
+            wanted: dict[str, Any] = {"depth": layer} if layer else {"all_layers": True}
+            found = note_states(self.module, tokens, performance=performance, **wanted)
+            states = torch.cat(found.states[0 if layer else 1 :], dim=-1).float()  # (B, T, L*D)
             return torch.cat([states, states.square()], dim=-1)
 
         pieces = [self.read(source, policies=policies) for source in sources]

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -24,11 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from program import ROOT, make_parser, report_errors
 from sklearn.model_selection import GroupKFold
 
 from musicbert.arrays import Floats, Ints
-from musicbert.atomic import write_text
+from musicbert.atomic import read_json, write_text
 from musicbert.corpus.files.folders import read_npz, write_npz
 from musicbert.corpus.files.ledger import read_ledger
 from musicbert.corpus.labelled import SentenceBin, Shards, open_folds
@@ -52,7 +53,7 @@ from musicbert.evaluation.rows import draw_scores, metrics_of
 from musicbert.evaluation.tables import dump, interval_cell, markdown_table, number_cell
 from musicbert.provenance import provenance
 
-__all__ = ["Music", "markdown", "probe", "read_music", "score"]
+__all__ = ["Music", "labelled", "markdown", "probe", "read_music", "score", "signed_cell", "vectors"]
 
 METRICS = {"multilabel": "roc_auc_macro", "classes": "accuracy"}
 TITLES = {"roc_auc_macro": "macro ROC-AUC", "accuracy": "accuracy, pieces"}
@@ -173,7 +174,8 @@ def vectors(model: Any, music: Music, cache: Path | None = None) -> Floats:
     order = sorted(new, key=lambda key: len(new[key]))
     for start in range(0, len(order), _CHUNK):
         chunk = order[start : start + _CHUNK]
-        found = model.moments([new[key] for key in chunk])[:, (model.config.layers - 1) // 2]
+        middle = (model.config.layers + 1) // 2
+        found = model.moments([new[key] for key in chunk], layer=middle)[:, 0]
         known |= dict(zip(chunk, found.astype(np.float32), strict=True))
         if cache is not None:
             cache.parent.mkdir(parents=True, exist_ok=True)
@@ -280,7 +282,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     every = parts["all"]
     rows = [[name, *(interval_cell(p["rows"][name]) for p in parts.values())] for name in every["rows"]]
     shown = [
-        [f"{each['row']} minus {each['minus']}", *(_signed(p["differences"][k]) for p in parts.values())]
+        [f"{each['row']} minus {each['minus']}", *(signed_cell(p["differences"][k]) for p in parts.values())]
         for k, each in enumerate(every["differences"])
     ]
     lines = [f"# {result['title']}", "", result["about"], "", f"{TITLES[result['metric']]}:", ""]
@@ -288,7 +290,8 @@ def markdown(result: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *markdown_table(["difference", *heads], shown), ""])
 
 
-def _signed(entry: Mapping[str, float | None]) -> str:
+def signed_cell(entry: Mapping[str, float | None]) -> str:
+    """Return a difference with its interval, a dash for none."""
     return "–" if entry["value"] is None else "{value:+.3f} [{low:+.3f}, {high:+.3f}]".format(**entry)
 
 
@@ -310,43 +313,41 @@ def _run(given: argparse.Namespace) -> str:
     music = read_music(given.data, given.split, features=not given.again)
     path = given.output / "predictions.npz"
     if given.again:
-        weights = read_weights(given.output)
+        before = read_json(given.output / "probe.json")
+        weights, learned = before["weights"], before["provenance"]
     else:
         found, weights = probe(music, _states(given, music))
         given.output.mkdir(parents=True, exist_ok=True)
         half = {name: kept(part) for name, part in found.items()}
         save_predictions(path, {n: replace(p, outputs=p.outputs.astype(np.float16)) for n, p in half.items()})
+        learned = provenance(sys.argv, inputs={"predictions": path}, seed=0)
     seen = read_seen(given.seen or f"{ROOT / 'results' / 'overlaps.json'}:{given.model}")
-    result = score(labelled(load_predictions(path), music), seen)
+    result = score(labelled(load_predictions(path), music.about.ids.tolist(), music.about.target), seen)
     shown = ", ".join(f"{name}: {'/'.join(number_cell(w, 2) for w in ws)}" for name, ws in weights.items())
     result |= {
-        "title": f"{music.about.label.capitalize()} of whole pieces by a frozen {given.model}",
+        "model": given.model,
+        "title": f"{given.output.absolute().name.capitalize()} of whole pieces by a frozen {given.model}",
         "about": f"Made by `results/tools/probe_music.py`. Weight of the probe by fold: {shown}.",
         "weights": weights,
-        "provenance": provenance(sys.argv, inputs={"predictions": path}, seed=0),
+        "provenance": learned,
     }
     write_text(given.output / "probe.json", dump(result))
     write_text(given.output / "probe.md", markdown(result))
     return markdown(result)
 
 
-def labelled(found: Mapping[str, Predictions], music: Music) -> dict[str, Predictions]:
-    """Return kept predictions with the labels of the pieces."""
-    at = {name: k for k, name in enumerate(music.about.ids.tolist())}
+def labelled(
+    found: Mapping[str, Predictions], names: Sequence[str], target: NDArray[Any]
+) -> dict[str, Predictions]:
+    """Return kept predictions with the labels of their pieces, of which `names` and `target` say them."""
+    at = {name: k for k, name in enumerate(names)}
     result = {}
-    for name, part in found.items():
+    for row, part in found.items():
         if lost := set(part.ids.tolist()) - set(at):
             raise DatasetError("no-match", f"the data lack {min(lost)}")
-        rows = np.array([at[item] for item in part.ids.tolist()])
-        result[name] = replace(part, target=music.about.target[rows], outputs=part.outputs.astype(np.float64))
+        rows = [at[item] for item in part.ids.tolist()]
+        result[row] = replace(part, target=target[rows], outputs=part.outputs.astype(np.float64))
     return result
-
-
-def read_weights(folder: Path) -> dict[str, list[float]]:
-    """Weights of the probes in a result that was written before."""
-    from musicbert.atomic import read_json
-
-    return dict(read_json(folder / "probe.json")["weights"])
 
 
 def _states(given: argparse.Namespace, music: Music) -> dict[str, Floats]:

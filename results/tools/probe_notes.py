@@ -206,12 +206,13 @@ def _probe(given: argparse.Namespace) -> str:
         )
         learned = provenance(sys.argv, inputs={name: Path(path)}, seed=0)
     rows = score_probe(counts, seen)
-    content = {"model": given.model, "rows": rows, "counts": counts, "provenance": learned}
-    write_text(record, dump(content))
-    scores = ", ".join(f"{r.task.label}: {_score_name(r.task)}" for r in tasks)
+    scores = {row.task.label: _score_name(row.task) for row in tasks}
+    content = {"model": given.model, "scores": scores, "rows": rows, "counts": counts}
+    write_text(record, dump(content | {"provenance": learned}))
+    shown = ", ".join(f"{label}: {score}" for label, score in scores.items())
     about = (
         f"Logistic regression on frozen states of notes of `{given.model}` (last layer) and of random\n"
-        f"weights, learned from at most {given.train} training pieces ({scores}). `gain`: pre-trained minus\n"
+        f"weights, learned from at most {given.train} training pieces ({shown}). `gain`: pre-trained minus\n"
         "random weights, on the same resamples of groups of pieces. Made by `results/tools/probe_notes.py`,\n"
         "which scores the counts of `probe.json` again with `--again`."
     )

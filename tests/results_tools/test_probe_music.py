@@ -58,9 +58,9 @@ class Network:
     def __init__(self):
         self.rows = 0
 
-    def moments(self, rows):
+    def moments(self, rows, layer):
         self.rows += len(rows)
-        return np.stack([np.arange(4)[:, None] * np.full((4, 2), each[:, 3].mean()) for each in rows])
+        return np.stack([np.full((1, 2), each[:, 3].mean() * (layer == 2)) for each in rows])
 
 
 def test_every_row_on_a_data_bin(bin_of_genres, monkeypatch, tmp_path):
@@ -108,5 +108,5 @@ def test_shards_and_kept_predictions(shards, tmp_path):
     save_predictions(tmp_path / "kept.npz", {name: kept(part) for name, part in rows.items()})
     stored = load_predictions(tmp_path / "kept.npz")
     assert all((part.target == -1).all() for part in stored.values())
-    for name, part in labelled(stored, found).items():
+    for name, part in labelled(stored, found.about.ids.tolist(), found.about.target).items():
         assert np.array_equal(part.target, rows[name].target)

@@ -73,7 +73,7 @@ def test_the_figures_come_from_the_kept_counts(root):
 
 
 def test_the_counts_of_beats_are_those_of_the_kept_predictions(root):
-    place = root / "results" / "downstream" / "beats_seen"
+    place = root / "results" / "probes" / "beats"
     counts = json.loads((place / "probe.json").read_text())["counts"]
     for name, one in load_predictions(place / "predictions.npz").items():
         label, _, row = name.partition(", ")

@@ -130,7 +130,7 @@ def window_vectors(
 
     def embed(rows: list[Ints]) -> Any:
         if moments:
-            return model.moments(rows)[:, (model.config.layers - 1) // 2]
+            return model.moments(rows, layer=(model.config.layers + 1) // 2)[:, 0]
         return model.embed(rows, pooling="mean")
 
     known = {} if known is None else known

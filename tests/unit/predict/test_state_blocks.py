@@ -61,6 +61,9 @@ def test_moments_are_means_and_deviations_over_notes(make_model, made):
         for k in range(6)
     ]
     np.testing.assert_allclose(state_moments(model, score), np.mean(phases, 0), atol=1e-4)
+    every = model.moments([score])
+    for layer in range(1, every.shape[1] + 1):
+        np.testing.assert_allclose(model.moments([score], layer=layer)[:, 0], every[:, layer - 1], atol=1e-6)
 
 
 def test_the_table_is_kept_by_weights(make_model, made, tmp_path, monkeypatch):
