@@ -175,8 +175,8 @@ def page(result: Mapping[str, Any]) -> str:
     found = result["dimensions"]
     shuffled_labels = [each["shuffled labels"] for each in found.values()]
     control = [
-        ["as they are", *_mean(found.values()), sum(each["offered"] for each in found.values())],
-        ["shuffled", *_mean(shuffled_labels), sum(each["gain"]["low"] > 0 for each in shuffled_labels)],
+        ["as they are", *_mean(found.values()), f"{sum(each['offered'] for each in found.values())}"],
+        ["shuffled", *_mean(shuffled_labels), f"{sum(each['gain']['low'] > 0 for each in shuffled_labels)}"],
     ]
     lost = [
         [name, *(f"{each[how]['size']:.4f}" for how in ("as it is", "permuted")),
