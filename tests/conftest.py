@@ -15,6 +15,9 @@ SHARED = ROOT.parent / "shared"
 
 # torch reads it when it is imported: workers of pytest share the cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# bytecode of the checkout is kept: tests start hundreds of Pythons, and pytest rewrites every file of them
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # the same examples in every run, so that a failure belongs to a change; `make fuzz` draws new ones
 settings.register_profile("repeatable", derandomize=True, database=None)
 settings.register_profile("new", print_blob=True)

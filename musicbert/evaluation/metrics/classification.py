@@ -39,18 +39,22 @@ def classification_draws(
     Raises `ValueError` (if the shapes differ or a class is negative or too large).
     """
     true, guess, count = _checked(classes, predicted, None if names is None else len(names))
+    if weights is None:
+        group, weights = np.zeros(len(true), np.int64), np.ones((1, 1))
     group = np.arange(len(true)) if group is None else group
-    weights = np.ones((1, int(group.max(initial=-1)) + 1)) if weights is None else weights
-
     cells = group * count
 
     def by_class(which: Ints) -> Floats:
         table = np.bincount(which, minlength=weights.shape[1] * count)
         return weights @ table.reshape(weights.shape[1], count).astype(np.float64)
 
-    actual, predictions = by_class(cells + true), by_class(cells + guess)
     hits = by_class((cells + true)[true == guess])
-    f1 = divide(2 * hits, actual + predictions)
+    return class_draws(hits, by_class(cells + true), by_class(cells + guess), names)
+
+
+def class_draws(hits: Floats, actual: Floats, predicted: Floats, names: Sequence[str] | None = None) -> Draws:
+    """Return every metric from the right, true and predicted items of each class [shape=(1 + b, C)]."""
+    f1 = divide(2 * hits, actual + predicted)
     return {
         "accuracy": divide(hits.sum(1), actual.sum(1)),
         "macro_f1": mean(f1),

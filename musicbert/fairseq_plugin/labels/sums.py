@@ -19,11 +19,10 @@ Legend: ``M`` labelled items (notes or windows), ``C`` outputs, ``K`` bins.
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from musicbert.evaluation.metrics.classification import classification_draws
+from musicbert.evaluation.metrics.classification import class_draws
 from musicbert.model.losses.labels import known_items
 
 #: logits are counted in bins of this width, up to +-16; zero is an edge
@@ -58,10 +57,9 @@ def metrics_of(kind: str, sums: Tensor, names: Sequence[str] = ()) -> dict[str, 
 
     With the ``names`` of the classes also ``f1:CLASS``.
     """
-    if kind == "classes":  # cells of the table as items that count as often as they occur
-        true, predicted = np.indices(sums.shape).reshape(2, -1)
-        weights = sums.cpu().numpy().reshape(1, -1)
-        draws = classification_draws(true, predicted, names or None, weights)
+    if kind == "classes":
+        table = sums.cpu().numpy()
+        draws = class_draws(*(count[None] for count in (table.diagonal(), table.sum(1), table.sum(0))), names)
         return {name: float(values[0]) for name, values in draws.items()}
     metrics = _label_metrics(sums) if kind == "multilabel" else _regression_metrics(sums)
     return {name: float(value) for name, value in metrics.items()}

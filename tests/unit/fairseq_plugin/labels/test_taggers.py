@@ -95,6 +95,11 @@ def test_sums_of_classes():
     assert set(METRICS["classes"]) <= set(found)
 
 
+def test_metrics_of_many_classes_take_the_memory_of_their_table():
+    found = metrics_of("classes", 3 * torch.eye(2000, dtype=torch.float64))  # cubed, it would be 64 GB
+    assert (found["accuracy"], found["macro_f1"]) == (1, 1)
+
+
 def test_sums_of_labels():
     rng = np.random.default_rng(0)
     y, logits = rng.integers(0, 2, (60, 3)).astype(float), rng.normal(size=(60, 3))
