@@ -1,6 +1,6 @@
 """Analyses as one web page that needs nothing else: no script, no other host; light, dark or printed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,8 @@ import numpy as np
 
 from musicbert.analysis.profile import Dimension, Profile
 from musicbert.analysis.text import clock, limits, scale_of, track_line
+from musicbert.arrays import Bools
+from musicbert.midi import Score
 
 if TYPE_CHECKING:
     from musicbert.analysis.analysis import Analysis
@@ -24,13 +26,18 @@ STYLE = Path(__file__).with_name("page.css")
 def page_of(analyses: Sequence["Analysis"]) -> str:
     """One page of one or several analyses."""
     title = analyses[0].name if len(analyses) == 1 else f"{len(analyses)} pieces"
-    body = "\n".join(_article(each) for each in analyses)
+    return whole_page(title or "music", "\n".join(_article(each) for each in analyses))
+
+
+def whole_page(title: str, body: str, style: str = "") -> str:
+    """A page with its style: no script, no other file."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" '
         'content="light dark">'
-        f"<title>{escape(title or 'music')}</title>"
-        f"<style>{STYLE.read_text(encoding='utf-8')}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
+        f"<title>{escape(title)}</title>"
+        f"<style>{STYLE.read_text(encoding='utf-8')}{style}</style></head>\n<body><main>\n{body}\n"
+        "</main></body></html>\n"
     )
 
 
@@ -145,39 +152,44 @@ def _along(profile: Profile) -> str:
 
 def _roll(analysis: "Analysis") -> str:
     """Piano roll, the melody in colour."""
-    score = analysis.score
+    melody = getattr(analysis.layers, "melody", None)
+    tune = np.zeros(len(analysis.score), np.bool_) if melody is None else np.asarray(melody)
+    drawn, cut = piano_roll(analysis.score, [(~tune, "var(--note)", 1.0), (tune, "var(--melody)", 1.0)])
+    if not drawn:
+        return ""
+    words = "Notes by time and pitch." + (" The melody is in colour." if tune.any() else "") + cut
+    return f'<section><h2>The music</h2>{drawn}<p class="soft">{words}</p></section>'
+
+
+def piano_roll(score: Score, parts: Sequence[tuple[Bools, str, float]]) -> tuple[str, str]:
+    """Draw pitched notes as SVG; return it with what is said of notes that are left out.
+
+    ``parts``: notes [shape=(n,)], their colour and opacity, in the order in which they are drawn.
+    """
     keep = np.flatnonzero(~score.drum)
     if not len(keep):
-        return ""
-    onset, offset = score.seconds(score.onset[keep]), score.seconds(score.offset[keep])
-    order = np.argsort(onset, kind="stable")[:ROLL_NOTES]
-    keep, onset, offset = keep[order], onset[order], offset[order]
-    pitch = score.pitch[keep]
-    begin, end = float(onset.min()), float(offset.max())
-    lowest, highest = int(pitch.min()) - 1, int(pitch.max()) + 1
+        return "", ""
+    onset, offset = score.seconds(score.onset), score.seconds(score.offset)
+    keep = keep[np.argsort(onset[keep], kind="stable")]
+    keep, many = keep[:ROLL_NOTES], len(keep)
+    begin, end = float(onset[keep].min()), float(offset[keep].max())
+    lowest, highest = int(score.pitch[keep].min()) - 1, int(score.pitch[keep].max()) + 1
     step = HEIGHT / (highest - lowest)
-    melody = getattr(analysis.layers, "melody", None)
-    tune = np.zeros(len(keep), np.bool_) if melody is None else np.asarray(melody)[keep]
-
-    def path(rows: Iterable[int], colour: str) -> str:
+    wide, drawn = f"{max(step * 0.8, 0.8):.1f}", ""
+    for notes, colour, opacity in parts:
         strokes = []
-        for k in rows:
+        for k in keep[notes[keep]].tolist():
             x = WIDTH * (onset[k] - begin) / (end - begin + 1e-9)
             long = max(WIDTH * (offset[k] - onset[k]) / (end - begin + 1e-9), 0.8)
-            strokes.append(f"M{x:.1f} {HEIGHT - (pitch[k] - lowest) * step:.1f}h{long:.1f}")
-        wide = f"{max(step * 0.8, 0.8):.1f}"
-        return f'<path d="{"".join(strokes)}" stroke="{colour}" stroke-width="{wide}" fill="none"/>'
-
-    drawn = path(np.flatnonzero(~tune).tolist(), "var(--note)") + path(
-        np.flatnonzero(tune).tolist(), "var(--melody)"
-    )
-    cut = f" The first {clock(end - begin)} of it." if len(order) < int((~score.drum).sum()) else ""
-    words = "Notes by time and pitch." + (" The melody is in colour." if tune.any() else "") + cut
-    return (
-        f'<section><h2>The music</h2><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="piano '
-        f'roll">{drawn}</svg>'
-        f'<p class="soft">{words}</p></section>'
-    )
+            strokes.append(f"M{x:.1f} {HEIGHT - (score.pitch[k] - lowest) * step:.1f}h{long:.1f}")
+        seen = "" if opacity == 1 else f' stroke-opacity="{opacity:g}"'
+        drawn += (
+            f'<path d="{"".join(strokes)}" stroke="{colour}" stroke-width="{wide}" fill="none"{seen}/>'
+            if strokes
+            else ""
+        )
+    cut = f" The first {clock(end - begin)} of it." if len(keep) < many else ""
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="piano roll">{drawn}</svg>', cut
 
 
 def _segments(analysis: "Analysis") -> str:

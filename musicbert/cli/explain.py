@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from musicbert.command_line import refuse_unused
 
@@ -12,6 +12,7 @@ DESCRIPTION = "Explain what a model predicts for one performance."
 EPILOG = """examples:
   musicbert explain piece.mid
   musicbert explain piece.mid --dimension pedal --change --output reasons --sound
+  musicbert explain piece.mid --output reasons.html
   musicbert explain piece.mid --model ratings.npz
   musicbert explain piece.mid --model runs/ratings/model --dimension pedal --output reasons
   musicbert explain piece.mid --model runs/ratings/model --dimension pedal --notes --against other.mid
@@ -22,11 +23,16 @@ values: they add up to the prediction minus that of the neutral performance. Whe
 the playing, a second sentence names measured properties, compared with rated performances.
 docs/explanations.md says what each number means and how far to trust it.
 
---output is a folder for explanation.json and MIDI files: the music as it is (original.mid), with each factor
-neutral (without_FACTOR.mid), and with all of them (neutral.mid). --change adds one for each change that was
-found. --sound writes the original, neutral and changed music, and that without what matters most, as .wav.
+--output is a page (.html: one file with the reasons and the notes that matter most, no network needed) or a
+folder for explanation.json and MIDI files: the music as it is (original.mid), with each factor neutral
+(without_FACTOR.mid), and with all of them (neutral.mid). --change adds one for each change that was found.
+--sound writes the original, neutral and changed music, and that without what matters most, as .wav. A folder
+of an earlier run is written anew; one with other files is refused.
 
 exit status: 0 done; 2 bad usage or input."""
+
+#: suffixes of --output that make a page
+PAGES = (".html", ".htm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,61 +68,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the smallest change that moves a dimension as well",
     )
     add("--by", type=float, help="with --change: how far (default: one rater's standard error)")
-    add("--output", "-o", type=Path, metavar="DIR", help="folder for the reasons and the neutral music")
-    add("--sound", action="store_true", help="with --output: original, neutral and changed music as WAV, too")
+    add("--output", "-o", type=Path, metavar="PATH", help="folder for reasons and music, or a page (.html)")
+    add("--sound", action="store_true", help="with a folder: original, neutral and changed music as WAV, too")
     add("--device", help="cpu, cuda, ... (a GPU if there is one)")
     add_channel_programs(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Explain, print and write; return the exit status."""
+    from musicbert.atomic import write_text
     from musicbert.cli.inputs import read_channels
-    from musicbert.explanation import FACTORS, explain, neutral, open_target, reads_features
+    from musicbert.explanation import explain, open_target, reads_features
+    from musicbert.explanation.reasons_folder import written_before
     from musicbert.midi import read_score
 
+    page = options.output is not None and options.output.suffix.lower() in PAGES
     if not options.change:
         refuse_unused(options, ["by"], "without --change")
-    if options.output is None:
-        refuse_unused(options, ["sound"], "without --output")
+    if options.output is None or page:
+        refuse_unused(options, ["sound"], "without a folder as --output")
+    before = [] if options.output is None or page else written_before(options.output)
     score = read_channels(options.input, options)
-    if options.sound:  # first: where it cannot be played, nothing is computed in vain
-        from musicbert.sound import render
+    with TemporaryDirectory() as made:
+        heard = None
+        if options.sound:  # first: where it cannot be played, nothing is computed in vain
+            from musicbert.sound import render
 
-        render(score, _made(options.output) / "original.wav")
-    how = {name: getattr(options, name) for name in ("head", "network", "device")}
-    how["written"] = None if options.written is None else read_score(options.written)
-    model, *refits = (open_target(each, **how) for each in (options.model, *(options.refits or ())))
-    more = {"properties": reads_features(model), "notes": options.notes, "change": options.change}
-    result = explain(
-        score,
-        options.dimension,
-        model=model,
-        parts=("factors", *(part for part, wanted in more.items() if wanted)),
-        refits=refits,
-        against=options.against or (),
-        by=options.by,
-    )
-    print(result)
-    if options.output is not None:
-        folder = _made(options.output)
-        music = {f"without_{factor}": neutral(score, factor) for factor in FACTORS}
-        music |= {"original": score, "neutral": neutral(score)}
-        for each in result.changes or ():
-            if each.score is not None:
-                name = "_".join(re.findall(r"\w+", each.name.lower())) + ("_up" if each.up else "_down")
-                music[name] = each.score
-                print(f"more {each.towards}: {folder / name}.mid")
-        heard = {"neutral", *music} - {"original", *(f"without_{factor}" for factor in FACTORS)}
-        if found := result.factors:  # what matters most to each dimension is heard, too
-            heard |= {f"without_{found.factors[k]}" for k in abs(found.effects).argmax(axis=0)}
-        for name, made in music.items():
-            made.save(folder / f"{name}.mid")
-            if options.sound and name in heard:
-                render(made, folder / f"{name}.wav")
-        result.to_json(folder / "explanation.json")
+            heard = Path(made) / "original.wav"
+            render(score, heard)
+        how = {name: getattr(options, name) for name in ("head", "network", "device")}
+        how["written"] = None if options.written is None else read_score(options.written)
+        model, *refits = (open_target(each, **how) for each in (options.model, *(options.refits or ())))
+        more = {"properties": reads_features(model), "notes": options.notes, "change": options.change}
+        result = explain(
+            score,
+            options.dimension,
+            model=model,
+            parts=("factors", *(part for part, wanted in more.items() if wanted)),
+            refits=refits,
+            against=options.against or (),
+            by=options.by,
+        )
+        print(result)
+        if page:
+            from musicbert.explanation.page import page_of_reasons
+
+            write_text(options.output, page_of_reasons(result, model, str(options.input)))
+        elif options.output is not None:
+            from musicbert.explanation.reasons_folder import write_reasons
+
+            for line in write_reasons(options.output, result, before, heard):
+                print(line)
     return 0
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from musicbert.midi import Score
 
 #: dimensions that are explained note by note in one call: each takes some seconds
 MOST_DIMENSIONS = 4
+#: notes of music whose notes, or else whose bars, are hidden in turn to be lit
+MOST_LIT, MOST_LIT_BARS = 4000, 40_000
 #: bars and voices that are named
 _NAMED = 3
 
@@ -73,6 +75,23 @@ def offered() -> dict[str, dict[str, list[str]]]:
     text = files("musicbert.explanation").joinpath("offered.json").read_text(encoding="utf-8")
     table: dict[str, dict[str, list[str]]] = json.loads(text)
     return table
+
+
+def lit(notes: int) -> tuple[Literal["note", "bar", ""], str]:
+    """What of music with so many notes is hidden in turn to find what matters to the profile, in words, too.
+
+    Only what `offered` has for it: notes, else bars, else nothing ("").
+    """
+    known = offered()["profile"]
+    single = "gone" in known.get("notes gone", ())
+    if single and notes <= MOST_LIT:
+        return "note", "Each note was left out in turn: lit ones change the answer most."
+    if "gone" not in known.get("bars gone", ()):
+        return "", "Nothing is lit: what matters was not measured to be found."
+    if notes <= MOST_LIT_BARS:
+        why = "the music is too long for notes" if single else "notes were not measured to be right"
+        return "bar", f"Each bar was left out in turn ({why}): lit ones change the answer most."
+    return "", "Nothing is lit: the music is too long to leave out its bars in turn."
 
 
 def passages(

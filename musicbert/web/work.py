@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,8 +24,6 @@ from musicbert.midi.writer import midi_bytes
 MOST_NOTES, MOST_SECONDS = 100_000, 3 * 3600.0
 #: seconds of sound of one file, its samples a second
 MOST_SOUND, RATE = 900.0, 22_050
-#: notes of music whose notes, or else whose bars, are hidden in turn
-MOST_LIT, MOST_LIT_BARS = 4000, 40_000
 #: notes of a remix at most, and versions
 MOST_REMIXED, MOST_VERSIONS = 4000, 4
 _EXAMPLES = {
@@ -152,42 +150,29 @@ def reasons(data: bytes, name: str, names: list[str]) -> dict[str, Any]:
     """Reasons for dimensions: factors of the playing in words and numbers, and what notes or bars add.
 
     ``lit``: what was hidden in turn, ``note`` or ``bar``, "" for nothing. It is notes where
-    `musicbert.explanation.passages.offered` has them for the profile and the music is short enough.
+    `musicbert.explanation.passages.lit` says so.
     """
     from musicbert.explanation import explain
     from musicbert.explanation.occlusion import occlude_passages
+    from musicbert.explanation.passages import lit
     from musicbert.explanation.target import ProfileTarget
 
     score = _read(data, name)
     found = explain(score, names)
     target = ProfileTarget(_models())
-    lit, words = _lit(len(score))
+    by, words = lit(len(score))
     groups, group_of, effects = (), np.full(len(score), -1), np.zeros((0, len(target.names)))
-    if lit:
-        hidden = occlude_passages(target, score, lit)
+    if by:
+        hidden = occlude_passages(target, score, by)
         groups, group_of, effects = hidden.groups, hidden.group_of, hidden.effects["gone"]
     return {
         **found.to_dict(),
-        "lit": lit,
+        "lit": by,
         "lit_words": words,
-        "groups": list(groups) if lit == "bar" else [],
+        "groups": list(groups) if by == "bar" else [],
         "group_of": group_of.tolist(),
         "effects": {each: np.round(effects[:, k], 6).tolist() for k, each in enumerate(target.names)},
     }
-
-
-def _lit(notes: int) -> tuple[Literal["note", "bar", ""], str]:
-    """What of music with so many notes can be hidden in turn, and names what matters (``offered.json``)."""
-    from musicbert.explanation.passages import offered
-
-    known = offered()["profile"]
-    single = "gone" in known.get("notes gone", ())
-    if single and notes <= MOST_LIT:
-        return "note", "Each note was left out in turn: lit ones change the answer most."
-    if "gone" in known.get("bars gone", ()) and notes <= MOST_LIT_BARS:
-        why = "the music is too long for notes" if single else "notes were not measured to be right"
-        return "bar", f"Each bar was left out in turn ({why}): lit ones change the answer most."
-    return "", "Nothing is lit: the music is too long to leave out its bars in turn."
 
 
 def suggestions(data: bytes, name: str, dimension: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from explanation_factors import read_examples
+from explanation_factors import part, read_examples
 from program import make_parser, report_errors, say
 from threadpoolctl import threadpool_limits
 
@@ -74,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--cache", type=Path, help="folder where features are kept between runs")
     add("--output", type=Path, required=True, help="result without its suffix")
     add("--package", type=Path, help="file of the package (musicbert/explanation/losses.json)")
+    add("--parts", type=Path, help="folder of parts, with which a run that was stopped goes on")
     return report_errors(partial(_measure, parser.parse_args(arguments), list(arguments or sys.argv[1:])))
 
 
@@ -145,10 +146,14 @@ def _measure(options: Any, arguments: list[str]) -> str:
         files = {segment_id(member.name): member for member in source.members}
         for done, (k, group) in enumerate(zip(chosen.tolist(), groups, strict=True), start=1):
             name = str(examples.ids[k])
-            score = read_score(source.read(files[name]), name=name)
-            others = examples.features[examples.groups != group]
-            versions = [score, *(with_strengths(score, each) for each in CHANGES.values())]
-            found.append([_judged(each, network, others) for each in versions])
+
+            def judged(name: str = name, group: str = group) -> Floats:
+                score = read_score(source.read(files[name]), name=name)
+                others = examples.features[examples.groups != group]
+                versions = [score, *(with_strengths(score, each) for each in CHANGES.values())]
+                return np.array([_judged(each, network, others) for each in versions])
+
+            found.append(part(options, f"losses {name}", judged))
             if done % 20 == 0:
                 say(f"{done} of {len(chosen)} performances")
     table = np.array(found)  # (m, 1 + changes, measures)

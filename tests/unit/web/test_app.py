@@ -21,6 +21,7 @@ from pebble import ProcessExpired
 from starlette.testclient import TestClient
 
 from musicbert.errors import MidiError
+from musicbert.explanation import passages
 from musicbert.midi import read_score
 from musicbert.midi.writer import midi_bytes
 from musicbert.similarity import index_folder
@@ -96,7 +97,7 @@ def test_reasons_light_up_notes_or_bars(client, waltz):
 def test_what_lights_up_was_measured_and_is_said(monkeypatch):
     def lit(notes, known):
         monkeypatch.setattr("musicbert.explanation.passages.offered", lambda: {"profile": known})
-        return work._lit(notes)
+        return passages.lit(notes)
 
     both = {"notes gone": ["gone"], "bars gone": ["gone"]}
     assert lit(50, both)[0] == "note"
