@@ -5,15 +5,15 @@ import sys
 from pathlib import Path
 
 from musicbert.cli.filling import VALUES, add_filling, draws, filling_of, refuse_unhidden, replaced
-from musicbert.cli.inputs import add_model, add_policies, open_model, policies_of, read_said
+from musicbert.cli.inputs import add_model, add_policies, bar_range, open_model, policies_of, read_said
 from musicbert.command_line import refuse_unused
 from musicbert.corpus.files.archive import MIDI_SUFFIXES
 from musicbert.errors import ConfigError
 
 DESCRIPTION = "Hide fields of chosen notes of a MIDI file and let the language model fill them in."
 EPILOG = f"""examples:
-  musicbert fill piece.mid --model musicbert-mini --fields pitch --bars 4 7 --output filled.mid
-  musicbert fill piece.mid --model musicbert-mini --fields pitch duration --programs 128 --order notes \\
+  musicbert fill piece.mid --model musicbert-mini --fields pitch --bars 5-8 --output filled.mid
+  musicbert fill piece.mid --model musicbert-mini --fields pitch duration --programs drums --order notes \\
       --temperature 1.0 --top-p 0.9 --seed 3 --output drums.mid --table drums.csv
   musicbert fill piece.mid --model musicbert-mini --fields program --share 0.15 --output other.mid
   musicbert fill piece.mid --model musicbert-mini --instrument 0=violin --scale C-major --output v.mid
@@ -38,9 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to hide")
     add = group.add_argument
     add("--fields", nargs="+", default=["pitch"], metavar="FIELD", help="fields (pitch)")
-    add("--bars", nargs=2, type=int, metavar=("FIRST", "LAST"), help="bars, from 0 (all)")
-    add("--programs", nargs="+", type=int, metavar="N", help="programs (all)")
-    add("--tracks", nargs="+", type=int, metavar="N", help="tracks, from 0 (all)")
+    add("--bars", type=bar_range, metavar="FIRST-LAST", help="bars, counted from 1 (all)")
+    add("--programs", nargs="+", metavar="NAME", help="instruments by name or program; drums are 128 (all)")
+    add("--tracks", nargs="+", metavar="TRACK", help="tracks by number, counted from 1, or name (all)")
     add("--notes", nargs="+", type=int, metavar="N", help="notes, numbered as encode has them (all)")
     add("--share", type=float, default=1.0, help="share of those notes, 0-1 (%(default)s)")
     add(
@@ -57,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
     from musicbert.atomic import write_text
     from musicbert.encoding import FIELDS
     from musicbert.midi.instruments import instrument_number
+    from musicbert.remixing.choice import track_indices
 
     refuse_unused(options, ["labels"], "by fill: it names the outputs of heads, which fill does not run")
     refuse_unhidden(options, options.fields)
@@ -68,16 +69,16 @@ def run(options: argparse.Namespace) -> int:
     ):  # harmless: scripts give one by habit
         print("--seed changes nothing: --temperature 0 and --share 1 draw nothing", file=sys.stderr)
     model = open_model(options)
-    read_said(options.input, options)
+    score = read_said(options.input, options)
     filled = model.fill(
         options.input,
         policies=policies_of(options),
         channel_programs=options.channel_programs,
         fields=options.fields,
         notes=options.notes,
-        bars=None if options.bars is None else tuple(options.bars),
-        programs=options.programs,
-        tracks=options.tracks,
+        bars=None if options.bars is None else (options.bars[0] - 1, options.bars[1] - 1),
+        programs=None if options.programs is None else [*map(instrument_number, options.programs)],
+        tracks=None if options.tracks is None else track_indices(options.tracks, score),
         share=options.share,
         seed=options.seed,
         instruments={instrument_number(old): instrument_number(new) for old, new in options.instrument},

@@ -47,7 +47,7 @@ COMMANDS = {
 EPILOG = """examples:
   musicbert encode piece.mid
   musicbert embed midi/ --model musicbert-mini --output embeddings.npz
-  musicbert fill piece.mid --model musicbert-mini --fields pitch --bars 4 7 --output filled.mid
+  musicbert fill piece.mid --model musicbert-mini --fields pitch --bars 5-8 --output filled.mid
   musicbert checkpoint convert checkpoint_last_musicbert_small.pt checkpoints/musicbert_small
 
 `musicbert COMMAND --help` describes a command.

@@ -31,6 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--top", type=int, default=10, help="answers (%(default)s)")
     add("--any-key", action="store_true", help="try the music in all twelve keys")
+    add(
+        "--whiten", action=argparse.BooleanOptionalAction,
+        help="directions in which the index varies most count no more than others (with a network: yes)",
+    )  # fmt: skip
     add("--model", help="network of the index, if it has moved since")
     add("--device", help="of a network: cpu, cuda, ... (a GPU if there is one)")
     add("--json", action="store_true", help="print the answers as JSON")
@@ -41,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     from musicbert.similarity import open_index
     from musicbert.similarity.search import STANDARD
 
-    index = open_index(options.index, model=options.model, device=options.device)
+    index = open_index(options.index, model=options.model, device=options.device, whiten=options.whiten)
     whole = options.of == "pieces" or (options.of is None and options.bars is None)
     if whole and len(index) < STANDARD:
         print(

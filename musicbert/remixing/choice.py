@@ -82,7 +82,7 @@ class Choice:
         track = score.track[note_index]
         place: dict[str, Any] = {
             "bars": None if self.bars is None else (self.bars[0] - 1, self.bars[1] - 1),
-            "tracks": None if self.tracks is None else _tracks(self.tracks, score),
+            "tracks": None if self.tracks is None else track_indices(self.tracks, score),
             "track": track,
         }
         # of the rows as they are: a replaced instrument is chosen by the one that the file has
@@ -127,8 +127,8 @@ def list_parts(score: Score, rows: Ints, note_index: Ints) -> list[dict[str, Any
     return parts
 
 
-def _tracks(wanted: Sequence[int | str], score: Score) -> list[int]:
-    """Indices of tracks by number or name."""
+def track_indices(wanted: Sequence[int | str], score: Score) -> list[int]:
+    """Indices of tracks with notes by number, from 1, or name; raises `ConfigError` (``bad-choice``)."""
     known = np.unique(score.track).tolist()
     result = []
     for each in wanted:

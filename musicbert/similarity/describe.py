@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from musicbert.arrays import Floats, Ints, Singles
+from musicbert.arrays import Ints, Singles
 from musicbert.encoding import encode_notes
 from musicbert.encoding.policies import WHOLE
 from musicbert.features.playing import CHORD_GAP
@@ -38,39 +38,66 @@ class Bars:
     """Bars with notes, in ascending order.
 
     ``key``: number of the bar plus `PIECE` times the piece [shape=(b,), int64]; ``notes``: notes of each
-    [shape=(b,), int32]; ``values``: their mean, and of networks their standard deviation [shape=(b, W)].
+    [shape=(b,), int32]; ``values``: of tallies their sums, whole numbers; of networks mean and standard
+    deviation of the states [shape=(b, W)].
     """
 
     key: Ints
     notes: NDArray[np.int32]
     values: NDArray[Any]
 
-    def passages(self, first: Ints, stop: Ints, *, spread: bool) -> Singles:
-        """Describe passages from the keys ``first`` to before ``stop`` [shape=(m, W), float32].
+    def passage(self, first: int, stop: int, *, spread: bool) -> Singles:
+        """Describe the bars from the key ``first`` to before ``stop`` [shape=(W,), float32].
 
         ``spread``: whether ``values`` have standard deviations. A passage without notes has zeros.
         """
-        from scipy.sparse import csr_array
+        at, until = np.searchsorted(self.key, [first, stop])
+        total = max(int(self.notes[at:until].sum()), 1)
+        sums = self._sums(at, until, spread).sum(axis=0, dtype=np.float64)
+        return _deviating(sums[None] / total, spread)[0].astype(np.float32)
 
-        at, until = np.searchsorted(self.key, first), np.searchsorted(self.key, stop)
-        ends = np.concatenate([[0], np.cumsum(until - at)])
-        bars = np.arange(ends[-1]) + np.repeat(at - ends[:-1], until - at)
-        # squares need more digits
-        values = self.values.astype(np.float64 if spread else np.float32)
-        weights = csr_array(
-            (self.notes[bars].astype(values.dtype), bars, ends), shape=(len(at), len(self.key))
-        )
-        half = values.shape[1] // 2
-        if spread:
-            values[:, half:] = values[:, half:] ** 2 + values[:, :half] ** 2  # means of squares
-        mean = (weights @ values) / np.maximum(weights.sum(axis=1), 1)[:, None]
-        if spread:
-            mean[:, half:] = np.sqrt(np.maximum(mean[:, half:] - mean[:, :half] ** 2, 0.0))
-        return mean.astype(np.float32)
+    def passages(self, length: int, begin: int, end: int, *, spread: bool) -> Singles:
+        """Describe the passages of ``length`` bars that begin at the rows ``begin`` to before ``end``.
+
+        [shape=(end - begin, W), float32]; bars after the end of a piece have no notes.
+        """
+        until, many = min(end + length - 1, len(self.key)), end - begin
+        key, notes, sums = self.key[begin:until], self.notes[begin:until], self._sums(begin, until, spread)
+        if not spread:  # the smallest numbers that hold a sum are the fastest
+            sums = sums.astype(np.min_scalar_type(int(sums.max(initial=0)) * length))
+        total, found = notes[:many].copy(), sums[:many].copy()
+        for later in range(1, length):
+            ahead = slice(later, later + many)
+            here = slice(len(key[ahead]))
+            far = np.flatnonzero(key[ahead] - key[here] >= length)
+            if len(far) == len(key[ahead]):
+                break
+            for of, parts in ((total, notes[ahead]), (found, sums[ahead])):
+                of[here] += parts
+                of[far] -= parts[far]
+        kind = np.float64 if spread else np.float32
+        mean = found.astype(kind) / total[:, None].astype(kind)
+        return _deviating(mean, spread).astype(np.float32, copy=False)
+
+    def _sums(self, begin: int, end: int, spread: bool) -> NDArray[Any]:
+        """Sums over the notes of some bars; of networks those of states and of their squares."""
+        if not spread:
+            return self.values[begin:end]
+        values, half = self.values[begin:end].astype(np.float64), self.values.shape[1] // 2
+        values[:, half:] = values[:, half:] ** 2 + values[:, :half] ** 2
+        return values * self.notes[begin:end, None]
 
     def whole(self, *, spread: bool) -> Singles:
         """Describe the piece [shape=(W,), float32]."""
-        return self.passages(self.key[:1], self.key[-1:] + 1, spread=spread)[0]
+        return self.passage(int(self.key[0]), int(self.key[-1]) + 1, spread=spread)
+
+
+def _deviating(moments: NDArray[Any], spread: bool) -> NDArray[Any]:
+    """Deviations in place of means of squares."""
+    if spread:
+        mean, squares = np.hsplit(moments, 2)
+        squares[:] = np.sqrt(np.maximum(squares - mean**2, 0.0))
+    return moments
 
 
 class Describer(Protocol):
@@ -88,18 +115,23 @@ class Describer(Protocol):
         ...
 
 
-def by_bar(bars: Ints, states: Singles, *, spread: bool) -> Bars:
-    """Average the states of notes [shape=(n, D)] over their bars [shape=(n,); below 0: no bar]."""
+def by_bar(bars: Ints, states: NDArray[Any], *, spread: bool) -> Bars:
+    """Gather what notes are described by [shape=(n, D)] in their bars [shape=(n,); below 0: no bar].
+
+    ``spread``: as mean and standard deviation; otherwise they are tallies, and summed.
+    """
     order = np.argsort(bars, kind="stable")
     order = order[bars[order] >= 0]
-    bars, states = bars[order], states[order].astype(np.float64)
+    bars, states = bars[order], states[order]
     begins = np.flatnonzero(np.diff(bars, prepend=-1))
     notes = np.diff(np.append(begins, len(bars)))
-    mean: Floats = np.add.reduceat(states, begins) / notes[:, None]
+    sums = np.add.reduceat(states, begins, dtype=np.float64 if spread else np.int64)
     if spread:
+        mean = sums / notes[:, None]
         left = (states - np.repeat(mean, notes, axis=0)) ** 2
-        mean = np.hstack([mean, np.sqrt(np.add.reduceat(left, begins) / notes[:, None])])
-    return Bars(bars[begins], notes.astype(np.int32), mean.astype(np.float32))
+        sums = np.hstack([mean, np.sqrt(np.add.reduceat(left, begins) / notes[:, None])])
+    values = sums.astype(np.float32 if spread else np.min_scalar_type(sums.max(initial=0)))
+    return Bars(bars[begins], notes.astype(np.int32), values)
 
 
 def bars_of(score: Score) -> Ints:
@@ -168,8 +200,8 @@ def open_describer(
     return Features()
 
 
-def tallies(score: Score) -> Singles:
-    """Describe each note by what is counted of it [shape=(n, 101), float32], in the order of the score.
+def tallies(score: Score) -> NDArray[np.uint8]:
+    """Describe each note by what is counted of it [shape=(n, 101), uint8], in the order of the score.
 
     Each group of columns has one 1. Of tuned notes: pitch class; pitch class above the lowest note of the
     chord; octave; step of the highest line to this note, from -12 to 12 semitones (only its notes); time
@@ -180,7 +212,7 @@ def tallies(score: Score) -> Singles:
     onset, end = score.seconds(score.onset), score.seconds(score.offset)
     order = np.lexsort((score.pitch, onset))
     tuned = order[~score.drum[order]]
-    of_pitch = np.zeros((len(score), 12 + 12 + 11 + 25 + 8), np.float32)
+    of_pitch = np.zeros((len(score), 12 + 12 + 11 + 25 + 8), np.uint8)
     if len(tuned):
         pitch, time = score.pitch[tuned], onset[tuned]
         begins = np.flatnonzero(np.diff(time, prepend=-np.inf) > CHORD_GAP)
@@ -204,9 +236,9 @@ def tallies(score: Score) -> Singles:
     )
 
 
-def _choices(values: Any, size: int) -> Singles:
+def _choices(values: Any, size: int) -> NDArray[np.uint8]:
     """One column a value, 1 where it is taken [shape=(n, size)]; a value outside counts as the nearest."""
-    return np.eye(size, dtype=np.float32)[np.clip(values, 0, size - 1)]
+    return np.eye(size, dtype=np.uint8)[np.clip(values, 0, size - 1)]
 
 
 def _octaves(seconds: Any) -> Ints:

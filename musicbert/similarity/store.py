@@ -3,8 +3,8 @@
 ``index.json``: what vectors were made with (``settings``), the folder, and of each piece its path and the
 SHA-256 of its bytes. ``parts/<hash>.npz``: vectors of up to `PART` files, by the hash of their bytes.
 ``ledger.jsonl``: one line a file. An update describes new bytes alone; parts that nothing names any more go.
-A part that a killed run left is used by the next. Vectors are float16 on disk, half the size of float32, and
-compared as float32.
+A part that a killed run left is used by the next. Counts are whole numbers on disk, states of
+networks float16, half the size of float32; they are compared as float32.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from musicbert.similarity.describe import FEATURES, PIECE, Bars, Describer, open
 INDEX, PARTS, LEDGER = "index.json", "parts", "ledger.jsonl"
 #: files of a part, and files that are described together
 PART, BATCH = 256, 8
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def index_folder(
 
 def settings_of(describer: Describer) -> dict[str, Any]:
     """What two descriptions have to share to be compared."""
-    return {"what it is": "index of likeness", **describer.settings}
+    return {"what it is": "index of likeness", "format": _FORMAT, **describer.settings}
 
 
 def _before(output: Path, record: Mapping[str, Any], overwrite: bool) -> dict[str, str]:
@@ -198,7 +198,7 @@ def read_pieces(path: Path) -> tuple[list[str], NDArray[np.float16]]:
 
 
 def read_bars(path: Path) -> tuple[list[str], Bars]:
-    """Hashes of the pieces of a part, and their bars with float16 ``values``; as `read_pieces`."""
+    """Hashes of the pieces of a part, and their bars; as `read_pieces`."""
     with _damage(path):
         arrays = read_npz(path, "hashes", "key", "notes", "values")
         hashes, bars = arrays["hashes"].tolist(), Bars(arrays["key"], arrays["notes"], arrays["values"])
@@ -207,7 +207,7 @@ def read_bars(path: Path) -> tuple[list[str], Bars]:
             and len(bars.key) == len(bars.values) == len(bars.notes)
             and (np.diff(bars.key) > 0).all()
             and np.unique(bars.key // PIECE).tolist() == list(range(len(hashes)))
-            and np.isfinite(bars.values).all()
+            and (bars.values.dtype.kind == "u" or np.isfinite(bars.values).all())
         ):
             raise ValueError("its arrays do not fit together")
     return hashes, bars
@@ -235,12 +235,13 @@ class Store:
         """Write a part."""
         hashes = tuple(digest for digest, _ in described)
         keys = [bars.key + number * PIECE for number, (_, bars) in enumerate(described)]
+        values = np.concatenate([bars.values for _, bars in described])
         arrays = {
             "hashes": np.array(hashes),
             "pieces": np.stack([bars.whole(spread=spread) for _, bars in described]).astype(np.float16),
             "key": np.concatenate(keys),
             "notes": np.concatenate([bars.notes for _, bars in described]),
-            "values": np.concatenate([bars.values for _, bars in described]).astype(np.float16),
+            "values": values.astype(np.float16) if spread else values,
         }
         path = self.folder / f"{self.prefix}-{record_hash(hashes)[:16]}.npz"
         with replacing(path) as file:

@@ -39,11 +39,12 @@ from musicbert.midi import Score, read_score
 from musicbert.provenance import provenance
 from musicbert.reuse import record_hash
 from musicbert.similarity.describe import Features, transposed
-from musicbert.similarity.search import KEYS, unit
+from musicbert.similarity.search import KEYS, Standard
 
 #: notes of a piece that are described, files of one composition, distractors, songs
 NOTES, PERFORMANCES, DISTRACTORS, SONGS = 1000, 4, 40, 100
 SEED = 0
+METRICS = ("mean reciprocal rank", "recall at 10")
 TASKS = {
     "performances": "other performances of a composition (ASAP, Vienna 4x22)",
     "segments": "other performances of eight bars (PercePiano)",
@@ -178,12 +179,17 @@ def descriptions(options: Any) -> Iterator[tuple[str, Callable[[list[Score]], li
         yield f"{name} with random weights", lambda scores, model=model: list(model.moments(scores))
 
 
-def neighbours(candidates: Floats, queries: list[Floats]) -> Floats:
-    """Likeness as the index computes it [shape=(queries, candidates)]; the best over several keys."""
-    centre, scale = candidates.mean(0), candidates.std(0)
-    scale = np.where(scale > 1e-6, scale, 1)
-    table = unit((candidates - centre) / scale)
-    return np.max([unit((vectors - centre) / scale) @ table.T for vectors in queries], axis=0)
+def neighbours(tables: list[Floats], queries: list[list[Floats]], whiten: list[bool]) -> Floats:
+    """Likeness as the index computes it [shape=(queries, candidates)]; the best over several keys.
+
+    Of several descriptions of the candidates (``tables``) and of the queries, in each key, the mean.
+    """
+    found = 0.0
+    for candidates, vectors, white in zip(tables, zip(*queries, strict=True), whiten, strict=True):
+        standard = Standard.of(candidates, whiten=white)
+        table = standard.unit(candidates.copy())
+        found = found + np.stack([standard.unit(each.copy()) @ table.T for each in vectors])
+    return np.max(found, axis=0)
 
 
 def ranks(likeness: Floats, relevant: Any, itself: Any) -> tuple[Floats, Floats]:
@@ -197,11 +203,13 @@ def ranks(likeness: Floats, relevant: Any, itself: Any) -> tuple[Floats, Floats]
     return reciprocal, hits[:, :10].sum(1) / np.where(several > 0, np.minimum(several, 10), np.nan)
 
 
-def score_task(items: list[Item], half: int, table: Floats, moved: list[Floats]) -> Any:
+def score_task(
+    items: list[Item], half: int, tables: list[Floats], moved: list[list[Floats]], whiten: list[bool]
+) -> Any:
     """Groups, reciprocal ranks and recalls of the queries of one half of a task.
 
-    ``table`` has the vectors of the pieces; ``moved``, for queries in other keys, those of all quantised
-    versions.
+    ``tables`` has the vectors of the pieces, one of each description; ``moved``, for queries in other keys,
+    those of all quantised versions, a list for each key.
     """
     groups = np.array([item.group for item in items])
     mine = np.array([not group or number(group) % 2 == half for group in groups])
@@ -209,12 +217,14 @@ def score_task(items: list[Item], half: int, table: Floats, moved: list[Floats])
     if moved:
         quantised = np.array([item.name.startswith("quantised") for item in items])
         asked, candidates = asked & quantised, mine & ~quantised
-        queries = [vectors[asked[quantised]] for vectors in moved]
+        queries = [[vectors[asked[quantised]] for vectors in tables] for tables in moved]
     else:
-        candidates, queries = mine, [table[asked]]
+        candidates, queries = mine, [[table[asked] for table in tables]]
     itself = np.flatnonzero(asked)[:, None] == np.flatnonzero(candidates)
     relevant = groups[asked][:, None] == groups[candidates]
-    reciprocal, recall = ranks(neighbours(table[candidates], queries), relevant, itself)
+    reciprocal, recall = ranks(
+        neighbours([table[candidates] for table in tables], queries, whiten), relevant, itself
+    )
     known = np.isfinite(reciprocal)
     return groups[asked][known], reciprocal[known], recall[known]
 
@@ -249,46 +259,81 @@ def variants(vectors: Singles) -> dict[str, Any]:
     }
 
 
+def describe_items(options: Any, items: dict[str, list[Item]]) -> dict[str, dict[str, list[Singles]]]:
+    """Of each description: its vectors of each task, and of queries in other keys, a table for each key."""
+    quantised = [item for item in items["versions"] if item.name.startswith("quantised")]
+    known: dict[str, dict[str, list[Singles]]] = {}
+    for name, make in descriptions(options):
+        known[name] = {task: [describe_all(options, name, found, make)] for task, found in items.items()}
+        for task, keys in {"keys": KEYS[:1], "keys, all tried": KEYS if name == "features" else ()}.items():
+            turned = [[other_key(item, more) for item in quantised] for more in keys]
+            known[name][task] = [describe_all(options, name, found, make) for found in turned]
+    return known
+
+
+@dataclass(frozen=True)
+class Way:
+    """A row of the table: descriptions whose mean likeness counts.
+
+    ``parts``: of each its name, what is taken of its vectors (`variants`), and whether they are whitened.
+    """
+
+    label: str
+    parts: tuple[tuple[str, str, bool], ...]
+
+    def score(self, known: Any, items: dict[str, list[Item]], task: str, half: int) -> Any:
+        """See `score_task`."""
+        base = "versions" if task.startswith("keys") else task
+
+        def tables(of: str) -> list[list[Floats]]:
+            picks = [variants(known[name][base][0])[choice] for name, choice, _ in self.parts]
+            found = [known[name][of] for name, _, _ in self.parts]
+            return [[pick(table) for table in each] for pick, each in zip(picks, found, strict=True)]
+
+        moved = [list(each) for each in zip(*tables(task), strict=True)] if task != base else []
+        whiten = [white for _, _, white in self.parts]
+        return score_task(items[base], half, [first for first, *_ in tables(base)], moved, whiten)
+
+
+def find_ways(known: Any, items: dict[str, list[Item]]) -> Iterator[Way]:
+    """Each description, as it is and whitened, and beside `features`; what is chosen, on the first half."""
+    best: dict[str, str] = {}
+    for name in known:
+        for white in (False, True):
+            label = f"{name}, whitened" if white else name
+            ways = [Way(label, ((name, choice, white),)) for choice in variants(known[name]["segments"][0])]
+            means = [np.mean([way.score(known, items, task, 0)[1].mean() for task in items]) for way in ways]
+            yield (way := ways[int(np.argmax(means))])
+            best[name] = way.parts[0][1]
+    for name in known:
+        if name != "features":
+            label = f"mean of features and {name}, whitened"
+            yield Way(label, (("features", "", False), (name, best[name], True)))
+
+
 def write_results(options: Any) -> str:
     """Describe, choose, score and write."""
     options.work.mkdir(parents=True, exist_ok=True)
     items = find_items(options)
-    quantised = [item for item in items["versions"] if item.name.startswith("quantised")]
+    known = describe_items(options, items)
     rows: list[dict[str, Any]] = []
     kept: dict[tuple[str, str], Any] = {}
-    for name, make in descriptions(options):
-        vectors = {task: describe_all(options, name, found, make) for task, found in items.items()}
-        keys = {"keys": (0,), **({"keys, all tried": KEYS} if name == "features" else {})}
-        moved = {
-            task: [
-                describe_all(options, name, [other_key(item, more) for item in quantised], make)
-                for more in more_keys
-            ]
-            for task, more_keys in keys.items()
-        }
-        choices = variants(vectors["segments"])
-
-        def mean_rank(pick: Callable[[Singles], Singles], vectors: Any = vectors) -> float:
-            found = (score_task(items[task], 0, pick(vectors[task]), [])[1] for task in items)
-            return float(np.mean([values.mean() for values in found]))
-
-        chosen = max(choices, key=lambda choice: mean_rank(choices[choice]))
-        pick = choices[chosen]
+    for way in find_ways(known, items):
+        name, chosen, white = way.parts[-1]
         for task in TASKS:
-            if task in keys or task in items:
-                base = "versions" if task in keys else task
-                turned = [pick(table) for table in moved.get(task, [])]
-                groups, *values = score_task(items[base], 1, pick(vectors[base]), turned)
-                kept[name, task] = groups, values
-                row = {"description": name, "chosen": chosen, "task": task, "queries": len(groups)}
-                for metric, each in zip(("mean reciprocal rank", "recall at 10"), values, strict=True):
-                    row[metric] = intervals(task, groups, each)
-                    if (other := kept.get(("features", task))) and name != "features":
-                        number_of = ("mean reciprocal rank", "recall at 10").index(metric)
-                        row[f"{metric}, less features"] = intervals(task, groups, each - other[1][number_of])
-                rows.append(row)
-        mine = [row["mean reciprocal rank"]["value"] for row in rows if row["description"] == name]
-        say(f"{name} {chosen}: {np.round(mine, 3).tolist()}")
+            if not known[name][task]:
+                continue
+            groups, *values = kept[way.label, task] = way.score(known, items, task, 1)
+            row = {"description": way.label, "chosen": chosen, "task": task, "queries": len(groups)}
+            others = {"features": "less features"} if way.label != "features" else {}
+            others |= {name: "less not whitened"} if white and len(way.parts) == 1 else {}
+            for metric, each, number_of in zip(METRICS, values, (1, 2), strict=True):
+                row[metric] = intervals(task, groups, each)
+                for other, what in others.items():
+                    row[f"{metric}, {what}"] = intervals(task, groups, each - kept[other, task][number_of])
+            rows.append(row)
+        mine = [row[METRICS[0]]["value"] for row in rows if row["description"] == way.label]
+        say(f"{way.label} {chosen}: {np.round(mine, 3).tolist()}")
     counts = {
         task: {"pieces": len(found), "groups": len({i.group for i in found} - {""})}
         for task, found in items.items()
@@ -309,6 +354,7 @@ def table_text(rows: list[dict[str, Any]], counts: dict[str, dict[str, int]]) ->
         f"pre-training, the first {NOTES:,} notes of each piece. Layer and pooling were chosen on one half",
         "of it, scores are of the other; intervals (95 %) over compositions, works or songs. Recall at 10:",
         "share of what belongs to the query among the first ten answers (of ten, where there is more).",
+        "Whitened: as `musicbert similar` compares states of networks, learned on the candidates.",
     ]  # fmt: skip
     for task, words in TASKS.items():
         mine = [row for row in rows if row["task"] == task]
@@ -316,16 +362,16 @@ def table_text(rows: list[dict[str, Any]], counts: dict[str, dict[str, int]]) ->
         size = f", {count['pieces']} pieces of {count['groups']} groups in both halves" if count else ""
         lines += ["", f"## {words[0].upper()}{words[1:]}", "", f"{mine[0]['queries']} queries{size}.", ""]
         lines += [
-            "| description | mean reciprocal rank | less `features` | recall at 10 |",
-            "|---|---|---|---|",
+            "| description | mean reciprocal rank | less `features` | less not whitened | recall at 10 |",
+            "|---|---|---|---|---|",
         ]
         for row in mine:
             name = f"`{row['description']}`" + (f" ({row['chosen']})" if row["chosen"] else "")
-            less = row.get("mean reciprocal rank, less features")
+            less = [row.get(f"{METRICS[0]}, {what}") for what in ("less features", "less not whitened")]
             cells = (
-                shown(row["mean reciprocal rank"]),
-                shown(less, "+") if less else "",
-                shown(row["recall at 10"]),
+                shown(row[METRICS[0]]),
+                *(shown(each, "+") if each else "" for each in less),
+                shown(row[METRICS[1]]),
             )
             lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -2,8 +2,8 @@ r"""Time and memory of an index of 100,000 pieces, made of real ones.
 
 Example: python results/tools/similarity_scale.py pretrain_small --work work
 
-Indexes a folder, then repeats its descriptions, each number disturbed by 1 %, until there are enough pieces,
-and asks. Writes results/similarity/scale.json.
+Indexes a folder, then repeats its descriptions, every count drawn anew around what it was, until there are
+enough pieces, and asks. Writes results/similarity/scale.json.
 """
 
 from __future__ import annotations
@@ -53,8 +53,7 @@ def repeat(small: Path, large: Path) -> None:
             piece = bars.key // PIECE
             for number in range(len(hashes)):
                 mine = piece == number
-                noise = rng.normal(1, 0.01, bars.values[mine].shape).astype(np.float32)
-                values = np.asarray(bars.values[mine] * noise, np.float32)
+                values = np.minimum(rng.poisson(bars.values[mine]), 255).astype(np.uint8)
                 described.append(
                     (f"{len(files):064d}", Bars(bars.key[mine] % PIECE, bars.notes[mine], values))
                 )

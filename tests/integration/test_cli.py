@@ -12,7 +12,8 @@ import pytest
 
 import musicbert
 from musicbert.cli.main import COMMANDS, available, main, make_parser
-from musicbert.encoding import encode, line_to_rows
+from musicbert.encoding import encode, encode_notes, line_to_rows
+from musicbert.midi import read_score
 from musicbert.synthesis import make_set
 
 #: commands whose options are recorded; others may come and go
@@ -249,7 +250,13 @@ def test_fill(fixtures, tmp_path, micro):
         rows = list(csv.DictReader(file))
     assert len(rows) == drums.sum()
     assert all(row["field"] == "pitch" and int(row["after"]) >= 128 for row in rows)
-    assert main([*base, "--bars", "900", "901"]) == 2
+    assert main([*base, "--bars", "1-1", "--tracks", "1", "--programs", "drums", "--table", str(table)]) == 0
+    with table.open() as file:
+        numbers = {int(row["note"]) for row in csv.DictReader(file)}
+    track = read_score(source).track[encode_notes(read_score(source))[1]]
+    first = (before[:, 0] == 0) & (before[:, 2] == 128) & (track == np.unique(track)[0])
+    assert numbers == set(np.flatnonzero(first))
+    assert main([*base, "--bars", "900-901"]) == 2
     assert main([*base, "--temperature", "-1"]) == 2
     assert main([*base, "--fields", "colour"]) == 2
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.neighbors import NearestNeighbors
 
 import musicbert
 from musicbert.cli.main import main
@@ -117,7 +118,7 @@ def test_other_keys_are_tried_on_request(folder, tmp_path):
 
 
 def test_answers_are_those_of_a_plain_computation(folder, tmp_path, monkeypatch):
-    """Blocks, float16 and scikit-learn against one matrix product in float64."""
+    """Blocks and float16 against one matrix product in float64."""
     monkeypatch.setattr(store, "PART", 8)
     index_folder(folder, tmp_path / "index", progress=False)
     assert len(list((tmp_path / "index" / "parts").iterdir())) == 5
@@ -126,15 +127,80 @@ def test_answers_are_those_of_a_plain_computation(folder, tmp_path, monkeypatch)
     for kept in (search._KEPT, 0):
         monkeypatch.setattr(search, "_KEPT", kept)
         index = open_index(tmp_path / "index")
-        monkeypatch.setattr(
-            index, "_make_standard", lambda _: (table.mean(0), np.where(table.std(0) > 1e-6, table.std(0), 1))
-        )
+        monkeypatch.setattr(index, "_standard", lambda _: search.Standard.of(table, whiten=False))
         z = np.clip((table - table.mean(0)) / np.where(table.std(0) > 1e-6, table.std(0), 1), -5, 5)
         z /= np.linalg.norm(z, axis=1, keepdims=True)
         expected = z @ z[7]
         got = {each.file: each.likeness for each in index.query(files[7], top=41)}
         for path, likeness in zip(files, expected, strict=True):
             assert got[path.relative_to(folder).as_posix()] == pytest.approx(likeness, abs=5e-3)
+
+
+@pytest.mark.parametrize("model", ["features", "network"])
+def test_bars_found_are_those_of_scikit_learn(folder, tmp_path, network, model, monkeypatch):
+    """Of every passage by itself, all in one table; whatever the blocks and parts."""
+    monkeypatch.setattr(store, "PART", 16)
+    shorter = tune(51, bars=3)
+    silent = replace(tune(50), onset=tune(50).onset + BAR * (tune(50).onset >= 5 * BAR))  # bar 6 is empty
+    for name, score in (("short", shorter), ("gap", replace(silent, offset=silent.onset + 100))):
+        (folder / f"{name}.mid").write_bytes(midi_bytes(score))
+    index_folder(folder, tmp_path / "index", model=network if model == "network" else model, progress=False)
+    index = open_index(tmp_path / "index")
+    table, places = [], []
+    for path in sorted(folder.rglob("*.mid")):
+        if path.name not in ("bad.mid", "copy.mid"):
+            [bars] = index.describer.describe([read_score(path)])
+            for bar in bars.key.tolist():
+                if bar in (bars.key[0], *range(int(bars.key[-1]) - 2)):
+                    table.append(bars.passage(bar, bar + 4, spread=index.describer.spread))
+                    places.append((path.relative_to(folder).as_posix(), (bar + 1, bar + 4)))
+    monkeypatch.setattr(search, "SAMPLE", 10**6)
+    standard = index._standard(4)
+    assert (standard.turn is None) == (model == "features")
+    table = standard.unit(np.stack(table))
+    for block in (7, 2048):
+        monkeypatch.setattr(search, "BLOCK", block)
+        answers = index.query(folder / "gap.mid", bars=(3, 7), top=len(places))
+        assert answers[0].bars == (3, 7)
+        answers = index.query(folder / "gap.mid", bars=(3, 6), of="bars", top=1)
+        assert answers[0].bars == (3, 5)  # bar 6 is silent
+        for name in ("t03.mid", "gap.mid"):
+            query = index.describer.describe([read_score(next(folder.rglob(name)))])[0]
+            vector = query.passage(6, 10, spread=index.describer.spread)
+            nearest = NearestNeighbors(n_neighbors=len(places), algorithm="brute").fit(table)
+            distances, rows = nearest.kneighbors(standard.unit(vector[None]))
+            likeness = {places[row]: 1 - d**2 / 2 for d, row in zip(distances[0], rows[0], strict=True)}
+            answers = index.query(next(folder.rglob(name)), bars=(7, 10), top=10)
+            got = [each for each in answers if each.file != "copy.mid"]
+            assert [each.likeness for each in got] == pytest.approx(
+                [likeness[each.file, each.bars] for each in got], abs=2e-3
+            )
+            assert got[0].likeness == pytest.approx(max(likeness.values()), abs=2e-3)
+            least = min(each.likeness for each in got)
+            taken = {(each.file, bar) for each in got for bar in range(each.bars[0] - 3, each.bars[1] + 1)}
+            assert all((file, bars[0]) in taken for (file, bars), v in likeness.items() if v > least + 4e-3)
+
+
+def test_whitening_takes_away_what_all_vectors_share():
+    """Two groups far apart along one direction: without it, the partner in the other group is the nearest."""
+    rng = np.random.default_rng(0)
+    own, shared = rng.normal(size=(60, 1, 20)), rng.normal(size=20)
+    both = np.array([-3.0, 3.0])[None, :, None] * shared
+    table = (own + both + 0.1 * rng.normal(size=(60, 2, 20))).reshape(120, 20).astype(np.float32)
+    partner = np.arange(120) ^ 1
+    found = {}
+    for whiten in (False, True):
+        standard = search.Standard.of(table, whiten=whiten)
+        unit = standard.unit(table.copy())
+        likeness = unit @ unit.T - 9 * np.eye(120)
+        found[whiten] = (likeness.argmax(axis=1) == partner).mean()
+    assert found[False] < 0.1
+    assert found[True] > 0.9
+    plain = search.Standard.of(table, whiten=False).apart(table.astype(np.float64))
+    variance = np.var((plain - plain.mean(0)) @ standard.turn, axis=0)
+    total = np.linalg.eigvalsh(np.cov(plain, rowvar=False, bias=True))
+    np.testing.assert_allclose(variance, total / (total + 0.1 * total.mean()), rtol=1e-3)
+    assert search.Standard.of(table[:31], whiten=True).turn is None
 
 
 def test_a_killed_run_is_continued_to_the_same_index(folder, tmp_path, monkeypatch, network):
@@ -277,17 +343,29 @@ def test_a_small_or_uniform_index_is_searched_as_it_is(folder, tmp_path, capsys)
 def test_passages_are_means_over_their_notes(spread):
     rng = np.random.default_rng(0)
     bars, states = np.sort(rng.integers(0, 20, 100)), rng.normal(3, 1, (100, 5)).astype(np.float32)
+    states = states if spread else rng.integers(0, 300, (100, 5))
     bars[:3] = -1
     table = by_bar(bars, states, spread=spread)
     two = Bars(
         np.concatenate([table.key, table.key + PIECE]), np.tile(table.notes, 2), np.tile(table.values, (2, 1))
     )
-    for first, stop in ((0, 20), (4, 8), (7, 8)):
+    many = len(table.key)
+    for first, stop in ((0, 20), (4, 8), (7, 8), (18, 60)):
         inside = states[(bars >= first) & (bars < stop)]
         expected = np.hstack([inside.mean(0), inside.std(0)]) if spread else inside.mean(0)
-        got = two.passages(np.array([first, first + PIECE]), np.array([stop, stop + PIECE]), spread=spread)
-        np.testing.assert_allclose(got, np.stack([expected, expected]), atol=1e-5)
-    np.testing.assert_array_equal(two.passages(np.array([50]), np.array([60]), spread=spread), 0)
+        begin = int(np.searchsorted(table.key, first))
+        got = [
+            *(two.passage(first + move, stop + move, spread=spread) for move in (0, PIECE)),
+            *(
+                two.passages(stop - int(table.key[begin]), row, row + 1, spread=spread)[0]
+                for row in (begin, begin + many)
+            ),
+        ]
+        np.testing.assert_allclose(got, [expected] * 4, rtol=1e-6, atol=1e-5)
+    both = two.passages(6, 0, 2 * many, spread=spread)
+    alone = [table.passage(bar, bar + 6, spread=spread) for bar in table.key.tolist()]
+    np.testing.assert_allclose(both, [*alone, *alone], rtol=1e-6, atol=1e-5)
+    np.testing.assert_array_equal(two.passage(50, 60, spread=spread), 0)
 
 
 def test_tallies_count_what_is_played():
