@@ -9,7 +9,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from musicbert.cli.inputs import add_channel_programs, add_inputs, midi_files, read_all, read_channels, status
+from musicbert.cli.inputs import (
+    add_channel_programs,
+    add_inputs,
+    add_repeats,
+    midi_files,
+    read_all,
+    read_channels,
+    status,
+)
 from musicbert.command_line import refuse_unused
 
 if TYPE_CHECKING:
@@ -63,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="file; a folder for MIDI files of several pieces (default: standard output)",
     )
     add_channel_programs(parser)
+    add_repeats(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def options_of(given: argparse.Namespace) -> BuildOptions:
     """Return the options of a command line."""
     same = ("encoding", "metres", "window", "overlap", "seed", "split", "exclude", "shard_tokens", "reader",
-            "channel_programs")  # fmt: skip
+            "channel_programs", "repeats")  # fmt: skip
     return BuildOptions(
         **{name: getattr(given, name) for name in same},
         shares=tuple(given.shares),

@@ -37,7 +37,7 @@ PAGES = (".html", ".htm")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `musicbert explain`."""
-    from musicbert.cli.inputs import add_channel_programs
+    from musicbert.cli.inputs import add_channel_programs, add_repeats
 
     add = parser.add_argument
     add("input", metavar="INPUT", help="MIDI file")
@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--sound", action="store_true", help="with a folder: original, neutral and changed music as WAV, too")
     add("--device", help="cpu, cuda, ... (a GPU if there is one)")
     add_channel_programs(parser)
+    add_repeats(parser)
 
 
 def run(options: argparse.Namespace) -> int:

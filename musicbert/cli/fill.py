@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from musicbert.cli.filling import VALUES, add_filling, draws, filling_of, refuse_unhidden, replaced
-from musicbert.cli.inputs import add_model, add_policies, bar_range, open_model, policies_of, read_said
+from musicbert.cli.inputs import add_model, add_policies, bar_range, open_model, policies_of, source_of
 from musicbert.command_line import refuse_unused
 from musicbert.corpus.files.archive import MIDI_SUFFIXES
 from musicbert.errors import ConfigError
@@ -69,11 +69,11 @@ def run(options: argparse.Namespace) -> int:
     ):  # harmless: scripts give one by habit
         print("--seed changes nothing: --temperature 0 and --share 1 draw nothing", file=sys.stderr)
     model = open_model(options)
-    score = read_said(options.input, options)
+    score, source, programs = source_of(options)
     filled = model.fill(
-        options.input,
+        source,
         policies=policies_of(options),
-        channel_programs=options.channel_programs,
+        channel_programs=programs,
         fields=options.fields,
         notes=options.notes,
         bars=None if options.bars is None else (options.bars[0] - 1, options.bars[1] - 1),

@@ -20,6 +20,7 @@ from musicbert.file_kinds import file_kind
 if TYPE_CHECKING:
     from musicbert.encoding import Policies
     from musicbert.midi import Score
+    from musicbert.midi.reader import ChannelPrograms
 
 
 T = TypeVar("T")
@@ -86,6 +87,7 @@ def add_policies(parser: argparse.ArgumentParser, *, whole: bool = False) -> Non
             flag = "--" + name.replace("_", "-")
             group.add_argument(flag, choices=get_args(hint), default=default, help="%(default)s")
     add_channel_programs(group)
+    add_repeats(group)
 
 
 def add_channel_programs(group: argparse._ActionsContainer) -> None:
@@ -96,6 +98,17 @@ def add_channel_programs(group: argparse._ActionsContainer) -> None:
         default="track",
         help="a program change holds for its channel in its own track, as published, or in all tracks, as "
         "the standard says (%(default)s)",
+    )
+
+
+def add_repeats(group: argparse._ActionsContainer) -> None:
+    """Add the choice of how a written score is read."""
+    group.add_argument(
+        "--repeats",
+        choices=("once", "played"),
+        default="once",
+        help="of a written score (MusicXML, ABC, Humdrum, MEI): the music once, as on the page, or repeats, "
+        "endings and da capo unfolded (%(default)s)",
     )
 
 
@@ -248,11 +261,13 @@ def say_notation(path: str | Path, score: Score) -> None:
 def read_channels(path: str | Path, options: argparse.Namespace, **how: Any) -> Score:
     """Read a file by ``--channel-programs``; print how many notes the other choice would change.
 
-    Of a written score, print what was left out. Commands without this option read as published.
+    A written score is read by ``--repeats``; print what was left out. Commands without these options read as
+    published, and the music once.
     """
     from musicbert.midi import programs_elsewhere, read_bytes, read_score
 
     data, programs = read_bytes(path), getattr(options, "channel_programs", "track")
+    how["repeats"] = getattr(options, "repeats", "once")
     score = read_score(data, name=str(path), channel_programs=programs, **how)
     say_notation(path, score)
     if data is not None and programs == "track" and (elsewhere := programs_elsewhere(data)):
@@ -275,7 +290,8 @@ def read_said(path: str | Path, options: argparse.Namespace, codec: str = "octup
 
     reader = getattr(options, "reader", "symusic")
     if codec != "octuple":
-        score = read_score(path, reader=reader, name=str(path), channel_programs=options.channel_programs)
+        how = {"channel_programs": options.channel_programs, "repeats": options.repeats}
+        score = read_score(path, reader=reader, name=str(path), **how)
         say_notation(path, score)
         return score
     score = read_channels(path, options, reader=reader)
@@ -286,6 +302,15 @@ def read_said(path: str | Path, options: argparse.Namespace, codec: str = "octup
             file=sys.stderr,
         )
     return score
+
+
+def source_of(options: argparse.Namespace) -> tuple[Score, Any, ChannelPrograms]:
+    """``options.input`` as `read_said` reads it, what to give to a model, and its ``channel_programs``.
+
+    A file is given as it is, so that all that is not changed is kept; a written score as a `Score`.
+    """
+    score = read_said(options.input, options)
+    return (score, score, "track") if score.notation else (score, options.input, options.channel_programs)
 
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from musicbert.cli.inputs import add_action, add_part, read_channels
+from musicbert.cli.inputs import add_action, add_part, add_repeats, read_channels
 from musicbert.command_line import refuse_unused
 from musicbert.errors import CheckpointError, ConfigError, DatasetError, MidiError, nearest
 
@@ -73,6 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             )
         else:
             add("input", metavar="INPUT", help="MIDI file")
+            if name != "profile":  # which a written score does not have
+                add_repeats(below)
         add("--output", "-o", type=Path, help=f"picture to write ({name}.png)")
         add("--title", help="text above the picture (the name of the file)")
         if name in ("roll", "fields", "masks"):

@@ -233,7 +233,7 @@ def _predict_labelled(options: argparse.Namespace) -> int:
 
     if options.output is None or options.output.suffix != ".npz":
         raise ValueError("predictions of a data set need an --output that ends in .npz")
-    reads = policies_of(options) != WHOLE or options.channel_programs != "track"
+    reads = policies_of(options) != WHOLE or (options.channel_programs, options.repeats) != ("track", "once")
     if options.labels is not None or options.precision == "bfloat16" or reads:
         raise ValueError(
             "a data set is encoded, has names of its own and is predicted in float32: leave out --labels, "

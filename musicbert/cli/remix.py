@@ -5,7 +5,16 @@ from pathlib import Path
 from typing import get_type_hints
 
 from musicbert.cli.filling import VALUES, add_filling, draws, filling_of, refuse_unhidden, replaced
-from musicbert.cli.inputs import add_model, add_policies, bar_range, open_model, policies_of, read_said, share
+from musicbert.cli.inputs import (
+    add_model,
+    add_policies,
+    bar_range,
+    open_model,
+    policies_of,
+    read_said,
+    share,
+    source_of,
+)
 from musicbert.command_line import refuse_unused
 
 DESCRIPTION = "Let the model write parts of a MIDI file anew, in several versions, the likeliest first."
@@ -68,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
 
     refuse_unused(options, ["labels"], "by remix: it names the outputs of heads, which remix does not run")
     if options.list:
-        kept = {"input", "list", "channel_programs", *get_type_hints(Policies)}
+        kept = {"input", "list", "channel_programs", "repeats", *get_type_hints(Policies)}
         refuse_unused(options, sorted(set(options.given) - kept - {"run", "command"}), "with --list")
         return _show_parts(options)
     if options.versions < 1 or options.rank_passes < 1:
@@ -89,16 +98,16 @@ def run(options: argparse.Namespace) -> int:
         refuse_unused(options, ["versions"], "with --temperature 0, where all versions are the same")
         versions = 1
     model = open_model(options)
-    read_said(options.input, options)
+    _, source, programs = source_of(options)
     remixer = Remixer(
-        options.input,
+        source,
         model=model,
         choice=choice,
         options=how,
         seed=options.seed,
         rank_passes=options.rank_passes,
         policies=policies_of(options),
-        channel_programs=options.channel_programs,
+        channel_programs=programs,
     )
     left_out = {"input", "output", "versions", "model", "list", "run", "command", "given", "device"}
     left_out |= {"pictures", "sound"}

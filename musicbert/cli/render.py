@@ -2,8 +2,9 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from musicbert.cli.inputs import add_part
+from musicbert.cli.inputs import add_part, add_repeats
 
 DESCRIPTION = "Play a MIDI file with a synthesiser into a WAV file, without a network."
 EPILOG = """examples:
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("input", metavar="INPUT", help="MIDI file")
     add("--output", "-o", type=Path, help="WAV file to write (the name of INPUT with .wav, in this folder)")
     add_part(parser)
+    add_repeats(parser)
     add("--sample-rate", type=int, default=44100, metavar="HZ", help="samples a second (%(default)s)")
     add("--gain", type=float, default=10.0, metavar="DB", help="amplification (%(default)s)")
     add("--bank", type=Path, help="SoundFont file (.sf2 or .sf3) with the instruments (TimGM6mb)")
@@ -32,11 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Render and write; return the exit status."""
+    from musicbert.midi import read_score
     from musicbert.sound import render
 
+    source: Any = options.input
+    if options.repeats == "played" and (score := read_score(source, repeats="played")).notation:
+        source = score
     output = options.output or Path(Path(options.input).with_suffix(".wav").name)
     render(
-        options.input,
+        source,
         output,
         sample_rate=options.sample_rate,
         bars=options.bars,

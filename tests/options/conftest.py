@@ -63,6 +63,7 @@ def places(tmp_path_factory, fixtures):
     program, notes = mido.MidiTrack([mido.Message("program_change", program=40)]), mido.MidiTrack()
     notes += [mido.Message("note_on", **on), mido.Message("note_off", **off, time=480)]
     mido.MidiFile(tracks=[program, notes]).save(folder / "elsewhere.mid")
+    (folder / "repeated.abc").write_text("X:1\nM:4/4\nL:1/4\nK:C\n|:CDEF|GABc:|cBAG|\n")
     made = fixtures / "musicbert"
     names = {
         "midbar": "s06_ts_change_midbar", "unsupported": "s08b_ts_3_128_unsupported", "metre": "s07b_ts_11_4_prime_numerator",
@@ -74,7 +75,7 @@ def places(tmp_path_factory, fixtures):
         "root": fixtures.parents[1],
         **{name: made / f"{file}.mid" for name, file in names.items()},
         **{path.stem: path for path in folder.glob("*.mid")},
-        "midi": folder / "midi", "one": folder / "one",
+        "repeated": folder / "repeated.abc", "midi": folder / "midi", "one": folder / "one",
     }  # fmt: skip
 
 

@@ -26,11 +26,14 @@ POLICIES = {
 }
 NO_POLICIES = {name: f"!{words}" for name, (_, words) in POLICIES.items()}
 NO_POLICIES = {name: words.replace("!~", "!") for name, words in NO_POLICIES.items()}
+#: of written scores, so in all encodings
+REPEATS = ("{{}} {repeated}", "--repeats played")
 
 
 def policies(base):
     """Entries of the policies of a command."""
-    return {name: (start.replace("{{}}", base), words) for name, (start, words) in POLICIES.items()}
+    table = {**POLICIES, "--repeats": REPEATS}
+    return {name: (start.replace("{{}}", base), words) for name, (start, words) in table.items()}
 
 
 ENCODE = {
@@ -92,11 +95,13 @@ TABLES = {
         **ENCODE, "--encoding": "--encoding cp-midibert", "--windows": "!--windows",
         "--chunk": ("encode {song} --encoding cp --format npy --output out", "--chunk 8"),
         "--reader": ("encode {song} {damaged} --encoding cp", "--reader miditoolkit"), **NO_POLICIES,
+        "--repeats": ("encode {repeated} --encoding cp", "--repeats played"),
     }),
     "analyse": ("analyse {song}", {
         "inputs": "=analyse {other}", "--model": "--model {micro}", "--device": "!--device cpu",
         "--coverage": ("analyse {played}", "--coverage 0.9"), "--format": "--format json",
         "--output": "--output a.json", "--channel-programs": ("analyse {elsewhere}", "--channel-programs channel"),
+        "--repeats": ("analyse {repeated}", "--repeats played"),
     }),
     "embed": ("embed {song} --model {micro} --output e.npz", EMBED),
     "embed, notes": ("embed {song} --model {micro} --output e.npz --level note", {
@@ -104,6 +109,7 @@ TABLES = {
     }),
     "embed, M2BERT": ("embed {song} --model m2bert-tiny --output e.npz", {
         **EMBED, "--pooling": "!--pooling first", **NO_POLICIES,
+        "--repeats": ("embed {repeated} --model m2bert-tiny --output e.npz", "--repeats played"),
     }),
     "index": ("index {midi} -o out", {
         "folder": ("index {midi} -o out", "=index {one} -o out"), "--output": ("index {midi} -o out", "=index {midi} -o other"),
@@ -167,7 +173,7 @@ TABLES = {
     "plot roll": (ROLL, {
         "input": (ROLL, "=plot roll {other} --output p.png"), **TITLE, "--bars": "--bars 1-2", "--from": "--from 2",
         "--to": "--to 3", "--by": "--by velocity", "--name": "!--name a", "--baseline": "!--baseline neutral",
-        "--model": "!--model {tagger}",
+        "--model": "!--model {tagger}", "--repeats": (ROLL.replace("{song}", "{repeated}"), "--repeats played"),
     }),
     "plot roll, contributions": (f"{ROLL} --by contribution --model {{tagger}}", {
         "--name": "--name b", "--baseline": "--baseline neutral", "--model": "~--model {plain}",
@@ -175,15 +181,18 @@ TABLES = {
     "plot fields": ("plot fields {song} --output p.png", {
         "input": ("plot fields {song} --output p.png", "=plot fields {other} --output p.png"), **TITLE,
         "--bars": "--bars 1-2", "--from": "--from 2", "--to": "--to 3",
+        "--repeats": ("plot fields {repeated} --output p.png", "--repeats played"),
     }),
     "plot masks": ("plot masks {song} --output p.png", {
         "input": ("plot masks {song} --output p.png", "=plot masks {other} --output p.png"), **TITLE,
         "--bars": "--bars 1-2", "--from": "--from 2", "--to": "--to 3", "--mask-strategy": "--mask-strategy element",
         "--mask-prob": "--mask-prob 0.5", "--seed": "--seed 5",
+        "--repeats": ("plot masks {repeated} --output p.png", "--repeats played"),
     }),
     "plot attention": ("plot attention {song} --model {micro} --output p.png", {
         "input": ("plot attention {song} --model {micro} --output p.png", "=plot attention {other} --model {micro} --output p.png"),
         **TITLE, "--model": "--model musicbert-mini", "--window": "~--window 1",
+        "--repeats": ("plot attention {repeated} --model {micro} --output p.png", "--repeats played"),
     }),
     "plot profile": ("plot profile {song} --output p.png", {
         "input": ("plot profile {song} --output p.png", "=plot profile {other} --output p.png"), **TITLE,
@@ -197,6 +206,7 @@ TABLES = {
         "input": (RENDER, "=render {other} --output s.wav --sample-rate 8000"), "--output": "--output other.wav",
         "--bars": "--bars 1-2", "--from": "--from 2", "--to": "--to 3", "--sample-rate": "--sample-rate 4000",
         "--gain": "--gain 3", "--bank": "!--bank none.sf2", "--quiet": "--quiet",
+        "--repeats": (RENDER.replace("{song}", "{repeated}"), "--repeats played"),
     }),
     "serve": ("serve --port 48123", {
         "--port": "!--port 70000", "--host": "--host localhost", "--workers": "--workers 3", "--seconds": "--seconds 5",
@@ -209,6 +219,7 @@ TABLES = {
         "--notes": "--dimension 1 --notes", "--against": ("explain {song} --model {micro} --dimension 1 --notes", "--against {song}"), "--output": "--output out", "--device": "~--device nonsense",
         "--sound": ("explain {song} --model {micro} --output out", "--sound"),
         "--channel-programs": ("explain {elsewhere} --model {micro} --output out", "--channel-programs channel"),
+        "--repeats": ("explain {repeated} --model {micro} --output out", "--repeats played"),
     }),
     "build": (BUILD, {
         "sources": ("build {midi} -o c", "=build {midi} {song} -o c"), "--output": "--output other", "--encoding": "--encoding cp",

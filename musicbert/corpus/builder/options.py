@@ -53,6 +53,8 @@ class BuildOptions:
         MIDI parser.
     channel_programs
         For which tracks a program change holds (`musicbert.read_score`).
+    repeats
+        Of written scores: ``"once"``, or ``"played"`` (`musicbert.read_score`).
 
     Raises
     ------
@@ -78,6 +80,7 @@ class BuildOptions:
     policies: Policies = field(default_factory=Policies)
     reader: Literal["symusic", "miditoolkit"] = "symusic"
     channel_programs: Literal["track", "channel"] = "track"
+    repeats: Literal["once", "played"] = "once"
 
     def __post_init__(self) -> None:
         if self.window < 1 or self.overlap < 1 or self.seed < 0 or self.shard_tokens < 0:

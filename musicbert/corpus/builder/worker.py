@@ -142,7 +142,11 @@ def encode_file(
     digest = sha256(content).digest()
     try:
         score = read_score(
-            content, reader=options.reader, name=member.path, channel_programs=options.channel_programs
+            content,
+            reader=options.reader,
+            name=member.path,
+            channel_programs=options.channel_programs,
+            repeats=options.repeats,
         )
         if tests is not None and (held := tests.matches(fingerprint(score))):
             outcome = replace(_outcome(entry, TEST_MUSIC), notes=len(score), sha256=digest.hex())
