@@ -1,15 +1,17 @@
 """`ProfileModel`: how listeners heard a piano performance, from the playing alone.
 
 A folder holds ``profile.npz`` (a committee as plain arrays,
-`musicbert.evaluation.baselines.committee_file`) and ``profile.json``:
-dimensions with both poles, scores on music that training did not hold, errors for ranges, percentiles of the
-training performances, and the distance from which on music is unlike them. Made by
+`musicbert.evaluation.baselines.committee_file`), ``features.npz`` where that committee also reads states of a
+network (the committee without them, for which reasons are given) and ``profile.json``: dimensions with both
+poles, scores on music that training did not hold, errors for ranges, percentiles of the training
+performances, and the distance from which on music is unlike them. Made by
 ``results/tools/profile_model.py``.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ from musicbert.midi.score import Score
 
 #: the model that comes with the package
 SHIPPED = "profile-percepiano"
+#: the committee, and the one that reasons are given for where the first reads states of a network
+COMMITTEE, EXPLAINED = "profile.npz", "features.npz"
 FORMAT = 1
 #: coverage levels of ranges; nearest training performances whose distance counts
 LEVELS, NEIGHBOURS = (0.8, 0.9), 5
@@ -57,23 +61,40 @@ class ProfileModel:
     """A profile model from its folder.
 
     ``names``, ``poles`` (low, high): of the dimensions; ``about``: what ``profile.json`` says.
-    torch is loaded only where the committee reads states of a network.
-    Raises `CheckpointError` (``bad-config``), `DatasetError` (those of `load_rating_model`).
+    ``file``: of the committee. The committee, and the network whose states it reads, are opened when they are
+    first used, on the CPU. Raises `CheckpointError` (``bad-config``); later also `DatasetError` (those of
+    `load_rating_model`).
     """
 
-    def __init__(self, folder: str | PathLike[str]) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | PathLike[str], file: str = COMMITTEE) -> None:
+        self.folder, self.file = Path(folder), file
         self.about: dict[str, Any] = _read(self.folder / "profile.json")
         self.names: tuple[str, ...] = tuple(each["name"] for each in self.about["dimensions"])
         self.poles = tuple((each["low"], each["high"]) for each in self.about["dimensions"])
         self.ranges = Ranges.from_dict(self.about["ranges"])
         self.percentiles = np.asarray(self.about["percentiles"], np.float64)  # (101, d)
-        self.committee: RatingModel = load_rating_model(self.folder / "profile.npz")
-        self._states: Callable[[Sequence[Score]], Floats | None] = lambda _: None
-        if self.committee.about["network"]:
-            from musicbert.predict.ratings import RatingPredictor
 
-            self._states = RatingPredictor(self.folder / "profile.npz").states
+    @cached_property
+    def committee(self) -> RatingModel:
+        """The regressors."""
+        return load_rating_model(self.folder / self.file)
+
+    @cached_property
+    def explained(self) -> "ProfileModel":
+        """The model that reasons are given for: this one, or that of features where this one reads a network.
+
+        How far the two are apart on music outside training: ``about["explained"]``.
+        """
+        return ProfileModel(self.folder, EXPLAINED) if self.about.get("explained") else self
+
+    @cached_property
+    def _states(self) -> Callable[[Sequence[Score]], Floats | None]:
+        if not (name := self.committee.about["network"]):
+            return lambda _: None
+        from musicbert.predict.model import from_pretrained
+        from musicbert.predict.ratings import RatingPredictor
+
+        return RatingPredictor(self.committee, from_pretrained(name, device="cpu")).states
 
     def rate(self, performances: Sequence[Score]) -> Rated:
         """Rate performances or passages, each as a whole; raises `MidiError` (``no-notes``)."""
@@ -140,10 +161,17 @@ def load_profile_model(name: str | PathLike[str] = SHIPPED) -> ProfileModel:
     return ProfileModel(folder)
 
 
-def save_profile_model(folder: str | PathLike[str], model: RatingModel, about: Mapping[str, Any]) -> None:
-    """Write a fitted committee and what is known of it."""
+def save_profile_model(
+    folder: str | PathLike[str],
+    model: RatingModel,
+    about: Mapping[str, Any],
+    explained: RatingModel | None = None,
+) -> None:
+    """Write a fitted committee, the one that reasons are given for, and what is known of them."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    model.save(Path(folder) / "profile.npz")
+    model.save(Path(folder) / COMMITTEE)
+    if explained is not None:
+        explained.save(Path(folder) / EXPLAINED)
     write_text(
         Path(folder) / "profile.json",
         json.dumps({"format": FORMAT, **about}, ensure_ascii=False, indent=1) + "\n",
@@ -157,6 +185,17 @@ def thinned(model: RatingModel, trees: int) -> RatingModel:
         for columns, committee in model.parts
     ]
     return replace(model, parts=tuple(parts))
+
+
+def one_layer(model: RatingModel) -> RatingModel:
+    """Return a committee with that layer of the states alone which it reads; its number goes to ``about``."""
+    layers = {committee.layer for _, committee in model.parts}
+    if layers == {-1} or len(layers) > 1:
+        return model
+    (layer,) = layers
+    parts = tuple((columns, replace(committee, layer=0)) for columns, committee in model.parts)
+    scales = model.state_scales[layer : layer + 1]
+    return replace(model, about={**model.about, "layer": layer + 1}, state_scales=scales, parts=parts)
 
 
 def _first(forest: Forest, trees: int) -> Forest:

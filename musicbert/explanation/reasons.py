@@ -170,6 +170,12 @@ def explain(
     if isinstance(whole, ProfileTarget):
         scale = float(whole.model.about["scale"][1])
         rated = whole.passages(score)
+        if apart := [whole.apart[name] for name in target.names if name in whole.apart]:
+            warnings.append(
+                "explained is the committee on measured features alone; the profile of musicbert analyse "
+                "also reads a network: on music outside training they differ by at most "
+                f"{scale * max(apart):.2f} in these dimensions (root mean square, of 1 to {scale:g})"
+            )
         parts_of, more = _fewer(rated, MOST_PASSAGES, "explained are")
         warnings += more
     words: dict[str, list[str]] = {name: [] for name in target.names}

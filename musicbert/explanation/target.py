@@ -106,13 +106,18 @@ class CommitteeTarget:
 
 
 class ProfileTarget:
-    """The profile of `musicbert analyse`: dimensions that are shown, for music that has a profile."""
+    """The profile of `musicbert analyse`: dimensions that are shown, for music that has a profile.
+
+    Where the profile reads states of a network, this is its committee of features alone; ``apart``: root mean
+    square of their difference on music outside training, by dimension (0-1; empty where they are the same).
+    """
 
     def __init__(self, model: ProfileModel) -> None:
-        self.model = model
+        self.model = model = model.explained
         self._shown = [k for k, each in enumerate(model.about["dimensions"]) if each["shown"]]
         self.names = tuple(model.names[k] for k in self._shown)
         self.poles: Poles = tuple(model.poles[k] for k in self._shown)
+        self.apart: dict[str, float] = dict(model.about.get("explained") or {})
 
     def scores(self, performances: Sequence[Score]) -> Floats:
         """See `Target`; each performance is rated as one passage."""

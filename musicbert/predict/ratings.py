@@ -34,24 +34,28 @@ class RatedPerformances:
 class RatingPredictor:
     """A saved committee with the network whose states it reads.
 
-    ``committee``: file; ``network``: a model, or its folder or name (default: as the committee names it).
+    ``committee``: file, or what it holds; ``network``: a model, or its folder or name (default: as the
+    committee names it).
     Raises `DatasetError` (those of `load_rating_model`; ``other-settings``: the committee reads other inputs,
     or states of other weights) and `CheckpointError` (those of ``from_pretrained``).
     """
 
     def __init__(
-        self, committee: str | PathLike[str], network: Embedder | str | PathLike[str] | None = None
+        self,
+        committee: str | PathLike[str] | RatingModel,
+        network: Embedder | str | PathLike[str] | None = None,
     ) -> None:
-        self.model: RatingModel = load_rating_model(committee)
-        about = self.model.about
+        opened = isinstance(committee, RatingModel)
+        self.model: RatingModel = committee if opened else load_rating_model(committee)
+        about, path = self.model.about, None if opened else committee
         if unknown := sorted(set(about["inputs"]) - {"score"}):
-            raise DatasetError("other-settings", f"Inputs that need other files: {unknown}", path=committee)
+            raise DatasetError("other-settings", f"Inputs that need other files: {unknown}", path=path)
         self.network: Any = None
         if name := about["network"]:
             self.network = network if isinstance(network, Embedder) else from_pretrained(network or name)
             if description(self.network).key != about["states"]:
                 raise DatasetError(
-                    "other-settings", f"It was fitted on states of other weights of {name}", path=committee
+                    "other-settings", f"It was fitted on states of other weights of {name}", path=path
                 )
 
     def rate(
@@ -81,7 +85,7 @@ class RatingPredictor:
         """Frozen states that the committee reads [shape=(layers, m, 2D)]; None where it reads none."""
         if self.network is None:
             return None
-        return np.stack([state_moments(self.network, each) for each in music], axis=1)
+        return state_moments(self.network, *music, layer=self.model.about.get("layer")).swapaxes(0, 1)
 
 
 def _read(source: Any) -> Score:

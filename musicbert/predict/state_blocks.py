@@ -40,14 +40,17 @@ def later(score: Score, ticks: int) -> Score:
     )
 
 
-def state_moments(model: Embedder, score: Score, *, phases: int = PHASES) -> Floats:
-    """Describe a performance by mean and deviation over its notes [shape=(layers, 2D), float64].
+def state_moments(model: Embedder, *scores: Score, phases: int = PHASES, layer: int | None = None) -> Floats:
+    """Describe performances by mean and deviation over their notes [shape=(m, layers, 2D), float64].
 
-    Row ``k`` is of the states after block ``k + 1``. Raises `MidiError` (those of `Embedder.read`).
+    Row ``k`` is of the states after block ``k + 1``; ``layer``: of the states after this block alone. Raises
+    `MidiError` (those of `Embedder.read`).
     """
-    step = 4 * score.ticks_per_beat / phases
-    moments = model.moments([later(score, round(k * step)) for k in range(phases)])
-    return np.asarray(moments.mean(0))
+    at = [
+        later(score, round(k * 4 * score.ticks_per_beat / phases)) for score in scores for k in range(phases)
+    ]
+    moments = model.moments(at, layer=layer)
+    return np.asarray(moments.reshape(len(scores), phases, *moments.shape[1:]).mean(1))
 
 
 def description(model: Embedder) -> Description:

@@ -12,7 +12,7 @@ import numpy as np
 
 from musicbert.analysis.beats import NEAR, Onsets, track_bars, track_beats
 from musicbert.analysis.layers import beat_probabilities, performed
-from musicbert.arrays import Floats
+from musicbert.arrays import Floats, Ints
 from musicbert.corpus.files.object_npy import load_pickle
 from musicbert.corpus.readers.files import SourceFiles
 from musicbert.corpus.readers.performed_beats import PM2S
@@ -45,6 +45,13 @@ def performances(path: Path, parts: Sequence[str]) -> list[Performance]:
                 times = [np.asarray(marks[key], np.float64) for key in ("beats", "downbeats")]
                 found.append(Performance(item.name, item.splits["clean"], notes, *times))
     return found
+
+
+def music_of(names: Sequence[str], seen: set[str]) -> dict[str, Ints]:
+    """Places of all pieces, of those that the pre-training has not seen, and of those that it has."""
+    known = np.isin(names, list(seen))
+    places = {"all": np.arange(len(names)), "unseen": np.flatnonzero(~known), "seen": np.flatnonzero(known)}
+    return {music: chosen for music, chosen in places.items() if len(chosen)}
 
 
 def f_measure(found: Floats, true: Floats) -> float:
@@ -97,7 +104,6 @@ def time_rows(path: Path, models: Mapping[str, TaggerModel], seen: set[str]) -> 
                 )
                 found["baseline: every onset"].append((times, times))
                 found["baseline: a regular pulse"].append(_regular(times, 4))
-    unseen = [k for k, each in enumerate(music) if each.name not in seen]
     for name, times in found.items():
         for k, label in enumerate(("beat", "downbeat")):
             values = np.array(
@@ -106,7 +112,7 @@ def time_rows(path: Path, models: Mapping[str, TaggerModel], seen: set[str]) -> 
                     for one, each in zip(times, music, strict=True)
                 ]
             )
-            for which, chosen in (("all", np.arange(len(music))), ("unseen", np.array(unseen))):
+            for which, chosen in music_of([each.name for each in music], seen).items():
                 weights = resample(len(chosen), n_resamples=1000)
                 draws = weights @ values[chosen] / weights.sum(1)
                 yield {

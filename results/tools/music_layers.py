@@ -6,10 +6,12 @@ r"""Score a network of several labels of notes as `musicbert.music_layers` uses 
 
 The test part of the clean split is scored: classes of notes with the benchmark's metrics; chord roots and
 keys as segments, too; beats and downbeats as times (F-measure within 70 ms, nothing trimmed, mean over
-pieces). Beside each stand simple baselines, a network of random weights that was trained alike
-(--random MODEL), and networks of one label each (--single SCORES). --ship FOLDER also writes the network in
-half precision with transitions (from the training part; their weight is chosen on the validation part) and
-scores.
+pieces). Beside each stand simple baselines, networks of one label each (--single SCORES) and further networks
+(--beside "random weights, 200 updates=MODEL", and "pre-trained, 200 updates=MODEL" for a fair pair); pieces
+that the pre-training has seen as music, and the others, are scored apart, too. --ship FOLDER also writes the
+network in half precision with transitions (from the training part; their weight is chosen on the validation
+part) and scores. A network that is shipped already is scored again with --training, the record of its
+training.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from layer_times import time_rows
+from layer_times import music_of, time_rows
 from program import make_parser, report_errors, say
 
 from musicbert.analysis.harmony import Smoothing, at_sixteenths
@@ -178,9 +180,8 @@ def note_rows(
         if name not in NOT_SIMPLE:
             predicted = baseline(train, [each.piece for each in test], row.task)
             guesses[f"baseline: {name}"] = [np.asarray(one) for one in predicted]
-    unseen = [k for k, each in enumerate(test) if each.name not in seen]
     for name, classes in guesses.items():
-        for music, chosen in (("all", range(len(test))), ("unseen", unseen)):
+        for music, chosen in music_of([each.name for each in test], seen).items():
             picked, given = [test[k] for k in chosen], [classes[k] for k in chosen]
             yield {
                 "label": label, "metric": row.score, "row": name, "music": music, "pieces": len(picked),
@@ -252,10 +253,8 @@ def markdown(rows: Sequence[_Row], command: str) -> str:
         for metric in dict.fromkeys(row["metric"] for row in rows if row["label"] == label):
             here = [row for row in rows if (row["label"], row["metric"]) == (label, metric)]
             counts = {row["music"]: row["pieces"] for row in here if "pieces" in row}
-            heads = [
-                f"{count} test pieces" if k == "all" else f"{count} outside pre-training"
-                for k, count in counts.items()
-            ]
+            words = {"all": "test pieces", "unseen": "outside pre-training", "seen": "seen in pre-training"}
+            heads = [f"{count} {words[k]}" for k, count in counts.items()]
             lines += [
                 f"## {label}: {metric}",
                 "",
@@ -315,6 +314,7 @@ def card_table(rows: Sequence[_Row], scores: Mapping[str, _Row]) -> str:
         "network": "this network",
         "one": "one label each",
         "random": "random weights",
+        "pair": "pre-trained, trained as little",
         "base": "baseline",
     }
     lines += [
@@ -333,9 +333,12 @@ def card_table(rows: Sequence[_Row], scores: Mapping[str, _Row]) -> str:
         found = {
             "network": here["network"],
             "one": next((value for name, value in here.items() if name.startswith("networks of one")), None),
-            "random": next(
-                (v for name, v in here.items() if name.startswith("random") and "seg" not in name), None
-            ),
+            **{
+                key: next(
+                    (v for name, v in here.items() if name.startswith(start) and "seg" not in name), None
+                )
+                for key, start in (("random", "random weights"), ("pair", "pre-trained"))
+            },
             "base": max(value for name, value in here.items() if name.startswith("baseline")),
         }
         cells = " | ".join(number_cell(found[name]) for name in names)
@@ -343,10 +346,19 @@ def card_table(rows: Sequence[_Row], scores: Mapping[str, _Row]) -> str:
     return "\n".join(lines)
 
 
+def _training_of(folder: Path) -> _Row | None:
+    path = folder.parent / "run.json"
+    return read_json(path) if path.is_file() else None
+
+
+def _updates(run: Mapping[str, Any]) -> str:
+    return str(run["made_from"]["settings"]["--max-update"])
+
+
 def work(given: argparse.Namespace) -> str:
     """Score, write and pack."""
     models = {"network": open_model(given.model)}
-    for words in given.random:
+    for words in given.beside:
         name, _, folder = words.rpartition("=")
         models[name or "random weights"] = open_model(Path(folder))
     data, seen = Shards(given.data), read_seen(given.seen)
@@ -363,9 +375,13 @@ def work(given: argparse.Namespace) -> str:
         "weights": given.model / "model.safetensors",
     }
     made_by = provenance(sys.argv, inputs=inputs, seed=0, configuration={"data": data.sha256})
-    training = {
-        name: read_json(Path(folder).parent / "run.json") for name, folder in (("network", given.model),)
+    folders = {
+        "network": given.model,
+        **{n: Path(p) for n, _, p in (w.rpartition("=") for w in given.beside)},
     }
+    training = {name: _training_of(folder) for name, folder in folders.items()}
+    if given.training is not None:
+        training["network"] = read_json(given.training)
     given.output.mkdir(parents=True, exist_ok=True)
     write_text(given.output / "scores.json", dump({"rows": rows, "training": training, "made_by": made_by}))
     write_text(given.output / "table.md", markdown(rows, made_by["command"]))
@@ -381,7 +397,9 @@ def work(given: argparse.Namespace) -> str:
         write_json(given.ship / ABOUT, {"scores": scores, "smoothing": smoothing})
         run = training["network"]
         words = {"outputs": settings["head"]["outputs"], "table": card_table(rows, scores)}
-        words |= {"updates": run["made_from"]["settings"]["--max-update"], "hours": run["seconds"] / 3600}
+        words |= {"updates": _updates(run), "hours": run["seconds"] / 3600}
+        few = {_updates(each) for name, each in training.items() if each and name != "network"}
+        words |= {"few": " and ".join(sorted(few, key=int))}
         write_text(given.ship / "README.md", CARD.read_text(encoding="utf-8").format(**words))
     return markdown(rows, made_by["command"])
 
@@ -394,8 +412,9 @@ def main() -> int:
     parser.add_argument("--pm2s", type=Path, required=True, help="data set with the times of beats")
     parser.add_argument("--seen", required=True, help="FILE.json:NETWORK, pieces that its pre-training holds")
     parser.add_argument(
-        "--random", action="append", default=[], metavar="NAME=MODEL", help="further networks"
+        "--beside", action="append", default=[], metavar="NAME=MODEL", help="further networks"
     )
+    parser.add_argument("--training", type=Path, help="run.json of the training (the one beside --model)")
     parser.add_argument("--single", type=Path, help="scores.json of networks of one label each")
     parser.add_argument("--ship", type=Path, help="folder for the package")
     parser.add_argument("--output", type=Path, required=True, help="folder of scores.json and table.md")

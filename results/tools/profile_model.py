@@ -9,13 +9,15 @@ data/percepiano/segment_midi.zip \
 ``--labels`` is a label map of map_midi_to_label.py. Every performance is described by itself, without its
 score and other performances, on a clock of its own (`musicbert.analysis.passages`), and scored in the form in
 which it is saved. ``--states`` compares with committees that read frozen states of a network, and of random
-weights of its size. ``--row`` is fitted on all segments and saved; the errors of its ranges and the places
+weights of its size. ``--row`` is fitted on all segments and saved, with its committee of features alone where
+it reads states, for which reasons are given; the errors of its ranges and the places
 among the rated performances are those of ``--folds`` folds over groups of music. ``--results`` gets
 profile.{json,md}; labels are not kept.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,13 +31,15 @@ from program import make_parser, report_errors, say
 from sklearn.model_selection import GroupKFold
 from threadpoolctl import threadpool_limits
 
-from musicbert.analysis.model import LEVELS, nearest, save_profile_model, spread_at, thinned
+from musicbert.analysis.model import LEVELS, nearest, one_layer, save_profile_model, spread_at, thinned
 from musicbert.analysis.passages import played
 from musicbert.analysis.ranges import Ranges, coverage
 from musicbert.annotation.label_map import LabelMap
 from musicbert.annotation.names import parse_segment
 from musicbert.arrays import Bools, Floats, Ints
 from musicbert.atomic import write_text
+from musicbert.corpus.files.folders import read_npz, write_npz
+from musicbert.evaluation import baselines
 from musicbert.evaluation.baselines.committee_file import RatingModel, fit_rating_model
 from musicbert.evaluation.baselines.rated_examples import (
     PLAYING,
@@ -88,13 +92,22 @@ def subset(examples: Examples, rows: Ints) -> Examples:
     )
 
 
+#: forests by what they were fitted on, since several rows have the same
+_FORESTS: dict[str, Any] = {}
+
+
 def fit(row: str, examples: Examples, **about: Any) -> RatingModel:
     """Fit a committee in the form in which it is saved."""
-    return thinned(fit_rating_model(row, examples, seed=SEED, **about), TREES)
+    return thinned(fit_rating_model(row, examples, seed=SEED, memo=_FORESTS, **about), TREES)
 
 
-def out_of_fold(row: str, examples: Examples, tests: Sequence[Ints]) -> tuple[Floats, Floats]:
-    """Predict each part from all others: values [shape=(n, d), NaN if untested], distances [shape=(n,)]."""
+def out_of_fold(
+    row: str, examples: Examples, tests: Sequence[Ints], cache: Path | None = None
+) -> tuple[Floats, Floats]:
+    """Predict each part from all others: values [shape=(n, d), NaN if untested], distances [shape=(n,)].
+
+    ``cache``: folder where predictions of a part are kept by the code and all that they are made from.
+    """
     values, distance = np.full(examples.target.shape, np.nan), np.full(len(examples.ids), np.nan)
     network = examples.row(row)[2]
     for test in tests:
@@ -102,11 +115,32 @@ def out_of_fold(row: str, examples: Examples, tests: Sequence[Ints]) -> tuple[Fl
         if row == "mean":
             values[test] = np.nanmean(examples.target[train], axis=0)
             continue
+        kept = None if cache is None else cache / f"predictions_{_key(row, examples, test)}.npz"
+        if kept is not None and kept.is_file():
+            known = read_npz(kept)
+            values[test], distance[test] = known["values"], known["distance"]
+            continue
         model = fit(row, subset(examples, train))
         inputs = examples.inputs(model.about["inputs"])[test]
         values[test] = model.predict(inputs, examples.states[network][:, test] if network else None)
         distance[test] = nearest(model, inputs)
+        chosen = [[committee.layer, committee.share] for _, committee in model.parts]
+        say(f"{row}: {len(test)} segments predicted; layer, share: {chosen}")
+        if kept is not None:
+            write_npz(kept, {"values": values[test], "distance": distance[test]})
     return np.clip(values, 0.0, 1.0), distance
+
+
+def _key(row: str, examples: Examples, test: Ints) -> str:
+    """Hash of the code of committees, and of what the predictions of a part are made from."""
+    digest = hashlib.sha256(f"{row} {TREES} {SEED}".encode())
+    for path in sorted(Path(str(baselines.__file__)).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    _, more, network, _ = examples.row(row)
+    arrays = [examples.inputs(more), examples.target, examples.means, examples.raters, test]
+    for array in [*arrays, examples.states[network] if network else None]:
+        digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
+    return hashlib.sha256(digest.digest() + "\n".join(examples.groups).encode()).hexdigest()[:16]
 
 
 def coverage_by(inside: Bools, names: Sequence[str]) -> dict[str, float]:
@@ -177,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add("--row", default="committee", help="what is saved")
     add("--folds", type=int, default=8, help="for the errors of the ranges")
-    add("--cache", type=Path, help="folder where features are kept between runs")
+    add("--cache", type=Path, help="folder where features and predictions are kept between runs")
     add("--output", type=Path, required=True, help="folder of the model")
     add("--results", type=Path, required=True, help="folder of the results")
     return report_errors(partial(_make, parser.parse_args(arguments), list(arguments or sys.argv[1:])))
@@ -195,7 +229,7 @@ def _make(options: Any, arguments: list[str]) -> str:
         tests = [np.array([index[name] for name in fold["test"]], np.int64) for fold in folds.values()]
         scored: list[Row] = []
         for row in rows:
-            values, distance = out_of_fold(row, examples, tests)
+            values, distance = out_of_fold(row, examples, tests, options.cache)
             parts = {str(k): _predictions(examples, values, test) for k, test in enumerate(tests)}
             scored.append(score_row("baseline", [parts], name=row))
             say(f"{split}: {row}: R² {scored[-1].value('r2'):.4f}")
@@ -207,14 +241,14 @@ def _make(options: Any, arguments: list[str]) -> str:
             "coverage": held,
         }
     folds = [test for _, test in GroupKFold(options.folds).split(examples.ids, groups=examples.groups)]
-    values, distance = out_of_fold(options.row, examples, folds)
+    values, distance = out_of_fold(options.row, examples, folds, options.cache)
     ranges, median = ranges_of(examples, values, distance, np.arange(len(values)))
     performers = [parse_segment(name).performer for name in examples.ids.tolist()]
     performed = np.array([not name.startswith(SCORE) for name in performers])  # two renderings of the score
     network = examples.row(options.row)[2]
     error = np.sqrt(np.nanmean((examples.target - values) ** 2, axis=0))
-    keys = {name: each.key for name, each in _states(options).items()}
-    model = fit(options.row, examples, error=error, states=keys.get(network, ""))
+    keys = {name: each.key for name, each in _descriptions(options).items()}
+    model = one_layer(fit(options.row, examples, error=error, states=keys.get(network, "")))
     held_out = {
         split: {name: _r2(content, options.row, name) for name in examples.classes}
         for split, content in splits.items()
@@ -230,7 +264,14 @@ def _make(options: Any, arguments: list[str]) -> str:
         "groups_of_music": len(np.unique(examples.groups)),
         "pieces": sorted(set(examples.identities["piece"].tolist())),
     }  # fmt: skip
-    save_profile_model(options.output, model, content)
+    explained = None
+    if network:
+        bare = options.row.replace(f"+{network}", "")
+        known, _ = out_of_fold(bare, examples, folds, options.cache)
+        apart = np.sqrt(np.mean((known - values) ** 2, axis=0))
+        content["explained"] = dict(zip(examples.classes, map(float, apart.round(5)), strict=True))
+        explained = fit(bare, examples, error=np.sqrt(np.nanmean((examples.target - known) ** 2, axis=0)))
+    save_profile_model(options.output, model, content, explained)
     inputs = {"labels": options.labels, "midi": options.midi}
     inputs |= {"ratings": options.ratings} if options.ratings else {}
     command = ["python", "results/tools/profile_model.py", *arguments]
@@ -256,11 +297,15 @@ def _examples(options: Any, labels: LabelMap) -> Examples:
 
 
 def _states(options: Any) -> dict[str, Description]:
+    return {name: on_a_clock(each) for name, each in _descriptions(options).items()}
+
+
+def _descriptions(options: Any) -> dict[str, Description]:
     if not options.states:
         return {}
     from musicbert.predict.state_blocks import open_descriptions
 
-    return {name: on_a_clock(each) for name, each in open_descriptions(options.states).items()}
+    return open_descriptions(options.states)
 
 
 def _predictions(examples: Examples, values: Floats, test: Ints) -> Predictions:

@@ -5,7 +5,7 @@ The file is an ``.npz`` without pickled objects: arrays by the path of their fie
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from os import PathLike
 from typing import Any
@@ -69,11 +69,18 @@ class RatingModel:
 
 
 def fit_rating_model(
-    row: str, examples: Examples, *, seed: int = 0, error: Floats | None = None, **about: Any
+    row: str,
+    examples: Examples,
+    *,
+    seed: int = 0,
+    error: Floats | None = None,
+    memo: MutableMapping[str, Any] | None = None,
+    **about: Any,
 ) -> RatingModel:
     """Fit a row ``committee...`` on all examples.
 
-    ``seed``: of the trees; ``error``: see `RatingModel`; ``about``: JSON-ready, for its ``about``.
+    ``seed``: of the trees; ``error``: see `RatingModel`; ``memo``: of fits of other rows on the same examples
+    (`Fold`); ``about``: JSON-ready, for its ``about``.
     Raises `ValueError` (for another model, or unknown inputs).
     """
     name, more, network, levels = examples.row(row)
@@ -92,7 +99,7 @@ def fit_rating_model(
     fold = Fold(
         scale.apply(inputs), scale.apply(inputs), examples.groups, seed, 0, examples.means, examples.raters,
         states=None if states is None else (states, states),
-        bars=(examples.identities["bars"],) * 2 if levels else None,
+        bars=(examples.identities["bars"],) * 2 if levels else None, memo={} if memo is None else memo,
     )  # fmt: skip
     for k, rows in enumerate(patterns.T):
         columns = np.flatnonzero(member == k)

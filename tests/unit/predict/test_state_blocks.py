@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from musicbert.analysis.model import one_layer
 from musicbert.annotation.label_map import LabelMap
 from musicbert.errors import DatasetError
 from musicbert.evaluation.baselines.committee_file import fit_rating_model
@@ -49,7 +50,7 @@ def test_later_moves_the_music_and_not_its_tempo(made):
 
 def test_moments_are_means_and_deviations_over_notes(make_model, made):
     model, score = make_model(), first_score(made[0])
-    got = state_moments(model, score, phases=1)
+    (got,) = state_moments(model, score, phases=1)
     depth, width = model.config.layers, model.config.width
     assert got.shape == (depth, 2 * width)
     for layer in range(depth):
@@ -60,10 +61,11 @@ def test_moments_are_means_and_deviations_over_notes(make_model, made):
         state_moments(model, later(score, round(k * 4 * score.ticks_per_beat / 6)), phases=1)
         for k in range(6)
     ]
-    np.testing.assert_allclose(state_moments(model, score), np.mean(phases, 0), atol=1e-4)
-    every = model.moments([score])
-    for layer in range(1, every.shape[1] + 1):
-        np.testing.assert_allclose(model.moments([score], layer=layer)[:, 0], every[:, layer - 1], atol=1e-6)
+    both = state_moments(model, score, later(score, 7))
+    np.testing.assert_allclose(both[:1], np.mean(phases, 0), atol=1e-4)
+    for layer in range(1, depth + 1):  # no later one is computed
+        alone = state_moments(model, score, later(score, 7), layer=layer)
+        np.testing.assert_allclose(alone[:, 0], both[:, layer - 1], atol=1e-5)
 
 
 def test_the_table_is_kept_by_weights(make_model, made, tmp_path, monkeypatch):
@@ -100,6 +102,9 @@ def test_a_saved_committee_rates_a_file(make_model, made, tmp_path):
     assert got.dimensions == examples.classes
     assert got.error.tolist() == [1.0] * len(examples.classes)
     assert not np.allclose(predictor.rate(files[:2], same_bars=True).values, got.values)
+    one = RatingPredictor(one_layer(fitted), model)  # keeps and computes the chosen layer alone
+    assert len(one.model.state_scales) == 1 < network.layers
+    np.testing.assert_allclose(one.rate(files[:2]).values, got.values, atol=1e-5)
     at = {name: i for i, name in enumerate(examples.ids.tolist())}
     name = files[0].name.split(".")[0]
     expected = fitted.predict(examples.features[[at[name]]], examples.states["mine"][:, [at[name]]])
