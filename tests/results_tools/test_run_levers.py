@@ -1,12 +1,15 @@
 """The levers that need a GPU, at tiny size: every step runs, and says what it lacks."""
 
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
 
 import pytest
 import run_levers
+import run_xai
 from warm_python import python
 
 from musicbert.cli.main import main as musicbert
@@ -40,6 +43,26 @@ def test_the_twelve_tasks_are_run_with_and_without_the_weights(calls, tmp_path):
     assert first[first.index("--tasks") + 1 :] == ["VF", "ME"]
 
 
+def test_the_commands_of_the_notes(calls, root, tmp_path):
+    notes = (root / "results" / "notes.md").read_text()
+    commands = re.findall(r"`python results/tools/run_levers\.py ([^`]+)`", notes)
+    assert [shlex.split(words)[1] for words in commands] == run_levers.STEPS.split()
+    for name in ("CORPUS", "PREPARED/bin", "runs_levers/pretrain", "runs_levers/pretrain_plain"):
+        (tmp_path / name).mkdir(parents=True)
+    for start in ("pretrain", "pretrain_plain"):
+        (tmp_path / "runs_levers" / start / "checkpoint_last.pt").touch()
+    for words in commands:
+        assert run_levers.main(shlex.split(words)) == 0
+    assert len(calls) == 6  # two pre-trainings, two trainings on ratings, the benchmark twice
+    whole = re.sub(r"\\\n *", "", notes)  # lines that go on
+    prepared = re.findall(
+        r"^(?:.*`)?bash scripts/run_xai\.sh (--data[^`\n]+|--stages plan[^`\n]+)", whole, re.M
+    )
+    assert len(prepared) == 3
+    for words in (*map(shlex.split, prepared), *(call[1:] for call in calls[2:4])):
+        run_xai._parser().parse_args(words)  # exits where it does not know an option
+
+
 @pytest.fixture
 def warm(monkeypatch):
     """Steps are run by a Python that starts at once."""
@@ -63,8 +86,9 @@ def test_all_steps_on_ratings_at_tiny_size(make_midi_folder, make_databin, tmp_p
         (fold / "label" / f"{part}.raters").write_text("[1, 2, 3, 4]\n" * len(lines))
     out = tmp_path / "out"
     words = ["--tiny", "--output", str(out), "--corpus", str(corpus), "--ratings", str(tmp_path / "prepared")]
-    words += ["--splits", "xai:content_8fold", "--steps", "pretrain finetune rates"]
-    assert run_levers.main(words) == 0
+    words += ["--splits", "xai:content_8fold", "--steps"]
+    assert run_levers.main([*words, "pretrain finetune"]) == 0
+    assert run_levers.main([*words, "rates", "--search", ""]) == 0  # the search has run above
     trained = out / "finetune" / "trained" / "xai" / "content_8fold"
     search = json.loads((trained / "performance-mlm" / "fold0" / "search.json").read_text())
     assert [entry["options"] for entry in search["tried"]] == ["--lr 1e-4", "--lr 1e-3"]
