@@ -3,8 +3,9 @@ r"""Which test pieces of which tasks the pre-training of each network held, as m
 Example: python results/tools/overlaps.py tests.npz --collection pretrain_small --asap asap-dataset --cards
 
 Writes results/overlaps.json and overlaps.md. ``tests.npz`` is what `musicbert data fingerprints` wrote;
-`results/pretraining/pieces.csv` lists the files of each corpus. With ``--cards`` the paragraph of each model
-card that names the overlaps is written anew.
+`results/pretraining/pieces.csv` lists the files of each corpus. With ``--extend`` tests are added to those of
+the files, with ``--cards`` the paragraph of each model card that names the overlaps is written anew. Songs
+of `next_midi` and `acc_midi` are those that ``ledger.jsonl`` of `scripts/gen_nsp.py` calls ``test``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import re
 import sys
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,20 @@ from program import ROOT, make_parser, report_errors
 
 from musicbert.atomic import read_json, write_json, write_text
 from musicbert.corpus.splits.fingerprints import SHARE, SHARED, Fingerprints, fingerprint
+from musicbert.errors import DatasetError
 from musicbert.midi import read_score
 from musicbert.provenance import provenance
 
-__all__ = ["NETWORKS", "card_text", "corpus_files", "find_overlaps", "overlaps_text", "set_card_text"]
+__all__ = [
+    "NETWORKS",
+    "card_text",
+    "corpus_files",
+    "extended",
+    "find_overlaps",
+    "named_like_rated_works",
+    "overlaps_text",
+    "set_card_text",
+]
 
 #: network -> its corpus in pieces.csv
 NETWORKS = {
@@ -51,8 +62,16 @@ TASKS = {
     "genre": "genre, style",
     "next": "next (songs)",
     "acc": "acc (songs)",
+    "next_midi": "next, from POP909 (songs)",
+    "acc_midi": "acc, from POP909 (songs)",
     "xai": "ratings, XAI (files)",
     "percepiano": "ratings, PercePiano (files)",
+}
+#: what the names of files call the works that are rated, whose other movements are no test music
+RATED_WORKS = {
+    "D. 960": r"(?<![a-z\d])(D\.?_?960(?!\d)|960-\d)",
+    "D. 935": r"(?<![a-z\d])(D\.?_?935|op\.?_?142)(?!\d)",
+    "WoO 80": r"(?<![a-z\d])WoO\.?_?80(?!\d)",
 }
 _BEGINS, _ENDS = "**Test music is in the corpus all the same**", "Because of ASAP's licence"
 
@@ -109,7 +128,31 @@ def find_overlaps(tests: Fingerprints, files: Mapping[str, tuple[Path, list[str]
             dict(zip(("task", "part", "piece"), _place(piece), strict=True)) | {"files": found[piece]}
             for piece in sorted(found)
         ],
+        "named like rated works": named_like_rated_works(files),
     }
+
+
+def named_like_rated_works(files: Iterable[str]) -> dict[str, list[str]]:
+    """Files by the rated work that their names tell: other movements, which no fingerprint finds."""
+    return {
+        work: [name for name in files if re.search(pattern, name, re.IGNORECASE)]
+        for work, pattern in RATED_WORKS.items()
+    }
+
+
+def extended(before: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the tests of a second look at the same corpora; data sets that both have are taken from it.
+
+    Raises `DatasetError` (``other-data``).
+    """
+    if before["corpora"] != more["corpora"]:
+        raise DatasetError("other-data", "The overlaps are of other corpora", hint="compare all tests anew")
+    kept = [each for each in before["overlaps"] if each["task"] not in more["tests"]]
+    found = sorted([*kept, *more["overlaps"]], key=lambda each: (each["task"], each["part"], each["piece"]))
+    order = [*TASKS, *before["tests"], *more["tests"]]
+    tests = before["tests"] | more["tests"]
+    tests = {name: tests[name] for name in dict.fromkeys(order) if name in tests}
+    return {**more, "tests": tests, "overlaps": found}
 
 
 def seen(record: Mapping[str, Any], network: str) -> dict[str, dict[str, list[str]]]:
@@ -163,7 +206,8 @@ def overlaps_text(record: Mapping[str, Any]) -> str:
         "(`results/pretraining/pieces.csv`, validation part included) is compared with every validation and",
         f"test piece by windows of nine notes as intervals; a match shares {SHARED} windows and {SHARE:.0%}",
         "of those of the shorter one (`musicbert/corpus/splits/fingerprints.py`). No labels were seen.",
-        "Not here: `next_midi` and `acc_midi`, made of POP909 (63 of 86 test songs were in).",
+        "Other movements of a rated work share no window with it. By the names of files there are:",
+        f"{_rated(record)}. Files of Lakh have no such names.",
         "",
         "| task | " + " | ".join(f"{corpus} ({n:,} files)" for corpus, n in record["corpora"].items()) + " |",
         "|---" * (1 + len(corpora)) + "|",
@@ -190,6 +234,11 @@ def overlaps_text(record: Mapping[str, Any]) -> str:
             f"| {each['files'][best]['share']:.2f} |"
         )
     return "\n".join([*lines, ""])
+
+
+def _rated(record: Mapping[str, Any]) -> str:
+    found = record["named like rated works"].items()
+    return "; ".join(f"{work}: {', '.join(f'`{name}`' for name in names) or 'none'}" for work, names in found)
 
 
 def write_cards(record: Mapping[str, Any], root: Path = ROOT) -> list[Path]:
@@ -221,6 +270,7 @@ def main() -> int:
     )
     parser.add_argument("--collection", type=Path, required=True, help="folder with manifest.csv")
     parser.add_argument("--asap", type=Path, required=True, help="whole ASAP data set")
+    parser.add_argument("--extend", action="store_true", help="add these tests to those of the file")
     parser.add_argument("--cards", action="store_true", help="write the cards' paragraphs")
     parser.add_argument(
         "--output", type=Path, default=ROOT / "results", help="folder of overlaps.json and overlaps.md"
@@ -231,6 +281,10 @@ def main() -> int:
         files = corpus_files(given.pieces, given.collection, given.asap)
         record = find_overlaps(Fingerprints.load(given.tests), files)
         made_by = provenance(sys.argv, inputs={"tests": given.tests, "pieces": given.pieces}, seed=0)
+        if given.extend:
+            before = read_json(given.output / "overlaps.json")
+            record = extended(before, record)
+            made_by["earlier"] = before["provenance"]
         write_json(given.output / "overlaps.json", {**record, "provenance": made_by})
         text = overlaps_text(record)
         write_text(given.output / "overlaps.md", text)

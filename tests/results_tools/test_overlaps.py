@@ -6,9 +6,20 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from overlaps import NETWORKS, card_text, corpus_files, find_overlaps, overlaps_text, seen, set_card_text
+from overlaps import (
+    NETWORKS,
+    card_text,
+    corpus_files,
+    extended,
+    find_overlaps,
+    named_like_rated_works,
+    overlaps_text,
+    seen,
+    set_card_text,
+)
 
 from musicbert.corpus.splits.fingerprints import Fingerprints, fingerprint
+from musicbert.errors import DatasetError
 from musicbert.midi import read_score, write_midi
 from musicbert.midi.score import piano_score
 
@@ -70,6 +81,14 @@ def tune(path, seed, transposed=0):
     return read_score(path)
 
 
+def test_other_movements_are_known_by_the_names_of_files():
+    names = ["asap/Schubert/Piano_Sonatas/960-1/Kim.mid", "giantmidi/Schubert_Sonata_D960_x_mov_4.mid"]
+    names += ["giantmidi/Schubert_Impromptus_Op142_no_1.mid", "lmd/9/960a1d935.mid", "asap/Op_1421/d9601.mid"]
+    names += ["giantmidi/Beethoven_32_Variations_WoO_80_y.mid", "asap/Liszt/Concert_Etude_S145/1/Woo06M.mid"]
+    found = named_like_rated_works(names)
+    assert found == {"D. 960": names[:2], "D. 935": names[2:3], "WoO 80": names[5:6]}
+
+
 def test_made_corpora(tmp_path):
     for seed in range(4):
         tune(tmp_path / f"{seed}.mid", seed)
@@ -90,6 +109,13 @@ def test_made_corpora(tmp_path):
     assert "BP, DbP: 1 of 1 test, 0 of 1 valid" in mine
     assert "MNID" in mine.partition("None of")[2]
     assert "| MNID | 0 of 1 test | 1 of 1 test | 0 of 1 test |" in overlaps_text(found)
+    more = Fingerprints({"next_midi/0.mid": fingerprint(read_score(tmp_path / "0.mid"))})
+    more = find_overlaps(more, corpus_files(tmp_path / "pieces.csv", tmp_path, tmp_path))
+    both = extended(found, more)
+    assert [each["task"] for each in both["overlaps"]] == ["bps_motif", "next_midi", "pm2s"]
+    assert extended(both, more) == both
+    with pytest.raises(DatasetError, match="other corpora"):
+        extended({**found, "corpora": {"m2bert": 2}}, more)
     old = "x\n\n**Test music is in the corpus all the same**: old.\nBecause of ASAP's licence y\n"
     assert set_card_text(set_card_text(old, "**Test music is in the corpus all the same** a"), "new") == (
         "x\n\nnew\nBecause of ASAP's licence y\n"
