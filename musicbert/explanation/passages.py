@@ -2,8 +2,9 @@
 
 `offered.json` is written by ``results/tools/explanations_faithful.py``: for each kind of model (``network``;
 ``features``: a committee; ``profile``: that of `musicbert analyse`) and method, the replacements under which
-it names what matters better than a random order does. What is better under no replacement is left out, and a
-warning says so. What was not measured for a model, such as a function of your own, is shown with a warning.
+it names what matters better than random notes, notes in a row and the loudest notes do, on held-out music.
+What is better under no replacement is left out, and a warning says so. What was not measured for a model,
+such as a function of your own, is shown with a warning.
 """
 
 import json
@@ -83,15 +84,16 @@ def lit(notes: int) -> tuple[Literal["note", "bar", ""], str]:
     Only what `offered` has for it: notes, else bars, else nothing ("").
     """
     known = offered()["profile"]
-    single = "gone" in known.get("notes gone", ())
+    single, bars = ("gone" in known.get(f"{name} gone", ()) for name in ("notes", "bars"))
     if single and notes <= MOST_LIT:
         return "note", "Each note was left out in turn: lit ones change the answer most."
-    if "gone" not in known.get("bars gone", ()):
-        return "", "Nothing is lit: what matters was not measured to be found."
-    if notes <= MOST_LIT_BARS:
+    if bars and notes <= MOST_LIT_BARS:
         why = "the music is too long for notes" if single else "notes were not measured to be right"
         return "bar", f"Each bar was left out in turn ({why}): lit ones change the answer most."
-    return "", "Nothing is lit: the music is too long to leave out its bars in turn."
+    if bars or single:
+        what = "bars" if bars else "notes"
+        return "", f"Nothing is lit: the music is too long to leave out its {what} in turn."
+    return "", "Nothing is lit: neither notes nor bars were measured to be right."
 
 
 def passages(
@@ -130,7 +132,7 @@ def passages(
         if missing := [name for name in names if name not in chosen]:
             warnings.append(
                 f"{method} ({', '.join(missing)}) are left out: on held-out music they name what matters "
-                "no better than a random order (docs/explanations-notes.md)"
+                "no better than random, neighbouring or the loudest notes (docs/explanations-notes.md)"
             )
         return chosen
 

@@ -106,6 +106,7 @@ def test_what_lights_up_was_measured_and_is_said(monkeypatch):
     assert lit(50, {"notes gone": ["flat"], "bars gone": ["gone"]})[0] == "bar"
     assert lit(50, {"notes gone": [], "bars gone": []})[0] == ""
     assert lit(50_000, both)[0] == ""
+    assert "too long to leave out its notes" in lit(5000, {"notes gone": ["gone"]})[1]
 
 
 def test_another_way_of_playing(client, waltz):
