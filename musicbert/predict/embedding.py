@@ -21,7 +21,7 @@ from musicbert.encoding.policies import WHOLE
 from musicbert.model.backbones.note_states import first_row, note_states
 from musicbert.predict.pieces import Piece, Source, read_piece
 from musicbert.predict.runner import Precision, Runner
-from musicbert.predict.windows import Layout, Window
+from musicbert.predict.windows import Layout, Window, trained_positions
 from musicbert.weights import Bundle, build_model, save_folder
 
 Level = Literal["piece", "note", "bar"]
@@ -111,7 +111,11 @@ class Embedder:
         self.codec = get_codec(self.fields.encoding)
         layout = Layout(self.codec.name, cells=bundle.family.name != "musicbert")
         longest = getattr(config, "max_positions", self.WINDOW + layout.special)
-        #: notes of a window: as in training, or fewer if the model has fewer positions
+        positions = next((v for k, v in bundle.weights.items() if k.endswith("embed_positions.weight")), None)
+        if positions is not None:  # the first rows are not of positions
+            table = positions[-longest:].double().cpu().numpy()
+            longest = trained_positions(table) or longest
+        #: notes of a window: as in training, or fewer if the model has fewer positions, or has learned fewer
         self.window = min(self.WINDOW, longest - layout.special)
         self.overlap = min(self.OVERLAP, self.window // 4)
         self.runner = Runner(

@@ -10,13 +10,13 @@ from typing import Literal
 import numpy as np
 import torch
 
-from musicbert.arrays import Ints
+from musicbert.arrays import Floats, Ints
 from musicbert.encoding.codecs import get_codec
 from musicbert.encoding.covering import OVERLAP, WINDOW, Window, cover
 from musicbert.encoding.vocabulary import FIELD_SIZES, FIELDS, MASK, PAD, rows_to_ids
 from musicbert.errors import DatasetError
 
-__all__ = ["OVERLAP", "WINDOW", "Layout", "Window", "WindowChoice", "cover", "cut"]
+__all__ = ["OVERLAP", "WINDOW", "Layout", "Window", "WindowChoice", "cover", "cut", "trained_positions"]
 
 WindowChoice = Literal["all", "first"]
 
@@ -32,6 +32,27 @@ def cut(
     bars = rows[:, 0] if codec == "octuple" else np.zeros(len(rows), np.int64)
     windows = cover(bars, window=window, overlap=overlap, piece=piece)
     return windows if choice == "all" else [replace(windows[0], share=np.ones(len(windows[0])))]
+
+
+def trained_positions(table: Floats) -> int | None:
+    """Number of learned positions that training has reached [shape=(positions, D)]; None: no end shows.
+
+    Training on windows shorter than the positions leaves the last ones as they were drawn: all of one size,
+    and without likeness to their neighbours, where trained ones are like them and larger.
+    """
+    D, last = table.shape[1], 32
+    size = np.linalg.norm(table, axis=1)
+    if len(table) < 3 * last or last > D or not size[-last:].all():
+        return None
+    middle = float(np.median(size[-last:]))
+    # six deviations of the length of a normal vector, and of the cosine of two
+    drawn = np.abs(size / middle - 1) < 6 / np.sqrt(2 * D)
+    cosine = (table[1:] * table[:-1]).sum(1) / np.maximum(size[1:] * size[:-1], 1e-12)
+    drawn[1:] &= np.abs(cosine) < 6 / np.sqrt(D)
+    reached = np.flatnonzero(~drawn)
+    end = int(reached[-1]) + 1 if len(reached) else 0
+    clear = end >= last and len(table) - end >= last and size[end - last : end].mean() > 1.5 * middle
+    return end if clear else None
 
 
 class Layout:

@@ -297,18 +297,14 @@ class Way:
 
 def find_ways(known: Any, items: dict[str, list[Item]]) -> Iterator[Way]:
     """Each description, as it is and whitened, and beside `features`; what is chosen, on the first half."""
-    best: dict[str, str] = {}
     for name in known:
         for white in (False, True):
             label = f"{name}, whitened" if white else name
             ways = [Way(label, ((name, choice, white),)) for choice in variants(known[name]["segments"][0])]
             means = [np.mean([way.score(known, items, task, 0)[1].mean() for task in items]) for way in ways]
             yield (way := ways[int(np.argmax(means))])
-            best[name] = way.parts[0][1]
-    for name in known:
-        if name != "features":
-            label = f"mean of features and {name}, whitened"
-            yield Way(label, (("features", "", False), (name, best[name], True)))
+            if name != "features":
+                yield Way(f"mean of features and {label}", (("features", "", False), *way.parts))
 
 
 def write_results(options: Any) -> str:

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musicbert.encoding import FIELD_SIZES
-from musicbert.predict import cover
+from musicbert.predict import cover, from_pretrained
+from musicbert.predict.windows import trained_positions
 
 
 @settings(max_examples=200, deadline=None)
@@ -39,3 +40,22 @@ def test_windows_cross_fade_linearly():
     np.testing.assert_allclose(second.share, [0.2, 0.4, 0.6, 0.8] + [1] * 4)
     with pytest.raises(ValueError, match="overlap"):
         cover(np.zeros(3, np.int64), window=4, overlap=4)
+
+
+def test_positions_that_training_never_reached_are_known():
+    """Trained positions are larger and like their neighbours; drawn ones are neither."""
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(0, 0.02, (1024, 64))
+    smooth = np.cumsum(rng.normal(0, 0.02, (1024, 64)), axis=0)
+    for end in (128, 512, 900):
+        assert trained_positions(np.concatenate([drawn[:end] + smooth[:end], drawn[end:]])) == end
+    for whole in (drawn, drawn + smooth, 1.2 * drawn, np.concatenate([1.2 * drawn[:500], drawn[500:]])):
+        assert trained_positions(whole) is None
+    short = np.concatenate([drawn[:10] + smooth[:10], drawn[10:]])
+    assert trained_positions(short) is None  # too few to be sure
+
+
+def test_a_network_reads_no_longer_windows_than_it_was_trained_on():
+    for name in ("musicbert-mini", "musicbert-mini-performance"):  # windows of 512 notes, of 1,024 positions
+        model = from_pretrained(name, device="cpu")
+        assert (model.config.max_positions, model.window, model.overlap) == (1024, 512, 128)
