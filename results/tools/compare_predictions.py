@@ -5,15 +5,16 @@ Example: python results/tools/compare_predictions.py results/levers/percepiano_c
     --pairs "performance-mlm, layers 1-2 frozen - performance-random" --output results/levers/scores.json
 
 With --runs NAME=FOLDER (of run_experiments.py) the predictions of all folds that are done are first put into
-the file, as the row NAME. It has no labels: map_midi_to_label.py makes them. The row of --beside is scored
-on the same segments, as is its average with each network. A comparison is over the segments that
-both sides predict, and resamples groups of segments that share bars (`content_groups`).
+the file, as the row NAME. It has no labels: map_midi_to_label.py makes them. Each network, and its average
+with the row of --beside, is compared with that row. A comparison is over segments that both sides predict;
+groups of segments that share bars are resampled (`content_groups`).
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,14 @@ from program import die, make_parser, need
 from musicbert.annotation.label_map import LabelMap
 from musicbert.annotation.names import content_groups
 from musicbert.arrays import Floats
-from musicbert.atomic import write_json
+from musicbert.atomic import read_json, write_json
 from musicbert.corpus.files.folders import read_npz, write_npz
 from musicbert.evaluation.baselines.rating_baselines import DIGITS
 from musicbert.evaluation.metrics.bootstrap import group_numbers, interval, resample
 from musicbert.evaluation.metrics.regression import regression_draws
 from musicbert.evaluation.predictions import RATINGS
 from musicbert.evaluation.run_files import read_runs
+from musicbert.evaluation.tables import markdown_table
 from musicbert.provenance import provenance
 
 ROW, MEAN = "row:", "average with "
@@ -71,6 +73,11 @@ def predictions_of(kept: Path, beside: str = "") -> tuple[list[str], dict[str, F
     return ids, rows
 
 
+def pairs_with(networks: Sequence[str], features: str) -> list[str]:
+    """Each network, and its average with the features, minus the features."""
+    return [f"{name}{more} - {features}" for name in networks for more in ("", f", {MEAN}{features}")]
+
+
 def scores(
     ids: Sequence[str], rows: dict[str, Floats], labels: LabelMap, pairs: Sequence[str], resamples: int = 2000
 ) -> dict[str, Any]:
@@ -103,6 +110,41 @@ def scores(
     }
 
 
+def levers_table(results: Path) -> list[str]:
+    """Networks of `results/levers` beside features and random weights, as lines of Markdown."""
+    file = results / "levers" / "scores.json"
+    if not file.is_file():
+        return []
+    record = read_json(file)
+    sides = [pair.split(" - ") for pair in record["difference"]]
+    features = Counter(minus for _, minus in sides).most_common(1)[0][0]
+    lines = []
+    for name, score in record["r2"].items():
+        if name != features and MEAN not in name:
+            others = [minus for one, minus in sides if one == name and minus != features]
+            differences = (f"{name} - {features}", f"{name}, {MEAN}{features} - {features}")
+            cells = [_signed(record["difference"][pair]) for pair in differences]
+            more = "; ".join(
+                f"{_signed(record['difference'][f'{name} - {other}'])} ({other})" for other in others
+            )
+            value = f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
+            size = f"{score['segments']} ({score['groups']})"
+            lines.append((name, size, value, *cells, more or "–"))
+    head = (
+        "network",
+        "segments (groups of music)",
+        "R²",
+        f"minus {features}",
+        "average of both, minus it",
+        "minus others",
+    )
+    return [*markdown_table(head, lines), ""]
+
+
+def _signed(entry: dict[str, Any]) -> str:
+    return f"{entry['value']:+.3f} [{entry['low']:+.3f}, {entry['high']:+.3f}]"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Write the scores."""
     given = _parser().parse_args(arguments)
@@ -110,8 +152,10 @@ def main(arguments: list[str] | None = None) -> int:
         name, _, folder = word.rpartition("=")
         add_runs(given.kept, name, Path(folder))
     need(given.kept, "make it with --runs")
+    networks, features = list(predictions_of(given.kept)[1]), given.beside.rpartition(":")[2]
     ids, rows = predictions_of(given.kept, given.beside)
-    found = scores(ids, rows, LabelMap.load(given.labels), given.pairs, given.resamples)
+    pairs = [*given.pairs, *(pairs_with(networks, features) if features else ())]
+    found = scores(ids, rows, LabelMap.load(given.labels), pairs, given.resamples)
     made_by = provenance(
         sys.argv if arguments is None else [__file__, *arguments],
         inputs={"labels": given.labels, "predictions": given.kept},

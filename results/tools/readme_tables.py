@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ceilings import marks, page
+from compare_predictions import levers_table
 from program import die, make_parser
 from readme_ablations import ablation_table, size_table, with_and_without_table
 from readme_short import short_table
@@ -174,6 +175,10 @@ def readme_tables(results: Path) -> str:
         for task in ("regression", "classes"):
             lines += _table(results, name, task)
     for title, table in (
+        (
+            "PercePiano, 4 folds by content, one seed of a short training, random weights beside it: R²",
+            levers_table(results),
+        ),
         ("MusicBERT's four tasks", downstream_table(results)),
         (
             "M2BERT's tasks, with and without pre-training (accuracy, or F1 for BP, DbP and MNID)",
