@@ -50,7 +50,9 @@ ONE_VOICE = 0.05
 #: instruments from which on a piece is unlike the songs for piano that melodies were learned from
 MANY_INSTRUMENTS = 2
 #: names of tracks that hold the tune
-_TUNE = re.compile(r"\b(melod\w*|vocals?|lead voice|singer)\b", re.IGNORECASE)
+_TUNE = re.compile(r"\b(melod\w*|vocals?|voice|voix|voce|canto|singer|sing\w*stimme|gesang)\b", re.IGNORECASE)
+#: seconds of a stretch of music, and share of stretches in which a melody is heard that is one
+_STRETCH, _LINE = 2.0, 0.25
 _VOCAL, _SLOTS = 1, 4
 
 
@@ -256,15 +258,19 @@ def _melody(score: Score, pitched: Ints, probability: Floats, remarks: dict[str,
     vocal = np.nan_to_num(probability[:, _VOCAL])
     chosen = vocal > 0.5
     instruments = len(np.unique(score.program[pitched]))
+    stretch = score.seconds(onset) // _STRETCH
+    said = []
     if not chosen.any():
-        remarks["melody"] = "No note stands out as melody."
+        said.append("No note stands out as melody.")
+    elif len(np.unique(stretch[chosen])) < _LINE * len(np.unique(stretch)):
+        said.append(f"No line of it was found: these {int(chosen.sum()):,} notes are scattered.")
     elif instruments > MANY_INSTRUMENTS:
-        remarks["melody"] = (
-            f"Learned from songs for piano; in a file of {instruments} instruments much is missed."
-        )
+        said.append(f"Learned from songs for piano; in a file of {instruments} instruments much is missed.")
     named = [name for name in score.track_name if _TUNE.search(name)]
-    if named and instruments > MANY_INSTRUMENTS:
-        remarks["melody"] += f" The file itself has a track named {named[0]}."
+    if named and said:
+        said.append(f"The file itself has a track named {named[0]}.")
+    if said:
+        remarks["melody"] = " ".join(said)
     return np.asarray(chosen)
 
 

@@ -195,7 +195,7 @@ def piano_roll(score: Score, parts: Sequence[tuple[Bools, str, float]]) -> tuple
 def _segments(analysis: "Analysis") -> str:
     layers = analysis.layers
     result = ""
-    for title, name in (("Keys", "keys"), ("Chords", "chords")):
+    for title, name in (("Keys", "keys"), ("Chord roots", "chords")):
         found: Any = getattr(layers, name, None)
         if found is None or not len(found):
             continue

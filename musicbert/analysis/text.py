@@ -135,7 +135,7 @@ def _layers(analysis: "Analysis", width: int) -> list[str]:
     melody = getattr(layers, "melody", None)
     if melody is not None:
         lines.append(f"Melody: {int(melody.sum()):,} of {len(melody):,} notes sound like the tune of a song")
-    for title, name in (("Keys", "keys"), ("Chords", "chords")):
+    for title, name in (("Keys", "keys"), ("Chord roots", "chords")):
         found = getattr(layers, name, None)
         if found is not None and len(found):
             shown = [f"{clock(segment.start_seconds)} {segment.name}" for segment in found[:12]]

@@ -163,6 +163,8 @@ def _melody(score: Score) -> dict[str, Any]:
     layers = music_layers(score)
     if layers.melody is None:
         raise MidiError("no-melody", layers.remarks.get("melody", "no melody was found"))
+    if "melody" in layers.remarks:
+        print(f"melody: {layers.remarks['melody']}", file=sys.stderr)
     return {"values": layers.melody, "names": ("accompaniment", "melody"), "marked": layers.melody}
 
 
@@ -266,12 +268,12 @@ def _profile(options: argparse.Namespace, output: Path, title: str) -> None:
         said = "; ".join(reason.text for reason in answer.reasons) or "the model does not rate music"
         raise MidiError("no-profile", f"There is no profile: {said}", path=options.input)
     shown = answer.profile.dimensions
-    ends = np.array([each.interval or (np.nan, np.nan) for each in shown])
+    ends = np.array([[each.rated(end) for end in each.interval or (np.nan, np.nan)] for each in shown])
     ranks = [np.nan if each.percentile is None else each.percentile for each in shown]
     poles = [(f"{each.area}: {each.low}" if each.area else each.low, each.high) for each in shown]
     viz.profile_plot(
-        poles, [each.value for each in shown], output, low=ends[:, 0], high=ends[:, 1], percentiles=ranks,
-        coverage=shown[0].coverage, title=title,
+        poles, [each.rated(each.value) for each in shown], output, low=ends[:, 0], high=ends[:, 1],
+        percentiles=ranks, coverage=shown[0].coverage, title=title, scale=answer.profile.scale or (0, 1),
     )  # fmt: skip
 
 

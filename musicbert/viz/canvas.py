@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap
 from matplotlib.figure import Figure
 
 from musicbert.atomic import replacing
@@ -65,8 +66,8 @@ def save(figure: Figure, path: Path_) -> None:
 
 
 def amounts() -> Colormap:
-    """Colours of small to large amounts: light to dark."""
-    return matplotlib.colormaps["cividis_r"]
+    """Colours of small to large amounts: light to dark; the lightest are left out, which white swallows."""
+    return ListedColormap(matplotlib.colormaps["cividis_r"](np.linspace(0.12, 1, 256)))
 
 
 def differences() -> Colormap:

@@ -14,6 +14,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from musicbert.arrays import Bools, Floats, Ints
@@ -23,6 +24,7 @@ from musicbert.midi import Score
 from musicbert.midi.instruments import instrument_name
 from musicbert.viz.canvas import (
     BLACK,
+    BLUE,
     CLASSES,
     GREY,
     LIGHT,
@@ -162,6 +164,10 @@ def piano_roll(
         )
         bar.set_label(label, fontsize=9)
         bar.ax.tick_params(labelsize=8)
+        shown = np.asarray(values, float)[layout.notes]
+        if np.all(np.mod(shown[np.isfinite(shown)], 1) == 0):
+            bar.locator = MaxNLocator(6, integer=True)
+            bar.update_ticks()
     if legend:
         title_ = label if values is not None else None
         figure.legend(
@@ -343,10 +349,11 @@ def _of_values(
             None,
         )
     ends = values[known] if known.any() else np.zeros(1)
+    if not signed and ends.min() == ends.max():
+        colours[known] = to_rgba(BLUE)
+        return colours, [Patch(color=BLUE, label=f"{ends[0]:g} throughout"), *unknown], None
     most = float(np.abs(ends).max()) or 1.0
     low, high = (-most, most) if signed else (float(ends.min()), float(ends.max()))
-    scale = ScalarMappable(
-        Normalize(low, high if high > low else low + 1), differences() if signed else amounts()
-    )
+    scale = ScalarMappable(Normalize(low, high), differences() if signed else amounts())
     colours[known] = scale.to_rgba(values[known])
     return colours, unknown, scale

@@ -21,6 +21,7 @@ def profile_plot(
     high: ArrayLike | None = None,
     percentiles: ArrayLike | None = None,
     coverage: float | None = None,
+    scale: tuple[float, float] = (0, 1),
     title: str = "",
 ) -> None:
     """Draw a profile: low poles at the left, high poles at the right.
@@ -30,7 +31,7 @@ def profile_plot(
     poles
         What the low and the high end of each dimension mean.
     values
-        0-1 [shape=(d,)].
+        On the ``scale`` [shape=(d,)].
     path
         Picture to write: .png, .svg or .pdf.
     low, high
@@ -39,6 +40,8 @@ def profile_plot(
         Per cent of the training set with a lower value [shape=(d,)]; NaN where it is not known.
     coverage
         Share of unknown music whose rating lies in the ranges, for the legend.
+    scale
+        Lowest and highest rating.
     title
         Text above the picture.
 
@@ -69,18 +72,22 @@ def profile_plot(
     if known.any():
         axes.hlines(at[known], begin[known], end[known], color=BLUE, alpha=0.35, linewidth=6, label=said)
     axes.plot(value, at, "o", color=BLUE, markersize=6, label="this performance")
-    axes.axvline(0.5, color=BLACK, linewidth=0.6, linestyle=":")
-    axes.set(xlim=(0, 1), ylim=(d - 0.5, -0.5))
+    first, last = scale
+    axes.axvline((first + last) / 2, color=BLACK, linewidth=0.6, linestyle=":")
+    axes.set(xlim=scale, ylim=(d - 0.5, -0.5))
     axes.set_yticks(at, [_short(left) for left, _ in poles], fontsize=8.5)
     right = axes.secondary_yaxis("right")
     right.set_yticks(at, [_short(pole) for _, pole in poles], fontsize=8.5)
     right.tick_params(length=0)
     right.spines["right"].set_visible(False)
-    axes.set_xticks(np.linspace(0, 1, 5), ["0", "0.25", "0.5", "0.75", "1"], fontsize=8)
-    axes.set_xlabel("0: the words at the left; 1: those at the right", fontsize=9)
+    ticks = np.linspace(0, 1, 5) if last - first == 1 else np.arange(np.ceil(first), last + 0.5)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8)
+    axes.set_xlabel(f"{first:g}: the words at the left; {last:g}: those at the right", fontsize=9)
     for k in np.flatnonzero(np.isfinite(rank)).tolist():
-        side, x = ("right", 0.99) if value[k] < 0.75 else ("left", 0.01)
-        axes.text(x, k, f"{rank[k]:.0f}", ha=side, va="center", fontsize=8, color="#555555")
+        side, x = ("right", 0.99) if value[k] < first + 0.75 * (last - first) else ("left", 0.01)
+        axes.text(
+            first + x * (last - first), k, f"{rank[k]:.0f}", ha=side, va="center", fontsize=8, color="#555555"
+        )
     if np.isfinite(rank).any():
         axes.plot([], [], " ", label="grey numbers: per cent of the training set below it")
     figure.legend(loc="outside lower center", ncols=2, fontsize=8.5, frameon=False)

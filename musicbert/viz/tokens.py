@@ -23,6 +23,7 @@ from musicbert.encoding.quantise import (
 from musicbert.encoding.vocabulary import FIELD_SIZES, MASK, N_FIELDS, PAD
 from musicbert.errors import ConfigError
 from musicbert.midi import Score
+from musicbert.midi.instruments import instrument_name
 from musicbert.objectives.masking import MaskPolicy, mask_tokens
 from musicbert.viz.canvas import (
     BLUE,
@@ -105,9 +106,12 @@ def field_lines(
             marks = marks[:: max(1, len(marks) // 4)]
             axes.set_yticks(marks, [f"{mark:g}" for mark in marks])
             axes.minorticks_off()
-        if name == "bar":
-            axes.set_ylim(shown.min() - 0.7, shown.max() + 0.7)
-            axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        if name == "duration" and not marks:
+            axes.set_yticks(np.unique([shown.min(), shown.max()]))
+        if name in ("bar", "pitch", "velocity", "tempo"):
+            room = 0.05 * (shown.max() - shown.min()) + 0.7
+            axes.set_ylim(shown.min() - room, shown.max() + room)
+            axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
         axes.set_ylabel(units.get(name, name), fontsize=8.5)
         axes.tick_params(labelsize=8)
         time_axes(axes, begin, seconds, lines, last=number == N_FIELDS - 1, numbers=number == 0)
@@ -242,9 +246,7 @@ def _of_programs(program: Ints) -> tuple[list[str], list[Patch]]:
     kinds, count = np.unique(program, return_counts=True)
     order = kinds[np.argsort(-count, kind="stable")].tolist()
     colour = {kind: CLASSES[rank] for rank, kind in enumerate(order[: len(CLASSES)])}
-    legend = [
-        Patch(color=c, label="drums" if k == DRUM_PROGRAM else f"program {k}") for k, c in colour.items()
-    ]
+    legend = [Patch(color=c, label=instrument_name(k)) for k, c in colour.items()]
     if len(order) > len(CLASSES):
         legend.append(Patch(color=NO_VALUE, label=f"{len(order) - len(CLASSES)} more"))
     return [colour.get(kind, NO_VALUE) for kind in program.tolist()], legend
@@ -278,4 +280,5 @@ def _bars_of_columns(axes: Axes, bars: Ints, onset: Floats, shown: int) -> None:
         if not below or begin - below[-1] >= shown * 0.075:
             below.append(begin)
     long = bool(onset[-1] >= LONG)
-    axes.set_xticks(below, [clock(onset[k], long) for k in below], fontsize=8)
+    rounded = onset.round() if long else onset
+    axes.set_xticks(below, [clock(rounded[k], long) for k in below], fontsize=8)

@@ -10,10 +10,11 @@ import pytest
 from musicbert.analysis import layers as module
 from musicbert.analysis.beats import Onsets, file_beats, grid_strength, ticks_of, track_bars, track_beats
 from musicbert.analysis.harmony import Smoothing, at_sixteenths, key_name, respelled, root_name, sounding
-from musicbert.analysis.layers import MODEL, NAMES, load_layer_model, music_layers
+from musicbert.analysis.layers import _VOCAL, MODEL, NAMES, _melody, load_layer_model, music_layers
 from musicbert.corpus.readers.tasks import CHORD_ROOTS, LOCAL_KEYS, get_task
 from musicbert.errors import CheckpointError
 from musicbert.midi import Score
+from musicbert.midi.score import piano_score
 from musicbert.weights import resolve
 
 
@@ -290,3 +291,19 @@ def test_a_track_that_is_called_melody_is_named(tiny):
         "The file itself has a track named MELODY 1." in music_layers(several, model=tiny).remarks["melody"]
     )
     assert "itself" not in music_layers(score, model=tiny).remarks.get("melody", "")
+
+
+def test_scattered_notes_are_no_melody():
+    """Two voices over a minute: a few notes of it are said to be scattered, a line is not."""
+    onset = np.repeat(np.arange(120) * 480, 2)
+    score = piano_score(onset, onset + 480, np.tile([48, 72], 120), np.full(240, 64))
+    score = replace(score, track_name=("Singstimme", "Piano"))
+    for notes, said in ((slice(None), False), (slice(1, 20), True)):
+        vocal = np.zeros((240, 3))
+        vocal[1::2, _VOCAL][notes] = 1
+        remarks = {}
+        chosen = _melody(score, np.arange(240), vocal, remarks)
+        assert chosen.sum() == vocal[:, _VOCAL].sum()
+        assert (
+            "scattered. The file itself has a track named Singstimme" in remarks.get("melody", "")
+        ) is said

@@ -201,8 +201,24 @@ def test_profile(figures, tmp_path):
     text = check(figures[0], tmp_path / "p.png")
     for word in ("flowing", "fettered", "34", "95", "80%", "…"):
         assert word in text
+    viz.profile_plot(poles, [4.5, 7], tmp_path / "q.png", scale=(1, 7))
+    axes = figures[1].axes[0]
+    assert axes.get_xlim() == (1, 7)
+    assert [text.get_text() for text in axes.get_xticklabels()] == list("1234567")
+    assert "7: those at the right" in check(figures[1], tmp_path / "q.png")
     with pytest.raises(ValueError, match="one value a dimension"):
         viz.profile_plot(poles, [0.2], tmp_path / "p.png")
+
+
+def test_a_value_that_never_changes_is_said_and_whole_numbers_have_whole_ticks(figures, tmp_path):
+    score = made(12)
+    viz.piano_roll(score, tmp_path / "a.png", values=np.full(12, 90.0), label="velocity")
+    assert "90 throughout" in check(figures[0], tmp_path / "a.png")
+    assert len(figures[0].axes) == 1  # no scale of colours
+    viz.piano_roll(score, tmp_path / "b.png", values=np.arange(12) % 2 + 60, label="pitch")
+    ticks = [text.get_text() for text in figures[1].axes[-1].get_xticklabels()]
+    check(figures[1], tmp_path / "b.png")
+    assert all(tick.isdigit() for tick in ticks), ticks
 
 
 def test_curves_in_rows(figures, tmp_path):
@@ -252,22 +268,17 @@ def test_a_profile_or_the_reasons_why_there_is_none(figures, song, monkeypatch, 
     from types import SimpleNamespace
 
     import musicbert
+    from musicbert.analysis.profile import Dimension
 
-    shown = SimpleNamespace(
-        area="Playing",
-        low="flowing",
-        high="fettered",
-        value=0.3,
-        interval=(0.2, 0.4),
-        percentile=30.0,
-        coverage=0.8,
-    )
+    shown = Dimension("flow", "Playing", "flowing", "fettered", 0.5, None, (0.3, 0.7), 0.8, 30.0,
+                      scale=(1, 7, 0))  # fmt: skip
     reasons = [SimpleNamespace(text="three notes are too few")]
-    answers = [SimpleNamespace(profile=SimpleNamespace(dimensions=[shown]))]
+    answers = [SimpleNamespace(profile=SimpleNamespace(dimensions=[shown], scale=(1, 7)))]
     answers.append(SimpleNamespace(profile=None, reasons=reasons))
     monkeypatch.setattr(musicbert, "analyse", lambda *_, **__: answers.pop(0), raising=False)
     assert command(["plot", "profile", song]) == 0
     assert {"Playing: flowing", "fettered"} <= {text for text, _, _ in figures[0].drawn}
+    assert figures[0].axes[0].lines[0].get_xdata().tolist() == [3.5]  # a rating, as `analyse` prints it
     assert command(["plot", "profile", song]) == 2
     assert "three notes are too few [no-profile]" in capsys.readouterr().err
 
@@ -316,7 +327,7 @@ def test_attention_and_predictions_of_a_model(figures, song, fixtures, tmp_path,
 def test_the_melody_has_dark_edges(figures, song, monkeypatch, capsys):
     from types import SimpleNamespace
 
-    found = [SimpleNamespace(melody=np.arange(24) % 2 == 0)]
+    found = [SimpleNamespace(melody=np.arange(24) % 2 == 0, remarks={})]
     found.append(SimpleNamespace(melody=None, remarks={"melody": "drums alone"}))
     monkeypatch.setattr("musicbert.analysis.layers.music_layers", lambda score: found.pop(0))
     assert command(["plot", "roll", song, "--by", "melody"]) == 0
