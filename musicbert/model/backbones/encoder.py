@@ -18,8 +18,9 @@ from torch import nn
 
 from musicbert.config import ModelConfig
 from musicbert.model.blocks.attention import SelfAttention, without_cudnn
+from musicbert.model.blocks.dropout import NARROW, dropped, dropped_sum
 from musicbert.model.blocks.embedding import PAD, DownForm, compound_embedding, note_positions
-from musicbert.model.blocks.masked_positions import MaskedPlaces, up_project_places
+from musicbert.model.blocks.masked_positions import MaskedPlaces, Queries, up_project_places
 from musicbert.model.blocks.packed_attention import Segments
 
 #: ids below are ``<s>``, ``<pad>`` and ``</s>``; this is the empty cell of a note in the CP-like form
@@ -65,6 +66,8 @@ class OctupleEncoder(nn.Module):
         self.performance_hidden_projection = nn.Linear(inputs, D, bias=False) if inputs else None
         #: blocks that stay as they are, with all before them, and have no dropout
         self.frozen = 0
+        #: whether `reads_few` may say so; compiled blocks would be compiled anew for each batch
+        self.narrows = True
         #: how the down-projection is computed (see :mod:`musicbert.model.blocks.embedding`)
         self.down_form: DownForm = "auto"
 
@@ -86,6 +89,7 @@ class OctupleEncoder(nn.Module):
         segments: Segments | None = None,
         depth: int | None = None,
         only_first: bool = False,
+        only: torch.Tensor | None = None,
     ) -> EncoderOutput:
         """Encode token ids.
 
@@ -97,7 +101,8 @@ class OctupleEncoder(nn.Module):
         which synchronises a GPU); ``segments``: ``tokens`` is one row of several sequences, which have their
         own positions and do not see each other; ``<pad>`` is an ordinary token there; ``depth``: run only so
         many blocks (None: all); ``only_first``: of the last of them only the first row
-        [shape=(B, 1, D)].
+        [shape=(B, 1, D)]; ``only``: of the last of them only these notes, sorted indices into all notes of
+        the batch [shape=(M,), int64], and ``hidden`` has the shape (1, M, D).
 
         Raises `ValueError` if T*F is not a multiple of F, if the input is longer than the position table, or
         if performance inputs are given to a model without them.
@@ -125,18 +130,29 @@ class OctupleEncoder(nn.Module):
             x = x + self.embed_positions.weight[PAD + 1 : PAD + 1 + x.shape[1]]
         else:
             x = x + self.embed_positions(note_positions(padding))
-        x = F.dropout(self.emb_layer_norm(x), self.config.dropout, self.training and not self.frozen)
+        x = dropped(self.emb_layer_norm(x), self.config.dropout, self.training and not self.frozen)
         if padding_mask is not None:
             x = x.masked_fill(padding_mask[..., None], 0.0)
 
         inner_states = [x] if return_all_hiddens else None
         with without_cudnn():
             layers = list(self.layers)[:depth]
+            queries = None if only is None else Queries.of(only, first.shape, segments)
             for number, layer in enumerate(layers, 1):
-                x = layer(x, padding_mask, segments, only_first and number == len(layers))  # (B, T, D)
+                last = number == len(layers)
+                x = layer(x, padding_mask, segments, only_first and last, queries if last else None)
                 if inner_states is not None:
                     inner_states.append(x)
         return EncoderOutput(x, padding_mask, first < UNK, inner_states)
+
+    def reads_few(self, tokens: torch.Tensor) -> bool:
+        """Whether the last block is to be computed only where the masked-LM head reads it (on a CPU).
+
+        Narrow models with dropout are not: a seed draws their masks as ever.
+        """
+        config, drops = self.config, self.training and self.frozen < len(self.layers)
+        random = drops and bool(config.dropout or config.attention_dropout or config.activation_dropout)
+        return self.narrows and tokens.device.type == "cpu" and not (random and config.width < NARROW)
 
     def _performance(self, inputs: torch.Tensor, hidden: torch.Tensor | None) -> torch.Tensor:
         """Performance inputs (B, T, P) as a vector a note (B, T, D)."""
@@ -176,10 +192,8 @@ class OctupleEncoder(nn.Module):
         """
         if self.upsampling is None:
             return hidden[selected]
-        fields = self.config.fields
-        places = MaskedPlaces.of(selected, fields)
-        x = self.up_places(hidden, places)
-        return x[(places.notes * fields + places.fields()).argsort()]  # (N, D), in the order of the tokens
+        places = MaskedPlaces.of(selected, self.config.fields)
+        return self.up_places(hidden, places)[places.order()]  # (N, D), in the order of the tokens
 
     def up_places(self, hidden: torch.Tensor, places: MaskedPlaces) -> torch.Tensor:
         """Vectors of the listed tokens, in their order: [shape=(B, T, D)] -> [shape=(N, D)]."""
@@ -205,14 +219,16 @@ class EncoderLayer(nn.Module):
         padding_mask: torch.Tensor | None = None,
         segments: Segments | None = None,
         first: bool = False,
+        queries: Queries | None = None,
     ) -> torch.Tensor:
         """Transform hidden states [shape=(B, T, D)]; ``padding_mask`` [shape=(B, T)] is True at padding.
 
-        ``first``: only those of the first row [shape=(B, 1, D)].
+        ``first``: only those of the first row [shape=(B, 1, D)]; ``queries``: only those of some notes
+        [shape=(1, M, D)].
         """
-        y = self.self_attn(x, padding_mask, segments, first)  # (B, T, D)
-        x = x[:, :1] if first else x
-        x = self.self_attn_layer_norm(x + F.dropout(y, self.dropout, self.training))
+        y = self.self_attn(x, padding_mask, segments, first, queries)  # (B, T, D)
+        x = x[:, :1] if first else x if queries is None else queries.rows(x)
+        x = self.self_attn_layer_norm(dropped_sum(x, y, self.dropout, self.training))
         y = F.gelu(self.fc1(x))  # (B, T, ffn_width)
-        y = self.fc2(F.dropout(y, self.activation_dropout, self.training))  # (B, T, D)
-        return self.final_layer_norm(x + F.dropout(y, self.dropout, self.training))
+        y = self.fc2(dropped(y, self.activation_dropout, self.training))  # (B, T, D)
+        return self.final_layer_norm(dropped_sum(x, y, self.dropout, self.training))

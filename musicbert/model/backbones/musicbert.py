@@ -113,7 +113,9 @@ class MusicBert(nn.Module):
 
     def compile_blocks(self, backend: str = "inductor") -> None:
         """Compile each block in place (see `compile_in_place`); one compilation serves all."""
-        compile_in_place(self.encoder.sentence_encoder.layers, backend, dynamic=True)
+        encoder = self.encoder.sentence_encoder
+        compile_in_place(encoder.layers, backend, dynamic=True)
+        encoder.narrows = False
 
     def embed_tokens(self, src_tokens: torch.Tensor) -> torch.Tensor:
         """Token embeddings, to be disturbed and given back as ``token_embeddings`` [shape=(B, T*F, D)]."""
@@ -181,13 +183,25 @@ class MusicBert(nn.Module):
 
         Returns ``output``: with several heads named ``(class logits, regression, ...)``, with one its output
         [shape=(B, C)]; otherwise features [shape=(B, T*F, D)] or logits [shape=(B, T*F, V)], or [shape=(N,
-        V)] of the masked tokens; and ``extra``: ``hidden``, ``padding_mask`` and ``inner_states`` (see
-        `EncoderOutput`); with ``performance_hidden`` also ``performance``, the predicted inputs [shape=(B, T,
-        P)].
+        V)] of the masked tokens; and ``extra``: ``hidden`` (None where only masked tokens were wanted and the
+        last block was computed for their notes alone, see `OctupleEncoder.reads_few`), ``padding_mask`` and
+        ``inner_states`` (see `EncoderOutput`); with ``performance_hidden`` also ``performance``, the
+        predicted inputs [shape=(B, T, P)].
         """
+        encoder = self.encoder.sentence_encoder
+        named = classification_head_name is not None or regression_head_name is not None
+        few = not (named or features_only or return_all_hiddens) and performance_hidden is None
+        places, order, only = masked_places, None, None
+        if few and encoder.reads_few(src_tokens) and (places is not None or masked_tokens is not None):
+            if places is None:
+                places = MaskedPlaces.of(masked_tokens, self.config.fields)
+                order = places.order()
+            if len(places.notes):
+                only, places = places.narrowed()
         with mixed_precision(self, src_tokens):
-            out = self.encoder.sentence_encoder(
+            out = encoder(
                 src_tokens,
+                only=only,
                 token_embeddings=token_embeddings,
                 performance=performance,
                 performance_hidden=performance_hidden,
@@ -195,12 +209,13 @@ class MusicBert(nn.Module):
                 padded=padded,
                 segments=segments,
             )
-            extra = {"hidden": out.hidden, "padding_mask": out.padding_mask, "inner_states": out.inner_states}
+            hidden = out.hidden if only is None else None
+            extra = {"hidden": hidden, "padding_mask": out.padding_mask, "inner_states": out.inner_states}
             if performance_hidden is not None:
                 extra["performance"] = self.encoder.performance_head(out.hidden)
-            if classification_head_name is not None or regression_head_name is not None:
+            if named:
                 return self._sentence_outputs(out, classification_head_name, regression_head_name), extra
-            return self._token_outputs(out, features_only, masked_tokens, masked_places), extra
+            return self._token_outputs(out, features_only, masked_tokens, places, order), extra
 
     def _sentence_outputs(
         self, out: EncoderOutput, classification: str | None, regression: str | tuple[str, ...] | None
@@ -220,10 +235,12 @@ class MusicBert(nn.Module):
         features_only: bool,
         selected: torch.Tensor | None,
         places: MaskedPlaces | None,
+        order: torch.Tensor | None,
     ) -> torch.Tensor:
         encoder, lm_head = self.encoder.sentence_encoder, self.encoder.lm_head
         if places is not None:
-            return lm_head(encoder.up_places(out.hidden, places))  # (N, V)
+            x = encoder.up_places(out.hidden, places)  # (N, D)
+            return lm_head(x if order is None else x[order])  # (N, V)
         if features_only:
             return encoder.up(out.hidden)  # (B, T*F, D)
         if selected is None:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from musicbert.model.blocks.dot_product import dot_product_attention
+from musicbert.model.blocks.masked_positions import Queries
 from musicbert.model.blocks.packed_attention import Segments, keep_untraced, segment_attention
 
 
@@ -33,13 +34,15 @@ class SelfAttention(nn.Module):
         self.q_proj = nn.Linear(width, width)
         self.out_proj = nn.Linear(width, width)
 
-    def _projected(self, x: torch.Tensor, first: bool = False) -> tuple[torch.Tensor, ...]:
+    def _projected(self, x: torch.Tensor, first: bool, queries: Queries | None) -> tuple[torch.Tensor, ...]:
         """Queries, keys and values, each [shape=(B, H, T, D/H)]."""
         layers = (self.q_proj, self.k_proj, self.v_proj)
-        if x.is_cuda and not first:
+        if x.is_cuda and not first and queries is None:
             parts: Sequence[torch.Tensor] = joint_projection(x, layers)
-        else:
+        elif queries is None:
             parts = [self.q_proj(x[:, :1] if first else x), self.k_proj(x), self.v_proj(x)]  # (B, T, D)
+        else:
+            parts = [queries.spread(self.q_proj(queries.rows(x))), self.k_proj(x), self.v_proj(x)]
         return tuple(part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
 
     def forward(
@@ -48,20 +51,24 @@ class SelfAttention(nn.Module):
         padding_mask: torch.Tensor | None = None,
         segments: Segments | None = None,
         first: bool = False,
+        queries: Queries | None = None,
     ) -> torch.Tensor:
         """Attend from every note to every note that is not padding: [shape=(B, T, D)] -> [shape=(B, T, D)].
 
         ``padding_mask``: True at padding [shape=(B, T), bool], or None if nothing is padded; ``segments``:
         sequences of a stream (B = 1, no padding) that do not see each other; ``first``: only from the first
-        note of each piece [shape=(B, 1, D)].
+        note of each piece [shape=(B, 1, D)]; ``queries``: only from some notes [shape=(1, M, D)].
         """
-        q, k, v = self._projected(x, first)
+        q, k, v = self._projected(x, first, queries)
         dropout = self.dropout if self.training else 0.0
         if segments is not None:
-            return self.out_proj(segment_attention(q, k, v, segments, dropout).transpose(1, 2).flatten(2))
-        mask = None if padding_mask is None else ~padding_mask[:, None, None, :]  # (B, 1, 1, T)
-        x = dot_product_attention(q, k, v, mask, dropout)  # (B, H, T, D/H)
-        return self.out_proj(x.transpose(1, 2).flatten(2))  # (B, T, D)
+            counts = None if queries is None else queries.counts
+            y = segment_attention(q, k, v, segments, dropout, counts)
+        else:
+            mask = None if padding_mask is None else ~padding_mask[:, None, None, :]  # (B, 1, 1, T)
+            y = dot_product_attention(q, k, v, mask, dropout)  # (B, H, T, D/H)
+        y = y.transpose(1, 2).flatten(2)  # (B, T, D)
+        return self.out_proj(y if queries is None else queries.gather(y))  # (B, T, D)
 
 
 def joint_projection(x: torch.Tensor, layers: Sequence[nn.Linear]) -> tuple[torch.Tensor, ...]:

@@ -6,8 +6,9 @@ On a CPU, torch's fused kernel computes bfloat16 in float32; with dropout it is 
 draws random numbers slowly. Two plain matrix products with a softmax between them, for so many heads at a
 time that the weights stay in the cache, are faster (``benchmarks/model_step.py``, forward and backward). They
 keep the weights for the backward pass, which the fused kernel does not, so very long sequences without
-dropout still use it. Long rows with dropout in float32 keep only which weights were dropped, and compute the
-weights again (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"), with equal results.
+dropout still use it. With dropout in float32 a backward pass of its own works block by block, too; of long
+rows it keeps only which weights were dropped, and computes the weights again (Chen et al. 2016, "Training
+Deep Nets with Sublinear Memory Cost"), with equal results.
 """
 
 import math
@@ -18,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
+from musicbert.model.blocks.dropout import NARROW, kept_mask
+
 #: attention weights of one product: eight megabytes in bfloat16. Smaller parts cost more than the cache
 #: gives where two threads share them, since threads meet after each.
 CHUNK = 2**22
@@ -26,6 +29,8 @@ CHUNK = 2**22
 KEPT_WEIGHTS = 2**23
 #: attention weights that a layer keeps at most where the fused kernel would keep none: half a gigabyte
 MAX_WEIGHTS = 2**28
+#: attention weights of a block with dropout in one thread: two megabytes, as large as many a cache
+BLOCK = 2**19
 
 
 def dot_product_attention(
@@ -55,10 +60,8 @@ def _in_chunks(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None, dropout: float
 ) -> torch.Tensor:
     """Compute some pieces at a time, or some heads of one piece."""
-    many = q.shape[:-1].numel() * k.shape[-2] > KEPT_WEIGHTS
-    plain = q.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    if many and plain and 0 < dropout < 1:
-        out: torch.Tensor = _Recomputed.apply(q, k, v, mask, dropout)
+    if q.dtype == torch.float32 and not torch.is_autocast_enabled("cpu") and 0 < dropout < 1:
+        out: torch.Tensor = _Dropped.apply(q, k, v, mask, dropout)
         return out
     at_once, of_piece = _sizes(q.shape, k.shape[-2])
     parts = _parts(q.shape, k.shape[-2])
@@ -83,21 +86,22 @@ def _parts(shape: torch.Size, keys: int) -> Iterator[tuple[slice, slice]]:
     at_once, of_piece = _sizes(shape, keys)
     for first in range(0, shape[0], at_once):
         for head in range(0, shape[1], of_piece):
-            yield slice(first, first + at_once), slice(head, head + of_piece)
+            yield slice(first, min(first + at_once, shape[0])), slice(head, min(head + of_piece, shape[1]))
 
 
-def _part_of(mask: torch.Tensor | None, part: tuple[slice, slice]) -> torch.Tensor | None:
+def _part_of(mask: torch.Tensor | None, part: tuple[Any, ...]) -> torch.Tensor | None:
+    """Mask of a part or a block, whose dimensions of size 1 stand for all."""
     if mask is None:
         return None
-    pieces, heads = part
-    every = slice(None)
-    return mask[every if len(mask) == 1 else pieces, every if mask.shape[1] == 1 else heads]
+    one = (0 if isinstance(part[0], int) else slice(None), slice(None), slice(None))
+    return mask[tuple(o if n == 1 else each for n, each, o in zip(mask.shape, part, one, strict=False))]
 
 
-class _Recomputed(torch.autograd.Function):
-    """Attention with dropout that keeps which weights were dropped (a byte each), and not the weights.
+class _Dropped(torch.autograd.Function):
+    """Attention with dropout in float32, a block of weights at a time, while the block is in the cache.
 
-    The backward pass computes the weights again. Values and gradients are those of `_plain`.
+    Keeps which weights were dropped (a byte each), and the weights themselves where they are few; more are
+    computed again by the backward pass. Values and gradients are those of `_plain`.
     """
 
     @staticmethod
@@ -105,39 +109,75 @@ class _Recomputed(torch.autograd.Function):
         ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None, dropout: float
     ) -> torch.Tensor:
         """Attend [shape=(B, H, T, d)]."""
-        ctx.save_for_backward(q, k, v, mask)
-        ctx.dropout, ctx.kept = dropout, []
-        out = torch.empty_like(q, memory_format=torch.contiguous_format)
+        B, H, T, d = q.shape
+        scaled, keys = q * q.shape[-1] ** -0.5, k.transpose(-1, -2)
+        few = B * H * T * k.shape[-2] <= KEPT_WEIGHTS
+        shares = q.new_empty(B, H, T, k.shape[-2]) if few else None
+        out = _empty(q)
+        kept: list[torch.Tensor] = []
         weights, factors = _Scratch(q), _Scratch(q)
         for part in _parts(q.shape, k.shape[-2]):
-            share = _shares(q[part] * q.shape[-1] ** -0.5, k[part], _part_of(mask, part), weights)
-            kept = _kept(share.shape, dropout, torch.int8)
-            ctx.kept.append(kept)
-            share.mul_(factors.like(share).copy_(kept))
-            out[part] = share @ v[part]
+            shape = (*out[part].shape[:3], k.shape[-2])
+            kept.append(kept_mask(shape, dropout, torch.int8, fast=H * d >= NARROW))
+            for where, inner in _blocks(part, T, k.shape[-2]):
+                here, rows = where[:2], scaled[where]
+                into = None if shares is None else shares[where]
+                share = _shares(rows, keys[here], _part_of(mask, where), weights, into)
+                factor = factors.like(share).copy_(kept[-1][inner]).mul_(share)
+                torch.bmm(factor, v[here], out=out[where])
+        ctx.save_for_backward(q, k, v, mask, shares, *kept)
+        ctx.dropout = dropout
         return out.div_(1 - dropout)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Return gradients of q, k and v."""
-        q, k, v, mask = ctx.saved_tensors
-        grad = grad / (1 - ctx.dropout)
-        of_q, of_k, of_v = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
-        scale = q.shape[-1] ** -0.5
+        q, k, v, mask, shares, *masks = ctx.saved_tensors
+        grad, scale = grad / (1 - ctx.dropout), q.shape[-1] ** -0.5
+        scaled, keys, values = q * scale, k.transpose(-1, -2), v.transpose(-1, -2)
+        of_q, of_k, of_v = _empty(q), _empty(k), _empty(v)
         weights, factors, gradients = _Scratch(q), _Scratch(q), _Scratch(q)
-        for part, kept in zip(_parts(q.shape, k.shape[-2]), ctx.kept, strict=True):
-            scaled, hidden = q[part] * scale, _part_of(mask, part)
-            share = _shares(scaled, k[part], hidden, weights)
-            factor = factors.like(share).copy_(kept)
-            of_share = _product(grad[part], v[part].transpose(-1, -2), gradients).mul_(factor)
-            of_v[part] = factor.mul_(share).transpose(-1, -2) @ grad[part]
-            torch.ops.aten._softmax_backward_data.out(of_share, share, -1, share.dtype, grad_input=of_share)
-            if hidden is not None:
-                of_share.masked_fill_(~hidden, 0.0)
-            of_q[part] = of_share @ k[part]
-            of_k[part] = (scaled.transpose(-1, -2) @ of_share).transpose(-1, -2)
+        for part, kept in zip(_parts(q.shape, k.shape[-2]), masks, strict=True):
+            for where, inner in _blocks(part, q.shape[2], k.shape[-2]):
+                here, hidden = where[:2], _part_of(mask, where)
+                rows, of_out = scaled[where], grad[where]
+                share = _shares(rows, keys[here], hidden, weights) if shares is None else shares[where]
+                factor = factors.like(share).copy_(kept[inner])
+                of_share = _product(of_out, values[here], gradients.like(share)).mul_(factor)
+                _add_product(of_v[here], factor.mul_(share).transpose(-1, -2), of_out, where)
+                torch.ops.aten._softmax_backward_data.out(
+                    of_share, share, -1, share.dtype, grad_input=of_share
+                )
+                if hidden is not None:
+                    of_share.masked_fill_(~hidden, 0.0)
+                torch.bmm(of_share, k[here], out=of_q[where])
+                _add_product(of_k[here], of_share.transpose(-1, -2), rows, where)
         return of_q.mul_(scale), of_k, of_v, None, None
+
+
+Block = tuple[int, slice, slice]
+
+
+def _blocks(part: tuple[slice, slice], queries: int, keys: int) -> Iterator[tuple[Block, Block]]:
+    """Heads and queries of one piece whose weights stay in the cache: within all, and within the part."""
+    most = BLOCK if torch.get_num_threads() == 1 else CHUNK
+    pieces, heads = part
+    rows = max(min(most // max(keys, 1), queries), 1)
+    rows = -(-queries // -(-queries // rows)) if queries else 1
+    many = max(most // max(rows * keys, 1), 1)
+    for piece in range(pieces.start, pieces.stop):
+        for head in range(heads.start, heads.stop, many):
+            end = min(head + many, heads.stop)
+            for row in range(0, queries, rows):
+                span = slice(row, row + rows)
+                inner = slice(head - heads.start, end - heads.start)
+                yield (piece, slice(head, end), span), (piece - pieces.start, inner, span)
+
+
+def _empty(x: torch.Tensor) -> torch.Tensor:
+    """Return a tensor of the shape (B, H, T, d) whose heads of a note are side by side."""
+    return x.new_empty(x.transpose(1, 2).shape).transpose(1, 2)
 
 
 class _Scratch:
@@ -158,18 +198,29 @@ class _Scratch:
         return self.of(*x.shape)
 
 
-def _product(a: torch.Tensor, b: torch.Tensor, scratch: _Scratch) -> torch.Tensor:
-    """Matrix product [shape=(B, H, T, S)]."""
-    out = scratch.of(*a.shape[:-1], b.shape[-1])
-    torch.bmm(a.flatten(0, 1), b.flatten(0, 1), out=out.flatten(0, 1))
-    return out
+def _product(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """Matrix product [shape=(H, T, S)]."""
+    return torch.bmm(a, b, out=out)
+
+
+def _add_product(total: torch.Tensor, a: torch.Tensor, b: torch.Tensor, where: Block) -> None:
+    """Add a matrix product to a total, which begins with the first queries."""
+    if where[2].start == 0:
+        torch.bmm(a, b, out=total)
+    else:
+        torch.baddbmm(total, a, b, out=total)
 
 
 def _shares(
-    scaled: torch.Tensor, k: torch.Tensor, mask: torch.Tensor | None, scratch: _Scratch
+    scaled: torch.Tensor,
+    keys: torch.Tensor,
+    mask: torch.Tensor | None,
+    scratch: _Scratch,
+    into: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Attention weights of scaled queries."""
-    scores = _product(scaled, k.transpose(-1, -2), scratch)
+    """Attention weights of scaled queries [shape=(H, T, S)]."""
+    out = scratch.of(*scaled.shape[:2], keys.shape[-1]) if into is None else into
+    scores = _product(scaled, keys, out)
     if mask is not None:
         scores.masked_fill_(~mask, torch.finfo(scores.dtype).min)
     return torch.softmax(scores, -1, out=scores)
@@ -186,15 +237,4 @@ def _plain(
         return share @ v
     if dropout >= 1:
         return torch.zeros_like(q)
-    return (share * _kept(share.shape, dropout, share.dtype)) @ v / (1 - dropout)
-
-
-def _kept(shape: torch.Size, dropout: float, dtype: torch.dtype) -> torch.Tensor:
-    """Zero with the probability `dropout` (to 2 ** -17), otherwise one.
-
-    Each drawn number serves four weights; clamping integers to two neighbours is faster than comparing.
-    """
-    count = math.prod(shape)
-    drawn = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    bound = min(max(round(dropout * 2**16), 1), 2**16 - 1) - 2**15
-    return drawn.view(torch.int16)[:count].clamp_(bound - 1, bound).sub_(bound - 1).view(shape).to(dtype)
+    return (share * kept_mask(share.shape, dropout, share.dtype)) @ v / (1 - dropout)

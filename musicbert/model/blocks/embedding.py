@@ -19,6 +19,8 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
+from musicbert.model.blocks.by_field import linear_by_field
+
 #: id of ``<pad>``: zero in every table, and its row gets no gradient
 PAD = 1
 
@@ -46,18 +48,17 @@ def compound_embedding(
     if form == "direct":
         x = F.embedding(tokens, embedding, padding_idx=PAD)  # (B, T*F, D)
         return F.linear(x.view(B, T, fields * D), weight, bias)  # (B, T, D)
-    columns = weight.view(weight.shape[0], fields, D).unbind(1)  # F x (D, D)
+    columns = weight.view(weight.shape[0], fields, D).transpose(0, 1)  # (F, D, D)
     notes = tokens.view(B * T, fields)
     if form == "table":
         every = torch.arange(embedding.shape[0], device=tokens.device)
         rows = F.embedding(every, embedding, padding_idx=PAD)  # (V, D), no gradient into the row of <pad>
-        table = torch.cat([F.linear(rows, column) for column in columns])  # (F*V, D)
+        table = torch.cat([F.linear(rows, column) for column in columns.unbind(0)])  # (F*V, D)
         index = notes + torch.arange(fields, device=tokens.device) * embedding.shape[0]  # (B*T, F)
     else:
         index, token, counts = _present_pairs(notes, embedding.shape[0])
         rows = F.embedding(token, embedding, padding_idx=PAD)  # (N, D)
-        parts = zip(rows.split(counts), columns, strict=True)
-        table = torch.cat([F.linear(part, column) for part, column in parts])  # (N, D)
+        table = linear_by_field(rows, columns, None, counts)  # (N, D)
     x = F.embedding_bag(index, table, mode="sum")  # (B*T, D)
     return (x if bias is None else x + bias.to(x.dtype)).view(B, T, -1)  # (B, T, D)
 

@@ -58,9 +58,19 @@ class Segments:
 
 
 def segment_attention(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, segments: Segments, dropout: float = 0.0
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    segments: Segments,
+    dropout: float = 0.0,
+    counts: Sequence[int] | None = None,
 ) -> torch.Tensor:
-    """Attend within each sequence: ``q``, ``k``, ``v`` and the result [shape=(1, H, N, D/H)]."""
+    """Attend within each sequence: ``q``, ``k``, ``v`` and the result [shape=(1, H, N, D/H)].
+
+    ``counts``: queries of each sequence, where they are not as many as keys (on a CPU).
+    """
+    if counts is not None:
+        return _one_by_one(q, k, v, list(counts), list(segments.lengths), dropout)
     if segments.flash and takes_flash(q.dtype, q.shape[-1]):
         rows = (x.squeeze(0).transpose(0, 1) for x in (q, k, v))  # (N, H, D/H), views, as their gradients
         return flash_attention(*rows, segments.offsets, segments.longest, dropout).transpose(0, 1)[None]
@@ -116,7 +126,13 @@ def _other_attention(
     if q.is_cuda:
         return _jagged_attention(q, k, v, segments, dropout)
     lengths = list(segments.lengths)
-    parts = zip(*(x.split(lengths, dim=2) for x in (q, k, v)), strict=True)
+    return _one_by_one(q, k, v, lengths, lengths, dropout)
+
+
+def _one_by_one(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, counts: list[int], lengths: list[int], dropout: float
+) -> torch.Tensor:
+    parts = zip(q.split(counts, dim=2), k.split(lengths, dim=2), v.split(lengths, dim=2), strict=True)
     return torch.cat([dot_product_attention(*part, dropout=dropout) for part in parts], dim=2)
 
 

@@ -65,19 +65,24 @@ def test_a_query_that_sees_nothing_stays_finite():
     assert all(bool(x.isfinite().all()) for x in (found, q.grad, k.grad, v.grad))
 
 
+@pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("probability", [1e-6, 0.1, 0.5])
-def test_dropout_falls_as_often_as_asked_and_keeps_the_mean(probability):
+def test_dropout_falls_as_often_as_asked(probability, fast):
     torch.manual_seed(1)
-    kept = dot_product._kept(torch.Size((3, 333_333)), probability, torch.bfloat16)
+    kept = dot_product.kept_mask((3, 333_333), probability, torch.bfloat16, fast=fast)
     assert set(kept.unique().tolist()) == {0.0, 1.0}
     fell = kept == 0
     assert fell.float().mean().item() == pytest.approx(probability, abs=0.002)
     # neighbours come from one drawn number
     both = (fell[:, 1:] & fell[:, :-1]).float().mean().item()
     assert both == pytest.approx(probability**2, abs=0.002)
+
+
+@pytest.mark.parametrize("probability", [1e-6, 0.1, 0.5])
+def test_dropout_keeps_the_mean(probability):
     inputs = _inputs(torch.float32)
-    mean = torch.stack([dot_product_attention(*inputs, dropout=probability) for _ in range(3000)]).mean(0)
-    torch.testing.assert_close(mean, F.scaled_dot_product_attention(*inputs), atol=0.12, rtol=0)
+    mean = torch.stack([dot_product_attention(*inputs, dropout=probability) for _ in range(1000)]).mean(0)
+    torch.testing.assert_close(mean, F.scaled_dot_product_attention(*inputs), atol=0.2, rtol=0)
 
 
 def test_dropout_of_everything_and_its_seed():
@@ -118,24 +123,22 @@ def test_under_autocast_float32_is_multiplied_in_bfloat16():
     torch.testing.assert_close(*found, atol=0.02, rtol=0.02)
 
 
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("chunk", [2**22, 400, 100])
-def test_weights_that_are_computed_again_are_the_same_numbers(monkeypatch, masked, chunk):
+@pytest.mark.parametrize("shape", [None, (3, 1, 1, 12), (3, 2, 12, 12)], ids=["all", "keys", "pairs"])
+@pytest.mark.parametrize(("chunk", "block"), [(2**22, 2**19), (2**22, 50), (400, 2**19), (100, 100), (1, 1)])
+def test_blocks_with_dropout_are_the_same_numbers(monkeypatch, shape, chunk, block):
     monkeypatch.setattr(dot_product, "CHUNK", chunk)
-    mask = None
-    if masked:
-        mask = torch.ones(3, 1, 1, 12, dtype=torch.bool)
-        mask[1, ..., 7:] = False
-    results, asked = [], []
-    apply = dot_product._Recomputed.apply
-    monkeypatch.setattr(dot_product._Recomputed, "apply", lambda *a: asked.append(1) or apply(*a))
-    for kept in (2**23, 0):
-        monkeypatch.setattr(dot_product, "KEPT_WEIGHTS", kept)
+    monkeypatch.setattr(dot_product, "BLOCK", block)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    mask, results = _mask(shape), []
+    # in float64 torch computes the gradients; weights are kept, and computed again
+    for dtype, most in ((torch.float64, 0), (torch.float32, 2**23), (torch.float32, 0)):
+        monkeypatch.setattr(dot_product, "KEPT_WEIGHTS", most)
         torch.manual_seed(0)
-        inputs = [torch.randn(3, 12, 2, 8).transpose(1, 2).requires_grad_() for _ in "qkv"]
+        inputs = [torch.randn(3, 12, 2, 8).to(dtype).transpose(1, 2).requires_grad_() for _ in "qkv"]
         out = dot_product_attention(*inputs, mask, 0.3)
         out.cumsum(-1).square().sum().backward()
-        results.append([out.detach(), *(x.grad for x in inputs)])
-    assert len(asked) == 1
-    for one, other in zip(*results, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
+        results.append([out.detach().float(), *(x.grad.float() for x in inputs)])
+    exact, *ours = results
+    for found in ours:
+        for one, other in zip(exact, found, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)

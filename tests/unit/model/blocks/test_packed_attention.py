@@ -74,6 +74,34 @@ def test_pieces_kept_apart_in_a_row_are_rows_of_their_own(model):
     assert together[0] != pytest.approx(apart[0], rel=1e-4)
 
 
+@pytest.mark.parametrize("notes", [(9, 3, 20, 1), (14,)], ids=["pieces", "one piece"])
+@pytest.mark.parametrize("layout", ["padded", "stream"])
+def test_the_last_block_is_computed_where_it_is_read(model, notes, layout):
+    masked, encoder = masked_pieces(*notes), model.encoder.sentence_encoder
+    masked[0][1][:] = PAD  # a piece where nothing is masked
+    if len(notes) == 1:
+        masked = masked_pieces(*notes, seed=1)
+    rows = []
+    encoder.layers[-1].fc1.register_forward_hook(lambda _, given, __: rows.append(given[0].numel() // 32))
+    found = loss_and_gradient(model, masked, layout=layout)
+    encoder.narrows = False
+    assert_same(loss_and_gradient(model, masked, layout=layout), found)
+    wanted = sum(int((target.reshape(-1, 8) != PAD).any(1).sum()) for _, target in masked)
+    assert 0 < wanted == rows[0] < rows[1]
+
+
+def test_narrow_models_with_dropout_draw_as_ever(model):
+    encoder, tokens = model.encoder.sentence_encoder, torch.zeros(1, 8 * 9, dtype=torch.long)
+    assert encoder.reads_few(tokens)
+    assert encoder.train().reads_few(tokens)  # it has no dropout
+    encoder.config = CONFIG.with_(attention_dropout=0.1)
+    assert not encoder.reads_few(tokens)
+    encoder.config = CONFIG.with_(attention_dropout=0.1, width=128)
+    assert encoder.reads_few(tokens)
+    encoder.config = CONFIG.with_(attention_dropout=0.1)
+    assert encoder.eval().reads_few(tokens)
+
+
 def test_positions_begin_anew_in_each_sequence():
     segments = Segments.of([3, 1, 2])
     assert segments.positions().tolist() == [2, 3, 4, 2, 2, 3]
