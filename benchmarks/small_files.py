@@ -7,6 +7,7 @@ processes of their own, one and the other in turn:
 
 * encode: `musicbert.encode` of files of some 130 notes from bytes in memory; rows or errors are compared;
 * encode, others: the same for a sample of all files;
+* read: `musicbert.read_score` of a sample of a collection with several instruments a file (``--collection``);
 * windows: `musicbert encode FILE --windows`;
 * npy: `musicbert encode FOLDER --format npy` of 1,000 of the short files, until they are on the disk;
 * plug-in: fairseq, then `musicbert.fairseq_plugin`; fairseq alone is taken off.
@@ -15,6 +16,7 @@ Time is processor time (npy: wall time, too), the least of some runs.
 """
 
 import argparse
+import contextlib
 import datetime
 import hashlib
 import io
@@ -37,28 +39,31 @@ from encode_speed import ROOT, commit, cpu_name
 Results = dict[str, dict[str, list[dict]]]
 SHORT, NEAR = 130, 30
 FILES, COPIES = 60, 1000
+TASKS = ["encode", "others", "read", "windows", "npy", "plug-in"]
 #: Bytes of files among which the short ones are looked for.
 SMALL, SMALL_FILES = 6000, 400
 
 
-def encode(folder: Path) -> dict[str, float | str]:
-    """Least microseconds a file, and a hash of all rows and errors."""
+def encode(folder: Path, *, only_read: bool = False) -> dict[str, float | str]:
+    """Least seconds of encoding, or of reading alone, a file, and a hash of all rows and errors."""
     import musicbert
     from musicbert.errors import MidiError
 
+    act = musicbert.read_score if only_read else musicbert.encode
     digest, total = hashlib.sha256(), 0.0
     names = sorted(folder.iterdir())
     for path in names:
         data, best = path.read_bytes(), float("inf")
         for _ in range(20):
             begin = time.process_time()
-            try:
-                result = musicbert.encode(data).tobytes()
-            except MidiError as error:
-                result = error.reason.encode()
+            with contextlib.suppress(MidiError):
+                act(data)
             best = min(best, time.process_time() - begin)
         total += best
-        digest.update(result)
+        try:
+            digest.update(musicbert.encode(data).tobytes())
+        except MidiError as error:
+            digest.update(error.reason.encode())
     return {"seconds": total / len(names), "equal": digest.hexdigest()}
 
 
@@ -79,8 +84,8 @@ def command(folder: Path, words: list[str]) -> dict[str, float | str]:
 def child(task: str, folder: Path) -> None:
     """Run one task and print what it took."""
     start = time.process_time()
-    if task in ("encode", "others"):
-        result = encode(folder / task)
+    if task in ("encode", "others", "read"):
+        result = encode(folder / task, only_read=task == "read")
     elif task == "windows":
         result = command(folder / "encode", ["encode", str(min((folder / "encode").iterdir())), "--windows"])
     elif task == "npy":
@@ -99,36 +104,39 @@ def child(task: str, folder: Path) -> None:
     print(json.dumps(result))
 
 
-def prepare(source: Path, folder: Path, seed: int) -> dict[str, int]:
+def prepare(source: Path, folder: Path, seed: int, collection: str) -> dict[str, int]:
     """Lay out the files; returns how many there are of each kind."""
     from musicbert.errors import MidiError
     from musicbert.midi import read_score
 
-    for name in ("encode", "others", "copies"):
+    for name in ("encode", "others", "read", "copies"):
         (folder / name).mkdir()
     with tarfile.open(source) as archive:
         members = [m for m in archive if m.isfile() and m.name.lower().endswith((".mid", ".midi"))]
         draw = random.Random(seed)
         others = {member.name for member in draw.sample(members, FILES)}
-        small = draw.sample([m.name for m in members if m.size < SMALL], SMALL_FILES)
+        small = {*others, *draw.sample([m.name for m in members if m.size < SMALL], SMALL_FILES)}
+        part = [member.name for member in members if f"/{collection}/" in member.name]
+        read = set(draw.sample(part, min(FILES, len(part))))
         short = 0
         for number, member in enumerate(members):  # in the order of the archive, which is fast
-            if member.name not in others and (member.name not in small or short == FILES):
+            samples = [name for name, chosen in (("others", others), ("read", read)) if member.name in chosen]
+            if not samples and (member.name not in small or short == FILES):
                 continue
             data = archive.extractfile(member).read()
-            if member.name in others:
-                (folder / "others" / f"{number}.mid").write_bytes(data)
+            for name in samples:
+                (folder / name / f"{number}.mid").write_bytes(data)
             try:
                 notes = len(read_score(data))
             except MidiError:
                 continue
-            if abs(notes - SHORT) <= NEAR and short < FILES:
+            if member.name in small and abs(notes - SHORT) <= NEAR and short < FILES:
                 (folder / "encode" / f"{number}.mid").write_bytes(data)
                 short += 1
     chosen = sorted((folder / "encode").iterdir())
     for number in range(COPIES):
         (folder / "copies" / f"{number}.mid").write_bytes(chosen[number % len(chosen)].read_bytes())
-    return {"encode": short, "others": len(others)}
+    return {"encode": short, "others": len(others), "read": len(read)}
 
 
 def measure(
@@ -167,7 +175,11 @@ def table(results: Results, counts: dict[str, int]) -> list[str]:
         if task in counts:
             same = len({each["equal"] for name in results[task].values() for each in name}) == 1
             rows = "equal rows and errors" if same else "ROWS OR ERRORS DIFFER"
-            what = "short files" if task == "encode" else "files of all lengths"
+            what = {
+                "encode": "short files",
+                "others": "files of all lengths",
+                "read": "files, reading alone",
+            }[task]
             line(f"{counts[task]} {what}, a file; {rows}", task, "seconds", 1e6, "us")
         elif task == "plug-in":
             line("fairseq and the plug-in, the whole process", task, "whole", 1, "s")
@@ -194,7 +206,8 @@ def main() -> None:
     parser.add_argument("--before", required=True, help="commit to compare with")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each (3)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--tasks", nargs="+", default=["encode", "others", "windows", "npy", "plug-in"])
+    parser.add_argument("--tasks", nargs="+", default=TASKS)
+    parser.add_argument("--collection", default="lmd", help="folder of the files of the task `read` (lmd)")
     parser.add_argument("--output", type=Path, help="where the table is written")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -206,7 +219,7 @@ def main() -> None:
             roots[name] = folder / name
             with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as package:
                 package.extractall(roots[name], filter="data")
-        counts = prepare(arguments.source, folder, arguments.seed)
+        counts = prepare(arguments.source, folder, arguments.seed, arguments.collection)
         results = measure(arguments.tasks, roots, folder, arguments.rounds)
     packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "symusic", "mido"))
     text = "\n".join(

@@ -7,6 +7,7 @@ change already carry it (`Policies.mid_bar_metre`).
 """
 
 from functools import lru_cache
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -87,7 +88,7 @@ class BarTable:
     def bars(self, position: Ints) -> tuple[Ints, Ints]:
         """Bar of each position [shape=(n,), int64], and the place in it."""
         if self._cycle:
-            return np.divmod(position, BAR_LENGTHS[self._cycle.code])
+            return np.divmod(position, int(BAR_LENGTHS[self._cycle.code]))
         k = _run_of(self._start, position)
         bar, inside = self._cycles.place(k, position - self._start[k])
         return self._bar[k] + bar, inside
@@ -131,7 +132,7 @@ def bar_table(score: Score, limit: int, policies: Policies) -> BarTable:
     Raises `MidiError` (``unsupported-metre``, depending on the policies). A signature without any position is
     ignored.
     """
-    if not score.metre_tick.any():  # the last one of the first tick holds
+    if not any(score.metre_tick.tolist()):  # the last one of the first tick holds
         metre = COMMON_TIME
         if len(score.metre_tick):
             metre = int(score.metre_numerator[-1]), int(score.metre_denominator[-1])
@@ -157,11 +158,19 @@ def bar_table(score: Score, limit: int, policies: Policies) -> BarTable:
         if begin >= stop:
             continue
         spans.append((begin, bar, cycle))
-        bars = _Cycles([cycle])
-        whole, inside = bars.place(0, np.array([stop - begin - 1], np.int64))
-        last, code = stop - 1 - int(inside[0]), int(bars.codes(0, whole)[0])
-        bar, begin = bar + int(whole[0]) + 1, last + int(BAR_LENGTHS[code])
+        whole, inside, code = _place(cycle, stop - begin - 1)
+        last = stop - 1 - inside
+        bar, begin = bar + whole + 1, last + int(BAR_LENGTHS[code])
     return BarTable(spans, runs)
+
+
+def _place(cycle: Cycle, since: int) -> tuple[int, int, int]:
+    """Bars before a position counted from the first bar line, the place in its bar, and the bar's code."""
+    if cycle.n == 1 and not cycle.m:
+        return *divmod(since, int(BAR_LENGTHS[cycle.code])), cycle.code
+    bars = _Cycles([cycle])
+    whole, inside = bars.place(0, np.array([since], np.int64))
+    return int(whole[0]), int(inside[0]), int(bars.codes(0, whole)[0])
 
 
 @lru_cache(maxsize=256)
@@ -173,17 +182,18 @@ def _uniform(metre: tuple[int, int], policies: Policies) -> BarTable:
 
 def _runs(score: Score, limit: int) -> list[_Run]:
     """Time signatures that rule at least one position below the limit, equal neighbours joined."""
-    order = np.argsort(score.metre_tick, kind="stable")
-    at = positions(score.metre_tick[order], score.ticks_per_beat)
-    rules = np.append(at[1:] > at[:-1], np.True_)[: len(at)] & (at < limit)
-    metres = np.stack([score.metre_numerator[order], score.metre_denominator[order]], axis=1)[rules]
+    columns = (score.metre_tick, score.metre_numerator, score.metre_denominator)
+    changes = sorted(zip(*(column.tolist() for column in columns), strict=True), key=itemgetter(0))
+    at = positions([tick for tick, *_ in changes], score.ticks_per_beat).tolist()
     runs: list[_Run] = []
-    if not rules.any() or at[rules][0] > 0:
-        runs.append(_Run(0, COMMON_TIME))
-    for start, (numerator, denominator) in zip(at[rules].tolist(), metres.tolist(), strict=True):
-        if not runs or runs[-1].metre != (numerator, denominator):
-            runs.append(_Run(start, (numerator, denominator)))
-    return runs
+    for start, then, (_, *metre) in zip(at, [*at[1:], limit], changes, strict=True):
+        if start >= min(then, limit):
+            continue
+        if not runs and start > 0:
+            runs.append(_Run(0, COMMON_TIME))
+        if not runs or runs[-1].metre != tuple(metre):
+            runs.append(_Run(start, tuple(metre)))
+    return runs or [_Run(0, COMMON_TIME)]
 
 
 def _cycle(metre: tuple[int, int], policies: Policies) -> Cycle:

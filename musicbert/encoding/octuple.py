@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 
 from musicbert.arrays import Ints
-from musicbert.encoding.metre import bar_table
+from musicbert.encoding.metre import BarTable, bar_table
 from musicbert.encoding.policies import COMPATIBLE, Policies
 from musicbert.encoding.quantise import BAR_LENGTHS, MAX_POSITIONS, duration_code, positions, tempo_code
 from musicbert.errors import MidiError
@@ -34,7 +34,12 @@ DRUM_PROGRAM, DRUM_PITCH = 128, 128
 _VELOCITY_BITS, _DURATION_BITS, _PITCH_BITS, _PROGRAM_BITS, _POSITION_BITS = 5, 7, 8, 8, 16
 _KEY_BITS = _VELOCITY_BITS + _DURATION_BITS + _PITCH_BITS + _PROGRAM_BITS + _POSITION_BITS
 _INDEX_BITS = 63 - _KEY_BITS
+#: Of program, pitch, duration and velocity, the columns 2-5: shift in a key, and bits [shape=(4, 1)].
+_BITS = (_PROGRAM_BITS, _PITCH_BITS, _DURATION_BITS, _VELOCITY_BITS)
+_SHIFTS = np.array([[sum(_BITS[field + 1 :])] for field in range(4)], np.int64)
+_MASKS = np.array([[(1 << bits) - 1] for bits in _BITS], np.int64)
 _BAR_COLUMNS = (0, 6)
+_NO_INDEX = np.zeros(0, np.int64)
 #: Bits of a position where the index of the note need not fit beside it.
 _MOST_POSITION_BITS = _POSITION_BITS + _INDEX_BITS
 
@@ -88,11 +93,12 @@ def encode(
     --------
     >>> rows = encode("piece.mid")  # doctest: +SKIP
     """
-    checked = not isinstance(source, Score)
-    if not isinstance(source, Score):
+    if isinstance(source, Score):
+        check_score(source, limits=limits)
+    else:
         source = read_score(source, reader=reader, limits=limits, channel_programs=channel_programs)
-    rows = encode_notes(source, policies=policies, limits=limits, checked=checked)[0]
-    return _with_silent_bars(rows, source, policies) if source.metre_tick.any() else rows
+    rows, _, bars = _encode(source, policies, indexed=False)
+    return _with_silent_bars(rows, bars) if any(source.metre_tick.tolist()) else rows
 
 
 def encode_notes(
@@ -105,10 +111,18 @@ def encode_notes(
     """
     if not checked:
         check_score(score, limits=limits)
-    start, end = positions(np.array((score.onset, score.offset)), score.ticks_per_beat)
+    rows, index, _ = _encode(score, policies)
+    return rows, index
+
+
+def _encode(score: Score, policies: Policies, *, indexed: bool = True) -> tuple[Ints, Ints, BarTable]:
+    """Rows of a score, their ``note_index`` (empty where it is not asked for), and the bars."""
+    n = len(score.onset)
+    times = positions(np.concatenate((score.onset, score.offset)), score.ticks_per_beat)
+    start, end = times[:n], times[n:]
     last = int(start.max())
     kept = _kept(score, start, last, policies)
-    columns = [start, end, score.pitch, score.velocity, score.program, score.drum]
+    columns: list[Any] = [start, end, score.pitch, score.velocity, score.program, score.drum]
     if kept is not None:
         columns = [column[kept] for column in columns]
     onset, end, pitch, velocity, program, drum = columns
@@ -123,21 +137,24 @@ def encode_notes(
     key |= duration_code(end - onset)
     key <<= _VELOCITY_BITS
     key |= velocity >> 2
-    key, order = _sorted(key, last)
+    key, order = _sorted(key, last) if indexed else (np.sort(key), _NO_INDEX)
     limit = last + 1
     if policies.beyond_limit != "keep":
         limit = min(limit, MAX_POSITIONS)
-    rows = _columns(key, score, limit, policies)
-    return rows, order if kept is None else kept[order]
+    bars = bar_table(score, limit, policies)
+    return _columns(key, score, bars), kept[order] if indexed and kept is not None else order, bars
 
 
-def _with_silent_bars(rows: Ints, score: Score, policies: Policies) -> Ints:
+def _with_silent_bars(rows: Ints, bars: BarTable) -> Ints:
     """Rows of a score whose time signature changes, with the signatures of its silent bars."""
     last = int(rows[-1, 0])
-    silent = np.setdiff1d(np.arange(last if last < MAX_POSITIONS else 0), rows[:, 0])
+    if last >= MAX_POSITIONS:
+        return rows
+    sounding = np.zeros(last + 1, np.bool_)
+    sounding[rows[:, 0]] = True
+    silent = np.flatnonzero(~sounding)
     if len(silent) == 0:
         return rows
-    bars = bar_table(score, int(positions(score.onset.max(), score.ticks_per_beat)) + 1, policies)
     start = bars.start(silent)
     codes = bars.codes(start) + np.zeros_like(silent)
     whole = BAR_LENGTHS[codes] == bars.start(silent + 1) - start
@@ -187,18 +204,11 @@ def _sorted(key: Ints, last: int) -> tuple[Ints, Ints]:
     return packed >> _INDEX_BITS, packed & ((1 << _INDEX_BITS) - 1)
 
 
-def _columns(key: Ints, score: Score, limit: int, policies: Policies) -> Ints:
+def _columns(key: Ints, score: Score, bars: BarTable) -> Ints:
     """Cut the eight columns out of sorted keys."""
     rows = np.empty((len(key), 8), np.int64)
-    np.bitwise_and(key, (1 << _VELOCITY_BITS) - 1, out=rows[:, 5])
-    key = key >> _VELOCITY_BITS
-    np.bitwise_and(key, (1 << _DURATION_BITS) - 1, out=rows[:, 4])
-    key >>= _DURATION_BITS
-    np.bitwise_and(key, (1 << _PITCH_BITS) - 1, out=rows[:, 3])
-    key >>= _PITCH_BITS
-    np.bitwise_and(key, (1 << _PROGRAM_BITS) - 1, out=rows[:, 2])
-    key >>= _PROGRAM_BITS
-    bars = bar_table(score, limit, policies)
+    rows[:, 2:6] = (key >> _SHIFTS & _MASKS).T
+    key = key >> _KEY_BITS - _POSITION_BITS
     rows[:, 0], rows[:, 1] = bars.bars(key)
     rows[:, 6] = bars.codes(key)
     rows[:, 7] = _tempo(score, key)
@@ -208,7 +218,7 @@ def _columns(key: Ints, score: Score, limit: int, policies: Policies) -> Ints:
 def _tempo(score: Score, position: Ints) -> Ints | int:
     """Tempo code at each position: the last change at or before it, 120 BPM before the first."""
     ticks = score.tempo_tick
-    if not ticks.any():  # the last one of the first tick holds
+    if not any(ticks.tolist()):  # the last one of the first tick holds
         return _code(float(score.tempo_bpm[-1]) if len(ticks) else DEFAULT_BPM)
     by_tick = np.argsort(ticks, kind="stable")
     at = positions(ticks[by_tick], score.ticks_per_beat)

@@ -44,7 +44,7 @@ _METRE_CODES = {metre: code for code, metre in enumerate(METRES)}
 
 def positions(ticks: ArrayLike, ticks_per_beat: int) -> Ints:
     """Round ticks to positions, halves to the even side [shape as given, int64]."""
-    exact = np.asarray(ticks, np.int64) * POSITIONS_PER_BEAT / ticks_per_beat
+    exact = np.asarray(ticks, np.int64) / (ticks_per_beat / POSITIONS_PER_BEAT)
     return np.rint(exact, out=exact).astype(np.int64) if exact.ndim else np.rint(exact).astype(np.int64)
 
 

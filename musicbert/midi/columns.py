@@ -30,8 +30,11 @@ MINUTE_US = 60e6
 _SLOWEST, _FASTEST = 5e-324, float(np.finfo(np.float64).max)
 
 
+_NO_INTS, _NO_FLOATS = np.zeros(0, np.int64), np.zeros(0)
+
+
 def _no_ints() -> Ints:
-    return np.zeros(0, np.int64)
+    return _NO_INTS
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +76,7 @@ class ScoreColumns:
     drum: Bools
     track: Ints
     tempo_tick: Ints = field(default_factory=_no_ints)
-    tempo_bpm: Floats = field(default_factory=lambda: np.zeros(0))
+    tempo_bpm: Floats = field(default_factory=lambda: _NO_FLOATS)
     metre_tick: Ints = field(default_factory=_no_ints)
     metre_numerator: Ints = field(default_factory=_no_ints)
     metre_denominator: Ints = field(default_factory=_no_ints)
@@ -155,34 +158,40 @@ def _is_plain(score: ScoreColumns, limits: ReadLimits) -> bool:
 
     One bit above a limit of ``2^k - 1``, or the sign, in any of several values is that bit of all by "or".
     """
-    onset, offset = score.onset, score.offset
+    onset, offset, pitch, velocity, program = (
+        score.onset, score.offset, score.pitch, score.velocity, score.program
+    )  # fmt: skip
     tempo, metre, control = score.tempo_tick, score.metre_tick, score.control_tick
-    notes = offset.shape == score.pitch.shape == score.velocity.shape == score.program.shape
-    if not (notes and onset.shape == offset.shape == score.drum.shape == score.track.shape):
-        return False
-    metres = metre.shape == score.metre_numerator.shape == score.metre_denominator.shape
-    controls = control.shape == score.control_number.shape == score.control_value.shape
-    if not (metres and controls and tempo.shape == score.tempo_bpm.shape):
-        return False
-    if control.shape != score.control_track.shape or {
-        each.ndim for each in (onset, tempo, metre, control)
-    } != {1}:
+    if not (
+        _are_alike(onset, offset, pitch, velocity, program, score.drum, score.track)
+        and _are_alike(tempo, score.tempo_bpm)
+        and _are_alike(metre, score.metre_numerator, score.metre_denominator)
+        and _are_alike(control, score.control_number, score.control_value, score.control_track)
+    ):
         return False
     try:
-        ticks, numbers = (
-            _or(onset | offset | (offset - onset)),
-            _or(score.pitch | score.velocity | score.program),
-        )
+        ticks = _or(onset | offset | (offset - onset)) | (_or(control) if len(control) else 0)
+        numbers = _or(pitch | velocity | program)
     except TypeError:  # columns that are not whole numbers
         return False
     return (
         0 <= ticks <= limits.max_ticks
         and 0 <= numbers <= MAX_VALUE
-        and all(_are_in(each, 0, limits.max_ticks) for each in (tempo, metre, control))
-        and _are_in(score.metre_numerator, 1, BELOW - 1)
-        and _are_in(score.metre_denominator, 1, BELOW - 1)
-        and _are_in(score.tempo_bpm, _SLOWEST, _FASTEST)
+        and (not len(tempo) or _are_in(tempo, 0, limits.max_ticks))
+        and (not len(tempo) or _are_in(score.tempo_bpm, _SLOWEST, _FASTEST))
+        and (not len(metre) or _are_in(metre, 0, limits.max_ticks))
+        and (not len(metre) or _are_in(score.metre_numerator, 1, BELOW - 1))
+        and (not len(metre) or _are_in(score.metre_denominator, 1, BELOW - 1))
     )
+
+
+def _are_alike(first: Any, *columns: Any) -> bool:
+    """Whether columns have one dimension and the same length."""
+    shape = first.shape
+    for column in columns:
+        if column.shape != shape:
+            return False
+    return len(shape) == 1
 
 
 def _or(column: Any) -> int:

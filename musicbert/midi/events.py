@@ -90,10 +90,15 @@ def content(data: bytes, at: Ints) -> Ints:
     return np.frombuffer(data, np.uint8)[np.minimum(at, len(data) - 1)].astype(np.int64)
 
 
-def may_have_instruments(data: bytes) -> int:
-    """Upper bound of the instruments of a file: 16 a track, and one for every byte of a program change."""
-    status = np.frombuffer(data, np.uint8)
-    return 16 * int.from_bytes(data[10:12], "big") + int(np.count_nonzero((status & 0xF0) == 0xC0))
+def may_have_instruments(data: bytes, most: int) -> bool:
+    """Whether a file may have more instruments than ``most``: 16 a track, and one for each program change.
+
+    An instrument of its own takes a program change and a note with their statuses, of seven bytes.
+    """
+    more = most - 16 * int.from_bytes(data[10:12], "big")
+    if len(data) // 7 <= more:
+        return False
+    return int(np.count_nonzero((np.frombuffer(data, np.uint8) & 0xF0) == 0xC0)) > more
 
 
 def instruments(data: bytes) -> int:

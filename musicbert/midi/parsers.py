@@ -25,15 +25,17 @@ from musicbert.midi.columns import MINUTE_US
 from musicbert.midi.events import tempi_and_metres
 from musicbert.midi.plain_file import MAX_POWER, look_at, plain_file
 from musicbert.midi.score import Score
-from musicbert.midi.tracks import by_first_end, chunks_of, native, track_names
+from musicbert.midi.tracks import by_first_end, chunks_of, native, single_instruments, track_names
 
 #: Events up to which symusic's sort is stable.
 _STABLE_SORT = 16
+#: Events up to which lists are faster than arrays.
+_FEW = 4
 
 
 def parse_symusic(data: bytes) -> Score:
     """Parse the bytes of a MIDI file with symusic."""
-    look = look_at(data, lambda changed: native(changed) is not None)
+    look = look_at(data)
     source, plain = None if look.odd else native(data), data
     if source is None:
         plain = plain_file(data)
@@ -42,8 +44,9 @@ def parse_symusic(data: bytes) -> Score:
         raise ValueError("a data byte is above 127")
     tracks = _Tracks(source)
     foreign = "\ufffd" in "".join(tracks.names)
-    if foreign or len(set(tracks.names)) < len(tracks.names):  # tracks of one chunk have one name
-        places = chunks_of(plain, len(tracks.names))
+    single = single_instruments(plain, tracks.names, tracks.notes)
+    if foreign or single:
+        places = chunks_of(plain, len(tracks.names), single)
         tracks.reorder(by_first_end(plain, tracks.notes, places))
         if foreign:
             texts = track_names(data)
@@ -91,84 +94,117 @@ def from_symusic(source: Any) -> Score:
 
 
 class _Tracks:
-    """Tracks of a ``symusic.Score`` that have notes, with their names and notes, and ``silent`` ones."""
+    """Tracks of a ``symusic.Score`` with their names, notes and controllers; ``silent``: without notes."""
 
     def __init__(self, source: Any) -> None:
-        every = list(source.tracks)
-        self.sounding = [track for track in every if len(track.notes)]
-        self.silent = [track for track in every if not len(track.notes)]
+        self.sounding: list[Any] = []
+        self.notes: list[dict[str, NDArray[Any]]] = []
+        self.controls: list[Any] = []
+        self.silent: list[Any] = []  # controllers of tracks without notes
+        for track in source.tracks:
+            notes, controls = track.notes, track.controls
+            if len(notes):
+                self.sounding.append(track)
+                self.notes.append(notes.numpy())
+                self.controls.append(controls)
+            elif len(controls):
+                self.silent.append(controls)
         self.names = [_name(track) for track in self.sounding]
-        self.notes: list[dict[str, NDArray[Any]]] = [track.notes.numpy() for track in self.sounding]
 
     def reorder(self, order: list[int]) -> None:
-        for name in ("sounding", "names", "notes"):
+        for name in ("sounding", "names", "notes", "controls"):
             setattr(self, name, [getattr(self, name)[index] for index in order])
 
 
 def _score(source: Any, tracks: _Tracks) -> Score:
-    notes = tracks.notes
-    sizes = [len(columns["time"]) for columns in notes]
-    fields = [columns[field] for field in ("time", "duration", "pitch", "velocity") for columns in notes]
-    table = np.concatenate(fields, dtype=np.int64).reshape(4, -1) if fields else np.zeros((4, 0), np.int64)
-    onset, offset, pitch, velocity = table
-    if not _ascends(onset, sizes):
+    ends = list(accumulate(len(columns["time"]) for columns in tracks.notes))
+    onset, offset, pitch, velocity = _table(tracks.notes, ("time", "duration", "pitch", "velocity"))
+    if not _ascends(onset, ends):
         onset[:] = -1  # file order is by onset: a tick counter of 32 bits ran over
     offset += onset
-    number = np.repeat(np.arange(len(notes)), sizes) if len(notes) > 1 else np.zeros(len(onset), np.int64)
+    program, number = np.zeros((2, len(onset)), np.int64)
+    drum = np.zeros(len(onset), np.bool_)
+    begin = 0
+    for k, (track, end) in enumerate(zip(tracks.sounding, ends, strict=True)):
+        if k:
+            number[begin:end] = k
+        if track.program:
+            program[begin:end] = track.program
+        if track.is_drum:
+            drum[begin:end] = True
+        begin = end
     return Score(
         ticks_per_beat=int(source.ticks_per_quarter),
         onset=onset,
         offset=offset,
         pitch=pitch,
         velocity=velocity,
-        program=np.array([track.program for track in tracks.sounding], np.int64)[number],
-        drum=np.array([track.is_drum for track in tracks.sounding], np.bool_)[number],
+        program=program,
+        drum=drum,
         track=number,
         **_tempi(source.tempos),
-        **_columns(source.time_signatures, "metre", ("numerator", "denominator")),
-        **_controls(tracks.sounding, tracks.silent),
+        **_metres(source.time_signatures),
+        **_controls(tracks.controls, tracks.silent),
         track_name=tuple(tracks.names),
     )
 
 
-def _ascends(onset: Ints, sizes: list[int]) -> bool:
-    """Whether the onsets of each track ascend."""
+def _table(lists: list[dict[str, NDArray[Any]]], fields: tuple[str, ...]) -> Ints:
+    """Columns of some lists of symusic, one list after the other [shape=(fields, n), int64]."""
+    columns = [each[field] for field in fields for each in lists]
+    if not columns:
+        return np.zeros((len(fields), 0), np.int64)
+    return np.concatenate(columns, dtype=np.int64).reshape(len(fields), -1)
+
+
+def _ascends(onset: Ints, ends: list[int]) -> bool:
+    """Whether the onsets of each track ascend; ``ends``: where the tracks end."""
     falls = bytearray((onset[1:] < onset[:-1]).tobytes())
-    for stop in accumulate(sizes[:-1]):
-        falls[stop - 1] = 0
+    for end in ends[:-1]:
+        falls[end - 1] = 0
     return 1 not in falls
 
 
-def _columns(source: Any, name: str, fields: tuple[str, ...]) -> dict[str, Any]:
-    """Columns of a `Score` of the time and some fields of a list of symusic."""
+def _tempi(source: Any) -> dict[str, Any]:
     if not len(source):
         return {}
+    if len(source) <= _FEW:  # as arrays, a few take longer
+        ticks = [each.time for each in source]
+        bpm = [MINUTE_US / each.mspq if each.mspq else np.inf for each in source]
+        return {"tempo_tick": np.array(ticks, np.int64), "tempo_bpm": np.array(bpm)}
     columns = source.numpy()
-    result = {f"{name}_{field}": columns[field].astype(np.int64) for field in fields}
-    return {f"{name}_tick": columns["time"].astype(np.int64), **result}
-
-
-def _tempi(source: Any) -> dict[str, Any]:
-    columns = _columns(source, "tempo", ("mspq",))
-    length = columns.pop("tempo_mspq", np.zeros(0))
     with np.errstate(divide="ignore"):
-        return {**columns, "tempo_bpm": MINUTE_US / length}
+        return {"tempo_tick": columns["time"].astype(np.int64), "tempo_bpm": MINUTE_US / columns["mspq"]}
 
 
-def _controls(tracks: list[Any], silent: list[Any]) -> dict[str, Any]:
-    """Columns of the controllers of tracks with notes and without, by time."""
-    places = [k for k, track in enumerate([*tracks, *silent]) if len(track.controls)]
-    if not places:
+def _metres(source: Any) -> dict[str, Any]:
+    if not len(source):
         return {}
-    controls = [[*tracks, *silent][k].controls.numpy() for k in places]
-    tick = _join(controls, "time")
-    order = np.argsort(tick, kind="stable")
-    numbers = np.array([k if k < len(tracks) else -1 for k in places], np.int64)
+    if len(source) <= _FEW:
+        tick = np.array([each.time for each in source], np.int64)
+        numerator = np.array([each.numerator for each in source], np.int64)
+        denominator = np.array([each.denominator for each in source], np.int64)
+    else:
+        tick, numerator, denominator = _table([source.numpy()], ("time", "numerator", "denominator"))
+    return {"metre_tick": tick, "metre_numerator": numerator, "metre_denominator": denominator}
+
+
+def _controls(sounding: list[Any], silent: list[Any]) -> dict[str, Any]:
+    """Columns of the controllers of tracks with notes and without, by time."""
+    lists = [(k, controls) for k, controls in enumerate(sounding) if len(controls)]
+    lists += [(-1, controls) for controls in silent]
+    if not lists:
+        return {}
+    table = _table([controls.numpy() for _, controls in lists], ("time", "number", "value"))
+    number = np.array([k for k, _ in lists], np.int64).repeat([len(controls) for _, controls in lists])
+    if not _ascends(table[0], []):
+        order = np.argsort(table[0], kind="stable")
+        table, number = table.take(order, axis=1), number[order]
     return {
-        "control_tick": tick[order],
-        "control_number": _join(controls, "number")[order],
-        "control_value": _join(controls, "value")[order],
-        "control_track": np.repeat(numbers, [len(columns["time"]) for columns in controls])[order],
+        "control_tick": table[0],
+        "control_number": table[1],
+        "control_value": table[2],
+        "control_track": number,
     }
 
 
@@ -178,12 +214,3 @@ def _name(track: Any) -> str:
         return str(track.name)
     except UnicodeDecodeError:
         return ""
-
-
-def _join(tracks: list[dict[str, NDArray[Any]]], name: str) -> Ints:
-    """One int64 column of all tracks."""
-    if len(tracks) == 1:
-        return tracks[0][name].astype(np.int64)
-    if not tracks:
-        return np.zeros(0, np.int64)
-    return np.concatenate([columns[name] for columns in tracks], dtype=np.int64)

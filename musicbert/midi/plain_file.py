@@ -7,7 +7,7 @@ files; `plain_file` writes the events that a `Score` is made of with their own s
 the place of each other one.
 """
 
-from collections.abc import Callable
+from bisect import bisect_left
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from musicbert.midi.events import (
     number,
     track_chunks,
 )
+from musicbert.midi.tracks import native_track
 
 CONTROL = 0xB
 _EXCLUSIVE, _END_EXCLUSIVE = 0xF0, b"\xf7"
@@ -39,10 +40,11 @@ _LENGTHS = np.zeros(256, np.uint8)
 _LENGTHS[[TEMPO, METRE]] = 3, 4
 #: Largest power of a denominator that symusic keeps.
 MAX_POWER = 7
-#: Bytes of a file that is small, and the kinds of bytes: data, status of a channel, system, meta event.
+_MAX_POWER = bytes([MAX_POWER])
+#: Bytes of a file that is small, and the kinds of bytes: data, other status or meta event, system event.
 _SMALL = 4096
-_KINDS = bytes(min(byte >> 7, 1) + (byte >= _EXCLUSIVE) + (byte == META) for byte in range(256))
-#: A status that no parser takes.
+_KINDS = bytes((byte >= 0x80) + (_EXCLUSIVE <= byte < META) for byte in range(256))
+#: A status that the native parser refuses.
 _REFUSED = 0xF4
 #: Bytes before a byte among which the meta event that it is in is looked for.
 _MOST_TEXT = 500
@@ -55,15 +57,17 @@ class Look(NamedTuple):
     wide: bool
 
 
-def look_at(data: bytes, parses: Callable[[bytes], bool]) -> Look:
+_COMMON = Look(odd=False, wide=False)
+
+
+def look_at(data: bytes) -> Look:
     """Look at the bytes of a file with a checked header.
 
     Odd are tempi and time signatures of another length than the standard's, numbers of five bytes or more,
     system events other than whole exclusive ones that are followed by a status, and bytes that look so.
-    ``parses``: whether the native parser takes a file; it refuses the status `_REFUSED`.
     """
     if len(data) < _SMALL and _is_common(data):
-        return Look(False, False)
+        return _COMMON
     view = np.frombuffer(data, np.uint8)
     system = np.flatnonzero(view >= _EXCLUSIVE)
     byte = view[system]
@@ -72,28 +76,29 @@ def look_at(data: bytes, parses: Callable[[bytes], bool]) -> Look:
     kind = view.take(meta + 1, mode="clip")
     expected = _LENGTHS[kind]
     odd = _has(expected * (expected != view.take(meta + 2, mode="clip")))
-    wide = any(data[at + 4 : at + 5] > bytes([MAX_POWER]) for at in meta[kind == METRE].tolist())
+    wide = any(data[at + 4 : at + 5] > _MAX_POWER for at in meta[kind == METRE].tolist())
     if len(others):
         others = others[view[others - 1] < 0x80]  # the byte before a status is the last of a delta time
-        inside = np.zeros(len(view) + 6, bool)
-        for place in (3, 4, 5):  # of a tempo
-            inside[meta[kind == TEMPO] + place] = True
-        others = others[~inside[others]]
-    odd = odd or _has_odd_number(data, view) or _has_odd_event(data, others.tolist(), parses)
+        tempi = meta[kind == TEMPO]
+        if len(tempi):
+            inside = others - tempi[np.searchsorted(tempi, others) - 1]
+            others = others[(inside < 3) | (inside > 5)]
+    odd = odd or _has_odd_number(data, view) or _has_odd_event(data, others.tolist())
     return Look(odd, wide)
 
 
 def _is_common(data: bytes) -> bool:
     """Whether a small file has no odd bytes at all; as arrays, few bytes take longer."""
     kinds = data.translate(_KINDS)
-    if b"\2" in kinds or _FOUR in kinds.replace(b"\3", b"\1"):
+    if b"\2" in kinds or _FOUR in kinds:
         return False
     metre = data.find(b"\xff\x58")
     while metre >= 0:
-        if data[metre + 2 : metre + 3] != b"\4" or data[metre + 4 : metre + 5] > bytes([MAX_POWER]):
+        if data[metre + 2 : metre + 3] != b"\4" or data[metre + 4 : metre + 5] > _MAX_POWER:
             return False
         metre = data.find(b"\xff\x58", metre + 1)
-    return data.count(b"\xff\x51") == data.count(b"\xff\x51\3")
+    tempi = data.count(b"\xff\x51")
+    return not tempi or tempi == data.count(b"\xff\x51\3")
 
 
 def _has(values: NDArray[Any]) -> bool:
@@ -103,16 +108,13 @@ def _has(values: NDArray[Any]) -> bool:
 
 def _has_odd_number(data: bytes, view: NDArray[np.uint8]) -> bool:
     """Whether bytes look like a number of five bytes or more: four without an end, not in a meta event."""
-    high = (view >= 0x80).tobytes()
-    at = high.find(_FOUR)
-    while at >= 0:
-        if not _is_in_meta(data, at):
-            return True
-        at = high.find(_FOUR, at + 1)
-    return False
+    high = view >= 0x80
+    two = high[1:] & high[:-1]
+    four = two[2:] & two[:-2]
+    return bool(four.any()) and not all(_is_in_meta(data, at) for at in np.flatnonzero(four).tolist())
 
 
-def _has_odd_event(data: bytes, system: list[int], parses: Callable[[bytes], bool]) -> bool:
+def _has_odd_event(data: bytes, system: list[int]) -> bool:
     """Whether one of some bytes (0xF0-0xFE) is an event on which parsers differ."""
     unclear, explained = [], 0
     for at in system:
@@ -128,7 +130,11 @@ def _has_odd_event(data: bytes, system: list[int], parses: Callable[[bytes], boo
     changed = bytearray(data)
     for at in unclear:
         changed[at] = _REFUSED
-    return not parses(bytes(changed))
+    return any(
+        bisect_left(unclear, begin) < bisect_left(unclear, stop)
+        and native_track(changed, begin, stop) is None
+        for begin, stop in track_chunks(data)
+    )
 
 
 def _is_in_meta(data: bytes, at: int) -> bool:

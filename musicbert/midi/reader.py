@@ -98,6 +98,8 @@ def read_bytes(source: Any, *, limits: ReadLimits | None = None, name: str | Non
 
 def name_of(source: Any) -> str | None:
     """Path of a file, or name of a file object, where it has one."""
+    if isinstance(source, bytes):
+        return None
     if isinstance(source, (str, PathLike)):
         return os.fspath(source)
     name = getattr(source, "name", None)
@@ -145,7 +147,7 @@ def _parse(data: bytes, reader: Reader, limits: ReadLimits, path: str | None) ->
     if len(data) > limits.max_bytes:
         raise _too_large(len(data), limits, path)
     data = check_header(data, path)
-    if 3 * len(data) > limits.max_instruments and may_have_instruments(data) > limits.max_instruments:
+    if may_have_instruments(data, limits.max_instruments):
         found = instruments(data)
         if found > limits.max_instruments:
             raise MidiError(

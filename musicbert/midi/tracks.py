@@ -5,7 +5,7 @@ order in which their first notes end. Events are followed only as far as that or
 """
 
 import re
-from collections import defaultdict, deque
+from collections import Counter, deque
 from math import inf
 from typing import Any
 
@@ -29,6 +29,11 @@ _ONE_TRACK = b"MThd\0\0\0\6\0\0\0\1\1\xe0"
 _FEW_EVENTS = 40
 _WITH_LENGTH = (0xF0, 0xF7, META)
 _NOTE_STATUS = re.compile(rb"[\x90-\x9f]")
+#: Bytes of a note: two events of a delta time, a pitch and a velocity.
+_NOTE_BYTES = 6
+#: Statuses of a program change, and all bytes that are neither these nor the beginning of a note.
+_PROGRAMS = bytes(range(PROGRAM << 4, PROGRAM + 1 << 4))
+_NO_STATUS = bytes(byte for byte in range(256) if byte >> 4 not in (NOTE_ON, PROGRAM))
 
 
 def native(data: bytes) -> Any:
@@ -41,18 +46,49 @@ def native(data: bytes) -> Any:
         return None
 
 
-def chunks_of(data: bytes, n: int) -> list[int]:
-    """Number of the chunk of each of the ``n`` tracks that symusic finds notes in."""
+def native_track(data: bytes | bytearray, begin: int, stop: int) -> Any:
+    """Parse the chunk of one track with symusic; None where it refuses the bytes."""
+    return native(_ONE_TRACK + data[begin - 8 : stop])
+
+
+def single_instruments(data: bytes, names: list[str], notes: list[dict[str, Any]]) -> list[bool]:
+    """Whether each track of a file has one instrument at most, as its bytes show; none where all have.
+
+    ``names``, ``notes``: of symusic's tracks. Those of one chunk are neighbours with one name.
+    """
+    sizes = [len(columns["time"]) for columns in notes]
+    pairs = [sizes[k] + sizes[k + 1] for k in range(len(names) - 1) if names[k] == names[k + 1]]
+    if not pairs:
+        return []
+    least = _NOTE_BYTES * min(pairs)
+    single = [
+        stop - begin < least or _has_one_instrument(data, begin, stop) for begin, stop in track_chunks(data)
+    ]
+    return [] if all(single) else single
+
+
+def _has_one_instrument(data: bytes, begin: int, stop: int) -> bool:
+    statuses = data[begin:stop].translate(None, _NO_STATUS).lstrip(_PROGRAMS)
+    return statuses == statuses[:1] * len(statuses)
+
+
+def chunks_of(data: bytes, n: int, single: list[bool]) -> list[int]:
+    """Number of the chunk of each of the ``n`` tracks that symusic finds notes in.
+
+    ``single``: whether each chunk has one instrument at most, or nothing.
+    """
     chunks = list(track_chunks(data))
     if len(chunks) == 1:
         return [0] * n
-    counts = {}  # of those whose first events tell nothing
+    counts = {}  # where they are known
     sounding = []
     for k, (begin, stop) in enumerate(chunks):
         if not _NOTE_STATUS.search(data, begin, stop):
             continue
         if not _first_ends(data, begin, stop, most=1, within=_FEW_EVENTS):
             counts[k] = _count(data, begin, stop)
+        elif single and single[k]:
+            counts[k] = 1
         if counts.get(k, 1):
             sounding.append(k)
     if len(sounding) == n:
@@ -62,22 +98,22 @@ def chunks_of(data: bytes, n: int) -> list[int]:
 
 def _count(data: bytes, begin: int, stop: int) -> int:
     """Tracks that symusic makes of the notes of one chunk."""
-    return sum(len(track.notes) > 0 for track in native(_ONE_TRACK + data[begin - 8 : stop]).tracks)
+    return sum(len(track.notes) > 0 for track in native_track(data, begin, stop).tracks)
 
 
 def by_first_end(data: bytes, notes: list[Any], places: list[int]) -> list[int]:
     """Order of symusic's tracks, with notes, which are in ``places``: by chunk, then by their first ends."""
     if len(set(places)) == len(places) or len(notes) != len(places):
         return list(range(len(notes)))
-    ends = [int(np.add(each["time"], each["duration"], dtype=np.int64).min()) for each in notes]
     order: list[int] = []
     chunks = list(track_chunks(data))
     for place in sorted(set(places)):
         members = [k for k, own in enumerate(places) if own == place]
-        counts: defaultdict[int, int] = defaultdict(int)
-        for k in members:
-            counts[ends[k]] += 1
-        tied = [end for end, count in counts.items() if count > 1]
+        if len(members) == 1:
+            order += members
+            continue
+        ends = {k: int(np.add(notes[k]["time"], notes[k]["duration"], dtype=np.int64).min()) for k in members}
+        tied = [end for end, count in Counter(ends.values()).items() if count > 1]
         if tied:
             found = _first_ends(data, *chunks[place], last=max(tied))
             early = [k for k in members if ends[k] <= max(tied)]  # symusic has them by channel and program

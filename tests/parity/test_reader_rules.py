@@ -171,6 +171,16 @@ def test_instruments_of_a_track_are_in_the_order_of_their_first_ends():
     assert named.track_name == ("a", "a", "a", "")
 
 
+def test_instruments_of_one_track_are_told_from_tracks_without_names():
+    """Also where another track has no whole note, and where the notes are as short as bytes can be."""
+    many = b"\x00\x3c\x40\x01\x3c\x00" * 200
+    first, second = (bytes([0, 0xC0, program, 0, 0x90]) + many[1:] for program in (5, 2))
+    for tracks in ([], [b"\x00\x90\x3c\x40" + END], [NOTE + END], [NOTE + END, b"\x00\x91\x3c\x40" + END]):
+        score = same(midi(*tracks, first + second + END))
+        whole = NOTE + END in tracks
+        assert score.program.tolist() == [0] * whole + [5] * 200 + [2] * 200
+
+
 def test_notes_of_one_onset_are_in_the_order_of_the_file():
     body = b"\x00\x90\x40\x40\x00\x90\x3c\x40\x05\x80\x3c\x00\x05\x80\x40\x00" + END
     assert [pitch for pitch, *_ in notes(same(midi(body)))] == [64, 60]
