@@ -46,8 +46,11 @@ from musicbert.provenance import provenance
 SEED, RESAMPLES = 7, 500
 #: per cent of real performances below the ends of a range, and of an interval
 RANKS = (2.5, 97.5)
-#: measure -> other ends: nothing is too near to rated performances, and much unevenness is no fault
-ENDS = {"distance": (0.0, 97.5), "unevenness": (1.0, 100.0)}
+#: measure -> other ends: nothing is too near to rated performances or too uneven, but more even than the most
+#: even of them is unlike them all
+ENDS = {"distance": (None, 97.5), "unevenness": (0.0, None)}
+#: what stands for no end: no music comes near to it
+NO_END = (0.0, 10.0)
 #: changes whose music is judged, too
 CHANGES: dict[str, dict[str, float]] = {
     "all factors neutral": dict.fromkeys(FACTORS, 0.0),
@@ -100,9 +103,14 @@ def _judged(score: Score, network: Any, others: Floats) -> list[float]:
 
 def _ends(real: Floats) -> Floats:
     """Range of each measure [shape=(2, measures)] over real performances [shape=(m, measures)]."""
-    ranks = np.array([ENDS.get(name, RANKS) for name in MEASURES])
-    found = [np.percentile(column, rank) for column, rank in zip(real.T, ranks, strict=True)]
-    return np.where(ranks.T == 0, 0.0, np.array(found).T)
+    found = [
+        [
+            none if rank is None else np.percentile(column, rank)
+            for rank, none in zip(ranks, NO_END, strict=True)
+        ]
+        for column, ranks in zip(real.T, (ENDS.get(name, RANKS) for name in MEASURES), strict=True)
+    ]
+    return np.array(found).T
 
 
 def _let_through(real: Floats, changed: Floats, groups: Sequence[str]) -> dict[str, float]:
@@ -204,7 +212,8 @@ def page(result: Mapping[str, Any]) -> str:
             "Area under the ROC curve (95 % bootstrap intervals over groups of music); far from 0.5 tells "
             "changed from real:", "", *markdown_table(["change", *MEASURES], areas), "",
             "Share within the range of real performances of other groups of music. The range is their middle "
-            "95 %; of the distance it has no lower end, and of the unevenness it is all but the lowest 1 %. "
+            "95 %; of the distance it has no lower end, and of the unevenness it is what is not below all of "
+            "them. "
             f"A change is refused by {', '.join(USED[:-1])} and {USED[-1]}:", "",
             *markdown_table(["music", *MEASURES, EARLIER, ALL], rows), "",
             "Range of real performances:", "", *markdown_table(["measure", "range"], ends), "",

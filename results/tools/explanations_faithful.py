@@ -25,6 +25,7 @@ import json
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -78,12 +79,12 @@ def main(arguments: list[str] | None = None) -> int:
         for number, name in enumerate(names):
             fold = held_out[name]
             about = {"commit": made["commit"], "model": made["data"][f"model {fold}"]["sha256"]}
-            about |= {"seed": given.seed, "dimensions": given.dimensions, "steps": given.steps}
+            about |= {name: getattr(given, name) for name in ("seed", "dimensions", "steps", "phases")}
             kept = given.parts / f"{name}.json" if given.parts else None
             part = json.loads(kept.read_text()) if kept and kept.is_file() else {}
             if part.get("about") != about:
                 if fold not in opened:
-                    opened = {fold: open_target(str(given.model[fold]))}
+                    opened = {fold: _opened(given, fold)}
                 score = neutral_clock(read_score(archive.read(members[name])))
                 part = {"about": about, **_explained(opened[fold], score, name, given)}
                 if kept:
@@ -120,6 +121,13 @@ def _chosen(ids: list[str], count: int, rng: np.random.Generator) -> list[str]:
         queues.setdefault(content_group(name), []).append(name)
     turns = zip_longest(*queues.values())
     return [name for turn in turns for name in turn if name][:count]
+
+
+def _opened(given: Any, fold: int) -> Any:
+    target = open_target(str(given.model[fold]), head=given.head)
+    if given.phases is not None and isinstance(target, HeadTarget):
+        target.model._bundle = replace(target.model._bundle, phases=given.phases)
+    return target
 
 
 def _explained(target: Any, score: Score, name: str, given: Any) -> dict[str, Any]:
@@ -354,6 +362,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--midi", type=Path, required=True, help="zip of performances")
     add("--ids", type=Path, nargs="+", required=True, help="names of each model's held-out performances")
+    add("--head", help="head of networks that have several")
+    add("--phases", type=int, help="phases over which networks average (default: as they were trained)")
     add("--parts", type=Path, help="folder where what is known of each performance is kept")
     add("--output", type=Path, required=True, help="files to write, without their ending")
     add("--offered", default="", help="kind of target whose line in the package's offered.json is written")

@@ -116,7 +116,7 @@ def test_ranges_have_the_ends_that_are_used():
     ends = {name: (low[k], high[k]) for k, name in enumerate(names)}
     assert ends["velocity loss"] == (3.5, 98.5)
     assert ends["distance"] == (0.0, 98.5)
-    assert ends["unevenness"] == (2.0, 101.0)
+    assert ends["unevenness"] == (1.0, 10.0)
     groups = [str(k % 10) for k in range(101)]
     far = real.copy()
     far[:, names.index("unevenness")] = 0.5
