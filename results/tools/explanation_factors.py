@@ -195,10 +195,13 @@ def _explained(options: Any, examples: Examples, chosen: Ints) -> tuple[Floats, 
 
 
 def part(options: Any, name: str, make: Callable[[], Floats]) -> Floats:
-    """Make an array, or read it where an earlier run of the same commit kept it in ``options.parts``."""
+    """Make an array, or read it where an earlier run of the same commit kept it in ``options.parts``.
+
+    ``options.parts_of``: another commit whose parts are taken (the recorded command names it).
+    """
     if options.parts is None:
         return make()
-    commit = provenance([], inputs={}, seed=SEED)["commit"]
+    commit = getattr(options, "parts_of", None) or provenance([], inputs={}, seed=SEED)["commit"]
     path = options.parts / str(commit) / f"{name}.npz"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)

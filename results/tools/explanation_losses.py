@@ -78,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--output", type=Path, required=True, help="result without its suffix")
     add("--package", type=Path, help="file of the package (musicbert/explanation/losses.json)")
     add("--parts", type=Path, help="folder of parts, with which a run that was stopped goes on")
+    add("--parts-of", metavar="COMMIT", help="whose parts are taken: for other ranges of the same measures")
     return report_errors(partial(_measure, parser.parse_args(arguments), list(arguments or sys.argv[1:])))
 
 
