@@ -44,7 +44,7 @@ def parse_symusic(data: bytes) -> Score:
         raise ValueError("a data byte is above 127")
     tracks = _Tracks(source)
     foreign = "\ufffd" in "".join(tracks.names)
-    single = single_instruments(plain, tracks.names, tracks.notes)
+    single = single_instruments(plain, tracks.names, tracks.sizes)
     if foreign or single:
         places = chunks_of(plain, len(tracks.names), single)
         tracks.reorder(by_first_end(plain, tracks.notes, places))
@@ -99,12 +99,14 @@ class _Tracks:
     def __init__(self, source: Any) -> None:
         self.sounding: list[Any] = []
         self.notes: list[dict[str, NDArray[Any]]] = []
+        self.sizes: list[int] = []
         self.controls: list[Any] = []
         self.silent: list[Any] = []  # controllers of tracks without notes
         for track in source.tracks:
             notes, controls = track.notes, track.controls
-            if len(notes):
+            if size := len(notes):
                 self.sounding.append(track)
+                self.sizes.append(size)
                 self.notes.append(notes.numpy())
                 self.controls.append(controls)
             elif len(controls):
@@ -112,12 +114,12 @@ class _Tracks:
         self.names = [_name(track) for track in self.sounding]
 
     def reorder(self, order: list[int]) -> None:
-        for name in ("sounding", "names", "notes", "controls"):
+        for name in ("sounding", "names", "notes", "sizes", "controls"):
             setattr(self, name, [getattr(self, name)[index] for index in order])
 
 
 def _score(source: Any, tracks: _Tracks) -> Score:
-    ends = list(accumulate(len(columns["time"]) for columns in tracks.notes))
+    ends = list(accumulate(tracks.sizes))
     onset, offset, pitch, velocity = _table(tracks.notes, ("time", "duration", "pitch", "velocity"))
     if not _ascends(onset, ends):
         onset[:] = -1  # file order is by onset: a tick counter of 32 bits ran over
@@ -166,9 +168,10 @@ def _ascends(onset: Ints, ends: list[int]) -> bool:
 
 
 def _tempi(source: Any) -> dict[str, Any]:
-    if not len(source):
+    n = len(source)
+    if not n:
         return {}
-    if len(source) <= _FEW:  # as arrays, a few take longer
+    if n <= _FEW:  # as arrays, a few take longer
         ticks = [each.time for each in source]
         bpm = [MINUTE_US / each.mspq if each.mspq else np.inf for each in source]
         return {"tempo_tick": np.array(ticks, np.int64), "tempo_bpm": np.array(bpm)}
@@ -178,12 +181,12 @@ def _tempi(source: Any) -> dict[str, Any]:
 
 
 def _metres(source: Any) -> dict[str, Any]:
-    if not len(source):
+    n = len(source)
+    if not n:
         return {}
-    if len(source) <= _FEW:
-        tick = np.array([each.time for each in source], np.int64)
-        numerator = np.array([each.numerator for each in source], np.int64)
-        denominator = np.array([each.denominator for each in source], np.int64)
+    if n <= _FEW:
+        rows = [(each.time, each.numerator, each.denominator) for each in source]
+        tick, numerator, denominator = np.array(list(zip(*rows, strict=True)), np.int64)
     else:
         tick, numerator, denominator = _table([source.numpy()], ("time", "numerator", "denominator"))
     return {"metre_tick": tick, "metre_numerator": numerator, "metre_denominator": denominator}

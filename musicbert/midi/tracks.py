@@ -6,6 +6,7 @@ order in which their first notes end. Events are followed only as far as that or
 
 import re
 from collections import Counter, deque
+from functools import cache
 from math import inf
 from typing import Any
 
@@ -36,12 +37,18 @@ _PROGRAMS = bytes(range(PROGRAM << 4, PROGRAM + 1 << 4))
 _NO_STATUS = bytes(byte for byte in range(256) if byte >> 4 not in (NOTE_ON, PROGRAM))
 
 
-def native(data: bytes) -> Any:
-    """Parse a file with symusic; None where it refuses the bytes."""
+@cache
+def _score_class() -> Any:
+    """Class of symusic's scores in ticks, for which ``symusic.Score`` looks in every call."""
     import symusic
 
+    return type(symusic.Score())
+
+
+def native(data: bytes) -> Any:
+    """Parse a file with symusic; None where it refuses the bytes."""
     try:
-        return symusic.Score.from_midi(data)
+        return _score_class().from_midi(data)
     except Exception:  # of many types
         return None
 
@@ -51,12 +58,11 @@ def native_track(data: bytes | bytearray, begin: int, stop: int) -> Any:
     return native(_ONE_TRACK + data[begin - 8 : stop])
 
 
-def single_instruments(data: bytes, names: list[str], notes: list[dict[str, Any]]) -> list[bool]:
+def single_instruments(data: bytes, names: list[str], sizes: list[int]) -> list[bool]:
     """Whether each track of a file has one instrument at most, as its bytes show; none where all have.
 
-    ``names``, ``notes``: of symusic's tracks. Those of one chunk are neighbours with one name.
+    ``names``, ``sizes``: of symusic's tracks. Those of one chunk are neighbours with one name.
     """
-    sizes = [len(columns["time"]) for columns in notes]
     pairs = [sizes[k] + sizes[k + 1] for k in range(len(names) - 1) if names[k] == names[k + 1]]
     if not pairs:
         return []
