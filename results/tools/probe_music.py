@@ -251,7 +251,7 @@ def _chances(
     return rows
 
 
-def score(found: Mapping[str, Predictions], seen: set[str]) -> dict[str, Any]:
+def score(found: Mapping[str, Predictions], seen: set[str], n_resamples: int = 1000) -> dict[str, Any]:
     """Score the rows and their differences over all pieces, seen and unseen ones."""
     first = next(iter(found.values()))
     metric = METRICS[first.kind]
@@ -259,7 +259,7 @@ def score(found: Mapping[str, Predictions], seen: set[str]) -> dict[str, Any]:
     apart = {name: {"all": one, **parts_of(one, seen)} for name, one in found.items()}
     for part, one in next(iter(apart.values())).items():
         groups = len(np.unique(one.groups))
-        weights = resample(groups, seed=0)
+        weights = resample(groups, n_resamples=n_resamples, seed=0)
         draws = {name: draw_scores(each[part], weights)[metric] for name, each in apart.items()}
         result["parts"][part] = {
             "pieces": len(one),

@@ -192,6 +192,7 @@ def main() -> int:
 
 def _probe(given: argparse.Namespace) -> str:
     seen = read_seen(given.seen or f"{ROOT / 'results' / 'overlaps.json'}:{given.model}")
+    given.output.mkdir(parents=True, exist_ok=True)  # before anything is computed
     name, path, inside = parse_source(given.source)
     tasks = [row for row in tasks_of(name) if row.task.level == "note"]
     record = given.output / "probe.json"

@@ -21,6 +21,7 @@ from ceilings import marks, page
 from compare_predictions import levers_table
 from program import die, make_parser
 from readme_ablations import ablation_table, size_table, with_and_without_table
+from readme_probes import seen_table, whole_table
 from readme_short import short_table
 from readme_tasks import downstream_table
 
@@ -180,6 +181,11 @@ def readme_tables(results: Path) -> str:
             levers_table(results),
         ),
         ("MusicBERT's four tasks", downstream_table(results)),
+        ("Whole pieces by a frozen musicbert-mini, beside hand features", whole_table(results)),
+        (
+            "Frozen probes on test pieces that the pre-training has seen, and on the others",
+            seen_table(results),
+        ),
         (
             "M2BERT's tasks, with and without pre-training (accuracy, or F1 for BP, DbP and MNID)",
             with_and_without_table(results),
