@@ -265,8 +265,8 @@ def _profile(options: argparse.Namespace, output: Path, title: str) -> None:
 
     answer = musicbert.analyse(options.input, model=options.model, layers=False)
     if answer.profile is None:
-        said = "; ".join(reason.text for reason in answer.reasons) or "the model does not rate music"
-        raise MidiError("no-profile", f"There is no profile: {said}", path=options.input)
+        said = " ".join(reason.text for reason in answer.reasons) or "The model does not rate music"
+        raise MidiError("no-profile", f"There is no profile. {said}", path=options.input)
     shown = answer.profile.dimensions
     ends = np.array([[each.rated(end) for end in each.interval or (np.nan, np.nan)] for each in shown])
     ranks = [np.nan if each.percentile is None else each.percentile for each in shown]

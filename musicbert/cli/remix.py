@@ -124,7 +124,10 @@ def run(options: argparse.Namespace) -> int:
         sound=options.sound,
         progress=line_progress("version"),
     )
-    print(f"original: {ranking[0]['original']:.2f} nats a note; {ranking[0]['notes']} notes written anew")
+    other = f", {remixer.replaced} played by another instrument" if remixer.replaced else ""
+    print(
+        f"original: {ranking[0]['original']:.2f} nats a note; {ranking[0]['notes']} notes written anew{other}"
+    )
     print("rank  file             nats a note  notes changed  seed")
     for entry in ranking:
         print(

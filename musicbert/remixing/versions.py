@@ -138,6 +138,11 @@ class Remixer:
         ends = version.seconds(np.array([min(start, int(self.score.onset[near].min())), end]))
         return float(ends[0]), float(ends[1])
 
+    @property
+    def replaced(self) -> int:
+        """Number of notes that another instrument plays."""
+        return int((self._piece.rows[:, 2] != self.original.rows[:, 2]).sum())
+
     def chosen_notes(self) -> Bools:
         """Notes of the original that are written anew [shape=(n,), bool]."""
         chosen = np.zeros(len(self.score), bool)

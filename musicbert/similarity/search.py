@@ -312,6 +312,6 @@ def open_index(
             "other-settings",
             f"The index was made with something else: {'; '.join(changed)}",
             path=path,
-            hint="give its model with --model, or make the index again with --overwrite",
+            hint="give its model with --model, or make it again with `musicbert index --overwrite`",
         )
     return Index(path, manifest, describer, whiten)

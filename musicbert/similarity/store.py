@@ -157,13 +157,18 @@ def _before(output: Path, record: Mapping[str, Any], overwrite: bool) -> dict[st
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Content of ``index.json``; raises `DatasetError` (``not-found``, ``bad-index``)."""
-    hint = "make it with `musicbert index FOLDER --output INDEX`"
+    """Content of ``index.json``; raises `DatasetError` (``not-found``, ``bad-index``, ``other-settings``)."""
+    make = "`musicbert index FOLDER --output INDEX"
     try:
         manifest = read_json(folder / INDEX, most=MAX_MANIFEST)
         check_types(manifest, format=int, model=str, spread=bool, settings=dict, files=dict)
         if manifest["format"] != _FORMAT:
-            raise ValueError(f"its format is {manifest['format']}, and this version reads {_FORMAT}")
+            raise DatasetError(
+                "other-settings",
+                f"The index was made by another version: its format is {manifest['format']}, not {_FORMAT}",
+                path=folder,
+                hint=f"make it again with {make} --overwrite`",
+            )
         if not all(isinstance(value, str) for value in manifest["files"].values()):
             raise ValueError("a file has no hash")
         layer = manifest["settings"].get("layer")
@@ -171,9 +176,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             raise ValueError(f"there is no layer {str(layer)[:60]} of {manifest['model'][:60]}")
     except OSError as error:
         message = f"There is no index here: {error.strerror}"
-        raise DatasetError("not-found", message, path=folder, hint=hint) from error
+        raise DatasetError("not-found", message, path=folder, hint=f"make it with {make}`") from error
     except ValueError as error:
-        hint = "make it again with --overwrite"
+        hint = f"make it again with {make} --overwrite`"
         raise DatasetError("bad-index", f"The index is damaged: {error}", path=folder, hint=hint) from error
     return dict(manifest)
 

@@ -112,7 +112,9 @@ def test_another_instrument_plays_in_place_of_one(model, song, tmp_path):
         song, model=model, bars=(3, 4), replace_instruments={"flute": "violin"}, share=0.2, versions=1
     )
     version.save(tmp_path / "v.mid")
+    remixer = Remixer(song, model=model, choice=Choice((3, 4), share=0.2, replace={"flute": "violin"}))
     before, after = encode(song), encode(tmp_path / "v.mid")
+    assert remixer.replaced == (after[:, 2] == 40).sum() > 0
     there = np.isin(after[:, 0], [2, 3])
     assert (after[:, 2] == 40).sum() == ((before[:, 2] == 73) & np.isin(before[:, 0], [2, 3])).sum()
     assert not (after[there, 2] == 73).any()

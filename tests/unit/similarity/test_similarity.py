@@ -305,7 +305,6 @@ def damages(index):
     yield part.unlink
     manifest = json.loads((index / "index.json").read_text())
     for change in (
-        {"format": 9},
         {"files": {"a.mid": 1}},
         {"files": {**manifest["files"], "z.mid": "0" * 64}},
     ):
@@ -315,12 +314,20 @@ def damages(index):
 
 def test_a_damaged_index_is_refused(folder, tmp_path):
     index_folder(folder, tmp_path / "index", progress=False)
-    for number in range(7):
+    for number in range(6):
         index = shutil.copytree(tmp_path / "index", tmp_path / f"damaged{number}")
         list(damages(index))[number]()
         with pytest.raises(DatasetError) as refused:
             open_index(index).query(folder / "t00.mid")
         assert refused.value.reason == "bad-index"
+    manifest = json.loads((tmp_path / "index" / "index.json").read_text())
+    (tmp_path / "index" / "index.json").write_text(json.dumps({**manifest, "format": 1}))
+    with pytest.raises(DatasetError, match="another version: its format is 1, not 2") as refused:
+        open_index(tmp_path / "index")
+    assert refused.value.reason == "other-settings"
+    with pytest.raises(DatasetError, match="another version"):
+        index_folder(folder, tmp_path / "index", progress=False)
+    assert index_folder(folder, tmp_path / "index", overwrite=True, progress=False).described == 0
 
 
 def test_a_small_or_uniform_index_is_searched_as_it_is(folder, tmp_path, capsys):
