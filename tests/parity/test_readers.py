@@ -4,6 +4,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import scan_readers
 
 from musicbert.encoding import encode
 from musicbert.midi import read_score
@@ -33,6 +34,22 @@ def assert_equal(data):
 )
 def test_own_files(fixtures, name):
     assert_equal((fixtures / "musicbert" / f"{name}.mid").read_bytes())
+
+
+def test_the_scan_of_folders_names_files_that_differ(fixtures, tmp_path, monkeypatch, capsys):
+    name = "s02_percussion_multi_program.mid"
+    (tmp_path / name).write_bytes((fixtures / "musicbert" / name).read_bytes())
+    scan_readers.main([str(tmp_path), "--log", str(tmp_path / "one")])
+    real = scan_readers.outcome
+
+    def other(data, reader):
+        columns = real(data, reader)
+        return columns if reader == "symusic" else [*columns[:-1], columns[-1] + 1]
+
+    monkeypatch.setattr(scan_readers, "outcome", other)
+    scan_readers.main([str(tmp_path), "--log", str(tmp_path / "two")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["1 files agree, 0 differ", "0 files agree, 1 differ", str(tmp_path / name)]
 
 
 @pytest.mark.shared
