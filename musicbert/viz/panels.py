@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from musicbert.viz.canvas import BLACK, BLUE, GREY, MARKS, ORANGE, Path_, plain, save
 
@@ -59,6 +60,7 @@ def curves_plot(
             axes.plot([], [], color=BLUE if part == "valid" else ORANGE, label=part)
         axes.set_title(quantity, fontsize=9)
         axes.set_xlabel(unit, fontsize=8)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
         axes.tick_params(labelsize=8)
         axes.grid(color="#e5e5e5", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)

@@ -103,7 +103,7 @@ def field_lines(
         if name == "duration":
             axes.set_yscale("symlog", base=2, linthresh=1 / POSITIONS_PER_BEAT)
             marks = [mark for mark in (0, 0.25, 0.5, 1, 2, 4, 16, 64) if shown.min() <= mark <= shown.max()]
-            marks = marks[:: max(1, len(marks) // 4)]
+            marks = marks[:: -(-len(marks) // 4) or 1]
             axes.set_yticks(marks, [f"{mark:g}" for mark in marks])
             axes.minorticks_off()
         if name == "duration" and not marks:

@@ -167,6 +167,13 @@ def test_fields_along_time(figures, tmp_path, notes):
     assert np.allclose(tempo[:, 1], 120.8, atol=0.1)
 
 
+def test_durations_of_all_kinds_have_marks_apart(figures, tmp_path):
+    score = made(60)
+    lasting = score.onset + (480 * np.geomspace(0.125, 100, 60)).astype(np.int64)
+    viz.field_lines(replace(score, offset=lasting), tmp_path / "f.png")
+    check(figures[0], tmp_path / "f.png")  # no two labels overlap
+
+
 def test_masks_are_those_of_the_objective(figures, tmp_path):
     score = made(100)
     viz.mask_lines(score, tmp_path / "m.png", policy=MaskPolicy("compound", mask_prob=0.3), seed=2)
@@ -226,6 +233,9 @@ def test_curves_in_rows(figures, tmp_path):
     viz.curves_plot(curves, tmp_path / "c.png", columns=2)
     check(figures[0], tmp_path / "c.png")
     assert len(figures[0].axes) == 4
+    viz.curves_plot({"loss": {"train": [(1, 0.5)]}}, tmp_path / "d.png")
+    [axes] = figures[1].axes
+    assert (axes.get_xticks() % 1 == 0).all()  # no parts of an epoch
 
 
 @pytest.fixture
