@@ -136,7 +136,7 @@ def test_explain_with_changes(score, monkeypatch):
 
 
 def test_what_was_measured_is_whole():
-    assert set(real_ranges()) == {"velocity loss", "distance"}
+    assert set(real_ranges()) == {"velocity loss", "distance", "unevenness"}
     assert all(0 <= low < high for low, high in real_ranges().values())
     assert len(measured()) == 19
     for each in measured().values():
