@@ -96,6 +96,11 @@ class ProfileModel:
 
         return RatingPredictor(self.committee, from_pretrained(name, device="cpu")).states
 
+    def open(self) -> "ProfileModel":
+        """Open the committees and the network now, and return the model."""
+        _ = self.committee, self._states, self.explained.committee
+        return self
+
     def rate(self, performances: Sequence[Score]) -> Rated:
         """Rate performances or passages, each as a whole; raises `MidiError` (``no-notes``)."""
         clocked = [played(score) for score in performances]

@@ -64,7 +64,7 @@ def unevenness(score: Score) -> float:
 
 def measures(score: Score, network: Any = None, profile: ProfileModel | None = None) -> dict[str, float]:
     """All measures of a performance (see the module), by name."""
-    profile = load_profile_model() if profile is None else profile
+    profile = (load_profile_model() if profile is None else profile).explained  # as far, without a network
     return {
         "velocity loss": masked_loss(score, network),
         "distance": float(profile.rate([score]).distance[0]),

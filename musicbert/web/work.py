@@ -65,8 +65,7 @@ def warm(index: str | None = None) -> None:
     """Open what a first question needs, when a worker starts."""
     from musicbert.analysis import analyse
 
-    _models()
-    analyse(_waltz("expressive"))
+    analyse(_waltz("expressive"), model=_models().open())
     if index:
         _index(index)
 

@@ -49,7 +49,8 @@ def _make(options: Any) -> str:
     }
     names = kinds["profile"].ids.tolist()
     folds = baseline_folds(options.split, names, folds_file=options.folds_file)
-    shipped = load_profile_model().about
+    # of features alone, which is what reasons are given for
+    shipped = {key: value for key, value in load_profile_model().about.items() if key != "explained"}
     for number, fold in enumerate(folds.values()):
         folder = options.output / f"fold{number}"
         if (folder / "test.id").is_file():
