@@ -9,8 +9,8 @@ its noise and events, and putting crops into a batch. A step is forward, loss an
 ``music_pretrain`` with dropout on. "dense" is the same network with a dense mask in the local layers and the
 embedding projected note by note; losses are compared first, without dropout.
 
-On a CPU one thread is used and CPU time of the process counts, best of several rounds; on a GPU
-(``--device cuda``) wall time after synchronising. Memory is the most that the process holds in a step of
+On a CPU one thread is used (``--threads``) and CPU time of the process counts, best of several rounds; on a
+GPU (``--device cuda``) wall time after synchronising. Memory is the most that the process holds in a step of
 "ours" on a CPU (Linux), Python and torch included, and what tensors take in a step of "bf16" on a GPU.
 """
 
@@ -27,6 +27,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+from model_step import commit_here
 
 from musicbert.config import M2BERT_PRESETS
 from musicbert.fairseq_plugin.pretraining.note_crops import NoteCrops
@@ -218,10 +219,11 @@ def main() -> None:
     parser.add_argument("--crops", type=int, default=2, help="of a step")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     parser.add_argument("--no-dense", action="store_true", help="leave the dense network out")
     parser.add_argument("--write", type=Path, help="Markdown file to write")
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
     targets = measure_targets(options.device, max(options.rounds, 5))
     print(*targets, sep="\n", flush=True)
     loading = measure_loading(max(options.rounds, 20))
@@ -234,14 +236,16 @@ def main() -> None:
         print(steps[-1], flush=True)
     if options.write:
         cuda = options.device == "cuda"
-        hardware = torch.cuda.get_device_name() if cuda else f"{platform.machine()}, one thread"
+        hardware = (
+            torch.cuda.get_device_name() if cuda else f"{platform.machine()}, {options.threads} thread(s)"
+        )
         lines = [
             "# Pre-training of M2BERT",
             "",
-            f"{datetime.now(UTC):%Y-%m-%d}, {hardware}, torch {torch.__version__}, "
+            f"{datetime.now(UTC):%Y-%m-%d}, commit {commit_here()}, {hardware}, torch {torch.__version__}, "
             f"Python {platform.python_version()}. Made by",
             f"`python benchmarks/m2bert_speed.py --arch {' '.join(options.arch)} --crops {options.crops} "
-            f"--device {options.device} --rounds {options.rounds}`,",
+            f"--device {options.device} --rounds {options.rounds} --threads {options.threads}`,",
             "which says what is compared and checks that the numbers are equal.",
             "",
             f"## Piano-roll target of a crop of {NOTES} notes",

@@ -18,6 +18,7 @@ from torch import nn
 
 from musicbert.config import M2BertConfig
 from musicbert.model.blocks.attention import compile_in_place, without_cudnn
+from musicbert.model.blocks.dropout import dropped
 from musicbert.model.blocks.local_attention import Reach, attend
 from musicbert.model.blocks.packed_attention import has_flash, takes_flash
 
@@ -59,7 +60,7 @@ class Attention(nn.Module):
         q, k = rotate(q, *rotary), rotate(k, *rotary)
         dropout = self.dropout if self.training else 0.0
         y = attend(q, k, v, reach, local=local, dropout=dropout)  # (B, H, T, d)
-        return F.dropout(self.Wo(y.transpose(1, 2).flatten(2)), self.dropout, self.training)  # (B, T, D)
+        return dropped(self.Wo(y.transpose(1, 2).flatten(2)), self.dropout, self.training)  # (B, T, D)
 
 
 class GatedMlp(nn.Module):
@@ -74,7 +75,7 @@ class GatedMlp(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Transform: [shape=(B, T, D)] -> [shape=(B, T, D)]."""
         value, gate = self.Wi(x).chunk(2, dim=-1)  # (B, T, ffn_width) each
-        return self.Wo(F.dropout(F.gelu(value) * gate, self.dropout, self.training))  # (B, T, D)
+        return self.Wo(dropped(F.gelu(value) * gate, self.dropout, self.training))  # (B, T, D)
 
 
 class Block(nn.Module):
