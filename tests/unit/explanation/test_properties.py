@@ -69,6 +69,28 @@ def test_what_is_not_explained_is_refused(fitted):
         committee_effects(fitted, item[None], item[None], GROUP + 60)
 
 
+def test_permuted_inputs_lose_their_share_and_shuffled_labels_say_nothing(monkeypatch):
+    monkeypatch.setattr("musicbert.evaluation.baselines.regressors.TREES", 10)
+    rng = np.random.default_rng(2)
+    inputs, items = rng.normal(size=(80, len(GROUP))), rng.normal(size=(12, len(GROUP)))
+    labels = (2 * inputs[:, 0] + inputs[:, 4])[:, None]
+    order = rng.permutation(80)
+
+    def effects(known, target):
+        """Of all groups, on items that are as they were [shape=(m, G)]."""
+        fold = Fold(known, known, (np.arange(80) % 8).astype(str), 0)
+        return committee_effects(fit_committee(fold, target), items, known[::5], GROUP)[:, :, 0]
+
+    usual = effects(inputs, labels)
+    permuted = effects(np.column_stack([inputs[order, 0], inputs[:, 1:]]), labels)
+    shuffled = effects(inputs, labels[order])
+    assert np.corrcoef(usual[:, 0], items[:, 0])[0, 1] > 0.9
+    size, left = np.abs(usual).mean(0), np.abs(permuted).mean(0)
+    assert size[0] > size[3]
+    assert left[0] < min(size[0] / 4, left[3])
+    assert np.abs(shuffled).mean() < size.mean() / 2
+
+
 def test_each_feature_has_one_property_with_its_measure():
     group, names = property_of(), list(PROPERTIES)
     assert set(group) == set(range(len(PROPERTIES)))
