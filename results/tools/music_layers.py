@@ -300,6 +300,8 @@ def layer_scores(rows: Sequence[_Row]) -> dict[str, _Row]:
     return scores
 
 
+#: columns of the card, where there are such rows: how their names begin
+BESIDE = {"random": "random weights", "pair": "pre-trained"}
 #: text of the card, with places for numbers
 CARD = Path(__file__).with_name("music_layers_card.txt")
 
@@ -316,6 +318,11 @@ def card_table(rows: Sequence[_Row], scores: Mapping[str, _Row]) -> str:
         "random": "random weights",
         "pair": "pre-trained, trained as little",
         "base": "baseline",
+    }
+    names = {
+        key: text
+        for key, text in names.items()
+        if key not in BESIDE or any(row["row"].startswith(BESIDE[key]) for row in rows)
     }
     lines += [
         "",
@@ -337,7 +344,7 @@ def card_table(rows: Sequence[_Row], scores: Mapping[str, _Row]) -> str:
                 key: next(
                     (v for name, v in here.items() if name.startswith(start) and "seg" not in name), None
                 )
-                for key, start in (("random", "random weights"), ("pair", "pre-trained"))
+                for key, start in BESIDE.items()
             },
             "base": max(value for name, value in here.items() if name.startswith("baseline")),
         }
@@ -353,6 +360,23 @@ def _training_of(folder: Path) -> _Row | None:
 
 def _updates(run: Mapping[str, Any]) -> str:
     return str(run["made_from"]["settings"]["--max-update"])
+
+
+def beside_words(updates: Mapping[str, str]) -> str:
+    """What rows of networks beside this one say, by their names and numbers of updates."""
+    kinds = {name.split(",")[0].split()[0]: count for name, count in updates.items()}
+    few = kinds.get("random")
+    if few is None:
+        return ""
+    if few == kinds.get("pre-trained"):
+        return (
+            f"\nRandom weights and the pre-trained network beside them had the same recipe and {few} updates "
+            "each: they\nshow what pre-training brings when little is trained."
+        )
+    return (
+        f"\nRandom weights had the same recipe, but {few} updates in place of {updates['network']}: they "
+        "show what little training\ngives, not what pre-training brings."
+    )
 
 
 def work(given: argparse.Namespace) -> str:
@@ -398,8 +422,7 @@ def work(given: argparse.Namespace) -> str:
         run = training["network"]
         words = {"outputs": settings["head"]["outputs"], "table": card_table(rows, scores)}
         words |= {"updates": _updates(run), "hours": run["seconds"] / 3600}
-        few = {_updates(each) for name, each in training.items() if each and name != "network"}
-        words |= {"few": " and ".join(sorted(few, key=int))}
+        words["beside"] = beside_words({name: _updates(each) for name, each in training.items() if each})
         write_text(given.ship / "README.md", CARD.read_text(encoding="utf-8").format(**words))
     return markdown(rows, made_by["command"])
 

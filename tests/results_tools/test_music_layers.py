@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from layer_times import Onsets, _regular, f_measure
-from music_layers import _shares
+from layer_times import Onsets, _regular, f_measure, music_of
+from music_layers import _shares, beside_words
 
 from musicbert.evaluation.metrics.benchmark import SCORES, segments
 
@@ -32,3 +32,22 @@ def test_a_regular_pulse_follows_the_most_frequent_distance():
     assert np.diff(beats) == pytest.approx(0.5, abs=0.03)
     assert len(bars) == -(-len(beats) // 4)
     assert len(Onsets.of(np.array([0.0, 0.01, 1.0]), np.full(3, 0.5), np.full(3, 0.5)).seconds) == 2
+
+
+def test_the_card_says_what_rows_of_other_networks_show():
+    assert beside_words({"network": "2198"}) == ""
+    alone = beside_words({"network": "2198", "random weights, 200 updates": "200"})
+    assert "200 updates in place of 2198" in alone
+    assert "not what pre-training brings" in alone
+    pair = {"network": "2198", "random weights, 200 updates": "200", "pre-trained, 200 updates": "200"}
+    assert "200 updates each" in " ".join(beside_words(pair).split())
+
+
+def test_pieces_are_scored_together_and_apart():
+    places = music_of(["a", "b", "c"], {"b", "z"})
+    assert {music: found.tolist() for music, found in places.items()} == {
+        "all": [0, 1, 2],
+        "unseen": [0, 2],
+        "seen": [1],
+    }
+    assert set(music_of(["a"], set())) == {"all", "unseen"}
