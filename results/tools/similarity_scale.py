@@ -1,4 +1,4 @@
-r"""Time and memory of an index of 100,000 pieces, made of real ones.
+r"""Time and memory of an index of many pieces, made of real ones.
 
 Example: python results/tools/similarity_scale.py pretrain_small --work work
 
@@ -26,7 +26,7 @@ from musicbert.similarity import index_folder, open_index
 from musicbert.similarity.describe import PIECE, Bars
 from musicbert.similarity.store import INDEX, PARTS, Store, read_bars, read_manifest
 
-PIECES, QUERIES = 100_000, 2
+QUERIES = 2
 
 
 def timed(action: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
@@ -39,15 +39,15 @@ def timed(action: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     }
 
 
-def repeat(small: Path, large: Path) -> None:
-    """Write an index with `PIECES` pieces made of those of another."""
+def repeat(small: Path, large: Path, pieces: int) -> None:
+    """Write an index with many pieces made of those of another."""
     shutil.rmtree(large, ignore_errors=True)
     (large / PARTS).mkdir(parents=True)
     manifest = read_manifest(small)
     store, rng = Store(large, manifest), np.random.default_rng(0)
     tables = [read_bars(path) for path in sorted((small / PARTS).iterdir())]
     files: dict[str, str] = {}
-    while len(files) < PIECES:
+    while len(files) < pieces:
         for hashes, bars in tables:
             described = []
             piece = bars.key // PIECE
@@ -62,6 +62,11 @@ def repeat(small: Path, large: Path) -> None:
     write_json(large / INDEX, {**manifest, "files": files}, indent=None)
 
 
+def index_bars(folder: Path) -> int:
+    """Bars with notes of an index."""
+    return sum(len(read_bars(path)[1].key) for path in (folder / PARTS).iterdir())
+
+
 def measure(options: Any) -> str:
     """Index, repeat, ask and write."""
     small, large = options.work / "small", options.work / "large"
@@ -69,7 +74,7 @@ def measure(options: Any) -> str:
     update, indexing = timed(lambda: index_folder(options.folder, small, progress=False))
     say(f"{update} {indexing}")
     if not (large / INDEX).exists():
-        repeat(small, large)
+        repeat(small, large, options.pieces)
     size = sum(path.stat().st_size for path in large.rglob("*"))
     say(f"repeated: {size} bytes")
     index, opening = timed(lambda: open_index(large))
@@ -85,7 +90,7 @@ def measure(options: Any) -> str:
         "provenance": provenance(["python", *sys.argv], inputs={}, seed=0),
         "indexed": {"files": len(update.outcomes) and sum(update.outcomes.values()), **indexing},
         "pieces": len(index), "bytes on disk": size, "open": opening, "queries": asked,
-        "peak memory [MiB]": round(peak / 1024),
+        "bars": index_bars(large), "peak memory [MiB]": round(peak / 1024),
     }  # fmt: skip
     write_json(options.output, result)
     return json.dumps({name: value for name, value in result.items() if name != "provenance"})
@@ -95,6 +100,7 @@ def main() -> int:
     """Run the program."""
     parser = make_parser(__doc__)
     parser.add_argument("folder", type=Path, help="folder of MIDI files")
+    parser.add_argument("--pieces", type=int, default=100_000, help="how many (%(default)s)")
     parser.add_argument("--work", type=Path, required=True, help="folder for the indexes")
     parser.add_argument("--output", type=Path, default=ROOT / "results/similarity/scale.json", help="result")
     options = parser.parse_args()
