@@ -1,6 +1,11 @@
 """The only door to fairseq: tasks, models and criterions, registered when this package is imported."""
 
 import logging
+from importlib.util import find_spec
+
+for _package in ("torch", "fairseq", "tqdm"):  # a missing one is told of before seconds of imports
+    if find_spec(_package) is None:
+        raise ModuleNotFoundError(f"No module named {_package!r}", name=_package)
 
 # asks on every start to install what nothing here uses
 logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)

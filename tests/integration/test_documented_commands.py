@@ -15,6 +15,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
+from few_trees import few_trees  # noqa: F401
 from options.programs import PROGRAMS as PROGRAMS_WITH_PARSERS
 from options.programs import parser_of_program
 from own_study import make_study

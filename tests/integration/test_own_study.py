@@ -9,6 +9,7 @@ import subprocess
 
 import pandas as pd
 import pytest
+from few_trees import few_trees  # noqa: F401
 from own_study import ITEMS, make_study
 from warm_python import python
 

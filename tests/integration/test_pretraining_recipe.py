@@ -98,9 +98,7 @@ def test_two_processes_do_what_one_does_with_accumulation(recipe, tmp_path):
         torch.testing.assert_close(weights[1][name], value, atol=1e-5, rtol=1e-4, msg=name)
     # the first process reads the checkpoint and sends it to the other
     words = [4 if word == 3 else word for word in common]
-    resumed = recipe(
-        *words, "--processes", 2, "--save-dir", "run2", "--resume", "--", "--log-interval", 1, cold=True
-    )
+    resumed = recipe(*words, "--processes", 2, "--save-dir", "run2", "--resume", "--", "--log-interval", 1)
     assert "(epoch 1 @ 3 updates)" in resumed
     assert len(losses(resumed)) == 1
     # fairseq's own clock stands still in a resumed run: the times of the lines count

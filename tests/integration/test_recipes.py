@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from few_trees import few_trees  # noqa: F401
 from warm_python import python
 
 from musicbert.annotation.names import parse_segment

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from few_trees import few_trees  # noqa: F401
 from warm_python import python
 
 from musicbert.corpus.bins.databin import label_dictionary

@@ -34,7 +34,7 @@ BEST, LAST = "checkpoint_best.pt", "checkpoint_last.pt"
 RUNS_PER_CHILD = 10
 #: what is kept on disk; these options change no result
 _HOUSEKEEPING = ("--no-epoch-checkpoints", "--no-last-checkpoints", "--no-save-optimizer-state")
-_PRELOAD = ("musicbert.fairseq_plugin.labels.predict", "fairseq_cli.train")
+_PRELOAD = ("musicbert.fairseq_plugin.labels.predict", "fairseq_cli.train", "torch._dynamo")
 
 
 @dataclass(frozen=True)
