@@ -113,7 +113,7 @@ def report(groups: dict[str, list[Path]], arguments: argparse.Namespace) -> str:
         f"--seed {arguments.seed}`",
         f"- commit {commit()}, {datetime.date.today().isoformat()}",
         f"- {cpu_name()}, one thread; Python {platform.python_version()}, {packages}",
-        f"- rows of both ways were equal on every file; {skipped} files left out because a way cannot read"
+        f"- rows of both ways were equal on every file; {skipped} file(s) left out because a way cannot read"
         f" them or miditoolkit reads them otherwise; least of {REPEATS} runs of a step",
         "",
         "Microseconds of processor time a note. read: MIDI bytes to a score; cp, m2bert, beats: this",

@@ -149,7 +149,7 @@ def report(groups: dict[str, list[Path]], arguments: argparse.Namespace) -> str:
         f"--seed {arguments.seed}`",
         f"- commit {commit()}, {datetime.date.today().isoformat()}",
         f"- {cpu_name()}, one thread; Python {platform.python_version()}, {packages}",
-        f"- rows of all paths were equal on every file; {skipped} files left out because miditoolkit cannot"
+        f"- rows of all paths were equal on every file; {skipped} file(s) left out because miditoolkit cannot"
         f" read them or reads them otherwise; least of {REPEATS} runs of a step",
         "",
         "Microseconds of processor time a note. read, encode: this package; miditoolkit read: with the",

@@ -114,6 +114,9 @@ def tempi_and_metres(data: bytes) -> tuple[list[tuple[int, int]], list[tuple[int
 
     Tick and microseconds of a quarter note; tick, numerator and power of the denominator.
     """
+    chunks = [data[begin - 8 : stop] for begin, stop in track_chunks(data)]
+    chunks = [chunk for chunk in chunks if b"\xff\x51" in chunk or b"\xff\x58" in chunk]
+    data = data[:10] + len(chunks).to_bytes(2, "big") + data[12:14] + b"".join(chunks)
     events = file_events(data)
     tempi = [(tick, int.from_bytes(data[at : at + 3], "big")) for tick, at in events.meta(data, TEMPO)]
     return tempi, [(tick, data[at], data[at + 1]) for tick, at in events.meta(data, METRE)]
