@@ -55,7 +55,7 @@ from musicbert.explanation.words import CLEAR, SMALL
 from musicbert.provenance import provenance
 
 #: properties whose columns are permuted
-PERMUTED = 6
+PERMUTED = 4
 
 
 def permuted(examples: Examples, columns: Ints) -> Examples:
