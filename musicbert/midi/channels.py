@@ -14,9 +14,20 @@ import numpy as np
 
 from musicbert.arrays import Bools, Ints
 from musicbert.midi.columns import ScoreColumns
-from musicbert.midi.events import NOTE_OFF, NOTE_ON, PROGRAM, Events, content, file_events, track_chunks
+from musicbert.midi.events import (
+    NOTE_OFF,
+    NOTE_ON,
+    PROGRAM,
+    Events,
+    content,
+    file_events,
+    number,
+    track_chunks,
+)
 from musicbert.midi.writer import DRUM_CHANNEL
 
+#: Program of a change that was not read.
+_UNKNOWN = -1
 _COLUMNS = ("onset", "offset", "pitch", "velocity", "drum")
 
 
@@ -133,35 +144,50 @@ def with_channel_programs(score: Any, data: bytes) -> Any:
 
 def programs_elsewhere(data: bytes) -> int:
     """Count the notes, percussion apart, whose program another track sets (see the head of this file)."""
-    if not _may_be_elsewhere(data):
+    tracks = _tracks_elsewhere(data)
+    if not tracks:
         return 0
-    notes = FileNotes(data)
-    return int(((notes.program != notes.held) & ~notes.drum).sum())
+    chunks = list(track_chunks(data))
+    wanted = sorted(set().union(*tracks.values()))
+    head = data[:10] + len(wanted).to_bytes(2, "big") + data[12 : 8 + int.from_bytes(data[4:8], "big")]
+    notes = FileNotes(head + b"".join(data[chunks[k][0] - 8 : chunks[k][1]] for k in wanted))
+    counted = np.isin(notes.channel, list(tracks))
+    return int(((notes.program != notes.held) & ~notes.drum & counted).sum())
 
 
-def _may_be_elsewhere(data: bytes) -> bool:
-    """Whether a look at the bytes alone, which may see events where there are none, finds such a channel."""
+def _tracks_elsewhere(data: bytes) -> dict[int, set[int]]:
+    """Channels that may have such notes, and the tracks with notes or programs of each.
+
+    This is a look at the bytes alone, which may see events where there are none.
+    """
     first_note: defaultdict[int, dict[int, int]] = defaultdict(dict)  # channel -> track -> byte
     first_change: defaultdict[int, dict[int, int]] = defaultdict(dict)
     programs: defaultdict[int, set[int]] = defaultdict(set)
     if data[:4] != b"MThd" or int.from_bytes(data[8:10], "big") != 1 or data.count(b"MTrk") < 2:
-        return False
+        return {}
     for track, (begin, stop) in enumerate(track_chunks(data)):
         chunk = np.frombuffer(data, np.uint8, stop - begin, begin)
         for kind, firsts in ((NOTE_ON, first_note), (PROGRAM, first_change)):
-            where = np.flatnonzero(chunk[:-1] >> 4 == kind)
+            where = np.flatnonzero((chunk[:-1] >> 4 == kind) & (chunk[1:] < 0x80))
+            if kind == NOTE_ON:  # of two data bytes, so most delta times are told from it
+                where = where[chunk.take(where + 2, mode="clip") < 0x80]
             channels, first = np.unique(chunk[where] & 0x0F, return_index=True)
             firsts_of = zip(channels.tolist(), where[first].tolist(), strict=True)
             for channel, at in firsts_of:
                 firsts[channel][track] = at
             if kind == PROGRAM:
-                for channel, at in zip((chunk[where] & 0x0F).tolist(), where.tolist(), strict=True):
-                    programs[channel].add(int(chunk[at + 1]))
+                for at in (where + begin).tolist():
+                    programs[data[at] & 0x0F].add(data[at + 1])
+                    _, after = number(data, at + 2)
+                    if after < stop and data[after] < 0x80:  # another one, without a status
+                        programs[data[at] & 0x0F].add(_UNKNOWN)
+    found: dict[int, set[int]] = {}
     for channel, there in first_note.items():
         changes = first_change[channel]
-        if channel == DRUM_CHANNEL or len({*there, *changes}) < 2 or programs[channel] <= {0}:
+        tracks = {*there, *changes}
+        if channel == DRUM_CHANNEL or len(tracks) < 2 or programs[channel] <= {0}:
             continue
         everywhere = all(track in changes and changes[track] < at for track, at in there.items())
         if len(programs[channel]) > 1 or not everywhere:
-            return True
-    return False
+            found[channel] = tracks
+    return found
