@@ -343,6 +343,10 @@ def main(given: Sequence[str] | None = None) -> None:
         return
     wanted = re.compile(options.only).search
     threads = "one thread" if options.threads == 1 else f"{options.threads} threads"
+    if spins := os.environ.get("GOMP_SPINCOUNT"):
+        threads += f", GOMP_SPINCOUNT={spins}"
+    if options.threads > 1:  # of all processes, when it began
+        threads += f", {os.getloadavg()[0]:.0f} processes running"
     command = f"--threads {options.threads} --rounds {options.rounds}"
     command += f' --only "{options.only}"' if options.only else ""
     tables = (

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
-from musicbert.model.blocks.dropout import NARROW, kept_mask
+from musicbert.model.blocks.dropout import kept_mask
 
 #: attention weights of one product: eight megabytes in bfloat16. Smaller parts cost more than the cache
 #: gives where two threads share them, since threads meet after each.
@@ -31,6 +31,8 @@ KEPT_WEIGHTS = 2**23
 MAX_WEIGHTS = 2**28
 #: attention weights of a block with dropout in one thread: two megabytes, as large as many a cache
 BLOCK = 2**19
+#: width of a head below which a seed draws as it always did
+WIDE = 64
 
 
 def dot_product_attention(
@@ -60,7 +62,9 @@ def _in_chunks(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None, dropout: float
 ) -> torch.Tensor:
     """Compute some pieces at a time, or some heads of one piece."""
-    if q.dtype == torch.float32 and not torch.is_autocast_enabled("cpu") and 0 < dropout < 1:
+    plain = q.dtype == torch.float32 and not torch.is_autocast_enabled("cpu") and 0 < dropout < 1
+    # several threads meet after each block, and wait for each other where other programs run
+    if plain and (torch.get_num_threads() == 1 or q.shape[:-1].numel() * k.shape[-2] > KEPT_WEIGHTS):
         out: torch.Tensor = _Dropped.apply(q, k, v, mask, dropout)
         return out
     at_once, of_piece = _sizes(q.shape, k.shape[-2])
@@ -118,7 +122,7 @@ class _Dropped(torch.autograd.Function):
         weights, factors = _Scratch(q), _Scratch(q)
         for part in _parts(q.shape, k.shape[-2]):
             shape = (*out[part].shape[:3], k.shape[-2])
-            kept.append(kept_mask(shape, dropout, torch.int8, fast=H * d >= NARROW))
+            kept.append(kept_mask(shape, dropout, torch.int8, fast=d >= WIDE))
             for where, inner in _blocks(part, T, k.shape[-2]):
                 here, rows = where[:2], scaled[where]
                 into = None if shares is None else shares[where]
@@ -237,4 +241,5 @@ def _plain(
         return share @ v
     if dropout >= 1:
         return torch.zeros_like(q)
-    return (share * kept_mask(share.shape, dropout, share.dtype)) @ v / (1 - dropout)
+    kept = kept_mask(share.shape, dropout, share.dtype, fast=q.shape[-1] >= WIDE)
+    return (share * kept) @ v / (1 - dropout)

@@ -142,3 +142,13 @@ def test_blocks_with_dropout_are_the_same_numbers(monkeypatch, shape, chunk, blo
     for found in ours:
         for one, other in zip(exact, found, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_a_seed_draws_the_same_for_any_number_of_threads(monkeypatch):
+    torch.manual_seed(0)
+    inputs, found = [torch.randn(3, 2, 30, dot_product.WIDE) for _ in "qkv"], []
+    for threads in (1, 2):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        torch.manual_seed(7)
+        found.append(dot_product_attention(*inputs, dropout=0.3))
+    torch.testing.assert_close(*found)
