@@ -226,7 +226,7 @@ def add_arguments(parser: Any, package: str = "") -> None:
         add("--performances", type=int, default=200, help="about how many are explained")
         add("--package", type=Path, help=f"file of the package ({package})")
         add("--parts", type=Path, help="folder of parts, with which a run that was stopped goes on")
-        add("--parts-of", metavar="COMMIT", help="whose parts are taken, where nothing changed that makes them")
+        add("--parts-of", metavar="COMMIT", help="whose parts are taken, if what makes them is unchanged")
         add(
             "--models",
             type=Path,
