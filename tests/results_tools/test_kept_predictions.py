@@ -59,7 +59,7 @@ def check_probe(root, task, truth, n_resamples):
             assert (one["row"], one["minus"], one["value"]) == (other["row"], other["minus"], other["value"])
 
 
-@pytest.mark.parametrize("task", ["emotion"])
+@pytest.mark.parametrize("task", ["pianist", "emotion"])
 def test_probes_follow_from_their_predictions(root, task):
     check_probe(root, task, named_classes, 1000)
 
