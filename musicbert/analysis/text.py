@@ -139,7 +139,7 @@ def _layers(analysis: "Analysis", width: int) -> list[str]:
         found = getattr(layers, name, None)
         if found is not None and len(found):
             shown = [f"{clock(segment.start_seconds)} {segment.name}" for segment in found[:12]]
-            lines.append(f"{title}: {'  '.join(shown)}{'  ...' if len(found) > 12 else ''}")
+            lines += _paragraph(f"{title}: {'  '.join(shown)}{'  ...' if len(found) > 12 else ''}", width)
     for title, name in (("Beats", "beats"), ("Downbeats", "downbeats")):
         found = getattr(layers, name, None)
         if found is not None and len(found):
