@@ -1,11 +1,11 @@
 """The pictures of the documentation are made by their program, and a page shows each."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib.image
 import numpy as np
+from warm_python import python
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "docs" / "images"
@@ -13,7 +13,7 @@ IMAGES = ROOT / "docs" / "images"
 
 def test_the_pictures_are_those_of_the_program(tmp_path):
     program = ROOT / "docs" / "tools" / "make_images.py"
-    subprocess.run([sys.executable, program, "--output", tmp_path], check=True, cwd=ROOT)
+    subprocess.run([python(), program, "--output", tmp_path], check=True, cwd=ROOT)
     made = sorted(path.name for path in tmp_path.glob("*.png"))
     assert len(made) == 7
     for name in made:
