@@ -58,6 +58,11 @@ OFFERED = ROOT / "musicbert" / "explanation" / "offered.json"
 def main(arguments: list[str] | None = None) -> int:
     """Measure and write."""
     given = _parser().parse_args(arguments)
+    if given.again is not None:
+        _offer(given.offered, offered_of(json.loads(given.again.read_text(encoding="utf-8"))["scores"]))
+        return 0
+    if None in (given.model, given.midi, given.ids, given.output):
+        die("--model, --midi, --ids and --output are needed")
     need(given.midi, "a zip of MIDI files")
     if len(given.model) != len(given.ids):
         die("--ids has the held-out performances of each --model, in its order")
@@ -107,9 +112,13 @@ def main(arguments: list[str] | None = None) -> int:
     write_json(given.output.with_suffix(".json"), result)
     write_text(given.output.with_suffix(".md"), _page(result))
     if given.offered:
-        known = json.loads(OFFERED.read_text(encoding="utf-8")) if OFFERED.is_file() else {}
-        write_json(OFFERED, {**known, given.offered: result["offered"]})
+        _offer(given.offered, result["offered"])
     return 0
+
+
+def _offer(kind: str, offered: dict[str, list[str]]) -> None:
+    known = json.loads(OFFERED.read_text(encoding="utf-8")) if OFFERED.is_file() else {}
+    write_json(OFFERED, {**known, kind: offered})
 
 
 def _chosen(ids: list[str], count: int, rng: np.random.Generator) -> list[str]:
@@ -234,7 +243,6 @@ def _summary(rows: list[dict[str, Any]], resamples: int) -> dict[str, Any]:
     number, count = group_numbers([row["group"] for row in rows])
     weights = resample(count, n_resamples=resamples)
     table: dict[str, Any] = {}
-    offered: dict[str, list[str]] = {}
     keys = {(row["piece"], row["output"]) for row in rows}
     values: dict[tuple[str, str], dict[tuple[str, str], tuple[Floats, int]]] = {}
     for row, group in zip(rows, number, strict=True):
@@ -253,16 +261,26 @@ def _summary(rows: list[dict[str, Any]], resamples: int) -> dict[str, Any]:
                 if name != method:
                     entry[f"minus {name}"] = _intervals(found - blind[name], group, weights)
             table.setdefault(replacement, {})[method] = entry
-            if method not in BLIND and all(_better(entry[f"minus {name}"]) for name in BLIND):
-                offered.setdefault(method, []).append(replacement)
-    asked = [m for m in methods if m.startswith(("bars", "notes", "voices")) or m == "attention"]
     return {
         "performances": len({row["piece"] for row in rows}),
         "groups": count,
         "resamples": resamples,
         "shares": SHARES,
         "scores": table,
-        "offered": {method: offered.get(method, []) for method in asked},
+        "offered": offered_of(table),
+    }
+
+
+def offered_of(scores: dict[str, Any]) -> dict[str, list[str]]:
+    """Replacements under which each method is better than all blind orders."""
+    methods = sorted({method for found in scores.values() for method in found} - {*BLIND})
+    return {
+        method: [
+            replacement
+            for replacement, found in scores.items()
+            if method in found and all(_better(found[method][f"minus {name}"]) for name in BLIND)
+        ]
+        for method in methods
     }
 
 
@@ -357,15 +375,15 @@ def _parser() -> argparse.ArgumentParser:
         "--model",
         type=Path,
         nargs="+",
-        required=True,
         help="folders of networks with a head or of profiles, or committees (.npz)",
     )
-    add("--midi", type=Path, required=True, help="zip of performances")
-    add("--ids", type=Path, nargs="+", required=True, help="names of each model's held-out performances")
+    add("--midi", type=Path, help="zip of performances")
+    add("--ids", type=Path, nargs="+", help="names of each model's held-out performances")
+    add("--again", type=Path, help="only write what a result (.json) says is --offered, by the present rule")
     add("--head", help="head of networks that have several")
     add("--phases", type=int, help="phases over which networks average (default: as they were trained)")
     add("--parts", type=Path, help="folder where what is known of each performance is kept")
-    add("--output", type=Path, required=True, help="files to write, without their ending")
+    add("--output", type=Path, help="files to write, without their ending")
     add("--offered", default="", help="kind of target whose line in the package's offered.json is written")
     add("--pieces", type=int, default=40, help="performances, of as many groups of music as possible")
     add("--dimensions", type=int, default=2, help="outputs of each, drawn at random")
