@@ -15,7 +15,7 @@ from musicbert.features.against_score import SCORE_FEATURES, score_features
 from musicbert.midi import Score, read_score
 from musicbert.predict.embedding import Embedder
 from musicbert.predict.model import from_pretrained
-from musicbert.predict.state_blocks import description, state_moments
+from musicbert.predict.state_blocks import state_moments, states_key
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class RatingPredictor:
         self.network: Any = None
         if name := about["network"]:
             self.network = network if isinstance(network, Embedder) else from_pretrained(network or name)
-            if description(self.network).key != about["states"]:
+            if states_key(self.network) != about["states"]:
                 raise DatasetError(
                     "other-settings", f"It was fitted on states of other weights of {name}", path=path
                 )

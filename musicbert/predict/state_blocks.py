@@ -9,17 +9,19 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 import musicbert.encoding
 import musicbert.midi
 from musicbert.arrays import Floats, Ints
-from musicbert.evaluation.baselines.rated_examples import Description
 from musicbert.midi import Score
 from musicbert.predict.embedding import Embedder
 from musicbert.predict.model import from_pretrained
-from musicbert.predict.sentences.databin import random_twin
+
+if TYPE_CHECKING:  # takes a second of processor time, and answers do without
+    from musicbert.evaluation.baselines.rated_examples import Description
 
 PHASES = 6
 
@@ -53,26 +55,35 @@ def state_moments(model: Embedder, *scores: Score, phases: int = PHASES, layer: 
     return np.asarray(moments.reshape(len(scores), phases, *moments.shape[1:]).mean(1))
 
 
-def description(model: Embedder) -> Description:
-    """Describe MIDI files by `state_moments`, a row a file of all layers after one another."""
+def states_key(model: Embedder) -> str:
+    """Name the states of a network by a hash of its weights."""
     digest = hashlib.sha256()
     for name, value in sorted(model.module.state_dict().items()):
         digest.update(name.encode() + value.cpu().numpy().tobytes())
+    return f"{digest.hexdigest()} {PHASES} phases"
+
+
+def description(model: Embedder) -> "Description":
+    """Describe MIDI files by `state_moments`, a row a file of all layers after one another."""
+    from musicbert.evaluation.baselines.rated_examples import Description
+
     return Description(
         name="states",
         packages=(musicbert.midi, musicbert.encoding),
         width=2 * model.config.layers * model.config.width,
         make=lambda _, __: lambda _, score: state_moments(model, score).reshape(-1),
-        key=f"{digest.hexdigest()} {PHASES} phases",
+        key=states_key(model),
         layers=model.config.layers,
     )
 
 
-def open_descriptions(models: Sequence[str], *, random_seeds: int = 1) -> dict[str, Description]:
+def open_descriptions(models: Sequence[str], *, random_seeds: int = 1) -> dict[str, "Description"]:
     """Descriptions by the names of models, each followed by those of random weights of its size.
 
     Raises `CheckpointError` (those of ``from_pretrained``).
     """
+    from musicbert.predict.sentences.databin import random_twin
+
     found = {}
     for path in models:
         model, name = from_pretrained(path), Path(path).name
