@@ -30,7 +30,7 @@ def attention_rollout(model: Embedder, source: Source, *, window: int = 0) -> Fl
     weights: list[torch.Tensor] = []
 
     def keep(module: SelfAttention, arguments: tuple[Any, ...]) -> None:
-        q, k, _ = module._projected(arguments[0])  # (1, H, T, D/H)
+        q, k, _ = module._projected(arguments[0], first=False, queries=None)  # (1, H, T, D/H)
         weights.append((q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1)[0].mean(0))  # (T, T)
 
     layers = model.module.encoder.sentence_encoder.layers
