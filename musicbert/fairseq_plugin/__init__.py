@@ -3,7 +3,7 @@
 import logging
 from importlib.util import find_spec
 
-for _package in ("torch", "fairseq", "tqdm"):  # a missing one is told of before seconds of imports
+for _package in ("fairseq", "torch", "tqdm"):  # a missing one is told of before seconds of imports
     if find_spec(_package) is None:
         raise ModuleNotFoundError(f"No module named {_package!r}", name=_package)
 

@@ -87,10 +87,17 @@ def scores(
     groups = np.array([group_of[name] for name in ids])
     known = {name: np.isfinite(values).all(axis=1) for name, values in rows.items()}
 
+    done: dict[tuple[str, bytes], Floats] = {}
+
     def drawn(name: str, use: np.ndarray) -> Floats:
+        if (name, use.tobytes()) in done:
+            return done[name, use.tobytes()]
         number, count = group_numbers(groups[use])
         weights = resample(count, n_resamples=resamples)
-        return regression_draws(target[use], rows[name][use], (), weights, number)["r2"]
+        draws = done[name, use.tobytes()] = regression_draws(
+            target[use], rows[name][use], (), weights, number
+        )["r2"]
+        return draws
 
     def entry(draws: Floats, use: np.ndarray) -> dict[str, Any]:
         size = {"segments": int(use.sum()), "groups": len(np.unique(groups[use]))}

@@ -38,7 +38,8 @@ def test_every_case_is_in_the_file(known):
 @pytest.mark.parametrize("name", seeded.CASE_NAMES)
 def test_a_recipe_gives_what_it_gave(name, known, recorder):
     log, _ = recorder.record(name)
-    assert seeded.differences(known[name], log, relative=TOLERANCE) == []
+    found = seeded.differences(known[name], log, relative=TOLERANCE)
+    assert not found, "\n".join(found)
 
 
 def test_what_differs_is_told(known):

@@ -326,9 +326,9 @@ def _with_a_profile(words):
     def analyse(source, *, model, **_):
         shown = SimpleNamespace(
             area="", low="low", high="high", value=len(Path(source).name) / 20, interval=None if model else (0.1, 0.9),
-            percentile=None, coverage=0.8,
+            percentile=None, coverage=0.8, rated=lambda value: value,
         )  # fmt: skip
-        return SimpleNamespace(profile=SimpleNamespace(dimensions=[shown]))
+        return SimpleNamespace(profile=SimpleNamespace(dimensions=[shown], scale=None))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("musicbert.analyse", analyse)

@@ -172,7 +172,7 @@ def test_the_command_writes_what_was_before_and_after_as_midi_and_sound(score, t
         kept = score if name == "original" else louder
         assert np.array_equal(read_score(tmp_path / "out" / f"{name}.mid").velocity, kept.velocity)
     assert main(command) == 2
-    assert "--sound: not used without --output" in capsys.readouterr().err
+    assert "--sound: not used without a folder as --output" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "tinysoundfont", None)
     monkeypatch.setattr("musicbert.explanation.explain", None)  # not reached
     assert main([*command, "--output", str(tmp_path / "other")]) == 2

@@ -49,7 +49,9 @@ def test_whatever_is_not_chosen_stays_bit_for_bit(model, tmp_path, data, choice,
     assert not kept - notes_of(after)
     rows, old = version.filled.rows, remixer.original.rows
     np.testing.assert_array_equal(rows[~remixer.mask], old[~remixer.mask])
-    legal(rows[remixer.mask.any(axis=1)])
+    # a metre that changes within a bar leaves notes after the end of the bar that rows know
+    fits = old[:, 1] < BAR_LENGTHS[old[:, 6]]
+    legal(rows[remixer.mask.any(axis=1) & fits])
     timeless = not {"tempo", "time_signature"} & set(choice.fields)
     form, division, tracks = other_events(data)
     again_form, again_division, again_tracks = other_events(written)
